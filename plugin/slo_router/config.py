@@ -1,0 +1,177 @@
+"""The plugin's part of `litellm_config.yaml`, read once and strictly.
+
+    callback_settings.slo_router        → PluginSettings (what to do)
+    model_list[*] of a managed group    → ManagedDeployment with its Facts (what there is to choose from)
+
+LiteLLM is not imported here: the proxy, the benchmark agent and the command line read the same file alike. An unknown
+key, a wrong type, a limit that makes no sense, a group that is not in `model_list` or a managed deployment without an
+`id` raises `SettingsError` with the YAML path, the value and what was expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from slo_router.deployments import ManagedDeployment, PriceMap, price_map, read_deployment
+from slo_router.errors import SettingsError
+from slo_router.validation import Count, NotNegative, Positive, QualityTable, Share, Strict, validate
+
+PLUGIN_PATH = "callback_settings.slo_router"
+ENV_PREFIX = "os.environ/"
+
+
+class SloSettings(Strict):
+    """The SLO of a group where a request, key or team says nothing."""
+
+    ttft_ms: Positive | None = Field(None, description="time to the first token, milliseconds")
+    tpot_ms: Positive | None = Field(None, description="time per output token after the first, milliseconds")
+    e2e_ms: Positive | None = Field(None, description="time to the last token, milliseconds")
+    cost_per_1k: NotNegative | None = Field(None, description="USD per 1,000 tokens, prompt and completion together")
+
+
+class Weights(Strict):
+    """Weights of the `weighted` objective; only their ratios matter."""
+
+    quality: NotNegative = 0.5
+    cost: NotNegative = 0.3
+    latency: NotNegative = 0.2
+
+    @model_validator(mode="after")
+    def _not_all_zero(self) -> Weights:
+        if self.quality + self.cost + self.latency == 0:
+            raise ValueError("at least one weight above 0")
+        return self
+
+
+class GroupSettings(Strict):
+    """How one group of `model_list` is routed."""
+
+    slo: SloSettings = SloSettings()
+    min_quality: QualityTable = Field({}, description="one number, or one per category")
+    objective: Literal["cheapest", "weighted"] = "cheapest"
+    weights: Weights | None = None
+    categorizer: Literal["rules", "article"] = "rules"
+    categories: dict[str, list[str]] = Field({}, description="further categories, each with the words that name it")
+    max_error_rate: Share = Field(0.5, description="a deployment that failed more often than this is left out")
+
+    @model_validator(mode="after")
+    def _weights_need_weighted(self) -> GroupSettings:
+        if self.weights is not None and self.objective != "weighted":
+            raise ValueError("objective: weighted where weights are given")
+        return self
+
+    def quality_floor(self, category: str) -> float | None:
+        """The minimum quality (0..1) for a category, `None` where there is none."""
+        return self.min_quality.get(category, self.min_quality.get("default"))
+
+
+class LogSettings(Strict):
+    """Where each request's record goes beside LiteLLM's own sinks."""
+
+    stream_maxlen: Count = Field(100_000, description="entries kept in the Redis stream, about")
+    jsonl_path: str | None = Field(None, description="a rotating file of the same records; each worker adds its pid")
+    jsonl_max_mb: Count = 64
+    jsonl_backups: Count = 5
+    queue_size: Count = Field(10_000, description="records that may wait for the writer; more are dropped and counted")
+    log_prompts: bool = Field(default=False, strict=True, description="puts prompt and answer text into the record")
+
+
+class PluginSettings(Strict):
+    """`callback_settings.slo_router`."""
+
+    redis_url: str | None = None
+    key_prefix: str = ""
+    refresh_interval_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 1.0
+    stale_after_s: Positive = Field(86_400.0 * 2, description="older measurements are said to be stale at start-up")
+    groups: dict[str, GroupSettings]
+    log: LogSettings = LogSettings()
+
+    @field_validator("redis_url")
+    @classmethod
+    def _from_environment(cls, value: str | None) -> str | None:
+        return resolve_environment(value)
+
+    @property
+    def policy(self) -> str:
+        """A short fingerprint of everything that decides; stamped on every decision."""
+        return hashlib.sha256(self.model_dump_json(include={"groups"}).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the plugin, the agent and the command line take from one YAML file."""
+
+    plugin: PluginSettings
+    deployments: tuple[ManagedDeployment, ...]
+
+    def of_group(self, group: str) -> tuple[ManagedDeployment, ...]:
+        """The group's deployments, in the order of `model_list`."""
+        return tuple(d for d in self.deployments if d.group == group)
+
+
+def resolve_environment(value: str | None) -> str | None:
+    """`os.environ/NAME` → the variable's value; anything else unchanged. Raises ValueError where it is not set."""
+    if value is None or not value.startswith(ENV_PREFIX):
+        return value
+    name = value.removeprefix(ENV_PREFIX)
+    if not os.environ.get(name):
+        raise ValueError(f"the environment variable {name} to be set")
+    return os.environ[name]
+
+
+def load_settings(path: Path) -> Settings:
+    """Reads a LiteLLM proxy configuration file. Raises SettingsError naming the file."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}, expected a LiteLLM configuration file") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path}: expected a mapping with model_list and callback_settings")
+    return parse_settings(document, price_map())
+
+
+def parse_settings(document: Mapping[str, object], prices: PriceMap) -> Settings:
+    """Validates a whole proxy configuration. `prices` is LiteLLM's, for what YAML leaves out."""
+    settings = document.get("callback_settings")
+    section = settings.get("slo_router") if isinstance(settings, Mapping) else None
+    if not isinstance(section, Mapping):
+        raise SettingsError(f"{PLUGIN_PATH}: {section!r}, expected a mapping with at least `groups`")
+    plugin = validate(PluginSettings, section, PLUGIN_PATH)
+    entries = document.get("model_list") or []
+    if not isinstance(entries, list):
+        raise SettingsError(f"model_list: {type(entries).__name__}, expected a list of deployments")
+    deployments = tuple(_managed(entries, plugin.groups, prices))
+    for group in plugin.groups:
+        if not any(d.group == group for d in deployments):
+            names = sorted({str(e.get("model_name")) for e in entries if isinstance(e, Mapping)})
+            raise SettingsError(
+                f"{PLUGIN_PATH}.groups.{group}: no such group, expected a model_name of model_list: {names}"
+            )
+    _reject_duplicates(deployments)
+    return Settings(plugin, deployments)
+
+
+def _managed(entries: Iterable[object], groups: Mapping[str, object], prices: PriceMap) -> Iterable[ManagedDeployment]:
+    for index, entry in enumerate(entries):
+        if isinstance(entry, Mapping) and entry.get("model_name") in groups:
+            yield read_deployment(entry, f"model_list[{index}]", prices)
+
+
+def _reject_duplicates(deployments: Iterable[ManagedDeployment]) -> None:
+    seen: set[str] = set()
+    for deployment in deployments:
+        if deployment.facts.deployment_id in seen:
+            raise SettingsError(
+                f"model_list: id {deployment.facts.deployment_id!r} is used twice, expected ids to be unique"
+            )
+        seen.add(deployment.facts.deployment_id)

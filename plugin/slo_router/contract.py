@@ -1,0 +1,153 @@
+"""What is in Redis: key names, the metrics hash, the request record (DESIGN of the public contract, 2.4 and 2.5).
+
+Other programs write the metrics hash too, so nothing in it is trusted: a value that does not parse, is not finite, is
+negative, is out of its range or lies in the future is dropped and reported, and the rest of the hash is used. A hash
+without a usable timestamp is dropped whole, for nobody could tell its age.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from slo_router.domain import Metrics
+
+SCHEMA_VERSION = 1
+REQUESTS_STREAM = "slo_router:requests"
+CLOCK_SKEW_S = 5.0  # a timestamp this far ahead is a clock that is slightly off, not a lie
+MS_PER_S = 1_000.0
+
+_MS_FIELDS = {
+    "ttft_ms": "ttft_s",
+    "ttft_p50_ms": "ttft_p50_s",
+    "ttft_p95_ms": "ttft_p95_s",
+    "tpot_ms": "tpot_s",
+    "tpot_p95_ms": "tpot_p95_s",
+}
+_NUMBER_FIELDS = {
+    "throughput_tps": "throughput_tps",
+    "cost_per_1k": "cost_per_1k_usd",
+    "error_rate": "error_rate",
+    "quality_score": "quality_score",
+    "quality_n": "quality_n",
+    "output_tokens_mean": "output_tokens_mean",
+    "samples": "samples",
+}
+_RATES = frozenset({"error_rate", "quality_score"})
+_COUNTS = frozenset({"quality_n", "samples"})
+
+
+class BadValue(NamedTuple):
+    """A field of a metrics hash that was dropped, and why."""
+
+    field: str
+    value: str
+    expected: str
+
+
+def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
+    """Redis key of the metrics hash of one deployment in one category."""
+    return f"{prefix}metrics:{deployment_id}:{category}"
+
+
+def shared_key(prefix: str, name: str) -> str:
+    """Redis key of anything else that workers share, e.g. `slo_router:requests`."""
+    return f"{prefix}slo_router:{name}"
+
+
+def _number(raw: str) -> float | None:
+    try:
+        value = float(raw)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | None, list[BadValue]]:
+    """Reads one hash. `now_s` is Unix seconds. Returns `None` where the hash is empty or its timestamp is unusable.
+
+    Every hash field is text as Redis holds it; unknown fields are left alone, for later versions may write them.
+    """
+    bad: list[BadValue] = []
+    if not fields:
+        return None, bad
+    stamp = fields.get("timestamp", "")
+    measured_at_s = _number(stamp)
+    if measured_at_s is None or measured_at_s > now_s + CLOCK_SKEW_S:
+        bad.append(BadValue("timestamp", stamp, "Unix seconds that are not in the future"))
+        return None, bad
+    values: dict[str, float | int] = {}
+    for name, attribute in (_MS_FIELDS | _NUMBER_FIELDS).items():
+        raw = fields.get(name)
+        if raw is None or raw == "":
+            continue
+        value = _number(raw)
+        if value is None or (name in _RATES and value > 1):
+            bad.append(BadValue(name, raw, "a number in 0..1" if name in _RATES else "a finite number, 0 or more"))
+        elif name in _COUNTS:
+            values[attribute] = int(value)
+        else:
+            values[attribute] = value / MS_PER_S if name in _MS_FIELDS else value
+    return Metrics(measured_at_s=measured_at_s, **values), bad  # type: ignore[arg-type]  # counts are ints, see above
+
+
+def write_metrics(metrics: Metrics) -> dict[str, str]:
+    """The hash fields of one measurement; unmeasured fields are left out, so that a reader sees `None`."""
+    fields = {"schema": str(SCHEMA_VERSION), "timestamp": f"{metrics.measured_at_s:.3f}"}
+    for name, attribute in _MS_FIELDS.items():
+        value = getattr(metrics, attribute)
+        if value is not None:
+            fields[name] = f"{value * MS_PER_S:.6g}"
+    for name, attribute in _NUMBER_FIELDS.items():
+        value = getattr(metrics, attribute)
+        if value is not None:
+            fields[name] = str(value) if name in _COUNTS else f"{value:.9g}"
+    return fields
+
+
+class SloRecord(BaseModel):
+    """The SLO that a request was routed by, in the contract's units."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    e2e_ms: float | None = None
+    cost_per_1k: float | None = None
+    min_quality: float | None = None
+
+
+class RequestRecord(BaseModel):
+    """One request, as written to the stream and the JSONL file. Unmeasured is null, never 0."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    ts: float = Field(description="Unix seconds at which the request ended")
+    request_id: str
+    call_type: str | None
+    model_group: str | None
+    deployment: str | None
+    model: str | None
+    category: str | None
+    key_hash: str | None
+    key_alias: str | None
+    team_id: str | None
+    stream: bool
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    ttft_ms: float | None
+    tpot_ms: float | None
+    e2e_ms: float | None
+    cost_usd: float | None
+    slo: SloRecord
+    slo_met: bool | None = Field(description="null where a field of the SLO could not be measured")
+    outcome: Literal["success", "error", "disconnected", "cache_hit"]
+    attempts: int
+    error_class: str | None = None
+    decision: dict[str, object] | None
+    prompt: object = Field(default=None, description="only with log_prompts")
+    answer: object = Field(default=None, description="only with log_prompts")

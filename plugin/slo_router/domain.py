@@ -1,0 +1,159 @@
+"""The values that flow through a decision, from a request's features to the pick.
+
+    Features ─┐
+    Slo ──────┼─→ routing.decide ─→ Decision (every Assessment, every Rejection)
+    Facts ────┤
+    Snapshot ─┘
+
+All are immutable. Times are seconds, money is USD, qualities and rates lie in 0..1. `None` means unmeasured or not
+asked for; 0 is a measurement. Those that are built for every candidate of every request are named tuples, which cost a
+third of a frozen dataclass to make; those that live long are frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+DecisionKind = Literal["met", "fallback", "passthrough"]
+Basis = Literal["measured", "pooled", "none"]
+
+EMPTY: Mapping[str, float] = MappingProxyType({})
+
+
+class Slo(NamedTuple):
+    """What one request asks for. `cost_per_1k_usd` is USD per 1,000 tokens, prompt and completion together."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+    cost_per_1k_usd: float | None = None
+    min_quality: float | None = None
+
+
+class Features(NamedTuple):
+    """What a decision knows of a request. No text: only sizes, needs and the category."""
+
+    category: str
+    category_source: str  # "client", the categorizer's name, or "unsure" where it would not say
+    prompt_tokens: int  # estimated, never tokenized
+    output_tokens: int  # expected, capped by what the client allows
+    needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio"
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the configuration says of a deployment. Prices are USD per token."""
+
+    deployment_id: str
+    model: str
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_usd_per_token: float | None = None
+    output_usd_per_token: float | None = None
+    gpu_usd_per_hour: float | None = None
+    quality: Mapping[str, float] = field(default_factory=lambda: EMPTY)  # by category, "default" for the rest
+    unsupported: frozenset[str] = frozenset()
+    metrics_url: str | None = None
+
+    def quality_for(self, category: str) -> float | None:
+        """The configured quality (0..1) for a category, `None` where nothing is configured."""
+        return self.quality.get(category, self.quality.get("default"))
+
+
+class Metrics(NamedTuple):
+    """What was measured of one deployment in one category (Redis hash `metrics:{deployment_id}:{category}`)."""
+
+    measured_at_s: float  # Unix seconds
+    ttft_s: float | None = None
+    ttft_p50_s: float | None = None
+    ttft_p95_s: float | None = None
+    tpot_s: float | None = None
+    tpot_p95_s: float | None = None
+    throughput_tps: float | None = None
+    cost_per_1k_usd: float | None = None
+    error_rate: float | None = None
+    quality_score: float | None = None
+    quality_n: int | None = None
+    output_tokens_mean: float | None = None
+    samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything measured, as one reading of Redis found it. The request path reads this and nothing else."""
+
+    measured: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)  # deployment id → category → metrics
+    pooled: Mapping[str, Metrics] = field(default_factory=dict)  # deployment id → over its measured categories
+    read_at_s: float | None = None  # Unix seconds of the last successful reading
+
+
+class Prediction(NamedTuple):
+    """What one deployment would do with this request. Latencies are p95 where measured, else the reported mean."""
+
+    ttft_s: float | None
+    tpot_s: float | None
+    e2e_s: float | None
+    cost_usd: float | None
+    cost_per_1k_usd: float | None
+    quality: float | None
+    error_rate: float | None
+    basis: Basis
+    age_s: float | None
+    samples: int | None
+
+
+class Rejection(NamedTuple):
+    """Why a deployment cannot take this request: which filter, the value found and the limit it broke."""
+
+    deployment_id: str
+    filter: str
+    value: float | str | None
+    limit: float | str | None
+
+
+class Standing(enum.IntEnum):
+    """How a candidate stands to the SLO; a lower value ranks first."""
+
+    MEETS = 0
+    UNKNOWN = 1
+    MISSES = 2
+
+
+class Assessment(NamedTuple):
+    """One candidate's prediction held against the SLO.
+
+    `headroom` is the smallest (limit − prediction) / limit over the SLO's measured fields: 0.2 leaves a fifth of the
+    limit, −1 is twice the limit; `None` where no field could be judged.
+    """
+
+    deployment_id: str
+    prediction: Prediction
+    standing: Standing
+    headroom: float | None
+    missed: tuple[str, ...] = ()  # fields of the SLO that the prediction breaks
+    unknown: tuple[str, ...] = ()  # fields of the SLO that nothing was measured for
+    scores: Mapping[str, float] | None = None  # the objective's terms, where it has any
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The whole decision: header, log record, command line and tests all read this one object."""
+
+    kind: DecisionKind
+    deployment_id: str
+    reason: str
+    features: Features
+    slo: Slo
+    assessments: tuple[Assessment, ...]
+    rejections: tuple[Rejection, ...]
+    policy: str
+
+    @property
+    def selected(self) -> Assessment | None:
+        """The assessment of the deployment that was picked."""
+        return next((a for a in self.assessments if a.deployment_id == self.deployment_id), None)

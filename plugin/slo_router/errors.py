@@ -1,0 +1,30 @@
+"""Every error this package raises on purpose.
+
+    SloRouterError
+    ├── SettingsError     the YAML is wrong: stops start-up, names the YAML path, the value and what was expected
+    └── RequestSloError   a client's SLO is malformed: HTTP 400, names the header or field and the value
+
+Both are also `ValueError`. Anything else that escapes the plugin is a defect; on the request path it is caught in one
+place and the request goes on as LiteLLM alone would have routed it.
+"""
+
+from __future__ import annotations
+
+
+class SloRouterError(Exception):
+    """Root of this package's errors."""
+
+
+class SettingsError(SloRouterError, ValueError):
+    """A configuration value is unusable; the message is meant for the person who wrote the YAML."""
+
+
+class RequestSloError(SloRouterError, ValueError):
+    """A value that a client sent is unusable; the message is meant for the person who sent it."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        shown = repr(value)
+        if len(shown) > 80:
+            shown = shown[:77] + "..."
+        super().__init__(f"{field}: {shown} is not valid, expected {expected}")
