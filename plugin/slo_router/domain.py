@@ -41,6 +41,7 @@ class Features(NamedTuple):
     category_source: str  # "client", the categorizer's name, or "unsure" where it would not say
     prompt_tokens: int  # estimated, never tokenized
     output_tokens: int  # expected, capped by what the client allows
+    reserved_tokens: int  # room the answer must find in the context window: the client's max_tokens, else the expected
     needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio"
     stream: bool = False
 
@@ -146,7 +147,6 @@ class Decision:
 
     kind: DecisionKind
     deployment_id: str
-    reason: str
     features: Features
     slo: Slo
     assessments: tuple[Assessment, ...]

@@ -1,0 +1,133 @@
+"""A decision in words and in JSON: the response headers, the record and the command line all say it from here."""
+
+from __future__ import annotations
+
+import json
+
+from slo_router.contract import SloRecord
+from slo_router.domain import Assessment, Decision, Rejection, Slo, Standing
+
+MS_PER_S = 1_000.0
+HEADER_PREFIX = "x-slo-"
+
+
+def reason(decision: Decision) -> str:
+    """One short line: why this deployment."""
+    chosen = decision.selected
+    if chosen is None:
+        return "LiteLLM's own choice"
+    broken = [r.filter for r in decision.rejections if r.deployment_id == chosen.deployment_id]
+    if broken:
+        return f"no candidate passes {', '.join(broken)}; this one is nearest"
+    if chosen.standing is Standing.UNKNOWN:
+        return f"{_objective(chosen)}; no measurement of {', '.join(chosen.unknown)}"
+    if chosen.standing is Standing.MISSES:
+        return f"no candidate meets {', '.join(chosen.missed)}; best quality of {len(decision.assessments)}"
+    meeting = sum(a.standing is Standing.MEETS for a in decision.assessments) - _rejected_but_meeting(decision)
+    return f"{_objective(chosen)} of {meeting} that meet the SLO"
+
+
+def headers(decision: Decision, clamped: tuple[str, ...] = ()) -> dict[str, str]:
+    """The response headers of the contract. No secret, no address, nothing of another key's data."""
+    named = {
+        "selected-model": header_text(decision.deployment_id),
+        "decision": decision.kind,
+        "category": header_text(decision.features.category),
+        "reason": header_text(reason(decision)),
+    }
+    chosen = decision.selected
+    if chosen is not None and chosen.prediction.ttft_s is not None:
+        named["predicted-ttft-ms"] = f"{chosen.prediction.ttft_s * MS_PER_S:.1f}"
+    if chosen is not None and chosen.prediction.cost_usd is not None:
+        named["predicted-cost-usd"] = f"{chosen.prediction.cost_usd:.9f}".rstrip("0").rstrip(".")
+    if clamped:
+        named["clamped"] = ",".join(clamped)
+    return {HEADER_PREFIX + name: value for name, value in named.items()}
+
+
+def header_text(text: str) -> str:
+    """Printable ASCII only, so that a name in the YAML can neither break nor add a header."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]
+
+
+def slo_record(slo: Slo) -> SloRecord:
+    """An SLO in the contract's units."""
+    return SloRecord(
+        ttft_ms=_ms(slo.ttft_s),
+        tpot_ms=_ms(slo.tpot_s),
+        e2e_ms=_ms(slo.e2e_s),
+        cost_per_1k=slo.cost_per_1k_usd,
+        min_quality=slo.min_quality,
+    )
+
+
+def as_json(decision: Decision) -> dict[str, object]:
+    """The whole decision as plain JSON values, for the record and LiteLLM's logging payload."""
+    features = decision.features
+    return {
+        "policy": decision.policy,
+        "kind": decision.kind,
+        "deployment": decision.deployment_id,
+        "reason": reason(decision),
+        "category": features.category,
+        "category_source": features.category_source,
+        "estimated_prompt_tokens": features.prompt_tokens,
+        "expected_output_tokens": features.output_tokens,
+        "reserved_tokens": features.reserved_tokens,
+        "needs": sorted(features.needs),
+        "candidates": [_candidate(assessment) for assessment in decision.assessments],
+        "rejections": [_rejection(rejection) for rejection in decision.rejections],
+    }
+
+
+def as_text(decision: Decision) -> str:
+    """`as_json` on one line."""
+    return json.dumps(as_json(decision), separators=(",", ":"))
+
+
+def _candidate(assessment: Assessment) -> dict[str, object]:
+    prediction = assessment.prediction
+    return {
+        "deployment": assessment.deployment_id,
+        "standing": assessment.standing.name.lower(),
+        "headroom": assessment.headroom,
+        "missed": list(assessment.missed),
+        "unknown": list(assessment.unknown),
+        "scores": None if assessment.scores is None else dict(assessment.scores),
+        "predicted": {
+            "ttft_ms": _ms(prediction.ttft_s),
+            "tpot_ms": _ms(prediction.tpot_s),
+            "e2e_ms": _ms(prediction.e2e_s),
+            "cost_usd": prediction.cost_usd,
+            "cost_per_1k": prediction.cost_per_1k_usd,
+            "quality": prediction.quality,
+            "error_rate": prediction.error_rate,
+            "basis": prediction.basis,
+            "age_s": prediction.age_s,
+            "samples": prediction.samples,
+        },
+    }
+
+
+def _rejection(rejection: Rejection) -> dict[str, object]:
+    return {
+        "deployment": rejection.deployment_id,
+        "filter": rejection.filter,
+        "value": rejection.value,
+        "limit": rejection.limit,
+    }
+
+
+def _objective(chosen: Assessment) -> str:
+    if chosen.scores is not None:
+        return f"highest score {chosen.scores['total']:.2f}"
+    return "price unknown, first" if chosen.prediction.cost_usd is None else "cheapest"
+
+
+def _rejected_but_meeting(decision: Decision) -> int:
+    rejected = {rejection.deployment_id for rejection in decision.rejections}
+    return sum(a.standing is Standing.MEETS and a.deployment_id in rejected for a in decision.assessments)
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * MS_PER_S

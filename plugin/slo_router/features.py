@@ -1,0 +1,141 @@
+"""What a request looks like to the router: sizes, needs and category, in time that does not grow with the prompt.
+
+Prompt tokens are estimated as characters × a ratio that is learned per category from the usage that servers report;
+Python keeps a text's length and whether it is ASCII, so neither is counted here. Of a text outside ASCII a sample tells
+how much of it is written in wide scripts, where a character is about a token. Images and tool schemas count as
+constants. An estimate that is off does no harm but near a context edge, and there the filter keeps a margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from slo_router.categories import Categorizer, instruction_windows
+from slo_router.domain import Features
+
+TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
+TOKENS_PER_IMAGE = 1_000
+TOKENS_PER_TOOL = 150
+TOKENS_PER_MESSAGE = 4  # role and separators
+WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
+SAMPLE_CHARS = 256
+OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
+OUTPUT_TOKENS_ELSE = 300
+UNSURE = "unsure"
+
+_BODIES = ("messages", "input", "prompt")
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What this worker learned from reported usage, by category; the priors hold until then."""
+
+    prompt_factor: Mapping[str, float] = field(default_factory=dict)  # reported ÷ estimated prompt tokens
+    output_tokens: Mapping[str, float] = field(default_factory=dict)
+
+
+class Content(NamedTuple):
+    """Size and kinds of what a request carries."""
+
+    chars: int
+    wide_chars: int
+    images: int
+    audio: bool
+    messages: int
+
+
+def extract(
+    request: Mapping[str, object], categorizer: Categorizer, client_category: str | None, learned: Learned
+) -> Features:
+    """Features of one call. `request` holds the call's parameters: messages, prompt or input, tools, max_tokens, …"""
+    body = next((request[name] for name in _BODIES if request.get(name)), None)
+    system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
+    if system:
+        body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
+    category, source = client_category, "client"
+    if category is None:
+        category, source = categorizer(instruction_windows(body)), "categorizer"
+    if category is None:
+        category, source = UNSURE, UNSURE
+    content = measure(body)
+    tools = request.get("tools") or request.get("functions")
+    tool_count = len(tools) if isinstance(tools, list) else 0
+    estimate = (
+        (content.chars - content.wide_chars) * TOKENS_PER_CHAR
+        + content.wide_chars
+        + content.messages * TOKENS_PER_MESSAGE
+    ) * learned.prompt_factor.get(category, 1.0)
+    expected = round(learned.output_tokens.get(category) or OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
+    allowed = _output_limit(request)
+    return Features(
+        category=category,
+        category_source=source,
+        prompt_tokens=round(estimate) + content.images * TOKENS_PER_IMAGE + tool_count * TOKENS_PER_TOOL,
+        output_tokens=expected if allowed is None else min(expected, allowed),
+        reserved_tokens=expected if allowed is None else allowed,
+        needs=_needs(request, content, has_tools=tool_count > 0),
+        stream=request.get("stream") is True,
+    )
+
+
+def measure(body: object) -> Content:
+    """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
+    if isinstance(body, str):
+        return Content(len(body), 0 if body.isascii() else _wide_chars(body), images=0, audio=False, messages=1)
+    chars = wide = images = 0
+    audio = False
+    messages = body if isinstance(body, list) else ()
+    for message in messages:
+        content = message.get("content", message.get("text")) if isinstance(message, dict) else message
+        if isinstance(content, str):
+            chars += len(content)
+            if not content.isascii():
+                wide += _wide_chars(content)
+        elif isinstance(content, list):
+            inner = measure(content)
+            chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
+            audio = audio or inner.audio
+        elif isinstance(message, dict):
+            kind = message.get("type")
+            images += kind in {"image", "image_url", "input_image"}
+            audio = audio or kind == "input_audio"
+    return Content(chars, wide, images, audio, len(messages))
+
+
+def _as_user(text: object) -> dict[str, object]:
+    return {"role": "user", "content": text}
+
+
+def _wide_chars(text: str) -> int:
+    step = max(len(text) // SAMPLE_CHARS, 1)
+    sample = text[::step] if step == 1 else text[: SAMPLE_CHARS * step : step]
+    return round(sum(character >= WIDE_FROM for character in sample) / len(sample) * len(text))
+
+
+def _output_limit(request: Mapping[str, object]) -> int | None:
+    for name in _OUTPUT_LIMITS:
+        limit = request.get(name)
+        if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
+            return limit
+    return None
+
+
+def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) -> frozenset[str]:
+    text = request.get("text")
+    form = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
+    schema = isinstance(form, dict) and form.get("type") == "json_schema"
+    if not (has_tools or content.images or content.audio or schema):
+        return _NO_NEEDS
+    flags: Sequence[tuple[str, object]] = (
+        ("tools", has_tools),
+        ("vision", content.images),
+        ("audio", content.audio),
+        ("json_schema", schema),
+    )
+    return frozenset(name for name, needed in flags if needed)
+
+
+_NO_NEEDS: frozenset[str] = frozenset()

@@ -1,0 +1,79 @@
+"""Hard filters: reasons why a deployment must not take a request at all.
+
+Each takes the candidate's facts and prediction and returns a `Rejection`, with the value found and the limit it broke,
+or `None`. They never shorten a list, so that every reason survives into the decision.
+
+What happens where nothing is known: an unknown context window, an unmeasured error rate or an undeclared capability
+does not reject, for most deployments work; an unknown quality does where a minimum is asked for, for a floor is a
+promise.
+
+The filters stand from the hardest to the softest. When no candidate passes them all, the softest give way first: better
+an answer below the quality floor, or a second try at the same deployment, than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from slo_router.domain import Facts, Features, Prediction, Rejection
+
+CONTEXT_MARGIN = 1.1  # the estimate is made from characters, and the server's own count differs from LiteLLM's
+
+
+class Demand(NamedTuple):
+    """What a request demands of any deployment."""
+
+    features: Features
+    min_quality: float | None = None
+    max_error_rate: float = 1.0
+    tried: frozenset[str] = frozenset()
+
+
+def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Prompt (with a margin for the estimate) and answer must fit the context window."""
+    if facts.context_tokens is None:
+        return None
+    needed = demand.features.prompt_tokens * CONTEXT_MARGIN + demand.features.reserved_tokens
+    if needed <= facts.context_tokens:
+        return None
+    return Rejection(facts.deployment_id, "context_window", round(needed), facts.context_tokens)
+
+
+def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Tools, vision, JSON schema or audio that `model_info` declares unsupported."""
+    missing = demand.features.needs & facts.unsupported
+    if not missing:
+        return None
+    return Rejection(facts.deployment_id, "capability", ",".join(sorted(missing)), "supported")
+
+
+def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Failed more often than the group allows when last measured."""
+    if prediction.error_rate is None or prediction.error_rate <= demand.max_error_rate:
+        return None
+    return Rejection(facts.deployment_id, "error_rate", prediction.error_rate, demand.max_error_rate)
+
+
+def quality(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Below the quality asked for in this category, or of unknown quality."""
+    if demand.min_quality is None or (prediction.quality is not None and prediction.quality >= demand.min_quality):
+        return None
+    return Rejection(facts.deployment_id, "quality", prediction.quality, demand.min_quality)
+
+
+def already_tried(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Failed this very request a moment ago."""
+    if facts.deployment_id not in demand.tried:
+        return None
+    return Rejection(facts.deployment_id, "already_tried", "failed this request", "an untried deployment")
+
+
+Filter = Callable[[Facts, Prediction, Demand], Rejection | None]
+FILTERS: tuple[Filter, ...] = (context_window, capability, already_tried, error_rate, quality)
+HARDNESS = {accepts.__name__: len(FILTERS) - i for i, accepts in enumerate(FILTERS)}
+
+
+def rejections(facts: Facts, prediction: Prediction, demand: Demand) -> list[Rejection]:
+    """Every filter's rejection, hardest first; empty where the candidate passes them all."""
+    return [found for accepts in FILTERS if (found := accepts(facts, prediction, demand)) is not None]

@@ -1,0 +1,141 @@
+"""All that depends on LiteLLM's version: how to find the proxy's router, ask it for its pool, and take over the pick.
+
+Up to 1.108 a router takes a strategy by `set_custom_routing_strategy`, which shadows two of its methods on the object,
+and re-reading the settings deletes the shadows. From 1.109 on `register_plugin` does it and the pool comes from
+`select(kind="healthy")`. Both are looked up on the object that is there, not by version number, for distributions
+backport. Nothing is patched: every name used here is one that LiteLLM offers to custom strategies.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import cast
+
+import litellm
+from litellm.proxy import proxy_server
+from litellm.router import CustomRoutingStrategyBase, Router
+
+Deployment = Mapping[str, object]
+
+
+class RouterCall:
+    """One request for a deployment, as LiteLLM's router made it."""
+
+    __slots__ = ("arguments", "model", "request")
+
+    def __init__(self, model: str, arguments: dict[str, object]) -> None:
+        self.model = model
+        self.arguments = arguments
+        self.request = cast("dict[str, object]", arguments["request_kwargs"])
+
+
+class SloRoutingStrategy(CustomRoutingStrategyBase):  # type: ignore[misc]  # LiteLLM is not followed by mypy
+    """The router's two entry points; synchronous calls keep LiteLLM's own choice."""
+
+    def __init__(self, router: Router, pick: Callable[[SloRoutingStrategy, RouterCall], Awaitable[Deployment]]) -> None:
+        self.router = router
+        self._pick = pick
+
+    async def async_get_available_deployment(  # noqa: D102  # LiteLLM's signature and documentation
+        self,
+        model: str,
+        messages: list[dict[str, str]] | None = None,
+        input: str | list[object] | None = None,  # noqa: A002
+        specific_deployment: bool | None = False,  # noqa: FBT001, FBT002
+        request_kwargs: dict[str, object] | None = None,
+    ) -> Deployment:
+        arguments: dict[str, object] = {
+            "messages": messages,
+            "input": input,
+            "specific_deployment": specific_deployment,
+            "request_kwargs": {} if request_kwargs is None else request_kwargs,
+        }
+        return await self._pick(self, RouterCall(model, arguments))
+
+    def get_available_deployment(  # noqa: D102  # LiteLLM's signature and documentation
+        self, model: str, *args: object, **kwargs: object
+    ) -> Deployment:
+        return cast("Deployment", Router.get_available_deployment(self.router, model, *args, **kwargs))
+
+    async def own_choice(self, call: RouterCall) -> Deployment:
+        """The deployment that LiteLLM alone would pick. Raises what LiteLLM raises."""
+        choice = await Router.async_get_available_deployment(self.router, model=call.model, **call.arguments)
+        return cast("Deployment", choice)
+
+    async def pool(self, call: RouterCall) -> Sequence[Deployment] | Deployment:
+        """The healthy deployments after every filter of LiteLLM's; one mapping where the request names a deployment."""
+        pool = await self.router.async_get_healthy_deployments(model=call.model, **call.arguments)
+        return cast("Sequence[Deployment] | Deployment", pool)
+
+
+def version() -> str:
+    """The installed LiteLLM's version."""
+    return importlib.metadata.version("litellm")
+
+
+def current_router() -> Router | None:
+    """The proxy's router; `None` until the configuration is loaded. It is a new object after a reload."""
+    return proxy_server.llm_router
+
+
+def is_installed(router: Router, strategy: SloRoutingStrategy | None) -> bool:
+    """Whether this router, still with this strategy, is the one that picks."""
+    if strategy is None or strategy.router is not router:
+        return False
+    bound = router.__dict__.get("async_get_available_deployment")
+    return getattr(bound, "__self__", None) is strategy
+
+
+def install(router: Router, strategy: SloRoutingStrategy) -> None:
+    """Makes `strategy` the one that picks."""
+    router.set_custom_routing_strategy(strategy)
+
+
+def model_list(router: Router) -> Sequence[Deployment]:
+    """The router's deployments, those added at run time included."""
+    return cast("Sequence[Deployment]", router.model_list or ())
+
+
+def deployment_id(deployment: Deployment) -> str:
+    """A deployment's `model_info.id`."""
+    info = deployment["model_info"]
+    return str(info["id"]) if isinstance(info, Mapping) else ""
+
+
+def resolve_alias(router: Router, model: str) -> str:
+    """The group behind a `model_group_alias`, else the name itself."""
+    target = (router.model_group_alias or {}).get(model, model)
+    return str(target.get("model", model)) if isinstance(target, Mapping) else target
+
+
+def proxy_document() -> Mapping[str, object]:
+    """The YAML that the proxy was started with, before LiteLLM fills anything in; empty where there is none."""
+    return cast("Mapping[str, object]", proxy_server.proxy_config.get_config_state() or {})
+
+
+def plugin_section() -> object:
+    """`callback_settings.slo_router`; LiteLLM sets it before it loads callbacks."""
+    return (litellm.callback_settings or {}).get("slo_router")
+
+
+def price_map() -> Mapping[str, Mapping[str, object]]:
+    """LiteLLM's price map, newer than the packaged one where it could be fetched."""
+    return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
+
+
+def redis_url() -> str | None:
+    """LiteLLM's own Redis as a URL, `None` where none is configured."""
+    cache = getattr(proxy_server, "redis_usage_cache", None)
+    options = getattr(cache, "redis_kwargs", None)
+    if not isinstance(options, Mapping):
+        return None
+    if options.get("url"):
+        return str(options["url"])
+    if not options.get("host"):
+        return None
+    login = ""
+    if options.get("password"):
+        login = f"{options.get('username') or ''}:{options['password']}@"
+    scheme = "rediss" if options.get("ssl") else "redis"
+    return f"{scheme}://{login}{options['host']}:{options.get('port') or 6379}/{options.get('db') or 0}"

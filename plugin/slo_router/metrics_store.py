@@ -1,0 +1,65 @@
+"""Keeps the last reading of Redis in memory, so that the request path never waits for it.
+
+A background task calls `refresh`, which reads every hash of the managed deployments in one pipeline and swaps in a new
+immutable `Snapshot`. When Redis is away the last snapshot stays, its measurements age, and `refresh` is retried with
+backoff. A value that cannot be true is dropped, counted, and logged once per key and field.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from slo_router.contract import metrics_key, read_metrics
+from slo_router.domain import Metrics, Snapshot
+from slo_router.prediction import pool
+from slo_router.redis_link import AsyncClient
+
+log = logging.getLogger("slo_router")
+
+
+class MetricsStore:
+    """The current snapshot and the count of dropped values."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._told: set[tuple[str, str]] = set()
+        self.snapshot = Snapshot()
+        self.dropped_values = 0
+
+    async def refresh(self, client: AsyncClient, deployments: Iterable[str], categories: Sequence[str]) -> None:
+        """Reads everything once. Raises redis errors; the snapshot is then unchanged."""
+        names = [(deployment, category) for deployment in deployments for category in categories]
+        pipeline = client.pipeline(transaction=False)
+        for deployment, category in names:
+            pipeline.hgetall(metrics_key(self._prefix, deployment, category))
+        answers = await pipeline.execute(raise_on_error=False)
+        now_s = time.time()
+        measured: dict[str, dict[str, Metrics]] = {}
+        for (deployment, category), answer in zip(names, answers, strict=True):
+            metrics = self._read(metrics_key(self._prefix, deployment, category), answer, now_s)
+            if metrics is not None:
+                measured.setdefault(deployment, {})[category] = metrics
+        self.snapshot = make_snapshot(measured, now_s)
+
+    def _read(self, key: str, answer: object, now_s: float) -> Metrics | None:
+        if not isinstance(answer, Mapping):  # a key of another type: somebody else's, or a bad writer's
+            self._drop(key, "(the key)", type(answer).__name__, "a hash")
+            return None
+        metrics, bad = read_metrics(answer, now_s)
+        for value in bad:
+            self._drop(key, value.field, value.value, value.expected)
+        return metrics
+
+    def _drop(self, key: str, field: str, value: str, expected: str) -> None:
+        self.dropped_values += 1
+        if (key, field) not in self._told:
+            self._told.add((key, field))
+            log.warning("ignoring %s of %s in Redis: %.60r, expected %s", field, key, value, expected)
+
+
+def make_snapshot(measured: Mapping[str, Mapping[str, Metrics]], now_s: float) -> Snapshot:
+    """A snapshot with the pooled metrics worked out once, instead of in every decision."""
+    pooled = {deployment: pool(by_category.values()) for deployment, by_category in measured.items()}
+    return Snapshot(measured, {name: metrics for name, metrics in pooled.items() if metrics is not None}, now_s)

@@ -1,0 +1,230 @@
+"""The plugin's entry point in the proxy: `callbacks: ["slo_router.proxy.callback"]`.
+
+    arrival      async_pre_call_hook                    read the SLO, answer 400 where it is malformed
+    pick         Plugin.pick (through LiteLLM's router) decide, or let LiteLLM choose
+    answer       async_post_call_response_headers_hook  say what was decided
+    end          async_log_success_event / …_failure_…  one record, learn from the usage
+
+One background task installs the strategy, again when the router was replaced or reset, and keeps snapshot, deployments
+and request log moving. If anything of ours fails on the way to a pick, the request goes on as LiteLLM alone would have
+routed it; that is the one broad `except` of the plugin.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from fastapi import HTTPException
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.proxy._types import UserAPIKeyAuth
+
+from slo_router import litellm_adapter as adapter
+from slo_router.background import Background, Hooks
+from slo_router.config import Settings, parse_settings
+from slo_router.deployments import ManagedDeployment, read_deployment
+from slo_router.errors import RequestSloError, SettingsError
+from slo_router.explain import as_json, header_text, headers
+from slo_router.metrics_store import MetricsStore
+from slo_router.records import build_record
+from slo_router.request_log import RequestLog
+from slo_router.slo import SloInputs
+from slo_router.strategy import ROUTED_CALL_TYPES, Strategy
+from slo_router.trace import TRACE_KEY, Trace, find_trace, own_metadata
+
+Request = dict[str, object]
+
+log = logging.getLogger("slo_router")
+
+
+class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by mypy
+    """LiteLLM's hooks, wired to the strategy. `fail_open_count` counts decisions that failed since start."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+        self.strategy = Strategy(settings.plugin, MetricsStore(settings.plugin.key_prefix))
+        self.strategy.know(settings.deployments)
+        self.request_log = RequestLog(settings.plugin.log, settings.plugin.key_prefix)
+        self.fail_open_count = 0
+        self._installed: adapter.SloRoutingStrategy | None = None
+        self._seen: tuple[int, ...] = ()
+        self._background = Background(
+            settings.plugin, self.strategy, self.request_log, Hooks(self.take_over, adapter.redis_url)
+        )
+        self._background.ensure_running()
+
+    def take_over(self) -> bool:
+        """Installs the strategy on the proxy's router where it is not, and reads the deployments if they changed.
+
+        False while the proxy has no router yet.
+        """
+        router = adapter.current_router()
+        if router is None:
+            return False
+        if not adapter.is_installed(router, self._installed):
+            self._installed = adapter.SloRoutingStrategy(router, self.pick)
+            adapter.install(router, self._installed)
+            log.info("routing %s on LiteLLM %s", ", ".join(self.strategy.groups), adapter.version())
+        entries = adapter.model_list(router)
+        seen = tuple(map(id, entries))
+        if seen != self._seen:
+            self._seen = seen
+            self.strategy.know(_readable(entries, self.strategy.groups))
+        return True
+
+    async def pick(self, routing: adapter.SloRoutingStrategy, call: adapter.RouterCall) -> adapter.Deployment:
+        """The deployment for one attempt of one request."""
+        group = adapter.resolve_alias(routing.router, call.model)
+        trace = find_trace(call.request)
+        if trace is None or group not in self.strategy.groups or trace.call_type not in ROUTED_CALL_TYPES:
+            if trace is not None:
+                trace.decision, trace.note = None, "this kind of call is not routed by SLO"
+            return await routing.own_choice(call)
+        pool = await routing.pool(call)
+        if isinstance(pool, Mapping):
+            return pool
+        chosen = self._decide(group, call, pool, trace)
+        return await routing.own_choice(call) if chosen is None else chosen
+
+    def _decide(
+        self, group: str, call: adapter.RouterCall, pool: Sequence[adapter.Deployment], trace: Trace
+    ) -> adapter.Deployment | None:
+        try:
+            by_id = {adapter.deployment_id(deployment): deployment for deployment in pool}
+            chosen = self.strategy.choose(group, call.arguments | call.request, by_id, trace)
+            return None if chosen is None else by_id[chosen]
+        except Exception:  # fail open: whatever breaks here must not break the request
+            self.fail_open_count += 1
+            trace.decision, trace.note = None, "the decision failed; LiteLLM chose"
+            log.exception("a decision failed; LiteLLM chose (%d times so far)", self.fail_open_count)
+            return None
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: Request, call_type: str
+    ) -> Request | None:
+        """A request arrives: read what it asks for. HTTP 400 where that is malformed."""
+        self._background.ensure_running()
+        router = adapter.current_router()
+        model = data.get("model")
+        metadata = own_metadata(data)
+        if router is None or metadata is None or not isinstance(model, str):
+            return None
+        group = adapter.resolve_alias(router, model)
+        if group not in self.strategy.groups:
+            return None
+        if not adapter.is_installed(router, self._installed):
+            self.take_over()
+        trace = Trace(call_type=str(call_type), arrived_s=time.time())
+        try:
+            self.strategy.read_request(group, trace, _slo_inputs(data, user_api_key_dict))
+        except RequestSloError as error:
+            raise HTTPException(status_code=400, detail={"error": str(error)}) from error
+        metadata[TRACE_KEY] = trace
+        return data
+
+    async def async_post_call_response_headers_hook(
+        self,
+        data: Request,
+        user_api_key_dict: UserAPIKeyAuth,
+        response: object,
+        request_headers: dict[str, str] | None = None,
+        litellm_call_info: dict[str, object] | None = None,
+    ) -> dict[str, str] | None:
+        """An answer leaves: say what was decided."""
+        trace = find_trace(data)
+        if trace is None:
+            return None
+        if trace.decision is not None:
+            return headers(trace.decision, trace.clamped)
+        if not trace.note:
+            return None
+        named = {"x-slo-decision": "passthrough", "x-slo-reason": trace.note}
+        deployment = (litellm_call_info or {}).get("model_id")
+        return named | ({"x-slo-selected-model": header_text(str(deployment))} if deployment else {})
+
+    async def async_logging_hook(self, kwargs: Request, result: object, call_type: str) -> tuple[Request, object]:
+        """A request succeeded: put the decision where LiteLLM's other sinks find it, before they run."""
+        _share_decision(kwargs)
+        return kwargs, result
+
+    async def async_log_success_event(
+        self, kwargs: Request, response_obj: object, start_time: object, end_time: object
+    ) -> None:
+        """A request succeeded, or its client left: record it and learn from its usage."""
+        self._record(kwargs)
+
+    async def async_log_failure_event(
+        self, kwargs: Request, response_obj: object, start_time: object, end_time: object
+    ) -> None:
+        """A request failed for good: record it."""
+        _share_decision(kwargs)
+        self._record(kwargs)
+
+    def _record(self, event: Request) -> None:
+        trace, payload = find_trace(event.get("litellm_params")), event.get("standard_logging_object")
+        if trace is None or trace.recorded or not isinstance(payload, dict):
+            return
+        trace.recorded = True
+        record = build_record(payload, trace, log_prompts=self._settings.plugin.log.log_prompts)
+        self.request_log.offer(record)
+        if record.outcome == "success":
+            self.strategy.learn(trace, record.prompt_tokens, record.completion_tokens)
+
+
+def _slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:
+    """Where this request's wishes stand; what a provider must not see is taken out."""
+    metadata = data.get("metadata")
+    request = data.get("proxy_server_request")
+    sent = request.get("headers") if isinstance(request, dict) else None
+    return SloInputs(
+        headers=sent if isinstance(sent, Mapping) else {},
+        body_slo=metadata.pop("slo", None) if isinstance(metadata, dict) else None,
+        user_slo=data.pop("user_slo", None),
+        key_metadata=key.metadata or None,
+        team_metadata=key.team_metadata or None,
+    )
+
+
+def _share_decision(event: Request) -> None:
+    parameters = event.get("litellm_params")
+    trace = find_trace(parameters)
+    if trace is None or trace.decision is None or not isinstance(parameters, dict):
+        return
+    decision = as_json(trace.decision)
+    payload = event.get("standard_logging_object")
+    shared = payload.get("metadata") if isinstance(payload, dict) else None
+    for metadata in (own_metadata(parameters), shared):
+        if isinstance(metadata, dict):
+            own = metadata.get("spend_logs_metadata")
+            metadata["spend_logs_metadata"] = {**(own if isinstance(own, dict) else {}), "slo_router": decision}
+
+
+def _readable(entries: Iterable[adapter.Deployment], groups: Container[object]) -> Iterable[ManagedDeployment]:
+    """The managed deployments; one that was added at run time with unusable facts is left out and named."""
+    prices = adapter.price_map()
+    for index, entry in enumerate(entries):
+        if entry.get("model_name") in groups:
+            try:
+                yield read_deployment(entry, f"model_list[{index}]", prices)
+            except SettingsError as error:
+                log.warning("a deployment is left out: %s", error)
+
+
+def _create() -> Plugin:
+    if not log.handlers and not logging.getLogger().handlers:  # else the start-up line would be lost
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(min(log.level or logging.INFO, logging.INFO))
+    document = {**adapter.proxy_document(), "callback_settings": {"slo_router": adapter.plugin_section()}}
+    return Plugin(parse_settings(document, adapter.price_map()))
+
+
+def __getattr__(name: str) -> Plugin:
+    """Makes `callback` when LiteLLM asks for it, not on import: by then the YAML is read."""
+    if name != "callback":
+        raise AttributeError(name)
+    plugin = globals()["callback"] = _create()
+    return plugin

@@ -1,0 +1,126 @@
+"""Turns LiteLLM's standard logging payload and a request's trace into the record of the contract. Pure.
+
+`ttft_ms` and `e2e_ms` are what the client saw: from the request's arrival, failed attempts included. TTFT is known only
+for streams that a model answered: for a non-stream LiteLLM sets the first token's time to the last one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from slo_router.contract import RequestRecord
+from slo_router.domain import Slo
+from slo_router.explain import as_json, slo_record
+from slo_router.trace import Trace
+
+MS_PER_S = 1_000.0
+Outcome = Literal["success", "error", "disconnected", "cache_hit"]
+
+
+def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bool = False) -> RequestRecord:
+    """The record of one finished request. `payload` is LiteLLM's `standard_logging_object`."""
+    outcome = _outcome(payload)
+    end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
+    streamed = payload.get("stream") is True and outcome != "cache_hit"
+    ttft_s = _since(trace, first_s) if streamed and not (outcome == "error" and first_s == end_s) else None
+    e2e_s = _since(trace, end_s)
+    completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None
+    tpot_s = None
+    if ttft_s is not None and e2e_s is not None and completion_tokens is not None and completion_tokens > 1:
+        tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
+    prompt_tokens = _count(payload.get("prompt_tokens")) if outcome != "error" else None
+    cost_usd = _number(payload.get("response_cost")) if outcome != "error" else None
+    tokens = (prompt_tokens or 0) + (completion_tokens or 0)
+    cost_per_1k_usd = None if cost_usd is None or not tokens else cost_usd * 1_000 / tokens
+    measured = Slo(ttft_s, tpot_s, e2e_s, cost_per_1k_usd, _selected_quality(trace))
+    metadata = payload.get("metadata")
+    names = metadata if isinstance(metadata, Mapping) else {}
+    return RequestRecord(
+        ts=end_s if end_s is not None else trace.arrived_s,
+        request_id=str(payload.get("id") or ""),
+        call_type=trace.call_type,
+        model_group=_text(payload.get("model_group")),
+        deployment=_text(payload.get("model_id")),
+        model=_text(payload.get("model")),
+        category=None if trace.decision is None else trace.decision.features.category,
+        key_hash=_text(names.get("user_api_key_hash")),
+        key_alias=_text(names.get("user_api_key_alias")),
+        team_id=_text(names.get("user_api_key_team_id")),
+        stream=payload.get("stream") is True,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        ttft_ms=_ms(ttft_s),
+        tpot_ms=_ms(tpot_s),
+        e2e_ms=_ms(e2e_s),
+        cost_usd=cost_usd,
+        slo=slo_record(trace.slo),
+        slo_met=slo_met(trace.slo, measured, outcome),
+        outcome=outcome,
+        attempts=max(len(trace.tried), 1),
+        error_class=_error_class(payload) if outcome == "error" else None,
+        decision=None if trace.decision is None else as_json(trace.decision),
+        prompt=payload.get("messages") if log_prompts else None,
+        answer=payload.get("response") if log_prompts else None,
+    )
+
+
+def slo_met(slo: Slo, measured: Slo, outcome: Outcome) -> bool | None:
+    """Whether every field of the SLO was kept; `None` where none is known to be broken but one was not measured.
+
+    An error never meets an SLO. Quality can't be measured per request: the deployment's own stands for it.
+    """
+    if outcome == "error":
+        return False
+    unknown = False
+    for position, (limit, value) in enumerate(zip(slo, measured, strict=True)):
+        if limit is None:
+            continue
+        if value is None:
+            unknown = True
+        elif value < limit if position == _QUALITY else value > limit:
+            return False
+    return None if unknown else True
+
+
+_QUALITY = Slo._fields.index("min_quality")
+
+
+def _outcome(payload: Mapping[str, object]) -> Outcome:
+    if payload.get("status") == "failure":
+        return "error"
+    if payload.get("cache_hit") is True:
+        return "cache_hit"
+    if "client disconnected" in str(payload.get("error_str") or "").lower():
+        return "disconnected"
+    return "success"
+
+
+def _error_class(payload: Mapping[str, object]) -> str | None:
+    information = payload.get("error_information")
+    return _text(information.get("error_class")) if isinstance(information, Mapping) else None
+
+
+def _selected_quality(trace: Trace) -> float | None:
+    chosen = None if trace.decision is None else trace.decision.selected
+    return None if chosen is None else chosen.prediction.quality
+
+
+def _since(trace: Trace, moment_s: float | None) -> float | None:
+    return None if moment_s is None else max(moment_s - trace.arrived_s, 0.0)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * MS_PER_S, 3)

@@ -1,0 +1,98 @@
+"""From LiteLLM's request and pool of deployments to a Decision: the last step before the pure core.
+
+Holds what a worker knows (policy, facts of the deployments, snapshot, learned usage) and reads nothing else: no I/O, no
+lock. LiteLLM is not imported here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+
+from slo_router.categories import CATEGORIES, Categorizer, article, rules
+from slo_router.config import GroupSettings, PluginSettings
+from slo_router.deployments import ManagedDeployment
+from slo_router.domain import Facts, Slo
+from slo_router.errors import RequestSloError
+from slo_router.features import Learned, extract
+from slo_router.metrics_store import MetricsStore
+from slo_router.routing import Ask, Policy, View, decide
+from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, read_asked, resolve
+from slo_router.trace import Trace
+from slo_router.usage import learn
+
+ROUTED_CALL_TYPES = frozenset(
+    {
+        "completion",
+        "acompletion",
+        "text_completion",
+        "atext_completion",
+        "responses",
+        "aresponses",
+        "anthropic_messages",
+    }
+)
+
+
+class ManagedGroup:
+    """One group's settings, worked out once: policy, categorizer, categories, default SLO."""
+
+    def __init__(self, settings: GroupSettings, fingerprint: str) -> None:
+        self.settings = settings
+        self.policy = Policy(settings, fingerprint)
+        self.categories = (*CATEGORIES, *(name for name in settings.categories if name not in CATEGORIES))
+        self.categorizer: Categorizer = article if settings.categorizer == "article" else rules(settings.categories)
+        slo = settings.slo
+        self.default_slo = Slo(_seconds(slo.ttft_ms), _seconds(slo.tpot_ms), _seconds(slo.e2e_ms), slo.cost_per_1k)
+
+
+class Strategy:
+    """Everything a worker needs to decide."""
+
+    def __init__(self, settings: PluginSettings, store: MetricsStore) -> None:
+        self.groups = {name: ManagedGroup(group, settings.policy) for name, group in settings.groups.items()}
+        self.store = store
+        self.facts: Mapping[str, Facts] = {}
+        self.learned = Learned()
+        self._rng = random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
+
+    def know(self, deployments: Iterable[ManagedDeployment]) -> None:
+        """Takes the deployments that LiteLLM's router holds now."""
+        self.facts = {deployment.facts.deployment_id: deployment.facts for deployment in deployments}
+
+    def read_request(self, group: str, trace: Trace, inputs: SloInputs) -> None:
+        """Reads what the request asks for into its trace. Raises RequestSloError (HTTP 400) naming field and value."""
+        asked = read_asked(inputs)
+        known = self.groups[group].categories
+        if asked.category is not None and asked.category not in known:
+            raise RequestSloError(CATEGORY_HEADER, asked.category, f"one of {', '.join(known)}")
+        trace.asked = asked
+
+    def choose(self, group: str, request: Mapping[str, object], pool: Iterable[str], trace: Trace) -> str | None:
+        """Decides, and leaves the decision in the trace. Returns a deployment id of `pool`.
+
+        `None` where no deployment of the pool is one that the configuration knows: LiteLLM then chooses.
+        """
+        managed = self.groups[group]
+        candidates = [facts for name in pool if (facts := self.facts.get(name)) is not None]
+        if not candidates:
+            trace.note = "no candidate is known to the configuration"
+            return None
+        features = extract(request, managed.categorizer, trace.asked.category, self.learned)
+        default = managed.default_slo._replace(min_quality=managed.settings.quality_floor(features.category))
+        trace.slo, trace.clamped = resolve(trace.asked, default)
+        view = View(self.store.snapshot, time.time(), self._rng)
+        decision = decide(Ask(features, trace.slo, frozenset(trace.tried)), candidates, view, managed.policy)
+        trace.decision = decision
+        trace.tried.append(decision.deployment_id)
+        return decision.deployment_id
+
+    def learn(self, trace: Trace, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        """Takes the usage of a finished request."""
+        if trace.decision is not None:
+            self.learned = learn(self.learned, trace.decision.features, prompt_tokens, completion_tokens)
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds * MS

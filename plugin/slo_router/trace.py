@@ -1,0 +1,63 @@
+"""What one request carries through LiteLLM's hooks, from its arrival to its record.
+
+It travels in the request's own metadata, so it lives exactly as long as the request, nothing has to be evicted and no
+request can see another's. LiteLLM copies metadata here and there; copies share the trace on purpose, for a retry must
+know what the first attempt tried.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slo_router.domain import Decision, Slo
+from slo_router.slo import NOTHING_ASKED, Asked
+
+TRACE_KEY = "slo_router"
+METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Trace:
+    """The mutable part of a request. `arrived_s` is Unix seconds."""
+
+    call_type: str
+    arrived_s: float
+    asked: Asked = NOTHING_ASKED
+    slo: Slo = field(default_factory=Slo)
+    clamped: tuple[str, ...] = ()
+    decision: Decision | None = None
+    note: str = ""  # why LiteLLM chose, where there is no decision
+    tried: list[str] = field(default_factory=list)
+    recorded: bool = False
+
+    def __copy__(self) -> Trace:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Trace:
+        return self
+
+    def __repr__(self) -> str:
+        decision = self.decision
+        return "slo_router" if decision is None else f"slo_router {decision.kind}: {decision.deployment_id}"
+
+
+def find_trace(request: object) -> Trace | None:
+    """The trace in a request's (or its `litellm_params`') metadata, `None` where the plugin has not seen it."""
+    if not isinstance(request, dict):
+        return None
+    for key in METADATA_KEYS:
+        metadata = request.get(key)
+        if isinstance(metadata, dict):
+            trace = metadata.get(TRACE_KEY)
+            if isinstance(trace, Trace):
+                return trace
+    return None
+
+
+def own_metadata(request: dict[str, object]) -> dict[str, object] | None:
+    """The metadata that LiteLLM keeps for itself in this request (the client's own may be under the other key)."""
+    for key in METADATA_KEYS:
+        metadata = request.get(key)
+        if isinstance(metadata, dict):
+            return metadata
+    return None
