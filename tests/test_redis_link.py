@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import os
 import shutil
+import signal
 import ssl
 import tempfile
 import time
@@ -77,11 +79,16 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 async def test_embedded_starts_its_server_and_starts_it_again_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     home = Path(tempfile.mkdtemp(prefix="slo"))
     monkeypatch.setenv(embedded.DIRECTORY_VARIABLE, str(home))
-    await _round_trip("embedded")
-    embedded.stop()
-    await _round_trip("embedded")
-    embedded.stop()
-    shutil.rmtree(home)
+    try:
+        await _round_trip("embedded")
+        pid = embedded.status().pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await _round_trip("embedded")
+        assert embedded.status().pid != pid
+    finally:
+        embedded.stop()
+        shutil.rmtree(home)
 
 
 def _self_made_certificate(directory: Path) -> tuple[Path, Path]:
