@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from slo_router.config import PluginSettings
-from slo_router.redis_link import AsyncClient, connect, masked
-from slo_router.request_log import REDIS_ERRORS, RequestLog
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.request_log import RequestLog
 from slo_router.strategy import Strategy
 
 FIRST_RETRY_SHARE = 0.1
@@ -83,7 +83,7 @@ class Background:
                 categories = sorted({name for group in self._strategy.groups.values() for name in group.categories})
                 await self._strategy.store.refresh(self._client, list(self._strategy.facts), categories)
             await self._request_log.flush(self._client)
-        except REDIS_ERRORS as error:
+        except LINK_ERRORS as error:
             await self._lost(url, error)
             return False
         self._just_lost = False

@@ -3,7 +3,8 @@
     arrival      async_pre_call_hook                    read the SLO, answer 400 where it is malformed
     pick         Plugin.pick (through LiteLLM's router) decide, or let LiteLLM choose
     answer       async_post_call_response_headers_hook  say what was decided
-    end          async_log_success_event / …_failure_…  one record, learn from the usage
+    end          async_log_success_event                one record, learn from the usage
+                 async_post_call_failure_hook           one record
 
 One background task installs the strategy, again when the router was replaced or reset, and keeps snapshot, deployments
 and request log moving. If anything of ours fails on the way to a pick, the request goes on as LiteLLM alone would have
@@ -27,7 +28,7 @@ from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import as_json, header_text, headers
 from slo_router.metrics_store import MetricsStore
-from slo_router.records import build_record
+from slo_router.records import answer_began, build_record
 from slo_router.request_log import RequestLog
 from slo_router.slo import SloInputs
 from slo_router.strategy import ROUTED_CALL_TYPES, Strategy
@@ -116,7 +117,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             return None
         if not adapter.is_installed(router, self._installed):
             self.take_over()
-        trace = Trace(call_type=str(call_type), arrived_s=time.time())
+        trace = Trace(call_type=str(call_type), arrived_s=time.time(), stream=data.get("stream") is True)
         try:
             self.strategy.read_request(group, trace, _slo_inputs(data, user_api_key_dict))
         except RequestSloError as error:
@@ -153,18 +154,53 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self, kwargs: Request, response_obj: object, start_time: object, end_time: object
     ) -> None:
         """A request succeeded, or its client left: record it and learn from its usage."""
-        self._record(kwargs)
+        trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
+        if trace is not None and isinstance(payload, dict):
+            self._record(payload, trace)
 
     async def async_log_failure_event(
         self, kwargs: Request, response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """A request failed for good: record it."""
+        """An attempt failed. If its answer had begun the request is over; else a retry may still succeed."""
         _share_decision(kwargs)
-        self._record(kwargs)
+        trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
+        if trace is not None and isinstance(payload, dict) and answer_began(payload, trace):
+            self._record(payload, trace)
 
-    def _record(self, event: Request) -> None:
-        trace, payload = find_trace(event.get("litellm_params")), event.get("standard_logging_object")
-        if trace is None or trace.recorded or not isinstance(payload, dict):
+    async def async_post_call_failure_hook(
+        self,
+        request_data: Request,
+        original_exception: Exception,
+        user_api_key_dict: UserAPIKeyAuth,
+        traceback_str: str | None = None,
+    ) -> None:
+        """A request failed for good: record it."""
+        trace = find_trace(request_data)
+        if trace is not None:
+            self._record(self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace)
+
+    def _failure_payload(self, data: Request, error: Exception, key: UserAPIKeyAuth, trace: Trace) -> Request:
+        """LiteLLM's logging payload of a request that failed for good; LiteLLM's own is of the first attempt."""
+        last = trace.tried[-1] if trace.tried else None
+        facts = None if last is None else self.strategy.facts.get(last)
+        return {
+            "id": data.get("litellm_call_id"),
+            "status": "failure",
+            "endTime": time.time(),
+            "model_group": data.get("model"),
+            "model_id": last,
+            "model": None if facts is None else facts.model,
+            "error_information": {"error_class": type(error).__name__},
+            "metadata": {
+                "user_api_key_hash": key.token,
+                "user_api_key_alias": key.key_alias,
+                "user_api_key_team_id": key.team_id,
+            },
+            "messages": data.get("messages"),
+        }
+
+    def _record(self, payload: Mapping[str, object], trace: Trace) -> None:
+        if trace.recorded:
             return
         trace.recorded = True
         record = build_record(payload, trace, log_prompts=self._settings.plugin.log.log_prompts)

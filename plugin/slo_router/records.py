@@ -1,7 +1,8 @@
 """Turns LiteLLM's standard logging payload and a request's trace into the record of the contract. Pure.
 
 `ttft_ms` and `e2e_ms` are what the client saw: from the request's arrival, failed attempts included. TTFT is known only
-for streams that a model answered: for a non-stream LiteLLM sets the first token's time to the last one's.
+for streams that a model began to answer, and only on the completion routes: on `/v1/responses` and `/v1/messages`
+LiteLLM's mark is the first event, which says that the request was accepted, not that a token came.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from slo_router.explain import as_json, slo_record
 from slo_router.trace import Trace
 
 MS_PER_S = 1_000.0
+FIRST_TOKEN_CALL_TYPES = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
 Outcome = Literal["success", "error", "disconnected", "cache_hit"]
 
 
@@ -22,8 +24,8 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
     """The record of one finished request. `payload` is LiteLLM's `standard_logging_object`."""
     outcome = _outcome(payload)
     end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
-    streamed = payload.get("stream") is True and outcome != "cache_hit"
-    ttft_s = _since(trace, first_s) if streamed and not (outcome == "error" and first_s == end_s) else None
+    timed = outcome != "cache_hit" and trace.call_type in FIRST_TOKEN_CALL_TYPES and answer_began(payload, trace)
+    ttft_s = _since(trace, first_s) if timed else None
     e2e_s = _since(trace, end_s)
     completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None
     tpot_s = None
@@ -47,7 +49,7 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
         key_hash=_text(names.get("user_api_key_hash")),
         key_alias=_text(names.get("user_api_key_alias")),
         team_id=_text(names.get("user_api_key_team_id")),
-        stream=payload.get("stream") is True,
+        stream=trace.stream,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         ttft_ms=_ms(ttft_s),
@@ -63,6 +65,12 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
         prompt=payload.get("messages") if log_prompts else None,
         answer=payload.get("response") if log_prompts else None,
     )
+
+
+def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:
+    """Whether a first token was streamed: else LiteLLM sets the first token's time to the end's."""
+    first_s, end_s = _number(payload.get("completionStartTime")), _number(payload.get("endTime"))
+    return trace.stream and first_s is not None and (end_s is None or first_s < end_s)
 
 
 def slo_met(slo: Slo, measured: Slo, outcome: Outcome) -> bool | None:

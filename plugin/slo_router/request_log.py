@@ -15,8 +15,6 @@ from collections import deque
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-import redis
-
 from slo_router.config import LogSettings
 from slo_router.contract import REQUESTS_STREAM, RequestRecord
 from slo_router.redis_link import AsyncClient
@@ -77,6 +75,3 @@ def _open_file(settings: LogSettings) -> RotatingFileHandler | None:
     return RotatingFileHandler(
         own, maxBytes=settings.jsonl_max_mb * 2**20, backupCount=settings.jsonl_backups, delay=True
     )
-
-
-REDIS_ERRORS = (redis.RedisError, OSError, asyncio.TimeoutError)

@@ -22,6 +22,7 @@ class Trace:
 
     call_type: str
     arrived_s: float
+    stream: bool = False
     asked: Asked = NOTHING_ASKED
     slo: Slo = field(default_factory=Slo)
     clamped: tuple[str, ...] = ()

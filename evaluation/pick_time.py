@@ -1,0 +1,169 @@
+"""How long a pick takes: through LiteLLM's router with this strategy and with LiteLLM's own, and our own part alone.
+
+    python -m evaluation.pick_time [--repeats 7] [--picks 300]
+
+Every strategy picks in turn from the same deployments for the same prompt, interleaved, and the table shows the median
+over the repeats of each repeat's median, with the lowest and the highest. `own part` is features to decision: what this
+project's code adds, without LiteLLM's pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+from litellm.router import Router
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.sample import messages_of_words
+from slo_router.config import GroupSettings, PluginSettings, SloSettings
+from slo_router.deployments import read_deployment
+from slo_router.domain import Metrics
+from slo_router.litellm_adapter import RouterCall, SloRoutingStrategy, deployment_id, install
+from slo_router.metrics_store import MetricsStore, make_snapshot
+from slo_router.strategy import Strategy
+from slo_router.trace import TRACE_KEY, Trace
+
+GROUP = "smart"
+DEPLOYMENTS = (3, 10, 50)
+WORDS = (200, 2_000, 20_000)
+PEERS = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "least-busy")
+BUDGET_US = {200: 60.0, 2_000: 150.0, 20_000: 300.0}  # own part at 10 deployments, p50
+Pick = Callable[[], Awaitable[object]]
+MICRO = 1e6
+
+
+def model_list(count: int) -> list[dict[str, object]]:
+    """Deployments of rising price and quality."""
+    return [
+        {
+            "model_name": GROUP,
+            "litellm_params": {
+                "model": f"openai/model-{i}",
+                "api_base": "http://127.0.0.1:9/v1",
+                "api_key": "none",
+                "input_cost_per_token": 1e-7 * (i + 1),
+                "output_cost_per_token": 2e-7 * (i + 1),
+            },
+            "model_info": {"id": f"model-{i}", "max_input_tokens": 128_000, "slo_router": {"quality": 0.9}},
+        }
+        for i in range(count)
+    ]
+
+
+def our_strategy(count: int) -> Strategy:
+    """The plugin's strategy with a full snapshot and an SLO in every field."""
+    slo = SloSettings(ttft_ms=150.0, tpot_ms=30.0, e2e_ms=60_000.0, cost_per_1k=1.0)
+    group = GroupSettings(slo=slo, min_quality={"default": 0.6})
+    strategy = Strategy(PluginSettings(groups={GROUP: group}), MetricsStore(""))
+    strategy.know(read_deployment(entry, "model_list", {}) for entry in model_list(count))
+    now_s = time.time()
+    metrics = Metrics(measured_at_s=now_s, ttft_s=0.08, ttft_p95_s=0.1, tpot_s=0.01, error_rate=0.0, samples=100)
+    categories = strategy.groups[GROUP].categories
+    measured = {f"model-{i}": dict.fromkeys(categories, metrics) for i in range(count)}
+    strategy.store.snapshot = make_snapshot(measured, now_s)
+    return strategy
+
+
+def request_of(messages: list[dict[str, str]]) -> dict[str, object]:
+    """The parameters that the router hands to a strategy, with the trace that the pre-call hook leaves."""
+    metadata: dict[str, object] = {"user_api_key_metadata": {}, TRACE_KEY: Trace("acompletion", time.time())}
+    return {"messages": messages, "metadata": metadata, "max_tokens": 400}
+
+
+def through_router(count: int, messages: list[dict[str, str]]) -> dict[str, Pick]:
+    """A pick by each strategy."""
+    picks: dict[str, Pick] = {}
+    for peer in PEERS:
+        router = Router(model_list=model_list(count), routing_strategy=peer)
+        picks[peer] = lambda router=router: router.async_get_available_deployment(  # type: ignore[misc]
+            model=GROUP, request_kwargs=request_of(messages), messages=messages
+        )
+    strategy = our_strategy(count)
+
+    async def pick(routing: SloRoutingStrategy, call: RouterCall) -> object:
+        pool = await routing.pool(call)
+        by_id = {deployment_id(deployment): deployment for deployment in pool}  # type: ignore[arg-type]
+        trace = call.request["metadata"][TRACE_KEY]  # type: ignore[index]
+        return by_id[str(strategy.choose(GROUP, call.arguments | call.request, by_id, trace))]
+
+    router = Router(model_list=model_list(count))
+    install(router, SloRoutingStrategy(router, pick))  # type: ignore[arg-type]
+    picks["slo-router"] = lambda: router.async_get_available_deployment(
+        model=GROUP, request_kwargs=request_of(messages), messages=messages
+    )
+    return picks
+
+
+def own_part(count: int, messages: list[dict[str, str]]) -> Pick:
+    """Features to decision."""
+    strategy = our_strategy(count)
+    names = [f"model-{i}" for i in range(count)]
+
+    async def pick() -> object:
+        return strategy.choose(GROUP, request_of(messages), names, Trace("acompletion", 0.0))
+
+    return pick
+
+
+async def time_picks(pick: Pick, picks: int) -> list[float]:
+    """Microseconds of each of `picks` picks, garbage collection off."""
+    for _ in range(10):
+        await pick()
+    gc.collect()
+    gc.disable()
+    taken: list[float] = []
+    for _ in range(picks):
+        begun = time.perf_counter()
+        await pick()
+        taken.append((time.perf_counter() - begun) * MICRO)
+    gc.enable()
+    return taken
+
+
+async def measure(console: Console, repeats: int, picks: int) -> None:
+    """Prints both tables."""
+    whole = Table("deployments", "words", *PEERS, "slo-router", "ours ÷ latency-based", title="whole pick, µs (p50)")
+    own = Table("deployments", "words", "p50 µs", "p99 µs", "p99 ÷ p50", "budget", title="own part: features to decision")
+    for count in DEPLOYMENTS:
+        for words in WORDS:
+            messages = messages_of_words(words)
+            candidates = through_router(count, messages)
+            medians: dict[str, list[float]] = {name: [] for name in candidates}
+            ours: list[list[float]] = []
+            for _ in range(repeats):
+                for name, pick in candidates.items():
+                    medians[name].append(statistics.median(await time_picks(pick, picks)))
+                ours.append(await time_picks(own_part(count, messages), picks))
+            ratios = [a / b for a, b in zip(medians["slo-router"], medians["latency-based-routing"], strict=True)]
+            row = [_spread(medians[name]) for name in (*PEERS, "slo-router")]
+            whole.add_row(str(count), f"{words:,}", *row, _spread(ratios, digits=2))
+            p50s = [statistics.median(taken) for taken in ours]
+            p99s = [statistics.quantiles(taken, n=100)[98] for taken in ours]
+            tails = [p99 / p50 for p50, p99 in zip(p50s, p99s, strict=True)]
+            budget = f"≤ {BUDGET_US[words]:.0f}" if count == 10 else ""
+            own.add_row(str(count), f"{words:,}", _spread(p50s), _spread(p99s), _spread(tails, digits=1), budget)
+    console.print(whole, own)
+    console.print(f"median (lowest to highest) of {repeats} interleaved repeats of {picks} picks; a busy machine widens it")
+
+
+def _spread(values: list[float], digits: int = 0) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def main(
+    repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 7,
+    picks: Annotated[int, typer.Option(help="Picks per repeat and strategy.")] = 300,
+) -> None:
+    """Time of a pick, ours beside LiteLLM's own strategies."""
+    asyncio.run(measure(Console(width=160), repeats, picks))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,122 @@
+"""Starts the stock LiteLLM proxy as its users do, with `litellm --config FILE`, and stops it without leaving a process.
+
+    with StockProxy(document, directory) as proxy:
+        httpx.post(f"{proxy.url}/v1/chat/completions", headers=proxy.auth, json={...})
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import httpx
+import yaml
+
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 15.0
+QUIET = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download of the price map at start
+    "LITELLM_MODE": "PRODUCTION",  # no .env file of whoever runs this
+    "DISABLE_AIOHTTP_TRUST_ENV": "True",
+    "NO_PROXY": "127.0.0.1,localhost",
+}
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class StockProxy:
+    """One proxy on a loopback port. `document` is its whole YAML; `environment` is added to this process's own."""
+
+    def __init__(
+        self,
+        document: Mapping[str, object],
+        directory: Path,
+        *,
+        workers: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = directory / "proxy.log"
+        self.config_path = directory / "litellm_config.yaml"
+        self.config_path.write_text(yaml.safe_dump(dict(document), sort_keys=False), encoding="utf-8")
+        self.master_key = "sk-" + secrets.token_hex(16)
+        self._workers = workers
+        self._environment = {**os.environ, **QUIET, "LITELLM_MASTER_KEY": self.master_key, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def auth(self) -> dict[str, str]:
+        """The request header of the master key."""
+        return {"Authorization": f"Bearer {self.master_key}"}
+
+    @property
+    def log(self) -> str:
+        """What the proxy has printed so far."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts it and waits until it answers. Raises RuntimeError with the log's end where it does not."""
+        command = [str(Path(sys.executable).with_name("litellm")), "--config", str(self.config_path)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--num_workers", str(self._workers)]
+        with self.log_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=self._environment, start_new_session=True
+            )
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                self.stop()
+                raise RuntimeError(f"the proxy did not start:\n{self.log[-3000:]}")
+            time.sleep(0.2)
+
+    def wait(self) -> int:
+        """Waits until the proxy ends by itself and returns its exit status."""
+        return self._process.wait(START_TIMEOUT_S) if self._process is not None else 0
+
+    def stop(self) -> None:
+        """Ends the proxy and all of its workers."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _signal_group(process, signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            pass
+        _signal_group(process, signal.SIGKILL)  # workers that outlived their parent
+        process.wait(STOP_TIMEOUT_S)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/liveliness", timeout=2.0).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
