@@ -1,16 +1,17 @@
 """All that depends on LiteLLM's version: how to find the proxy's router, ask it for its pool, and take over the pick.
 
 Up to 1.108 a router takes a strategy by `set_custom_routing_strategy`, which shadows two of its methods on the object,
-and re-reading the settings deletes the shadows. From 1.109 on `register_plugin` does it and the pool comes from
-`select(kind="healthy")`. Both are looked up on the object that is there, not by version number, for distributions
-backport. Nothing is patched: every name used here is one that LiteLLM offers to custom strategies.
+and re-reading the settings deletes the shadows. From 1.109 on `register_plugin` does the same to the router's core,
+under another name, the pool comes from `select(kind="healthy")`, and what is configured from `registry()`. Which of them
+is there is asked of the router itself, not of a version number. Nothing is patched: LiteLLM offers all of it to custom
+strategies.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import litellm
 from litellm.proxy import proxy_server
@@ -35,6 +36,7 @@ class SloRoutingStrategy(CustomRoutingStrategyBase):  # type: ignore[misc]  # Li
 
     def __init__(self, router: Router, pick: Callable[[SloRoutingStrategy, RouterCall], Awaitable[Deployment]]) -> None:
         self.router = router
+        self.shadow: object = None  # what `install` found in place of the router's own method
         self._pick = pick
 
     async def async_get_available_deployment(  # noqa: D102  # LiteLLM's signature and documentation
@@ -56,16 +58,21 @@ class SloRoutingStrategy(CustomRoutingStrategyBase):  # type: ignore[misc]  # Li
     def get_available_deployment(  # noqa: D102  # LiteLLM's signature and documentation
         self, model: str, *args: object, **kwargs: object
     ) -> Deployment:
-        return cast("Deployment", Router.get_available_deployment(self.router, model, *args, **kwargs))
+        core = _core(self.router)
+        return cast("Deployment", type(core).get_available_deployment(core, model, *args, **kwargs))
 
     async def own_choice(self, call: RouterCall) -> Deployment:
         """The deployment that LiteLLM alone would pick. Raises what LiteLLM raises."""
-        choice = await Router.async_get_available_deployment(self.router, model=call.model, **call.arguments)
-        return cast("Deployment", choice)
+        core = _core(self.router)
+        pick = getattr(type(core), _pick_name(core))
+        return cast("Deployment", await pick(core, model=call.model, **call.arguments))
 
     async def pool(self, call: RouterCall) -> Sequence[Deployment] | Deployment:
         """The healthy deployments after every filter of LiteLLM's; one mapping where the request names a deployment."""
-        pool = await self.router.async_get_healthy_deployments(model=call.model, **call.arguments)
+        if hasattr(self.router, "select"):
+            pool = await self.router.select(call.model, kind="healthy", **call.arguments)
+        else:
+            pool = await self.router.async_get_healthy_deployments(model=call.model, **call.arguments)
         return cast("Sequence[Deployment] | Deployment", pool)
 
 
@@ -83,18 +90,24 @@ def is_installed(router: Router, strategy: SloRoutingStrategy | None) -> bool:
     """Whether this router, still with this strategy, is the one that picks."""
     if strategy is None or strategy.router is not router:
         return False
-    bound = router.__dict__.get("async_get_available_deployment")
-    return getattr(bound, "__self__", None) is strategy
+    core = _core(router)
+    return strategy.shadow is not None and core.__dict__.get(_pick_name(core)) is strategy.shadow
 
 
 def install(router: Router, strategy: SloRoutingStrategy) -> None:
     """Makes `strategy` the one that picks."""
-    router.set_custom_routing_strategy(strategy)
+    if hasattr(router, "register_plugin"):
+        router.register_plugin(strategy)
+    else:
+        router.set_custom_routing_strategy(strategy)
+    core = _core(router)
+    strategy.shadow = core.__dict__.get(_pick_name(core))
 
 
 def model_list(router: Router) -> Sequence[Deployment]:
     """The router's deployments, those added at run time included."""
-    return cast("Sequence[Deployment]", router.model_list or ())
+    entries = router.registry().all() if hasattr(router, "registry") else router.model_list
+    return cast("Sequence[Deployment]", entries or ())
 
 
 def deployment_id(deployment: Deployment) -> str:
@@ -105,7 +118,8 @@ def deployment_id(deployment: Deployment) -> str:
 
 def resolve_alias(router: Router, model: str) -> str:
     """The group behind a `model_group_alias`, else the name itself."""
-    target = (router.model_group_alias or {}).get(model, model)
+    aliases = router.registry().aliases() if hasattr(router, "registry") else router.model_group_alias
+    target = (aliases or {}).get(model, model)
     return str(target.get("model", model)) if isinstance(target, Mapping) else target
 
 
@@ -139,3 +153,12 @@ def redis_url() -> str | None:
         login = f"{options.get('username') or ''}:{options['password']}@"
     scheme = "rediss" if options.get("ssl") else "redis"
     return f"{scheme}://{login}{options['host']}:{options.get('port') or 6379}/{options.get('db') or 0}"
+
+
+def _core(router: Router) -> Any:  # a Router, or from 1.109 on what stands behind it
+    return router.__dict__.get("_core", router)
+
+
+def _pick_name(core: object) -> str:
+    newer = "_core_async_get_available_deployment"
+    return newer if hasattr(type(core), newer) else "async_get_available_deployment"
