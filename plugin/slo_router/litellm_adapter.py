@@ -1,8 +1,8 @@
 """All that depends on LiteLLM's version: how to find the proxy's router, ask it for its pool, and take over the pick.
 
 Up to 1.108 a router takes a strategy by `set_custom_routing_strategy`, which shadows two of its methods on the object,
-and re-reading the settings deletes the shadows. From 1.109 on `register_plugin` does the same to the router's core,
-under another name, the pool comes from `select(kind="healthy")`, and what is configured from `registry()`. Which of them
+and re-reading the settings deletes the shadows. From 1.109 on `register_plugin` does so to the router's core, under
+another name, the pool comes from `select(kind="healthy")`, and what is configured from `registry()`. Which of them
 is there is asked of the router itself, not of a version number. Nothing is patched: LiteLLM offers all of it to custom
 strategies.
 """

@@ -1,0 +1,68 @@
+# Every target makes its own .venv from a bare Python 3.11 or newer; nothing has to be set up by hand.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+LOWEST := .venv-lowest/bin
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+CODE := plugin benchmark evaluation tests
+
+.PHONY: help demo test test-lowest check format lint types imports bench lock clean
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/.ready ## the whole loop from nothing: endpoints, proxy, benchmark, routed requests (KEEP=1, REAL=1, ENDPOINTS=file.yaml)
+	@$(BIN)/python -m evaluation.demo $(if $(KEEP),--keep) $(if $(REAL),--real) $(if $(ENDPOINTS),--endpoints $(ENDPOINTS))
+
+test: .venv/.ready ## the test suite, end to end on the real proxy included
+	$(BIN)/python -m pytest $(ARGS)
+
+test-lowest: .venv-lowest/.ready ## the end-to-end tests on the lowest supported LiteLLM
+	$(LOWEST)/python -m pytest tests/e2e $(ARGS)
+
+check: lint types imports test ## format, lint, types, import contracts, tests
+
+format: .venv/.ready ## rewrite the code in the project's format
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+lint: .venv/.ready
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+
+types: .venv/.ready
+	$(BIN)/mypy
+
+imports: .venv/.ready
+	$(BIN)/lint-imports
+
+bench: .venv/.ready ## the measurements behind the README's numbers
+	$(BIN)/python -m evaluation.pick_time
+	$(BIN)/python -m evaluation.proxy_overhead
+	$(BIN)/python -m evaluation.categorizer
+
+.venv/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }
+	@echo "setting up .venv ($(PYTHON)); this takes a minute or two the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-lowest/.ready: requirements-lowest.lock pyproject.toml
+	@echo "setting up .venv-lowest ($(PYTHON))"
+	@test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
+	@$(LOWEST)/python $(PIP_INSTALL) --require-hashes -r requirements-lowest.lock
+	@$(LOWEST)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-header --no-emit-package litellm-slo-router --extra dev pyproject.toml
+
+lock: ## resolve the dependencies anew (needs uv)
+	echo 'litellm==1.106.2' > .pin && uv pip $(LOCK) -c .pin -o requirements.lock
+	echo 'litellm==1.100.5' > .pin && uv pip $(LOCK) -c .pin -o requirements-lowest.lock
+	rm .pin
+
+clean: ## remove the environments and caches
+	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
