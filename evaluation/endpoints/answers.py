@@ -1,0 +1,92 @@
+"""What an emulated model says: a deterministic function of its name and the prompt.
+
+The length depends on the prompt alone, so that every endpoint has the same work to do for the same request. The text
+starts with the model's name, so that a client sees who answered, and no two chunks in a row are the same: LiteLLM ends
+a stream that repeats one chunk 100 times.
+"""
+
+from dataclasses import dataclass
+from math import ceil, hypot
+from typing import Literal
+from zlib import crc32
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+# 59 different words: a prime, so that every stride walks through all of them before it meets one again.
+_TEXT = """
+each request goes where its limits are met at the lowest price while one queue stays short and every answer keeps
+a shape that clients expect because no router reads load cost quality then picks some of several models so users
+see steady speed under changing traffic with fewer surprises on their monthly bill for tokens they use today
+"""
+_WORDS = _TEXT.split()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the emulator takes from a request body, whatever the route."""
+
+    prompt: str
+    max_tokens: int | None
+    stream: bool
+    include_usage: bool
+    tool: str | None  # the function to call where the client requires a tool call
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The size of the prompt."""
+        return token_count(self.prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole answer, one piece per token."""
+
+    id: str
+    model: str
+    created: int  # Unix seconds
+    pieces: tuple[str, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    tool: str | None  # then the pieces are the arguments of a call of this function
+
+    @property
+    def text(self) -> str:
+        """All pieces together."""
+        return "".join(self.pieces)
+
+
+def token_count(text: str) -> int:
+    """Tokens of a text, estimated as a quarter of its characters, at least 1."""
+    return max(1, ceil(len(text) / 4))
+
+
+def output_tokens(prompt: str, mean: int) -> int:
+    """How long the answer to this prompt would get: uniform in 0.5 to 1.5 times the mean, at least 1."""
+    return max(1, round(mean * (0.5 + crc32(prompt.encode()) / 2**32)))
+
+
+def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
+    """The model's name, then words from the list at a stride that the prompt chooses."""
+    seed = crc32(prompt.encode())
+    stride = 1 + seed % (len(_WORDS) - 1)
+    return (f"[{name}] ", *(_WORDS[(seed + i * stride) % len(_WORDS)] + " " for i in range(1, count)))
+
+
+def compose(ask: Ask, *, answer_id: str, model: str, created: int, mean_tokens: int, room: int) -> Answer:
+    """The answer to `ask`: at most `room` tokens and at most what the client allows; a tool call is never cut short."""
+    pieces: tuple[str, ...]
+    reason: FinishReason
+    if ask.tool is not None:
+        pieces, reason = ('{"answer', '": "', f"[{model}]", '"}'), "tool_calls"
+    else:
+        wanted = output_tokens(ask.prompt, mean_tokens)
+        allowed = room if ask.max_tokens is None else min(room, ask.max_tokens)
+        pieces, reason = words(model, ask.prompt, min(wanted, allowed)), "stop" if wanted <= allowed else "length"
+    return Answer(answer_id, model, created, pieces, reason, ask.prompt_tokens, ask.tool)
+
+
+def embedding(text: str, dimensions: int = 8) -> list[float]:
+    """A unit vector that depends on the text alone."""
+    raw = [crc32(f"{i}:{text}".encode()) / 2**31 - 1 for i in range(dimensions)]
+    norm = hypot(*raw)
+    return [x / norm for x in raw]

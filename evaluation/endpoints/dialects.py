@@ -1,0 +1,145 @@
+"""How an answer looks on OpenAI's completion routes: whole, and as server-sent events.
+
+Sources: OpenAI's API reference and, for the order of chunks, what vLLM sends. Each dialect is a pure translation; when
+an event is sent is decided elsewhere.
+"""
+
+from typing import Protocol
+
+import orjson
+
+from .answers import Answer, Ask
+from .bodies import Body, ChatBody, CompletionBody
+
+Json = dict[str, object]
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Dialect(Protocol):
+    """One text route."""
+
+    @property
+    def body(self) -> type[Body]:
+        """What a client sends."""
+
+    def whole(self, answer: Answer) -> Json:
+        """The answer without streaming."""
+
+    def accepted(self, answer: Answer) -> list[bytes]:
+        """Events that are sent as soon as a stream is accepted."""
+
+    def opening(self, answer: Answer) -> list[bytes]:
+        """Events without content, right before the first token."""
+
+    def piece(self, answer: Answer, index: int) -> bytes:
+        """The event of one token."""
+
+    def closing(self, answer: Answer, ask: Ask) -> list[bytes]:
+        """Events after the last token."""
+
+
+class ChatCompletions:
+    """POST /v1/chat/completions."""
+
+    body: type[Body] = ChatBody
+
+    def whole(self, answer: Answer) -> Json:
+        """A `chat.completion`."""
+        message: Json = {"role": "assistant", "content": answer.text}
+        if answer.tool is not None:
+            message = {"role": "assistant", "content": None, "tool_calls": [_call(answer, answer.text)]}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+        return envelope(answer, "chat.completion", choice) | {"usage": usage(answer)}
+
+    def accepted(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - nothing before the first token, as in vLLM
+        """Nothing."""
+        return []
+
+    def opening(self, answer: Answer) -> list[bytes]:
+        """The role-only chunk."""
+        return [self._chunk(answer, {"role": "assistant", "content": "" if answer.tool is None else None})]
+
+    def piece(self, answer: Answer, index: int) -> bytes:
+        """A piece of the content, or of the arguments of the tool call."""
+        if answer.tool is None:
+            return self._chunk(answer, {"content": answer.pieces[index]})
+        arguments = answer.pieces[index]
+        call = _call(answer, arguments) if index == 0 else {"function": {"arguments": arguments}}
+        return self._chunk(answer, {"tool_calls": [{"index": 0} | call]})
+
+    def closing(self, answer: Answer, ask: Ask) -> list[bytes]:
+        """The finish reason, the usage where asked for, the end."""
+        last = [self._chunk(answer, {}, answer.finish_reason)]
+        if ask.include_usage:
+            last.append(sse(envelope(answer, "chat.completion.chunk") | {"usage": usage(answer)}))
+        return [*last, DONE]
+
+    @staticmethod
+    def _chunk(answer: Answer, delta: Json, finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return sse(envelope(answer, "chat.completion.chunk", choice))
+
+
+class Completions:
+    """POST /v1/completions."""
+
+    body: type[Body] = CompletionBody
+
+    def whole(self, answer: Answer) -> Json:
+        """A `text_completion`."""
+        return self._completion(answer, answer.text, answer.finish_reason) | {"usage": usage(answer)}
+
+    def accepted(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - this route has no such event
+        """Nothing."""
+        return []
+
+    def opening(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - this route has no such event
+        """Nothing."""
+        return []
+
+    def piece(self, answer: Answer, index: int) -> bytes:
+        """A piece of the text; the last one has the finish reason."""
+        last = index == len(answer.pieces) - 1
+        return sse(self._completion(answer, answer.pieces[index], answer.finish_reason if last else None))
+
+    def closing(self, answer: Answer, ask: Ask) -> list[bytes]:
+        """The usage where asked for, the end."""
+        with_usage = sse(envelope(answer, "text_completion") | {"usage": usage(answer)})
+        return [with_usage, DONE] if ask.include_usage else [DONE]
+
+    @staticmethod
+    def _completion(answer: Answer, text: str, finish_reason: str | None) -> Json:
+        choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+        return envelope(answer, "text_completion", choice)
+
+
+def sse(data: Json, event: str | None = None) -> bytes:
+    """One server-sent event."""
+    named = b"" if event is None else b"event: " + event.encode() + b"\n"
+    return named + b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+def envelope(answer: Answer, kind: str, *choices: Json) -> Json:
+    """What every object of the completion routes has."""
+    return {
+        "id": answer.id,
+        "object": kind,
+        "created": answer.created,
+        "model": answer.model,
+        "choices": list(choices),
+    }
+
+
+def usage(answer: Answer) -> Json:
+    """Token counts of the completion routes."""
+    completion = len(answer.pieces)
+    return {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": completion,
+        "total_tokens": answer.prompt_tokens + completion,
+    }
+
+
+def _call(answer: Answer, arguments: str) -> Json:
+    return {"id": f"call_{answer.id}", "type": "function", "function": {"name": answer.tool, "arguments": arguments}}

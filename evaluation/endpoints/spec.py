@@ -1,0 +1,77 @@
+"""What an emulated endpoint is like, and how it can be made to fail."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+FaultKind = Literal["ok", "error500", "error429", "status", "hang", "drop", "cut", "slow", "noise"]
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class EndpointSpec:
+    """One emulated endpoint: its name, size and speed.
+
+    An unloaded request of p prompt tokens gets its first token after ttft_ms + p * prefill_us_per_token and one more
+    every tpot_ms, which grows by the share tpot_growth for each further request that runs beside it.
+
+    Raises:
+        pydantic.ValidationError: a field is unknown, missing or out of range.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port
+    ttft_ms: NonNegative = 40.0
+    prefill_us_per_token: NonNegative = 20.0
+    tpot_ms: NonNegative = 4.0
+    tpot_growth: NonNegative = 0.05
+    slots: Positive = 4
+    context_tokens: Positive = 8192
+    output_tokens: Positive = 48  # mean; a prompt's answer has 0.5 to 1.5 times as many
+    jitter: NonNegative = 0.05  # sigma of the log-normal factor on each latency
+    seed: int = 0
+    fault: FaultKind = "ok"
+
+
+def instant(name: str, *, slots: int = 1000, output_tokens: int = 16) -> EndpointSpec:
+    """An endpoint that answers at once: the backend under a measurement of someone else's overhead."""
+    return EndpointSpec(
+        name=name, ttft_ms=0, prefill_us_per_token=0, tpot_ms=0, jitter=0, slots=slots, output_tokens=output_tokens
+    )
+
+
+class Fault(BaseModel):
+    """What an endpoint does wrong, until it is told otherwise or has done it `times` times.
+
+    `error500`, `error429`, `status`: answer with that status. `hang`: accept and never answer. `drop`: close the
+    connection before the first byte. `cut`: close it after `after_chunks` pieces of the answer (half the body where
+    nothing is streamed). `slow`: take `factor` times as long. `noise`: send a role-only chunk at once, and blank lines
+    and comments before and between the content.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fault: FaultKind = "ok"
+    status: Annotated[int, Field(ge=400, le=599)] = 503
+    retry_after_s: Annotated[int, Field(ge=0)] = 1
+    after_chunks: Annotated[int, Field(ge=0)] = 3
+    factor: NonNegative = 5.0
+    times: Positive | None = None
+    drop_keepalive_every: Positive | None = (
+        None  # as llama.cpp's server does: every n-th request on a reused connection
+    )
+
+
+def read_specs(path: Path) -> list[EndpointSpec]:
+    """The endpoints that a YAML or JSON file lists, each with the fields of EndpointSpec.
+
+    Raises:
+        OSError: the file cannot be read.
+        pydantic.ValidationError: an entry is not an EndpointSpec; the message names entry, field and value.
+    """
+    return TypeAdapter(list[EndpointSpec]).validate_python(yaml.safe_load(path.read_text()))

