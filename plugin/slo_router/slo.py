@@ -38,7 +38,7 @@ class Field(NamedTuple):
     @property
     def expected(self) -> str:
         """What a valid value looks like, for messages."""
-        return f"a number {'from' if self.zero_allowed else 'above'} 0 to {self.maximum:g}"
+        return f"a number {'from' if self.zero_allowed else 'above'} 0 to {self.maximum:,g}"
 
 
 FIELDS = (  # in the order of domain.Slo
@@ -182,17 +182,19 @@ def _read_limits(bounds: dict[str, tuple[float | None, float | None]], raw: obje
 
 def _parse_header(field: Field, raw: object) -> float:
     text = raw.strip() if isinstance(raw, str) else ""
-    if not _NUMBER.fullmatch(text):
+    if not _NUMBER.fullmatch(text) or not _accepts(field, float(text)):
         raise RequestSloError(field.header, raw, field.expected)
-    return _parse_number(field, float(text), field.header)
+    return float(text) * field.scale
 
 
 def _parse_number(field: Field, value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RequestSloError(where, value, field.expected)
-    if not (0 <= value <= field.maximum) or (value == 0 and not field.zero_allowed):  # NaN fails the first comparison
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _accepts(field, value):
         raise RequestSloError(where, value, field.expected)
     return value * field.scale
+
+
+def _accepts(field: Field, value: float) -> bool:
+    return 0 <= value <= field.maximum and (value > 0 or field.zero_allowed)  # NaN fails the first comparison
 
 
 def _read_category(raw: object) -> str | None:

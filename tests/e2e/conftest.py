@@ -1,0 +1,186 @@
+"""One stock proxy with the plugin, one real Valkey and three emulated endpoints, shared by the end-to-end tests.
+
+small   cheap, weak, 2,000 tokens of context        quality 0.60
+medium  five times the price                        quality 0.80
+large   fifty times the price                       quality 0.95
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
+from evaluation.stock_proxy import StockProxy
+from tests.valkey_server import ValkeyServer
+
+CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")
+TTFT_MS = {"small": 60.0, "medium": 80.0, "large": 120.0}
+TPOT_MS = {"small": 4.0, "medium": 6.0, "large": 10.0}
+QUALITY = {"small": 0.60, "medium": 0.80, "large": 0.95}
+USD_PER_TOKEN = {"small": 1e-7, "medium": 5e-7, "large": 5e-6}
+CONTEXT_TOKENS = {"small": 2_000, "medium": 8_000, "large": 32_000}
+SPECS = [
+    EndpointSpec(name=name, ttft_ms=5, tpot_ms=1, output_tokens=24, context_tokens=CONTEXT_TOKENS[name], slots=64)
+    for name in TTFT_MS
+]
+ASK = "Summarize this in one sentence: the cat sat on the mat and looked at the rain."
+
+
+def deployment(handle: Handle, group: str, deployment_id: str, **info: object) -> dict[str, object]:
+    """One entry of `model_list` on an emulated endpoint."""
+    price = USD_PER_TOKEN[handle.name]
+    return {
+        "model_name": group,
+        "litellm_params": {
+            "model": f"openai/{handle.name}",
+            "api_base": handle.api_base,
+            "api_key": "none",
+            "input_cost_per_token": price,
+            "output_cost_per_token": 2 * price,
+            "timeout": 3,
+            "stream_timeout": 1.5,
+        },
+        "model_info": {
+            "id": deployment_id,
+            "max_input_tokens": CONTEXT_TOKENS[handle.name],
+            "slo_router": {"quality": QUALITY[handle.name]},
+            **info,
+        },
+    }
+
+
+def document(handles: Sequence[Handle], redis_url: str | None, **plugin: object) -> dict[str, object]:
+    """A whole proxy configuration: the managed group `smart`, the unmanaged group `plain`."""
+    section: dict[str, object] = {"groups": {"smart": {"slo": {"ttft_ms": 1000}, "min_quality": 0.5}}, **plugin}
+    if redis_url is not None:
+        section["redis_url"] = redis_url
+    return {
+        "model_list": [
+            *(deployment(handle, "smart", handle.name) for handle in handles),
+            *(deployment(handle, "plain", f"plain-{handle.name}") for handle in handles[:2]),
+        ],
+        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
+        "callback_settings": {"slo_router": section},
+        "router_settings": {"num_retries": 2, "disable_cooldowns": True, "model_group_alias": {"gpt-smart": "smart"}},
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }
+
+
+def publish(client: redis.Redis, prefix: str = "", **changed: Mapping[str, object]) -> None:
+    """Writes plausible metrics of every deployment and category; `changed` overrides fields of a deployment."""
+    for name, ttft_ms in TTFT_MS.items():
+        fields = {
+            "ttft_ms": ttft_ms,
+            "tpot_ms": TPOT_MS[name],
+            "throughput_tps": 1000 / TPOT_MS[name],
+            "error_rate": 0.0,
+            "timestamp": time.time(),
+            **changed.get(name, {}),
+        }
+        for category in CATEGORIES:
+            key = f"{prefix}metrics:{name}:{category}"
+            client.delete(key)
+            client.hset(key, mapping={field: str(value) for field, value in fields.items()})
+
+
+@dataclass
+class Stack:
+    """The running parts, and what tests do with them."""
+
+    proxy: StockProxy
+    valkey: ValkeyServer
+    endpoints: Mapping[str, Handle]
+    began_s: float
+    changed: bool = False
+    refresh_interval_s: float = 0.2
+
+    @property
+    def redis(self) -> redis.Redis:
+        """A client of the proxy's Valkey."""
+        return redis.Redis.from_url(self.valkey.url, decode_responses=True, socket_timeout=5)
+
+    def post(self, path: str, body: Mapping[str, object], **headers: str) -> httpx.Response:
+        """One request with the master key; header names are given with underscores."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.post(f"{self.proxy.url}{path}", json=body, headers={**self.proxy.auth, **named}, timeout=30)
+
+    def ask(
+        self, text: str = ASK, model: str = "smart", body: Mapping[str, object] | None = None, **headers: str
+    ) -> httpx.Response:
+        """One chat completion."""
+        content = {"model": model, "messages": [{"role": "user", "content": text}], **(body or {})}
+        return self.post("/v1/chat/completions", content, **headers)
+
+    def seen(self) -> dict[str, int]:
+        """How many requests each endpoint got since the test began; those with none are left out."""
+        return {name: len(handle.seen()) for name, handle in self.endpoints.items() if handle.seen()}
+
+    def records(self, count: int, within_s: float = 5.0) -> list[dict[str, object]]:
+        """The records of requests since the test began: waits for `count`, then a little longer for any too many."""
+        deadline_s = time.monotonic() + within_s
+        while len(found := self._records()) < count and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        if len(found) == count:
+            time.sleep(2 * self.refresh_interval_s)
+        return self._records()
+
+    def _records(self) -> list[dict[str, object]]:
+        entries = self.redis.xrange("slo_router:requests")
+        records = [json.loads(fields["record"]) for _, fields in entries]
+        return [record for record in records if record["ts"] >= self.began_s]
+
+    def publish(self, **changed: Mapping[str, object]) -> None:
+        """Writes metrics, and waits until the proxy has read them."""
+        publish(self.redis, **changed)
+        self.changed = bool(changed)
+        time.sleep(2.5 * self.refresh_interval_s)
+
+
+@pytest.fixture(scope="session")
+def handles() -> Iterator[Sequence[Handle]]:
+    with running_endpoints(SPECS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def proxy(
+    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StockProxy]:
+    publish(redis.Redis.from_url(valkey.url))
+    directory: Path = tmp_path_factory.mktemp("proxy")
+    with StockProxy(document(handles, valkey.url, refresh_interval_s=Stack.refresh_interval_s), directory) as running:
+        httpx.post(
+            f"{running.url}/v1/chat/completions",
+            json={"model": "smart", "messages": [{"role": "user", "content": ASK}]},
+            headers=running.auth,
+            timeout=30,
+        )  # a worker's first request is slower than the rest
+        yield running
+
+
+@pytest.fixture
+def stack(proxy: StockProxy, valkey: ValkeyServer, handles: Sequence[Handle]) -> Iterator[Stack]:
+    """The shared stack as a test finds it: metrics published, no faults, nothing seen."""
+    running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time())
+    for handle in handles:
+        handle.reset()
+    yield running
+    for handle in handles:
+        handle.reset()
+    if running.changed:
+        running.publish()
+    time.sleep(0.05)  # events of the last request, which would look like the next test's

@@ -1,0 +1,66 @@
+"""Success, disconnect and cache hit each leave exactly one record, and LiteLLM's own sinks show the decision."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from slo_router.contract import RequestRecord
+from tests.e2e.conftest import ASK, Stack
+from tests.e2e.test_routes import ROUTES
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_success_leaves_one_record_with_the_whole_decision(stack: Stack, path: str, stream: bool) -> None:
+    stack.post(path, {"model": "smart", "stream": stream, **ROUTES[path]}, x_slo_min_quality="0.7")
+
+    (found,) = stack.records(1)
+    record = RequestRecord.model_validate(found)
+    assert record.outcome == "success"
+    assert (record.model_group, record.deployment, record.category) == ("smart", "medium", "summarization")
+    assert record.stream is stream
+    assert record.prompt_tokens is not None
+    assert record.completion_tokens is not None
+    assert record.cost_usd == pytest.approx(record.prompt_tokens * 5e-7 + record.completion_tokens * 1e-6)
+    assert record.slo.min_quality == 0.7
+    assert (record.ttft_ms is not None) is (stream and path in {"/v1/chat/completions", "/v1/completions"})
+    assert record.prompt is None
+    assert record.answer is None
+    assert record.decision is not None
+    candidates = record.decision["candidates"]
+    assert isinstance(candidates, list)
+    assert sorted(candidate["deployment"] for candidate in candidates) == ["large", "medium", "small"]
+    assert record.decision["rejections"] == [
+        {"deployment": "small", "filter": "quality", "value": 0.6, "limit": 0.7},
+    ]
+
+
+def test_a_record_holds_no_prompt_text_and_no_key(stack: Stack) -> None:
+    stack.ask("Summarize: the secret word is xylophone.")
+
+    (found,) = stack.records(1)
+    assert "xylophone" not in str(found)
+    assert stack.proxy.master_key not in str(found)
+
+
+def test_a_client_that_leaves_is_one_disconnect_and_its_slo_is_judged_by_what_was_seen(stack: Stack) -> None:
+    stack.endpoints["small"].control("slow", factor=20)
+    with httpx.stream(
+        "POST",
+        f"{stack.proxy.url}/v1/chat/completions",
+        json={"model": "smart", "stream": True, "messages": [{"role": "user", "content": ASK}]},
+        headers=stack.proxy.auth,
+        timeout=30,
+    ) as answer:
+        next(answer.iter_lines())
+
+    (record,) = stack.records(1)
+    assert (record["outcome"], record["deployment"]) == ("disconnected", "small")
+    assert record["slo_met"] is True  # TTFT is the only limit of the group
+
+
+def test_a_malformed_request_leaves_no_record(stack: Stack) -> None:
+    stack.ask(x_slo_ttft_ms="NaN")
+
+    assert stack.records(0) == []

@@ -1,0 +1,83 @@
+"""Every route is routed by SLO, streaming and not, and says so in its headers; everything else is LiteLLM's alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.conftest import ASK, Stack
+
+MESSAGES = [{"role": "user", "content": ASK}]
+ROUTES = {
+    "/v1/chat/completions": {"messages": MESSAGES},
+    "/v1/completions": {"prompt": ASK},
+    "/v1/responses": {"input": ASK},
+    "/v1/messages": {"messages": MESSAGES, "max_tokens": 40},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_route_goes_to_the_cheapest_deployment_that_meets_the_slo(stack: Stack, path: str, stream: bool) -> None:
+    answer = stack.post(path, {"model": "smart", "stream": stream, **ROUTES[path]})
+
+    assert answer.status_code == 200
+    assert "[small]" in answer.text
+    assert stack.seen() == {"small": 1}
+    assert answer.headers["x-slo-selected-model"] == "small"
+    assert answer.headers["x-slo-decision"] == "met"
+    assert answer.headers["x-slo-category"] == "summarization"
+    assert answer.headers["x-slo-predicted-ttft-ms"] == "60.0"
+    assert float(answer.headers["x-slo-predicted-cost-usd"]) > 0
+    assert answer.headers["x-slo-reason"] == "cheapest of 3 that meet the SLO"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_request_for_quality_goes_to_the_deployment_that_has_it(stack: Stack, path: str, stream: bool) -> None:
+    answer = stack.post(path, {"model": "smart", "stream": stream, **ROUTES[path]}, x_slo_min_quality="0.9")
+
+    assert answer.status_code == 200
+    assert "[large]" in answer.text
+    assert stack.seen() == {"large": 1}
+    assert answer.headers["x-slo-selected-model"] == "large"
+
+
+def test_an_alias_of_the_group_is_routed_too(stack: Stack) -> None:
+    answer = stack.ask(model="gpt-smart")
+
+    assert answer.headers["x-slo-selected-model"] == "small"
+
+
+def test_an_unmanaged_group_is_untouched(stack: Stack) -> None:
+    answer = stack.ask(model="plain", x_slo_ttft_ms="not a number")
+
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("x-slo-")]
+    assert stack.records(0) == []
+
+
+def test_embeddings_in_a_managed_group_get_litellms_own_choice(stack: Stack) -> None:
+    answer = stack.post("/v1/embeddings", {"model": "smart", "input": "the cat"})
+
+    assert answer.status_code == 200
+    assert answer.headers["x-slo-decision"] == "passthrough"
+    assert answer.headers["x-slo-selected-model"] in {"small", "medium", "large"}
+
+
+def test_a_deployment_called_by_its_id_is_not_rerouted(stack: Stack) -> None:
+    answer = stack.ask(model="large")
+
+    assert "[large]" in answer.text
+    assert "x-slo-decision" not in answer.headers
+
+
+def test_the_headers_name_no_address_and_no_key(stack: Stack) -> None:
+    answer = stack.ask()
+
+    shown = " ".join(value for name, value in answer.headers.items() if name.startswith("x-slo-"))
+    assert "127.0.0.1" not in shown
+    assert stack.proxy.master_key not in shown
+
+
+def test_the_strategy_is_installed_before_the_first_request_and_once(stack: Stack) -> None:
+    assert stack.proxy.log.count("INFO slo_router: routing smart on LiteLLM 1.") == 1
