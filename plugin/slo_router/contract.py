@@ -1,13 +1,12 @@
 """What is in Redis: key names, the metrics hash, the request record (DESIGN of the public contract, 2.4 and 2.5).
 
 Other programs write the metrics hash too, so nothing in it is trusted: a value that does not parse, is not finite, is
-negative, is out of its range or lies in the future is dropped and reported, and the rest of the hash is used. A hash
-without a usable timestamp is dropped whole, for nobody could tell its age.
+negative, is absurdly large, is out of its range or lies in the future is dropped and reported, and the rest of the hash
+is used. A hash without a usable timestamp is dropped whole, for nobody could tell its age.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -19,6 +18,7 @@ SCHEMA_VERSION = 1
 REQUESTS_STREAM = "slo_router:requests"
 CLOCK_SKEW_S = 5.0  # a timestamp this far ahead is a clock that is slightly off, not a lie
 MS_PER_S = 1_000.0
+MAX_VALUE = 1e12  # no unit here can mean more; sums and products of such values stay finite
 
 _MS_FIELDS = {
     "ttft_ms": "ttft_s",
@@ -63,7 +63,7 @@ def _number(raw: str) -> float | None:
         value = float(raw)
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= MAX_VALUE else None  # NaN fails the comparison
 
 
 def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | None, list[BadValue]]:
@@ -86,7 +86,9 @@ def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | Non
             continue
         value = _number(raw)
         if value is None or (name in _RATES and value > 1):
-            bad.append(BadValue(name, raw, "a number in 0..1" if name in _RATES else "a finite number, 0 or more"))
+            bad.append(
+                BadValue(name, raw, "a number in 0..1" if name in _RATES else f"a number from 0 to {MAX_VALUE:g}")
+            )
         elif name in _COUNTS:
             values[attribute] = int(value)
         else:

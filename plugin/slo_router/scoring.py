@@ -17,6 +17,7 @@ from slo_router.config import Weights
 from slo_router.domain import Assessment, Prediction, Slo, Standing
 
 Limits = Sequence[tuple[str, int, float]]  # field name, position in Prediction, limit
+SMALLEST_LIMIT = 1e-9  # headroom is measured against at least this, so that a limit of 0 still gives a number
 
 _JUDGED = (("ttft_ms", 0), ("tpot_ms", 1), ("e2e_ms", 2), ("cost_per_1k", 4))  # Slo's order, Prediction's positions
 
@@ -38,7 +39,7 @@ def assess(deployment_id: str, prediction: Prediction, limits: Limits) -> Assess
         if value is None:
             unknown += (name,)
             continue
-        room = (limit - value) / (limit or 1.0)  # type: ignore[operator]  # these positions hold floats
+        room = (limit - value) / max(limit, SMALLEST_LIMIT)  # type: ignore[operator]  # these positions hold floats
         if room < 0:
             missed += (name,)
         if headroom is None or room < headroom:
@@ -52,7 +53,8 @@ def weigh(assessments: Sequence[Assessment], weights: Weights) -> list[Assessmen
     predictions = [assessment.prediction for assessment in assessments]
     quality = _normalise([p.quality for p in predictions], best_is_high=True)
     cost = _normalise([p.cost_usd for p in predictions], best_is_high=False)
-    latency = _normalise([p.ttft_s if p.e2e_s is None else p.e2e_s for p in predictions], best_is_high=False)
+    comparable = all(p.e2e_s is not None or p.ttft_s is None for p in predictions)  # a TTFT beside an E2E looks fast
+    latency = _normalise([p.e2e_s if comparable else p.ttft_s for p in predictions], best_is_high=False)
     whole = weights.quality + weights.cost + weights.latency
     return [
         assessment._replace(
