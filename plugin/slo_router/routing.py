@@ -76,10 +76,17 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
 def _least_rejected(
     unable: Sequence[tuple[Assessment, list[Rejection]]], candidates: Sequence[Facts]
 ) -> list[Assessment]:
-    """Those whose hardest rejection is the softest there is; where nothing is large enough, the largest windows."""
-    softest = min(HARDNESS[found[0].filter] for _, found in unable)
-    left = [assessment for assessment, found in unable if HARDNESS[found[0].filter] == softest]
-    if softest < HARDNESS["context_window"]:
+    """Those whose rejections, hardest first, are the softest there are.
+
+    Where nothing is large enough these are the largest windows; where nothing is good enough, the best.
+    """
+    hardness = [tuple(HARDNESS[rejection.filter] for rejection in found) for _, found in unable]
+    softest = min(hardness)
+    if softest[0] == HARDNESS["context_window"]:
+        largest = max(facts.context_tokens or 0 for facts in candidates)
+        return [a for (a, _), facts in zip(unable, candidates, strict=True) if facts.context_tokens == largest]
+    left = [assessment for (assessment, _), found in zip(unable, hardness, strict=True) if found == softest]
+    if softest[-1] != HARDNESS["quality"]:
         return left
-    largest = max(facts.context_tokens or 0 for facts in candidates)
-    return [a for a, facts in zip(left, candidates, strict=True) if facts.context_tokens == largest]
+    best = max(assessment.prediction.quality or 0.0 for assessment in left)
+    return [assessment for assessment in left if (assessment.prediction.quality or 0.0) == best]
