@@ -24,7 +24,10 @@ class RequestSloError(SloRouterError, ValueError):
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
-        shown = repr(value)
+        try:
+            shown = repr(value)
+        except (ValueError, RecursionError):  # an integer of thousands of digits, a list nested a thousand deep
+            shown = f"this {type(value).__name__}"
         if len(shown) > 80:
             shown = shown[:77] + "..."
         super().__init__(f"{field}: {shown} is not valid, expected {expected}")

@@ -23,6 +23,8 @@ WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
 SAMPLE_CHARS = 256
 OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
 OUTPUT_TOKENS_ELSE = 300
+MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
+MAX_NESTING = 3  # messages, their parts, the parts of a tool result
 UNSURE = "unsure"
 
 _BODIES = ("messages", "input", "prompt")
@@ -81,13 +83,13 @@ def extract(
     )
 
 
-def measure(body: object) -> Content:
+def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
     if isinstance(body, str):
         return Content(len(body), 0 if body.isascii() else _wide_chars(body), images=0, audio=False, messages=1)
     chars = wide = images = 0
     audio = False
-    messages = body if isinstance(body, list) else ()
+    messages = body if isinstance(body, list) and nesting else ()
     for message in messages:
         content = message.get("content", message.get("text")) if isinstance(message, dict) else message
         if isinstance(content, str):
@@ -95,12 +97,12 @@ def measure(body: object) -> Content:
             if not content.isascii():
                 wide += _wide_chars(content)
         elif isinstance(content, list):
-            inner = measure(content)
+            inner = measure(content, nesting - 1)
             chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
             audio = audio or inner.audio
         elif isinstance(message, dict):
             kind = message.get("type")
-            images += kind in {"image", "image_url", "input_image"}
+            images += kind in ("image", "image_url", "input_image")  # no set: anything may stand there
             audio = audio or kind == "input_audio"
     return Content(chars, wide, images, audio, len(messages))
 
@@ -119,7 +121,7 @@ def _output_limit(request: Mapping[str, object]) -> int | None:
     for name in _OUTPUT_LIMITS:
         limit = request.get(name)
         if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
-            return limit
+            return min(limit, MAX_OUTPUT_TOKENS)
     return None
 
 
