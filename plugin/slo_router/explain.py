@@ -46,8 +46,8 @@ def headers(decision: Decision, clamped: tuple[str, ...] = ()) -> dict[str, str]
 
 
 def header_text(text: str) -> str:
-    """Printable ASCII only, so that a name in the YAML can neither break nor add a header."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200]
+    """Printable ASCII without spaces at its ends, so that a name in the YAML can neither break nor add a header."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:200].strip()
 
 
 def slo_record(slo: Slo) -> SloRecord:
