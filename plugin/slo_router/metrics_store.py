@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from redis.exceptions import ResponseError
+
 from slo_router.contract import metrics_key, read_metrics
 from slo_router.domain import Metrics, Snapshot
 from slo_router.prediction import pool
@@ -44,6 +46,8 @@ class MetricsStore:
         self.snapshot = make_snapshot(measured, now_s)
 
     def _read(self, key: str, answer: object, now_s: float) -> Metrics | None:
+        if isinstance(answer, ResponseError) and "WRONGTYPE" not in str(answer):
+            raise answer  # no permission, a replica without its master: Redis refuses, and the key may be fine
         if not isinstance(answer, Mapping):  # a key of another type: somebody else's, or a bad writer's
             self._drop(key, "(the key)", type(answer).__name__, "a hash")
             return None
