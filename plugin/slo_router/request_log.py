@@ -73,5 +73,5 @@ def _open_file(settings: LogSettings) -> RotatingFileHandler | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.stem}.{os.getpid()}{path.suffix or '.jsonl'}")  # workers must not rotate each other's
     return RotatingFileHandler(
-        own, maxBytes=settings.jsonl_max_mb * 2**20, backupCount=settings.jsonl_backups, delay=True
+        own, maxBytes=settings.jsonl_max_mb * 2**20, backupCount=settings.jsonl_backups, encoding="utf-8", delay=True
     )
