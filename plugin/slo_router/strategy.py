@@ -77,7 +77,7 @@ class Strategy:
         managed = self.groups[group]
         candidates = [facts for name in pool if (facts := self.facts.get(name)) is not None]
         if not candidates:
-            trace.note = "no candidate is known to the configuration"
+            trace.decision, trace.note = None, "no candidate is known to the configuration"
             return None
         features = extract(request, managed.categorizer, trace.asked.category, self.learned)
         default = managed.default_slo._replace(min_quality=managed.settings.quality_floor(features.category))
