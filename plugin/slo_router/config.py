@@ -27,6 +27,9 @@ from slo_router.validation import Count, NotNegative, Positive, QualityTable, Sh
 PLUGIN_PATH = "callback_settings.slo_router"
 ENV_PREFIX = "os.environ/"
 
+Category = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what a client can name in `x-slo-category`
+Keyword = Annotated[str, Field(pattern=r"\S")]
+
 
 class SloSettings(Strict):
     """The SLO of a group where a request, key or team says nothing."""
@@ -59,7 +62,9 @@ class GroupSettings(Strict):
     objective: Literal["cheapest", "weighted"] = "cheapest"
     weights: Weights | None = None
     categorizer: Literal["rules", "article"] = "rules"
-    categories: dict[str, list[str]] = Field({}, description="further categories, each with the words that name it")
+    categories: dict[Category, list[Keyword]] = Field(
+        {}, description="further categories, each with the words that name it"
+    )
     max_error_rate: Share = Field(0.5, description="a deployment that failed more often than this is left out")
 
     @model_validator(mode="after")

@@ -97,7 +97,7 @@ def _price(value: object, path: str) -> float | None:
         return None
     try:
         price = float(value)  # type: ignore[arg-type]  # YAML reads 1e-7 as text; LiteLLM takes both
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SettingsError(f"{path}: {value!r}, expected USD per token, such as 1.0e-7") from None
     if not 0 <= price < 1:
         raise SettingsError(f"{path}: {value!r}, expected USD per token between 0 and 1")

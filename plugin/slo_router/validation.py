@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from slo_router.errors import SettingsError
 
@@ -29,23 +31,31 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, section: object) -> object:
+        """As `extra="forbid"`, but the message says which keys there are; not the value, which may be a secret."""
+        for key in section if isinstance(section, Mapping) else ():
+            if key not in cls.model_fields:
+                known = ", ".join(cls.model_fields)
+                raise PydanticCustomError("unknown_key", "one of {known}", {"key": str(key), "known": known})
+        return section
+
 
 def validate(model: type[Model], value: object, path: str) -> Model:
     """Reads a section. Raises SettingsError with a line per fault; `path` is the section's YAML path."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        lines = [
-            _describe(".".join([path, *map(str, e["loc"])]), e["type"], e["msg"], e["input"]) for e in error.errors()
-        ]
-        raise SettingsError("\n".join(lines)) from error
+        raise SettingsError("\n".join(_describe(path, fault) for fault in error.errors())) from error
 
 
-def _describe(where: str, kind: str, message: str, value: object) -> str:
-    if kind == "extra_forbidden":
-        return f"{where}: unknown key"
-    if kind == "missing":
+def _describe(path: str, fault: ErrorDetails) -> str:
+    where = ".".join([path, *map(str, fault["loc"])])
+    expected = re.sub("^(Value error, |Input should be |String should )", "", fault["msg"])
+    if fault["type"] == "unknown_key":
+        return f"{where}.{fault['ctx']['key']}: unknown key, expected {expected}"
+    if fault["type"] == "missing":
         return f"{where}: missing"
-    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    shown = "" if isinstance(value, Mapping) else f"{value!r}, "
+    shown = "" if isinstance(fault["input"], Mapping) else f"{fault['input']!r}, "
     return f"{where}: {shown}expected {expected}"
