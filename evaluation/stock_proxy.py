@@ -80,6 +80,8 @@ class StockProxy:
         """Starts it and waits until it answers. Raises RuntimeError with the log's end where it does not."""
         command = [str(Path(sys.executable).with_name("litellm")), "--config", str(self.config_path)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--num_workers", str(self._workers)]
+        if self._workers > 1:  # uvicorn replaces a worker that is silent for 5 s, and on a busy machine importing takes longer
+            command += ["--timeout_worker_healthcheck", "90"]
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, env=self._environment, start_new_session=True

@@ -87,6 +87,16 @@ class ValkeyServer:
         self.stop()
         self.start()
 
+    def pause(self) -> None:
+        """Stops the server from answering while its connections stay open (SIGSTOP)."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it answer again."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process:
             self._process.send_signal(how)

@@ -1,0 +1,155 @@
+"""Redis may be absent, lie, die under load and come back; no request is lost by it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+
+from evaluation.endpoints import Handle
+from evaluation.stock_proxy import StockProxy, free_port
+from slo_router import embedded
+from slo_router.redis_link import connect_blocking
+from tests.e2e.conftest import ASK, Stack, document, publish
+from tests.valkey_server import ValkeyServer
+
+POISON = {
+    "not a number": {"ttft_ms": "fast"},
+    "not finite": {"ttft_ms": "nan"},
+    "negative": {"ttft_ms": "-5"},
+    "from the future": {"timestamp": str(4_000_000_000)},
+}
+
+
+@pytest.mark.parametrize("fields", POISON.values(), ids=POISON.keys())
+def test_a_poisoned_value_is_ignored_and_the_rest_is_used(stack: Stack, fields: dict[str, str]) -> None:
+    stack.publish(large=fields)
+
+    answer = stack.ask(x_slo_min_quality="0.9")  # only large will do, and nothing true is known of its TTFT
+
+    assert answer.status_code == 200
+    assert answer.headers["x-slo-selected-model"] == "large"
+    assert "x-slo-predicted-ttft-ms" not in answer.headers
+    assert answer.headers["x-slo-reason"] == "cheapest; no measurement of ttft_ms"
+
+
+def test_a_key_of_the_wrong_type_is_ignored(stack: Stack) -> None:
+    stack.publish(small={"ttft_ms": 1})
+    stack.redis.delete("metrics:small:summarization")
+    stack.redis.set("metrics:small:summarization", "boo")
+    time.sleep(2.5 * stack.refresh_interval_s)
+
+    assert stack.ask().headers["x-slo-predicted-ttft-ms"] == "1.0"  # pooled from the other categories
+    stack.redis.delete("metrics:small:summarization")
+
+
+def test_each_poisoned_value_is_logged_once(stack: Stack) -> None:
+    stack.publish(medium={"tpot_ms": "-77"})
+    time.sleep(5 * stack.refresh_interval_s)
+
+    assert stack.proxy.log.count("ignoring tpot_ms of metrics:medium:summarization") == 1
+
+
+def test_killing_redis_under_load_fails_no_request_and_it_is_used_again_when_it_is_back(stack: Stack) -> None:
+    statuses: list[int] = []
+    done = threading.Event()
+
+    def load() -> None:
+        with httpx.Client(headers=stack.proxy.auth, timeout=30) as client:
+            while not done.is_set():
+                body = {"model": "smart", "messages": [{"role": "user", "content": ASK}]}
+                answer = client.post(f"{stack.proxy.url}/v1/chat/completions", json=body)
+                statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    stack.valkey.kill()
+    time.sleep(1.0)
+    kept = stack.ask()
+    before = len(statuses)
+    stack.valkey.start()
+    client = stack.redis
+    publish(client, small={"ttft_ms": 61})
+    deadline_s = time.monotonic() + 5
+    while stack.ask().headers.get("x-slo-predicted-ttft-ms") != "61.0" and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    read_again = time.monotonic() < deadline_s
+    done.set()
+    for thread in threads:
+        thread.join()
+    stack.publish()
+
+    assert kept.headers["x-slo-predicted-ttft-ms"] == "60.0"  # the last snapshot
+    assert read_again
+    assert before > 10
+    assert set(statuses) == {200}
+    assert "routing on the last snapshot until it answers" in stack.proxy.log
+
+
+def test_without_redis_the_proxy_starts_routes_on_configuration_and_says_so(
+    handles: Sequence[Handle], tmp_path: Path
+) -> None:
+    nowhere = f"redis://user:hidden-password@127.0.0.1:{free_port()}/0"
+    with StockProxy(document(handles, nowhere), tmp_path) as proxy, httpx.Client(headers=proxy.auth) as client:
+        body = {"model": "smart", "messages": [{"role": "user", "content": ASK}]}
+        url = f"{proxy.url}/v1/chat/completions"
+        cheapest = client.post(url, json=body, timeout=30)
+        best = client.post(url, json=body, headers={"x-slo-min-quality": "0.9"}, timeout=30)
+
+        assert cheapest.headers["x-slo-selected-model"] == "small"
+        assert cheapest.headers["x-slo-reason"] == "cheapest; no measurement of ttft_ms"
+        assert best.headers["x-slo-selected-model"] == "large"
+        assert "routing on configuration (quality, prices) until it answers" in proxy.log
+        assert "hidden-password" not in proxy.log
+
+
+def test_two_workers_share_one_embedded_valkey_and_agree(
+    handles: Sequence[Handle], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("v")  # short: a socket's path must be
+    environment = {"SLO_ROUTER_EMBEDDED_DIR": str(home)}
+    configuration = document(handles, "embedded", refresh_interval_s=0.2)
+    try:
+        with StockProxy(configuration, tmp_path, workers=2, environment=environment) as proxy:
+            client = connect_blocking(embedded.ensure_running(home))
+            publish(client, small={"ttft_ms": 1500})  # type: ignore[arg-type]
+            time.sleep(1.0)
+            picks = set()
+            for _ in range(40):  # each on its own connection, which either worker may take
+                body = {"model": "smart", "messages": [{"role": "user", "content": ASK}]}
+                answer = httpx.post(f"{proxy.url}/v1/chat/completions", json=body, headers=proxy.auth, timeout=30)
+                picks.add((answer.headers["x-slo-selected-model"], answer.headers["x-slo-predicted-ttft-ms"]))
+            time.sleep(1.0)
+            recorded = client.xlen("slo_router:requests")
+            client.close()
+
+            assert picks == {("medium", "80.0")}
+            assert recorded == 40
+            assert proxy.log.count("INFO slo_router: routing smart on LiteLLM") == 2  # once per worker
+        assert embedded.status(home).running  # it outlives the proxy: the agent writes to it
+    finally:
+        embedded.stop(home)
+
+
+def test_a_redis_that_stops_answering_costs_no_request(handles: Sequence[Handle], tmp_path: Path) -> None:
+    with ValkeyServer(tmp_path / "valkey") as valkey:
+        (tmp_path / "proxy").mkdir()
+        with StockProxy(document(handles, valkey.url, refresh_interval_s=0.2), tmp_path / "proxy") as proxy:
+            valkey.pause()
+            begun_s = time.monotonic()
+            body = {"model": "smart", "messages": [{"role": "user", "content": ASK}]}
+            codes = {
+                httpx.post(f"{proxy.url}/v1/chat/completions", json=body, headers=proxy.auth, timeout=30).status_code
+                for _ in range(10)
+            }
+            taken_s = time.monotonic() - begun_s
+            valkey.resume()
+
+            assert codes == {200}
+            assert taken_s < 10
