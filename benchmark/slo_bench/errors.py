@@ -1,0 +1,26 @@
+"""Every error that the agent raises on purpose; each message is meant for the person at the keyboard.
+
+    SloRouterError (slo_router.errors)
+    ├── SettingsError          the YAML of the proxy is wrong
+    └── BenchError
+        ├── WorkloadError      a prompt is unusable: names file, line and field
+        └── UnreachableError   a deployment cannot be called as asked: the others are measured all the same
+
+What goes wrong with a request is no exception but a `Sample` with an error class: it is what is measured.
+"""
+
+from __future__ import annotations
+
+from slo_router.errors import SloRouterError
+
+
+class BenchError(SloRouterError, ValueError):
+    """The command cannot do what it was asked."""
+
+
+class WorkloadError(BenchError):
+    """A workload file is unusable."""
+
+
+class UnreachableError(BenchError):
+    """There is no way to call a deployment directly."""

@@ -1,0 +1,54 @@
+"""The options of `slo-bench run` and its help text: names, bounds and words, no behaviour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from typer import Option
+
+RUN_HELP = """Measures every deployment in every category and writes the results to Redis.
+
+\b
+First see what would be done, then do it, then repeat what you changed:
+  slo-bench run --config litellm_config.yaml --dry-run
+  slo-bench run --config litellm_config.yaml
+  slo-bench run --config litellm_config.yaml --deployments qwen-7b --categories ner --requests 50
+
+\b
+Your own prompts, one JSON object a line, or the same fields in YAML under `prompts:`:
+  {"category": "ner", "max_tokens": 128, "messages": [{"role": "user", "content": "..."}]}
+  slo-bench run --config litellm_config.yaml --workload prompts.jsonl
+
+\b
+Providers that don't speak the OpenAI protocol, through the running proxy:
+  LITELLM_MASTER_KEY=... slo-bench run --config litellm_config.yaml --via-proxy http://localhost:4000
+
+Deployments are measured one after another so that they don't disturb each other; warm-up is thrown away; a failed
+request counts in the error rate and in nothing else. A deployment that answers nothing keeps its last good values.
+
+Exit code: 0 everything was measured, 1 some deployment or category was not, 2 nothing was, or the call was wrong.
+"""
+
+Config: TypeAlias = Annotated[Path, Option(help="The proxy's own YAML: deployments, prices, Redis.")]
+WorkloadFile: TypeAlias = Annotated[
+    Path | None, Option(help="Prompts, YAML or JSONL.", show_default="ner, summarization, reasoning", metavar="FILE")
+]
+ViaProxy: TypeAlias = Annotated[str | None, Option(metavar="URL", help="Call deployments through this proxy.")]
+ProxyKey: TypeAlias = Annotated[
+    str | None,
+    Option(metavar="KEY", envvar=["SLO_BENCH_PROXY_KEY", "LITELLM_MASTER_KEY"], help="Its key; the master key works."),
+]
+Requests: TypeAlias = Annotated[int, Option(min=1, help="Per deployment and category.")]
+Concurrency: TypeAlias = Annotated[int, Option(min=1, help="Requests in flight per deployment.")]
+Warmup: TypeAlias = Annotated[int, Option(min=0, help="Discarded requests per deployment.")]
+TimeoutS: TypeAlias = Annotated[float, Option(min=0.1, help="Per request, seconds.")]
+MaxMinutes: TypeAlias = Annotated[float, Option(min=0.001, help="For the whole run; then it stops.")]
+Deployments: TypeAlias = Annotated[str, Option(metavar="ID,ID", help="Only these.", show_default="all")]
+Categories: TypeAlias = Annotated[str, Option(metavar="NAME,NAME", help="Only these.", show_default="all")]
+Seed: TypeAlias = Annotated[int, Option(help="Decides the order of the prompts.")]
+Parallel: TypeAlias = Annotated[bool, Option("--parallel", help="All deployments at once.")]
+RedisUrl: TypeAlias = Annotated[str | None, Option(metavar="URL", help="Instead of the one in the YAML.")]
+NoPublish: TypeAlias = Annotated[bool, Option("--no-publish", help="Write nothing to Redis.")]
+DryRun: TypeAlias = Annotated[bool, Option("--dry-run", help="Print the plan, call nobody.")]
+AsJson: TypeAlias = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]

@@ -1,0 +1,99 @@
+"""What a run will do, decided before the first request: which cells, with which prompts, in which order.
+
+A cell is one deployment in one category. Every deployment gets the same prompts in the same order, so that their
+figures compare; the order comes from the seed alone. Deployments that cannot be called are part of the plan too: a run
+that leaves one out must say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import cycle, groupby, islice
+
+from slo_bench.errors import BenchError, UnreachableError
+from slo_bench.targets import Proxy, Target, target_of
+from slo_bench.workload import Prompt, Workload
+from slo_router.deployments import ManagedDeployment
+from slo_router.domain import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the user asked to measure; an empty filter takes all. `requests` is per cell."""
+
+    requests: int = 10
+    seed: int = 0
+    deployments: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One deployment in one category; one prompt per request."""
+
+    facts: Facts
+    target: Target
+    category: str
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A deployment that cannot be measured, and why."""
+
+    deployment_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Cells of one deployment stand together, in the order in which they are measured."""
+
+    cells: tuple[Cell, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def requests(self) -> int:
+        """Measured requests, without warm-up."""
+        return sum(len(cell.prompts) for cell in self.cells)
+
+    def by_deployment(self) -> list[tuple[Cell, ...]]:
+        """The cells, one tuple per deployment."""
+        return [tuple(cells) for _, cells in groupby(self.cells, key=lambda cell: cell.facts.deployment_id)]
+
+
+def make_plan(
+    deployments: Iterable[ManagedDeployment], workload: Workload, selection: Selection, proxy: Proxy | None
+) -> Plan:
+    """Plans a run. Raises BenchError where a filter names something that does not exist."""
+    known = {deployment.facts.deployment_id: deployment for deployment in deployments}
+    ids = _filter("--deployments", selection.deployments, tuple(known))
+    categories = _filter("--categories", selection.categories, workload.categories)
+    prompts = {category: _order(workload, category, selection) for category in categories}
+    cells: list[Cell] = []
+    skipped: list[Skipped] = []
+    for deployment_id in ids:
+        try:
+            target = target_of(known[deployment_id], proxy)
+        except UnreachableError as error:
+            skipped.append(Skipped(deployment_id, str(error)))
+        else:
+            facts = known[deployment_id].facts
+            cells.extend(Cell(facts, target, category, prompts[category]) for category in categories)
+    return Plan(tuple(cells), tuple(skipped))
+
+
+def _filter(option: str, wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    for name in wanted:
+        if name not in known:
+            raise BenchError(f"{option}: {name!r} is unknown, expected one of {', '.join(known)}")
+    return [name for name in known if not wanted or name in wanted]
+
+
+def _order(workload: Workload, category: str, selection: Selection) -> tuple[Prompt, ...]:
+    """The category's prompts, shuffled by a hash of seed and position, then repeated up to the number of requests."""
+    prompts = workload.of_category(category)
+    shuffled = sorted(range(len(prompts)), key=lambda i: sha256(f"{selection.seed}:{category}:{i}".encode()).digest())
+    return tuple(prompts[i] for i in islice(cycle(shuffled), selection.requests))

@@ -1,0 +1,39 @@
+"""Writes a cell's metrics into its Redis hash, all of them at once.
+
+One MULTI/EXEC on one key: whoever reads it, and whatever dies meanwhile, finds the old values or the new, never some of
+each; and it works on a cluster, where a transaction must stay within one key.
+
+- Measured: every field the agent owns is replaced, and one that could not be measured this time is removed, so that no
+  old value hides under the new timestamp. `quality_score`, `quality_n` and fields of other writers stay.
+- Not measured (no request was answered): only `error_rate` is written. The last good latencies stay, with the timestamp
+  that tells their age. A hash without a timestamp would be dropped by its readers, so a new one gets the present.
+"""
+
+from __future__ import annotations
+
+from slo_bench.results import CellResult
+from slo_router.contract import metrics_key, write_metrics
+from slo_router.domain import Metrics
+from slo_router.redis_link import AsyncClient
+
+_QUALITY = frozenset({"quality_score", "quality_n"})
+_EVERY_FIELD = Metrics(*(1 for _ in Metrics._fields))
+OWNED_FIELDS = frozenset(write_metrics(_EVERY_FIELD)) - _QUALITY
+
+
+async def publish(redis: AsyncClient, prefix: str, result: CellResult) -> None:
+    """Writes one result. Raises redis.RedisError where it was not written."""
+    key = metrics_key(prefix, result.cell.facts.deployment_id, result.cell.category)
+    fields = write_metrics(result.metrics())
+    async with redis.pipeline(transaction=True) as pipe:
+        if result.measured:
+            for name in sorted(OWNED_FIELDS):
+                if name in fields:
+                    pipe.hset(key, name, fields[name])
+                else:
+                    pipe.hdel(key, name)
+        else:
+            pipe.hset(key, "error_rate", fields["error_rate"])
+            pipe.hsetnx(key, "schema", fields["schema"])
+            pipe.hsetnx(key, "timestamp", fields["timestamp"])
+        await pipe.execute()

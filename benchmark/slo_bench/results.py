@@ -1,0 +1,65 @@
+"""What a run found: one result per cell, as metrics for the router and as an exit code for the shell.
+
+A cell counts as measured when at least one of its requests was answered. Metrics of a cell that was not measured hold
+its error rate and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slo_bench.cost import cost_per_1k_usd
+from slo_bench.plan import Cell, Plan
+from slo_bench.stats import CellStats
+from slo_router.domain import Metrics
+
+ALL_MEASURED, SOME_FAILED, NOTHING_MEASURED = 0, 1, 2  # exit codes
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """One cell, measured at `ended_at_s` (Unix seconds). `complete` is false where the time ran out in its middle."""
+
+    cell: Cell
+    stats: CellStats
+    ended_at_s: float
+    complete: bool = True
+    published: bool | None = None  # None where nothing was to be written
+
+    @property
+    def measured(self) -> bool:
+        """At least one request was answered."""
+        return self.stats.succeeded > 0
+
+    @property
+    def cost_per_1k_usd(self) -> float | None:
+        """USD per 1,000 tokens at the measured mix."""
+        return cost_per_1k_usd(self.cell.facts, self.stats)
+
+    def metrics(self) -> Metrics:
+        """The hash that the router reads. `samples` are the requests that the latencies rest on."""
+        stats, ttft, tpot = self.stats, self.stats.ttft, self.stats.tpot
+        if not self.measured:
+            return Metrics(self.ended_at_s, error_rate=stats.error_rate)
+        return Metrics(
+            measured_at_s=self.ended_at_s,
+            ttft_s=ttft.mean_s if ttft else None,
+            ttft_p50_s=ttft.p50_s if ttft else None,
+            ttft_p95_s=ttft.p95_s if ttft else None,
+            tpot_s=tpot.mean_s if tpot else None,
+            tpot_p95_s=tpot.p95_s if tpot else None,
+            throughput_tps=stats.throughput_tps,
+            cost_per_1k_usd=self.cost_per_1k_usd,
+            error_rate=stats.error_rate,
+            output_tokens_mean=stats.output_tokens_mean,
+            samples=stats.succeeded,
+        )
+
+
+def exit_code(plan: Plan, results: Sequence[CellResult]) -> int:
+    """0: every cell was measured to its end and written. 2: none was measured. 1: anything in between."""
+    if not any(result.measured for result in results):
+        return NOTHING_MEASURED
+    good = sum(result.measured and result.complete and result.published is not False for result in results)
+    return ALL_MEASURED if good == len(plan.cells) and not plan.skipped else SOME_FAILED

@@ -1,0 +1,92 @@
+"""An HTTP server that sends exactly the bytes it is told to, in exactly those pieces, over real TCP.
+
+    async with scripted([stream(b"data: …", b"…")]) as server:
+        ...  # server.api_base; server.bodies holds what was asked
+
+Each request takes the next reply; the last one repeats. In a reply, a number pauses that many seconds and `None` closes
+the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+Reply = Sequence[bytes | float | None]
+EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+DROP: Reply = [None]
+DONE = b"data: [DONE]\n\n"
+
+
+def chunk(payload: dict[str, object]) -> bytes:
+    """One event with `payload` as JSON, not escaped to ASCII."""
+    return b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\n\n"
+
+
+def delta(finish_reason: str | None = None, **fields: object) -> dict[str, object]:
+    """A chat completion chunk with one choice."""
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish_reason}]}
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, object]:
+    """The usage chunk."""
+    return {"choices": [], "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}}
+
+
+def stream(*pieces: bytes, headers: bytes = EVENT_STREAM) -> Reply:
+    """A complete chunked response; each piece is a TCP write of its own."""
+    framed = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+    return [headers, *framed, b"0\r\n\r\n"]
+
+
+@dataclass
+class Server:
+    """A running scripted server and what it has received."""
+
+    api_base: str = ""
+    bodies: list[dict[str, object]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    connections: int = 0
+
+
+@asynccontextmanager
+async def scripted(replies: Sequence[Reply]) -> AsyncIterator[Server]:
+    """Runs the server on a free port of the loopback interface."""
+    server = Server()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
+        try:
+            while await _read_request(reader, server):
+                reply = replies[min(len(server.bodies), len(replies)) - 1]
+                for piece in reply:
+                    if piece is None:
+                        return
+                    if isinstance(piece, bytes):
+                        writer.write(piece)
+                        await writer.drain()
+                    await asyncio.sleep(0 if isinstance(piece, bytes) else piece)
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server.api_base = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+    try:
+        yield server
+    finally:
+        listener.close()
+
+
+async def _read_request(reader: asyncio.StreamReader, server: Server) -> bool:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return False
+    lines = head.decode().split("\r\n")[1:-2]
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    server.headers.append(headers)
+    server.bodies.append(json.loads(await reader.readexactly(int(headers["content-length"]))))
+    return True
