@@ -1,0 +1,42 @@
+"""Values of the core with every field filled in, for tests to change what they are about."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from slo_router.config import GroupSettings
+from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Prediction, Slo, Snapshot, Standing
+from slo_router.metrics_store import make_snapshot
+from slo_router.routing import Ask, Policy, View, decide
+
+NOW_S = 1_800_000_000.0  # Unix seconds
+REQUEST = Features("ner", "client", prompt_tokens=1_000, output_tokens=500, reserved_tokens=500)
+NOTHING_KNOWN = Prediction(None, None, None, None, None, None, None, "none", None, None)
+
+
+def assessed(
+    name: str, prediction: Prediction = NOTHING_KNOWN, standing: Standing = Standing.MEETS, headroom: float | None = 0.5
+) -> Assessment:
+    """A candidate as `scoring.assess` leaves it."""
+    return Assessment(name, prediction, standing, headroom)
+
+
+def measured(**metrics: Metrics) -> Snapshot:
+    """A snapshot in which each deployment was measured in the category `ner`."""
+    return make_snapshot({name: {"ner": row} for name, row in metrics.items()}, NOW_S)
+
+
+def decided(
+    candidates: Sequence[Facts],
+    *,
+    slo: Slo = Slo(),  # noqa: B008  # immutable
+    snapshot: Snapshot | None = None,
+    features: Features = REQUEST,
+    group: GroupSettings | None = None,
+    tried: frozenset[str] = frozenset(),
+    seed: int = 0,
+) -> Decision:
+    """`routing.decide` at NOW_S."""
+    view = View(snapshot or Snapshot(), NOW_S, random.Random(seed))  # noqa: S311
+    return decide(Ask(features, slo, tried), candidates, view, Policy(group or GroupSettings(), "cafe0123"))

@@ -1,0 +1,85 @@
+"""Hard filters say which limit a deployment breaks, with the value found; the unknown fails only a quality floor."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_router import filters
+from slo_router.domain import Facts, Rejection
+from slo_router.filters import HARDNESS, Demand, rejections
+from tests.builders import NOTHING_KNOWN, REQUEST
+
+A = Facts("a", "m", context_tokens=1_600)
+DEMAND = Demand(REQUEST)  # 1,000 prompt tokens (1,100 with the margin of a tenth), room for 500 answer tokens
+
+
+@pytest.mark.parametrize(
+    ("context_tokens", "rejected"),
+    [
+        (1_600, False),  # 1,000 × 1.1 + 500 = 1,600 fits exactly
+        (1_599, True),
+        (1_500, True),  # prompt and answer would fit without the margin
+        (1_100, True),  # the prompt would fit without the answer
+        (None, False),  # unknown: most deployments take most requests
+    ],
+)
+def test_prompt_with_a_margin_and_answer_must_fit_the_context_window(
+    context_tokens: int | None, rejected: bool
+) -> None:
+    found = filters.context_window(Facts("a", "m", context_tokens), NOTHING_KNOWN, DEMAND)
+    assert found == (Rejection("a", "context_window", 1_600, context_tokens) if rejected else None)
+
+
+def test_the_clients_max_tokens_is_what_the_window_must_hold_not_the_expected_answer() -> None:
+    greedy = Demand(REQUEST._replace(output_tokens=500, reserved_tokens=4_000))
+    assert filters.context_window(A, NOTHING_KNOWN, greedy) == Rejection("a", "context_window", 5_100, 1_600)
+
+
+def test_declared_missing_capabilities_reject_and_are_all_named() -> None:
+    facts = Facts("a", "m", unsupported=frozenset({"vision", "tools", "audio"}))
+    asks = Demand(REQUEST._replace(needs=frozenset({"tools", "vision", "json_schema"})))
+    assert filters.capability(facts, NOTHING_KNOWN, asks) == Rejection("a", "capability", "tools,vision", "supported")
+    assert filters.capability(facts, NOTHING_KNOWN, DEMAND) is None  # nothing needed
+    assert filters.capability(A, NOTHING_KNOWN, asks) is None  # nothing declared
+
+
+def test_a_deployment_that_failed_more_often_than_allowed_is_rejected() -> None:
+    demand = Demand(REQUEST, max_error_rate=0.5)
+    worse = NOTHING_KNOWN._replace(error_rate=0.51)
+    assert filters.error_rate(A, worse, demand) == Rejection("a", "error_rate", 0.51, 0.5)
+    assert filters.error_rate(A, NOTHING_KNOWN._replace(error_rate=0.5), demand) is None
+    assert filters.error_rate(A, NOTHING_KNOWN, demand) is None  # never measured
+
+
+@pytest.mark.parametrize(
+    ("quality", "floor", "rejected"),
+    [
+        (0.7, 0.7, False),
+        (0.69, 0.7, True),
+        (None, 0.7, True),
+        (None, 0.0, True),
+        (0.0, 0.0, False),
+        (None, None, False),
+    ],
+)
+def test_an_unknown_quality_fails_where_a_minimum_is_asked(
+    quality: float | None, floor: float | None, rejected: bool
+) -> None:
+    found = filters.quality(A, NOTHING_KNOWN._replace(quality=quality), Demand(REQUEST, min_quality=floor))
+    assert found == (Rejection("a", "quality", quality, floor) if rejected else None)
+
+
+def test_a_deployment_already_tried_for_this_request_is_rejected() -> None:
+    found = filters.already_tried(A, NOTHING_KNOWN, Demand(REQUEST, tried=frozenset({"a", "b"})))
+    assert found == Rejection("a", "already_tried", "failed this request", "an untried deployment")
+    assert filters.already_tried(A, NOTHING_KNOWN, Demand(REQUEST, tried=frozenset({"b"}))) is None
+
+
+def test_every_broken_filter_is_reported_the_hardest_first() -> None:
+    facts = Facts("a", "m", context_tokens=10, unsupported=frozenset({"tools"}))
+    prediction = NOTHING_KNOWN._replace(quality=0.1, error_rate=1.0)
+    demand = Demand(REQUEST._replace(needs=frozenset({"tools"})), 0.5, 0.5, frozenset({"a"}))
+    found = [rejection.filter for rejection in rejections(facts, prediction, demand)]
+    assert found == ["context_window", "capability", "already_tried", "error_rate", "quality"]
+    assert [HARDNESS[name] for name in found] == [5, 4, 3, 2, 1]
+    assert rejections(A, NOTHING_KNOWN, DEMAND) == []

@@ -1,0 +1,225 @@
+"""The whole decision: examples by hand, and what holds for every decision there can be."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slo_router.config import GroupSettings, Weights
+from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo
+from slo_router.explain import as_json
+from slo_router.filters import HARDNESS
+from tests.builders import NOW_S, REQUEST, decided, measured
+
+
+def model(name: str, usd_per_token: float, quality: float, context_tokens: int | None = None) -> Facts:
+    return Facts(name, "m", context_tokens, None, usd_per_token, usd_per_token, quality={"default": quality})
+
+
+SMALL, MEDIUM, LARGE = model("small", 1e-6, 0.5), model("medium", 2e-6, 0.7), model("large", 4e-6, 0.9)
+TRIO = [SMALL, MEDIUM, LARGE]
+SPEEDS = measured(small=Metrics(NOW_S, 0.3), medium=Metrics(NOW_S, 0.1), large=Metrics(NOW_S, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("slo", "kind", "deployment"),
+    [
+        (Slo(), "met", "small"),  # the cheapest of all
+        (Slo(ttft_s=0.25), "met", "medium"),  # small takes 0.3 s
+        (Slo(min_quality=0.6), "met", "medium"),
+        (Slo(min_quality=0.8), "met", "large"),
+        (Slo(ttft_s=0.25, cost_per_1k_usd=0.001), "fallback", "large"),  # small is too slow, the others too dear
+        (Slo(ttft_s=0.05), "fallback", "large"),  # nobody: the highest quality
+        (Slo(ttft_s=0.15, min_quality=0.8), "fallback", "large"),  # the only one above the floor misses the rest
+        (Slo(e2e_s=9.0), "fallback", "small"),  # nobody's TPOT was measured: the cheapest of those that may meet it
+        (Slo(min_quality=0.95), "fallback", "large"),  # nobody is good enough: the best, not the cheapest
+    ],
+)  # fmt: skip
+def test_the_cheapest_that_meets_the_slo(slo: Slo, kind: str, deployment: str) -> None:
+    decision = decided(TRIO, slo=slo, snapshot=SPEEDS)
+    assert (decision.kind, decision.deployment_id) == (kind, deployment)
+
+
+def test_a_decision_carries_every_candidate_every_rejection_and_the_policy() -> None:
+    decision = decided(TRIO, slo=Slo(ttft_s=0.25, min_quality=0.6), snapshot=SPEEDS)
+    assert [a.deployment_id for a in decision.assessments] == ["medium", "large", "small"]
+    assert decision.rejections == (Rejection("small", "quality", 0.5, 0.6),)
+    assert (decision.features, decision.slo, decision.policy) == (REQUEST, Slo(0.25, min_quality=0.6), "cafe0123")
+    assert decision.selected is decision.assessments[0]
+
+
+def test_a_retry_goes_to_the_next_untried_deployment_even_below_the_quality_floor() -> None:
+    def after(*tried: str) -> str:
+        return decided(TRIO, slo=Slo(min_quality=0.6), tried=frozenset(tried)).deployment_id
+
+    assert (after(), after("medium"), after("medium", "large")) == ("medium", "large", "small")
+    assert after("medium", "large", "small") == "medium"  # all tried: the fewest broken filters, then the cheapest
+
+
+def test_where_nothing_is_large_enough_the_largest_window_is_tried() -> None:
+    candidates = [model("a", 1e-6, 0.5, 1_000), model("b", 3e-6, 0.5, 1_500), model("c", 2e-6, 0.5, 1_500)]
+    decision = decided(candidates)  # needs 1,000 × 1.1 + 500
+    assert (decision.kind, decision.deployment_id) == ("fallback", "c")
+    assert [r.value for r in decision.rejections] == [1_600] * 3
+
+
+def test_the_softest_filters_give_way_first() -> None:
+    failing = measured(medium=Metrics(NOW_S, error_rate=0.9), small=Metrics(NOW_S, error_rate=0.9))
+    pair = decided([SMALL, MEDIUM], slo=Slo(min_quality=0.6), snapshot=failing)
+    assert pair.deployment_id == "medium"  # both fail too often, small is below the floor besides
+    assert decided(TRIO, slo=Slo(min_quality=0.95), snapshot=failing).deployment_id == "large"  # the floor alone
+
+
+# --- every decision there can be
+
+
+@dataclass(frozen=True)
+class Scenario:
+    rows: tuple[tuple[Facts, Metrics | None], ...]
+    slo: Slo
+    tried: frozenset[str]
+    group: GroupSettings
+    features: Features
+
+    @property
+    def candidates(self) -> list[Facts]:
+        return [facts for facts, _ in self.rows]
+
+    def decide(self, seed: int = 0) -> Decision:
+        snapshot = measured(**{facts.deployment_id: row for facts, row in self.rows if row is not None})
+        return decided(
+            self.candidates,
+            slo=self.slo,
+            snapshot=snapshot,
+            features=self.features,
+            group=self.group,
+            tried=self.tried,
+            seed=seed,
+        )
+
+
+def some(low: float, high: float) -> st.SearchStrategy[float | None]:
+    """Unknown, one of a few values that make ties, or anything between."""
+    return st.none() | st.sampled_from([low, (low + high) / 2, high]) | st.floats(low, high)
+
+
+rows = st.builds(
+    Metrics, st.just(NOW_S), some(0, 2), st.none(), some(0, 2), some(0, 0.1), some(0, 0.1), st.none(),
+    some(0, 1), some(0, 1), some(0, 1), st.none() | st.integers(0, 40),
+)  # fmt: skip
+needs = st.frozensets(st.sampled_from(["tools", "vision"]))
+facts = st.builds(
+    Facts, st.just(""), st.just("m"), st.none() | st.integers(1_000, 2_000), st.none(), some(0, 1e-3), some(0, 1e-3),
+    some(0, 9), st.dictionaries(st.just("default"), st.floats(0, 1)), needs,
+)  # fmt: skip
+slos = st.builds(Slo, some(1e-320, 2), some(1e-3, 0.1), some(0.1, 60), some(0, 1), some(0, 1))
+groups = st.just(GroupSettings()) | st.builds(
+    lambda q, c, t: GroupSettings(objective="weighted", weights=Weights(quality=q, cost=c, latency=t)),
+    st.floats(0.1, 1), st.floats(0, 1), st.floats(0, 1),
+)  # fmt: skip
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    drawn = draw(st.lists(st.tuples(facts, st.none() | rows), min_size=1, max_size=5))
+    named = tuple((replace(f, deployment_id=f"d{i}"), row) for i, (f, row) in enumerate(drawn))
+    tried = draw(st.frozensets(st.sampled_from([f.deployment_id for f, _ in named]), max_size=len(named)))
+    return Scenario(named, draw(slos), tried, draw(groups), REQUEST._replace(needs=draw(needs)))
+
+
+def broken(decision: Decision, name: str) -> list[str]:
+    return [r.filter for r in decision.rejections if r.deployment_id == name]
+
+
+@given(scenarios())
+def test_the_pick_is_a_candidate_and_every_candidate_is_assessed_once(scenario: Scenario) -> None:
+    decision, names = scenario.decide(), [f.deployment_id for f in scenario.candidates]
+    assert decision.deployment_id in names
+    assert sorted(a.deployment_id for a in decision.assessments) == names
+    assert {r.deployment_id for r in decision.rejections} <= set(names)
+
+
+@given(scenarios())
+def test_a_hard_filter_is_never_violated_while_a_candidate_passes_all(scenario: Scenario) -> None:
+    decision = scenario.decide()
+    if any(not broken(decision, f.deployment_id) for f in scenario.candidates):
+        assert broken(decision, decision.deployment_id) == []
+    else:
+        assert decision.kind == "fallback"
+
+
+@given(scenarios())
+def test_no_deployment_is_tried_twice_while_an_untried_one_passes_the_harder_filters(scenario: Scenario) -> None:
+    decision = scenario.decide()
+    if decision.deployment_id in scenario.tried:
+        for f in scenario.candidates:
+            found = broken(decision, f.deployment_id)
+            harder = any(HARDNESS[name] > HARDNESS["already_tried"] for name in found)
+            assert f.deployment_id in scenario.tried or harder
+
+
+@given(scenarios())
+def test_no_number_of_a_decision_is_infinite_or_undefined(scenario: Scenario) -> None:
+    json.dumps(as_json(scenario.decide()), allow_nan=False)
+
+
+def stake(decision: Decision, name: str) -> list[float]:
+    """What can decide for a candidate apart from quality: where two agree in it, chance may decide."""
+    found: Assessment = next(a for a in decision.assessments if a.deployment_id == name)
+    cost_usd = found.prediction.cost_usd
+    total = (found.scores or {}).get("total", 0.0)
+    return [found.standing, math.inf if cost_usd is None else cost_usd, found.headroom or 0.0, total]
+
+
+def assert_same_pick(decision: Decision, name: str) -> None:
+    if decision.deployment_id != name:  # an exact tie, up to rounding
+        assert stake(decision, decision.deployment_id) == pytest.approx(stake(decision, name), rel=1e-9, abs=1e-12)
+
+
+@given(scenarios(), st.randoms())
+def test_the_order_of_the_candidates_does_not_matter(scenario: Scenario, rng: random.Random) -> None:
+    before = scenario.decide()
+    after = replace(scenario, rows=tuple(rng.sample(scenario.rows, len(scenario.rows)))).decide()
+    assert_same_pick(after, before.deployment_id)
+    assert set(after.rejections) == set(before.rejections)
+    assert (after.kind, len(after.assessments)) == (before.kind, len(before.assessments))
+
+
+def better(row: tuple[Facts, Metrics | None], share: float) -> tuple[Facts, Metrics | None]:
+    """Cheaper, faster, more reliable and better by the same share in everything that is known."""
+    f, metrics = row
+
+    def less(value: float | None) -> float | None:
+        return None if value is None else value * share
+
+    f = replace(
+        f,
+        input_usd_per_token=less(f.input_usd_per_token),
+        output_usd_per_token=less(f.output_usd_per_token),
+        quality={name: 1 - (1 - value) * share for name, value in f.quality.items()},
+    )
+    if metrics is None:
+        return f, None
+    score = metrics.quality_score
+    return f, metrics._replace(
+        ttft_s=less(metrics.ttft_s),
+        ttft_p95_s=less(metrics.ttft_p95_s),
+        tpot_s=less(metrics.tpot_s),
+        tpot_p95_s=less(metrics.tpot_p95_s),
+        cost_per_1k_usd=less(metrics.cost_per_1k_usd),
+        error_rate=less(metrics.error_rate),
+        quality_score=None if score is None else 1 - (1 - score) * share,
+    )
+
+
+@given(scenarios(), st.floats(0.01, 0.99))
+def test_a_deployment_that_gets_better_in_every_way_keeps_its_pick(scenario: Scenario, share: float) -> None:
+    winner = scenario.decide().deployment_id
+    improved = tuple(better(row, share) if row[0].deployment_id == winner else row for row in scenario.rows)
+    assert_same_pick(replace(scenario, rows=improved).decide(), winner)
