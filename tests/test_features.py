@@ -1,0 +1,181 @@
+"""What a request looks like to the router, in work that does not grow with the prompt, and from any garbage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slo_router.categories import article, rules
+from slo_router.domain import Features
+from slo_router.features import (
+    MAX_OUTPUT_TOKENS,
+    TOKENS_PER_IMAGE,
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_TOOL,
+    Learned,
+    extract,
+    measure,
+)
+
+categorize = rules()
+
+
+def features(request: Mapping[str, object], category: str | None = None, learned: Learned | None = None) -> Features:
+    return extract(request, categorize, category, learned or Learned())
+
+
+def user(content: object) -> list[object]:
+    return [{"role": "user", "content": content}]
+
+
+# --- sizes
+
+
+def test_a_five_megabyte_prompt_keeps_its_category_and_costs_a_quarter_token_per_character() -> None:
+    order = "Extract all person names from the text."
+    short, long = (
+        features({"messages": user(order)}),
+        features({"messages": user(order + "\n" + "lorem ipsum dolor " * 280_000)}),
+    )
+    assert (short.category, long.category) == ("ner", "ner")
+    assert short.prompt_tokens == 14  # 39 × 0.25 + 4 = 13.75
+    assert long.prompt_tokens == pytest.approx(5_040_040 / 4 + TOKENS_PER_MESSAGE, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "tokens"),
+    [
+        ({"messages": user("x" * 400)}, 104),  # 400 / 4 + 4
+        ({"messages": [*user("x" * 400), *user("y" * 40)]}, 118),  # 440 / 4 + 2 × 4
+        ({"messages": user([{"type": "text", "text": "x" * 400}])}, 104),
+        ({"prompt": "x" * 400}, 104),
+        ({"prompt": ["x" * 200, "x" * 200]}, 108),
+        ({"input": "x" * 400, "instructions": "x" * 40}, 118),  # Responses: counted as a system message
+        ({"input": [{"role": "user", "content": [{"type": "input_text", "text": "x" * 400}]}]}, 104),
+        ({"messages": user("x" * 400), "system": [{"type": "text", "text": "x" * 40}]}, 118),  # Anthropic
+        ({}, 0),
+        ({"messages": [], "prompt": None}, 0),
+    ],
+)
+def test_tokens_are_estimated_from_characters_on_every_route(request_: dict[str, object], tokens: int) -> None:
+    assert features(request_).prompt_tokens == tokens
+
+
+def test_a_wide_character_is_about_a_token() -> None:
+    assert features({"messages": user("漢字" * 500)}).prompt_tokens == 1_004
+    mixed = features({"messages": user("漢abc" * 1_000)}).prompt_tokens  # 1,000 + 3,000 / 4 + 4
+    assert mixed == pytest.approx(1_754, rel=0.05)  # a sample tells how many are wide
+    assert features({"messages": user("é" * 400)}).prompt_tokens == 104  # an accent is not wide
+
+
+def test_images_and_tools_count_as_constants_outside_the_learned_factor() -> None:
+    content = [{"type": "text", "text": "x" * 400}, {"type": "image_url", "image_url": {"url": "data:..."}}]
+    found = features({"messages": user(content), "tools": [{}, {}]}, "ner", Learned({"ner": 2.0}))
+    assert found.prompt_tokens == 208 + TOKENS_PER_IMAGE + 2 * TOKENS_PER_TOOL  # (400 / 4 + 4) × 2
+
+
+# --- category and output
+
+
+def test_the_client_names_the_category_else_the_categorizer_else_nobody() -> None:
+    clear, unclear = {"messages": user("Extract all person names from the text.")}, {"messages": user("xyzzy")}
+    assert features(clear, "legal")[:2] == ("legal", "client")
+    assert features(clear)[:2] == ("ner", "categorizer")
+    assert features(unclear)[:2] == ("unsure", "unsure")
+    assert extract(unclear, article, None, Learned()).category == "ner"
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected", "reserved"),
+    [
+        ({}, 120, 120),  # no limit: room for the expected answer
+        ({"max_tokens": 50}, 50, 50),
+        ({"max_tokens": 4_000}, 120, 4_000),  # 120 are expected, but the window must hold what the client allows
+        ({"max_completion_tokens": 30, "max_tokens": 50}, 30, 30),
+        ({"max_output_tokens": 40}, 40, 40),
+        ({"max_tokens": 10**400}, 120, MAX_OUTPUT_TOKENS),
+        ({"max_tokens": 0}, 120, 120),
+        ({"max_tokens": -5}, 120, 120),
+        ({"max_tokens": True}, 120, 120),
+        ({"max_tokens": "50"}, 120, 120),
+        ({"max_tokens": 50.5}, 120, 120),
+    ],
+)
+def test_max_tokens_caps_the_expected_answer_and_reserves_its_room(
+    limits: dict[str, object], expected: int, reserved: int
+) -> None:
+    found = features({"messages": user("x"), **limits}, "ner")
+    assert (found.output_tokens, found.reserved_tokens) == (expected, reserved)
+
+
+def test_what_was_learned_replaces_the_priors() -> None:
+    learned = Learned({"ner": 1.5}, {"ner": 64.4})
+    request = {"messages": user("x" * 400)}
+    found = features(request, "ner", learned)
+    assert (found.prompt_tokens, found.output_tokens) == (156, 64)  # 104 × 1.5
+    assert features(request, "chat", learned)[2:4] == (104, 300)
+    assert features(request, "legal", learned).output_tokens == 300
+
+
+# --- needs
+
+SCHEMA = {"type": "json_schema", "json_schema": {}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "needs"),
+    [
+        ({"tools": [{"type": "function"}]}, {"tools"}),
+        ({"functions": [{"name": "f"}]}, {"tools"}),
+        ({"tools": []}, set()),
+        ({"response_format": SCHEMA}, {"json_schema"}),
+        ({"text": {"format": SCHEMA}}, {"json_schema"}),  # Responses
+        ({"response_format": {"type": "json_object"}}, set()),
+        ({"messages": user([{"type": "image_url", "image_url": {}}])}, {"vision"}),
+        ({"messages": user([{"type": "image", "source": {}}])}, {"vision"}),  # Anthropic
+        ({"input": user([{"type": "input_image", "image_url": "x"}])}, {"vision"}),
+        ({"messages": user([{"type": "tool_result", "content": [{"type": "image"}]}])}, {"vision"}),
+        ({"messages": user([{"type": "input_audio", "input_audio": {}}])}, {"audio"}),
+        ({"messages": user([{"type": "image"}, {"type": "input_audio"}]), "tools": [{}]}, {"vision", "audio", "tools"}),
+    ],
+)
+def test_needs_are_read_from_every_routes_own_fields(request_: dict[str, object], needs: set[str]) -> None:
+    assert features(request_).needs == needs
+
+
+def test_only_true_is_a_stream() -> None:
+    assert [features({"stream": value}).stream for value in (True, False, None, "true", 1)] == [True] + [False] * 4
+
+
+# --- anything at all
+
+garbage = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["role", "content", "type", "text", "format"]) | st.text(max_size=5), inner)
+    ),
+    max_leaves=12,
+)
+fields = st.sampled_from([
+    "messages", "input", "prompt", "system", "instructions", "tools", "functions", "text", "stream", "response_format",
+    "max_tokens", "max_completion_tokens", "max_output_tokens",
+])  # fmt: skip
+
+
+@given(st.dictionaries(fields, garbage | st.lists(st.dictionaries(st.sampled_from(["role", "content"]), garbage))))
+def test_garbage_never_raises_and_never_has_a_negative_size(request_: dict[str, object]) -> None:
+    for categorizer in (categorize, article):
+        found = extract(request_, categorizer, None, Learned())
+        assert min(found.prompt_tokens, found.output_tokens, found.reserved_tokens) >= 0
+
+
+def test_parts_nested_without_end_are_read_to_a_bounded_depth() -> None:
+    nested: object = "x" * 400
+    for _ in range(100_000):
+        nested = [nested]
+    assert features({"messages": user(nested)}).prompt_tokens == 4
+    assert measure([[["x" * 400]]]).chars == 400  # messages, parts, parts of a part
