@@ -1,0 +1,116 @@
+"""A deployment's facts: `litellm_params` over `model_info` over LiteLLM's price map, and `None` where none knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_router.deployments import ManagedDeployment, PriceMap, price_map, read_deployment
+from slo_router.domain import Facts
+from slo_router.errors import SettingsError
+
+PRICES: PriceMap = {
+    "gpt-x": {
+        "input_cost_per_token": 2e-6,
+        "output_cost_per_token": 8e-6,
+        "max_input_tokens": 128_000,
+        "max_output_tokens": 16_000,
+        "supports_vision": False,
+    }
+}
+
+
+def read(model: str = "openai/gpt-x", info: object = None, **params: object) -> ManagedDeployment:
+    model_info = {"id": "a", **(info if isinstance(info, dict) else {})}
+    entry = {"model_name": "smart", "litellm_params": {"model": model, **params}, "model_info": model_info}
+    return read_deployment(entry, "model_list[3]", PRICES)
+
+
+def test_the_price_map_fills_in_what_the_yaml_leaves_out_with_or_without_the_provider() -> None:
+    known = Facts("a", "openai/gpt-x", 128_000, 16_000, 2e-6, 8e-6, unsupported=frozenset({"vision"}))
+    assert read().facts == known
+    assert read("gpt-x").facts.input_usd_per_token == 2e-6
+
+
+def test_a_stated_field_wins_over_the_price_map_and_params_over_info() -> None:
+    facts = read(
+        info={"input_cost_per_token": 5e-6, "output_cost_per_token": 6e-6, "max_input_tokens": 4_096},
+        input_cost_per_token=1e-6,
+        supports_vision=True,
+    ).facts
+    assert (facts.input_usd_per_token, facts.output_usd_per_token, facts.context_tokens) == (1e-6, 6e-6, 4_096)
+    assert facts.unsupported == frozenset()
+
+
+def test_what_nobody_stated_is_unknown_and_a_stated_zero_is_free() -> None:
+    facts = read("openai/own-model").facts
+    assert (facts.input_usd_per_token, facts.output_usd_per_token, facts.context_tokens) == (None, None, None)
+    assert read(input_cost_per_token=0).facts.input_usd_per_token == 0.0
+    assert read(input_cost_per_token=None).facts.input_usd_per_token == 2e-6  # a YAML null says nothing
+
+
+def test_a_price_may_be_text_as_yaml_reads_1e_7() -> None:
+    assert read(input_cost_per_token="1e-7").facts.input_usd_per_token == 1e-7
+
+
+def test_the_plugins_own_facts() -> None:
+    own = {"quality": 0.7, "gpu_usd_per_hour": 1.01, "metrics_url": "http://a:8000/metrics"}
+    facts = read(info={"slo_router": own}).facts
+    assert (facts.quality_for("ner"), facts.gpu_usd_per_hour) == (0.7, 1.01)
+    assert facts.metrics_url == "http://a:8000/metrics"
+    assert read(info={"slo_router": {"quality": {"ner": 0.9}}}).facts.quality_for("chat") is None
+
+
+def test_only_a_declared_false_is_unsupported() -> None:
+    flags = {
+        "supports_function_calling": False,
+        "supports_vision": None,
+        "supports_response_schema": True,
+        "supports_audio_input": False,
+    }
+    assert read("openai/own", info=flags).facts.unsupported == {"tools", "audio"}
+
+
+def test_the_key_is_kept_for_the_benchmark_and_never_shown() -> None:
+    deployment = read(api_base="http://a:8000/v1", api_key="sk-secret")
+    assert (deployment.api_base, deployment.api_key, deployment.group) == ("http://a:8000/v1", "sk-secret", "smart")
+    assert "secret" not in repr(deployment)
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"slo_router": {"qualty": 1}}, "model_info.slo_router.qualty: unknown key, expected one of quality, gpu_usd_"),
+        ({"slo_router": {"quality": 2}}, "model_info.slo_router.quality.default: 2, expected less than or equal to 1"),
+        ({"slo_router": {"gpu_usd_per_hour": -1}}, "model_info.slo_router.gpu_usd_per_hour: -1, expected greater"),
+        ({"slo_router": 5}, "model_info.slo_router: 5, expected a valid dictionary"),
+        ({"input_cost_per_token": "cheap"}, "litellm_params.input_cost_per_token: 'cheap', expected USD per token"),
+        ({"output_cost_per_token": -1e-7}, "litellm_params.output_cost_per_token: -1e-07, expected USD per token"),
+        ({"output_cost_per_token": float("nan")}, "litellm_params.output_cost_per_token: nan, expected USD per token"),
+        ({"output_cost_per_token": 2}, "litellm_params.output_cost_per_token: 2, expected USD per token between 0 and"),
+        ({"output_cost_per_token": 10**400}, "litellm_params.output_cost_per_token: 1000"),
+        ({"max_input_tokens": 0}, "model_info.max_input_tokens: 0, expected a whole number of tokens above 0"),
+        ({"max_input_tokens": "32k"}, "model_info.max_input_tokens: '32k', expected a whole number of tokens above 0"),
+        ({"max_output_tokens": True}, "model_info.max_output_tokens: True, expected a whole number of tokens above"),
+    ],
+)
+def test_a_wrong_fact_is_named_with_its_path_its_value_and_what_was_expected(info: object, message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(info=info)
+    assert str(error.value).startswith(f"model_list[3].{message}")
+
+
+@pytest.mark.parametrize("entry", [{}, {"litellm_params": 5}, {"litellm_params": {"model": None}}])
+def test_an_entry_without_a_model_is_named(entry: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=r"model_list\[3\]\.litellm_params\.model: missing"):
+        read_deployment(entry, "model_list[3]", {})
+
+
+def test_every_chat_model_of_the_installed_price_map_is_usable() -> None:
+    prices = price_map()
+    chat = [m for m, known in prices.items() if known.get("mode") == "chat" and known.get("max_input_tokens") != 0]
+    assert len(chat) > 1_000
+    for model in chat:
+        if model != "sample_spec":  # the map's own documentation
+            entry = {"model_name": "smart", "litellm_params": {"model": model}, "model_info": {"id": "a"}}
+            facts = read_deployment(entry, "model_list[0]", prices).facts
+            assert facts.context_tokens is None or facts.context_tokens > 0
