@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -130,7 +131,7 @@ async def time_picks(pick: Pick, picks: int) -> list[float]:
 async def measure(console: Console, repeats: int, picks: int) -> None:
     """Prints both tables."""
     whole = Table("deployments", "words", *PEERS, "slo-router", "ours ÷ latency-based", title="whole pick, µs (p50)")
-    own = Table("deployments", "words", "p50 µs", "p99 µs", "p99 ÷ p50", "budget", title="own part: features to decision")
+    own = Table("deployments", "words", "p50 µs", "p99 µs", "p99 ÷ p50", "budget", title="own part")
     for count in DEPLOYMENTS:
         for words in WORDS:
             messages = messages_of_words(words)
@@ -150,7 +151,8 @@ async def measure(console: Console, repeats: int, picks: int) -> None:
             budget = f"≤ {BUDGET_US[words]:.0f}" if count == 10 else ""
             own.add_row(str(count), f"{words:,}", _spread(p50s), _spread(p99s), _spread(tails, digits=1), budget)
     console.print(whole, own)
-    console.print(f"median (lowest to highest) of {repeats} interleaved repeats of {picks} picks; a busy machine widens it")
+    console.print(f"median (lowest to highest) of {repeats} interleaved repeats of {picks} picks; own part is features")
+    console.print("to decision, without LiteLLM's pool. A busy machine widens the spread.")
 
 
 def _spread(values: list[float], digits: int = 0) -> str:
@@ -162,6 +164,7 @@ def main(
     picks: Annotated[int, typer.Option(help="Picks per repeat and strategy.")] = 300,
 ) -> None:
     """Time of a pick, ours beside LiteLLM's own strategies."""
+    logging.getLogger("LiteLLM").setLevel(logging.ERROR)
     asyncio.run(measure(Console(width=160), repeats, picks))
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 
-_WORDS = (
+_TEXT = (
     "the report shows that revenue in the northern region grew while costs for transport and energy fell after the "
-    "contract with the supplier was renewed in March and the board agreed to invest in three new warehouses near the port"
-).split()
+    "contract with the supplier was renewed in March and the board agreed to invest in three new warehouses by the port"
+)
 
 
 def words(count: int, seed: int = 0) -> str:
     """Prose of `count` words in sentences."""
     rng = random.Random(seed)
-    chosen = [rng.choice(_WORDS) + ("." if i % 17 == 16 else "") for i in range(count)]
+    vocabulary = _TEXT.split()
+    chosen = [rng.choice(vocabulary) + ("." if i % 17 == 16 else "") for i in range(count)]
     return " ".join(chosen)
 
 

@@ -1,11 +1,12 @@
 """Starts the stock LiteLLM proxy as its users do, with `litellm --config FILE`, and stops it without leaving a process.
 
-    with StockProxy(document, directory) as proxy:
-        httpx.post(f"{proxy.url}/v1/chat/completions", headers=proxy.auth, json={...})
+with StockProxy(document, directory) as proxy:
+    httpx.post(f"{proxy.url}/v1/chat/completions", headers=proxy.auth, json={...})
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -26,6 +27,7 @@ QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download of the price map at start
     "LITELLM_MODE": "PRODUCTION",  # no .env file of whoever runs this
     "DISABLE_AIOHTTP_TRUST_ENV": "True",
+    "PYTHONDONTWRITEBYTECODE": "",  # else each worker compiles Prisma's client of 5 MB anew
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
@@ -80,7 +82,7 @@ class StockProxy:
         """Starts it and waits until it answers. Raises RuntimeError with the log's end where it does not."""
         command = [str(Path(sys.executable).with_name("litellm")), "--config", str(self.config_path)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--num_workers", str(self._workers)]
-        if self._workers > 1:  # uvicorn replaces a worker that is silent for 5 s, and on a busy machine importing takes longer
+        if self._workers > 1:  # uvicorn replaces a worker silent for 5 s; importing takes longer on a busy machine
             command += ["--timeout_worker_healthcheck", "90"]
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
@@ -103,10 +105,8 @@ class StockProxy:
         if process is None:
             return
         _signal_group(process, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            pass
         _signal_group(process, signal.SIGKILL)  # workers that outlived their parent
         process.wait(STOP_TIMEOUT_S)
 
@@ -118,7 +118,5 @@ class StockProxy:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass

@@ -28,11 +28,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio.sentinel import SentinelConnectionPool
-from tests.valkey_server import ValkeyServer, free_port
 
 from slo_router import embedded
 from slo_router.errors import SettingsError
 from slo_router.redis_link import LINK_ERRORS, connect, connect_blocking, masked
+from tests.valkey_server import ValkeyServer, free_port
 
 
 @pytest.fixture

@@ -141,8 +141,7 @@ class Assessment(NamedTuple):
     scores: Mapping[str, float] | None = None  # the objective's terms, where it has any
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The whole decision: header, log record, command line and tests all read this one object."""
 
     kind: DecisionKind

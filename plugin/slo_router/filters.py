@@ -4,8 +4,8 @@ Each takes the candidate's facts and prediction and returns a `Rejection`, with 
 or `None`. They never shorten a list, so that every reason survives into the decision.
 
 What happens where nothing is known: an unknown context window, an unmeasured error rate or an undeclared capability
-does not reject, for most deployments work; an unknown quality does where a minimum is asked for, for a floor is a
-promise.
+does not reject, for most deployments work; an unknown quality or price does where a floor or a ceiling is set, for
+those are promises.
 
 The filters stand from the hardest to the softest. When no candidate passes them all, the softest give way first: better
 an answer below the quality floor, or a second try at the same deployment, than none.
@@ -28,6 +28,7 @@ class Demand(NamedTuple):
     min_quality: float | None = None
     max_error_rate: float = 1.0
     tried: frozenset[str] = frozenset()
+    cost_ceiling_per_1k_usd: float | None = None
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -46,6 +47,14 @@ def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejectio
     if not missing:
         return None
     return Rejection(facts.deployment_id, "capability", ",".join(sorted(missing)), "supported")
+
+
+def cost_ceiling(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Dearer than the key's or team's `slo_limits` allow, or of unknown price: not even a fallback may go there."""
+    ceiling, cost = demand.cost_ceiling_per_1k_usd, prediction.cost_per_1k_usd
+    if ceiling is None or (cost is not None and cost <= ceiling):
+        return None
+    return Rejection(facts.deployment_id, "cost_ceiling", cost, ceiling)
 
 
 def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -70,7 +79,14 @@ def already_tried(facts: Facts, prediction: Prediction, demand: Demand) -> Rejec
 
 
 Filter = Callable[[Facts, Prediction, Demand], Rejection | None]
-FILTERS: tuple[Filter, ...] = (context_window, capability, already_tried, error_rate, quality)
+FILTERS: tuple[Filter, ...] = (
+    context_window,
+    capability,
+    cost_ceiling,
+    already_tried,
+    error_rate,
+    quality,
+)
 HARDNESS = {accepts.__name__: len(FILTERS) - i for i, accepts in enumerate(FILTERS)}
 
 

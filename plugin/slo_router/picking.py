@@ -21,24 +21,19 @@ Rank = Callable[[Assessment], tuple[float, ...]]
 
 def pick(candidates: Sequence[Assessment], objective: str, rng: random.Random) -> Assessment:
     """The candidate to send the request to. `candidates` is not empty."""
-    standing = min(candidate.standing for candidate in candidates)
+    standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]
     rank = _nearest if standing is Standing.MISSES else _weighted if objective == "weighted" else _cheapest
-    return _first(best, rank, rng)
-
-
-def _first(candidates: Sequence[Assessment], rank: Rank, rng: random.Random) -> Assessment:
-    if len(candidates) == 1:
-        return candidates[0]
-    ranked = [(rank(candidate), candidate) for candidate in candidates]
-    best = min(key for key, _ in ranked)
-    tied = [candidate for key, candidate in ranked if key == best]
-    return tied[0] if len(tied) == 1 else rng.choice(tied)
+    ranks = [rank(candidate) for candidate in best]
+    first = min(ranks)
+    if ranks.count(first) == 1:
+        return best[ranks.index(first)]
+    return rng.choice([candidate for candidate, key in zip(best, ranks, strict=True) if key == first])
 
 
 def _cheapest(candidate: Assessment) -> tuple[float, ...]:
-    cost_usd = candidate.prediction.cost_usd
-    return (math.inf if cost_usd is None else cost_usd, _shortage(candidate))
+    cost_usd, headroom = candidate.prediction.cost_usd, candidate.headroom
+    return (math.inf if cost_usd is None else cost_usd, 0.0 if headroom is None else -headroom)
 
 
 def _weighted(candidate: Assessment) -> tuple[float, ...]:
@@ -48,7 +43,3 @@ def _weighted(candidate: Assessment) -> tuple[float, ...]:
 def _nearest(candidate: Assessment) -> tuple[float, ...]:
     quality = candidate.prediction.quality
     return (1.0 if quality is None else -quality, *_cheapest(candidate)[::-1])
-
-
-def _shortage(candidate: Assessment) -> float:
-    return 0.0 if candidate.headroom is None else -candidate.headroom

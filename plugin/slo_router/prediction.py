@@ -26,24 +26,19 @@ def predict(facts: Facts, features: Features, snapshot: Snapshot, now_s: float) 
     tokens = features.prompt_tokens + features.output_tokens
     cost_usd = _cost_usd(facts, features, metrics)
     cost_per_1k_usd = None if cost_usd is None or tokens == 0 else cost_usd * 1_000 / tokens
+    quality = facts.quality.get(features.category, facts.quality.get("default"))
     if metrics is None:
-        quality = facts.quality_for(features.category)
         return Prediction(None, None, None, cost_usd, cost_per_1k_usd, quality, None, basis, None, None)
+    if metrics.quality_score is not None:
+        quality = _better_founded(quality, metrics, basis)
     ttft_s = metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s
     tpot_s = metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s
-    e2e_s = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * max(features.output_tokens - 1, 0)
-    return Prediction(
-        ttft_s,
-        tpot_s,
-        e2e_s,
-        cost_usd,
-        cost_per_1k_usd,
-        _quality(facts, features.category, metrics, basis),
-        metrics.error_rate,
-        basis,
-        now_s - metrics.measured_at_s,
-        metrics.samples,
-    )
+    e2e_s = None
+    if ttft_s is not None and tpot_s is not None:
+        e2e_s = ttft_s + tpot_s * (features.output_tokens - 1 if features.output_tokens else 0)
+    age_s = now_s - metrics.measured_at_s
+    rate, samples = metrics.error_rate, metrics.samples
+    return Prediction(ttft_s, tpot_s, e2e_s, cost_usd, cost_per_1k_usd, quality, rate, basis, age_s, samples)
 
 
 def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:
@@ -95,8 +90,7 @@ def _cost_usd(facts: Facts, features: Features, metrics: Metrics | None) -> floa
     return features.prompt_tokens * input_usd + features.output_tokens * output_usd
 
 
-def _quality(facts: Facts, category: str, metrics: Metrics, basis: Basis) -> float | None:
-    configured = facts.quality_for(category)
-    if metrics.quality_score is None or basis != "measured":
+def _better_founded(configured: float | None, metrics: Metrics, basis: Basis) -> float | None:
+    if basis != "measured":
         return configured
     return metrics.quality_score if configured is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS else configured

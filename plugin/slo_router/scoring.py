@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from slo_router.config import Weights
 from slo_router.domain import Assessment, Prediction, Slo, Standing
 
-Limits = Sequence[tuple[str, int, float]]  # field name, position in Prediction, limit
+Limits = Sequence[tuple[str, int, float, float]]  # field name, position in Prediction, limit, what headroom divides by
 SMALLEST_LIMIT = 1e-9  # headroom is measured against at least this, so that a limit of 0 still gives a number
 
 _JUDGED = (("ttft_ms", 0), ("tpot_ms", 1), ("e2e_ms", 2), ("cost_per_1k", 4))  # Slo's order, Prediction's positions
@@ -25,7 +25,9 @@ _JUDGED = (("ttft_ms", 0), ("tpot_ms", 1), ("e2e_ms", 2), ("cost_per_1k", 4))  #
 def limits_of(slo: Slo) -> Limits:
     """The SLO's fields that have a limit, quality aside (that is a filter)."""
     return [
-        (name, position, limit) for (name, position), limit in zip(_JUDGED, slo[:4], strict=True) if limit is not None
+        (name, position, limit, max(limit, SMALLEST_LIMIT))
+        for (name, position), limit in zip(_JUDGED, slo[:4], strict=True)
+        if limit is not None
     ]
 
 
@@ -34,12 +36,12 @@ def assess(deployment_id: str, prediction: Prediction, limits: Limits) -> Assess
     headroom: float | None = None
     missed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    for name, position, limit in limits:
+    for name, position, limit, scale in limits:
         value = prediction[position]
         if value is None:
             unknown += (name,)
             continue
-        room = (limit - value) / max(limit, SMALLEST_LIMIT)  # type: ignore[operator]  # these positions hold floats
+        room = (limit - value) / scale  # type: ignore[operator]  # these positions hold floats
         if room < 0:
             missed += (name,)
         if headroom is None or room < headroom:

@@ -123,6 +123,11 @@ def resolve(asked: Asked, group_default: Slo) -> ResolvedSlo:
     return ResolvedSlo(Slo(*resolved), tuple(clamped))
 
 
+def cost_ceiling(asked: Asked) -> float | None:
+    """USD per 1,000 tokens that the key's and team's `slo_limits` allow at most; `None` where they set no bound."""
+    return asked.bounds["cost_per_1k"][1] if "cost_per_1k" in asked.bounds else None
+
+
 def _clamp(field: Field, value: float | None, bound: tuple[float | None, float | None] | None) -> float | None:
     if bound is None:
         return value

@@ -18,7 +18,7 @@ from slo_router.errors import RequestSloError
 from slo_router.features import Learned, extract
 from slo_router.metrics_store import MetricsStore
 from slo_router.routing import Ask, Policy, View, decide
-from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, read_asked, resolve
+from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
 from slo_router.usage import learn
 
@@ -83,7 +83,8 @@ class Strategy:
         default = managed.default_slo._replace(min_quality=managed.settings.quality_floor(features.category))
         trace.slo, trace.clamped = resolve(trace.asked, default)
         view = View(self.store.snapshot, time.time(), self._rng)
-        decision = decide(Ask(features, trace.slo, frozenset(trace.tried)), candidates, view, managed.policy)
+        ask = Ask(features, trace.slo, frozenset(trace.tried), cost_ceiling(trace.asked))
+        decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         trace.tried.append(decision.deployment_id)
         return decision.deployment_id

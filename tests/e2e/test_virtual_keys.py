@@ -106,7 +106,11 @@ def platform(
             if os.environ.get("CI"):
                 raise
             pytest.skip(f"no Postgres for virtual keys: {error}")
-        environment = {**database, "PROXY_BATCH_WRITE_AT": "1"}  # seconds between writes of the spend
+        environment = {
+            **database,
+            "PROXY_BATCH_WRITE_AT": "1",
+            "STORE_MODEL_IN_DB": "True",
+        }  # seconds between writes of the spend
         proxy = StockProxy(configuration, tmp_path_factory.mktemp("virtual-keys"), environment=environment)
         stack.enter_context(proxy)
         http = stack.enter_context(httpx.Client(base_url=proxy.url, timeout=30))
@@ -227,6 +231,28 @@ def test_the_tighter_limits_of_key_and_team_hold(
     key = platform.key(team_id=team, metadata={"slo_limits": of_key})
     asked = {"x-slo-min-quality": "0.01", "x-slo-cost-per-1k": "1"}
     assert _decided(platform.ask(key, asked)) == ("medium", "met", "cost_per_1k,min_quality")
+
+
+def test_an_impossible_wish_does_not_lift_a_key_above_its_cost_ceiling(platform: Platform) -> None:
+    key = platform.key(models=["smart"], metadata={"slo_limits": {"cost_per_1k": {"max": 0.001}}})
+
+    answer = platform.ask(key, {"x-slo-ttft-ms": "1"})
+
+    assert _decided(answer)[:2] == ("medium", "fallback")  # large, the best, costs 0.005 and more per 1,000 tokens
+
+
+def test_the_strategy_is_installed_again_when_the_router_settings_are_reloaded(platform: Platform) -> None:
+    installed = platform.proxy.log.count("slo_router: routing smart on LiteLLM")
+    key = platform.key(models=["smart"])
+    changed = {"router_settings": {"routing_strategy": "least-busy"}}
+    answer = platform.http.post("/config/update", headers=platform.proxy.auth, json=changed)
+    assert answer.status_code == httpx.codes.OK, answer.text
+
+    def reinstalled() -> bool | None:
+        assert _decided(platform.ask(key))[0] == "small"  # also in between: never LiteLLM's least busy
+        return platform.proxy.log.count("slo_router: routing smart on LiteLLM") > installed or None
+
+    assert _eventually(reinstalled, timeout_s=60)
 
 
 def test_a_malformed_slo_of_a_key_is_named(platform: Platform) -> None:

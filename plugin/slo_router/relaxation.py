@@ -1,0 +1,41 @@
+"""What gives way when no candidate passes every filter: the softest filters first, and then the nearest candidates.
+
+too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
+above the key's cost ceiling        the cheapest
+below the quality floor             the best
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from slo_router.domain import Assessment, Facts, Rejection
+from slo_router.filters import HARDNESS
+
+Unable = Sequence[tuple[Assessment, list[Rejection]]]  # each with its rejections, hardest first
+
+
+def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessment]:
+    """The candidates to choose from, of those that were all rejected; never empty where `unable` is not."""
+    hardness = [tuple(HARDNESS[rejection.filter] for rejection in found) for _, found in unable]
+    softest = min(hardness)
+    left = [assessment for (assessment, _), found in zip(unable, hardness, strict=True) if found == softest]
+    if softest[0] == HARDNESS["context_window"]:
+        windows = {facts.deployment_id: facts.context_tokens or 0 for facts in candidates}
+        return _largest([assessment for assessment, _ in unable], lambda a: windows[a.deployment_id])
+    if HARDNESS["cost_ceiling"] in softest:
+        return _largest(left, _cheapness)
+    if HARDNESS["quality"] in softest:
+        return _largest(left, lambda a: a.prediction.quality or 0.0)
+    return left
+
+
+def _cheapness(assessment: Assessment) -> float:
+    cost = assessment.prediction.cost_per_1k_usd
+    return -math.inf if cost is None else -cost
+
+
+def _largest(assessments: Sequence[Assessment], size: Callable[[Assessment], float]) -> list[Assessment]:
+    largest = max(map(size, assessments))
+    return [assessment for assessment in assessments if size(assessment) == largest]

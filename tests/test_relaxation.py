@@ -1,0 +1,46 @@
+"""When no candidate passes every filter, the softest give way first; a key's cost ceiling gives way to price alone."""
+
+from __future__ import annotations
+
+import random
+
+from slo_router.config import GroupSettings
+from slo_router.domain import Facts, Metrics, Slo
+from slo_router.routing import Ask, Policy, View, decide
+from tests.builders import NOW_S, REQUEST, measured
+
+# 1,000 prompt and 500 output tokens: 1,000 × price + 500 × 2 × price over 1.5 thousand tokens = 1,333 × price per 1k
+CHEAP = Facts("cheap", "m", quality={"default": 0.5}, input_usd_per_token=1e-7, output_usd_per_token=2e-7)  # 0.000133
+MIDDLE = Facts("middle", "m", quality={"default": 0.7}, input_usd_per_token=1e-6, output_usd_per_token=2e-6)  # 0.00133
+DEAR = Facts("dear", "m", quality={"default": 0.9}, input_usd_per_token=1e-5, output_usd_per_token=2e-5)  # 0.0133
+SLOW = Metrics(measured_at_s=NOW_S, ttft_s=1.0, tpot_s=0.01)
+IMPOSSIBLE = Slo(ttft_s=0.001)
+
+
+def picked(slo: Slo, ceiling: float | None, *candidates: Facts) -> str:
+    snapshot = measured(**{facts.deployment_id: SLOW for facts in candidates})
+    view = View(snapshot, NOW_S, random.Random(0))
+    ask = Ask(REQUEST, slo, frozenset(), ceiling)
+    return decide(ask, candidates, view, Policy(GroupSettings(), "cafe0123")).deployment_id
+
+
+def test_without_a_ceiling_an_impossible_slo_falls_back_to_the_best() -> None:
+    assert picked(IMPOSSIBLE, None, CHEAP, MIDDLE, DEAR) == "dear"
+
+
+def test_an_impossible_slo_does_not_lift_a_key_above_its_cost_ceiling() -> None:
+    assert picked(IMPOSSIBLE, 0.002, CHEAP, MIDDLE, DEAR) == "middle"  # the best of those that may be used
+
+
+def test_above_the_ceiling_everywhere_the_cheapest_is_nearest() -> None:
+    assert picked(IMPOSSIBLE, 0.0001, CHEAP, MIDDLE, DEAR) == "cheap"
+
+
+def test_a_quality_floor_does_not_lift_a_key_above_its_cost_ceiling() -> None:
+    assert picked(Slo(min_quality=0.9), 0.002, CHEAP, MIDDLE, DEAR) == "middle"
+
+
+def test_an_unknown_price_is_above_any_ceiling() -> None:
+    unpriced = Facts("unpriced", "m", quality={"default": 1.0})
+
+    assert picked(IMPOSSIBLE, 0.002, unpriced, CHEAP) == "cheap"
