@@ -1,0 +1,195 @@
+"""One request's record: what the client saw, the outcome, and whether the SLO was kept. Unmeasured is None, never 0."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from slo_router.contract import RequestRecord, SloRecord
+from slo_router.domain import Facts, Metrics, Slo
+from slo_router.records import Outcome, build_record, slo_met
+from slo_router.trace import TRACE_KEY, Trace, find_trace, own_metadata
+from tests.builders import NOW_S, decided, measured
+
+FACTS = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.7})
+DECISION = decided([FACTS], snapshot=measured(small=Metrics(NOW_S, 0.1)))
+# A stream of 300 prompt and 100 completion tokens: first token after 0.25 s, last after 2.23 s.
+STREAM: dict[str, object] = {
+    "id": "chatcmpl-1",
+    "status": "success",
+    "stream": True,
+    "model": "m",
+    "model_id": "small",
+    "model_group": "smart",
+    "startTime": NOW_S + 0.05,
+    "completionStartTime": NOW_S + 0.25,
+    "endTime": NOW_S + 2.23,
+    "prompt_tokens": 300,
+    "completion_tokens": 100,
+    "response_cost": 0.0004,
+    "messages": [{"role": "user", "content": "secret"}],
+    "response": {"answer": "also secret"},
+    "metadata": {"user_api_key_hash": "h", "user_api_key_alias": "alias", "user_api_key_team_id": "team"},
+}
+
+
+NO_SLO = Slo()
+
+
+def trace(slo: Slo = NO_SLO, *, call_type: str = "acompletion", stream: bool = True) -> Trace:
+    return Trace(call_type, NOW_S, stream=stream, slo=slo, decision=DECISION, tried=["small"])
+
+
+def record(**changes: object) -> RequestRecord:
+    """Of the stream, with changes to LiteLLM's payload."""
+    return build_record(STREAM | changes, trace())
+
+
+def test_a_stream_is_recorded_with_what_the_client_saw() -> None:
+    found = build_record(STREAM, trace(Slo(ttft_s=0.3, cost_per_1k_usd=0.002)))
+    assert (found.ts, found.request_id, found.call_type) == (NOW_S + 2.23, "chatcmpl-1", "acompletion")
+    assert (found.ttft_ms, found.e2e_ms) == (250.0, 2230.0)  # from the arrival, not from the attempt's start
+    assert found.tpot_ms == 20.0  # (2.23 − 0.25) / 99
+    assert (found.prompt_tokens, found.completion_tokens, found.cost_usd) == (300, 100, 0.0004)
+    assert (found.deployment, found.model, found.model_group, found.category) == ("small", "m", "smart", "ner")
+    assert (found.key_hash, found.key_alias, found.team_id) == ("h", "alias", "team")
+    assert (found.outcome, found.attempts, found.error_class, found.stream) == ("success", 1, None, True)
+    assert found.slo == SloRecord(ttft_ms=300.0, cost_per_1k=0.002)
+    assert found.slo_met is True  # 250 ≤ 300 ms; 0.0004 × 1,000 / 400 = 0.001 ≤ 0.002
+    assert found.decision is not None
+    assert found.decision["deployment"] == "small"
+
+
+def test_a_non_stream_has_no_first_token_time() -> None:
+    """LiteLLM sets it to the last token's there."""
+    found = build_record(STREAM | {"completionStartTime": NOW_S + 2.23}, trace(stream=False))
+    assert (found.ttft_ms, found.tpot_ms, found.e2e_ms, found.stream) == (None, None, 2230.0, False)
+
+
+@pytest.mark.parametrize("call_type", ["aresponses", "anthropic_messages"])
+def test_on_the_event_routes_the_first_event_is_no_first_token(call_type: str) -> None:
+    found = build_record(STREAM, trace(call_type=call_type))
+    assert (found.ttft_ms, found.tpot_ms, found.e2e_ms, found.stream) == (None, None, 2230.0, True)
+
+
+def test_a_stream_that_ended_before_its_first_token_has_no_first_token_time() -> None:
+    """LiteLLM sets it to the end's there."""
+    assert record(completionStartTime=NOW_S + 2.23).ttft_ms is None
+
+
+def test_a_cache_hit_has_no_first_token_time_and_costs_what_litellm_says() -> None:
+    found = record(cache_hit=True, response_cost=0.0)
+    assert (found.outcome, found.ttft_ms, found.tpot_ms, found.cost_usd) == ("cache_hit", None, None, 0.0)
+
+
+def test_a_client_that_left_is_disconnected_and_keeps_what_was_measured() -> None:
+    found = record(error_str="Client disconnected mid-stream")
+    assert (found.outcome, found.ttft_ms, found.completion_tokens) == ("disconnected", 250.0, 100)
+
+
+def test_an_error_has_its_class_and_neither_tokens_nor_cost() -> None:
+    """LiteLLM reports 0 tokens and 0 USD for a failure: nothing was measured."""
+    cause = {"error_class": "RateLimitError"}
+    nothing: dict[str, object] = {"prompt_tokens": 0, "completion_tokens": 0, "response_cost": 0.0}
+    ended = STREAM | nothing | {"completionStartTime": NOW_S + 2.23}
+    found = build_record(ended | {"status": "failure", "error_information": cause}, trace())
+    assert (found.outcome, found.error_class, found.slo_met) == ("error", "RateLimitError", False)
+    assert (found.prompt_tokens, found.completion_tokens, found.cost_usd, found.ttft_ms) == (None, None, None, None)
+    assert found.e2e_ms == 2230.0
+
+
+def test_a_stream_that_died_keeps_the_first_token_time_it_had() -> None:
+    found = record(status="failure")
+    assert (found.outcome, found.ttft_ms, found.tpot_ms) == ("error", 250.0, None)
+
+
+@pytest.mark.parametrize("tokens", [None, 0, 1])
+def test_below_two_tokens_there_is_no_time_per_token(tokens: int | None) -> None:
+    assert record(completion_tokens=tokens).tpot_ms is None
+
+
+def test_what_the_payload_lacks_is_none() -> None:
+    found = build_record({}, Trace("acompletion", NOW_S))
+    unmeasured = (found.ttft_ms, found.tpot_ms, found.e2e_ms, found.cost_usd, found.prompt_tokens, found.slo_met)
+    assert unmeasured == (None, None, None, None, None, True)  # an SLO that asks for nothing is met
+    assert (found.ts, found.request_id, found.deployment, found.decision, found.category) == (NOW_S, "", *[None] * 3)
+    assert found.attempts == 1
+
+
+@pytest.mark.parametrize("value", ["3", None, True, [], {}])
+def test_a_payload_of_wrong_types_is_unmeasured(value: object) -> None:
+    found = record(endTime=value, completionStartTime=value, prompt_tokens=value, response_cost=value, metadata=value)
+    assert (found.e2e_ms, found.ttft_ms, found.prompt_tokens, found.cost_usd, found.key_hash) == (None,) * 5
+
+
+def test_every_attempt_counts() -> None:
+    tried = trace()
+    tried.tried = ["large", "small"]
+    assert build_record(STREAM, tried).attempts == 2
+
+
+def test_prompt_and_answer_are_recorded_only_where_asked_for() -> None:
+    assert "secret" not in record().model_dump_json()
+    loud = build_record(STREAM, trace(), log_prompts=True)
+    assert (loud.prompt, loud.answer) == (STREAM["messages"], STREAM["response"])
+
+
+# --- was the SLO kept
+
+
+@pytest.mark.parametrize(
+    ("slo", "measured_", "outcome", "met"),
+    [
+        (Slo(), Slo(), "success", True),
+        (Slo(ttft_s=0.2), Slo(ttft_s=0.2), "success", True),
+        (Slo(ttft_s=0.2), Slo(ttft_s=0.21), "success", False),
+        (Slo(ttft_s=0.2), Slo(), "success", None),  # not measured is neither
+        (Slo(ttft_s=0.2, e2e_s=1.0), Slo(e2e_s=2.0), "success", False),  # one broken field is enough
+        (Slo(ttft_s=0.2, e2e_s=1.0), Slo(e2e_s=0.5), "success", None),
+        (Slo(cost_per_1k_usd=0.0), Slo(cost_per_1k_usd=0.0), "success", True),
+        (Slo(min_quality=0.7), Slo(min_quality=0.7), "success", True),
+        (Slo(min_quality=0.7), Slo(min_quality=0.6), "success", False),
+        (Slo(min_quality=0.7), Slo(), "success", None),
+        (Slo(), Slo(), "error", False),  # an error meets nothing
+        (Slo(e2e_s=1.0), Slo(e2e_s=0.1), "cache_hit", True),
+        (Slo(e2e_s=1.0), Slo(e2e_s=0.1), "disconnected", True),
+    ],
+)
+def test_slo_met_is_true_false_or_unknown(slo: Slo, measured_: Slo, outcome: Outcome, met: bool | None) -> None:
+    assert slo_met(slo, measured_, outcome) is met
+
+
+def test_the_deployments_quality_stands_for_the_answers() -> None:
+    assert build_record(STREAM, trace(Slo(min_quality=0.7))).slo_met is True
+    assert build_record(STREAM, trace(Slo(min_quality=0.71))).slo_met is False
+
+
+def test_a_non_streams_first_token_limit_cannot_be_judged() -> None:
+    assert build_record(STREAM, trace(Slo(ttft_s=9.0), stream=False)).slo_met is None
+
+
+# --- the trace
+
+
+def test_copies_of_the_metadata_share_the_trace() -> None:
+    one = trace()
+    assert copy.copy(one) is one
+    assert copy.deepcopy({"metadata": {TRACE_KEY: one}})["metadata"][TRACE_KEY] is one
+    assert repr(one) == "slo_router met: small"  # LiteLLM may log metadata: no SLO, no key
+    assert repr(Trace("acompletion", NOW_S)) == "slo_router"
+
+
+def test_the_trace_is_found_on_every_route_and_never_taken_from_a_client() -> None:
+    one = trace()
+    assert find_trace({"metadata": {TRACE_KEY: one}}) is one
+    assert find_trace({"metadata": {}, "litellm_metadata": {TRACE_KEY: one}}) is one
+    assert find_trace({"metadata": {TRACE_KEY: {"decision": "mine"}}}) is None
+    assert find_trace({"metadata": None}) is None
+    assert find_trace(None) is None
+
+
+def test_litellms_own_metadata_is_taken_before_the_clients() -> None:
+    assert own_metadata({"litellm_metadata": {"a": 1}, "metadata": {"b": 2}}) == {"a": 1}
+    assert own_metadata({"metadata": {"b": 2}}) == {"b": 2}
+    assert own_metadata({"metadata": None}) is None

@@ -1,0 +1,122 @@
+"""From LiteLLM's request and pool to a deployment: what one worker knows, applied to one request and its retries."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from slo_router.config import GroupSettings, LogSettings, PluginSettings, SloSettings
+from slo_router.deployments import ManagedDeployment
+from slo_router.domain import Facts, Metrics, Slo
+from slo_router.errors import RequestSloError
+from slo_router.metrics_store import MetricsStore
+from slo_router.slo import SloInputs
+from slo_router.strategy import Strategy
+from slo_router.trace import Trace
+from tests.builders import measured
+
+SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5, "reasoning": 0.2})
+LARGE = Facts("large", "m", None, None, 4e-6, 4e-6, quality={"default": 0.9})
+REQUEST: dict[str, object] = {"messages": [{"role": "user", "content": "Extract all person names from the text."}]}
+POOL = ["small", "large"]
+
+
+def strategy(group: GroupSettings | None = None) -> Strategy:
+    settings = PluginSettings(groups={"smart": group or GroupSettings()}, log=LogSettings())
+    made = Strategy(settings, MetricsStore(""))
+    made.know([ManagedDeployment("smart", SMALL), ManagedDeployment("smart", LARGE)])
+    return made
+
+
+def arrived(made: Strategy, **inputs: object) -> Trace:
+    trace = Trace("acompletion", time.time())
+    made.read_request("smart", trace, SloInputs()._replace(**inputs))  # type: ignore[arg-type]
+    return trace
+
+
+def test_without_measurements_it_routes_on_configured_prices_and_qualities() -> None:
+    made = strategy()
+    assert made.choose("smart", REQUEST, POOL, arrived(made)) == "small"
+    assert made.choose("smart", REQUEST, POOL, arrived(made, headers={"x-slo-min-quality": "0.8"})) == "large"
+
+
+def test_the_snapshot_in_memory_is_what_it_decides_on() -> None:
+    made = strategy(GroupSettings(slo=SloSettings(ttft_ms=150)))
+    made.store.snapshot = measured(small=Metrics(time.time(), 0.3), large=Metrics(time.time(), 0.1))
+    trace = arrived(made)
+    assert made.choose("smart", REQUEST, POOL, trace) == "large"
+    assert trace.slo == Slo(ttft_s=0.15)
+    assert trace.decision is not None
+    assert (trace.decision.kind, trace.decision.features.category) == ("met", "ner")
+    assert trace.decision.policy == PluginSettings(groups={"smart": made.groups["smart"].settings}).policy
+
+
+def test_only_deployments_of_the_pool_are_candidates() -> None:
+    made = strategy()
+    trace = arrived(made)
+    assert made.choose("smart", REQUEST, ["large", "added at run time"], trace) == "large"
+    assert trace.decision is not None
+    assert [a.deployment_id for a in trace.decision.assessments] == ["large"]
+
+
+def test_a_retry_skips_what_was_tried() -> None:
+    made = strategy()
+    trace = arrived(made)
+    picks = [made.choose("smart", REQUEST, POOL, trace) for _ in range(2)]
+    assert picks == trace.tried == ["small", "large"]
+    assert made.choose("smart", REQUEST, POOL, arrived(made)) == "small"  # another request knows nothing of it
+
+
+def test_a_pool_of_strangers_is_left_to_litellm_and_no_old_decision_stays() -> None:
+    made = strategy()
+    trace = arrived(made)
+    made.choose("smart", REQUEST, POOL, trace)
+    assert made.choose("smart", REQUEST, ["unknown"], trace) is None
+    assert (trace.decision, trace.note) == (None, "no candidate is known to the configuration")
+
+
+def test_the_groups_quality_floor_depends_on_the_category_and_the_request_may_lower_it() -> None:
+    made = strategy(GroupSettings(min_quality={"reasoning": 0.6}))
+    reasoning = arrived(made, headers={"x-slo-category": "Reasoning"})
+    assert made.choose("smart", REQUEST, POOL, reasoning) == "large"
+    assert made.choose("smart", REQUEST, POOL, arrived(made)) == "small"  # ner: no floor
+    lower = arrived(made, headers={"x-slo-category": "reasoning", "x-slo-min-quality": "0.1"})
+    assert made.choose("smart", REQUEST, POOL, lower) == "small"
+
+
+def test_a_clamped_wish_is_remembered_for_the_header() -> None:
+    made = strategy()
+    limits = {"slo_limits": {"min_quality": {"min": 0.7}}}
+    trace = arrived(made, body_slo={"min_quality": 0.1}, key_metadata=limits)
+    assert made.choose("smart", REQUEST, POOL, trace) == "large"
+    assert trace.clamped == ("min_quality",)
+
+
+def test_a_category_that_the_group_does_not_have_is_refused_and_one_it_adds_is_not() -> None:
+    with pytest.raises(RequestSloError, match=r"x-slo-category: 'legal' is not valid, expected one of ner, summar"):
+        arrived(strategy(), headers={"x-slo-category": "legal"})
+    made = strategy(GroupSettings(categories={"legal": ["clause"]}))
+    trace = arrived(made, headers={"x-slo-category": "LEGAL"})
+    made.choose("smart", REQUEST, POOL, trace)
+    assert trace.decision is not None
+    assert trace.decision.features.category == "legal"
+
+
+def test_the_groups_own_words_name_its_own_category() -> None:
+    made = strategy(GroupSettings(categories={"legal": ["indemnity clause"]}))
+    trace = arrived(made)
+    made.choose("smart", {"prompt": "Review this indemnity clause."}, POOL, trace)
+    assert trace.decision is not None
+    assert trace.decision.features.category == "legal"
+
+
+def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
+    made = strategy()
+    trace = arrived(made)
+    made.learn(trace, 100, 200)  # no decision: nothing to compare with
+    assert made.learned.output_tokens == {}
+    made.choose("smart", REQUEST, POOL, trace)
+    made.learn(trace, 28, 200)
+    assert made.learned.output_tokens == {"ner": 124.0}  # 120 + 0.05 × 80
+    assert made.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
