@@ -1,0 +1,195 @@
+"""Records reach the Redis stream and the JSONL file in the background; what finds no room is dropped and counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+import redis
+
+from slo_router.config import LogSettings
+from slo_router.contract import RequestRecord
+from slo_router.records import build_record
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
+from slo_router.request_log import BATCH, RequestLog
+from slo_router.trace import Trace
+from tests.builders import NOW_S
+from tests.valkey_server import ValkeyServer
+
+STREAM = "team:slo_router:requests"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    # small nodes, so that MAXLEN ~ trims to the entry and not to the hundred
+    with ValkeyServer(tmp_path_factory.mktemp("valkey"), options={"stream-node-max-entries": "10"}) as running:
+        yield running
+
+
+@pytest.fixture
+def reader(server: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+async def client(server: ValkeyServer) -> AsyncIterator[AsyncClient]:
+    async with connect(server.url) as link:
+        yield link
+
+
+def record(number: int, **changes: object) -> RequestRecord:
+    made = build_record({"id": f"r{number}", "model": "mödel"}, Trace("acompletion", NOW_S))
+    return made.model_copy(update=changes)
+
+
+def request_log(count: int = 0, **settings: object) -> RequestLog:
+    log = RequestLog(LogSettings.model_validate(settings), "team:")
+    for number in range(count):
+        log.offer(record(number))
+    return log
+
+
+def written(reader: redis.Redis) -> list[dict[str, object]]:
+    entries = cast("list[tuple[str, dict[str, str]]]", reader.xrange(STREAM))
+    return [json.loads(fields["record"]) for _, fields in entries]
+
+
+async def test_a_record_is_one_stream_entry_with_the_json_of_the_contract(
+    reader: redis.Redis, client: AsyncClient
+) -> None:
+    assert await request_log(2).flush(client) == 2
+    assert [line["request_id"] for line in written(reader)] == ["r0", "r1"]
+    assert RequestRecord.model_validate(written(reader)[0]) == record(0)
+    assert written(reader)[0]["ttft_ms"] is None
+
+
+async def test_nothing_waiting_writes_nothing(reader: redis.Redis, client: AsyncClient) -> None:
+    log = request_log()
+    assert await log.flush(client) == 0
+    assert reader.exists(STREAM) == 0
+
+
+async def test_more_than_a_batch_is_written_in_one_flush_and_in_order(reader: redis.Redis, client: AsyncClient) -> None:
+    assert await request_log(2 * BATCH + 1).flush(client) == 1_001
+    assert [line["request_id"] for line in written(reader)] == [f"r{number}" for number in range(1_001)]
+
+
+async def test_a_full_queue_drops_the_new_record_and_counts_it(reader: redis.Redis, client: AsyncClient) -> None:
+    log = request_log(5, queue_size=3)
+    assert log.dropped == 2
+    assert await log.flush(client) == 3
+    assert [line["request_id"] for line in written(reader)] == ["r0", "r1", "r2"]
+    log.offer(record(9))  # there is room again
+    assert await log.flush(client) == 1
+    assert log.dropped == 2
+
+
+async def test_the_stream_keeps_about_its_maximum_of_the_newest(reader: redis.Redis, client: AsyncClient) -> None:
+    await request_log(200, stream_maxlen=50).flush(client)
+    kept = [str(line["request_id"]) for line in written(reader)]
+    assert 50 <= len(kept) <= 60  # "about": whole nodes of 10 entries
+    assert kept[-1] == "r199"
+
+
+async def test_a_lost_redis_leaves_the_records_waiting_and_they_are_written_when_it_is_back(
+    server: ValkeyServer, reader: redis.Redis, client: AsyncClient
+) -> None:
+    log = request_log(3)
+    server.kill()
+    for _ in range(2):
+        with pytest.raises(LINK_ERRORS):
+            await log.flush(client)
+    log.offer(record(3))
+    server.start()
+    assert await log.flush(client) == 4
+    assert [line["request_id"] for line in written(reader)] == ["r0", "r1", "r2", "r3"]
+    assert log.dropped == 0
+
+
+async def test_a_redis_that_refuses_leaves_the_records_waiting(reader: redis.Redis, client: AsyncClient) -> None:
+    reader.set(STREAM, "a key of another type")
+    log = request_log(2)
+    with pytest.raises(LINK_ERRORS, match="WRONGTYPE"):
+        await log.flush(client)
+    reader.delete(STREAM)
+    assert await log.flush(client) == 2
+
+
+async def test_a_long_outage_costs_records_and_not_memory() -> None:
+    log = request_log(10_000, queue_size=100)
+    assert await log.flush(None) == 0
+    assert log.dropped == 9_900
+
+
+# --- the file
+
+
+@pytest.fixture
+def file_log(tmp_path: Path) -> Iterator[RequestLog]:
+    """Writes `r.PID.jsonl`, and two older ones of 1 MiB."""
+    log = request_log(jsonl_path=str(tmp_path / "logs" / "r.jsonl"), jsonl_max_mb=1, jsonl_backups=2)
+    yield log
+    assert log._file is not None
+    log._file.close()  # a proxy keeps it open to its end
+
+
+def files(tmp_path: Path) -> dict[str, list[object]]:
+    """The request ids in each file; a worker's pid is in its name, for two must not rotate one file."""
+    return {
+        path.name.replace(f".{os.getpid()}.", ".PID."): [
+            json.loads(line)["request_id"] for line in path.read_text().splitlines()
+        ]
+        for path in (tmp_path / "logs").iterdir()
+    }
+
+
+async def test_the_file_has_the_same_records_and_needs_no_redis(tmp_path: Path, file_log: RequestLog) -> None:
+    file_log.offer(record(0))
+    file_log.offer(record(1))
+    assert await file_log.flush(None) == 0
+    assert files(tmp_path) == {"r.PID.jsonl": ["r0", "r1"]}
+    lines = (tmp_path / "logs" / f"r.{os.getpid()}.jsonl").read_text().splitlines()
+    assert [RequestRecord.model_validate_json(line) for line in lines] == [record(0), record(1)]
+
+
+async def test_the_file_is_written_once_however_often_redis_fails(
+    tmp_path: Path, file_log: RequestLog, reader: redis.Redis, client: AsyncClient
+) -> None:
+    reader.set(STREAM, "a key of another type")
+    file_log.offer(record(0))
+    for _ in range(3):
+        with pytest.raises(LINK_ERRORS):
+            await file_log.flush(client)
+    assert files(tmp_path) == {"r.PID.jsonl": ["r0"]}
+
+
+async def test_a_full_file_is_rotated_and_the_oldest_is_given_up(tmp_path: Path, file_log: RequestLog) -> None:
+    for number in range(8):  # 400 kB each: two to a file of 1 MiB
+        file_log.offer(record(number, answer="x" * 400_000))
+    await file_log.flush(None)
+    assert files(tmp_path) == {
+        "r.PID.jsonl": ["r6", "r7"],
+        "r.PID.jsonl.1": ["r4", "r5"],
+        "r.PID.jsonl.2": ["r2", "r3"],
+    }
+
+
+def test_the_file_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    program = (
+        "import sys, locale; from slo_router.request_log import *; from slo_router.config import LogSettings\n"
+        "log = RequestLog(LogSettings(jsonl_path=sys.argv[1]), '')\n"
+        "log._file_queue.append('gr\\u00fcezi'); log._write_file(); print(locale.getpreferredencoding())"
+    )
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", program, str(tmp_path / "r.jsonl")]
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, check=True)
+    assert "UTF-8" not in done.stdout
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == ["grüezi\n".encode()]
