@@ -35,8 +35,10 @@ def decided(
     features: Features = REQUEST,
     group: GroupSettings | None = None,
     tried: frozenset[str] = frozenset(),
+    cost_ceiling_per_1k_usd: float | None = None,
     seed: int = 0,
 ) -> Decision:
     """`routing.decide` at NOW_S."""
     view = View(snapshot or Snapshot(), NOW_S, random.Random(seed))  # noqa: S311
-    return decide(Ask(features, slo, tried), candidates, view, Policy(group or GroupSettings(), "cafe0123"))
+    ask = Ask(features, slo, tried, cost_ceiling_per_1k_usd)
+    return decide(ask, candidates, view, Policy(group or GroupSettings(), "cafe0123"))

@@ -84,6 +84,7 @@ class Scenario:
     rows: tuple[tuple[Facts, Metrics | None], ...]
     slo: Slo
     tried: frozenset[str]
+    ceiling: float | None
     group: GroupSettings
     features: Features
 
@@ -100,6 +101,7 @@ class Scenario:
             features=self.features,
             group=self.group,
             tried=self.tried,
+            cost_ceiling_per_1k_usd=self.ceiling,
             seed=seed,
         )
 
@@ -130,7 +132,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     drawn = draw(st.lists(st.tuples(facts, st.none() | rows), min_size=1, max_size=5))
     named = tuple((replace(f, deployment_id=f"d{i}"), row) for i, (f, row) in enumerate(drawn))
     tried = draw(st.frozensets(st.sampled_from([f.deployment_id for f, _ in named]), max_size=len(named)))
-    return Scenario(named, draw(slos), tried, draw(groups), REQUEST._replace(needs=draw(needs)))
+    return Scenario(named, draw(slos), tried, draw(some(0, 1)), draw(groups), REQUEST._replace(needs=draw(needs)))
 
 
 def broken(decision: Decision, name: str) -> list[str]:

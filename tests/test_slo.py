@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slo_router.domain import Slo
 from slo_router.errors import RequestSloError
-from slo_router.slo import FIELDS, NOTHING_ASKED, ResolvedSlo, SloInputs, read_asked, resolve
+from slo_router.slo import FIELDS, NOTHING_ASKED, ResolvedSlo, SloInputs, cost_ceiling, read_asked, resolve
 
 GROUP = Slo(ttft_s=0.6, tpot_s=0.06, e2e_s=6.0, cost_per_1k_usd=0.06, min_quality=0.6)
 HEADERS = [field.header for field in FIELDS]
@@ -113,6 +113,17 @@ def test_a_value_of_the_key_or_the_group_is_bounded_but_not_reported() -> None:
     slo, told = resolved(SloInputs(key_metadata=key), group=Slo(ttft_s=0.6))
     assert (slo.cost_per_1k_usd, slo.ttft_s) == pytest.approx((0.01, 0.3))
     assert told == ()
+
+
+def test_the_cost_ceiling_is_the_tighter_bound_of_key_and_team_and_no_wish() -> None:
+    def ceiling(key: object, team: object) -> float | None:
+        inputs = SloInputs(
+            body_slo={"cost_per_1k": 0.5}, key_metadata={"slo_limits": key}, team_metadata={"slo_limits": team}
+        )
+        return cost_ceiling(read_asked(inputs))
+
+    assert (ceiling(most(0.01), most(0.02)), ceiling(None, most(0.02))) == (0.01, 0.02)
+    assert (ceiling(None, None), ceiling({"cost_per_1k": {"min": 0.1}}, least(0.7))) == (None, None)
 
 
 # --- malformed values are refused by name
