@@ -39,6 +39,6 @@ def decided(
     seed: int = 0,
 ) -> Decision:
     """`routing.decide` at NOW_S."""
-    view = View(snapshot or Snapshot(), NOW_S, random.Random(seed))  # noqa: S311
+    view = View(snapshot or Snapshot(), NOW_S, random.Random(seed))
     ask = Ask(features, slo, tried, cost_ceiling_per_1k_usd)
     return decide(ask, candidates, view, Policy(group or GroupSettings(), "cafe0123"))

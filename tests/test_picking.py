@@ -27,7 +27,7 @@ def scoring(name: str, total: float, cost_usd: float = 1.0, headroom: float = 0.
 
 
 def picked(*candidates: Assessment, objective: str = "cheapest") -> str:
-    rng = random.Random(0)  # noqa: S311
+    rng = random.Random(0)
     picks = {pick(order, objective, rng).deployment_id for order in (candidates, candidates[::-1])}
     assert len(picks) == 1, "the order of the candidates decided"
     return picks.pop()
@@ -83,7 +83,7 @@ def test_fallback_is_the_highest_quality_where_all_are_known_to_miss(
 
 @pytest.mark.parametrize("objective", ["cheapest", "weighted"])
 def test_equal_replicas_share_the_traffic(objective: str) -> None:
-    rng = random.Random(1)  # noqa: S311
+    rng = random.Random(1)
     replicas = [scoring("a", 0.5), scoring("b", 0.5), scoring("dear", 0.5, cost_usd=1.01)]
     counts = Counter(pick(replicas, objective, rng).deployment_id for _ in range(1_000))
     assert set(counts) == {"a", "b"}

@@ -47,7 +47,7 @@ def record(**changes: object) -> RequestRecord:
 
 
 def test_a_stream_is_recorded_with_what_the_client_saw() -> None:
-    found = build_record(STREAM, trace(Slo(ttft_s=0.3, cost_per_1k_usd=0.002)))
+    found = build_record(STREAM, trace(Slo(ttft_s=0.3, cost_per_1k_usd=0.0011)))
     assert (found.ts, found.request_id, found.call_type) == (NOW_S + 2.23, "chatcmpl-1", "acompletion")
     assert (found.ttft_ms, found.e2e_ms) == (250.0, 2230.0)  # from the arrival, not from the attempt's start
     assert found.tpot_ms == 20.0  # (2.23 − 0.25) / 99
@@ -55,8 +55,9 @@ def test_a_stream_is_recorded_with_what_the_client_saw() -> None:
     assert (found.deployment, found.model, found.model_group, found.category) == ("small", "m", "smart", "ner")
     assert (found.key_hash, found.key_alias, found.team_id) == ("h", "alias", "team")
     assert (found.outcome, found.attempts, found.error_class, found.stream) == ("success", 1, None, True)
-    assert found.slo == SloRecord(ttft_ms=300.0, cost_per_1k=0.002)
-    assert found.slo_met is True  # 250 ≤ 300 ms; 0.0004 × 1,000 / 400 = 0.001 ≤ 0.002
+    assert found.slo == SloRecord(ttft_ms=300.0, cost_per_1k=0.0011)
+    assert found.slo_met is True  # 250 ≤ 300 ms; 0.0004 × 1,000 / 400 = 0.001 ≤ 0.0011
+    assert build_record(STREAM, trace(Slo(cost_per_1k_usd=0.0009))).slo_met is False
     assert found.decision is not None
     assert found.decision["deployment"] == "small"
 

@@ -109,9 +109,9 @@ def test_a_term_in_which_all_are_equal_decides_nothing_and_one_without_data_scor
 def test_a_time_to_first_token_is_never_compared_with_a_whole_answer() -> None:
     """Where one candidate's E2E is unknown, its 0.5 s to the first token is not "faster" than another's 4 s in all."""
     whole = known(0.7, 1.0, 4.0)._replace(ttft_s=0.2)
-    half = known(0.7, 1.0, None)._replace(ttft_s=0.5)
-    fast, slow = weighed(whole, half)
-    assert (fast["latency"], slow["latency"]) == (1.0, 0.0)
+    for ttft_s, latency in ((0.5, 0.0), (0.1, 1.0)):  # both by their first token
+        first, second = weighed(whole, known(0.7, 1.0, None)._replace(ttft_s=ttft_s))
+        assert (first["latency"], second["latency"]) == (1.0 - latency, latency)
 
 
 def test_the_articles_raw_sum_picks_a_terrible_cheap_model_and_normalised_scores_do_not() -> None:

@@ -120,3 +120,12 @@ def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
     made.learn(trace, 28, 200)
     assert made.learned.output_tokens == {"ner": 124.0}  # 120 + 0.05 × 80
     assert made.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
+
+
+def test_a_category_that_only_the_first_group_has_is_routed_in_its_fallback_group_too() -> None:
+    """LiteLLM's `fallbacks` hand a request to another group, with what was read on arrival."""
+    groups = {"smart": GroupSettings(categories={"legal": ["clause"]}), "other": GroupSettings(min_quality=0.8)}
+    made = Strategy(PluginSettings(groups=groups), MetricsStore(""))
+    made.know([ManagedDeployment("other", SMALL), ManagedDeployment("other", LARGE)])
+    trace = arrived(made, headers={"x-slo-category": "legal"})
+    assert made.choose("other", REQUEST, POOL, trace) == "large"
