@@ -1,0 +1,97 @@
+"""`python -m evaluation.demo [--keep] [--real | --endpoints FILE]`: what `make demo` calls."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from evaluation.demo.endpoints import EXAMPLE, emulated, own, real
+from evaluation.demo.errors import DemoError
+from evaluation.demo.modes import EMULATED, OWN, REAL
+from evaluation.demo.scenario import GROUP, middle
+from evaluation.demo.stack import Stack
+from evaluation.demo.story import Narrator, Story
+from slo_router.errors import SloRouterError
+from slo_router.redis_link import LINK_ERRORS
+
+WIDTH = 100
+EXPECTED = (DemoError, SloRouterError, RuntimeError, OSError, *LINK_ERRORS)
+STOPPING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> int:
+    """Tells the story and stops everything that it started, whatever happens. Returns the exit status."""
+    options = _parser().parse_args()
+    width = min(Console().width, WIDTH) if sys.stdout.isatty() else WIDTH
+    narrator = Narrator(Console(width=width, highlight=False, markup=False))
+    for number in STOPPING:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    exits, status = ExitStack(), 0
+    try:
+        _run(options, exits, narrator)
+    except KeyboardInterrupt:
+        narrator.say("\nstopping …")
+        status = 128 + signal.SIGINT
+    except EXPECTED as error:
+        narrator.console.print(f"\n{error}", style="red", soft_wrap=True)
+        status = 1
+    finally:
+        for number in (signal.SIGINT, *STOPPING):
+            signal.signal(number, signal.SIG_IGN)  # stopping is not interrupted
+        exits.close()
+    narrator.say(f"\n{narrator.elapsed_s:.0f} seconds. Everything that was started is stopped.")
+    return status
+
+
+def _run(options: argparse.Namespace, exits: ExitStack, narrator: Narrator) -> None:
+    listed = own(options.endpoints) if options.endpoints else None
+    directory = Path(tempfile.mkdtemp(prefix="slo-demo-"))
+    narrator.say(f"Configuration, records and logs are kept in {directory}")
+    if listed is not None:
+        mode, endpoints = OWN, listed
+    elif options.real:
+        mode, endpoints = REAL, exits.enter_context(real())
+    else:
+        mode, endpoints = EMULATED, exits.enter_context(emulated(directory))
+    story = Story(mode, endpoints, directory, narrator)
+    stack = story.start(exits)
+    story.measure(stack)
+    secrets = story.ask(stack)
+    if options.keep:
+        _keep(stack, secrets["frontend"], middle(endpoints).default_quality, narrator)
+
+
+def _keep(stack: Stack, key: str, quality: float, narrator: Narrator) -> None:
+    """Stays up until Ctrl-C, which is the normal end then."""
+    body = f'{{"model": "{GROUP}", "messages": [{{"role": "user", "content": "List all names: Ada met Bo in Rome."}}]}}'
+    command = ["curl", "-i", f"{stack.proxy.url}/v1/chat/completions", "-H", f"Authorization: Bearer {key}"]
+    command += ["-H", "Content-Type: application/json", "-H", f"x-slo-min-quality: {quality:g}", "-d", body]
+    tool = Path(sys.executable).with_name("slo-router")
+    check = f"{stack.setting} {tool} check {stack.proxy.config_path}"
+    narrator.step("5  Everything stays up until Ctrl-C", "As the frontend, in another terminal:\n")
+    narrator.say(f"{shlex.join(command)}\n\nThe last requests' records, and what is measured:\n")
+    narrator.say(f"tail -n 1 {stack.directory}/requests.*.jsonl\n{check}")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        narrator.say("stopping …")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m evaluation.demo", description="The whole loop from nothing.")
+    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--real", action="store_true", help="two real but tiny models instead of emulated endpoints")
+    kind.add_argument("--endpoints", type=Path, metavar="FILE", help=f"your own endpoints, listed as in {EXAMPLE}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What the requests cost, what they would have cost elsewhere, and whether their SLOs were met. Pure.
+
+The counterfactuals price the same prompt and completion tokens at another deployment's prices. That another model would
+have answered at the same length is an assumption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from evaluation.demo.client import Answer
+from slo_bench.stats import Spread, spread
+from slo_router.contract import RequestRecord
+from slo_router.domain import Facts
+
+MS_PER_S = 1_000.0
+
+
+class Served(NamedTuple):
+    """One request as its client saw it, and its record in Redis: `None` where it failed or was not logged."""
+
+    answer: Answer
+    record: RequestRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Sums over some requests, in USD, failed ones left out of the cost; `None` where a price is unknown."""
+
+    requests: int
+    met: int
+    ttft: Spread | None  # of the streamed ones, as the client measured it
+    cost_usd: float | None
+    best_usd: float | None  # everything to the deployment of the highest quality
+    even_usd: float | None  # spread evenly over all deployments
+
+    @property
+    def saved(self) -> float | None:
+        """The share of `best_usd` that was not spent; negative where more was spent."""
+        return None if self.cost_usd is None or not self.best_usd else 1 - self.cost_usd / self.best_usd
+
+
+def join(answers: Iterable[Answer], records: Iterable[RequestRecord]) -> list[Served]:
+    """Each answer with its record: both have the response's id."""
+    by_id = {record.request_id: record for record in records}
+    return [Served(answer, by_id.get(answer.response_id or "")) for answer in answers]
+
+
+def account(served: Sequence[Served], deployments: Sequence[Facts], best: Facts) -> Account:
+    """Adds up. `deployments` are all that there are."""
+    records = [record for _, record in served if record is not None]
+    by_deployment = [_total(price_usd(record, facts) for record in records) for facts in deployments]
+    return Account(
+        requests=len(served),
+        met=sum(map(met, served)),
+        ttft=spread(answer.ttft_s for answer, _ in served),
+        cost_usd=_total(record.cost_usd for record in records),
+        best_usd=by_deployment[deployments.index(best)],
+        even_usd=None if None in by_deployment else fmean(usd for usd in by_deployment if usd is not None),
+    )
+
+
+def price_usd(record: RequestRecord, facts: Facts) -> float | None:
+    """The request's tokens at a deployment's prices; `None` where a price or a token count is unknown."""
+    input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
+    prompt, completion = record.prompt_tokens, record.completion_tokens
+    if input_usd is None or output_usd is None or prompt is None or completion is None:
+        return None
+    return prompt * input_usd + completion * output_usd
+
+
+def met(served: Served) -> bool:
+    """Whether the SLO was kept: TTFT as the client measured it, the rest as the record says. Failures never are."""
+    answer, record = served
+    if answer.error is not None or record is None or record.slo_met is False:
+        return False
+    limit_ms = record.slo.ttft_ms
+    return limit_ms is None or answer.ttft_s is None or answer.ttft_s * MS_PER_S <= limit_ms
+
+
+def below_floor(served: Sequence[Served], deployments: Sequence[Facts]) -> float:
+    """How many requests an even spread would send below the quality that they need, in expectation."""
+    expected = 0.0
+    for _, record in served:
+        floor = None if record is None else record.slo.min_quality
+        if record is not None and floor is not None:
+            qualities = [facts.quality_for(record.category or "") for facts in deployments]
+            expected += sum(quality is None or quality < floor for quality in qualities) / len(deployments)
+    return expected
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    found = list(values)
+    return None if None in found else sum(value for value in found if value is not None)
