@@ -118,7 +118,6 @@ async def test_a_key_of_another_type_is_ignored_and_the_others_are_read(
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 
 
-@pytest.mark.xfail(raises=UnicodeDecodeError, strict=True, reason="redis_link decodes strictly: see encoding_errors")
 async def test_a_value_that_is_no_text_is_dropped_like_any_other(writer: redis.Redis, client: AsyncClient) -> None:
     put(writer, "metrics:a:ner", error_rate="0.1")
     writer.hset("metrics:a:ner", "ttft_ms", b"\xff\xfe")

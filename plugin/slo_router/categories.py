@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
-CATEGORIES: tuple[str, ...] = ("ner", "summarization", "reasoning", "code", "chat")
+from slo_router.domain import CATEGORIES
 
 OPENING_CHARS = 1_200  # holds more than the 100 words at which the article's score saturates
 EDGE_CHARS = 300  # a window that holds the instruction: system prompt, first sentences, last sentences

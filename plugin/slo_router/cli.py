@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from slo_router import embedded
-from slo_router.categories import CATEGORIES
 from slo_router.config import Settings, load_settings
 from slo_router.contract import metrics_key, read_metrics
-from slo_router.domain import Facts
+from slo_router.domain import CATEGORIES, Facts
 from slo_router.errors import SettingsError
 from slo_router.redis_link import LINK_ERRORS, connect_blocking, masked
 

@@ -21,6 +21,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from slo_router.deployments import ManagedDeployment, PriceMap, price_map, read_deployment
+from slo_router.domain import CATEGORIES
 from slo_router.errors import SettingsError
 from slo_router.validation import Count, NotNegative, Positive, QualityTable, Share, Strict, validate
 
@@ -73,6 +74,11 @@ class GroupSettings(Strict):
             raise ValueError("objective: weighted where weights are given")
         return self
 
+    @property
+    def known_categories(self) -> tuple[str, ...]:
+        """Every category that a request of this group can have."""
+        return (*CATEGORIES, *(name for name in self.categories if name not in CATEGORIES))
+
     def quality_floor(self, category: str) -> float | None:
         """The minimum quality (0..1) for a category, `None` where there is none."""
         return self.min_quality.get(category, self.min_quality.get("default"))
@@ -95,7 +101,6 @@ class PluginSettings(Strict):
     redis_url: str | None = None
     key_prefix: str = ""
     refresh_interval_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 1.0
-    stale_after_s: Positive = Field(86_400.0 * 2, description="older measurements are said to be stale at start-up")
     groups: dict[str, GroupSettings]
     log: LogSettings = LogSettings()
 
@@ -163,6 +168,11 @@ def parse_settings(document: Mapping[str, object], prices: PriceMap) -> Settings
                 f"{PLUGIN_PATH}.groups.{group}: no such group, expected a model_name of model_list: {names}"
             )
     _reject_duplicates(deployments)
+    for name, managed in plugin.groups.items():
+        _reject_unknown(managed.min_quality, managed, f"{PLUGIN_PATH}.groups.{name}.min_quality")
+    for deployment in deployments:
+        path = f"model_list: {deployment.facts.deployment_id}: model_info.slo_router.quality"
+        _reject_unknown(deployment.facts.quality, plugin.groups[deployment.group], path)
     return Settings(plugin, deployments)
 
 
@@ -170,6 +180,13 @@ def _managed(entries: Iterable[object], groups: Mapping[str, object], prices: Pr
     for index, entry in enumerate(entries):
         if isinstance(entry, Mapping) and entry.get("model_name") in groups:
             yield read_deployment(entry, f"model_list[{index}]", prices)
+
+
+def _reject_unknown(table: Iterable[str], group: GroupSettings, path: str) -> None:
+    known = ("default", *group.known_categories)
+    for category in table:
+        if category not in known:
+            raise SettingsError(f"{path}.{category}: no such category, expected one of {', '.join(known)}")
 
 
 def _reject_duplicates(deployments: Iterable[ManagedDeployment]) -> None:

@@ -51,7 +51,8 @@ def read_deployment(entry: Mapping[str, object], path: str, prices: PriceMap) ->
     own = validate(ModelFacts, info.get("slo_router") or {}, f"{path}.model_info.slo_router")
     model = str(params["model"])
     listed = prices.get(model) or prices.get(model.partition("/")[2]) or {}
-    known = {**listed, **_present(info), **_present(params)}
+    stated = {name: value for name, value in listed.items() if value or not name.endswith("_tokens")}  # 0: not stated
+    known = {**stated, **_present(info), **_present(params)}
     facts = Facts(
         deployment_id=str(info["id"]),
         model=model,

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 DecisionKind = Literal["met", "fallback", "passthrough"]
 Basis = Literal["measured", "pooled", "none"]
 
+CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
 
 

@@ -13,7 +13,7 @@ an answer below the quality floor, or a second try at the same deployment, than 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from slo_router.domain import Facts, Features, Prediction, Rejection
@@ -90,6 +90,19 @@ FILTERS: tuple[Filter, ...] = (
 HARDNESS = {accepts.__name__: len(FILTERS) - i for i, accepts in enumerate(FILTERS)}
 
 
-def rejections(facts: Facts, prediction: Prediction, demand: Demand) -> list[Rejection]:
-    """Every filter's rejection, hardest first; empty where the candidate passes them all."""
-    return [found for accepts in FILTERS if (found := accepts(facts, prediction, demand)) is not None]
+def concerned(demand: Demand) -> list[Filter]:
+    """The filters that this demand gives something to look at, hardest first: it is the same for every candidate."""
+    asked = (
+        True,
+        bool(demand.features.needs),
+        demand.cost_ceiling_per_1k_usd is not None,
+        bool(demand.tried),
+        True,
+        demand.min_quality is not None,
+    )
+    return [accepts for accepts, is_asked in zip(FILTERS, asked, strict=True) if is_asked]
+
+
+def rejections(filters: Sequence[Filter], facts: Facts, prediction: Prediction, demand: Demand) -> list[Rejection]:
+    """Each filter's rejection, in the order of `filters`; empty where the candidate passes them all."""
+    return [found for accepts in filters if (found := accepts(facts, prediction, demand)) is not None]

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import litellm
+import yaml
 from litellm.proxy import proxy_server
 from litellm.router import CustomRoutingStrategyBase, Router
 
@@ -125,7 +127,11 @@ def resolve_alias(router: Router, model: str) -> str:
 
 def proxy_document() -> Mapping[str, object]:
     """The YAML that the proxy was started with, before LiteLLM fills anything in; empty where there is none."""
-    return cast("Mapping[str, object]", proxy_server.proxy_config.get_config_state() or {})
+    document = proxy_server.proxy_config.get_config_state()
+    path = proxy_server.user_config_file_path
+    if not document and path:  # `litellm --validate_config` keeps what it read to itself
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return cast("Mapping[str, object]", document or {})
 
 
 def plugin_section() -> object:

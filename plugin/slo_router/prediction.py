@@ -22,23 +22,21 @@ ENOUGH_ANSWERS = 20
 
 def predict(facts: Facts, features: Features, snapshot: Snapshot, now_s: float) -> Prediction:
     """Predicts one candidate. `now_s` is Unix seconds and only tells the evidence's age."""
-    metrics, basis = look_up(facts.deployment_id, features.category, snapshot)
-    tokens = features.prompt_tokens + features.output_tokens
-    cost_usd = _cost_usd(facts, features, metrics)
-    cost_per_1k_usd = None if cost_usd is None or tokens == 0 else cost_usd * 1_000 / tokens
-    quality = facts.quality.get(features.category, facts.quality.get("default"))
-    if metrics is None:
-        return Prediction(None, None, None, cost_usd, cost_per_1k_usd, quality, None, basis, None, None)
-    if metrics.quality_score is not None:
-        quality = _better_founded(quality, metrics, basis)
-    ttft_s = metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s
-    tpot_s = metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s
-    e2e_s = None
-    if ttft_s is not None and tpot_s is not None:
-        e2e_s = ttft_s + tpot_s * (features.output_tokens - 1 if features.output_tokens else 0)
-    age_s = now_s - metrics.measured_at_s
-    rate, samples = metrics.error_rate, metrics.samples
-    return Prediction(ttft_s, tpot_s, e2e_s, cost_usd, cost_per_1k_usd, quality, rate, basis, age_s, samples)
+    category, prompt_tokens, output_tokens = features.category, features.prompt_tokens, features.output_tokens
+    metrics, basis = look_up(facts.deployment_id, category, snapshot)
+    ttft_s = tpot_s = e2e_s = age_s = measured_usd = error_rate = samples = None
+    quality = facts.quality.get(category, facts.quality.get("default"))
+    if metrics is not None:
+        ttft_s = metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s
+        tpot_s = metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s
+        if ttft_s is not None and tpot_s is not None:
+            e2e_s = ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
+        measured_usd, error_rate, samples = metrics.cost_per_1k_usd, metrics.error_rate, metrics.samples
+        age_s = now_s - metrics.measured_at_s
+        if metrics.quality_score is not None:
+            quality = _better_founded(quality, metrics, basis)
+    cost_usd, per_1k_usd = _cost_usd(facts, prompt_tokens, output_tokens, measured_usd)
+    return Prediction(ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples)
 
 
 def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:
@@ -79,15 +77,22 @@ def _worst(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _cost_usd(facts: Facts, features: Features, metrics: Metrics | None) -> float | None:
-    measured = None if metrics is None else metrics.cost_per_1k_usd
+def _cost_usd(
+    facts: Facts, prompt_tokens: int, output_tokens: int, measured_per_1k_usd: float | None
+) -> tuple[float | None, float | None]:
+    """This request's cost, and per 1,000 tokens."""
+    tokens = prompt_tokens + output_tokens
     input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
-    priced = input_usd is not None and output_usd is not None
-    if measured is not None and (facts.gpu_usd_per_hour is not None or not priced):
-        return measured * (features.prompt_tokens + features.output_tokens) / 1_000
-    if input_usd is None or output_usd is None:
-        return None
-    return features.prompt_tokens * input_usd + features.output_tokens * output_usd
+    if (
+        input_usd is None
+        or output_usd is None
+        or (facts.gpu_usd_per_hour is not None and measured_per_1k_usd is not None)
+    ):
+        return (
+            (None, None) if measured_per_1k_usd is None else (measured_per_1k_usd * tokens / 1_000, measured_per_1k_usd)
+        )
+    cost_usd = prompt_tokens * input_usd + output_tokens * output_usd
+    return cost_usd, cost_usd * 1_000 / tokens if tokens else None
 
 
 def _better_founded(configured: float | None, metrics: Metrics, basis: Basis) -> float | None:

@@ -64,6 +64,7 @@ _FORMS = (
 )
 _COMMON: Options = {
     "decode_responses": True,
+    "encoding_errors": "replace",  # a value that is no text is the reader's to drop, not a reason to stop reading
     "protocol": 2,
     "socket_connect_timeout": 2.0,
     "socket_timeout": 2.0,

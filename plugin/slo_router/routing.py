@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from slo_router.config import GroupSettings, Weights
 from slo_router.domain import Assessment, Decision, Facts, Features, Rejection, Slo, Snapshot, Standing
-from slo_router.filters import Demand, rejections
+from slo_router.filters import Demand, concerned, rejections
 from slo_router.picking import pick
 from slo_router.prediction import predict
 from slo_router.relaxation import least_rejected
@@ -48,13 +48,13 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group = policy.group
     demand = Demand(ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd)
-    limits = limits_of(ask.slo)
+    filters, limits = concerned(demand), limits_of(ask.slo)
     able: list[Assessment] = []
     unable: list[tuple[Assessment, list[Rejection]]] = []
     for facts in candidates:
         prediction = predict(facts, ask.features, view.snapshot, view.now_s)
         assessment = assess(facts.deployment_id, prediction, limits)
-        if found := rejections(facts, prediction, demand):
+        if found := rejections(filters, facts, prediction, demand):
             unable.append((assessment, found))
         else:
             able.append(assessment)

@@ -6,16 +6,17 @@ lock. LiteLLM is not imported here.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Iterable, Mapping
 
-from slo_router.categories import CATEGORIES, Categorizer, article, rules
+from slo_router.categories import Categorizer, article, rules
 from slo_router.config import GroupSettings, PluginSettings
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts, Slo
 from slo_router.errors import RequestSloError
-from slo_router.features import Learned, extract
+from slo_router.features import UNSURE, Learned, extract
 from slo_router.metrics_store import MetricsStore
 from slo_router.routing import Ask, Policy, View, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
@@ -41,10 +42,18 @@ class ManagedGroup:
     def __init__(self, settings: GroupSettings, fingerprint: str) -> None:
         self.settings = settings
         self.policy = Policy(settings, fingerprint)
-        self.categories = (*CATEGORIES, *(name for name in settings.categories if name not in CATEGORIES))
-        self.categorizer: Categorizer = article if settings.categorizer == "article" else rules(settings.categories)
-        slo = settings.slo
-        self.default_slo = Slo(_seconds(slo.ttft_ms), _seconds(slo.tpot_ms), _seconds(slo.e2e_ms), slo.cost_per_1k)
+        self.categories = settings.known_categories
+        self.categorizer = _categorizer(settings)
+        self._default_slos = {category: self._make_slo(category) for category in (*self.categories, UNSURE)}
+
+    def default_slo(self, category: str) -> Slo:
+        """What applies to a request of this category that asks for nothing."""
+        return self._default_slos.get(category, self._default_slos[UNSURE])  # a fallback group may not know it
+
+    def _make_slo(self, category: str) -> Slo:
+        slo = self.settings.slo
+        floor = self.settings.quality_floor(category)
+        return Slo(_seconds(slo.ttft_ms), _seconds(slo.tpot_ms), _seconds(slo.e2e_ms), slo.cost_per_1k, floor)
 
 
 class Strategy:
@@ -80,8 +89,7 @@ class Strategy:
             trace.decision, trace.note = None, "no candidate is known to the configuration"
             return None
         features = extract(request, managed.categorizer, trace.asked.category, self.learned)
-        default = managed.default_slo._replace(min_quality=managed.settings.quality_floor(features.category))
-        trace.slo, trace.clamped = resolve(trace.asked, default)
+        trace.slo, trace.clamped = resolve(trace.asked, managed.default_slo(features.category))
         view = View(self.store.snapshot, time.time(), self._rng)
         ask = Ask(features, trace.slo, frozenset(trace.tried), cost_ceiling(trace.asked))
         decision = decide(ask, candidates, view, managed.policy)
@@ -93,6 +101,17 @@ class Strategy:
         """Takes the usage of a finished request."""
         if trace.decision is not None:
             self.learned = learn(self.learned, trace.decision.features, prompt_tokens, completion_tokens)
+
+
+def _categorizer(settings: GroupSettings) -> Categorizer:
+    if settings.categorizer == "article":
+        return article
+    return rules(settings.categories) if settings.categories else _default_rules()
+
+
+@functools.cache
+def _default_rules() -> Categorizer:
+    return rules()  # its vocabulary takes some megabytes: one serves all groups that add nothing
 
 
 def _seconds(milliseconds: float | None) -> float | None:
