@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.workload import Prompt
-from slo_router.config import resolve_environment
 from slo_router.deployments import ManagedDeployment
+from slo_router.environment import resolve_environment
 
 # LiteLLM's providers that post to `{api_base}/chat/completions` with a bearer key.
 # fmt: off

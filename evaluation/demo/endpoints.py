@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 
 from evaluation.demo.errors import DemoError
 from evaluation.endpoints import EndpointSpec
-from slo_router.config import resolve_environment
+from slo_router.environment import resolve_environment
 from slo_router.errors import SettingsError
 from slo_router.validation import Count, QualityTable, Strict, validate
 

@@ -11,7 +11,6 @@ key, a wrong type, a limit that makes no sense, a group that is not in `model_li
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,11 @@ from pydantic import Field, field_validator, model_validator
 
 from slo_router.deployments import ManagedDeployment, PriceMap, price_map, read_deployment
 from slo_router.domain import CATEGORIES
+from slo_router.environment import resolve_environment
 from slo_router.errors import SettingsError
 from slo_router.validation import Count, NotNegative, Positive, QualityTable, Share, Strict, validate
 
 PLUGIN_PATH = "callback_settings.slo_router"
-ENV_PREFIX = "os.environ/"
 
 Category = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what a client can name in `x-slo-category`
 Keyword = Annotated[str, Field(pattern=r"\S")]
@@ -125,16 +124,6 @@ class Settings:
     def of_group(self, group: str) -> tuple[ManagedDeployment, ...]:
         """The group's deployments, in the order of `model_list`."""
         return tuple(d for d in self.deployments if d.group == group)
-
-
-def resolve_environment(value: str | None) -> str | None:
-    """`os.environ/NAME` → the variable's value; anything else unchanged. Raises ValueError where it is not set."""
-    if value is None or not value.startswith(ENV_PREFIX):
-        return value
-    name = value.removeprefix(ENV_PREFIX)
-    if not os.environ.get(name):
-        raise ValueError(f"the environment variable {name} to be set")
-    return os.environ[name]
 
 
 def load_settings(path: Path) -> Settings:

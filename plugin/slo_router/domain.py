@@ -13,16 +13,27 @@ third of a frozen dataclass to make; those that live long are frozen dataclasses
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 DecisionKind = Literal["met", "fallback", "passthrough"]
 Basis = Literal["measured", "pooled", "none"]
 
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
+
+
+Item = TypeVar("Item")
+
+
+class Rng(Protocol):
+    """The randomness of a decision; `random.Random` has it."""
+
+    def choice(self, seq: Sequence[Item], /) -> Item:
+        """One of the items."""
+        ...
 
 
 class Slo(NamedTuple):

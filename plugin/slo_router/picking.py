@@ -11,15 +11,14 @@ replicas share the traffic.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Sequence
 
-from slo_router.domain import Assessment, Standing
+from slo_router.domain import Assessment, Rng, Standing
 
 Rank = Callable[[Assessment], tuple[float, ...]]
 
 
-def pick(candidates: Sequence[Assessment], objective: str, rng: random.Random) -> Assessment:
+def pick(candidates: Sequence[Assessment], objective: str, rng: Rng) -> Assessment:
     """The candidate to send the request to. `candidates` is not empty."""
     standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]

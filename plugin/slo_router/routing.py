@@ -7,12 +7,11 @@ Pure: the clock and the randomness come in with `View`, and nothing here logs, w
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from slo_router.config import GroupSettings, Weights
-from slo_router.domain import Assessment, Decision, Facts, Features, Rejection, Slo, Snapshot, Standing
+from slo_router.domain import Assessment, Decision, Facts, Features, Rejection, Rng, Slo, Snapshot, Standing
 from slo_router.filters import Demand, concerned, rejections
 from slo_router.picking import pick
 from slo_router.prediction import predict
@@ -34,7 +33,7 @@ class View(NamedTuple):
 
     snapshot: Snapshot
     now_s: float
-    rng: random.Random
+    rng: Rng
 
 
 class Policy(NamedTuple):
