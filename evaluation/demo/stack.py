@@ -78,7 +78,12 @@ class Stack:
         tool = str(Path(sys.executable).with_name("slo-bench"))
         command = [tool, "run", "--config", str(self.proxy.config_path), *options]
         environment = {**os.environ, **self._environment, "LITELLM_MASTER_KEY": self.proxy.master_key}
-        status = subprocess.run(command, env=environment, check=False).returncode
+        process = subprocess.Popen(command, env=environment)
+        try:
+            status = process.wait()
+        finally:  # subprocess.run would not wait for it after Ctrl-C
+            process.kill()
+            process.wait()
         if status not in (0, 1):
             raise DemoError(f"slo-bench measured nothing; its table says why, {self.proxy.log_path} what the proxy saw")
         time.sleep(2 * REFRESH_S + 0.5)  # until every worker has read the results

@@ -20,8 +20,8 @@ from evaluation.demo.modes import Mode
 from evaluation.demo.remarks import remarks
 from evaluation.demo.scenario import Ask, Case, Load, VirtualKey
 from evaluation.demo.stack import WORKERS, Stack
-from slo_router.categories import CATEGORIES
 from slo_router.config import load_settings
+from slo_router.domain import CATEGORIES
 from slo_router.prediction import pool
 
 MS_PER_S = 1_000.0

@@ -25,12 +25,18 @@ TIMEOUT_S = 180
 SERVES = re.compile(r"http://127\.0\.0\.1:(\d+) serves (\S+)/litellm_config\.yaml")
 
 
+@pytest.fixture
+def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("d")  # a socket's path must be short
+
+
 @contextmanager
-def running_demo(*options: str) -> Iterator[subprocess.Popen[str]]:
-    """The demo at the head of a process group of its own, as a shell starts it."""
+def running_demo(directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo at the head of a process group of its own, as a shell starts it; what it keeps is in `directory`."""
     with subprocess.Popen(
         [sys.executable, "-m", "evaluation.demo", *options],
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(directory)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -53,8 +59,8 @@ def assert_nothing_is_left(demo: subprocess.Popen[str], output: str) -> None:
         os.killpg(demo.pid, 0)
 
 
-def test_the_whole_loop_on_the_users_own_endpoints(handles: Sequence[Handle], tmp_path: Path) -> None:
-    listed = tmp_path / "endpoints.yaml"
+def test_the_whole_loop_on_the_users_own_endpoints(handles: Sequence[Handle], short_path: Path) -> None:
+    listed = short_path / "endpoints.yaml"
     entries = [
         {
             "name": f"own-{handle.name}",
@@ -67,7 +73,7 @@ def test_the_whole_loop_on_the_users_own_endpoints(handles: Sequence[Handle], tm
         for handle in handles
     ]
     listed.write_text(yaml.safe_dump(entries))
-    with running_demo("--endpoints", str(listed)) as demo:
+    with running_demo(short_path, "--endpoints", str(listed)) as demo:
         output, _ = demo.communicate(timeout=TIMEOUT_S)
 
     assert demo.returncode == 0, output
@@ -81,8 +87,8 @@ def test_the_whole_loop_on_the_users_own_endpoints(handles: Sequence[Handle], tm
     assert_nothing_is_left(demo, output)
 
 
-def test_ctrl_c_during_the_benchmark_leaves_nothing_running() -> None:
-    with running_demo() as demo:
+def test_ctrl_c_during_the_benchmark_leaves_nothing_running(short_path: Path) -> None:
+    with running_demo(short_path) as demo:
         assert demo.stdout is not None
         output = ""
         while "3  Benchmark" not in output:
