@@ -6,7 +6,7 @@ LOWEST := .venv-lowest/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 CODE := plugin benchmark evaluation tests
 
-.PHONY: help demo test test-lowest check format lint types imports bench lock clean
+.PHONY: help demo test test-slow test-lowest check format lint types imports bench lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,9 @@ demo: .venv/.ready ## the whole loop from nothing: endpoints, proxy, benchmark, 
 
 test: .venv/.ready ## the test suite, end to end on the real proxy included
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: .venv/.ready ## the tests that take a minute or more each
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-lowest: .venv-lowest/.ready ## the end-to-end tests on the lowest supported LiteLLM
 	$(LOWEST)/python -m pytest tests/e2e $(ARGS)

@@ -21,6 +21,8 @@ from evaluation.endpoints import Handle
 from slo_router import embedded
 from tests.e2e.conftest import QUALITY, USD_PER_TOKEN
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 180
 SERVES = re.compile(r"http://127\.0\.0\.1:(\d+) serves (\S+)/litellm_config\.yaml")
 
