@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PYTEST := -m pytest -n 2 --dist loadfile
 CODE := plugin benchmark evaluation tests
 
 .PHONY: help demo test test-slow test-lowest check format lint types imports bench lock clean
@@ -15,13 +16,13 @@ demo: .venv/.ready ## the whole loop from nothing: endpoints, proxy, benchmark, 
 	@$(BIN)/python -m evaluation.demo $(if $(KEEP),--keep) $(if $(REAL),--real) $(if $(ENDPOINTS),--endpoints $(ENDPOINTS))
 
 test: .venv/.ready ## the test suite, end to end on the real proxy included
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 test-slow: .venv/.ready ## the tests that take a minute or more each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-lowest: .venv-lowest/.ready ## the end-to-end tests on the lowest supported LiteLLM
-	$(LOWEST)/python -m pytest tests/e2e $(ARGS)
+	$(LOWEST)/python $(PYTEST) tests/e2e $(ARGS)
 
 check: lint types imports test ## format, lint, types, import contracts, tests
 

@@ -22,14 +22,17 @@ from typing import Self
 from slo_router.embedded import server_binary
 
 _START_TIMEOUT_S = 10.0
+_HIGHEST_PORT = 55_535
 
 
 def free_port() -> int:
-    """A TCP port of this host that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of this host that nobody listens on now, low enough for a Cluster's bus port 10,000 above it."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port <= _HIGHEST_PORT:
+            return port
 
 
 class ValkeyServer:
