@@ -38,6 +38,7 @@ GPT_4_REQUESTS: dict[str, dict[str, object]] = {
 }
 LIMITS = {"cost_per_1k": {"max": 0.002}, "min_quality": {"min": 0.7}}  # only `medium` is within
 LOOSE = {"cost_per_1k": {"max": 0.5}, "min_quality": {"min": 0.1}}  # all are
+ACCESS_GROUP = "beta"  # of `medium` and `large`
 ALIAS = {"models": ["smart", "gpt-4"], "aliases": {"gpt-4": "smart"}}  # LiteLLM 1.100 looks for the alias in `models`
 
 
@@ -97,6 +98,9 @@ def platform(
     handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
     configuration = document(handles, valkey.url, key_prefix=PREFIX, refresh_interval_s=0.2)
+    for entry in configuration["model_list"]:  # type: ignore[attr-defined]
+        if entry["model_info"]["id"] in ("medium", "large"):
+            entry["model_info"]["access_groups"] = [ACCESS_GROUP]
     with ExitStack() as stack:
         client = stack.enter_context(redis.Redis.from_url(valkey.url, decode_responses=True, socket_timeout=5))
         publish(client, PREFIX)
@@ -154,6 +158,13 @@ def test_a_key_of_another_group_does_not_get_in(platform: Platform) -> None:
     outside = platform.ask(key, model="plain")
     assert outside.status_code == httpx.codes.OK
     assert not [name for name in outside.headers if name.startswith("x-slo-")]
+
+
+def test_a_key_of_an_access_group_is_routed_among_its_deployments(platform: Platform) -> None:
+    key = platform.key(models=[ACCESS_GROUP])
+    assert _decided(platform.ask(key)) == ("medium", "met", None)  # small is cheaper and not in the group
+    assert _decided(platform.ask(key, {"x-slo-min-quality": "0.9"})) == ("large", "met", None)
+    assert platform.ask(key, model="plain").status_code == httpx.codes.FORBIDDEN
 
 
 def test_an_alias_reroutes_an_unchanged_openai_client(platform: Platform) -> None:

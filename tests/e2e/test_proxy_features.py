@@ -1,0 +1,201 @@
+"""What else the stock proxy is configured to do goes on doing it: tags, cache, pre-call checks; and the plugin's own
+settings beyond the shared stack's: the weighted objective, further categories, the JSONL file with prompts.
+
+One proxy of its own. Deployments, prices and qualities are conftest's; in `tagged` small is `free`, the others `eu`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from evaluation.endpoints import Handle
+from evaluation.stock_proxy import StockProxy
+from slo_router.contract import RequestRecord
+from tests.e2e.conftest import ASK, Stack, deployment, document, publish
+from tests.e2e.test_routes import ROUTES
+from tests.valkey_server import ValkeyServer
+
+TAGS = {"small": ["free"], "medium": ["eu"], "large": ["eu"]}
+GROUPS = {
+    "smart": {"objective": "weighted", "weights": {"quality": 0.5, "cost": 0.3, "latency": 0.2}},
+    "tagged": {},
+    "desk": {"categories": {"legal": ["clause", "indemnity"]}, "min_quality": {"default": 0.5, "legal": 0.9}},
+}
+
+
+def configuration(handles: Sequence[Handle], redis_url: str, jsonl_path: Path) -> dict[str, object]:
+    """Conftest's document with two more managed groups, and with the proxy's features switched on."""
+    log = {"jsonl_path": str(jsonl_path), "log_prompts": True}
+    whole = document(handles, redis_url, refresh_interval_s=Stack.refresh_interval_s, groups=GROUPS, log=log)
+    tagged = [deployment(handle, "tagged", f"tagged-{handle.name}") for handle in handles]
+    for entry, handle in zip(tagged, handles, strict=True):
+        entry["litellm_params"] |= {"tags": TAGS[handle.name]}  # type: ignore[operator]
+    desk = [deployment(handle, "desk", f"desk-{handle.name}") for handle in handles]
+    whole["model_list"] += [*tagged, *desk]  # type: ignore[operator]
+    whole["litellm_settings"] |= {"cache": True, "cache_params": {"type": "local"}}  # type: ignore[operator]
+    whole["router_settings"] |= {"enable_tag_filtering": True, "enable_pre_call_checks": True}  # type: ignore[operator]
+    return whole
+
+
+@pytest.fixture(scope="module")
+def featured(handles: Sequence[Handle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    directory = tmp_path_factory.mktemp("features")
+    with ValkeyServer(directory / "valkey") as valkey:
+        client = redis.Redis.from_url(valkey.url)
+        publish(client)
+        client.close()
+        with StockProxy(configuration(handles, valkey.url, directory / "requests.jsonl"), directory) as proxy:
+            yield Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time())
+
+
+@pytest.fixture
+def stack(featured: Stack) -> Iterator[Stack]:
+    """This module's stack as a test finds it: no faults, nothing seen."""
+    for handle in featured.endpoints.values():
+        handle.reset()
+    yield Stack(featured.proxy, featured.valkey, featured.endpoints, time.time())
+    time.sleep(0.05)  # events of the last request, which would look like the next test's
+    for handle in featured.endpoints.values():
+        handle.reset()
+
+
+def candidates(record: dict[str, object]) -> set[str]:
+    """The deployments that the decision of a record was made among."""
+    decision = RequestRecord.model_validate(record).decision
+    assert decision is not None
+    found = decision["candidates"]
+    assert isinstance(found, list)
+    return {candidate["deployment"] for candidate in found}
+
+
+def jsonl_records(stack: Stack) -> list[dict[str, object]]:
+    """What the files of all workers hold since the test began."""
+    files = stack.proxy.log_path.parent.glob("requests.*.jsonl")
+    records = [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    return [record for record in records if record["ts"] >= stack.began_s]
+
+
+@pytest.mark.parametrize("by", ["body", "header"])
+def test_only_deployments_with_the_requests_tag_are_candidates(stack: Stack, by: str) -> None:
+    body = {"metadata": {"tags": ["eu"]}} if by == "body" else {}
+    headers = {"x_litellm_tags": "eu"} if by == "header" else {}
+
+    cheapest = stack.ask(f"{by}: {ASK}", "tagged", body, **headers)
+    best = stack.ask(f"{by}: {ASK}", "tagged", body, x_slo_min_quality="0.9", **headers)
+
+    assert cheapest.headers["x-slo-selected-model"] == "tagged-medium"  # small is cheaper and not `eu`
+    assert best.headers["x-slo-selected-model"] == "tagged-large"
+    for record in stack.records(2):
+        assert candidates(record) == {"tagged-medium", "tagged-large"}
+
+
+def test_without_a_tag_all_are_candidates(stack: Stack) -> None:
+    assert stack.ask("No tag. " + ASK, "tagged").headers["x-slo-selected-model"] == "tagged-small"
+
+
+def test_an_slo_that_no_tagged_deployment_meets_does_not_lift_the_tag(stack: Stack) -> None:
+    answer = stack.ask("Free. " + ASK, "tagged", x_litellm_tags="free", x_slo_min_quality="0.9")
+
+    assert (answer.headers["x-slo-selected-model"], answer.headers["x-slo-decision"]) == ("tagged-small", "fallback")
+
+
+def test_a_retry_stays_within_the_tag(stack: Stack) -> None:
+    stack.endpoints["medium"].control("error500")
+
+    answer = stack.ask("Retry. " + ASK, "tagged", x_litellm_tags="eu")
+
+    assert answer.headers["x-slo-selected-model"] == "tagged-large"
+    assert stack.seen() == {"medium": 1, "large": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_cache_hit_is_one_record_of_its_own_kind_with_no_ttft(stack: Stack, path: str, stream: bool) -> None:
+    unique = json.loads(json.dumps(ROUTES[path]).replace("the cat", f"the cat of {path} {stream}"))
+    body = {"model": "smart", "stream": stream, **unique}
+
+    first = stack.post(path, body)
+    stack.records(1)  # the cache is written after the answer
+    second = stack.post(path, body)
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert sum(stack.seen().values()) == 1
+    assert second.headers["x-slo-selected-model"] == first.headers["x-slo-selected-model"]
+    of_model, of_cache = stack.records(2)
+    assert (of_model["outcome"], of_cache["outcome"]) == ("success", "cache_hit")
+    assert (of_cache["ttft_ms"], of_cache["tpot_ms"]) == (None, None)
+    assert of_cache["cost_usd"] == 0
+
+
+def test_the_file_holds_the_streams_records_with_prompts_and_answers(stack: Stack) -> None:
+    for number, (path, body) in enumerate(ROUTES.items()):
+        for stream in (False, True):
+            unique = json.loads(json.dumps(body).replace("the cat", f"cat {number} {stream}"))
+            assert stack.post(path, {"model": "smart", "stream": stream, **unique}).status_code == 200
+
+    records = stack.records(2 * len(ROUTES))
+
+    assert len(records) == 2 * len(ROUTES)
+    assert jsonl_records(stack) == records
+    for number in range(len(ROUTES)):
+        for stream in (False, True):
+            (record,) = [found for found in records if f"cat {number} {stream}" in str(found["prompt"])]
+            assert f"[{record['deployment']}]" in str(record["answer"])
+
+
+def test_the_weighted_objective_picks_what_the_formula_says(stack: Stack) -> None:
+    """Two output tokens: E2E = TTFT + TPOT, which is 64, 86 and 130 ms; prices are 1 : 5 : 50.
+
+              quality              cost                  latency              0.5 q + 0.3 c + 0.2 l
+    small     0                    1                     1                    0.5
+    medium    0.20 / 0.35 = 0.571  (50 - 5) / 49 = 0.918  44 / 66 = 0.667     0.6946
+    large     1                    0                     0                    0.5
+    """
+    answer = stack.ask("Weigh. " + ASK, body={"max_tokens": 2})
+
+    assert answer.headers["x-slo-selected-model"] == "medium"
+    assert answer.headers["x-slo-reason"] == "highest score 0.69 of 3 that meet the SLO"
+    (record,) = stack.records(1)
+    decision = record["decision"]
+    assert isinstance(decision, dict)
+    totals = {found["deployment"]: found["scores"]["total"] for found in decision["candidates"]}
+    assert totals == pytest.approx({"small": 0.5, "medium": 0.6946, "large": 0.5}, abs=5e-5)
+
+
+def test_a_groups_own_category_is_told_by_its_words_or_named_and_has_its_own_floor(stack: Stack) -> None:
+    by_words = stack.ask("Review the indemnity clause of this contract.", "desk")
+    by_name = stack.ask("Have a look at this. " + ASK, "desk", x_slo_category="legal")
+    neither = stack.ask("Nothing special. " + ASK, "desk")
+
+    for answer in (by_words, by_name):
+        assert answer.headers["x-slo-category"] == "legal"
+        assert answer.headers["x-slo-selected-model"] == "desk-large"
+    assert neither.headers["x-slo-category"] == "summarization"
+    assert neither.headers["x-slo-selected-model"] == "desk-small"
+    assert stack.ask(ASK, "smart", x_slo_category="legal").status_code == 400  # another group does not have it
+
+
+def test_what_litellm_finds_too_small_is_no_candidate(stack: Stack) -> None:
+    text = "Summarize the following. " + "The cat sat on the mat and looked at the rain. " * 250  # about 2,900 tokens
+
+    answer = stack.ask(text, "desk")
+
+    assert answer.headers["x-slo-selected-model"] == "desk-medium"
+    (record,) = stack.records(1)
+    assert candidates(record) == {"desk-medium", "desk-large"}  # small's 2,000 tokens: taken out by LiteLLM, not by us
+
+
+def test_a_prompt_too_long_for_every_window_is_litellms_400_and_one_record(stack: Stack) -> None:
+    answer = stack.ask("The cat sat on the mat and looked at the rain. " * 3_500, "desk")  # about 39,000 tokens
+
+    assert answer.status_code == httpx.codes.BAD_REQUEST
+    assert stack.seen() == {}
+    (record,) = stack.records(1)
+    assert (record["outcome"], record["deployment"]) == ("error", None)
