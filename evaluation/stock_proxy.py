@@ -21,7 +21,7 @@ from typing import Self
 import httpx
 import yaml
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 240.0  # two proxies, a database and a busy machine
 STOP_TIMEOUT_S = 15.0
 QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download of the price map at start
