@@ -1,0 +1,220 @@
+"""What the plugin costs the proxy: CPU per request with it, with a callback that does nothing, and with neither.
+
+    python -m evaluation.proxy_overhead [--rounds 10] [--requests 300] [--stream]
+
+Three stock proxies of one worker each stand side by side before the same three endpoints, which answer at once. Each
+round sends the same requests to each proxy, 20 at a time in rotating order, so that whatever else the machine does hits
+all three alike; ratios are taken within a round. CPU is user and system time of the proxy's processes, from Linux's
+/proc, the plugin's background task included. LiteLLM does some work only where there is a callback at all: the bar is
+therefore against the callback that does nothing in the same hooks.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import redis
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.endpoints import Handle, instant, running_endpoints
+from evaluation.sample import messages_of_words
+from evaluation.stock_proxy import StockProxy
+from slo_router import embedded
+from slo_router.contract import metrics_key, write_metrics
+from slo_router.domain import CATEGORIES, Metrics
+
+GROUP = "smart"
+BAR = 1.05  # plugin ÷ no-op callback, median over the rounds
+WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy collects the garbage of its start
+BLOCK = 20  # requests to one proxy before it is the next one's turn: a machine's speed changes within seconds
+WORDS = 200
+MS_PER_S = 1_000.0
+CALLBACKS = {"plugin": "slo_router.proxy.callback", "no-op": "noop_callback.callback", "none": None}
+NOOP = '''
+from litellm.integrations.custom_logger import CustomLogger
+
+
+class Noop(CustomLogger):
+    """The hooks that the plugin has, empty."""
+
+    async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
+        return None
+
+    async def async_post_call_response_headers_hook(
+        self, data, user_api_key_dict, response, request_headers=None, litellm_call_info=None
+    ):
+        return None
+
+    async def async_logging_hook(self, kwargs, result, call_type):
+        return kwargs, result
+
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        return None
+
+    async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
+        return None
+
+    async def async_post_call_failure_hook(
+        self, request_data, original_exception, user_api_key_dict, traceback_str=None
+    ):
+        return None
+
+
+callback = Noop()
+'''
+
+
+class MeasuredProxy(StockProxy):
+    """A stock proxy that knows what it has consumed."""
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU, user and system, of all processes of the proxy since its start."""
+        session = self._process.pid if self._process is not None else 0
+        return sum(_cpu_ticks(path, session) for path in Path("/proc").glob("[0-9]*")) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_ticks(process: Path, session: int) -> int:
+    """utime, stime and those of ended children, where the process belongs to the session; see proc(5)."""
+    try:
+        fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:  # it ended meanwhile
+        return 0
+    return sum(map(int, fields[11:15])) if int(fields[3]) == session else 0
+
+
+def document(handles: Sequence[Handle], callback: str | None) -> dict[str, object]:
+    """One proxy's whole configuration."""
+    settings: dict[str, object] = {"callbacks": [callback]} if callback else {}
+    plugin = {"redis_url": "embedded", "groups": {GROUP: {"slo": {"ttft_ms": 500}, "min_quality": 0.5}}}
+    return {
+        "model_list": [
+            {
+                "model_name": GROUP,
+                "litellm_params": {
+                    "model": f"openai/{handle.name}",
+                    "api_base": handle.api_base,
+                    "api_key": "none",
+                    "input_cost_per_token": 1e-7 * (index + 1),
+                    "output_cost_per_token": 2e-7 * (index + 1),
+                },
+                "model_info": {"id": handle.name, "slo_router": {"quality": 0.6 + 0.1 * index}},
+            }
+            for index, handle in enumerate(handles)
+        ],
+        "litellm_settings": settings,
+        **({"callback_settings": {"slo_router": plugin}} if callback == CALLBACKS["plugin"] else {}),
+        "router_settings": {"routing_strategy": "simple-shuffle"},
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }
+
+
+def publish(home: Path, names: Sequence[str]) -> None:
+    """Starts the embedded server in `home` and writes metrics of every deployment and category."""
+    fields = write_metrics(Metrics(measured_at_s=time.time(), ttft_s=0.05, tpot_s=0.01, error_rate=0.0, samples=100))
+    with redis.Redis.from_url(embedded.ensure_running(home)) as client:
+        for name in names:
+            for category in CATEGORIES:
+                client.hset(metrics_key("", name, category), mapping=dict(fields))
+
+
+class Sender:
+    """Sends the same request again and again over one kept-alive connection to each proxy."""
+
+    def __init__(self, client: httpx.Client, *, stream: bool) -> None:
+        self._client = client
+        self._body = {"model": GROUP, "messages": messages_of_words(WORDS), "max_tokens": 64, "stream": stream}
+
+    def send(self, proxy: StockProxy, count: int) -> httpx.Response:
+        """Sends `count` requests one after another and returns the last answer. Raises httpx.HTTPStatusError."""
+        for _ in range(count):
+            answer = self._client.post(f"{proxy.url}/v1/chat/completions", json=self._body, headers=proxy.auth)
+            answer.raise_for_status()
+        return answer
+
+    def cpu_s(self, proxy: MeasuredProxy, count: int) -> float:
+        """Seconds of the proxy's CPU that `count` requests took."""
+        before_s = proxy.cpu_s()
+        self.send(proxy, count)
+        return proxy.cpu_s() - before_s
+
+
+def measure(proxies: Mapping[str, MeasuredProxy], sender: Sender, rounds: int, requests: int) -> dict[str, list[float]]:
+    """CPU per request in milliseconds, by variant, one value a round."""
+    for name, proxy in proxies.items():
+        routed = "x-slo-decision" in sender.send(proxy, WARM_UP_REQUESTS).headers
+        if routed != (name == "plugin"):
+            raise RuntimeError(f"the proxy with {name} {'is' if routed else 'is not'} routed by the plugin")
+    taken: dict[str, list[float]] = {name: [] for name in proxies}
+    names = deque(proxies)
+    blocks = max(requests // BLOCK, 1)
+    for _ in range(rounds):
+        spent_s = dict.fromkeys(proxies, 0.0)
+        for _ in range(blocks):
+            names.rotate()
+            for name in names:
+                spent_s[name] += sender.cpu_s(proxies[name], BLOCK)
+        for name, seconds in spent_s.items():
+            taken[name].append(seconds / (blocks * BLOCK) * MS_PER_S)
+    return taken
+
+
+def report(console: Console, taken: Mapping[str, list[float]]) -> None:
+    """Prints the table, the ratios and how they stand to the bar."""
+    table = Table("proxy with", "CPU ms per request", title="proxy overhead: median (lowest to highest)")
+    for name, values in taken.items():
+        table.add_row(name, _spread(values))
+    console.print(table)
+    for peer in ("no-op", "none"):
+        ratios = [ours / theirs for ours, theirs in zip(taken["plugin"], taken[peer], strict=True)]
+        console.print(f"plugin ÷ {peer}, by round: {_spread(ratios, digits=3)}")
+        if peer == "no-op":
+            verdict = "kept" if statistics.median(ratios) <= BAR else "MISSED"
+            console.print(f"bar: at most {BAR:.2f} at the median: {verdict}")
+
+
+def _spread(values: Sequence[float], digits: int = 2) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds.", min=1)] = 10,
+    requests: Annotated[int, typer.Option(help="Requests per round and proxy.", min=1)] = 300,
+    *,
+    stream: Annotated[bool, typer.Option("--stream", help="Stream the answers.")] = False,
+) -> None:
+    """CPU per request of the stock proxy with the plugin, with an empty callback and with neither."""
+    specs = [instant(name) for name in ("small", "medium", "large")]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
+        handles = stack.enter_context(running_endpoints(specs))
+        home = directory / "valkey"
+        stack.callback(embedded.stop, home)
+        publish(home, [spec.name for spec in specs])
+        proxies: dict[str, MeasuredProxy] = {}
+        for name, callback in CALLBACKS.items():
+            place = directory / name
+            place.mkdir()
+            (place / "noop_callback.py").write_text(NOOP, encoding="utf-8")
+            environment = {embedded.DIRECTORY_VARIABLE: str(home)}
+            proxy = MeasuredProxy(document(handles, callback), place, environment=environment)
+            proxies[name] = stack.enter_context(proxy)
+        sender = Sender(stack.enter_context(httpx.Client(timeout=30)), stream=stream)
+        taken = measure(proxies, sender, rounds, requests)
+    report(Console(width=120), taken)
+    kind = "streamed" if stream else "whole"
+    print(f"{rounds} rounds of {requests} requests one after another to each proxy, answers {kind}, one worker each")
+
+
+if __name__ == "__main__":
+    typer.run(main)
