@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check # the lock is whole: nothing is left to resolve
 PYTEST := -m pytest -n 2 --dist loadfile
 CODE := plugin benchmark evaluation tests
 
@@ -44,19 +44,20 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.pick_time
 	$(BIN)/python -m evaluation.proxy_overhead
 	$(BIN)/python -m evaluation.categorizer
+	$(BIN)/python -m evaluation.fuzz
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }
 	@echo "setting up .venv ($(PYTHON)); this takes a minute or two the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv-lowest/.ready: requirements-lowest.lock pyproject.toml
 	@echo "setting up .venv-lowest ($(PYTHON))"
 	@test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
-	@$(LOWEST)/python $(PIP_INSTALL) --require-hashes -r requirements-lowest.lock
+	@$(LOWEST)/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements-lowest.lock
 	@$(LOWEST)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
