@@ -7,6 +7,10 @@ Two outcomes are right: HTTP 400 whose message names a field that the request ca
 `x-slo-decision` that the plugin did not have to leave to LiteLLM. Anything else is asked again of a group that the
 plugin does not manage: where LiteLLM refuses the same request there with the same status, it is LiteLLM's own answer
 and is counted apart; else it is a failure and is printed with its input.
+
+On Python below 3.12 the interpreter itself may crash under LiteLLM, some thousand requests in: a finalizer of LiteLLM's
+sets a context variable while another thread's `ContextVar.set` is at work (CPython issue 148891). Such a crash is
+printed with the place where it happened, and what had no answer is asked again of a new proxy.
 """
 
 from __future__ import annotations
@@ -14,41 +18,25 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import random
 import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import httpx
 import typer
 
 from evaluation.endpoints import Handle, instant, running_endpoints
+from evaluation.fuzz_cases import ALIAS, MANAGED, Case, cases
 from evaluation.stock_proxy import StockProxy
-from slo_router.domain import CATEGORIES
 
 CONCURRENCY = 8
-MANAGED, UNMANAGED = "smart", "plain"
-ASK = "Summarize this in one sentence: the cat sat on the mat."
-MESSAGES = [{"role": "user", "content": ASK}]
-ROUTES: Mapping[str, Mapping[str, object]] = {
-    "/v1/chat/completions": {"messages": MESSAGES},
-    "/v1/completions": {"prompt": ASK},
-    "/v1/responses": {"input": ASK},
-    "/v1/messages": {"messages": MESSAGES, "max_tokens": 40},
-}
-FIELDS = ("ttft_ms", "tpot_ms", "e2e_ms", "cost_per_1k", "min_quality")
-HEADERS = (*(f"x-slo-{name.replace('_', '-')}" for name in FIELDS), "x-slo-category")
-NUMBERS = (0, 1, -1, 0.5, 100, 1e3, 1e-9, 1e99, 5e-324, 2**63, 10**30, -0.0, float("nan"), float("inf"), -float("inf"))
-WORDS = (
-    "", " ", "0", "100", "0.7", "1e3", "1e99", "-5", "+5", "NaN", "inf", "-Infinity", "0x10", "1_000", "1,5", "5ms",
-    "null", "true", "[]", '{"min": 1}', "ner", "Reasoning", "gardening", "٣", "½", "１００", "naïve 🐈", "\u2028",
-    "\ud800", "a\tb", "\x7f", "\x00", "\x1b[31m", "%00", "../..", "${jndi:x}", "9" * 400, "x" * 5_000, ", ",
-)  # fmt: skip
+MAX_CRASHES = 8
+UNMANAGED = "plain"
 AUTHENTICATION = '''
 import base64
 import json
@@ -66,15 +54,6 @@ _REFUSAL = re.compile(
 )
 
 
-class Case(NamedTuple):
-    """One request. `key` is what the virtual key is: `metadata` and `team_metadata`."""
-
-    path: str
-    headers: tuple[tuple[str, bytes], ...]
-    body: Mapping[str, object]
-    key: Mapping[str, object]
-
-
 @dataclass
 class Report:
     """How many requests ended how, and each distinct failure with the first input that led to it."""
@@ -82,88 +61,13 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     litellms_own: Counter[str] = field(default_factory=Counter)
     failures: dict[str, Case] = field(default_factory=dict)
+    crashes: list[str] = field(default_factory=list)
+    unanswered: list[Case] = field(default_factory=list)
 
-
-def cases(count: int, seed: int, *, keys: bool = True) -> Iterator[Case]:
-    """Random requests, the same for the same seed. Without `keys`, key and team have no metadata."""
-    rng = random.Random(seed)
-    in_body = (_metadata_slo, _metadata_slo, _user_slo, _user_slo, _odd_metadata, _other_metadata)
-    places = (*in_body, *((_key_metadata, _key_metadata) if keys else ()))
-    for _ in range(count):
-        path = rng.choice(list(ROUTES))
-        model = rng.choice([MANAGED, MANAGED, "gpt-smart"])
-        body: dict[str, object] = {"model": model, **ROUTES[path], "stream": rng.random() < 0.2}
-        key: dict[str, object] = {}
-        headers = [(rng.choice(HEADERS), _header_value(rng)) for _ in range(rng.choice([0, 0, 1, 1, 2, 3]))]
-        for place in rng.sample(places, rng.choice([0, 1, 1, 2])):
-            (body if place in in_body else key).update(place(rng))
-        yield Case(path, tuple(headers), body, key)
-
-
-def _value(rng: random.Random, depth: int = 0) -> object:
-    kind = rng.randrange(8 if depth < 3 else 6)
-    if kind == 6:
-        return [_value(rng, depth + 1) for _ in range(rng.randrange(4))]
-    if kind == 7:
-        return {rng.choice((*FIELDS, "min", "max", *WORDS)): _value(rng, depth + 1) for _ in range(rng.randrange(4))}
-    if kind == 5:
-        return rng.choice([None, True, False, [], {}, _nested(rng.choice([5, 100, 300]))])
-    if kind == 4:
-        return rng.choice(WORDS)
-    return rng.choice(NUMBERS) if kind < 2 else rng.choice([rng.random(), rng.uniform(0, 5_000), rng.randrange(5_000)])
-
-
-def _plausible(rng: random.Random) -> object:
-    return rng.random() if rng.random() < 0.7 else _value(rng, 2)  # up to 1 every field takes
-
-
-def _nested(depth: int) -> object:
-    value: object = 1
-    for _ in range(depth):
-        value = [value]
-    return value
-
-
-def _header_value(rng: random.Random) -> bytes:
-    sensible = [repr(rng.random()), repr(1 - rng.random()), repr(rng.randrange(1, 2_000)), rng.choice(CATEGORIES)]
-    text = rng.choice([*sensible, repr(rng.choice(NUMBERS)), rng.choice(WORDS)])
-    raw = text.encode("utf-8", "surrogatepass")
-    if rng.random() < 0.1:
-        raw = bytes(rng.choice([9, *range(32, 127), *range(128, 256)]) for _ in range(rng.randrange(20)))
-    return bytes(byte for byte in raw if byte == 9 or 32 <= byte != 127).strip()  # what HTTP allows
-
-
-def _wishes(rng: random.Random, names: Iterable[str]) -> object:
-    if rng.random() < 0.2:
-        return _value(rng)
-    return {name: _plausible(rng) for name in names if rng.random() < 0.4} | (
-        {rng.choice(WORDS): _value(rng)} if rng.random() < 0.1 else {}
-    )
-
-
-def _metadata_slo(rng: random.Random) -> dict[str, object]:
-    return {"metadata": {"slo": _wishes(rng, FIELDS), "user_id": "someone"}}
-
-
-def _user_slo(rng: random.Random) -> dict[str, object]:
-    return {"user_slo": _wishes(rng, ("maxLatencyMs", "maxCostPer1k"))}
-
-
-def _odd_metadata(rng: random.Random) -> dict[str, object]:
-    return {rng.choice(["metadata", "metadata", "litellm_metadata"]): _value(rng)}
-
-
-def _other_metadata(rng: random.Random) -> dict[str, object]:
-    where = rng.choice(["metadata", "litellm_metadata"])
-    return {where: {rng.choice(["slo_router", "tags", "user_id", "spend_logs_metadata", "note"]): _value(rng)}}
-
-
-def _key_metadata(rng: random.Random) -> dict[str, object]:
-    limits = {name: {end: _plausible(rng) for end in ("min", "max") if rng.random() < 0.5} for name in FIELDS}
-    some = {name: limit for name, limit in limits.items() if rng.random() < 0.3}
-    said = {"slo": _wishes(rng, FIELDS), "slo_limits": some if rng.random() < 0.8 else _value(rng)}
-    name = rng.choice(["slo", "slo_limits"])
-    return {rng.choice(["metadata", "team_metadata"]): {name: said[name]}}
+    def fail(self, what: str, case: Case) -> None:
+        """Counts a wrong outcome."""
+        self.outcomes["FAILED"] += 1
+        self.failures.setdefault(what, case)
 
 
 def bearer(key: Mapping[str, object]) -> str:
@@ -171,28 +75,25 @@ def bearer(key: Mapping[str, object]) -> str:
     return "sk-" + base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-async def fuzz(url: str, requests: Iterable[Case], authorization: Callable[[Case], str]) -> Report:
-    """Sends all requests to the proxy at `url`, a few at a time, and sorts their outcomes."""
-    report, waiting = Report(), iter(requests)
+async def fuzz(url: str, requests: Iterable[Case], authorization: Callable[[Case], str], report: Report) -> None:
+    """Sends all requests to the proxy at `url`, a few at a time, and adds their outcomes to the report."""
+    waiting = iter(requests)
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
 
         async def worker() -> None:
             for case in waiting:
-                await _sort(client, case, authorization, report)
+                try:
+                    await _sort(client, case, authorization, report)
+                except httpx.HTTPError:  # the proxy hangs or is gone
+                    report.unanswered.append(case)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(CONCURRENCY):
                 group.create_task(worker())
-    return report
 
 
 async def _sort(client: httpx.AsyncClient, case: Case, authorization: Callable[[Case], str], report: Report) -> None:
-    try:
-        answer = await _send(client, case, authorization(case))
-    except httpx.HTTPError as error:  # the proxy hangs or is gone
-        report.outcomes["FAILED"] += 1
-        report.failures.setdefault(f"no answer: {type(error).__name__}", case)
-        return
+    answer = await _send(client, case, authorization(case))
     reason = answer.headers.get("x-slo-reason", "")
     decision = answer.headers.get("x-slo-decision")
     if answer.status_code == httpx.codes.OK and decision is not None and "failed" not in reason:
@@ -205,9 +106,8 @@ async def _sort(client: httpx.AsyncClient, case: Case, authorization: Callable[[
             report.outcomes["LiteLLM's own refusal, the same without the plugin"] += 1
             report.litellms_own[f"{answer.status_code} {_gist(answer)}"] += 1
         else:
-            report.outcomes["FAILED"] += 1
             what = f"{answer.status_code} {decision} {reason} {_gist(answer) if answer.is_error else ''}"
-            report.failures.setdefault(f"{what} (without the plugin {control.status_code})", case)
+            report.fail(f"{what} (without the plugin {control.status_code})", case)
 
 
 async def _send(client: httpx.AsyncClient, case: Case, key: str) -> httpx.Response:
@@ -254,7 +154,7 @@ def document(handles: Iterable[Handle]) -> dict[str, object]:
         ],
         "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
         "callback_settings": {"slo_router": {"groups": {MANAGED: {"min_quality": 0.5}}}},
-        "router_settings": {"disable_cooldowns": True, "model_group_alias": {"gpt-smart": MANAGED}},
+        "router_settings": {"disable_cooldowns": True, "model_group_alias": {ALIAS: MANAGED}},
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY", "custom_auth": "fuzz_auth.authenticate"},
     }
 
@@ -265,8 +165,32 @@ def print_report(report: Report) -> None:
         print(f"{count:7,}  {outcome}")
     for gist, count in report.litellms_own.most_common():
         print(f"         LiteLLM's own, {count}: {gist}")
+    for crash in report.crashes:
+        print(f"the proxy's interpreter crashed; a new one got the requests that had no answer:\n{crash}")
     for what, case in report.failures.items():
         print(f"FAILED {what}\n  {case!r:.600}")
+
+
+def run(config: Mapping[str, object], directory: Path, waiting: list[Case]) -> Report:
+    """Sends all requests. Where the proxy's interpreter crashes, a new one gets those that had no answer."""
+    report = Report()
+    for start in range(1 + MAX_CRASHES):
+        place = directory / str(start)
+        place.mkdir()
+        (place / "fuzz_auth.py").write_text(AUTHENTICATION, encoding="utf-8")
+        with StockProxy(config, place, environment={"PYTHONFAULTHANDLER": "1"}) as proxy:
+            asyncio.run(fuzz(proxy.url, waiting, lambda case: bearer(case.key), report))
+            crash = re.search(r"Fatal Python error(?s:.*?)\n  File .*?\n  File .*?\n", proxy.log)
+        waiting, report.unanswered = report.unanswered, []
+        if crash is not None and waiting:
+            report.crashes.append(crash[0])
+        elif waiting:  # it hung, or ended for another reason
+            break
+        else:
+            return report
+    for case in waiting:
+        report.fail("no answer", case)
+    return report
 
 
 def main(
@@ -278,13 +202,8 @@ def main(
         tempfile.TemporaryDirectory(prefix="slo-") as name,
         running_endpoints([instant("small"), instant("large")]) as handles,
     ):
-        directory = Path(name)
-        (directory / "fuzz_auth.py").write_text(AUTHENTICATION, encoding="utf-8")
-        with StockProxy(document(handles), directory, environment={"PYTHONFAULTHANDLER": "1"}) as proxy:
-            report = asyncio.run(fuzz(proxy.url, cases(requests, seed), lambda case: bearer(case.key)))
-            print_report(report)
-            if report.failures:
-                print(f"the end of the proxy's log:\n{proxy.log[-5_000:]}")
+        report = run(document(handles), Path(name), list(cases(requests, seed)))
+    print_report(report)
     sys.exit(1 if report.failures else 0)
 
 
