@@ -31,6 +31,7 @@ def main() -> int:
     options = _parser().parse_args()
     width = min(Console().width, WIDTH) if sys.stdout.isatty() else WIDTH
     narrator = Narrator(Console(width=width, highlight=False, markup=False))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it sends to the background without
     for number in STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     exits, status = ExitStack(), 0
