@@ -67,7 +67,8 @@ class Background:
             )
         interval_s = self._settings.refresh_interval_s
         delay_s = interval_s
-        while True:
+        task = asyncio.current_task()
+        while task is None or not task.cancelling():  # redis-py may swallow the cancellation itself
             self._hooks.tick()
             if await self._exchange(url):
                 delay_s = interval_s
