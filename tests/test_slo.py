@@ -197,6 +197,14 @@ def test_a_wrong_shape_or_unknown_field_is_refused_by_name(inputs: SloInputs, fi
     assert refused.value.field == field
 
 
+def test_a_refusal_can_be_sent_whatever_the_unknown_field_is_called() -> None:
+    with pytest.raises(RequestSloError) as refusal:
+        read_asked(SloInputs(key_metadata={"slo": {"\ud800\x1b": 1}}))
+
+    assert str(refusal.value).startswith(r"key metadata slo.\ud800\x1b: 1 is not valid")
+    str(refusal.value).encode()  # half a surrogate pair would fail here, and with it the answer
+
+
 def test_a_value_that_python_cannot_print_is_refused_all_the_same() -> None:
     nested: list[object] = []
     for _ in range(100_000):

@@ -211,4 +211,4 @@ def _read_category(raw: object) -> str | None:
 
 
 def _short(name: object) -> str:
-    return str(name)[:40]
+    return repr(str(name)[:40])[1:-1]  # escaped: half a surrogate pair can't be sent in an answer
