@@ -50,7 +50,7 @@ def test_the_documented_example_is_read(tmp_path: Path) -> None:
     path.write_text(EXAMPLE)
     found = load_settings(path)
     (deployment,) = found.deployments  # `plain` is not managed, and needs no id
-    assert found.of_group("smart") == (deployment,)
+    assert (found.deployments, deployment.group) == ((deployment,), "smart")
     assert (deployment.facts.deployment_id, deployment.facts.quality_for("reasoning")) == ("qwen-7b", 0.55)
     group = found.plugin.groups["smart"]
     assert (group.slo.ttft_ms, group.slo.e2e_ms, group.objective) == (150, None, "weighted")

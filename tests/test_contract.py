@@ -14,7 +14,6 @@ from slo_router.contract import (
     SloRecord,
     metrics_key,
     read_metrics,
-    shared_key,
     write_metrics,
 )
 from slo_router.domain import Metrics
@@ -32,7 +31,6 @@ FIVE = {
 def test_keys_are_the_contracts_behind_an_optional_prefix() -> None:
     assert metrics_key("", "qwen-7b", "ner") == "metrics:qwen-7b:ner"
     assert metrics_key("team:", "qwen-7b", "ner") == "team:metrics:qwen-7b:ner"
-    assert shared_key("team:", "requests") == "team:slo_router:requests"
 
 
 def test_a_hash_with_only_the_five_fields_is_enough() -> None:

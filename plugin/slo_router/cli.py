@@ -16,7 +16,7 @@ from rich.table import Table
 from slo_router import embedded
 from slo_router.config import Settings, load_settings
 from slo_router.contract import metrics_key, read_metrics
-from slo_router.domain import CATEGORIES, Facts
+from slo_router.domain import Facts
 from slo_router.errors import SettingsError
 from slo_router.redis_link import LINK_ERRORS, connect_blocking, masked
 
@@ -88,7 +88,7 @@ def _measured(settings: Settings) -> dict[str, list[str]]:
         client = connect_blocking(url)
         for deployment in settings.deployments:
             name = deployment.facts.deployment_id
-            for category in (*CATEGORIES, *settings.plugin.groups[deployment.group].categories):
+            for category in settings.plugin.groups[deployment.group].known_categories:
                 key = metrics_key(settings.plugin.key_prefix, name, category)
                 metrics, bad = read_metrics(client.hgetall(key), now_s)  # type: ignore[arg-type]  # not a coroutine here
                 for value in bad:

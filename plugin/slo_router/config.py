@@ -121,10 +121,6 @@ class Settings:
     plugin: PluginSettings
     deployments: tuple[ManagedDeployment, ...]
 
-    def of_group(self, group: str) -> tuple[ManagedDeployment, ...]:
-        """The group's deployments, in the order of `model_list`."""
-        return tuple(d for d in self.deployments if d.group == group)
-
 
 def load_settings(path: Path) -> Settings:
     """Reads a LiteLLM proxy configuration file. Raises SettingsError naming the file."""

@@ -53,11 +53,6 @@ def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
     return f"{prefix}metrics:{deployment_id}:{category}"
 
 
-def shared_key(prefix: str, name: str) -> str:
-    """Redis key of anything else that workers share, e.g. `slo_router:requests`."""
-    return f"{prefix}slo_router:{name}"
-
-
 def _number(raw: str) -> float | None:
     try:
         value = float(raw)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from slo_router.contract import SloRecord
 from slo_router.domain import Assessment, Decision, Rejection, Slo, Standing
 
@@ -78,11 +76,6 @@ def as_json(decision: Decision) -> dict[str, object]:
         "candidates": [_candidate(assessment) for assessment in decision.assessments],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
     }
-
-
-def as_text(decision: Decision) -> str:
-    """`as_json` on one line."""
-    return json.dumps(as_json(decision), separators=(",", ":"))
 
 
 def _candidate(assessment: Assessment) -> dict[str, object]:

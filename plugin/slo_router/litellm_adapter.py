@@ -13,6 +13,7 @@ import importlib.metadata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import litellm
 import yaml
@@ -156,7 +157,7 @@ def redis_url() -> str | None:
         return None
     login = ""
     if options.get("password"):
-        login = f"{options.get('username') or ''}:{options['password']}@"
+        login = f"{quote(str(options.get('username') or ''), safe='')}:{quote(str(options['password']), safe='')}@"
     scheme = "rediss" if options.get("ssl") else "redis"
     return f"{scheme}://{login}{options['host']}:{options.get('port') or 6379}/{options.get('db') or 0}"
 

@@ -25,7 +25,7 @@ def predict(facts: Facts, features: Features, snapshot: Snapshot, now_s: float) 
     category, prompt_tokens, output_tokens = features.category, features.prompt_tokens, features.output_tokens
     metrics, basis = look_up(facts.deployment_id, category, snapshot)
     ttft_s = tpot_s = e2e_s = age_s = measured_usd = error_rate = samples = None
-    quality = facts.quality.get(category, facts.quality.get("default"))
+    quality = facts.quality_for(category)
     if metrics is not None:
         ttft_s = metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s
         tpot_s = metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s
@@ -33,8 +33,8 @@ def predict(facts: Facts, features: Features, snapshot: Snapshot, now_s: float) 
             e2e_s = ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
         measured_usd, error_rate, samples = metrics.cost_per_1k_usd, metrics.error_rate, metrics.samples
         age_s = now_s - metrics.measured_at_s
-        if metrics.quality_score is not None:
-            quality = _better_founded(quality, metrics, basis)
+        if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
+            quality = metrics.quality_score
     cost_usd, per_1k_usd = _cost_usd(facts, prompt_tokens, output_tokens, measured_usd)
     return Prediction(ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples)
 
@@ -83,19 +83,8 @@ def _cost_usd(
     """This request's cost, and per 1,000 tokens."""
     tokens = prompt_tokens + output_tokens
     input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
-    if (
-        input_usd is None
-        or output_usd is None
-        or (facts.gpu_usd_per_hour is not None and measured_per_1k_usd is not None)
-    ):
-        return (
-            (None, None) if measured_per_1k_usd is None else (measured_per_1k_usd * tokens / 1_000, measured_per_1k_usd)
-        )
+    self_hosted = facts.gpu_usd_per_hour is not None and measured_per_1k_usd is not None
+    if input_usd is None or output_usd is None or self_hosted:
+        return None if measured_per_1k_usd is None else measured_per_1k_usd * tokens / 1_000, measured_per_1k_usd
     cost_usd = prompt_tokens * input_usd + output_tokens * output_usd
     return cost_usd, cost_usd * 1_000 / tokens if tokens else None
-
-
-def _better_founded(configured: float | None, metrics: Metrics, basis: Basis) -> float | None:
-    if basis != "measured":
-        return configured
-    return metrics.quality_score if configured is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS else configured
