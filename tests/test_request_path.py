@@ -15,6 +15,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Coroutine, Generator, Iterator, Mapping
+from pathlib import Path
 from types import BuiltinFunctionType, FrameType
 from typing import Generic, TypeVar
 
@@ -25,7 +26,7 @@ from slo_router.config import parse_settings
 from slo_router.contract import metrics_key
 from slo_router.domain import Snapshot
 from slo_router.metrics_store import MetricsStore
-from slo_router.redis_link import connect
+from slo_router.redis_link import connect, connect_blocking
 from tests.valkey_server import ValkeyServer
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
@@ -33,10 +34,12 @@ os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever r
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # LiteLLM's own
     import litellm
+    from litellm.caching.redis_cache import RedisCache
     from litellm.proxy import proxy_server
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
+    from slo_router import litellm_adapter
     from slo_router.proxy import Plugin
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
@@ -209,3 +212,17 @@ async def test_a_decision_that_fails_leaves_the_choice_to_litellm(
     }
     assert "a decision failed; LiteLLM chose (1 times so far)" in caplog.text
     assert "AttributeError" in caplog.text
+
+
+def test_litellms_own_redis_is_reached_whatever_its_password(tmp_path: Path) -> None:
+    password = "p@ss/w:rd#%?"
+    with ValkeyServer(tmp_path, options={"requirepass": password}) as server:
+        before = proxy_server.redis_usage_cache
+        proxy_server.redis_usage_cache = RedisCache(host="127.0.0.1", port=server.port, password=password)
+        try:
+            url = litellm_adapter.redis_url()
+        finally:
+            proxy_server.redis_usage_cache = before
+        assert url is not None
+        with connect_blocking(url) as client:
+            assert client.ping()
