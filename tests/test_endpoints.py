@@ -311,6 +311,22 @@ def test_a_hanging_endpoint_never_answers(quick: Handle) -> None:
     assert [(seen.fault, seen.status) for seen in quick.seen()] == [("hang", None)]
 
 
+def test_a_hanging_request_on_a_connection_that_streamed_before_does_not_outlive_it() -> None:
+    body = json.dumps(asking(CHAT, "Hi", max_tokens=1, stream=True)).encode()
+    request = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    with running_endpoints([EndpointSpec(name="one", ttft_ms=50, tpot_ms=1, jitter=0)]) as (handle,):
+        with socket.create_connection(("127.0.0.1", handle.port)) as client:
+            client.sendall(2 * request)  # so that the second begins while the first one's task still ends
+            while not handle.seen():
+                time.sleep(0.001)
+            handle.control("hang")
+            while len(handle.seen()) < 2:
+                time.sleep(0.001)
+        eventually(handle, "num_requests_running", 0)
+        before_s = time.monotonic()
+    assert time.monotonic() - before_s < 0.9  # the server had nothing to wait for, and nothing to cancel after 1 s
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_dropped_connection_ends_before_the_first_byte(quick: Handle, streamed: bool) -> None:
     quick.control("drop")

@@ -39,7 +39,7 @@ class ConnectionProtocol(H11Protocol):
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             connection.requests += 1
-            connection.handler = asyncio.current_task()
+            connection.handler = own = asyncio.current_task()
             scope["state"]["connection"] = connection
             try:
                 await inner(scope, receive, send)
@@ -47,7 +47,8 @@ class ConnectionProtocol(H11Protocol):
                 if not transport.is_closing():
                     raise
             finally:
-                connection.handler = None
+                if connection.handler is own:  # the connection's next request may have begun before this one ended
+                    connection.handler = None
 
         self.app = app
 

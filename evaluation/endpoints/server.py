@@ -74,6 +74,7 @@ class Host(uvicorn.Server):
             log_config=None,
             access_log=False,
             timeout_keep_alive=60,
+            timeout_graceful_shutdown=1,  # a second; then what still runs is cancelled
         )
         super().__init__(config)
         self.sockets = [_bound(spec.port) for spec in specs]
