@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slo_router.config import GroupSettings
 from slo_router.domain import Decision, Facts, Metrics, Slo
-from slo_router.explain import as_json, headers, reason, slo_record
+from slo_router.explain import as_json, headers, reason, slo_record, summary
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed, decided, measured
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5})
@@ -143,6 +143,17 @@ def test_json_is_complete_and_plain() -> None:
         ],
         "rejections": [{"deployment": "small", "filter": "quality", "value": 0.5, "limit": 0.6}],
     }
+
+
+def test_the_summary_is_flat_and_says_what_was_chosen_why_and_what_was_ruled_out() -> None:
+    weak, good = Facts("weak", "m", quality={"default": 0.2}), Facts("good", "m", quality={"default": 0.9})
+    decision = decided(
+        [weak, good], slo=Slo(ttft_s=0.2, min_quality=0.5), snapshot=measured(good=Metrics(NOW_S, ttft_s=0.1))
+    )
+    said = summary(decision)
+    assert all(value is None or isinstance(value, str | int | float) for value in said.values())
+    assert (said["deployment"], said["rejections"], said["reason"]) == ("good", "weak: quality", reason(decision))
+    assert said["predicted_ttft_ms"] == pytest.approx(100)
 
 
 def test_scores_of_the_weighted_objective_are_in_the_json() -> None:

@@ -59,8 +59,24 @@ def slo_record(slo: Slo) -> SloRecord:
     )
 
 
+def summary(decision: Decision) -> dict[str, object]:
+    """The decision in a few flat values, for LiteLLM's other sinks: they copy and serialize it several times each."""
+    chosen = decision.selected
+    return {
+        "policy": decision.policy,
+        "kind": decision.kind,
+        "deployment": decision.deployment_id,
+        "reason": reason(decision),
+        "category": decision.features.category,
+        "candidates": len(decision.assessments),
+        "rejections": ", ".join([f"{r.deployment_id}: {r.filter}" for r in decision.rejections]),
+        "predicted_ttft_ms": None if chosen is None else _ms(chosen.prediction.ttft_s),
+        "predicted_cost_usd": None if chosen is None else chosen.prediction.cost_usd,
+    }
+
+
 def as_json(decision: Decision) -> dict[str, object]:
-    """The whole decision as plain JSON values, for the record and LiteLLM's logging payload."""
+    """The whole decision as plain JSON values, for the record."""
     features = decision.features
     return {
         "policy": decision.policy,

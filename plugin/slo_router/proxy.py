@@ -26,7 +26,7 @@ from slo_router.background import Background, Hooks
 from slo_router.config import Settings, parse_settings
 from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import RequestSloError, SettingsError
-from slo_router.explain import as_json, header_text, headers
+from slo_router.explain import header_text, headers, summary
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import answer_began, build_record
 from slo_router.request_log import RequestLog
@@ -228,7 +228,7 @@ def _share_decision(event: Request) -> None:
     trace = find_trace(parameters)
     if trace is None or trace.decision is None or not isinstance(parameters, dict):
         return
-    decision = as_json(trace.decision)
+    decision = summary(trace.decision)
     payload = event.get("standard_logging_object")
     shared = payload.get("metadata") if isinstance(payload, dict) else None
     for metadata in (own_metadata(parameters), shared):
