@@ -1,0 +1,83 @@
+"""Routing policies in virtual time: who keeps the contracts, at what cost, and whether our promises hold.
+
+python -m evaluation.simulator [--seeds 20] [--scenario steady] [--arrivals azure|poisson] [--trace FILE]
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from evaluation.simulator.bars import Runs, bars
+from evaluation.simulator.report import bars_table, policies_table, reaction_line
+from evaluation.simulator.scenarios import BY_NAME
+from evaluation.simulator.study import Study, Task, study
+from evaluation.simulator.workload import DEFAULT_TRACE
+
+ScenarioName = Enum("ScenarioName", {name: name for name in BY_NAME})  # type: ignore[misc]
+
+
+class Arrivals(StrEnum):
+    """Where arrival times and sizes come from."""
+
+    AZURE = "azure"
+    POISSON = "poisson"
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds per scenario.")] = 20,
+    scenario: Annotated[list[ScenarioName] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    arrivals: Annotated[
+        Arrivals, typer.Option(help="The recorded trace, or Poisson with log-normal sizes.")
+    ] = Arrivals.AZURE,
+    trace: Annotated[
+        Path, typer.Option(help="The trace, of columns t_s, prompt_tokens, output_tokens.")
+    ] = DEFAULT_TRACE,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+) -> None:
+    """Simulates every policy in every scenario."""
+    console = Console(width=150)
+    recorded = trace if arrivals is Arrivals.AZURE and trace.exists() else None
+    if arrivals is Arrivals.AZURE and recorded is None:
+        console.print(
+            f"[yellow]{trace.name}: not found (--trace FILE names another place); arrivals are Poisson instead"
+        )
+    names = [str(chosen.value) for chosen in scenario] if scenario else list(BY_NAME)
+    tasks = [Task(name, seed, recorded) for name in names for seed in range(seeds)]
+    begun_s = time.perf_counter()
+    with ProcessPoolExecutor(jobs) as pool:
+        studies = list(track(pool.map(study, tasks), "simulating", len(tasks), console=console))
+    took_s = time.perf_counter() - begun_s
+    print_report(console, {name: _runs([s for s in studies if s.task.scenario == name]) for name in names})
+    count = sum(one["simulated"] for s in studies for one in s.tallies.values())
+    console.print(
+        f"{seeds} seeds; ± is half a 95 % confidence interval over seeds. {count:,.0f} requests simulated in "
+        f"{took_s:.0f} s of wall clock ({count / took_s:,.0f} a second, {jobs} processes).\n"
+        f"Arrivals: {'Poisson' if recorded is None else recorded.name}."
+    )
+
+
+def print_report(console: Console, found: dict[str, Runs]) -> None:
+    """A table a scenario, and the bars."""
+    for name, runs in found.items():
+        console.print(policies_table(name, runs))
+        if line := reaction_line(runs):
+            console.print(line)
+    console.print(bars_table((name, bar) for name, runs in found.items() for bar in bars(name, runs)))
+
+
+def _runs(studies: Sequence[Study]) -> Runs:
+    return {policy: [s.tallies[policy] for s in studies] for policy in studies[0].tallies}
+
+
+if __name__ == "__main__":
+    typer.run(main)

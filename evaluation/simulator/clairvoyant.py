@@ -1,0 +1,66 @@
+"""The lower bound on cost: knows every queue, every size and every latency to come, and takes the cheapest that fits.
+
+For each deployment it foresees the exact TTFT of a request sent now. Queues are FCFS, so that later arrivals cannot
+change it; only a fault that begins or ends meanwhile can, and of those it knows the present alone. It is greedy: it
+does not keep a fast endpoint free for a request that has not come yet, so a bound for its own arrivals, not for all
+schedules.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+
+from evaluation.simulator.endpoint import Attempt, Endpoint
+from evaluation.simulator.engine import affordable
+from evaluation.simulator.policies import Told
+from evaluation.simulator.policy import Call, Choice
+from evaluation.simulator.workload import Noise, Request
+
+
+class Clairvoyant(Told):
+    """See the module. Cooldowns do not concern it."""
+
+    endpoints: Sequence[Endpoint] = ()
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """The cheapest that keeps the contract; where none does, the one that would be fastest among the affordable."""
+        request, limit_s = call.request, call.request.contract.ttft_s
+        ranks: list[tuple[bool, bool, float, int]] = []
+        for i, endpoint in enumerate(self.endpoints):
+            ttft_s = now_s - request.at_s + foreseen_ttft_s(endpoint, request, request.noise[i], now_s)
+            fits = affordable(endpoint.spec, request)
+            kept = fits and ttft_s <= limit_s
+            cost_usd = endpoint.spec.cost_usd(request.prompt_tokens, request.output_tokens)
+            ranks.append((not kept, not fits, cost_usd if kept else ttft_s, i))
+        return Choice(min(ranks)[-1])
+
+
+def foreseen_ttft_s(endpoint: Endpoint, request: Request, noise: Noise, now_s: float) -> float:
+    """The TTFT of a request that is sent to this endpoint now, infinite while it is down."""
+    if endpoint.down is not None:
+        return math.inf
+    if endpoint.running < endpoint.spec.slots:
+        return endpoint.prefilled_s(request, noise, now_s, endpoint.prefill_free_s) - now_s
+    releases = _releases(endpoint, now_s)
+    free_s, full_s = endpoint.prefill_free_s, endpoint.tpot_s(endpoint.spec.slots)
+    for attempt in endpoint.queue:
+        free_s = endpoint.prefilled_s(attempt.request, attempt.noise, releases[0], free_s)
+        heapq.heapreplace(releases, free_s + attempt.work * full_s)
+    return endpoint.prefilled_s(request, noise, releases[0], free_s) - now_s
+
+
+def _releases(endpoint: Endpoint, now_s: float) -> list[float]:
+    """When each slot will be free, as a heap; all are taken, and stay so until the request in question has one."""
+    tpot_s = endpoint.tpot_s(endpoint.spec.slots)
+    tokens = endpoint.tokens + (now_s - endpoint.read_s) / tpot_s
+    decoding = [now_s + (end - tokens) * tpot_s for end, _, _ in endpoint.decoding]
+    prefilling = [_first_token_s(attempt) + attempt.work * tpot_s for attempt in endpoint.prefilling]
+    releases = decoding + prefilling
+    heapq.heapify(releases)
+    return releases
+
+
+def _first_token_s(attempt: Attempt) -> float:
+    return attempt.first_token_s or 0.0

@@ -1,0 +1,191 @@
+"""An inference server reduced to what a client can see of it: slots, a queue and the pace of tokens.
+
+A request waits FCFS for one of `slots`, then for its turn at the prefill, which computes one prompt at a time, and then
+decodes beside the others at a pace that slows with their number (continuous batching, Orca, OSDI '22):
+
+    TTFT = wait for a slot + max(overhead, wait for the prefill) + prompt tokens × prefill_s_per_token
+    TPOT = tpot_s × (1 + tpot_growth × (running − 1))
+
+Decoding is simulated exactly with one event per answer, as in fair queueing: each endpoint has a token clock that
+advances by dt / TPOT, and an answer of n tokens ends n − 1 units after its first token, however often the pace changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from evaluation.simulator.workload import Noise, Request
+
+Outcome = Literal["success", "error", "timeout"]
+FaultKind = Literal["slow", "error", "hang"]
+At = Callable[[float, Callable[[float], None]], None]  # schedules a call at a time in seconds
+ERROR_AFTER_S = 0.01  # a refused connection is noticed after a round trip
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What an endpoint is. Prices are USD per token, qualities by category."""
+
+    name: str
+    overhead_s: float
+    prefill_s_per_token: float
+    tpot_s: float
+    slots: int
+    input_usd_per_token: float
+    output_usd_per_token: float
+    quality: Mapping[str, float]
+    tpot_growth: float = 0.02
+    sigma: float = 0.12  # of the log-normal noise on each phase
+
+    def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float:
+        """What an answer costs."""
+        return prompt_tokens * self.input_usd_per_token + output_tokens * self.output_usd_per_token
+
+
+class Fault(NamedTuple):
+    """What an endpoint does wrong from `start_s` to `end_s`; `factor` is what `slow` multiplies every latency by."""
+
+    kind: FaultKind
+    start_s: float
+    end_s: float
+    factor: float = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try of one request at one endpoint; `done` is called exactly once."""
+
+    request: Request
+    noise: Noise
+    sent_s: float
+    done: Callable[[Attempt, Outcome, float], None]
+    first_token_s: float | None = None  # known in advance once a slot is held
+    ended: bool = False
+
+    @property
+    def work(self) -> float:
+        """Decoding, in units of the token clock."""
+        return (self.request.output_tokens - 1) * self.noise.decode
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """The state that all requests of one endpoint share. Waits through `at`, the engine's schedule."""
+
+    spec: Spec
+    at: At
+    timeout_s: float
+    fault: Fault | None = None
+    slow: float = 1.0
+    down: Literal["error", "hang"] | None = None
+    queue: deque[Attempt] = field(default_factory=deque)
+    prefilling: dict[Attempt, None] = field(default_factory=dict)  # a set that keeps its order
+    decoding: list[tuple[float, int, Attempt]] = field(default_factory=list)  # heap by the token clock's reading at end
+    prefill_free_s: float = 0.0
+    tokens: float = 0.0  # the token clock
+    read_s: float = 0.0  # when it was read last
+    _version: int = 0
+
+    def __post_init__(self) -> None:
+        if (fault := self.fault) is not None:
+            self.at(fault.start_s, lambda now_s: self._begin(fault, now_s))
+            self.at(fault.end_s, self._recover)
+
+    @property
+    def running(self) -> int:
+        """Requests that hold a slot."""
+        return len(self.prefilling) + len(self.decoding)
+
+    def tpot_s(self, running: int) -> float:
+        """Seconds per token with this many requests running, at present."""
+        return self.spec.tpot_s * (1 + self.spec.tpot_growth * (running - 1)) * self.slow
+
+    def submit(self, attempt: Attempt, now_s: float) -> None:
+        """Takes a request, now or into the queue; a server that is down refuses it or never answers."""
+        if self.down is not None:
+            self._give_up(attempt, now_s + (ERROR_AFTER_S if self.down == "error" else self.timeout_s))
+        elif self.running < self.spec.slots:
+            self._admit(attempt, now_s)
+        else:
+            self.queue.append(attempt)
+
+    def prefilled_s(self, request: Request, noise: Noise, admitted_s: float, prefill_free_s: float) -> float:
+        """When the first token of a request is ready that gets its slot at `admitted_s`."""
+        ready_s = admitted_s + self.spec.overhead_s * noise.overhead * self.slow
+        prefill_s = request.prompt_tokens * self.spec.prefill_s_per_token * noise.prefill * self.slow
+        return max(ready_s, prefill_free_s) + prefill_s
+
+    def _admit(self, attempt: Attempt, now_s: float) -> None:
+        self._read_clock(now_s)
+        self.prefill_free_s = self.prefilled_s(attempt.request, attempt.noise, now_s, self.prefill_free_s)
+        attempt.first_token_s = self.prefill_free_s
+        self.prefilling[attempt] = None
+        self.at(self.prefill_free_s, lambda now_s: self._decode(attempt, now_s))
+        self._wait_for_next(now_s)
+
+    def _decode(self, attempt: Attempt, now_s: float) -> None:
+        if attempt not in self.prefilling:
+            return  # given up meanwhile
+        self._read_clock(now_s)
+        del self.prefilling[attempt]
+        heapq.heappush(self.decoding, (self.tokens + attempt.work, attempt.request.number, attempt))
+        self._wait_for_next(now_s)
+
+    def _read_clock(self, now_s: float) -> None:
+        """Before anything changes the pace."""
+        if self.decoding:
+            self.tokens += (now_s - self.read_s) / self.tpot_s(self.running)
+        self.read_s = now_s
+
+    def _wait_for_next(self, now_s: float) -> None:
+        """After anything changed the pace."""
+        self._version += 1
+        if self.decoding:
+            version, left = self._version, max(0.0, self.decoding[0][0] - self.tokens)
+            self.at(now_s + left * self.tpot_s(self.running), lambda now_s: self._finish(version, now_s))
+
+    def _finish(self, version: int, now_s: float) -> None:
+        if version != self._version:
+            return  # the pace changed meanwhile
+        self._read_clock(now_s)
+        attempt = heapq.heappop(self.decoding)[2]
+        self._wait_for_next(now_s)
+        if self.queue:
+            self._admit(self.queue.popleft(), now_s)
+        _end(attempt, "success", now_s)
+
+    def _begin(self, fault: Fault, now_s: float) -> None:
+        self._read_clock(now_s)
+        if fault.kind == "slow":
+            self.slow = fault.factor
+        else:
+            self.down = fault.kind
+            for attempt in (*self.queue, *self.prefilling, *(entry[2] for entry in self.decoding)):
+                gone_s = now_s if fault.kind == "error" else max(now_s, attempt.sent_s + self.timeout_s)
+                if attempt.first_token_s is not None and attempt.first_token_s > now_s:
+                    attempt.first_token_s = None  # it will not come
+                self._give_up(attempt, gone_s)
+            self.queue.clear()
+            self.prefilling.clear()
+            self.decoding.clear()
+            self.prefill_free_s = now_s
+        self._wait_for_next(now_s)
+
+    def _recover(self, now_s: float) -> None:
+        self._read_clock(now_s)
+        self.slow, self.down = 1.0, None
+        self._wait_for_next(now_s)
+
+    def _give_up(self, attempt: Attempt, when_s: float) -> None:
+        outcome: Outcome = "timeout" if self.down == "hang" else "error"
+        self.at(when_s, lambda now_s: _end(attempt, outcome, now_s))
+
+
+def _end(attempt: Attempt, outcome: Outcome, now_s: float) -> None:
+    if not attempt.ended:
+        attempt.ended = True
+        attempt.done(attempt, outcome, now_s)

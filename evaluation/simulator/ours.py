@@ -1,0 +1,126 @@
+"""The plugin itself as a policy: the real `decide` on the real live state, at four workers.
+
+Requests go to the workers in turn. Each worker has its own `Live` and publishes it once a second, through JSON as
+through Redis; all hear each other at once. Beside them an observer hears of every request itself, and each decision is
+held against the one that it would have made.
+"""
+
+# ruff: noqa: ARG002  # every policy has the same signatures
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from evaluation.simulator.endpoint import Spec
+from evaluation.simulator.policies import Told
+from evaluation.simulator.policy import Call, Choice, Ended
+from evaluation.simulator.workload import Request
+from slo_router.config import GroupSettings
+from slo_router.domain import Decision, Facts, Features, Metrics, Slo, Snapshot
+from slo_router.live import Ending, Flight, Live
+from slo_router.metrics_store import make_snapshot
+from slo_router.prediction import prior
+from slo_router.routing import Ask, Policy, View, decide
+
+WORKERS = 4
+EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
+BENCHMARK_AGE_S = 6 * 3_600.0  # it ran last night
+POLICY = Policy(GroupSettings(), "simulator")
+
+
+class Worker(NamedTuple):
+    """One process of the proxy, or the observer."""
+
+    live: Live
+    rng: random.Random
+
+
+class Ours(Told):
+    """See the module. `benchmark` is by deployment name; one that it lacks was never measured."""
+
+    def __init__(self, specs: Sequence[Spec], rng: random.Random, benchmark: Mapping[str, Metrics]) -> None:
+        super().__init__(specs, rng)
+        self.facts = [facts_of(spec) for spec in specs]
+        categories: Collection[str] = specs[0].quality
+        aged = {name: row._replace(measured_at_s=EPOCH_S - BENCHMARK_AGE_S) for name, row in benchmark.items()}
+        measured = {name: dict.fromkeys(categories, row) for name, row in aged.items()}
+        self.snapshot: Snapshot = make_snapshot(measured, EPOCH_S)
+        self.priors = {name: prior([row]) for name, row in benchmark.items()}
+        self.workers = [Worker(Live(), random.Random(rng.random())) for _ in range(WORKERS)]
+        self.observer = Worker(Live(), random.Random(rng.random()))
+        self._turn = itertools.count()
+        self._flights: dict[int, list[tuple[Live, Flight]]] = {}  # by request, the worker's and the observer's
+        self._decided: tuple[Worker, Decision] | None = None  # by `choose`, for the `begun` that follows
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """See Policy."""
+        worker = self.workers[next(self._turn) % WORKERS]
+        candidates = [self.facts[i] for i in call.pool]
+        tried = frozenset(self.specs[i].name for i in call.tried)
+        ask = Ask(features_of(call.request), slo_of(call.request), tried)
+        decision, observed = (
+            decide(ask, candidates, View(self.snapshot, EPOCH_S + now_s, seer.rng, seer.live.states), POLICY)
+            for seer in (worker, self.observer)
+        )
+        self._decided = worker, decision
+        chosen = next(i for i in call.pool if self.specs[i].name == decision.deployment_id)
+        p95_s = None if decision.selected is None else decision.selected.prediction.ttft_s
+        return Choice(chosen, decision.probability, p95_s, decision.deployment_id == observed.deployment_id)
+
+    def begun(self, call: Call, deployment: int, now_s: float) -> None:
+        """See Policy."""
+        if self._decided is not None:
+            worker, decision = self._decided
+            expected_s = None if decision.selected is None else decision.selected.prediction.e2e_s
+            self._flights[call.request.number] = [
+                (live, live.dispatched(decision.deployment_id, EPOCH_S + now_s, expected_s))
+                for live in (worker.live, self.observer.live)
+            ]
+
+    def ended(self, end: Ended, now_s: float) -> None:
+        """See Policy."""
+        ending: Ending = "success" if end.outcome == "success" else "error"
+        for live, flight in self._flights.pop(end.request.number):
+            live.finished(
+                flight,
+                ending,
+                EPOCH_S + now_s,
+                prompt_tokens=end.request.prompt_tokens,
+                output_tokens=end.request.output_tokens,
+                ttft_s=end.ttft_s,
+                e2e_s=end.e2e_s,
+            )
+
+    def tick(self, now_s: float) -> None:
+        """See Policy."""
+        published = [json.dumps(worker.live.export()) for worker in self.workers]
+        heard = [json.loads(text) for text in published]
+        for i, worker in enumerate(self.workers):
+            worker.live.absorb([*heard[:i], *heard[i + 1 :]], self.priors, EPOCH_S + now_s)
+        self.observer.live.absorb([], self.priors, EPOCH_S + now_s)
+
+
+def facts_of(spec: Spec) -> Facts:
+    """What the configuration says of an endpoint."""
+    return Facts(
+        spec.name,
+        spec.name,
+        input_usd_per_token=spec.input_usd_per_token,
+        output_usd_per_token=spec.output_usd_per_token,
+        quality=spec.quality,
+    )
+
+
+def features_of(request: Request) -> Features:
+    """What the plugin knows of a request: sizes are guesses."""
+    expected = request.expected_tokens
+    return Features(request.category, "client", request.estimated_tokens, expected, expected, stream=True)
+
+
+def slo_of(request: Request) -> Slo:
+    """The contract, as the request's headers say it."""
+    ttft_s, cost_per_1k_usd, min_quality = request.contract
+    return Slo(ttft_s=ttft_s, cost_per_1k_usd=cost_per_1k_usd, min_quality=min_quality)

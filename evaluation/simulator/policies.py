@@ -1,0 +1,137 @@
+"""The baselines, and LiteLLM's own strategies as its 1.106.2 computes them for streams.
+
+latency-based-routing   lowest mean of the last 10 TTFTs over all prompts; unknown = 0; buffer 0. Only a timeout leaves
+                        a mark (1,000 s), and in another list, which counts as long as no TTFT is known.
+cost-based-routing      lowest input + output price per token.
+least-busy              lowest in-flight count, the first of `model_list` among equals.
+
+They see the whole proxy's state at once, as one worker would: kinder than the shared blob that workers overwrite. None
+knows of `tried`: LiteLLM's retries choose anew.
+"""
+
+# ruff: noqa: ARG002  # every policy has the same signatures
+from __future__ import annotations
+
+import random
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from evaluation.simulator.endpoint import Spec
+from evaluation.simulator.policy import Call, Choice, Ended
+
+
+class Told:
+    """A policy that takes no notice of what it is told: the base of the others."""
+
+    def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
+        self.specs = specs
+        self.rng = rng
+
+    def begun(self, call: Call, deployment: int, now_s: float) -> None:
+        """See Policy."""
+
+    def ended(self, end: Ended, now_s: float) -> None:
+        """See Policy."""
+
+    def tick(self, now_s: float) -> None:
+        """See Policy."""
+
+
+class Random(Told):
+    """Any one."""
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """See Policy."""
+        return Choice(self.rng.choice(call.pool))
+
+
+class Cheapest(Told):
+    """LiteLLM's cost-based-routing: the lowest price per token, whatever the request."""
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """See Policy."""
+        return Choice(
+            min(call.pool, key=lambda i: self.specs[i].input_usd_per_token + self.specs[i].output_usd_per_token)
+        )
+
+
+class Largest(Told):
+    """Everything to the best model."""
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """See Policy."""
+        return Choice(max(call.pool, key=lambda i: sum(self.specs[i].quality.values())))
+
+
+class LeastBusy(Told):
+    """LiteLLM's least-busy: the lowest in-flight count, the first among equals."""
+
+    def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
+        super().__init__(specs, rng)
+        self.in_flight = [0] * len(specs)
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """See Policy."""
+        return Choice(min(call.pool, key=lambda i: self.in_flight[i]))
+
+    def begun(self, call: Call, deployment: int, now_s: float) -> None:
+        """See Policy."""
+        self.in_flight[deployment] += 1
+
+    def ended(self, end: Ended, now_s: float) -> None:
+        """See Policy."""
+        self.in_flight[end.deployment] -= 1
+
+
+class LeastInFlight(LeastBusy):
+    """The same, chance among equals and untried deployments first: what least-busy could be."""
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """See Policy."""
+        return Choice(min(call.pool, key=lambda i: (i in call.tried, self.in_flight[i], self.rng.random())))
+
+
+class LatencyBased(Told):
+    """LiteLLM's latency-based-routing."""
+
+    def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
+        super().__init__(specs, rng)
+        self.ttft_s: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=10))
+        self.latency_s: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=10))
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """See Policy."""
+        means = {i: _mean(self.ttft_s[i] or self.latency_s[i]) for i in call.pool}
+        lowest = min(means.values())
+        return Choice(self.rng.choice([i for i, mean in means.items() if mean == lowest]))
+
+    def ended(self, end: Ended, now_s: float) -> None:
+        """See Policy."""
+        if end.outcome == "timeout":
+            self.latency_s[end.deployment].append(1_000.0)
+        elif end.outcome == "success" and end.ttft_s is not None:
+            self.ttft_s[end.deployment].append(end.ttft_s)
+            self.latency_s[end.deployment].append(end.e2e_s / end.request.output_tokens)
+
+
+def _mean(samples: deque[float]) -> float:
+    return sum(samples) / len(samples) if samples else 0.0
+
+
+class Named(NamedTuple):
+    """A baseline and its name in the tables."""
+
+    name: str
+    make: Callable[[Sequence[Spec], random.Random], Random | Cheapest | Largest | LeastBusy | LatencyBased]
+
+
+LATENCY_BASED = "litellm latency-based"
+BASELINES = (
+    Named("random", Random),
+    Named("all to largest", Largest),
+    Named("least in flight", LeastInFlight),
+    Named("cheapest (litellm cost-based)", Cheapest),
+    Named("litellm least-busy", LeastBusy),
+    Named(LATENCY_BASED, LatencyBased),
+)

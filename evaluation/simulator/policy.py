@@ -1,0 +1,56 @@
+"""What a routing policy is to the simulator: it chooses, and is told what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from evaluation.simulator.endpoint import Outcome
+from evaluation.simulator.workload import Request
+
+
+class Call(NamedTuple):
+    """A request to be placed. Deployments are known by their position."""
+
+    request: Request
+    pool: Sequence[int]  # those that LiteLLM does not cool down; never empty
+    tried: Sequence[int] = ()
+
+
+class Choice(NamedTuple):
+    """A deployment, and what the policy promises of it where it does."""
+
+    deployment: int
+    probability: float | None = None  # that the TTFT limit will be kept
+    ttft_p95_s: float | None = None
+    agreed: bool | None = None  # with what one observer of everything would have chosen
+
+
+class Ended(NamedTuple):
+    """One attempt's end. Times are seconds since it was sent; `ttft_s` is `None` where no token came."""
+
+    request: Request
+    deployment: int
+    outcome: Outcome
+    ttft_s: float | None
+    e2e_s: float
+
+
+class Policy(Protocol):
+    """Places requests. All calls come in order of time."""
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """The deployment to send a request to."""
+        ...
+
+    def begun(self, call: Call, deployment: int, now_s: float) -> None:
+        """It was sent."""
+        ...
+
+    def ended(self, end: Ended, now_s: float) -> None:
+        """It came to an end."""
+        ...
+
+    def tick(self, now_s: float) -> None:
+        """A second has passed."""
+        ...

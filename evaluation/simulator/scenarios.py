@@ -1,0 +1,93 @@
+"""The endpoints and what happens to them.
+
+Four deployments of three models, of unlike speed and price; `swift` serves the same model as `medium` on faster
+hardware at twice the price. In steady state a quarter of the capacity is used, so that a fourfold burst fills it.
+
+A fault takes another endpoint with each seed, so that no policy is spared for never using the one that fails. It lasts
+from START_S to END_S, as does a burst. A run is judged from then until RECOVERY_S after it, the steady one over the
+same time; the cold start is judged from its first request on.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.simulator.endpoint import Fault, Spec
+from evaluation.simulator.workload import Rate, Size, generate
+from slo_router.domain import Metrics
+
+PER_S = 6.0
+START_S, END_S, RECOVERY_S = 60.0, 120.0, 30.0
+STEADY = Rate(PER_S)
+BENCHMARK_CALLS = 200
+MILLION = 1e-6
+_QUALITY = {
+    "small": {"chat": 0.75, "ner": 0.80, "summarization": 0.72, "code": 0.50, "reasoning": 0.45},
+    "medium": {"chat": 0.84, "ner": 0.86, "summarization": 0.82, "code": 0.72, "reasoning": 0.68},
+    "large": {"chat": 0.92, "ner": 0.92, "summarization": 0.90, "code": 0.90, "reasoning": 0.88},
+}
+SPECS = (
+    Spec("small", 0.04, 40e-6, 0.008, 32, 0.1 * MILLION, 0.4 * MILLION, _QUALITY["small"]),
+    Spec("medium", 0.06, 60e-6, 0.012, 32, 0.4 * MILLION, 1.6 * MILLION, _QUALITY["medium"]),
+    Spec("swift", 0.03, 20e-6, 0.005, 32, 0.8 * MILLION, 3.2 * MILLION, _QUALITY["medium"]),
+    Spec("large", 0.12, 100e-6, 0.020, 48, 2.5 * MILLION, 10.0 * MILLION, _QUALITY["large"]),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One course of events."""
+
+    name: str
+    rate: Rate = STEADY
+    fault: Fault | None = None  # of one endpoint
+    unmeasured: frozenset[str] = frozenset()  # deployments without a benchmark
+    judged_from_s: float = START_S
+    duration_s: float = END_S + RECOVERY_S
+
+    def faults(self, seed: int) -> dict[str, Fault]:
+        """What goes wrong, by endpoint."""
+        return {} if self.fault is None else {SPECS[seed % len(SPECS)].name: self.fault}
+
+
+SCENARIOS = (
+    Scenario("steady"),
+    Scenario("burst", rate=Rate(PER_S, 4.0, START_S, END_S)),
+    Scenario("slowdown", fault=Fault("slow", START_S, END_S, 6.0)),
+    Scenario("outage", fault=Fault("error", START_S, END_S)),
+    Scenario("hang", fault=Fault("hang", START_S, END_S)),
+    Scenario("cold-start", unmeasured=frozenset({"medium"}), judged_from_s=0.0),
+)
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def benchmark(trace: Sequence[Size] | None, scenario: Scenario, seed: int) -> dict[str, Metrics]:
+    """What a benchmark of single requests finds of each endpoint before the run, by name."""
+    requests = generate(trace, Rate(1.0), float(BENCHMARK_CALLS), [spec.sigma for spec in SPECS], seed)
+    found: dict[str, Metrics] = {}
+    for i, spec in enumerate(SPECS):
+        if spec.name in scenario.unmeasured:
+            continue
+        noise = [request.noise[i] for request in requests]
+        ttft_s = [
+            spec.overhead_s * n.overhead + r.prompt_tokens * spec.prefill_s_per_token * n.prefill
+            for r, n in zip(requests, noise, strict=True)
+        ]
+        tpot_s = [spec.tpot_s * n.decode for n in noise]
+        found[spec.name] = Metrics(
+            measured_at_s=0.0,
+            ttft_s=statistics.fmean(ttft_s),
+            ttft_p50_s=statistics.median(ttft_s),
+            ttft_p95_s=_p95(ttft_s),
+            tpot_s=statistics.fmean(tpot_s),
+            tpot_p95_s=_p95(tpot_s),
+            error_rate=0.0,
+            samples=len(requests),
+        )
+    return found
+
+
+def _p95(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=20)[-1]

@@ -1,0 +1,107 @@
+"""All policies through one scenario with one seed, on the same requests."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from evaluation.simulator.clairvoyant import Clairvoyant
+from evaluation.simulator.endpoint import Fault
+from evaluation.simulator.engine import Served, Simulation
+from evaluation.simulator.ours import Ours
+from evaluation.simulator.policies import BASELINES
+from evaluation.simulator.policy import Policy
+from evaluation.simulator.scenarios import BY_NAME, END_S, SPECS, START_S, Scenario, benchmark
+from evaluation.simulator.tally import Tally, tally
+from evaluation.simulator.workload import Request, Size, generate, read_trace
+
+CLAIRVOYANT, OURS = "clairvoyant", "ours"
+PROVEN = 10  # answers that prove a deployment
+SETTLED = 200  # requests after which a cold start should cost what the steady state costs
+
+
+class Task(NamedTuple):
+    """One seed of one scenario; `trace` is `None` for Poisson arrivals."""
+
+    scenario: str
+    seed: int
+    trace: Path | None
+
+
+class Study(NamedTuple):
+    """What each policy's run adds up to."""
+
+    task: Task
+    tallies: dict[str, Tally]
+
+
+_trace = functools.cache(read_trace)
+
+
+def study(task: Task) -> Study:
+    """Runs every policy."""
+    trace = None if task.trace is None else _trace(task.trace)
+    scenario = BY_NAME[task.scenario]
+    requests = generate(trace, scenario.rate, scenario.duration_s, [spec.sigma for spec in SPECS], task.seed)
+    faults = scenario.faults(task.seed)
+    runs = {named.name: simulate(named.make(SPECS, _rng(task)), faults, requests) for named in BASELINES}
+    runs[OURS] = simulate(ours(trace, scenario, task), faults, requests)
+    runs[CLAIRVOYANT] = simulate(Clairvoyant(SPECS, _rng(task)), faults, requests)
+    tallies = {name: tally(run, runs[CLAIRVOYANT], scenario.judged_from_s) for name, run in runs.items()}
+    if scenario.unmeasured:
+        known = simulate(ours(trace, BY_NAME["steady"], task), faults, requests)
+        tallies[OURS] = {**tallies[OURS], **cold_start(runs[OURS], known, scenario)}
+    for name in faults:
+        tallies[OURS] = {**tallies[OURS], **reaction(runs[OURS], _position(name))}
+    return Study(task, tallies)
+
+
+def simulate(policy: Policy, faults: Mapping[str, Fault], requests: Sequence[Request]) -> list[Served]:
+    """One policy's run."""
+    simulation = Simulation(SPECS, faults)
+    if isinstance(policy, Clairvoyant):
+        policy.endpoints = simulation.endpoints
+    return simulation.run(policy, requests)
+
+
+def ours(trace: Sequence[Size] | None, scenario: Scenario, task: Task) -> Ours:
+    """The plugin, with the benchmark that the scenario leaves it."""
+    return Ours(SPECS, _rng(task), benchmark(trace, scenario, -1 - task.seed))
+
+
+def cold_start(served: Sequence[Served], known: Sequence[Served], scenario: Scenario) -> Tally:
+    """The share of a new deployment until it is proven, and the cost after that against one that was benchmarked."""
+    new = {_position(name) for name in scenario.unmeasured}
+    answers = sorted(s.ended_s for s in served if s.outcome == "success" and s.choices[-1].deployment in new)
+    proven_s = answers[PROVEN - 1] if len(answers) >= PROVEN else scenario.duration_s
+    trial = [s.choices[0].deployment in new for s in served if s.request.at_s < proven_s]
+    settled_usd, known_usd = (sum(s.cost_usd for s in run if s.request.number >= SETTLED) for run in (served, known))
+    return {"trial": sum(trial), "before_proven": len(trial), "settled_usd": settled_usd, "known_usd": known_usd}
+
+
+def reaction(served: Sequence[Served], faulty: int) -> Tally:
+    """Of the requests that came during a fault but its first second, how many tried the faulty endpoint.
+
+    `return_s` is the time from the fault's end to the arrival of the next request whose contract the endpoint kept.
+    """
+    sums: Counter[str] = Counter(runs=1)
+    back_s = [
+        s.request.at_s for s in served if s.request.at_s >= END_S and s.choices[-1].deployment == faulty and s.kept
+    ]
+    for s in served:
+        if START_S + 1 <= s.request.at_s < END_S:
+            sums["during"] += 1
+            sums["sent_to_faulty"] += any(choice.deployment == faulty for choice in s.choices)
+    return {**sums, "return_s": min(back_s, default=BY_NAME["steady"].duration_s) - END_S}
+
+
+def _position(name: str) -> int:
+    return next(i for i, spec in enumerate(SPECS) if spec.name == name)
+
+
+def _rng(task: Task) -> random.Random:
+    return random.Random(f"{task.seed}:policy")

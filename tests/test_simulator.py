@@ -1,0 +1,149 @@
+"""The simulator: requests end exactly once, a lone endpoint follows its formula, seeds repeat, the bound is a bound."""
+
+import gzip
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from evaluation.simulator import tally
+from evaluation.simulator.clairvoyant import Clairvoyant, foreseen_ttft_s
+from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, FaultKind, Outcome, Spec
+from evaluation.simulator.engine import Schedule, Simulation
+from evaluation.simulator.ours import Ours
+from evaluation.simulator.policies import BASELINES, LatencyBased, Named, Random
+from evaluation.simulator.policy import Call, Ended
+from evaluation.simulator.scenarios import SPECS
+from evaluation.simulator.study import Task, simulate, study
+from evaluation.simulator.workload import Contract, Noise, Rate, Request, generate, read_trace
+
+STILL = Noise(1.0, 1.0, 1.0)
+LONE = Spec("lone", 0.1, 0.001, 0.01, 2, 1e-6, 2e-6, {"chat": 0.9}, tpot_growth=0.5)
+SIGMAS = [spec.sigma for spec in SPECS]
+
+
+def request(number: int, at_s: float, prompt_tokens: int = 100, output_tokens: int = 11) -> Request:
+    contract = Contract(1.0, 1.0, 0.5)
+    return Request(number, at_s, "chat", prompt_tokens, output_tokens, prompt_tokens, 11, contract, (STILL,))
+
+
+def run_alone(requests: list[Request], fault: Fault | None = None) -> dict[int, tuple[float | None, float]]:
+    """TTFT and end of each request at the lone endpoint."""
+    simulation = Simulation([LONE], {} if fault is None else {"lone": fault})
+    served = simulation.run(Random([LONE], random.Random(0)), requests)
+    return {entry.request.number: (entry.ttft_s, entry.ended_s) for entry in served}
+
+
+def test_a_lone_request_follows_the_formula() -> None:
+    # TTFT 0.1 + 100 × 0.001 = 0.2; 10 further tokens of 0.01 each: ends at 0.3
+    assert run_alone([request(0, 0.0)])[0] == pytest.approx((0.2, 0.3))
+
+
+def test_prefill_is_serialized_and_decoding_slows_with_the_neighbour() -> None:
+    found = run_alone([request(0, 0.0), request(1, 0.0)])
+    # The second prompt waits for the first: 0.2 + 0.1 = 0.3. Two running: 0.015 per token. The first decodes from 0.2
+    # to 0.35; at 0.3 it has done 6.67 tokens of the clock. From 0.35 the second runs alone: 0.05 / 0.015 = 3.33 done,
+    # 6.67 left × 0.01 = 0.0667.
+    assert found[0] == pytest.approx((0.2, 0.35))
+    assert found[1] == pytest.approx((0.3, 0.35 + 0.0667), abs=1e-4)
+
+
+def test_the_third_of_two_slots_waits_for_the_first_to_end() -> None:
+    # The first ends at 0.35, then 0.1 overhead and 0.1 prefill: first token at 0.55.
+    assert run_alone([request(i, 0.0) for i in range(3)])[2][0] == pytest.approx(0.55)
+
+
+def test_a_slowdown_stretches_what_is_running_already() -> None:
+    # Decodes from 0.2; at 0.25 five tokens of ten are done, the rest takes 0.02 each: ends at 0.35.
+    assert run_alone([request(0, 0.0)], Fault("slow", 0.25, 9.0, 2.0))[0] == pytest.approx((0.2, 0.35))
+
+
+@pytest.mark.parametrize("kind", ["error", "hang"])
+def test_what_is_not_begun_when_a_fault_comes_fails_or_times_out_and_is_retried(kind: FaultKind) -> None:
+    fault = Fault(kind, 0.1, 0.105)
+    found = run_alone([request(0, 0.0)], fault)[0]
+    # error: at 0.1, tried again at once and refused 0.01 later, then served: 0.11 + 0.2. hang: the timeout is 10 s.
+    assert found[0] == pytest.approx({"error": 0.31, "hang": 10.2}[kind])
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_the_clairvoyant_foresees_the_ttft_that_a_queue_will_give(count: int) -> None:
+    schedule = Schedule()
+    seen: dict[int, float | None] = {}
+    endpoint = Endpoint(LONE, schedule.at, 10.0)
+
+    def done(attempt: Attempt, _outcome: Outcome, _now_s: float) -> None:
+        seen[attempt.request.number] = attempt.first_token_s
+
+    for i in range(count):
+        endpoint.submit(Attempt(request(i, 0.0, 50 + 30 * i, 5 + 7 * i), STILL, 0.0, done), 0.0)
+    last = request(count, 0.0)
+    foreseen_s = foreseen_ttft_s(endpoint, last, STILL, 0.0)
+    endpoint.submit(Attempt(last, STILL, 0.0, done), 0.0)
+    schedule.run(lambda: len(seen) <= count)
+    assert seen[count] == pytest.approx(foreseen_s)
+
+
+@pytest.mark.parametrize("kind", ["slow", "error", "hang"])
+@pytest.mark.parametrize("named", BASELINES, ids=lambda named: named.name)
+def test_each_request_ends_exactly_once(named: Named, kind: FaultKind) -> None:
+    requests = generate(None, Rate(20.0), 30.0, SIGMAS, seed=1)
+    served = simulate(named.make(SPECS, random.Random(0)), {"swift": Fault(kind, 10.0, 20.0, 6.0)}, requests)
+    assert Counter(entry.request.number for entry in served) == Counter(range(len(requests)))
+    assert all(entry.ended_s >= entry.request.at_s for entry in served)
+    assert all(entry.ttft_s is not None and entry.ttft_s > 0 for entry in served if entry.outcome == "success")
+
+
+def test_the_same_seed_gives_the_same_study() -> None:
+    task = Task("slowdown", 3, None)
+    assert study(task) == study(task)
+
+
+def test_a_burst_multiplies_the_arrivals_while_it_lasts() -> None:
+    requests = generate(None, Rate(20.0, 4.0, 50.0, 100.0), 150.0, SIGMAS, seed=1)
+    counts = Counter(int(entry.at_s // 50) for entry in requests)
+    assert counts[1] / counts[0] == pytest.approx(4.0, rel=0.15)
+    assert counts[2] / counts[0] == pytest.approx(1.0, rel=0.15)
+
+
+def test_the_clairvoyant_is_never_dearer_than_ours_where_both_keep_the_contract() -> None:
+    requests = generate(None, Rate(0.2), 500.0, SIGMAS, seed=1)  # so few that no choice bears on the next
+    policy = Ours(SPECS, random.Random(0), {})
+    bound = {entry.request.number: entry for entry in simulate(Clairvoyant(SPECS, random.Random(0)), {}, requests)}
+    for entry in simulate(policy, {}, requests):
+        if entry.kept:
+            assert bound[entry.request.number].kept
+            assert bound[entry.request.number].cost_usd <= entry.cost_usd
+
+
+def test_litellms_latency_strategy_stampedes_to_the_unknown_and_forgets_errors() -> None:
+    policy = LatencyBased(SPECS, random.Random(0))
+    call = Call(request(0, 0.0), range(4))
+    for i, ttft_s in enumerate([0.2, 0.3, 0.1]):
+        policy.ended(Ended(call.request, i, "success", ttft_s, 1.0), 0.0)
+    assert {policy.choose(call, 0.0).deployment for _ in range(20)} == {3}  # unknown counts as 0
+    policy.ended(Ended(call.request, 3, "success", 0.4, 1.0), 0.0)
+    policy.ended(Ended(call.request, 2, "timeout", None, 10.0), 0.0)
+    assert policy.choose(call, 0.0).deployment == 2  # the timeout stands in the list that streams do not read
+
+
+def test_a_trace_that_is_not_one_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv.gz"
+    path.write_bytes(gzip.compress(b"t_s,prompt_tokens\n0,1\n"))
+    with pytest.raises(ValueError, match=r"trace\.csv\.gz: 'output_tokens', expected columns"):
+        read_trace(path)
+    assert read_trace(tmp_path / "absent.csv.gz") is None
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    # 1 to 5 of 10 each: mean 0.3, error √(0.025 / 5) = 0.0707; t with 4 degrees of freedom is 2.776
+    found = tally.estimate([{"kept": float(k), "possible": 10.0} for k in range(1, 6)], tally.attainment)
+    assert found.value == pytest.approx(0.3)
+    assert found.half_width == pytest.approx(0.0707 * 2.776, rel=0.02)
+
+
+def test_the_calibration_error_is_the_mean_gap_of_the_bins() -> None:
+    # 6 promises of 0.95 of which 3 held, 4 of 0.25 of which 1 held: 0.6 × 0.45 + 0.4 × 0 = 0.27
+    sums = {"bin9": 6.0, "promised9": 5.7, "observed9": 3.0, "bin2": 4.0, "promised2": 1.0, "observed2": 1.0}
+    assert tally.calibration_error(sums) == pytest.approx(0.27)
