@@ -1,0 +1,111 @@
+"""`python -m evaluation.face_off`: the whole study, one command."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from evaluation.face_off.arrivals import Plan, arrivals
+from evaluation.face_off.omniscient import route
+from evaluation.face_off.outcome import Outcome
+from evaluation.face_off.plot import draw
+from evaluation.face_off.proxies import STRATEGIES
+from evaluation.face_off.report import OMNISCIENT, tables, verdicts
+from evaluation.face_off.stage import Stage
+from evaluation.face_off.summary import pooled
+from evaluation.face_off.world import PHASES, PhaseName
+
+SETTLE_S = 2.0
+WIDTH = 150
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+Kept = dict[PhaseName, dict[str, list[list[Outcome]]]]
+
+
+class Study:
+    """The repeats, phase by phase; what was measured is in `results`."""
+
+    def __init__(self, stage: Stage, plan: Plan, console: Console) -> None:
+        self._stage, self._plan, self._console = stage, plan, console
+        self._began_s = perf_counter()
+        self.results: Kept = {phase.name: {OMNISCIENT: []} for phase in PHASES}
+
+    def say(self, text: str) -> None:
+        """A line of progress, with the seconds since the beginning."""
+        self._console.print(f"[{perf_counter() - self._began_s:4.0f} s] {text}", markup=False, highlight=False)
+
+    def repeat(self, number: int, strategies: list[str]) -> None:
+        """Every phase of one repeat: the same arrivals for each strategy, in the given order of strategies."""
+        asked = {phase.name: arrivals(phase, self._plan, str(number)) for phase in PHASES}
+        for phase in PHASES:
+            self.results[phase.name][OMNISCIENT].append(route(asked[phase.name], phase, self._plan.seconds))
+        for strategy in strategies:
+            said = []
+            for phase in PHASES:
+                outcomes = self._stage.play(strategy, phase, asked[phase.name], self._plan.seconds)
+                self.results[phase.name].setdefault(strategy, []).append(outcomes)
+                said.append(f"{phase.name} {pooled([outcomes]).kept:.0%} of {len(outcomes)}")
+            self.say(f"repeat {number + 1}, {strategy}: contract kept: {', '.join(said)}")
+
+
+def _strategies(value: str) -> str:
+    unknown = [name for name in value.split(",") if name not in STRATEGIES]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r}, expected some of {','.join(STRATEGIES)}")
+    return value
+
+
+@app.command()
+def main(
+    repeats: Annotated[int, typer.Option(help="How often everything is done, each time on other arrivals.", min=1)] = 3,
+    rate: Annotated[
+        float,
+        typer.Option(help="Requests per second outside the burst; a proxy needs about 40 ms of CPU each.", min=0.5),
+    ] = 4.0,
+    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 8.0,
+    strategies: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these.", callback=_strategies)] = ",".join(
+        STRATEGIES
+    ),
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw contract kept against cost: .svg, .png.")
+    ] = None,
+) -> None:
+    """LiteLLM's routing strategies and ours in turn on the stock proxy, before the same endpoints and requests.
+
+    Each request has a joint contract: first token within its limit, cost per 1,000 tokens within its limit, quality at
+    its floor. Four phases: steady, a fourfold burst, one endpoint six times slower, one endpoint failing and hanging.
+    The default run takes about twelve minutes and wants two idle cores.
+
+    \b
+    First see that it works, in two minutes:
+      python -m evaluation.face_off --repeats 1 --seconds 5 --strategies least-busy,slo-router
+    Then the run behind the README's table and plot:
+      python -m evaluation.face_off --plot docs/face_off.svg
+    """
+    names, console = strategies.split(","), Console(width=WIDTH)
+    with ExitStack() as exits:
+        directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
+        stage = Stage(directory, names, exits)
+        study = Study(stage, Plan(rate, seconds, SETTLE_S), console)
+        for name in names:
+            stage.start(name, exits)
+            study.say(f"{name}: the proxy is up and warm")
+        for number in range(repeats):
+            turn = number % len(names)  # another one begins each time
+            study.repeat(number, names[turn:] + names[:turn])
+    for table in tables(study.results):
+        console.print(table)
+    for phase, bar in verdicts(study.results):
+        console.print(f"{'kept  ' if bar.kept else 'MISSED'}  {phase}: {bar.text}", markup=False, highlight=False)
+    if plot is not None:
+        draw(study.results, plot)
+        console.print(f"drawn into {plot}")
+
+
+if __name__ == "__main__":
+    app()

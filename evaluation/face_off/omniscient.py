@@ -1,0 +1,67 @@
+"""What a router could do that knows everything: a yardstick, computed from the emulator's numbers. Pure.
+
+It takes requests one after another, knows every queue, the length of every answer and every fault at once, and sends
+each to the cheapest endpoint that keeps the contract; where none does, to the one with the earliest first token among
+those of enough quality, else among all. It does not plan ahead (it is greedy, so no strict bound), and the proxy's own
+time, jitter and the turn at the prefill are left out, so that it looks a little better than anybody could be.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+
+from evaluation.face_off.arrivals import Arrival
+from evaluation.face_off.outcome import Outcome, judge
+from evaluation.face_off.world import DEPLOYMENTS, Deployment, Phase
+
+MS = 0.001
+MICRO = 1e-6
+
+
+class _Queue:
+    """The slots of one endpoint, as the instants at which each becomes free."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._free_at_s = [float("-inf")] * deployment.spec.slots
+
+    def outcome(self, arrival: Arrival, factor: float) -> Outcome:
+        """What would happen to the request here."""
+        spec, at_s = self.deployment.spec, arrival.at_s
+        wait_s = max(0.0, self._free_at_s[0] - at_s)
+        busy = sum(free_at_s > at_s + wait_s for free_at_s in self._free_at_s)
+        prefill_s = factor * (spec.ttft_ms * MS + arrival.prompt_tokens * spec.prefill_us_per_token * MICRO)
+        tpot_s = factor * spec.tpot_ms * MS * (1 + spec.tpot_growth * busy)
+        ttft_s = wait_s + prefill_s
+        e2e_s = ttft_s + tpot_s * (arrival.output_tokens - 1)
+        return Outcome(arrival, self.deployment.name, ttft_s, e2e_s, arrival.prompt_tokens, arrival.output_tokens)
+
+    def take(self, outcome: Outcome) -> None:
+        """The request goes here."""
+        heapq.heapreplace(self._free_at_s, outcome.arrival.at_s + (outcome.e2e_s or 0.0))
+
+
+def route(requests: Iterable[Arrival], phase: Phase, seconds: float) -> list[Outcome]:
+    """The outcome of every counted request. `seconds` is the length of the phase."""
+    queues = {deployment.name: _Queue(deployment) for deployment in DEPLOYMENTS}
+    outcomes = []
+    for arrival in requests:
+        best = min(_options(queues.values(), arrival, phase, arrival.at_s / seconds), key=_preference)
+        queues[best.deployment or ""].take(best)
+        outcomes.append(best)
+    return [outcome for outcome in outcomes if outcome.arrival.counted]
+
+
+def _options(queues: Iterable[_Queue], arrival: Arrival, phase: Phase, at: float) -> Iterator[Outcome]:
+    for queue in queues:
+        event = phase.fault(queue.deployment.name, at)
+        if event is None or event.fault == "slow":
+            yield queue.outcome(arrival, event.factor if event else 1.0)
+
+
+def _preference(outcome: Outcome) -> tuple[bool, bool, float]:
+    """Kept before not kept, enough quality before too little; then the price of the kept, the delay of the others."""
+    verdict = judge(outcome)
+    least = verdict.cost_usd if verdict.kept else outcome.ttft_s
+    return (not verdict.kept, not verdict.quality, least or 0.0)

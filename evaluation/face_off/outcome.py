@@ -1,0 +1,54 @@
+"""What became of a request, and whether that kept its contract. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from evaluation.face_off.arrivals import Arrival
+from evaluation.face_off.world import BY_NAME
+
+
+class Outcome(NamedTuple):
+    """What the client saw. `deployment` is who answered, `error` the error's name; unmeasured is `None`."""
+
+    arrival: Arrival
+    deployment: str | None = None
+    ttft_s: float | None = None
+    e2e_s: float | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    error: str | None = None
+
+
+class Verdict(NamedTuple):
+    """An outcome held against the contract. A request that failed keeps nothing and costs `None`."""
+
+    ttft: bool
+    cost: bool
+    quality: bool
+    cost_usd: float | None
+
+    @property
+    def kept(self) -> bool:
+        """The whole contract."""
+        return self.ttft and self.cost and self.quality
+
+
+FAILED = Verdict(ttft=False, cost=False, quality=False, cost_usd=None)
+
+
+def judge(outcome: Outcome) -> Verdict:
+    """Each part of the contract on its own; a value on the limit keeps it."""
+    deployment = BY_NAME.get(outcome.deployment or "")
+    prompt_tokens, output_tokens = outcome.prompt_tokens, outcome.output_tokens
+    if outcome.error or deployment is None or outcome.ttft_s is None or not prompt_tokens or output_tokens is None:
+        return FAILED
+    contract = outcome.arrival.contract
+    cost_usd = deployment.cost_usd(prompt_tokens, output_tokens)
+    per_1k_usd = 1_000 * cost_usd / (prompt_tokens + output_tokens)
+    return Verdict(
+        ttft=outcome.ttft_s <= contract.ttft_s,
+        cost=per_1k_usd <= contract.cost_per_1k_usd,
+        quality=deployment.quality >= contract.min_quality,
+        cost_usd=cost_usd,
+    )

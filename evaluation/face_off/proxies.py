@@ -1,0 +1,50 @@
+"""The configuration of each strategy's proxy: the same deployments, retries and context checks, a router each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evaluation.face_off.world import DEPLOYMENTS, GROUP
+
+OURS = "slo-router"
+PEERS = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "least-busy")
+STRATEGIES = (*PEERS, OURS)
+STREAM_TIMEOUT_S = 2.0  # of one attempt: longer than any contract's limit on the first token
+
+
+def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
+    """A whole `litellm_config.yaml`. `api_bases` are the endpoints' by deployment. Cooldowns are LiteLLM's defaults."""
+    plugin = {"slo_router": {"redis_url": "embedded", "groups": {GROUP: {"objective": "cheapest"}}}}
+    ours: dict[str, object] = {
+        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
+        "callback_settings": plugin,
+    }
+    return {
+        "model_list": [
+            {
+                "model_name": GROUP,
+                "litellm_params": {
+                    "model": f"openai/{deployment.name}",
+                    "api_base": api_bases[deployment.name],
+                    "api_key": "none",
+                    "input_cost_per_token": deployment.input_usd,
+                    "output_cost_per_token": deployment.output_usd,
+                    "stream_timeout": STREAM_TIMEOUT_S,
+                    "timeout": 3 * STREAM_TIMEOUT_S,
+                },
+                "model_info": {
+                    "id": deployment.name,
+                    "max_input_tokens": deployment.spec.context_tokens,
+                    "slo_router": {"quality": deployment.quality},
+                },
+            }
+            for deployment in DEPLOYMENTS
+        ],
+        **(ours if strategy == OURS else {}),
+        "router_settings": {
+            "routing_strategy": PEERS[0] if strategy == OURS else strategy,
+            "num_retries": 2,
+            "enable_pre_call_checks": True,
+        },
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }

@@ -1,0 +1,57 @@
+"""The tables and the bars as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.table import Table
+
+from evaluation.face_off.proxies import OURS
+from evaluation.face_off.summary import Bar, Cell, Figures, Repeats, bars, cells, pooled
+from evaluation.face_off.world import DEPLOYMENTS, PhaseName
+
+OMNISCIENT = "(omniscient, computed)"
+Results = Mapping[PhaseName, Mapping[str, Repeats]]  # phase → strategy, or OMNISCIENT → repeats
+TITLES = {
+    "steady": "steady",
+    "burst": "burst: four times the rate in the middle third",
+    "slowdown": "slowdown: medium six times slower from a tenth on",
+    "outage": "outage: small answers 500 from a tenth on, hangs from the half on",
+}
+
+
+def tables(results: Results) -> Iterable[Table]:
+    """One table a phase."""
+    for phase, by_strategy in results.items():
+        table = Table(title=f"{TITLES[phase]}: all repeats (lowest to highest repeat)")
+        table.add_column("strategy", no_wrap=True)
+        table.add_column("contract kept %")
+        table.add_column("TTFT kept %")
+        table.add_column("USD per 1,000")
+        table.add_column("TTFT p50 ms")
+        table.add_column("p99 ms")
+        table.add_column("failed %")
+        table.add_column("/".join(deployment.name[0] for deployment in DEPLOYMENTS) + " %", no_wrap=True)
+        for strategy, repeats in by_strategy.items():
+            scales = (100, 100, 1_000, 1_000, 1_000, 100)  # percent, USD per 1,000 requests, milliseconds
+            digits = (1, 1, 3, 0, 0, 1)
+            row = [_cell(*one) for one in zip(cells(repeats), scales, digits, strict=True)]
+            split = "/".join(f"{100 * share:.0f}" for share in pooled(repeats).answered_by)
+            table.add_row(strategy, *row, split, style="bold" if strategy == OURS else None)
+        yield table
+
+
+def verdicts(results: Results) -> list[tuple[PhaseName, Bar]]:
+    """Every bar of every phase in which we took part."""
+    found = []
+    for phase, by_strategy in results.items():
+        rows: dict[str, Figures] = {strategy: pooled(repeats) for strategy, repeats in by_strategy.items()}
+        omniscient, ours = rows.pop(OMNISCIENT), rows.pop(OURS, None)
+        if ours is not None:
+            found += [(phase, bar) for bar in bars(phase, ours, rows, omniscient)]
+    return found
+
+
+def _cell(cell: Cell, scale: float, digits: int) -> str:
+    value, low, high = (f"{scale * number:.{digits}f}" for number in cell)
+    return value if low == high else f"{value} ({low}–{high})"

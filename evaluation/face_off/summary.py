@@ -1,0 +1,117 @@
+"""Shares, costs and quantiles of outcomes, their spread over the repeats, and the bars. Pure.
+
+Percentages are of all counted requests, failed ones included. Cost is per answered request: a request that fails is not
+cheap. A cell is the value over the requests of all repeats, with the lowest and the highest repeat.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from evaluation.face_off.outcome import Outcome, judge
+from evaluation.face_off.world import DEPLOYMENTS, PhaseName
+
+Repeats = Sequence[Sequence[Outcome]]  # the outcomes of each repeat of one phase
+REFERENCE = {"steady": 0.98, "slowdown": 0.95, "outage": 0.92, "burst": 0.96}  # contracts to keep, whatever others do
+LEAD = {"steady": 0.15, "slowdown": 0.15, "outage": 0.05}  # contracts to keep more than LiteLLM's best
+OF_PEER_COST = 0.5
+OF_OMNISCIENT_COST = 1.2
+EPSILON = 1e-9  # 0.83 − 0.68 is a little less than 0.15
+
+
+class Figures(NamedTuple):
+    """What one table row says. Shares 0..1, USD, seconds; NaN where nothing was answered."""
+
+    kept: float
+    ttft_kept: float
+    cost_usd: float
+    ttft_p50_s: float
+    ttft_p99_s: float
+    failed: float  # share
+    answered_by: tuple[float, ...]  # shares in the order of DEPLOYMENTS
+
+
+class Cell(NamedTuple):
+    """A value over all repeats, and the lowest and highest of one repeat."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Bar(NamedTuple):
+    """One requirement, and how it stands."""
+
+    kept: bool
+    text: str
+
+
+def figures(outcomes: Sequence[Outcome]) -> Figures:
+    """The figures of one or more repeats. Raises ValueError where there is no outcome."""
+    if not outcomes:
+        raise ValueError("no requests were counted: expected a higher rate or more seconds")
+    verdicts = [judge(outcome) for outcome in outcomes]
+    costs = [verdict.cost_usd for verdict in verdicts if verdict.cost_usd is not None]
+    ttfts = sorted(outcome.ttft_s for outcome in outcomes if outcome.ttft_s is not None)
+    answers = Counter(
+        o.deployment for o, verdict in zip(outcomes, verdicts, strict=True) if verdict.cost_usd is not None
+    )
+    total = len(outcomes)
+    return Figures(
+        kept=sum(verdict.kept for verdict in verdicts) / total,
+        ttft_kept=sum(verdict.ttft for verdict in verdicts) / total,
+        cost_usd=math.fsum(costs) / len(costs) if costs else math.nan,
+        ttft_p50_s=quantile(ttfts, 0.50),
+        ttft_p99_s=quantile(ttfts, 0.99),
+        failed=(total - len(costs)) / total,
+        answered_by=tuple(answers[deployment.name] / total for deployment in DEPLOYMENTS),
+    )
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed; NaN of none."""
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)] if ordered else math.nan
+
+
+def pooled(repeats: Repeats) -> Figures:
+    """Over the requests of all repeats."""
+    return figures([outcome for outcomes in repeats for outcome in outcomes])
+
+
+def cells(repeats: Repeats) -> list[Cell]:
+    """The numbers of Figures, in order, without `answered_by`."""
+    each = [figures(outcomes)[:6] for outcomes in repeats]
+    return [
+        Cell(value, min(row), max(row)) for value, row in zip(pooled(repeats)[:6], zip(*each, strict=True), strict=True)
+    ]
+
+
+def best_peer(peers: Mapping[str, Figures]) -> tuple[str, Figures]:
+    """The one that kept most contracts, the cheaper of equals."""
+    return max(peers.items(), key=lambda item: (item[1].kept, -item[1].cost_usd))
+
+
+def bars(phase: PhaseName, ours: Figures, peers: Mapping[str, Figures], omniscient: Figures) -> list[Bar]:
+    """What is asked of us in this phase; without peers, only what is asked of us alone."""
+    ratio = ours.cost_usd / omniscient.cost_usd
+    found = [
+        Bar(ours.kept >= REFERENCE[phase] - EPSILON, f"contract kept {ours.kept:.1%}, at least {REFERENCE[phase]:.0%}"),
+        Bar(ratio <= OF_OMNISCIENT_COST, f"cost {ratio:.2f} × the omniscient router's, at most {OF_OMNISCIENT_COST:g}"),
+    ]
+    if not peers:
+        return found
+    name, peer = best_peer(peers)
+    lead, needed = ours.kept - peer.kept, LEAD.get(phase, 0.0)
+    ttft_lead, share = ours.ttft_kept - peer.ttft_kept, ours.cost_usd / peer.cost_usd
+    return [
+        *found,
+        Bar(
+            lead >= needed - EPSILON,
+            f"contract kept {100 * lead:+.1f} points against LiteLLM's best, {name}, at least {100 * needed:+.0f}",
+        ),
+        Bar(ttft_lead >= -EPSILON, f"TTFT limit kept {100 * ttft_lead:+.1f} points against {name}, never below it"),
+        Bar(share <= OF_PEER_COST, f"cost {share:.2f} × that of {name}, at most {OF_PEER_COST:g}"),
+    ]

@@ -1,0 +1,128 @@
+"""The world of the face-off: what there is to choose from, what is asked, and what goes wrong. Pure.
+
+    small    cheap and quick, but two slots: enough for its own class and no more      quality 0.60
+    medium   four times the price                                                      quality 0.80
+    large    25 times the price (100 for output), slow to start, room for everybody    quality 0.95
+
+The prices are of the order of a hosted 7B model, a 32B model and a frontier model; the qualities are assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from evaluation.endpoints import EndpointSpec, FaultKind
+
+GROUP = "smart"
+OUTPUT_TOKENS = (
+    8  # mean of every endpoint: few and slow ones, for each costs the proxy CPU and no queue gets longer by it
+)
+SLOWDOWN = 6.0
+BURST = 4.0
+PhaseName = Literal["steady", "slowdown", "outage", "burst"]
+
+
+class Deployment(NamedTuple):
+    """One endpoint with its price in USD per token and its quality, 0..1."""
+
+    spec: EndpointSpec
+    input_usd: float
+    output_usd: float
+    quality: float
+
+    @property
+    def name(self) -> str:
+        """Model name and deployment id."""
+        return self.spec.name
+
+    def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float:
+        """What an answer costs."""
+        return prompt_tokens * self.input_usd + output_tokens * self.output_usd
+
+
+class Contract(NamedTuple):
+    """What a request must get. Seconds, USD, 0..1."""
+
+    ttft_s: float
+    cost_per_1k_usd: float
+    min_quality: float
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As the proxy is told; the same for every strategy."""
+        return {
+            "x-slo-ttft-ms": f"{self.ttft_s * 1_000:g}",
+            "x-slo-cost-per-1k": f"{self.cost_per_1k_usd:g}",
+            "x-slo-min-quality": f"{self.min_quality:g}",
+        }
+
+
+class Kind(NamedTuple):
+    """A class of requests: its share of the traffic, its contract, its prompt's length in words."""
+
+    category: str
+    share: float
+    contract: Contract
+    words: tuple[int, int]
+    instruction: str
+
+
+class Event(NamedTuple):
+    """At this share of a phase an endpoint starts to behave like this."""
+
+    at: float
+    deployment: str
+    fault: FaultKind
+    factor: float = 1.0
+
+
+class Phase(NamedTuple):
+    """What happens while requests are counted. `burst` holds from a third to two thirds of it."""
+
+    name: PhaseName
+    events: tuple[Event, ...] = ()
+    burst: float = 1.0
+
+    def rate_factor(self, at: float) -> float:
+        """How many times the usual rate arrives at this share of the phase; before 0 it settles."""
+        return self.burst if 1 / 3 <= at < 2 / 3 else 1.0
+
+    def fault(self, deployment: str, at: float) -> Event | None:
+        """What the deployment does wrong at this share of the phase."""
+        began = [event for event in self.events if event.deployment == deployment and event.at <= at]
+        return began[-1] if began else None
+
+
+def _spec(name: str, *, ttft_ms: float, tpot_ms: float, slots: int, prefill_us: float) -> EndpointSpec:
+    return EndpointSpec(
+        name=name,
+        ttft_ms=ttft_ms,
+        tpot_ms=tpot_ms,
+        slots=slots,
+        prefill_us_per_token=prefill_us,
+        output_tokens=OUTPUT_TOKENS,
+        context_tokens=32_768,
+    )
+
+
+DEPLOYMENTS = (
+    Deployment(_spec("small", ttft_ms=80, tpot_ms=40, slots=2, prefill_us=100), 2e-7, 2e-7, 0.60),
+    Deployment(_spec("medium", ttft_ms=120, tpot_ms=50, slots=8, prefill_us=150), 8e-7, 8e-7, 0.80),
+    Deployment(_spec("large", ttft_ms=250, tpot_ms=60, slots=16, prefill_us=200), 5e-6, 2e-5, 0.95),
+)
+BY_NAME: Mapping[str, Deployment] = {deployment.name: deployment for deployment in DEPLOYMENTS}
+
+KINDS = (
+    Kind("ner", 0.60, Contract(0.6, 0.002, 0.5), (30, 150), "Extract all names of people and places from this text."),
+    Kind("summarization", 0.30, Contract(0.8, 0.02, 0.7), (150, 350), "Summarize this report in one sentence."),
+    Kind("reasoning", 0.10, Contract(1.5, 0.02, 0.9), (40, 120), "Explain step by step what follows from this."),
+)
+BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
+
+PHASES = (
+    Phase("steady"),
+    Phase("burst", burst=BURST),
+    Phase("slowdown", (Event(0.1, "medium", "slow", SLOWDOWN),)),
+    Phase("outage", (Event(0.1, "small", "error500"), Event(0.5, "small", "hang"))),
+)

@@ -1,0 +1,200 @@
+"""The face-off's arithmetic: the same arrivals for everybody, who kept a contract, shares and spreads, the bars, and
+proxy documents that the plugin accepts. The face-off itself is a study of minutes, run by hand."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.face_off.__main__ import app
+from evaluation.face_off.arrivals import Arrival, Plan, arrivals
+from evaluation.face_off.omniscient import route
+from evaluation.face_off.outcome import FAILED, Outcome, judge
+from evaluation.face_off.plot import draw
+from evaluation.face_off.proxies import OURS, PEERS, STRATEGIES, document
+from evaluation.face_off.report import OMNISCIENT, tables, verdicts
+from evaluation.face_off.summary import Cell, Figures, bars, cells, figures, quantile
+from evaluation.face_off.world import BY_CATEGORY, DEPLOYMENTS, GROUP, KINDS, PHASES, Contract
+from slo_router.config import parse_settings
+from slo_router.slo import SloInputs, read_asked
+
+STEADY, BURST, SLOWDOWN, OUTAGE = PHASES
+PLAN = Plan(rate=20, seconds=30, settle_s=3)
+NER = Arrival(1.0, BY_CATEGORY["ner"], "who?")  # TTFT ≤ 0.6 s, ≤ $0.002 per 1,000 tokens, quality ≥ 0.5
+REASONING = Arrival(2.0, BY_CATEGORY["reasoning"], "why?")  # ≤ 1.5 s, ≤ $0.02, ≥ 0.9
+GOOD = Figures(0.98, 0.99, 0.0002, 0.1, 0.5, 0.0, (0.6, 0.3, 0.1))
+PEER = Figures(0.80, 0.99, 0.0006, 0.1, 0.5, 0.0, (0.3, 0.4, 0.3))
+
+
+def answered(arrival: Arrival, deployment: str, ttft_s: float = 0.1) -> Outcome:
+    return Outcome(arrival, deployment, ttft_s, ttft_s + 0.3, prompt_tokens=90, output_tokens=10)
+
+
+def test_the_same_seed_gives_the_same_requests_and_another_seed_others() -> None:
+    assert arrivals(BURST, PLAN, "7") == arrivals(BURST, PLAN, "7")
+    assert arrivals(BURST, PLAN, "7") != arrivals(BURST, PLAN, "8")
+    assert [a.at_s for a in arrivals(STEADY, PLAN, "7")] != [a.at_s for a in arrivals(OUTAGE, PLAN, "7")]
+
+
+def test_a_burst_is_four_times_the_rate_in_the_middle_third_only() -> None:
+    found = arrivals(BURST, PLAN, "0")
+    per_third = Counter(int(3 * arrival.at_s / PLAN.seconds) for arrival in found if arrival.counted)
+    assert [per_third[third] for third in range(3)] == pytest.approx([200, 800, 200], rel=0.15)  # 20/s × 10 s, × 4
+    settling = [arrival for arrival in found if not arrival.counted]
+    assert len(settling) == pytest.approx(60, rel=0.4)  # 20/s × 3 s
+    assert min(arrival.at_s for arrival in settling) >= -3
+
+
+def test_each_class_has_its_share_and_prompts_of_its_size() -> None:
+    found = arrivals(STEADY, PLAN, "0")
+    counts = Counter(arrival.kind.category for arrival in found)
+    assert sum(kind.share for kind in KINDS) == pytest.approx(1)
+    for kind in KINDS:
+        assert counts[kind.category] / len(found) == pytest.approx(kind.share, abs=0.06)
+    assert len({arrival.prompt for arrival in found}) == len(found)
+
+
+def test_the_contracts_headers_are_what_the_plugin_reads() -> None:
+    asked = read_asked(SloInputs(headers=Contract(0.6, 0.002, 0.5).headers)).values
+    assert {name: value for name, (value, _) in asked.items()} == pytest.approx(
+        {"ttft_ms": 0.6, "cost_per_1k": 0.002, "min_quality": 0.5}
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ttft", "cost", "quality"),
+    [
+        (answered(NER, "small"), True, True, True),
+        (answered(NER, "small", ttft_s=0.6), True, True, True),  # on the limit
+        (answered(NER, "small", ttft_s=0.61), False, True, True),
+        (answered(NER, "large"), True, False, True),  # 1,000 × (90 × 5e-6 + 10 × 2e-5) ÷ 100 = $0.0065 per 1,000
+        (answered(REASONING, "large"), True, True, True),
+        (answered(REASONING, "medium"), True, True, False),  # 0.80 < 0.9
+    ],
+)
+def test_a_contract_is_kept_where_each_of_its_parts_is(
+    outcome: Outcome, *, ttft: bool, cost: bool, quality: bool
+) -> None:
+    verdict = judge(outcome)
+    assert (verdict.ttft, verdict.cost, verdict.quality) == (ttft, cost, quality)
+    assert verdict.kept == (ttft and cost and quality)
+
+
+def test_an_answers_cost_is_prices_times_the_tokens_that_were_reported() -> None:
+    assert judge(answered(NER, "large")).cost_usd == pytest.approx(0.00065)  # 90 × 5e-6 + 10 × 2e-5
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(NER, error="HTTP 500"),
+        answered(NER, "small")._replace(error="broken stream"),
+        answered(NER, "small")._replace(ttft_s=None),  # no content came
+        answered(NER, "small")._replace(output_tokens=None),  # nobody said what it cost
+        answered(NER, "unheard-of"),
+    ],
+)
+def test_a_request_that_failed_or_cannot_be_judged_keeps_nothing(outcome: Outcome) -> None:
+    assert judge(outcome) == FAILED
+
+
+def test_figures_count_failures_in_the_shares_and_leave_them_out_of_cost_and_times() -> None:
+    outcomes = [answered(NER, "small", 0.1), answered(NER, "small", 0.7), answered(NER, "large", 0.2), Outcome(NER)]
+    found = figures(outcomes)
+    assert (found.kept, found.ttft_kept, found.failed) == (0.25, 0.5, 0.25)
+    assert found.cost_usd == pytest.approx((2 * 100 * 2e-7 + 0.00065) / 3)
+    assert (found.ttft_p50_s, found.ttft_p99_s) == (0.2, 0.7)  # of 0.1, 0.2, 0.7
+    assert found.answered_by == (0.5, 0.0, 0.25)
+
+
+def test_a_phase_in_which_nobody_answered_has_no_cost_and_no_times() -> None:
+    found = figures([Outcome(NER, error="timeout")])
+    assert (found.kept, found.failed) == (0.0, 1.0)
+    assert math.isnan(found.cost_usd)
+    assert math.isnan(found.ttft_p99_s)
+    with pytest.raises(ValueError, match="no requests were counted"):
+        figures([])
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    values = [float(i) for i in range(1, 101)]
+    assert (quantile(values, 0.5), quantile(values, 0.99), quantile([3.0], 0.99)) == (50.0, 99.0, 3.0)
+
+
+def test_a_cell_is_the_value_over_all_requests_with_the_lowest_and_highest_repeat() -> None:
+    repeats = [[answered(NER, "small")] * 3, [answered(NER, "large")]]  # 3 of 3 kept, 0 of 1
+    assert cells(repeats)[0] == Cell(0.75, 0.0, 1.0)
+
+
+def test_bars_hold_us_against_litellms_best_and_the_omniscient_router() -> None:
+    peers = {"least-busy": PEER, "simple-shuffle": PEER._replace(kept=0.6, cost_usd=0.0001)}
+    found = bars("steady", GOOD, peers, GOOD)
+    assert [bar.kept for bar in found] == [True] * 5  # 98 %, 1 ×, 18 points, TTFT as good, a third of the cost
+    assert "least-busy" in found[2].text
+    slower = bars("steady", GOOD._replace(kept=0.94, ttft_kept=0.98, cost_usd=0.00031), peers, GOOD)
+    assert [bar.kept for bar in slower] == [False] * 5  # 94 %, 1.55 ×, 14 points, TTFT below, 0.52 × the cost
+    assert len(bars("burst", GOOD, {}, GOOD)) == 2  # without a peer: only what is asked of us alone
+
+
+def test_the_omniscient_router_takes_the_cheapest_that_keeps_the_contract() -> None:
+    ner, reasoning = route([NER, REASONING], STEADY, seconds=10)
+    assert (ner.deployment, reasoning.deployment) == ("small", "large")
+    # an unloaded small: 80 ms, 1 token × 100 µs
+    assert ner.ttft_s == pytest.approx(0.0801)
+
+
+def test_the_omniscient_router_sees_queues_slowdowns_and_outages() -> None:
+    crowd = [NER] * 12  # small has 2 slots: not all of them get a first token within 0.6 s there
+    assert {outcome.deployment for outcome in route(crowd, STEADY, seconds=10)} == {"small", "medium"}
+    assert route([NER._replace(at_s=5.0)], OUTAGE, seconds=10)[0].deployment == "medium"
+    summary = Arrival(5.0, BY_CATEGORY["summarization"], "x" * 800)  # medium: 6 × (120 + 200 × 0.15) = 900 ms > 800
+    assert route([summary], STEADY, seconds=10)[0].deployment == "medium"
+    assert route([summary], SLOWDOWN, seconds=10)[0].deployment == "large"
+
+
+def test_what_settles_is_routed_but_not_counted() -> None:
+    assert len(route([NER._replace(at_s=-1.0), NER], STEADY, seconds=10)) == 1
+
+
+def test_every_class_can_be_served_within_its_contract_where_nothing_fails() -> None:
+    found = figures(route(arrivals(STEADY, Plan(4, 60, 2), "0"), STEADY, 60))
+    assert found.kept == 1.0
+    assert all(share > 0 for share in found.answered_by)
+
+
+def test_the_documents_differ_in_the_strategy_alone_and_ours_parses() -> None:
+    bases = {deployment.name: "http://127.0.0.1:9/v1" for deployment in DEPLOYMENTS}
+    documents = {strategy: document(strategy, bases) for strategy in STRATEGIES}
+    for strategy in PEERS:
+        assert documents[strategy]["model_list"] == documents[OURS]["model_list"]
+        assert "callback_settings" not in documents[strategy]
+        assert documents[strategy]["router_settings"] == {
+            "routing_strategy": strategy,
+            "num_retries": 2,
+            "enable_pre_call_checks": True,
+        }
+    settings = parse_settings(documents[OURS], {})
+    assert [one.facts.deployment_id for one in settings.deployments] == [one.name for one in DEPLOYMENTS]
+    assert [one.facts.quality_for("ner") for one in settings.deployments] == [one.quality for one in DEPLOYMENTS]
+    assert set(settings.plugin.groups) == {GROUP}
+
+
+def test_tables_bars_and_plot_show_every_strategy(tmp_path: Path) -> None:
+    row = [[answered(NER, "small"), answered(REASONING, "large")]]
+    results = {STEADY.name: {OMNISCIENT: row, "least-busy": row, OURS: row}}
+    assert [table.row_count for table in tables(results)] == [3]
+    assert [phase for phase, _ in verdicts(results)] == ["steady"] * 5
+    assert verdicts({STEADY.name: {OMNISCIENT: row, "least-busy": row}}) == []
+    draw(results, tmp_path / "plot.svg")
+    draw(results, tmp_path / "again.svg")
+    assert (tmp_path / "plot.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
+
+
+def test_an_unknown_strategy_is_refused_by_name() -> None:
+    result = CliRunner().invoke(app, ["--strategies", "least-busy,fastest"])
+    assert result.exit_code == 2
+    assert "'fastest', expected some of simple-shuffle" in result.output
