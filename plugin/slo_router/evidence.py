@@ -1,0 +1,163 @@
+"""What live requests taught about a deployment's latency, as sums that fade, add up over workers, and make its curve.
+
+Time fades every sum, in three memories; `fitting` says what each is for. An observation is divided by what was
+predicted for it at dispatch, so that errors count relatively: to y/10 at least, or one outlier would count for all, and
+to 2·y at most, or a speed-up would hardly count. The spread is observed ÷ predicted at dispatch.
+
+Without live samples the curve is the benchmark, and to that it returns as they age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from slo_router.fitting import fit_quantity
+from slo_router.latency import Curve, Observation, tpot_s, ttft_s
+from slo_router.sums import Sums, bin_of, products_of
+
+HALF_LIVES_S = (60.0, 8.0, 1.0)
+CLOCK_BACK_S = 600.0  # older than the newest by more is no late event: the clock was put back
+MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # beyond is absurd
+LEAST_S = 1e-6
+_TTFT, _TPOT = 4, 3  # numbers in a row: (TTFT, 1, tokens, load) and (TPOT, 1, load)
+
+
+class Prior(NamedTuple):
+    """What the benchmark says: means and 95th percentiles in seconds, `None` where unmeasured."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    ttft_p95_s: float | None = None
+    tpot_p95_s: float | None = None
+
+
+class Evidence:
+    """One worker's evidence about one deployment, as of `at_s`, its latest observation. Bounded whatever is added."""
+
+    __slots__ = ("at_s", "tpot", "ttft")
+
+    def __init__(self) -> None:
+        self.at_s: float | None = None  # Unix seconds
+        self.ttft = [Sums.of_size(_TTFT) for _ in HALF_LIVES_S]
+        self.tpot = [Sums.of_size(_TPOT) for _ in HALF_LIVES_S]
+
+    def add(self, observation: Observation, curve: Curve | None) -> None:
+        """Learns from one request; `curve` is what predicted it at dispatch. What cannot be true is ignored.
+
+        A late event counts as if it had come in time. A duplicate counts twice.
+        """
+        at_s, tokens, load = observation.at_s, observation.prompt_tokens, observation.in_flight
+        if not (0 <= at_s <= MAX_UNIX_S and 0 <= tokens <= MAX_TOKENS and 0 <= load <= MAX_LOAD):
+            return
+        ttft = _plausible(observation.ttft_s)
+        tpot = _tpot_of(observation, None if curve is None else ttft_s(curve, tokens, load))
+        if ttft is None and tpot is None:
+            return
+        weights = self._move_to(at_s)
+        if ttft is not None:
+            expected = None if curve is None else (ttft_s(curve, tokens, load), curve.ttft_level)
+            _add(self.ttft, weights, (ttft, 1.0, float(tokens), load), expected)
+        if tpot is not None:
+            expected = None if curve is None else (tpot_s(curve, load), curve.tpot_level)
+            _add(self.tpot, weights, (tpot, 1.0, load), expected)
+
+    def _move_to(self, at_s: float) -> list[float]:
+        """Fades everything until `at_s`; how much an observation of then weighs in each memory."""
+        late_s = CLOCK_BACK_S + 1 if self.at_s is None else self.at_s - at_s
+        if 0 <= late_s <= CLOCK_BACK_S:
+            return _fading(late_s)
+        if late_s < 0:
+            self.ttft, self.tpot = self.faded(-late_s)
+        self.at_s = at_s
+        return [1.0 for _ in HALF_LIVES_S]
+
+    def faded(self, age_s: float) -> tuple[list[Sums], list[Sums]]:
+        """The sums for TTFT and TPOT, one for each memory, `age_s` later."""
+        factors = _fading(age_s)
+        ttft = [sums.faded(factor) for sums, factor in zip(self.ttft, factors, strict=True)]
+        return ttft, [sums.faded(factor) for sums, factor in zip(self.tpot, factors, strict=True)]
+
+    @staticmethod
+    def merge(parts: Sequence[Evidence], now_s: float) -> Evidence:
+        """What one observer of all would hold. A part from after `now_s` counts as if of now."""
+        whole = Evidence()
+        heard = [(min(part.at_s, now_s), part) for part in parts if part.at_s is not None]
+        whole.at_s = max((at_s for at_s, _ in heard), default=None)
+        for at_s, part in heard:
+            ttft, tpot = part.faded((whole.at_s or 0.0) - at_s)
+            whole.ttft = [mine.plus(other) for mine, other in zip(whole.ttft, ttft, strict=True)]
+            whole.tpot = [mine.plus(other) for mine, other in zip(whole.tpot, tpot, strict=True)]
+        return whole
+
+    def to_json(self) -> dict[str, object]:
+        """JSON values, about 2 kB."""
+        return {
+            "at_s": self.at_s,
+            "ttft": [sums.to_json() for sums in self.ttft],
+            "tpot": [sums.to_json() for sums in self.tpot],
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Evidence | None:
+        """What `to_json` wrote, by this or another worker; `None` for anything else."""
+        match value:
+            case {"at_s": int() | float() as at_s, "ttft": [*ttft], "tpot": [*tpot]} if 0 <= at_s <= MAX_UNIX_S:
+                pass
+            case _:
+                return None
+        if not len(ttft) == len(tpot) == len(HALF_LIVES_S):
+            return None
+        found = cls()
+        found.at_s = float(at_s)
+        found.ttft = [sums for said in ttft if (sums := Sums.from_json(said, _TTFT)) is not None]
+        found.tpot = [sums for said in tpot if (sums := Sums.from_json(said, _TPOT)) is not None]
+        return found if len(found.ttft) == len(found.tpot) == len(HALF_LIVES_S) else None
+
+
+def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve | None:
+    """The curve as of `now_s`; `None` while TTFT or TPOT is known from neither the benchmark nor a live sample."""
+    evidence = Evidence() if evidence is None else evidence
+    prior = Prior() if prior is None else prior
+    ttft, tpot = evidence.faded(0.0 if evidence.at_s is None else max(0.0, now_s - evidence.at_s))
+    first = fit_quantity(ttft, _TTFT, prior.ttft_s, prior.ttft_p95_s)
+    further = fit_quantity(tpot, _TPOT, prior.tpot_s, prior.tpot_p95_s)
+    if first is None or further is None:
+        return None
+    (a, b, c), ttft_ratios, ttft_level = first
+    (d, e), tpot_ratios, tpot_level = further
+    weight = max(ttft[0].count, tpot[0].count)
+    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, evidence.at_s or 0.0, ttft_level, tpot_level)
+
+
+def _fading(age_s: float) -> list[float]:
+    return [0.5 ** (age_s / half_life_s) for half_life_s in HALF_LIVES_S]
+
+
+def _add(
+    memories: list[Sums], weights: list[float], row: tuple[float, ...], expected: tuple[float, float] | None
+) -> None:
+    """`expected` is the prediction and the level that it was multiplied by."""
+    observed = scale = row[0]
+    key = None
+    if expected is not None and expected[0] > 0:
+        scale = min(max(expected[0] / expected[1], observed / 10), observed * 2)
+        key = bin_of(observed / expected[0])
+    products = products_of([value / scale for value in row])
+    for sums, weight in zip(memories, weights, strict=True):
+        sums.add(products, key, weight)
+
+
+def _plausible(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and LEAST_S <= seconds <= MAX_S else None
+
+
+def _tpot_of(observation: Observation, expected_ttft_s: float | None) -> float | None:
+    """Seconds per further token; where the answer was not streamed, by the TTFT that was predicted for it."""
+    e2e_s, tokens = _plausible(observation.e2e_s), observation.output_tokens
+    first_s = _plausible(observation.ttft_s) if observation.ttft_s is not None else expected_ttft_s
+    if e2e_s is None or first_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
+        return None
+    if observation.ttft_s is None:
+        first_s = min(first_s, 0.9 * e2e_s)
+    return _plausible((e2e_s - first_s) / (tokens - 1))

@@ -1,0 +1,77 @@
+"""A deployment's latency as five numbers and a spread, and the arithmetic the request path does with them.
+
+    TTFT = (a + b · prompt tokens + c · in flight) × ratio        TPOT = (d + e · in flight) × ratio
+
+The first factor is the typical value for this request at this load; the ratio, observed ÷ predicted, is a random number
+whose quantiles at `LEVELS` were measured. So p95 = typical × ratio's p95, and P(TTFT ≤ limit) = P(ratio ≤ limit ÷
+typical). In flight does not count the request itself. `evidence.fit` makes the curves; all here takes a microsecond.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+LEVELS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)
+P50 = LEVELS.index(0.5)
+P95 = LEVELS.index(0.95)
+_LAST = len(LEVELS) - 1
+
+
+class Observation(NamedTuple):
+    """What one finished request showed. `in_flight` is the load at dispatch, itself not counted."""
+
+    at_s: float  # Unix seconds at the end
+    prompt_tokens: int
+    in_flight: float
+    output_tokens: int | None
+    ttft_s: float | None  # `None` where the answer was not streamed
+    e2e_s: float | None
+
+
+class Curve(NamedTuple):
+    """One deployment's latency now. Coefficients are seconds and never negative; ratios rise, one for each level."""
+
+    a_s: float
+    b_s_per_token: float
+    c_s_per_request: float
+    d_s: float
+    e_s_per_request: float
+    ttft_ratios: tuple[float, ...]
+    tpot_ratios: tuple[float, ...]
+    weight: float = 0.0  # live samples, as they weigh now; 0 is the benchmark alone
+    measured_at_s: float = 0.0  # Unix seconds of the latest live sample; 0 without any
+    ttft_level: float = 1.0  # what the last seconds multiplied the coefficients of the last minutes by
+    tpot_level: float = 1.0
+
+
+def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float) -> float:
+    """The typical time to the first token, in seconds."""
+    return curve.a_s + curve.b_s_per_token * prompt_tokens + curve.c_s_per_request * in_flight
+
+
+def tpot_s(curve: Curve, in_flight: float) -> float:
+    """The typical time of each further token, in seconds."""
+    return curve.d_s + curve.e_s_per_request * in_flight
+
+
+def quantile_of(ratios: tuple[float, ...], level: float) -> float:
+    """The ratio that a share `level` of requests stays below. Beyond the outermost levels it is the outermost ratio."""
+    after = bisect_left(LEVELS, level)
+    if after == 0:
+        return ratios[0]
+    if after > _LAST:
+        return ratios[_LAST]
+    part = (level - LEVELS[after - 1]) / (LEVELS[after] - LEVELS[after - 1])
+    return ratios[after - 1] + part * (ratios[after] - ratios[after - 1])
+
+
+def probability(ratios: tuple[float, ...], limit_ratio: float) -> float:
+    """P(ratio ≤ limit). Below the lowest level it falls to 0 at 0; above the highest it is 1 at twice its ratio."""
+    after = bisect_left(ratios, limit_ratio)
+    if after == 0:
+        return LEVELS[0] * max(limit_ratio, 0.0) / ratios[0]
+    if after > _LAST:
+        return min(1.0, LEVELS[_LAST] + (1.0 - LEVELS[_LAST]) * (limit_ratio / ratios[_LAST] - 1.0))
+    low, high = ratios[after - 1], ratios[after]
+    return LEVELS[after - 1] + (LEVELS[after] - LEVELS[after - 1]) * (limit_ratio - low) / (high - low)

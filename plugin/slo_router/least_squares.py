@@ -1,0 +1,44 @@
+"""Least squares with no negative coefficient, for a handful of features, from sums alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Matrix = list[list[float]]
+
+
+def non_negative(xx: Matrix, xy: Sequence[float]) -> list[float]:
+    """The θ ≥ 0 that minimises θᵀ·xx·θ − 2·θᵀ·xy; what would be negative is 0 and the rest solved again."""
+    free = [i for i in range(len(xy)) if xx[i][i] > 0]
+    while free:
+        solution = _solve([[xx[i][j] for j in free] for i in free], [xy[i] for i in free])
+        worst = min(range(len(free)), key=lambda i: solution[i] * math.sqrt(xx[free[i]][free[i]]))
+        if solution[worst] >= 0:
+            found = dict(zip(free, solution, strict=True))
+            return [found.get(i, 0.0) for i in range(len(xy))]
+        del free[worst]
+    return [0.0] * len(xy)
+
+
+def _solve(matrix: Matrix, right: list[float]) -> list[float]:
+    """Gauss on the correlation form, its diagonal raised a trifle: a constant feature divides nothing by 0."""
+    size = len(right)
+    root = [math.sqrt(matrix[i][i]) for i in range(size)]
+    rows = [[matrix[i][j] / root[i] / root[j] for j in range(size)] + [right[i] / root[i]] for i in range(size)]
+    for i in range(size):
+        rows[i][i] += 1e-9
+    for i in range(size):
+        pivot = max(range(i, size), key=lambda k: abs(rows[k][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        if rows[i][i] == 0:
+            return [0.0] * size
+        for k in range(i + 1, size):
+            factor = rows[k][i] / rows[i][i]
+            rows[k] = [value - factor * above for value, above in zip(rows[k], rows[i], strict=True)]
+    solution = [0.0] * size
+    for i in reversed(range(size)):
+        known = sum(rows[i][j] * solution[j] for j in range(i + 1, size))
+        solution[i] = (rows[i][size] - known) / rows[i][i]
+    found = [value / scale for value, scale in zip(solution, root, strict=True)]
+    return found if all(map(math.isfinite, found)) else [0.0] * size
