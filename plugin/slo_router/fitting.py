@@ -9,6 +9,7 @@ Where a shorter memory found another level, what the longer ones saw of the spre
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 from slo_router.latency import LEVELS
@@ -17,9 +18,10 @@ from slo_router.sums import MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, squar
 
 PRIOR_WEIGHT = 5.0  # observations that the benchmark is worth
 SLOPE_WEIGHT = 1.0  # likewise, that length and load change nothing
+SPREAD_WEIGHT = 2.0  # likewise, its spread: over all prompts it is wider than for one
 SURPRISE = 4.0  # squared standard errors that a level must differ by before it moves
 NOISE_WEIGHT = 5.0  # observations that the long memory's noise is worth in a shorter one
-LEVEL_WEIGHT = 2.0  # observations that an unchanged level is worth
+LEVEL_WEIGHT = 1.0  # observation that an unchanged level is worth
 WIDE = 0.5  # standard deviation of ln(ratio) where the benchmark tells none: p95 is 2.3 × the median
 LEAST_NOISE, LEAST_SPREAD, MOST_SPREAD = 0.05, 0.05, 1.2
 NO_EVIDENCE = 1e-6
@@ -44,7 +46,7 @@ def fit_quantity(
     if sum(coefficients) <= 0:
         if mean_s is None:
             return None
-        return [mean_s, *[0.0] * (size - 2)], spread_of({}, mean_s, p95_s), 1.0
+        return [mean_s, *[0.0] * (size - 2)], _spread_of({}, mean_s, p95_s), 1.0
     noise = min(_level(square(long.products, size), coefficients)[1], WIDE**2)
     bins, level = dict(long.bins), 1.0
     for sums in shorter:
@@ -57,7 +59,7 @@ def fit_quantity(
         bins = {key: value * (1 - moved) for key, value in bins.items()}
         for key, value in sums.bins.items():
             bins[key] = bins.get(key, 0.0) + value
-    return coefficients, spread_of(bins, mean_s, p95_s), level
+    return coefficients, _spread_of(bins, mean_s, p95_s), level
 
 
 def _regress(matrix: list[list[float]], mean_s: float | None) -> list[float]:
@@ -92,17 +94,21 @@ def _moved(count: float, level: float, noise: float) -> float:
     return 0.0 if surprise <= SURPRISE else (1 - SURPRISE / surprise) * count / (count + LEVEL_WEIGHT)
 
 
-def spread_of(bins: dict[int, float], mean_s: float | None, p95_s: float | None) -> tuple[float, ...]:
+def _spread_of(bins: dict[int, float], mean_s: float | None, p95_s: float | None) -> tuple[float, ...]:
     """The ratios' quantiles: the benchmark's spread, lognormal, counts as a few observations. Alone it is exact."""
     sigma = math.log(p95_s / mean_s) / _P95_SCORE if mean_s and p95_s else WIDE
     sigma = min(max(sigma, LEAST_SPREAD), MOST_SPREAD)
     if sum(bins.values()) < NO_EVIDENCE:
         return tuple(math.exp(sigma * score) for score in _SCORES)
     bins = dict(bins)
-    for score in _PRIOR_SCORES:
-        key = bin_of(math.exp(sigma * score))
-        bins[key] = bins.get(key, 0.0) + PRIOR_WEIGHT / len(_PRIOR_SCORES)
+    for key in _prior_bins(sigma):
+        bins[key] = bins.get(key, 0.0) + SPREAD_WEIGHT / len(_PRIOR_SCORES)
     return quantiles(bins, LEVELS)
+
+
+@lru_cache(maxsize=256)
+def _prior_bins(sigma: float) -> tuple[int, ...]:
+    return tuple(bin_of(math.exp(sigma * score)) for score in _PRIOR_SCORES)
 
 
 def _positive(seconds: float | None) -> float | None:

@@ -51,7 +51,9 @@ class Sums:
 
     def plus(self, other: Sums) -> Sums:
         """Both together."""
-        bins = {key: self.bins.get(key, 0.0) + other.bins.get(key, 0.0) for key in self.bins.keys() | other.bins.keys()}
+        bins = dict(self.bins)
+        for key, value in other.bins.items():
+            bins[key] = bins.get(key, 0.0) + value
         products = [mine + theirs for mine, theirs in zip(self.products, other.products, strict=True)]
         return Sums(self.count + other.count, products, bins)
 
