@@ -14,8 +14,8 @@ from evaluation.simulator.engine import Schedule, Simulation
 from evaluation.simulator.ours import Ours
 from evaluation.simulator.policies import BASELINES, LatencyBased, Named, Random
 from evaluation.simulator.policy import Call, Ended
-from evaluation.simulator.scenarios import SPECS
-from evaluation.simulator.study import Task, simulate, study
+from evaluation.simulator.scenarios import SCENARIOS, SPECS, benchmark
+from evaluation.simulator.study import simulate
 from evaluation.simulator.workload import Contract, Noise, Rate, Request, generate, read_trace
 
 STILL = Noise(1.0, 1.0, 1.0)
@@ -95,9 +95,16 @@ def test_each_request_ends_exactly_once(named: Named, kind: FaultKind) -> None:
     assert all(entry.ttft_s is not None and entry.ttft_s > 0 for entry in served if entry.outcome == "success")
 
 
-def test_the_same_seed_gives_the_same_study() -> None:
-    task = Task("slowdown", 3, None)
-    assert study(task) == study(task)
+def test_the_same_seed_gives_the_same_run() -> None:
+    first, second = (
+        simulate(
+            Ours(SPECS, random.Random(0), benchmark(None, SCENARIOS[0], 7)),
+            {"small": Fault("hang", 3.0, 9.0)},
+            generate(None, Rate(20.0), 12.0, SIGMAS, seed=1),
+        )
+        for _ in range(2)
+    )
+    assert first == second
 
 
 def test_a_burst_multiplies_the_arrivals_while_it_lasts() -> None:
@@ -108,8 +115,11 @@ def test_a_burst_multiplies_the_arrivals_while_it_lasts() -> None:
 
 
 def test_the_clairvoyant_is_never_dearer_than_ours_where_both_keep_the_contract() -> None:
-    requests = generate(None, Rate(0.2), 500.0, SIGMAS, seed=1)  # so few that no choice bears on the next
-    policy = Ours(SPECS, random.Random(0), {})
+    requests = [  # so far apart that no choice bears on the next
+        entry._replace(at_s=3.0 * entry.number, output_tokens=50)
+        for entry in generate(None, Rate(1.0), 20.0, SIGMAS, seed=1)
+    ]
+    policy = Ours(SPECS, random.Random(0), benchmark(None, SCENARIOS[0], 7))
     bound = {entry.request.number: entry for entry in simulate(Clairvoyant(SPECS, random.Random(0)), {}, requests)}
     for entry in simulate(policy, {}, requests):
         if entry.kept:
