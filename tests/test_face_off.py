@@ -26,8 +26,8 @@ STEADY, BURST, SLOWDOWN, OUTAGE = PHASES
 PLAN = Plan(rate=20, seconds=30, settle_s=3)
 NER = Arrival(1.0, BY_CATEGORY["ner"], "who?")  # TTFT ≤ 0.6 s, ≤ $0.002 per 1,000 tokens, quality ≥ 0.5
 REASONING = Arrival(2.0, BY_CATEGORY["reasoning"], "why?")  # ≤ 1.5 s, ≤ $0.02, ≥ 0.9
-GOOD = Figures(0.98, 0.99, 0.0002, 0.1, 0.5, 0.0, (0.6, 0.3, 0.1))
-PEER = Figures(0.80, 0.99, 0.0006, 0.1, 0.5, 0.0, (0.3, 0.4, 0.3))
+GOOD = Figures(0.98, 0.99, 0.0002, 0.0003, 0.1, 0.5, 0.0, (0.6, 0.3, 0.1))
+PEER = Figures(0.80, 0.99, 0.0006, 0.0008, 0.1, 0.5, 0.0, (0.3, 0.4, 0.3))
 
 
 def answered(arrival: Arrival, deployment: str, ttft_s: float = 0.1) -> Outcome:
@@ -107,6 +107,7 @@ def test_figures_count_failures_in_the_shares_and_leave_them_out_of_cost_and_tim
     found = figures(outcomes)
     assert (found.kept, found.ttft_kept, found.failed) == (0.25, 0.5, 0.25)
     assert found.cost_usd == pytest.approx((2 * 100 * 2e-7 + 0.00065) / 3)
+    assert found.cost_per_kept_usd == pytest.approx(2 * 100 * 2e-7 + 0.00065)  # one of the four was kept
     assert (found.ttft_p50_s, found.ttft_p99_s) == (0.2, 0.7)  # of 0.1, 0.2, 0.7
     assert found.answered_by == (0.5, 0.0, 0.25)
 

@@ -22,7 +22,7 @@ from evaluation.face_off.summary import pooled
 from evaluation.face_off.world import PHASES, PhaseName
 
 SETTLE_S = 2.0
-WIDTH = 150
+WIDTH = 165
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 Kept = dict[PhaseName, dict[str, list[list[Outcome]]]]
 

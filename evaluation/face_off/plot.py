@@ -18,7 +18,7 @@ MARKERS = {"steady": "o", "burst": "^", "slowdown": "s", "outage": "X"}
 
 def draw(results: Results, path: Path) -> None:
     """Writes the plot in the format of the path's suffix. Raises OSError where it cannot be written."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     for phase, by_strategy in results.items():
         for strategy, repeats in by_strategy.items():
@@ -37,13 +37,13 @@ def draw(results: Results, path: Path) -> None:
     axes.set_ylim(0, 103)
     axes.grid(visible=True, which="both", alpha=0.25)
     strategies = {strategy: None for by_strategy in results.values() for strategy in by_strategy}
-    axes.legend(
+    figure.legend(
         handles=[
             *(Line2D([], [], marker="o", linestyle="", color=COLOURS[name], label=name) for name in strategies),
             *(Line2D([], [], marker=MARKERS[name], linestyle="", color="0.2", label=name) for name in results),
         ],
         fontsize="small",
-        loc="lower right",
+        loc="outside right upper",
     )
     with mpl.rc_context({"svg.hashsalt": "face-off"}):  # the same picture is the same file
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

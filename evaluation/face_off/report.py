@@ -28,13 +28,14 @@ def tables(results: Results) -> Iterable[Table]:
         table.add_column("contract kept %")
         table.add_column("TTFT kept %")
         table.add_column("USD per 1,000")
+        table.add_column("per 1,000 kept")
         table.add_column("TTFT p50 ms")
         table.add_column("p99 ms")
         table.add_column("failed %")
         table.add_column("/".join(deployment.name[0] for deployment in DEPLOYMENTS) + " %", no_wrap=True)
         for strategy, repeats in by_strategy.items():
-            scales = (100, 100, 1_000, 1_000, 1_000, 100)  # percent, USD per 1,000 requests, milliseconds
-            digits = (1, 1, 3, 0, 0, 1)
+            scales = (100, 100, 1_000, 1_000, 1_000, 1_000, 100)  # percent, USD per 1,000, milliseconds
+            digits = (1, 1, 3, 3, 0, 0, 1)
             row = [_cell(*one) for one in zip(cells(repeats), scales, digits, strict=True)]
             split = "/".join(f"{100 * share:.0f}" for share in pooled(repeats).answered_by)
             table.add_row(strategy, *row, split, style="bold" if strategy == OURS else None)
