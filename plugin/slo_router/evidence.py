@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from slo_router.fitting import fit_quantity
+from slo_router.fitting import KNEES, fit_quantity
 from slo_router.latency import Curve, Observation, tpot_s, ttft_s
 from slo_router.sums import Sums, bin_of, products_of
 
@@ -21,6 +21,7 @@ CLOCK_BACK_S = 600.0  # older than the newest by more is no late event: the cloc
 MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # beyond is absurd
 LEAST_S = 1e-6
 _TTFT, _TPOT = 4, 3  # numbers in a row: (TTFT, 1, tokens, load) and (TPOT, 1, load)
+_LENGTHS = 10 + 5 * len(KNEES), 6  # of their products
 
 
 class Prior(NamedTuple):
@@ -39,8 +40,8 @@ class Evidence:
 
     def __init__(self) -> None:
         self.at_s: float | None = None  # Unix seconds
-        self.ttft = [Sums.of_size(_TTFT) for _ in HALF_LIVES_S]
-        self.tpot = [Sums.of_size(_TPOT) for _ in HALF_LIVES_S]
+        self.ttft = [Sums.of_length(_LENGTHS[0]) for _ in HALF_LIVES_S]
+        self.tpot = [Sums.of_length(_LENGTHS[1]) for _ in HALF_LIVES_S]
 
     def add(self, observation: Observation, curve: Curve | None) -> None:
         """Learns from one request; `curve` is what predicted it at dispatch. What cannot be true is ignored.
@@ -57,7 +58,8 @@ class Evidence:
         weights = self._move_to(at_s)
         if ttft is not None:
             expected = None if curve is None else (ttft_s(curve, tokens, load), curve.ttft_level)
-            _add(self.ttft, weights, (ttft, 1.0, float(tokens), load), expected)
+            over = [max(0.0, load - knee) for knee in KNEES]
+            _add(self.ttft, weights, (ttft, 1.0, float(tokens), load), expected, over)
         if tpot is not None:
             expected = None if curve is None else (tpot_s(curve, load), curve.tpot_level)
             _add(self.tpot, weights, (tpot, 1.0, load), expected)
@@ -110,8 +112,8 @@ class Evidence:
             return None
         found = cls()
         found.at_s = float(at_s)
-        found.ttft = [sums for said in ttft if (sums := Sums.from_json(said, _TTFT)) is not None]
-        found.tpot = [sums for said in tpot if (sums := Sums.from_json(said, _TPOT)) is not None]
+        found.ttft = [sums for said in ttft if (sums := Sums.from_json(said, _LENGTHS[0])) is not None]
+        found.tpot = [sums for said in tpot if (sums := Sums.from_json(said, _LENGTHS[1])) is not None]
         return found if len(found.ttft) == len(found.tpot) == len(HALF_LIVES_S) else None
 
 
@@ -120,14 +122,15 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
     evidence = Evidence() if evidence is None else evidence
     prior = Prior() if prior is None else prior
     ttft, tpot = evidence.faded(0.0 if evidence.at_s is None else max(0.0, now_s - evidence.at_s))
-    first = fit_quantity(ttft, _TTFT, prior.ttft_s, prior.ttft_p95_s)
+    first = fit_quantity(ttft, _TTFT, prior.ttft_s, prior.ttft_p95_s, KNEES)
     further = fit_quantity(tpot, _TPOT, prior.tpot_s, prior.tpot_p95_s)
     if first is None or further is None:
         return None
-    (a, b, c), ttft_ratios, ttft_level = first
-    (d, e), tpot_ratios, tpot_level = further
+    (a, b, c, *rest), knee, ttft_ratios, ttft_level = first
+    (d, e), _, tpot_ratios, tpot_level = further
     weight = max(ttft[0].count, tpot[0].count)
-    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, evidence.at_s or 0.0, ttft_level, tpot_level)
+    at_s, k = evidence.at_s or 0.0, sum(rest)
+    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee)
 
 
 def _fading(age_s: float) -> list[float]:
@@ -135,15 +138,19 @@ def _fading(age_s: float) -> list[float]:
 
 
 def _add(
-    memories: list[Sums], weights: list[float], row: tuple[float, ...], expected: tuple[float, float] | None
+    memories: list[Sums],
+    weights: list[float],
+    row: tuple[float, ...],
+    expected: tuple[float, float] | None,
+    over: Sequence[float] = (),
 ) -> None:
-    """`expected` is the prediction and the level that it was multiplied by."""
+    """`expected` is the prediction and the level that it was multiplied by; `over` the load beyond each knee."""
     observed = scale = row[0]
     key = None
     if expected is not None and expected[0] > 0:
         scale = min(max(expected[0] / expected[1], observed / 10), observed * 2)
         key = bin_of(observed / expected[0])
-    products = products_of([value / scale for value in row])
+    products = products_of([value / scale for value in row], [value / scale for value in over])
     for sums, weight in zip(memories, weights, strict=True):
         sums.add(products, key, weight)
 

@@ -27,6 +27,7 @@ LEAST_NOISE, LEAST_SPREAD, MOST_SPREAD = 0.05, 0.05, 1.2
 NO_EVIDENCE = 1e-6
 _TINY = 1e-15
 MAX_S = 3_600.0
+KNEES = (2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)  # loads at which a batch may be full
 _NORMAL = NormalDist()
 _SCORES = tuple(_NORMAL.inv_cdf(level) for level in LEVELS)
 _P95_SCORE = _NORMAL.inv_cdf(0.95)
@@ -34,23 +35,23 @@ _PRIOR_SCORES = tuple(_NORMAL.inv_cdf((i + 0.5) / 40) for i in range(40))
 
 
 def fit_quantity(
-    memories: list[Sums], size: int, mean_s: float | None, p95_s: float | None
-) -> tuple[list[float], tuple[float, ...], float] | None:
-    """Coefficients, ratio quantiles and level from the memories, longest first, whose rows have `size` numbers.
+    memories: list[Sums], size: int, mean_s: float | None, p95_s: float | None, knees: tuple[float, ...] = ()
+) -> tuple[list[float], float, tuple[float, ...], float] | None:
+    """Coefficients, knee, ratio quantiles and level from the memories, longest first, whose rows have `size` numbers.
 
     `mean_s` and `p95_s` are the benchmark's; `None` comes back where neither it nor a live sample tells anything.
     """
     long, *shorter = memories
     mean_s, p95_s = _positive(mean_s), _positive(p95_s)
-    coefficients = [] if long.count < NO_EVIDENCE else _regress(square(long.products, size), mean_s)
+    coefficients, alternative = _choose(long, size, mean_s, len(knees))
     if sum(coefficients) <= 0:
         if mean_s is None:
             return None
-        return [mean_s, *[0.0] * (size - 2)], _spread_of({}, mean_s, p95_s), 1.0
-    noise = min(_level(square(long.products, size), coefficients)[1], WIDE**2)
+        return [mean_s, *[0.0] * (size - 2)], 0.0, _spread_of({}, mean_s, p95_s), 1.0
+    noise = min(_level(square(long.products, size, alternative), coefficients)[1], WIDE**2)
     bins, level = dict(long.bins), 1.0
     for sums in shorter:
-        matrix = square(sums.products, size)
+        matrix = square(sums.products, size, alternative)
         surplus, noise_here = _level(matrix, coefficients)
         noise_here = (sums.count * noise_here + NOISE_WEIGHT * noise) / (sums.count + NOISE_WEIGHT)
         moved = _moved(sums.count, surplus, noise_here)
@@ -59,7 +60,32 @@ def fit_quantity(
         bins = {key: value * (1 - moved) for key, value in bins.items()}
         for key, value in sums.bins.items():
             bins[key] = bins.get(key, 0.0) + value
-    return coefficients, _spread_of(bins, mean_s, p95_s), level
+    knee = 0.0 if alternative is None else knees[alternative]
+    return coefficients, knee, _spread_of(bins, mean_s, p95_s), level
+
+
+def _choose(sums: Sums, size: int, mean_s: float | None, knees: int) -> tuple[list[float], int | None]:
+    """The coefficients without a knee or with the one that explains most, if that is more than noise would."""
+    matrix = square(sums.products, size)
+    best, chosen = _regress(matrix, mean_s), None
+    if sums.count < NO_EVIDENCE or sum(best) <= 0:
+        return [], None
+    least = _loss(matrix, best)
+    least -= SURPRISE * least / max(sums.count, 1.0)
+    for alternative in range(knees):
+        matrix = square(sums.products, size, alternative)
+        if matrix[-1][-1] <= 0:
+            break  # no load was beyond this knee, nor beyond the higher ones
+        coefficients = _regress(matrix, mean_s)
+        if (loss := _loss(matrix, coefficients)) < least:
+            best, chosen, least = coefficients, alternative, loss
+    return best, chosen
+
+
+def _loss(matrix: list[list[float]], coefficients: list[float]) -> float:
+    """The squared relative errors' sum."""
+    weights = [-1.0, *coefficients]
+    return sum(w * v * x for w, row in zip(weights, matrix, strict=True) for v, x in zip(weights, row, strict=True))
 
 
 def _regress(matrix: list[list[float]], mean_s: float | None) -> list[float]:

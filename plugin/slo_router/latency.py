@@ -1,10 +1,12 @@
 """A deployment's latency as five numbers and a spread, and the arithmetic the request path does with them.
 
-    TTFT = (a + b · prompt tokens + c · in flight) × ratio        TPOT = (d + e · in flight) × ratio
+    TTFT = (a + b · prompt tokens + c · in flight + k · max(0, in flight − knee)) × ratio
+    TPOT = (d + e · in flight) × ratio
 
-The first factor is the typical value for this request at this load; the ratio, observed ÷ predicted, is a random number
-whose quantiles at `LEVELS` were measured. So p95 = typical × ratio's p95, and P(TTFT ≤ limit) = P(ratio ≤ limit ÷
-typical). In flight does not count the request itself. `evidence.fit` makes the curves; all here takes a microsecond.
+Beyond the knee requests wait for a slot, for the server's batch is full. The first factor is the typical value for this
+request at this load; the ratio, observed ÷ predicted, is a random number whose quantiles at `LEVELS` were measured. So
+p95 = typical × ratio's p95, and P(TTFT ≤ limit) = P(ratio ≤ limit ÷ typical). In flight does not count the request
+itself. `evidence.fit` makes the curves; each function here takes less than a microsecond.
 """
 
 from __future__ import annotations
@@ -43,11 +45,14 @@ class Curve(NamedTuple):
     measured_at_s: float = 0.0  # Unix seconds of the latest live sample; 0 without any
     ttft_level: float = 1.0  # what the last seconds multiplied the coefficients of the last minutes by
     tpot_level: float = 1.0
+    k_s_per_request: float = 0.0  # in flight beyond the knee, on top of c
+    knee: float = 0.0
 
 
 def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float) -> float:
     """The typical time to the first token, in seconds."""
-    return curve.a_s + curve.b_s_per_token * prompt_tokens + curve.c_s_per_request * in_flight
+    typical_s = curve.a_s + curve.b_s_per_token * prompt_tokens + curve.c_s_per_request * in_flight
+    return typical_s if in_flight <= curve.knee else typical_s + curve.k_s_per_request * (in_flight - curve.knee)
 
 
 def tpot_s(curve: Curve, in_flight: float) -> float:

@@ -26,16 +26,16 @@ _NOTHING = 1e-9  # a bin that faded below is empty
 
 @dataclass(slots=True)
 class Sums:
-    """How many, the upper triangle of the rows' products, and the ratios' counts by bin. Bounded: 79 bins at most."""
+    """How many, the rows' `products_of`, and the ratios' counts by bin. Bounded: 79 bins at most."""
 
     count: float
     products: list[float]
     bins: dict[int, float] = field(default_factory=dict)
 
     @classmethod
-    def of_size(cls, size: int) -> Sums:
-        """Empty sums for rows of `size` numbers."""
-        return cls(0.0, [0.0] * (size * (size + 1) // 2))
+    def of_length(cls, length: int) -> Sums:
+        """Empty sums of `length` products."""
+        return cls(0.0, [0.0] * length)
 
     def add(self, products: Sequence[float], key: int | None, weight: float) -> None:
         """Counts one row's `products`, and the bin of its ratio unless that is `None`."""
@@ -61,34 +61,43 @@ class Sums:
         """`[count, products, lowest bin, counts from there on]`, short enough to be sent every second."""
         first, last = min(self.bins, default=0), max(self.bins, default=-1)
         counts = [_short(self.bins.get(key, 0.0), 6) for key in range(first, last + 1)]
-        return [_short(self.count, 10), [_short(value, 10) for value in self.products], first, counts]
+        return [_short(self.count, 9), [_short(value, 9) for value in self.products], first, counts]
 
     @classmethod
-    def from_json(cls, value: object, size: int) -> Sums | None:
-        """What `to_json` wrote for rows of `size` numbers; `None` for anything else."""
+    def from_json(cls, value: object, length: int) -> Sums | None:
+        """What `to_json` wrote of sums of `length` products; `None` for anything else."""
         match value:
             case [int() | float() as count, [*products], int(first), [*counts]]:
                 pass
             case _:
                 return None
-        if len(products) != size * (size + 1) // 2 or first < _LOWEST or first + len(counts) > _HIGHEST + 1:
+        if len(products) != length or first < _LOWEST or first + len(counts) > _HIGHEST + 1:
             return None
         if not (0 <= count <= _MAX_COUNT and _numbers(counts, _MAX_COUNT) and _numbers(products, _MAX_PRODUCT)):
             return None
         return cls(count, products, {first + i: n for i, n in enumerate(counts) if n})
 
 
-def products_of(row: Sequence[float]) -> list[float]:
-    """The upper triangle of the row's products with itself."""
-    return [left * right for i, left in enumerate(row) for right in row[i:]]
+def products_of(row: Sequence[float], alternatives: Sequence[float] = ()) -> list[float]:
+    """The upper triangle of the row's products with itself; then each alternative last one's with row and itself."""
+    products = [left * right for i, left in enumerate(row) for right in row[i:]]
+    for last in alternatives:
+        products += [last * value for value in row]
+        products.append(last * last)
+    return products
 
 
-def square(products: Sequence[float], size: int) -> list[list[float]]:
-    """The whole symmetric matrix that `products` is the upper triangle of."""
+def square(products: Sequence[float], size: int, alternative: int | None = None) -> list[list[float]]:
+    """The symmetric matrix of the products of rows of `size` numbers, with one of the alternatives or with none."""
     matrix = [[0.0] * size for _ in range(size)]
     places = [(i, j) for i in range(size) for j in range(i, size)]
-    for (i, j), value in zip(places, products, strict=True):
+    for (i, j), value in zip(places, products, strict=False):
         matrix[i][j] = matrix[j][i] = value
+    if alternative is not None:
+        start = len(places) + alternative * (size + 1)
+        border = products[start : start + size + 1]
+        matrix = [[*row, last] for row, last in zip([*matrix, []], border, strict=True)]
+        matrix[size] = list(border)
     return matrix
 
 
