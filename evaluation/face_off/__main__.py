@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -60,6 +62,17 @@ def _strategies(value: str) -> str:
     return value
 
 
+def _show(study: Study, console: Console) -> None:
+    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    study.say(
+        f"litellm {version('litellm')}; load average {load} on {os.cpu_count()} cores (the study's own is about 1)"
+    )
+    for table in tables(study.results):
+        console.print(table)
+    for phase, bar in verdicts(study.results):
+        console.print(f"{'kept  ' if bar.kept else 'MISSED'}  {phase}: {bar.text}", markup=False, highlight=False)
+
+
 @app.command()
 def main(
     repeats: Annotated[int, typer.Option(help="How often everything is done, each time on other arrivals.", min=1)] = 3,
@@ -98,10 +111,7 @@ def main(
         for number in range(repeats):
             turn = number % len(names)  # another one begins each time
             study.repeat(number, names[turn:] + names[:turn])
-    for table in tables(study.results):
-        console.print(table)
-    for phase, bar in verdicts(study.results):
-        console.print(f"{'kept  ' if bar.kept else 'MISSED'}  {phase}: {bar.text}", markup=False, highlight=False)
+    _show(study, console)
     if plot is not None:
         draw(study.results, plot)
         console.print(f"drawn into {plot}")
