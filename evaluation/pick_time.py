@@ -38,6 +38,7 @@ PEERS = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "least
 BUDGET_US = {200: 60.0, 2_000: 150.0, 20_000: 300.0}  # own part at 10 deployments, p50
 Pick = Callable[[], Awaitable[object]]
 MICRO = 1e6
+LIVE_SAMPLES = 20  # of each deployment: its predictions are the live curve's
 
 
 def model_list(count: int) -> list[dict[str, object]]:
@@ -59,7 +60,7 @@ def model_list(count: int) -> list[dict[str, object]]:
 
 
 def our_strategy(count: int) -> Strategy:
-    """The plugin's strategy with a full snapshot and an SLO in every field."""
+    """The plugin's strategy with a full snapshot, live curves and an SLO in every field."""
     slo = SloSettings(ttft_ms=150.0, tpot_ms=30.0, e2e_ms=60_000.0, cost_per_1k=1.0)
     group = GroupSettings(slo=slo, min_quality={"default": 0.6})
     strategy = Strategy(PluginSettings(groups={GROUP: group}), MetricsStore(""))
@@ -69,6 +70,12 @@ def our_strategy(count: int) -> Strategy:
     categories = strategy.groups[GROUP].categories
     measured = {f"model-{i}": dict.fromkeys(categories, metrics) for i in range(count)}
     strategy.store.snapshot = make_snapshot(measured, now_s)
+    for name in measured:
+        for _ in range(LIVE_SAMPLES):
+            flight = strategy.live.dispatched(name, now_s)
+            times = {"ttft_s": 0.08, "e2e_s": 1.1}
+            strategy.live.finished(flight, "success", now_s, prompt_tokens=300, output_tokens=100, **times)
+    strategy.absorb(())
     return strategy
 
 

@@ -31,7 +31,10 @@ WEIGHTED = GroupSettings(objective="weighted")
         (decided([SMALL, LARGE], snapshot=SPEEDS, group=WEIGHTED), "highest score 0.70 of 2 that meet the SLO"),
         (decided([SMALL, LARGE], slo=Slo(0.2)), "cheapest; no measurement of ttft_ms"),
         (decided([Facts("a", "m")]), "price unknown, first of 1 that meet the SLO"),
-        (decided([SMALL, LARGE], snapshot=SPEEDS, slo=Slo(0.05)), "no candidate meets ttft_ms; best quality of 2"),
+        (
+            decided([SMALL, LARGE], snapshot=SPEEDS, slo=Slo(0.05)),
+            "no candidate meets ttft_ms; best quality of 2; +50 ms on ttft_ms would",
+        ),
         (decided([SMALL], slo=Slo(min_quality=0.8)), "no candidate passes quality; this one is nearest"),
         (decided([SMALL])._replace(deployment_id="another"), "LiteLLM's own choice"),
     ],
@@ -99,6 +102,8 @@ def test_json_is_complete_and_plain() -> None:
         "expected_output_tokens": 500,
         "reserved_tokens": 500,
         "needs": ["tools"],
+        "probability": None,
+        "relaxation": {},  # the e2e of neither is known
         "candidates": [
             {
                 "deployment": "large",
@@ -118,6 +123,7 @@ def test_json_is_complete_and_plain() -> None:
                     "basis": "measured",
                     "age_s": 5.0,
                     "samples": None,
+                    "in_flight": 0.0,
                 },
             },
             {
@@ -138,6 +144,7 @@ def test_json_is_complete_and_plain() -> None:
                     "basis": "measured",
                     "age_s": 30.0,
                     "samples": 40,
+                    "in_flight": 0.0,
                 },
             },
         ],

@@ -78,8 +78,16 @@ def test_a_deployment_already_tried_for_this_request_is_rejected() -> None:
 def test_every_broken_filter_is_reported_the_hardest_first() -> None:
     facts = Facts("a", "m", context_tokens=10, unsupported=frozenset({"tools"}))
     prediction = NOTHING_KNOWN._replace(quality=0.1, error_rate=1.0)
-    demand = Demand(REQUEST._replace(needs=frozenset({"tools"})), 0.5, 0.5, frozenset({"a"}), 0.01)
+    demand = Demand(REQUEST._replace(needs=frozenset({"tools"})), 0.5, 0.5, frozenset({"a"}), 0.01, frozenset({"a"}))
     found = [rejection.filter for rejection in rejections(concerned(demand), facts, prediction, demand)]
-    assert found == ["context_window", "capability", "cost_ceiling", "already_tried", "error_rate", "quality"]
-    assert [HARDNESS[name] for name in found] == [6, 5, 4, 3, 2, 1]
+    assert found == [
+        "context_window",
+        "capability",
+        "cost_ceiling",
+        "already_tried",
+        "circuit",
+        "error_rate",
+        "quality",
+    ]
+    assert [HARDNESS[name] for name in found] == [7, 6, 5, 4, 3, 2, 1]
     assert rejections(FILTERS, A, NOTHING_KNOWN, DEMAND) == []

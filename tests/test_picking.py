@@ -88,3 +88,47 @@ def test_equal_replicas_share_the_traffic(objective: str) -> None:
     counts = Counter(pick(replicas, objective, rng).deployment_id for _ in range(1_000))
     assert set(counts) == {"a", "b"}
     assert 430 <= counts["a"] <= 570  # 500 ± 4.4 standard deviations of 15.8
+
+
+def finishing(name: str, cost_usd: float, e2e_s: float | None) -> Assessment:
+    return assessed(name, NOTHING_KNOWN._replace(cost_usd=cost_usd, e2e_s=e2e_s))
+
+
+def counted(candidates: list[Assessment], tie_band: float = 0.0, trial_share: float = 0.0) -> Counter[str]:
+    rng = random.Random(2)
+    picks = (pick(candidates, "cheapest", rng, tie_band, trial_share) for _ in range(2_000))
+    return Counter(chosen.deployment_id for chosen in picks)
+
+
+def test_costs_within_the_tie_band_count_as_equal_and_the_earlier_finish_answers() -> None:
+    near = [finishing("cheap", 1.0, 2.0), finishing("near", 1.05, 1.0), finishing("dear", 1.06, 0.1)]
+    assert counted(near) == {"cheap": 2_000}
+    assert counted(near, tie_band=0.05) == {"near": 2_000}
+
+
+def test_of_many_equal_ones_the_better_of_two_answers_so_that_no_one_gets_a_whole_burst() -> None:
+    # of 4 the best is one of the two in 1/2 of the picks, the second best then leads in 1/3, the third in 1/6
+    counts = counted([finishing(name, 1.0, e2e_s) for e2e_s, name in enumerate("abcd", start=1)])
+    assert counts["a"] == pytest.approx(1_000, rel=0.1)
+    assert counts["b"] == pytest.approx(667, rel=0.1)
+    assert counts["c"] == pytest.approx(333, rel=0.2)
+    assert counts["d"] == 0
+
+
+def test_an_unmeasured_deployment_that_would_be_cheaper_gets_its_trial_share_and_no_more() -> None:
+    known, new = finishing("known", 1.0, 1.0), costing("new", 0.5, None, UNKNOWN)._replace(unknown=("ttft_ms",))
+    counts = counted([known, new], trial_share=0.05)
+    assert counts["new"] == pytest.approx(100, rel=0.3)
+    assert counted([known, new], trial_share=0.0)["new"] == 0
+    busy = new._replace(prediction=new.prediction._replace(in_flight=1.0))
+    assert counted([known, busy], trial_share=1.0)["new"] == 0  # one at a time
+    dearer = new._replace(prediction=new.prediction._replace(cost_usd=2.0))
+    assert counted([known, dearer], trial_share=1.0)["new"] == 0
+    unpriced = new._replace(unknown=("ttft_ms", "cost_per_1k"))
+    assert counted([known, unpriced], trial_share=1.0)["new"] == 0  # trying it would never tell
+
+
+def test_where_all_miss_the_likeliest_to_keep_the_slo_answers_and_among_equals_the_best() -> None:
+    best, likely = missing("best", 0.9), missing("likely", 0.6)
+    assert picked(best._replace(probability=0.2), likely._replace(probability=0.7)) == "likely"
+    assert picked(best._replace(probability=0.01), likely._replace(probability=0.02)) == "best"  # equal in steps of 5 %

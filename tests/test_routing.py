@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.config import GroupSettings, Weights
-from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo
+from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo, Snapshot
 from slo_router.explain import as_json
 from slo_router.filters import HARDNESS
+from slo_router.live import Live
+from slo_router.routing import Ask, Policy, View, decide
 from tests.builders import NOW_S, REQUEST, decided, measured
 
 
@@ -225,3 +227,35 @@ def test_a_deployment_that_gets_better_in_every_way_keeps_its_pick(scenario: Sce
     winner = scenario.decide().deployment_id
     improved = tuple(better(row, share) if row[0].deployment_id == winner else row for row in scenario.rows)
     assert_same_pick(replace(scenario, rows=improved).decide(), winner)
+
+
+def test_a_deployment_whose_circuit_is_open_is_left_out_and_one_alone_is_used_all_the_same() -> None:
+    shut, other = Facts("shut", "m", None, None, 1e-6, 1e-6), Facts("other", "m", None, None, 9e-6, 9e-6)
+    live = Live()
+    for _ in range(3):
+        live.finished(live.dispatched("shut", NOW_S), "error", NOW_S)
+    view = View(Snapshot(), NOW_S, random.Random(0), live.states)
+    policy = Policy(GroupSettings(), "cafe0123")
+    decision = decide(Ask(REQUEST, Slo()), [shut, other], view, policy)
+    assert (decision.deployment_id, decision.rejections[0].filter) == ("other", "circuit")
+    assert decide(Ask(REQUEST, Slo()), [shut], view, policy).deployment_id == "shut"
+
+
+def test_load_moves_a_request_to_the_next_deployment_that_meets_its_slo_and_the_probability_says_why() -> None:
+    """Live: TTFT of `cheap` is 100 ms and 100 ms more for each request on its way."""
+    cheap, dear = Facts("cheap", "m", None, None, 1e-6, 1e-6), Facts("dear", "m", None, None, 9e-6, 9e-6)
+    live = Live()
+    for number in range(200):
+        live.heard_of_foreign("cheap", number % 10)
+        for name, ttft_s in (("cheap", 0.1 + 0.1 * (number % 10)), ("dear", 0.2)):
+            flight = live.dispatched(name, NOW_S)
+            live.finished(flight, "success", NOW_S, prompt_tokens=1_000, output_tokens=11, ttft_s=ttft_s, e2e_s=1.5)
+    live.absorb([], {}, NOW_S)
+    policy, ask = Policy(GroupSettings(), "cafe0123"), Ask(REQUEST, Slo(ttft_s=0.6))
+    chosen = {}
+    for load in (0, 9):
+        live.heard_of_foreign("cheap", load)
+        chosen[load] = decide(ask, [cheap, dear], View(Snapshot(), NOW_S, random.Random(0), live.states), policy)
+    assert [decision.deployment_id for decision in chosen.values()] == ["cheap", "dear"]
+    assert all((decision.probability or 0) > 0.9 for decision in chosen.values())
+    assert [decision.selected.prediction.basis for decision in chosen.values() if decision.selected] == ["live"] * 2

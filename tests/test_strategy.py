@@ -7,10 +7,12 @@ import time
 import pytest
 
 from slo_router.config import GroupSettings, LogSettings, PluginSettings, SloSettings
+from slo_router.contract import RequestRecord
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts, Metrics, Slo
 from slo_router.errors import RequestSloError
 from slo_router.metrics_store import MetricsStore
+from slo_router.records import build_record
 from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
@@ -20,6 +22,12 @@ SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5, "re
 LARGE = Facts("large", "m", None, None, 4e-6, 4e-6, quality={"default": 0.9})
 REQUEST: dict[str, object] = {"messages": [{"role": "user", "content": "Extract all person names from the text."}]}
 POOL = ["small", "large"]
+
+
+def record(prompt_tokens: int, completion_tokens: int) -> RequestRecord:
+    """What is known of a request that succeeded, as far as a strategy asks."""
+    payload = {"status": "success", "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+    return build_record(payload, Trace("acompletion", time.time()))
 
 
 def strategy(group: GroupSettings | None = None) -> Strategy:
@@ -114,10 +122,10 @@ def test_the_groups_own_words_name_its_own_category() -> None:
 def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
     made = strategy()
     trace = arrived(made)
-    made.learn(trace, 100, 200)  # no decision: nothing to compare with
+    made.finish(trace, "success", record(100, 200))  # no decision: nothing to compare with
     assert made.learned.output_tokens == {}
     made.choose("smart", REQUEST, POOL, trace)
-    made.learn(trace, 28, 200)
+    made.finish(trace, "success", record(28, 200))
     assert made.learned.output_tokens == {"ner": 124.0}  # 120 + 0.05 × 80
     assert made.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
 

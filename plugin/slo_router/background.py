@@ -10,14 +10,17 @@ state is logged once.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import Callable
 from typing import NamedTuple
 
 from slo_router.config import PluginSettings
+from slo_router.load_signals import LoadSignals
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 from slo_router.request_log import RequestLog
+from slo_router.sharing import Sharing
 from slo_router.strategy import Strategy
 
 FIRST_RETRY_SHARE = 0.1
@@ -41,6 +44,8 @@ class Background:
         self._strategy = strategy
         self._request_log = request_log
         self._hooks = hooks
+        self._sharing = Sharing(settings.key_prefix, settings.refresh_interval_s)
+        self._load_signals = LoadSignals(settings.key_prefix, self._sharing.worker)
         self._task: asyncio.Task[None] | None = None
         self._client: AsyncClient | None = None
         self._connected: bool | None = None
@@ -60,6 +65,9 @@ class Background:
     async def _run(self) -> None:
         while not self._hooks.tick():  # noqa: ASYNC110  # the proxy tells nobody that its router is there
             await asyncio.sleep(STARTUP_POLL_S)
+        if self._settings.freeze_heap:  # else a full collection of a million start-up objects stops an early request
+            gc.collect()
+            gc.freeze()
         url = self._settings.redis_url or self._hooks.fallback_url()
         if url is None:
             log.warning(
@@ -83,8 +91,12 @@ class Background:
             if self._client is not None:
                 categories = sorted({name for group in self._strategy.groups.values() for name in group.categories})
                 await self._strategy.store.refresh(self._client, list(self._strategy.facts), categories)
+            if self._settings.live_measurements:
+                await self._share_live(self._client)
             await self._request_log.flush(self._client)
         except LINK_ERRORS as error:
+            if self._settings.live_measurements:
+                self._strategy.absorb(())
             await self._lost(url, error)
             return False
         self._just_lost = False
@@ -93,6 +105,11 @@ class Background:
             log.info("Redis at %s: %d of %d deployments measured", masked(url), measured, len(self._strategy.facts))
             self._connected = True
         return True
+
+    async def _share_live(self, client: AsyncClient | None) -> None:
+        live = self._strategy.live
+        self._strategy.absorb(() if client is None else await self._sharing.exchange(client, live.export()))
+        await self._load_signals.refresh(client, self._strategy.facts.values(), live)
 
     async def _lost(self, url: str | None, error: BaseException) -> None:
         self._just_lost = self._connected is not False

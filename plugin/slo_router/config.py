@@ -67,6 +67,9 @@ class GroupSettings(Strict):
     )
     max_error_rate: Share = Field(0.5, description="a deployment that failed more often than this is left out")
 
+    trial_share: Share = Field(0.02, description="of the requests, to a cheaper deployment that was never measured")
+    tie_band: Share = Field(0.05, description="costs this close to the lowest count as equal: the earlier finish wins")
+
     @model_validator(mode="after")
     def _weights_need_weighted(self) -> GroupSettings:
         if self.weights is not None and self.objective != "weighted":
@@ -99,7 +102,15 @@ class PluginSettings(Strict):
 
     redis_url: str | None = None
     key_prefix: str = ""
+    live_measurements: bool = Field(
+        default=True,
+        strict=True,
+        description="learn latency, load and failures from the traffic; off: the benchmark alone",
+    )
     refresh_interval_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 1.0
+    freeze_heap: bool = Field(
+        default=False, strict=True, description="collect the garbage of the proxy's start once, and never scan the rest"
+    )
     groups: dict[str, GroupSettings]
     log: LogSettings = LogSettings()
 

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 DecisionKind = Literal["met", "fallback", "passthrough"]
-Basis = Literal["measured", "pooled", "none"]
+Basis = Literal["live", "measured", "pooled", "none"]
 
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
@@ -33,6 +33,10 @@ class Rng(Protocol):
 
     def choice(self, seq: Sequence[Item], /) -> Item:
         """One of the items."""
+        ...
+
+    def random(self) -> float:
+        """From 0 to below 1."""
         ...
 
 
@@ -118,6 +122,7 @@ class Prediction(NamedTuple):
     basis: Basis
     age_s: float | None
     samples: int | None
+    in_flight: float = 0.0  # requests on their way there, from all workers
 
 
 class Rejection(NamedTuple):
@@ -151,6 +156,7 @@ class Assessment(NamedTuple):
     missed: tuple[str, ...] = ()  # fields of the SLO that the prediction breaks
     unknown: tuple[str, ...] = ()  # fields of the SLO that nothing was measured for
     scores: Mapping[str, float] | None = None  # the objective's terms, where it has any
+    probability: float | None = None  # that the latencies keep the SLO; `None` where nothing live tells
 
 
 class Decision(NamedTuple):
@@ -163,6 +169,7 @@ class Decision(NamedTuple):
     assessments: tuple[Assessment, ...]
     rejections: tuple[Rejection, ...]
     policy: str
+    probability: float | None = None  # P(the pick's latencies keep the SLO); `None` where nothing live tells
 
     @property
     def selected(self) -> Assessment | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from slo_router.contract import SloRecord
 from slo_router.domain import Assessment, Decision, Rejection, Slo, Standing
+from slo_router.scoring import JUDGED
 
 MS_PER_S = 1_000.0
 HEADER_PREFIX = "x-slo-"
@@ -20,7 +23,11 @@ def reason(decision: Decision) -> str:
     if chosen.standing is Standing.UNKNOWN:
         return f"{_objective(chosen)}; no measurement of {', '.join(chosen.unknown)}"
     if chosen.standing is Standing.MISSES:
-        return f"no candidate meets {', '.join(chosen.missed)}; best quality of {len(decision.assessments)}"
+        why = "best quality" if decision.probability is None else "likeliest"
+        would = ", ".join([f"{more} on {name} would" for name, more in _nearest(decision).items()])
+        return f"no candidate meets {', '.join(chosen.missed)}; {why} of {len(decision.assessments)}" + (
+            f"; {would}" if would else ""
+        )
     meeting = sum(a.standing is Standing.MEETS for a in decision.assessments) - _rejected_but_meeting(decision)
     return f"{_objective(chosen)} of {meeting} that meet the SLO"
 
@@ -38,6 +45,8 @@ def headers(decision: Decision, clamped: tuple[str, ...] = ()) -> dict[str, str]
         named["predicted-ttft-ms"] = f"{chosen.prediction.ttft_s * MS_PER_S:.1f}"
     if chosen is not None and chosen.prediction.cost_usd is not None:
         named["predicted-cost-usd"] = f"{chosen.prediction.cost_usd:.9f}".rstrip("0").rstrip(".")
+    if decision.probability is not None:
+        named["probability"] = f"{decision.probability:.2f}"
     if clamped:
         named["clamped"] = ",".join(clamped)
     return {HEADER_PREFIX + name: value for name, value in named.items()}
@@ -89,6 +98,8 @@ def as_json(decision: Decision) -> dict[str, object]:
         "expected_output_tokens": features.output_tokens,
         "reserved_tokens": features.reserved_tokens,
         "needs": sorted(features.needs),
+        "probability": decision.probability,
+        "relaxation": relaxation_of(decision),
         "candidates": [_candidate(assessment) for assessment in decision.assessments],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
     }
@@ -114,6 +125,7 @@ def _candidate(assessment: Assessment) -> dict[str, object]:
             "basis": prediction.basis,
             "age_s": prediction.age_s,
             "samples": prediction.samples,
+            "in_flight": prediction.in_flight,
         },
     }
 
@@ -124,6 +136,34 @@ def _rejection(rejection: Rejection) -> dict[str, object]:
         "filter": rejection.filter,
         "value": rejection.value,
         "limit": rejection.limit,
+    }
+
+
+def relaxation_of(decision: Decision) -> dict[str, float]:
+    """By field of the SLO, in the contract's units: the least it had to be looser by for a candidate to meet the SLO.
+
+    Only candidates that pass the filters and miss that one field alone count; empty where something meets the SLO.
+    """
+    rejected = {rejection.deployment_id for rejection in decision.rejections}
+    passing = [a for a in decision.assessments if a.deployment_id not in rejected]
+    if any(a.standing is Standing.MEETS for a in passing):
+        return {}
+    least: dict[str, float] = {}
+    asked, positions = slo_record(decision.slo), dict(JUDGED)
+    for candidate in passing:
+        if len(candidate.missed) == 1 and not candidate.unknown:
+            name = candidate.missed[0]
+            value = candidate.prediction[positions[name]]
+            scale = 1.0 if name == "cost_per_1k" else MS_PER_S
+            missing = value * scale - getattr(asked, name)  # type: ignore[operator]  # a missed field has a value
+            least[name] = min(missing, least.get(name, missing))
+    return least
+
+
+def _nearest(decision: Decision) -> dict[str, str]:
+    return {
+        name: f"+${more:.2g} per 1k" if name == "cost_per_1k" else f"+{math.ceil(more)} ms"
+        for name, more in relaxation_of(decision).items()
     }
 
 

@@ -29,6 +29,7 @@ class Demand(NamedTuple):
     max_error_rate: float = 1.0
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None
+    shut: frozenset[str] = frozenset()  # deployments whose circuit does not let this request pass
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -78,12 +79,20 @@ def already_tried(facts: Facts, prediction: Prediction, demand: Demand) -> Rejec
     return Rejection(facts.deployment_id, "already_tried", "failed this request", "an untried deployment")
 
 
+def circuit(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Fails now, or did a moment ago and gets only a part of the traffic until it has proven itself."""
+    if facts.deployment_id not in demand.shut:
+        return None
+    return Rejection(facts.deployment_id, "circuit", "open", "closed")
+
+
 Filter = Callable[[Facts, Prediction, Demand], Rejection | None]
 FILTERS: tuple[Filter, ...] = (
     context_window,
     capability,
     cost_ceiling,
     already_tried,
+    circuit,
     error_rate,
     quality,
 )
@@ -97,6 +106,7 @@ def concerned(demand: Demand) -> list[Filter]:
         bool(demand.features.needs),
         demand.cost_ceiling_per_1k_usd is not None,
         bool(demand.tried),
+        bool(demand.shut),
         True,
         demand.min_quality is not None,
     )

@@ -21,6 +21,8 @@ from litellm.proxy import proxy_server
 from litellm.router import CustomRoutingStrategyBase, Router
 
 Deployment = Mapping[str, object]
+BAD_REQUEST, SERVER_ERROR = 400, 500
+BUSY = (408, 429)  # a timeout and a rate limit: no fault of the request
 
 
 class RouterCall:
@@ -143,6 +145,12 @@ def plugin_section() -> object:
 def price_map() -> Mapping[str, Mapping[str, object]]:
     """LiteLLM's price map, newer than the packaged one where it could be fetched."""
     return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
+
+
+def is_deployments_fault(error: BaseException) -> bool:
+    """Whether a failed request speaks against the deployment: not where the request itself was wrong (HTTP 4xx)."""
+    status = getattr(error, "status_code", None)
+    return not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR
 
 
 def redis_url() -> str | None:

@@ -2,10 +2,15 @@
 
     some meet the SLO        the objective: cheapest expected cost, or the highest weighted score
     none known to meet it    the same among those nothing was measured for: they may meet it, the others do not
-    all known to miss it     the highest quality; among equals the smallest deficit
+    all known to miss it     the likeliest to keep it, in steps of 5 %; among equals the highest quality, then the
+                             smallest deficit. Where nothing live tells, that is the highest quality.
 
-An unknown cost ranks behind every known one. Exact ties go to the larger headroom, then to chance, so that equal
-replicas share the traffic.
+An unknown cost ranks behind every known one. Costs within the tie band count as equal: of two taken at random the one
+with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
+each sees the others' load a second late; the better of two keeps equal replicas evenly filled.
+
+A candidate that nothing was measured for, and that would be cheaper than the pick, is tried now and then while none of
+its requests is on the way: how else should it become known?
 """
 
 from __future__ import annotations
@@ -16,29 +21,80 @@ from collections.abc import Callable, Sequence
 from slo_router.domain import Assessment, Rng, Standing
 
 Rank = Callable[[Assessment], tuple[float, ...]]
+PROBABILITY_STEPS = 20
+_TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
 
 
-def pick(candidates: Sequence[Assessment], objective: str, rng: Rng) -> Assessment:
-    """The candidate to send the request to. `candidates` is not empty."""
+def pick(
+    candidates: Sequence[Assessment], objective: str, rng: Rng, tie_band: float = 0.0, trial_share: float = 0.0
+) -> Assessment:
+    """The candidate to send the request to. `candidates` is not empty; `tie_band` is a share of the lowest cost."""
     standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]
-    rank = _nearest if standing is Standing.MISSES else _weighted if objective == "weighted" else _cheapest
-    ranks = [rank(candidate) for candidate in best]
+    if len(best) == 1:
+        chosen = best[0]
+    elif standing is Standing.MISSES:
+        chosen = _first(best, _nearest, rng)
+    elif objective == "weighted":
+        chosen = _first(best, _weighted, rng)
+    else:
+        chosen = _cheapest(best, rng, tie_band)
+    if standing is Standing.MEETS and len(best) < len(candidates) and rng.random() < trial_share:
+        return _trial(candidates, chosen, rng) or chosen
+    return chosen
+
+
+def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float) -> Assessment:
+    costs = [_cost(candidate) for candidate in candidates]
+    limit = min(costs) * (1 + tie_band)
+    tied = [candidate for candidate, cost in zip(candidates, costs, strict=True) if cost <= limit]
+    if len(tied) == 1:
+        return tied[0]
+    one = rng.choice(tied)
+    other = rng.choice([candidate for candidate in tied if candidate is not one])
+    return min(one, other, key=_finish)
+
+
+def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment:
+    ranks = [rank(candidate) for candidate in candidates]
     first = min(ranks)
     if ranks.count(first) == 1:
-        return best[ranks.index(first)]
-    return rng.choice([candidate for candidate, key in zip(best, ranks, strict=True) if key == first])
+        return candidates[ranks.index(first)]
+    return rng.choice([candidate for candidate, key in zip(candidates, ranks, strict=True) if key == first])
 
 
-def _cheapest(candidate: Assessment) -> tuple[float, ...]:
-    cost_usd, headroom = candidate.prediction.cost_usd, candidate.headroom
-    return (math.inf if cost_usd is None else cost_usd, 0.0 if headroom is None else -headroom)
+def _trial(candidates: Sequence[Assessment], chosen: Assessment, rng: Rng) -> Assessment | None:
+    untried = [
+        candidate
+        for candidate in candidates
+        if candidate.standing is Standing.UNKNOWN
+        and candidate.prediction.in_flight == 0
+        and _TIMES.issuperset(candidate.unknown)
+        and _cost(candidate) < _cost(chosen)
+    ]
+    return rng.choice(untried) if untried else None
+
+
+def _cost(candidate: Assessment) -> float:
+    cost_usd = candidate.prediction.cost_usd
+    return math.inf if cost_usd is None else cost_usd
+
+
+def _finish(candidate: Assessment) -> tuple[float, ...]:
+    prediction = candidate.prediction
+    finish_s = prediction.ttft_s if prediction.e2e_s is None else prediction.e2e_s
+    return (math.inf if finish_s is None else finish_s, *_room(candidate), prediction.in_flight)
+
+
+def _room(candidate: Assessment) -> tuple[float]:
+    return (0.0 if candidate.headroom is None else -candidate.headroom,)
 
 
 def _weighted(candidate: Assessment) -> tuple[float, ...]:
-    return (-(candidate.scores or {}).get("total", 0.0), *_cheapest(candidate))
+    return (-(candidate.scores or {}).get("total", 0.0), _cost(candidate), *_room(candidate))
 
 
 def _nearest(candidate: Assessment) -> tuple[float, ...]:
     quality = candidate.prediction.quality
-    return (1.0 if quality is None else -quality, *_cheapest(candidate)[::-1])
+    likely = round((candidate.probability or 0.0) * PROBABILITY_STEPS)
+    return (-likely, 1.0 if quality is None else -quality, *_room(candidate), _cost(candidate))

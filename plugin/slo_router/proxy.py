@@ -79,6 +79,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """The deployment for one attempt of one request."""
         group = adapter.resolve_alias(routing.router, call.model)
         trace = find_trace(call.request)
+        if trace is not None and trace.flight is not None:  # LiteLLM picks again only after a failure
+            self.strategy.finish(trace, "error")
         if trace is None or group not in self.strategy.groups or trace.call_type not in ROUTED_CALL_TYPES:
             if trace is not None:
                 trace.decision, trace.note = None, "this kind of call is not routed by SLO"
@@ -177,6 +179,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """A request failed for good: record it."""
         trace = find_trace(request_data)
         if trace is not None:
+            if not adapter.is_deployments_fault(original_exception):
+                self.strategy.finish(trace, "released")
             self._record(self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace)
 
     def _failure_payload(self, data: Request, error: Exception, key: UserAPIKeyAuth, trace: Trace) -> Request:
@@ -205,8 +209,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         trace.recorded = True
         record = build_record(payload, trace, log_prompts=self._settings.plugin.log.log_prompts)
         self.request_log.offer(record)
-        if record.outcome == "success":
-            self.strategy.learn(trace, record.prompt_tokens, record.completion_tokens)
+        self.strategy.finish(trace, "released" if record.outcome == "cache_hit" else record.outcome, record)
 
 
 def _slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:

@@ -19,14 +19,14 @@ from slo_router.domain import Assessment, Prediction, Slo, Standing
 Limits = Sequence[tuple[str, int, float, float]]  # field name, position in Prediction, limit, what headroom divides by
 SMALLEST_LIMIT = 1e-9  # headroom is measured against at least this, so that a limit of 0 still gives a number
 
-_JUDGED = (("ttft_ms", 0), ("tpot_ms", 1), ("e2e_ms", 2), ("cost_per_1k", 4))  # Slo's order, Prediction's positions
+JUDGED = (("ttft_ms", 0), ("tpot_ms", 1), ("e2e_ms", 2), ("cost_per_1k", 4))  # Slo's order, Prediction's positions
 
 
 def limits_of(slo: Slo) -> Limits:
     """The SLO's fields that have a limit, quality aside (that is a filter)."""
     return [
         (name, position, limit, max(limit, SMALLEST_LIMIT))
-        for (name, position), limit in zip(_JUDGED, slo[:4], strict=True)
+        for (name, position), limit in zip(JUDGED, slo[:4], strict=True)
         if limit is not None
     ]
 

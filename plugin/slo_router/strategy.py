@@ -13,11 +13,15 @@ from collections.abc import Iterable, Mapping
 
 from slo_router.categories import Categorizer, article, rules
 from slo_router.config import GroupSettings, PluginSettings
+from slo_router.contract import RequestRecord
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts, Slo
 from slo_router.errors import RequestSloError
+from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
+from slo_router.live import Ending, Live
 from slo_router.metrics_store import MetricsStore
+from slo_router.prediction import prior
 from slo_router.routing import Ask, Policy, View, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
@@ -64,11 +68,15 @@ class Strategy:
         self.store = store
         self.facts: Mapping[str, Facts] = {}
         self.learned = Learned()
+        self.live = Live()
+        self._is_live = settings.live_measurements
+        self._is_warm = False
         self._rng = random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
 
     def know(self, deployments: Iterable[ManagedDeployment]) -> None:
         """Takes the deployments that LiteLLM's router holds now."""
         self.facts = {deployment.facts.deployment_id: deployment.facts for deployment in deployments}
+        self.live.forget(self.facts)
 
     def read_request(self, group: str, trace: Trace, inputs: SloInputs) -> None:
         """Reads what the request asks for into its trace. Raises RequestSloError (HTTP 400) naming field and value."""
@@ -90,17 +98,46 @@ class Strategy:
             return None
         features = extract(request, managed.categorizer, trace.asked.category, self.learned)
         trace.slo, trace.clamped = resolve(trace.asked, managed.default_slo(features.category))
-        view = View(self.store.snapshot, time.time(), self._rng)
+        now_s = time.time()
+        view = View(self.store.snapshot, now_s, self._rng, self.live.states)  # empty where nothing live counts
         ask = Ask(features, trace.slo, frozenset(trace.tried), cost_ceiling(trace.asked))
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         trace.tried.append(decision.deployment_id)
+        if self._is_live:
+            chosen = decision.selected
+            expected_s = None if chosen is None else chosen.prediction.e2e_s
+            trace.flight = self.live.dispatched(decision.deployment_id, now_s, expected_s)
         return decision.deployment_id
 
-    def learn(self, trace: Trace, prompt_tokens: int | None, completion_tokens: int | None) -> None:
-        """Takes the usage of a finished request."""
-        if trace.decision is not None:
-            self.learned = learn(self.learned, trace.decision.features, prompt_tokens, completion_tokens)
+    def finish(self, trace: Trace, ending: Ending, record: RequestRecord | None = None) -> None:
+        """The attempt on its way is over; `record` is that of the whole request, where it has one."""
+        flight, trace.flight = trace.flight, None
+        if record is not None and ending == "success" and trace.decision is not None:
+            features = trace.decision.features
+            self.learned = learn(self.learned, features, record.prompt_tokens, record.completion_tokens)
+        if flight is None:
+            return
+        if record is None or not self._is_warm:  # a worker's first request is slower for reasons of its own
+            self._is_warm = True
+            self.live.finished(flight, "error" if ending == "error" else "released", time.time())
+            return
+        waited_s = flight.at_s - trace.arrived_s  # in the proxy, and for attempts that failed
+        self.live.finished(
+            flight,
+            ending,
+            time.time(),
+            prompt_tokens=record.prompt_tokens,
+            output_tokens=record.completion_tokens,
+            ttft_s=None if record.ttft_ms is None else record.ttft_ms * MS - waited_s,
+            e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
+        )
+
+    def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
+        """Takes in what the other workers see, and what the benchmark last measured."""
+        measured = self.store.snapshot.measured
+        priors: dict[str, Prior] = {name: prior(list(measured.get(name, {}).values())) for name in self.facts}
+        self.live.absorb(exports, priors, time.time())
 
 
 def _categorizer(settings: GroupSettings) -> Categorizer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slo_router.domain import Decision, Slo
+from slo_router.live import Flight
 from slo_router.slo import NOTHING_ASKED, Asked
 
 TRACE_KEY = "slo_router"
@@ -29,6 +30,7 @@ class Trace:
     decision: Decision | None = None
     note: str = ""  # why LiteLLM chose, where there is no decision
     tried: list[str] = field(default_factory=list)
+    flight: Flight | None = None  # the attempt on its way
     recorded: bool = False
 
     def __copy__(self) -> Trace:

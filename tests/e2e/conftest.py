@@ -58,8 +58,13 @@ def deployment(handle: Handle, group: str, deployment_id: str, **info: object) -
 
 
 def document(handles: Sequence[Handle], redis_url: str | None, **plugin: object) -> dict[str, object]:
-    """A whole proxy configuration: the managed group `smart`, the unmanaged group `plain`."""
-    section: dict[str, object] = {"groups": {"smart": {"slo": {"ttft_ms": 1000}, "min_quality": 0.5}}, **plugin}
+    """A whole proxy configuration: the managed group `smart`, the unmanaged group `plain`.
+
+    It routes by what a test publishes, whatever earlier tests did to an endpoint: live measurements, which have tests
+    and a proxy of their own, are off.
+    """
+    group = {"slo": {"ttft_ms": 1000}, "min_quality": 0.5, "trial_share": 0}
+    section: dict[str, object] = {"groups": {"smart": group}, "live_measurements": False, **plugin}
     if redis_url is not None:
         section["redis_url"] = redis_url
     return {

@@ -1,0 +1,83 @@
+"""A circuit breaker: keeps new traffic off a deployment that fails, and lets it back gradually. Pure.
+
+    closed ──FAILURES in a row──→ open ──after a pause, one probe──→ succeeds: closed, its share grows from FIRST_SHARE
+       ↑                            ↑                                   fails: open again, twice the pause
+       └──────── any success ───────┴──────────────────────────────────────┘
+
+Slow is not dead: a success closes the circuit however long it took, and the deployment then ranks by its prediction. A
+group of one deployment never cools down in LiteLLM, which is one reason for a breaker of our own. Between workers the
+latest change wins; a change that lies in the future is a wrong clock's and is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+FAILURES = 3  # in a row: fewer and a single flaky answer costs a deployment its traffic
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 8.0  # with a probe on top of it, traffic is back well within 15 s of recovery
+PROBE_S = 10.0  # a probe whose end nobody reported is forgotten after this
+FIRST_SHARE = 0.1
+RAMP_S = 5.0  # from FIRST_SHARE to everything
+CLOCK_SKEW_S = 5.0
+
+
+class Circuit(NamedTuple):
+    """One deployment's breaker. Times are Unix seconds."""
+
+    failures: int = 0  # in a row
+    is_open: bool = False
+    changed_at_s: float | None = None  # `None`: it never opened
+    pause_s: float = FIRST_PAUSE_S
+    probe_at_s: float | None = None
+
+
+CLOSED = Circuit()
+
+
+def failed(circuit: Circuit, now_s: float) -> Circuit:
+    """After an error or a timeout of the deployment's own making."""
+    failures = circuit.failures + 1
+    if circuit.is_open:
+        if circuit.probe_at_s is None:  # sent before it opened: says nothing new
+            return circuit._replace(failures=failures)
+        return Circuit(failures, is_open=True, changed_at_s=now_s, pause_s=min(circuit.pause_s * 2, LONGEST_PAUSE_S))
+    ramping = circuit.changed_at_s is not None and share(circuit, now_s) < 1
+    if failures < FAILURES and not ramping:
+        return circuit._replace(failures=failures)
+    return Circuit(
+        failures,
+        is_open=True,
+        changed_at_s=now_s,
+        pause_s=min(circuit.pause_s * 2, LONGEST_PAUSE_S) if ramping else FIRST_PAUSE_S,
+    )
+
+
+def succeeded(circuit: Circuit, now_s: float) -> Circuit:
+    """After an answer, however slow."""
+    if circuit.is_open:
+        return Circuit(is_open=False, changed_at_s=now_s, pause_s=circuit.pause_s)
+    return circuit if circuit.failures == 0 else circuit._replace(failures=0)
+
+
+def probed(circuit: Circuit, now_s: float) -> Circuit:
+    """After a request was sent through an open circuit."""
+    return circuit._replace(probe_at_s=now_s) if circuit.is_open else circuit
+
+
+def share(circuit: Circuit, now_s: float) -> float:
+    """The part of the traffic (0..1) that may be sent now; an open circuit whose pause is over lets one probe pass."""
+    if circuit.changed_at_s is None:
+        return 1.0
+    since_s = abs(now_s - circuit.changed_at_s)  # a clock that was set back must not keep it open for ever
+    if circuit.is_open:
+        probing = circuit.probe_at_s is not None and abs(now_s - circuit.probe_at_s) < PROBE_S
+        return 0.0 if since_s < circuit.pause_s or probing else 1.0
+    return min(1.0, FIRST_SHARE + (1 - FIRST_SHARE) * since_s / RAMP_S)
+
+
+def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
+    """What a worker believes after hearing of another's circuit."""
+    if other.changed_at_s is None or other.changed_at_s > now_s + CLOCK_SKEW_S:
+        return own
+    return own if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s else other

@@ -1,0 +1,89 @@
+"""Live traffic moves the picture: a real proxy leaves a slow or failing endpoint by what it sees, and comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+import redis
+
+from evaluation.endpoints import Handle, running_endpoints
+from evaluation.stock_proxy import StockProxy
+from tests.e2e.conftest import SPECS, Stack, document, publish
+from tests.valkey_server import ValkeyServer
+
+BACK_WITHIN_S = 15.0
+ANY = "20000"  # a limit that nothing here breaks, however busy the machine
+LEAVES_AFTER = 3  # failed requests
+
+
+@pytest.fixture(scope="module")
+def handles() -> Iterator[Sequence[Handle]]:
+    with running_endpoints(SPECS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    interval_s = Stack.refresh_interval_s
+    settings = document(handles, valkey.url, live_measurements=True, refresh_interval_s=interval_s, key_prefix="live:")
+    publish(redis.Redis.from_url(valkey.url), "live:")
+    with StockProxy(settings, tmp_path_factory.mktemp("proxy")) as proxy:
+        running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time())
+        running.ask()
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def healthy(stack: Stack) -> None:
+    for handle in stack.endpoints.values():
+        handle.reset()
+
+
+def selected(stack: Stack, **headers: str) -> str:
+    answer = stack.ask(body={"stream": True, "max_tokens": 8}, **headers)
+    assert answer.status_code == 200
+    return answer.headers["x-slo-selected-model"]
+
+
+def test_predictions_become_live_and_say_how_likely_the_slo_is_kept(stack: Stack) -> None:
+    for _ in range(12):
+        assert selected(stack, x_slo_ttft_ms=ANY) == "small"
+    time.sleep(3 * stack.refresh_interval_s)
+    answer = stack.ask(body={"stream": True}, x_slo_ttft_ms=ANY)
+    assert float(answer.headers["x-slo-probability"]) > 0.9
+    assert float(answer.headers["x-slo-predicted-ttft-ms"]) < 1000
+
+
+def test_a_deployment_that_became_slow_loses_the_traffic_whose_slo_it_misses(stack: Stack) -> None:
+    for _ in range(8):
+        selected(stack, x_slo_ttft_ms=ANY)
+    stack.endpoints["small"].control("slow", factor=200)  # 5 ms to the first token become 1 s
+    for _ in range(6):
+        selected(stack, x_slo_ttft_ms=ANY)
+    time.sleep(3 * stack.refresh_interval_s)
+    assert selected(stack, x_slo_ttft_ms="800") == "medium"
+    assert selected(stack, x_slo_ttft_ms=ANY) == "small"  # slow is not dead
+
+
+def test_a_failing_deployment_is_left_after_three_requests_and_comes_back_by_itself(stack: Stack) -> None:
+    stack.endpoints["small"].control("error500")
+    for _ in range(12):
+        selected(stack, x_slo_ttft_ms=ANY)  # each is answered, by a retry where need be
+    asked = len(stack.endpoints["small"].seen())
+    assert LEAVES_AFTER <= asked <= LEAVES_AFTER + 1  # and a probe, where a pause was over meanwhile
+    stack.endpoints["small"].control("ok")
+    recovered_s = time.monotonic()
+    while time.monotonic() < recovered_s + BACK_WITHIN_S:
+        chosen = [selected(stack, x_slo_ttft_ms=ANY) for _ in range(5)]
+        if chosen == ["small"] * 5:
+            break
+        time.sleep(0.2)
+    assert chosen == ["small"] * 5
+
+
+def test_the_workers_state_is_shared_under_the_prefix_and_gone_when_the_worker_is(stack: Stack) -> None:
+    keys = list(stack.redis.scan_iter("live:slo_router:live:*"))
+    assert len(keys) == 1
+    assert 0 < stack.redis.ttl(keys[0]) <= 6

@@ -1,0 +1,37 @@
+"""The background task starts once there is a loop, and prepares the worker before its first request."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from slo_router.background import Background, Hooks
+from slo_router.config import GroupSettings, PluginSettings
+from slo_router.metrics_store import MetricsStore
+from slo_router.request_log import RequestLog
+from slo_router.strategy import Strategy
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("thawed")
+@pytest.mark.parametrize("freeze", [False, True])
+async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, freeze: bool) -> None:
+    settings = PluginSettings(groups={"smart": GroupSettings()}, freeze_heap=freeze, refresh_interval_s=0.01)
+    strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
+    has_router = False
+    background = Background(settings, strategy, log, Hooks(lambda: has_router, lambda: None))
+    background.ensure_running()
+    await asyncio.sleep(0.1)
+    assert gc.get_freeze_count() == 0
+    has_router = True
+    await asyncio.sleep(1.0)  # the task looks every 50 ms
+    assert (gc.get_freeze_count() > 0) == freeze

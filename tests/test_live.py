@@ -1,0 +1,211 @@
+"""A worker's live state: load from pick to end, curves from what was seen, circuits, and one picture with others."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slo_router.circuit import share
+from slo_router.evidence import Prior
+from slo_router.live import LEASE_S, OVERDUE_FLIGHTS, Live
+from tests.builders import NOW_S
+
+PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
+
+
+def sent(live: Live) -> Mapping[str, object]:
+    """What the others read of it: JSON."""
+    export = json.loads(json.dumps(live.export(), allow_nan=False))
+    assert isinstance(export, dict)
+    return export
+
+
+def serve(live: Live, requests: int, ttft_s: float, at_s: float = NOW_S) -> None:
+    """Answers a second apart, of 11 tokens and 10 ms a token."""
+    for number in range(requests):
+        flight = live.dispatched("a", at_s + number)
+        end = {"prompt_tokens": 100, "output_tokens": 11, "ttft_s": ttft_s, "e2e_s": ttft_s + 0.1}
+        live.finished(flight, "success", at_s + number, **end)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", ["success", "error", "disconnected", "released"])
+def test_load_rises_at_the_pick_and_falls_once_however_it_ends(ending: str) -> None:
+    live = Live()
+    first, second = live.dispatched("a", NOW_S), live.dispatched("a", NOW_S)
+    assert (first.in_flight, second.in_flight, live.in_flight("a")) == (0, 1, 2)
+    live.finished(first, ending, NOW_S + 1)  # type: ignore[arg-type]
+    live.finished(first, ending, NOW_S + 1)  # type: ignore[arg-type]  # an event that came twice
+    assert live.in_flight("a") == 1
+
+
+def test_a_flight_whose_end_nobody_reports_is_forgotten_when_its_lease_ends() -> None:
+    live = Live()
+    lost = live.dispatched("a", NOW_S)
+    live.absorb([], PRIORS, NOW_S + LEASE_S)
+    assert live.in_flight("a") == 1
+    live.absorb([], PRIORS, NOW_S + LEASE_S + 1)
+    assert live.in_flight("a") == 0
+    live.finished(lost, "success", NOW_S + LEASE_S + 2, prompt_tokens=1, ttft_s=1.0, e2e_s=1.0)
+    assert live.in_flight("a") == 0
+
+
+def test_without_live_samples_the_curve_is_the_benchmark() -> None:
+    live = Live()
+    live.absorb([], PRIORS, NOW_S)
+    curve = live.states["a"].curve
+    assert curve is not None
+    assert (curve.a_s, curve.d_s, curve.weight) == (pytest.approx(0.2), pytest.approx(0.02), 0)
+
+
+def test_what_was_served_moves_the_curve() -> None:
+    live = Live()
+    live.absorb([], PRIORS, NOW_S)
+    serve(live, 60, ttft_s=1.0)
+    live.absorb([], PRIORS, NOW_S + 60)
+    curve = live.states["a"].curve
+    assert curve is not None
+    assert curve.a_s + 100 * curve.b_s_per_token == pytest.approx(1.0, rel=0.25)
+    assert curve.d_s == pytest.approx(0.01, rel=0.25)
+
+
+def test_workers_that_heard_of_each_other_have_the_same_curve_as_one_that_saw_everything() -> None:
+    one, two, observer = Live(), Live(), Live()
+    for number in range(40):
+        at_s, ttft_s = NOW_S + number, 0.2 + 0.01 * (number % 7)
+        for live in (observer, one if number % 2 else two):
+            flight = live.dispatched("a", at_s)
+            live.finished(flight, "success", at_s, prompt_tokens=50, output_tokens=9, ttft_s=ttft_s, e2e_s=ttft_s + 0.2)
+    later_s = NOW_S + 41
+    from_one, from_two = sent(one), sent(two)
+    one.absorb([from_two], PRIORS, later_s)
+    two.absorb([from_one], PRIORS, later_s)
+    observer.absorb([], PRIORS, later_s)
+    expected = observer.states["a"].curve
+    assert expected is not None
+    for live in (one, two):
+        curve = live.states["a"].curve
+        assert curve is not None
+        assert curve[:5] == pytest.approx(expected[:5], rel=1e-6, abs=1e-9)
+
+
+def test_the_others_load_counts_until_they_fall_silent() -> None:
+    live, other = Live(), Live()
+    for _ in range(3):
+        other.dispatched("a", NOW_S)
+    live.dispatched("a", NOW_S)
+    live.absorb([sent(other)], PRIORS, NOW_S)
+    assert live.in_flight("a") == 4
+    live.absorb([], PRIORS, NOW_S)
+    assert live.in_flight("a") == 1
+
+
+def test_what_the_server_reports_beyond_our_own_requests_counts_and_is_passed_on() -> None:
+    live, other = Live(), Live()
+    live.dispatched("a", NOW_S)
+    live.heard_of_foreign("a", 5)
+    assert (live.in_flight("a"), live.in_flight_of_all("a")) == (6, 1)
+    other.absorb([sent(live)], PRIORS, NOW_S)
+    assert other.in_flight("a") == 6
+
+
+def test_three_errors_open_the_circuit_here_and_at_once_at_those_who_hear_of_it() -> None:
+    live, other = Live(), Live()
+    for _ in range(3):
+        live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
+    assert share(live.states["a"].circuit, NOW_S) == 0
+    other.absorb([sent(live)], PRIORS, NOW_S + 0.5)
+    assert share(other.states["a"].circuit, NOW_S + 0.5) == 0
+    assert share(other.states["a"].circuit, NOW_S + 1.5) == 1  # the pause is over: a probe
+
+
+def test_a_request_through_an_open_circuit_is_its_probe() -> None:
+    live = Live()
+    for _ in range(3):
+        live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
+    probe = live.dispatched("a", NOW_S + 2)
+    assert share(live.states["a"].circuit, NOW_S + 2) == 0
+    live.finished(probe, "success", NOW_S + 2.5, prompt_tokens=1, ttft_s=0.1, e2e_s=0.5)
+    assert 0 < share(live.states["a"].circuit, NOW_S + 2.5) < 1
+
+
+def test_a_deployment_that_takes_requests_and_answers_none_is_found_out_before_they_time_out() -> None:
+    live = Live()
+    for _ in range(OVERDUE_FLIGHTS):
+        live.dispatched("a", NOW_S, expected_s=0.5)  # overdue after 3 × 0.5 + 1 s
+    live.absorb([], PRIORS, NOW_S + 2.4)
+    assert share(live.states["a"].circuit, NOW_S + 2.4) == 1
+    live.absorb([], PRIORS, NOW_S + 2.6)
+    assert share(live.states["a"].circuit, NOW_S + 2.6) == 0
+
+
+def test_slow_is_not_dead() -> None:
+    live = Live()
+    for _ in range(OVERDUE_FLIGHTS + 1):
+        flight = live.dispatched("a", NOW_S, expected_s=0.5)
+    live.finished(flight, "success", NOW_S + 30, prompt_tokens=1, ttft_s=29.0, e2e_s=30.0)
+    live.absorb([], PRIORS, NOW_S + 31)
+    assert share(live.states["a"].circuit, NOW_S + 31) == 1
+
+
+def test_a_deployment_that_was_removed_is_forgotten() -> None:
+    live = Live()
+    live.dispatched("a", NOW_S)
+    live.forget(["b"])
+    assert live.states == {}
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["a", "b"]),
+            st.fixed_dictionaries({}, optional={"in_flight": _ANYTHING, "circuit": _ANYTHING, "evidence": _ANYTHING})
+            | _ANYTHING,
+        ),
+        max_size=3,
+    )
+)
+def test_whatever_another_writes_the_state_stays_usable(exports: list[dict[str, object]]) -> None:
+    live = Live()
+    serve(live, 3, ttft_s=0.3)
+    live.absorb(exports, PRIORS, NOW_S + 4)
+    for state in live.states.values():
+        assert 0 <= state.in_flight < math.inf
+        assert 0 <= share(state.circuit, NOW_S + 4) <= 1
+    curve = live.states["a"].curve
+    assert curve is not None
+    assert all(map(math.isfinite, curve[:5]))
+
+
+@given(st.integers(0, 2**32))
+def test_events_lost_doubled_reordered_and_under_jumping_clocks_leave_no_negative_load(seed: int) -> None:
+    rng, live = random.Random(seed), Live()
+    flights = []
+    for _ in range(60):
+        now_s = NOW_S + rng.uniform(-1000, 1000)
+        if rng.random() < 0.5 or not flights:
+            flights.append(live.dispatched("a", now_s, rng.choice([None, 0.1, 5.0])))
+        elif rng.random() < 0.8:
+            ending = rng.choice(["success", "error", "disconnected", "released"])
+            ttft_s, e2e_s = rng.choice([None, -1.0, 0.0, 0.3, 1e9]), rng.choice([None, -1.0, 0.5, math.inf])
+            end = {"prompt_tokens": rng.randrange(9), "output_tokens": 5, "ttft_s": ttft_s, "e2e_s": e2e_s}
+            live.finished(rng.choice(flights), ending, now_s, **end)  # type: ignore[arg-type]
+        else:
+            live.absorb([sent(live)], PRIORS, now_s)
+    live.absorb([], PRIORS, NOW_S + 10_000)
+    assert live.in_flight("a") == 0
+    curve = live.states["a"].curve
+    assert curve is not None
+    assert all(math.isfinite(value) and value >= 0 for value in curve[:5])

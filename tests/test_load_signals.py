@@ -1,0 +1,118 @@
+"""The servers' own load figures: one worker asks over real HTTP, only what the proxy did not send counts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
+from slo_router.domain import Facts
+from slo_router.live import Live
+from slo_router.load_signals import LoadSignals, requests_of
+from slo_router.redis_link import AsyncClient, connect
+from tests.valkey_server import ValkeyServer
+
+SLOW = EndpointSpec(name="slow", ttft_ms=1500, tpot_ms=1, jitter=0, slots=2)
+GAUGE = '# TYPE vllm:num_requests_{0} gauge\nvllm:num_requests_{0}{{engine="{1}",model_name="m"}} {2}\n'
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Handle]:
+    with running_endpoints([SLOW]) as (handle,):
+        yield handle
+
+
+@pytest.fixture
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncClient]:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        async with connect(server.url) as link:
+            yield link
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[[str, str], LoadSignals]]:
+    """Makes a worker's scraper, and closes it at the end."""
+    made: list[LoadSignals] = []
+
+    def new(prefix: str, worker: str) -> LoadSignals:
+        made.append(LoadSignals(prefix, worker))
+        return made[-1]
+
+    yield new
+    for signals in made:
+        await signals.aclose()
+
+
+def test_running_and_waiting_of_every_engine_add_up() -> None:
+    text = GAUGE.format("running", 0, 2.0) + GAUGE.format("running", 1, 3.0) + GAUGE.format("waiting", 0, 4.0)
+    assert requests_of(text) == 9
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "other 1\n", GAUGE.format("running", 0, "NaN"),
+                                  GAUGE.format("running", 0, -1.0), GAUGE.format("waiting", 0, 1e9)])  # fmt: skip
+def test_what_tells_no_load_is_no_load(text: str) -> None:
+    assert requests_of(text) is None
+
+
+def test_what_is_no_exposition_is_an_error() -> None:
+    with pytest.raises(ValueError, match="html"):
+        requests_of("<html>x</html>")
+
+
+async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
+    client: AsyncClient, slow: Handle, make: Callable[[str, str], LoadSignals]
+) -> None:
+    live, facts = Live(), Facts("slow", "m", metrics_url=f"{slow.url}/metrics")
+    signals = make("", "one")
+    body = {"model": "slow", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+    with ThreadPoolExecutor(3) as pool:
+        live.dispatched("slow", time.time())  # one of the three is ours
+        others = [pool.submit(httpx.post, f"{slow.api_base}/chat/completions", json=body, timeout=20) for _ in range(3)]
+        deadline_s = time.monotonic() + 5
+        while live.in_flight("slow") < 3 and time.monotonic() < deadline_s:
+            await signals.refresh(client, [facts], live)
+        assert (live.in_flight("slow"), live.in_flight_of_all("slow")) == (3, 1)
+        assert [one.result().status_code for one in others] == [200, 200, 200]
+    await signals.refresh(client, [facts], live)
+    assert live.in_flight("slow") == 1
+
+
+async def test_one_worker_asks_for_all(
+    client: AsyncClient, slow: Handle, make: Callable[[str, str], LoadSignals]
+) -> None:
+    facts = [Facts("slow", "m", metrics_url=f"{slow.url}/metrics")]
+    elected, other = make("p:", "one"), make("p:", "two")
+    theirs = Live()
+    theirs.heard_of_foreign("slow", 7)
+    await elected.refresh(client, facts, Live())
+    await other.refresh(client, facts, theirs)
+    assert theirs.in_flight("slow") == 0  # it did not ask; what the elected one publishes counts
+    assert await client.get("p:slo_router:scraper") == "one"
+    assert 0 < await client.ttl("p:slo_router:scraper") <= 5
+
+
+async def test_a_server_that_cannot_be_asked_is_named_once_without_its_address(
+    slow: Handle, make: Callable[[str, str], LoadSignals], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "slo_router")
+    live, signals = Live(), make("", "one")
+    facts = [
+        Facts("gone", "m", metrics_url="http://127.0.0.1:9/metrics"),
+        Facts("wrong", "m", metrics_url=f"{slow.url}/v1/models"),
+        Facts("strange", "m", metrics_url="no address"),
+        Facts("silent", "m"),
+    ]
+    for _ in range(2):
+        await signals.refresh(None, facts, live)
+    assert sorted(record.getMessage().split(" of ")[1].split()[0] for record in caplog.records) == [
+        "gone",
+        "strange",
+        "wrong",
+    ]
+    assert "127.0.0.1" not in caplog.text
+    assert all(live.in_flight(name) == 0 for name in ("gone", "wrong", "strange"))
