@@ -11,12 +11,13 @@ therefore against the callback that does nothing in the same hooks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -80,17 +81,21 @@ class MeasuredProxy(StockProxy):
 
     def cpu_s(self) -> float:
         """Seconds of CPU, user and system, of all processes of the proxy since its start."""
-        session = self._process.pid if self._process is not None else 0
-        return sum(_cpu_ticks(path, session) for path in Path("/proc").glob("[0-9]*")) / os.sysconf("SC_CLK_TCK")
+        # utime, stime and those of ended children
+        return sum(sum(map(int, fields[11:15])) for fields in self._stats()) / os.sysconf("SC_CLK_TCK")
 
+    def resident_bytes(self) -> int:
+        """Memory of all processes of the proxy that is in RAM now."""
+        return sum(int(fields[21]) for fields in self._stats()) * os.sysconf("SC_PAGE_SIZE")
 
-def _cpu_ticks(process: Path, session: int) -> int:
-    """utime, stime and those of ended children, where the process belongs to the session; see proc(5)."""
-    try:
-        fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:  # it ended meanwhile
-        return 0
-    return sum(map(int, fields[11:15])) if int(fields[3]) == session else 0
+    def _stats(self) -> Iterator[list[str]]:
+        """The fields of each process of the proxy's session after its name; see proc(5)."""
+        session = str(self._process.pid) if self._process is not None else ""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                if fields[3] == session:
+                    yield fields
 
 
 def document(handles: Sequence[Handle], callback: str | None) -> dict[str, object]:
