@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,10 @@ from evaluation.simulator.policy import Policy
 from evaluation.simulator.scenarios import BY_NAME, END_S, SPECS, START_S, Scenario, benchmark
 from evaluation.simulator.tally import Tally, tally
 from evaluation.simulator.workload import Request, Size, generate, read_trace
+from slo_router.prediction import ENOUGH_LIVE
 
 CLAIRVOYANT, OURS = "clairvoyant", "ours"
-PROVEN = 10  # answers that prove a deployment
+PROVEN = math.ceil(ENOUGH_LIVE)  # answers that prove a deployment: what the plugin wants before it predicts from them
 SETTLED = 200  # requests after which a cold start should cost what the steady state costs
 
 
