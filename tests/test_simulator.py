@@ -141,7 +141,7 @@ def test_litellms_latency_strategy_stampedes_to_the_unknown_and_forgets_errors()
 def test_a_trace_that_is_not_one_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv.gz"
     path.write_bytes(gzip.compress(b"t_s,prompt_tokens\n0,1\n"))
-    with pytest.raises(ValueError, match=r"trace\.csv\.gz: 'output_tokens', expected columns"):
+    with pytest.raises(ValueError, match=r"trace\.csv\.gz: 'output_tokens', expected gzipped CSV"):
         read_trace(path)
     assert read_trace(tmp_path / "absent.csv.gz") is None
 

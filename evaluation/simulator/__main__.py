@@ -21,7 +21,7 @@ from evaluation.simulator.bars import Runs, bars
 from evaluation.simulator.report import bars_table, policies_table, reaction_line
 from evaluation.simulator.scenarios import BY_NAME
 from evaluation.simulator.study import Study, Task, study
-from evaluation.simulator.workload import DEFAULT_TRACE
+from evaluation.simulator.workload import DEFAULT_TRACE, read_trace
 
 ScenarioName = Enum("ScenarioName", {name: name for name in BY_NAME})  # type: ignore[misc]
 
@@ -40,13 +40,20 @@ def main(
         Arrivals, typer.Option(help="The recorded trace, or Poisson with log-normal sizes.")
     ] = Arrivals.AZURE,
     trace: Annotated[
-        Path, typer.Option(help="The trace, of columns t_s, prompt_tokens, output_tokens.")
+        Path,
+        typer.Option(
+            help="The trace, of columns t_s, prompt_tokens, output_tokens.",
+            show_default="../shared/data/traffic_azure2023_conv.csv.gz",
+        ),
     ] = DEFAULT_TRACE,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
 ) -> None:
     """Simulates every policy in every scenario."""
     console = Console(width=150)
-    recorded = trace if arrivals is Arrivals.AZURE and trace.exists() else None
+    try:
+        recorded = trace if arrivals is Arrivals.AZURE and read_trace(trace) is not None else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--trace") from error
     if arrivals is Arrivals.AZURE and recorded is None:
         console.print(
             f"[yellow]{trace.name}: not found (--trace FILE names another place); arrivals are Poisson instead"

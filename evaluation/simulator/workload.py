@@ -105,13 +105,17 @@ def read_trace(path: Path) -> list[Size] | None:
     """Recorded sizes and gaps, `None` where the file is absent. Raises ValueError naming file and problem."""
     if not path.exists():
         return None
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
     try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
         at_s = [float(row["t_s"]) for row in rows]
         tokens = [(int(row["prompt_tokens"]), int(row["output_tokens"])) for row in rows]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: {error}, expected columns t_s, prompt_tokens, output_tokens of numbers") from error
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path}: {error}, expected gzipped CSV of numbers t_s, prompt_tokens, output_tokens"
+        ) from error
+    if len(rows) < 2 or at_s[-1] <= at_s[0]:
+        raise ValueError(f"{path}: {len(rows)} rows, expected at least two, in the order of t_s")
     mean_s = (at_s[-1] - at_s[0]) / (len(at_s) - 1)
     gaps = [0.0, *((b - a) / mean_s for a, b in itertools.pairwise(at_s))]
     return [Size(gap, *pair) for gap, pair in zip(gaps, tokens, strict=True)]
