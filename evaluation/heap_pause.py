@@ -2,9 +2,10 @@
 
     python -m evaluation.heap_pause [--starts 3] [--requests 600]
 
-Python's collector walks every object that the proxy made at its start, a second's work, once enough new ones live on. `freeze_heap` collects once when the router is there, and moves what is left out of the collector's sight. Each
-start is a fresh stock proxy with the plugin, in turn with and without; the first request of a worker, slower for other
-reasons, is left out. Memory is the resident set of the proxy's processes after the last request, from Linux's /proc.
+Python's collector walks every object that the proxy made at its start, a second's work, once enough new ones live on.
+`freeze_heap` collects once when the router is there, and moves what is left out of the collector's sight. Each start is
+a fresh stock proxy with the plugin, in turn with and without; the first request of a worker, slower for other reasons,
+is left out. Memory is the resident set of the proxy's processes after the last request, from Linux's /proc.
 """
 
 from __future__ import annotations
