@@ -13,7 +13,7 @@ an answer below the quality floor, or a second try at the same deployment, than 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from slo_router.domain import Facts, Features, Prediction, Rejection
@@ -36,7 +36,8 @@ def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Reje
     """Prompt (with a margin for the estimate) and answer must fit the context window."""
     if facts.context_tokens is None:
         return None
-    needed = demand.features.prompt_tokens * CONTEXT_MARGIN + demand.features.reserved_tokens
+    features = demand.features
+    needed = features.prompt_tokens * CONTEXT_MARGIN + features.reserved_tokens
     if needed <= facts.context_tokens:
         return None
     return Rejection(facts.deployment_id, "context_window", round(needed), facts.context_tokens)
@@ -111,8 +112,3 @@ def concerned(demand: Demand) -> list[Filter]:
         demand.min_quality is not None,
     )
     return [accepts for accepts, is_asked in zip(FILTERS, asked, strict=True) if is_asked]
-
-
-def rejections(filters: Sequence[Filter], facts: Facts, prediction: Prediction, demand: Demand) -> list[Rejection]:
-    """Each filter's rejection, in the order of `filters`; empty where the candidate passes them all."""
-    return [found for accepts in filters if (found := accepts(facts, prediction, demand)) is not None]

@@ -35,25 +35,22 @@ def predict(
     """Predicts one candidate. `now_s` is Unix seconds and only tells the evidence's age."""
     category, prompt_tokens, output_tokens = features.category, features.prompt_tokens, features.output_tokens
     metrics, basis = look_up(facts.deployment_id, category, snapshot)
-    ttft_s = tpot_s = e2e_s = age_s = measured_usd = error_rate = samples = None
+    ttft_s = tpot_s = age_s = measured_usd = error_rate = samples = None
     quality = facts.quality_for(category)
-    if metrics is not None:
+    in_flight, curve = (0.0, None) if live is None else (live.in_flight, live.curve)
+    if curve is not None and curve.weight >= ENOUGH_LIVE:
+        ttft_s = live_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[P95]
+        tpot_s = live_tpot_s(curve, in_flight) * curve.tpot_ratios[P95]
+        basis, age_s, samples = "live", now_s - curve.measured_at_s, int(curve.weight)
+    elif metrics is not None:
         ttft_s = metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s
         tpot_s = metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s
-        if ttft_s is not None and tpot_s is not None:
-            e2e_s = ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
-        measured_usd, error_rate, samples = metrics.cost_per_1k_usd, metrics.error_rate, metrics.samples
-        age_s = now_s - metrics.measured_at_s
+        age_s, samples = now_s - metrics.measured_at_s, metrics.samples
+    if metrics is not None:
+        measured_usd, error_rate = metrics.cost_per_1k_usd, metrics.error_rate
         if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
             quality = metrics.quality_score
-    in_flight = 0.0
-    if live is not None:
-        in_flight, curve = live.in_flight, live.curve
-        if curve is not None and curve.weight >= ENOUGH_LIVE:
-            ttft_s = live_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[P95]
-            tpot_s = live_tpot_s(curve, in_flight) * curve.tpot_ratios[P95]
-            e2e_s = ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
-            basis, age_s, samples = "live", now_s - curve.measured_at_s, int(curve.weight)
+    e2e_s = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
     cost_usd, per_1k_usd = _cost_usd(facts, prompt_tokens, output_tokens, measured_usd)
     return Prediction(
         ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples, in_flight

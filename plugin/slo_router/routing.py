@@ -14,7 +14,7 @@ from typing import NamedTuple
 from slo_router.circuit import share
 from slo_router.config import GroupSettings, Weights
 from slo_router.domain import Assessment, Decision, Facts, Features, Rejection, Rng, Slo, Snapshot, Standing
-from slo_router.filters import Demand, concerned, rejections
+from slo_router.filters import Demand, concerned
 from slo_router.live import LiveState
 from slo_router.picking import pick
 from slo_router.prediction import predict, probability
@@ -60,7 +60,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     for facts in candidates:
         prediction = predict(facts, ask.features, view.snapshot, view.now_s, view.live.get(facts.deployment_id))
         assessment = assess(facts.deployment_id, prediction, limits)
-        if found := rejections(filters, facts, prediction, demand):
+        if found := [broken for accepts in filters if (broken := accepts(facts, prediction, demand)) is not None]:
             unable.append((assessment, found))
         else:
             able.append(assessment)
@@ -68,9 +68,8 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
     if all(assessment.standing is Standing.MISSES for assessment in pool):
-        pool = [_with_probability(assessment, ask, view) for assessment in pool]
+        pool = [assessment._replace(probability=_probability(assessment, ask, view)) for assessment in pool]
     chosen = pick(pool, group.objective, view.rng, group.tie_band, group.trial_share)
-    likely = chosen.probability if chosen.probability is not None else _with_probability(chosen, ask, view).probability
     return Decision(
         kind="met" if able and chosen.standing is Standing.MEETS else "fallback",
         deployment_id=chosen.deployment_id,
@@ -79,7 +78,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
         rejections=tuple([rejection for _, found in unable for rejection in found]),
         policy=policy.fingerprint,
-        probability=likely,
+        probability=_probability(chosen, ask, view),
     )
 
 
@@ -95,11 +94,9 @@ def _shut(candidates: Sequence[Facts], view: View) -> frozenset[str]:
     return frozenset(shut)
 
 
-def _with_probability(assessment: Assessment, ask: Ask, view: View) -> Assessment:
+def _probability(assessment: Assessment, ask: Ask, view: View) -> float | None:
     state = view.live.get(assessment.deployment_id)
-    if state is None:
-        return assessment
-    return assessment._replace(probability=probability(ask.features, ask.slo, state))
+    return None if state is None else probability(ask.features, ask.slo, state)
 
 
 def _left_out(unable: Sequence[tuple[Assessment, list[Rejection]]], pool: Sequence[Assessment]) -> Iterator[Assessment]:
