@@ -23,8 +23,7 @@ from evaluation.face_off.stage import Stage
 from evaluation.face_off.summary import pooled
 from evaluation.face_off.world import PHASES, PhaseName
 
-SETTLE_S = 2.0
-WIDTH = 165
+WIDTH = 190
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 Kept = dict[PhaseName, dict[str, list[list[Outcome]]]]
 
@@ -92,7 +91,7 @@ def main(
 
     Each request has a joint contract: first token within its limit, cost per 1,000 tokens within its limit, quality at
     its floor. Four phases: steady, a fourfold burst, one endpoint six times slower, one endpoint failing and hanging.
-    The default run takes about twelve minutes and wants two idle cores.
+    The default run takes about fourteen minutes and wants two idle cores.
 
     \b
     First see that it works, in two minutes:
@@ -104,7 +103,7 @@ def main(
     with ExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
         stage = Stage(directory, names, exits)
-        study = Study(stage, Plan(rate, seconds, SETTLE_S), console)
+        study = Study(stage, Plan(rate, seconds), console)
         for name in names:
             stage.start(name, exits)
             study.say(f"{name}: the proxy is up and warm")

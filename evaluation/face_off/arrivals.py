@@ -43,11 +43,10 @@ class Arrival(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How much is sent: requests per second, seconds that count, seconds before them."""
+    """How much is sent: requests per second, and seconds that count."""
 
     rate: float
     seconds: float
-    settle_s: float
 
 
 def arrivals(phase: Phase, plan: Plan, seed: str) -> list[Arrival]:
@@ -64,7 +63,7 @@ def arrivals(phase: Phase, plan: Plan, seed: str) -> list[Arrival]:
 
 def _instants(phase: Phase, plan: Plan, rng: random.Random) -> Iterator[float]:
     """Lewis and Shedler's thinning: candidates at the highest rate, each kept with the share that its instant has."""
-    at_s = -plan.settle_s
+    at_s = -phase.settle_s
     while True:
         at_s += rng.expovariate(plan.rate * phase.burst)
         if at_s >= plan.seconds:

@@ -25,13 +25,13 @@ def tables(results: Results) -> Iterable[Table]:
     for phase, by_strategy in results.items():
         table = Table(title=f"{TITLES[phase]}: all repeats (lowest to highest repeat)")
         table.add_column("strategy", no_wrap=True)
-        table.add_column("contract kept %")
-        table.add_column("TTFT kept %")
-        table.add_column("USD per 1,000")
-        table.add_column("per 1,000 kept")
-        table.add_column("TTFT p50 ms")
-        table.add_column("p99 ms")
-        table.add_column("failed %")
+        table.add_column("contract kept %", no_wrap=True)
+        table.add_column("TTFT kept %", no_wrap=True)
+        table.add_column("USD per 1,000", no_wrap=True)
+        table.add_column("per 1,000 kept", no_wrap=True)
+        table.add_column("TTFT p50 ms", no_wrap=True)
+        table.add_column("p99 ms", no_wrap=True)
+        table.add_column("failed %", no_wrap=True)
         table.add_column("/".join(deployment.name[0] for deployment in DEPLOYMENTS) + " %", no_wrap=True)
         for strategy, repeats in by_strategy.items():
             scales = (100, 100, 1_000, 1_000, 1_000, 1_000, 100)  # percent, USD per 1,000, milliseconds

@@ -114,7 +114,7 @@ def _endpoints(directory: Path) -> Iterator[Mapping[str, str]]:
 
 
 async def _warm_up(proxy: StockProxy) -> None:
-    requests = arrivals(PHASES[0], Plan(rate=WARM_UP_REQUESTS, seconds=1, settle_s=0.5), "warm-up")[:WARM_UP_REQUESTS]
+    requests = arrivals(PHASES[0], Plan(rate=WARM_UP_REQUESTS, seconds=1), "warm-up")[:WARM_UP_REQUESTS]
     free = asyncio.Semaphore(WARM_UP_AT_A_TIME)
     async with open_client(proxy.url, proxy.auth) as client:
 

@@ -80,11 +80,15 @@ class Event(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """What happens while requests are counted. `burst` holds from a third to two thirds of it."""
+    """What happens while requests are counted. `burst` holds from a third to two thirds of it.
+
+    `settle_s` of usual traffic come before it and are not counted.
+    """
 
     name: PhaseName
     events: tuple[Event, ...] = ()
     burst: float = 1.0
+    settle_s: float = 1.0
 
     def rate_factor(self, at: float) -> float:
         """How many times the usual rate arrives at this share of the phase; before 0 it settles."""
@@ -123,8 +127,9 @@ KINDS = (
 BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
 
 PHASES = (
-    Phase("steady"),
+    Phase("steady", settle_s=2.0),
     Phase("burst", burst=BURST),
     Phase("slowdown", (Event(0.1, "medium", "slow", SLOWDOWN),)),
-    Phase("outage", (Event(0.1, "small", "error500"), Event(0.5, "small", "hang"))),
+    # medium has just recovered: long enough for a strategy to come back to it
+    Phase("outage", (Event(0.1, "small", "error500"), Event(0.5, "small", "hang")), settle_s=10.0),
 )
