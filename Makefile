@@ -45,6 +45,9 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.proxy_overhead
 	$(BIN)/python -m evaluation.categorizer
 	$(BIN)/python -m evaluation.fuzz
+	$(BIN)/python -m evaluation.heap_pause
+	$(BIN)/python -m evaluation.simulator
+	$(BIN)/python -m evaluation.face_off
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }

@@ -55,7 +55,7 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest() -> None:
         pauses_s.append(circuit.pause_s)
         now_s += circuit.pause_s
         circuit = failed(probed(circuit, now_s), now_s)
-    assert pauses_s == [1, 2, 4, 8, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    assert pauses_s == [1, 2, 4, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
 
 
 def test_an_error_of_a_request_sent_before_it_opened_does_not_prolong_the_pause() -> None:
@@ -86,11 +86,18 @@ def test_recovery_is_noticed_within_fifteen_seconds() -> None:
 
 def test_the_latest_change_of_any_worker_wins_and_one_from_the_future_is_ignored() -> None:
     back = succeeded(probed(opened(NOW_S - 9), NOW_S - 5), NOW_S - 4)
-    assert latest(CLOSED, opened(), NOW_S) == opened()
+    assert latest(CLOSED, opened(), NOW_S).is_open
     assert latest(opened(), CLOSED, NOW_S) == opened()
     assert latest(back, opened(NOW_S - 9), NOW_S) == back
-    assert latest(back, opened(NOW_S - 1), NOW_S) == opened(NOW_S - 1)
+    assert latest(back, opened(NOW_S - 1), NOW_S).changed_at_s == NOW_S - 1
     assert latest(back, opened(NOW_S + 3600), NOW_S) == back
+
+
+def test_the_worker_that_saw_it_fail_probes_first_and_the_others_wait_twice_as_long() -> None:
+    heard = latest(CLOSED, opened(), NOW_S)
+    assert share(opened(), NOW_S + FIRST_PAUSE_S) == 1
+    assert share(heard, NOW_S + FIRST_PAUSE_S) == 0
+    assert share(heard, NOW_S + 2 * FIRST_PAUSE_S) == 1
 
 
 @given(

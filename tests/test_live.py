@@ -121,7 +121,8 @@ def test_three_errors_open_the_circuit_here_and_at_once_at_those_who_hear_of_it(
     assert share(live.states["a"].circuit, NOW_S) == 0
     other.absorb([sent(live)], PRIORS, NOW_S + 0.5)
     assert share(other.states["a"].circuit, NOW_S + 0.5) == 0
-    assert share(other.states["a"].circuit, NOW_S + 1.5) == 1  # the pause is over: a probe
+    assert share(other.states["a"].circuit, NOW_S + 1.5) == 0  # who saw it fail probes first
+    assert share(other.states["a"].circuit, NOW_S + 2.5) == 1
 
 
 def test_a_request_through_an_open_circuit_is_its_probe() -> None:
@@ -137,11 +138,11 @@ def test_a_request_through_an_open_circuit_is_its_probe() -> None:
 def test_a_deployment_that_takes_requests_and_answers_none_is_found_out_before_they_time_out() -> None:
     live = Live()
     for _ in range(OVERDUE_FLIGHTS):
-        live.dispatched("a", NOW_S, expected_s=0.5)  # overdue after 3 × 0.5 + 1 s
-    live.absorb([], PRIORS, NOW_S + 2.4)
-    assert share(live.states["a"].circuit, NOW_S + 2.4) == 1
-    live.absorb([], PRIORS, NOW_S + 2.6)
-    assert share(live.states["a"].circuit, NOW_S + 2.6) == 0
+        live.dispatched("a", NOW_S, expected_s=0.5)  # overdue after 1.5 × 0.5 + 0.5 s
+    live.absorb([], PRIORS, NOW_S + 1.2)
+    assert share(live.states["a"].circuit, NOW_S + 1.2) == 1
+    live.absorb([], PRIORS, NOW_S + 1.3)
+    assert share(live.states["a"].circuit, NOW_S + 1.3) == 0
 
 
 def test_slow_is_not_dead() -> None:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 FAILURES = 3  # in a row: fewer and a single flaky answer costs a deployment its traffic
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 8.0  # with a probe on top of it, traffic is back well within 15 s of recovery
+LONGEST_PAUSE_S = 6.0  # with a probe on top of it, traffic is back well within 15 s of recovery
+HEARSAY = 2.0  # a worker that only heard of it waits this many times as long: one probe is enough for all
 PROBE_S = 10.0  # a probe whose end nobody reported is forgotten after this
 FIRST_SHARE = 0.1
 RAMP_S = 5.0  # from FIRST_SHARE to everything
@@ -80,4 +81,7 @@ def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
     """What a worker believes after hearing of another's circuit."""
     if other.changed_at_s is None or other.changed_at_s > now_s + CLOCK_SKEW_S:
         return own
-    return own if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s else other
+    if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s:
+        return own
+    pause_s = min(other.pause_s * HEARSAY, LONGEST_PAUSE_S * HEARSAY) if other.is_open else other.pause_s
+    return other._replace(pause_s=pause_s)

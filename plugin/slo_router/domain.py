@@ -156,7 +156,7 @@ class Assessment(NamedTuple):
     missed: tuple[str, ...] = ()  # fields of the SLO that the prediction breaks
     unknown: tuple[str, ...] = ()  # fields of the SLO that nothing was measured for
     scores: Mapping[str, float] | None = None  # the objective's terms, where it has any
-    probability: float | None = None  # that the latencies keep the SLO; `None` where nothing live tells
+    probability: float | None = None  # that the SLO is kept; `None` where nothing live tells
 
 
 class Decision(NamedTuple):
@@ -169,7 +169,7 @@ class Decision(NamedTuple):
     assessments: tuple[Assessment, ...]
     rejections: tuple[Rejection, ...]
     policy: str
-    probability: float | None = None  # P(the pick's latencies keep the SLO); `None` where nothing live tells
+    probability: float | None = None  # P(the pick keeps the SLO); `None` where nothing live tells
 
     @property
     def selected(self) -> Assessment | None:

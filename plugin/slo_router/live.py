@@ -13,15 +13,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from slo_router.circuit import CLOSED, LONGEST_PAUSE_S, Circuit, failed, latest, probed, succeeded
+from slo_router.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, failed, latest, probed, succeeded
 from slo_router.evidence import Evidence, Prior, fit
 from slo_router.latency import Curve, Observation
 
 Ending = Literal["success", "error", "disconnected", "released"]
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FLIGHTS = 3  # that many unanswered, long past their time, and none answered since: it hangs
-OVERDUE_FACTOR = 3.0  # times the predicted time …
-OVERDUE_MARGIN_S = 1.0  # … plus this
+OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
+OVERDUE_MARGIN_S = 0.5  # … plus this
 MAX_LOAD = 1e6
 MAX_UNIX_S = 1e12
 MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
@@ -183,7 +183,7 @@ def _circuit(value: object) -> Circuit:
             int() | float() as changed_at_s,
             int() | float() as pause_s,
             *_,
-        ] if 0 <= changed_at_s <= MAX_UNIX_S and 0 <= pause_s <= LONGEST_PAUSE_S:
+        ] if 0 <= changed_at_s <= MAX_UNIX_S and 0 <= pause_s <= HEARSAY * LONGEST_PAUSE_S:
             return Circuit(failures, is_open, float(changed_at_s), float(pause_s))
         case _:
             return CLOSED

@@ -96,7 +96,9 @@ def _shut(candidates: Sequence[Facts], view: View) -> frozenset[str]:
 
 def _probability(assessment: Assessment, ask: Ask, view: View) -> float | None:
     state = view.live.get(assessment.deployment_id)
-    return None if state is None else probability(ask.features, ask.slo, state)
+    if state is None:
+        return None
+    return 0.0 if "cost_per_1k" in assessment.missed else probability(ask.features, ask.slo, state)
 
 
 def _left_out(unable: Sequence[tuple[Assessment, list[Rejection]]], pool: Sequence[Assessment]) -> Iterator[Assessment]:
