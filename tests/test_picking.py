@@ -132,3 +132,17 @@ def test_where_all_miss_the_likeliest_to_keep_the_slo_answers_and_among_equals_t
     best, likely = missing("best", 0.9), missing("likely", 0.6)
     assert picked(best._replace(probability=0.2), likely._replace(probability=0.7)) == "likely"
     assert picked(best._replace(probability=0.01), likely._replace(probability=0.02)) == "best"  # equal in steps of 5 %
+
+
+def test_a_cheaper_deployment_that_was_slow_when_last_seen_is_tried_again_and_one_seen_a_moment_ago_is_not() -> None:
+    known = finishing("known", 1.0, 1.0)
+    live = NOTHING_KNOWN._replace(cost_usd=0.5, basis="live", age_s=6.0)
+    slow = assessed("slow", live, MISSES, -1.0)._replace(missed=("ttft_ms",))
+    assert counted([known, slow], trial_share=0.05)["slow"] == pytest.approx(100, rel=0.3)
+    for never in (
+        slow._replace(prediction=live._replace(age_s=4.0)),
+        slow._replace(prediction=live._replace(in_flight=1.0)),
+        slow._replace(prediction=live._replace(basis="measured")),
+        slow._replace(missed=("ttft_ms", "cost_per_1k")),
+    ):
+        assert counted([known, never], trial_share=1.0)["slow"] == 0

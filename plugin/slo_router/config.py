@@ -67,7 +67,9 @@ class GroupSettings(Strict):
     )
     max_error_rate: Share = Field(0.5, description="a deployment that failed more often than this is left out")
 
-    trial_share: Share = Field(0.02, description="of the requests, to a cheaper deployment that was never measured")
+    trial_share: Share = Field(
+        0.02, description="of the requests, to a cheaper deployment that was never measured, or was slow a while ago"
+    )
     tie_band: Share = Field(0.05, description="costs this close to the lowest count as equal: the earlier finish wins")
 
     @model_validator(mode="after")

@@ -9,8 +9,8 @@ An unknown cost ranks behind every known one. Costs within the tie band count as
 with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
 each sees the others' load a second late; the better of two keeps equal replicas evenly filled.
 
-A candidate that nothing was measured for, and that would be cheaper than the pick, is tried now and then while none of
-its requests is on the way: how else should it become known?
+A cheaper candidate that nothing was measured for, or that was slow when last seen some seconds ago, is tried now and
+then while none of its requests is on the way: how else should it become known that it is fast, or is so again?
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from slo_router.domain import Assessment, Rng, Standing
 
 Rank = Callable[[Assessment], tuple[float, ...]]
 PROBABILITY_STEPS = 20
+STALE_S = 5.0  # since the last live sample: it may have recovered
 _TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
 
 
@@ -39,7 +40,7 @@ def pick(
         chosen = _first(best, _weighted, rng)
     else:
         chosen = _cheapest(best, rng, tie_band)
-    if standing is Standing.MEETS and len(best) < len(candidates) and rng.random() < trial_share:
+    if len(candidates) > 1 and rng.random() < trial_share:
         return _trial(candidates, chosen, rng) or chosen
     return chosen
 
@@ -64,15 +65,17 @@ def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment
 
 
 def _trial(candidates: Sequence[Assessment], chosen: Assessment, rng: Rng) -> Assessment | None:
-    untried = [
-        candidate
-        for candidate in candidates
-        if candidate.standing is Standing.UNKNOWN
-        and candidate.prediction.in_flight == 0
-        and _TIMES.issuperset(candidate.unknown)
-        and _cost(candidate) < _cost(chosen)
-    ]
+    limit_usd = _cost(chosen)
+    untried = [candidate for candidate in candidates if _cost(candidate) < limit_usd and _would_teach(candidate)]
     return rng.choice(untried) if untried else None
+
+
+def _would_teach(candidate: Assessment) -> bool:
+    prediction = candidate.prediction
+    if prediction.in_flight or not _TIMES.issuperset(candidate.unknown + candidate.missed):
+        return False
+    is_stale = prediction.basis == "live" and (prediction.age_s or 0.0) > STALE_S
+    return candidate.standing is Standing.UNKNOWN or (candidate.standing is Standing.MISSES and is_stale)
 
 
 def _cost(candidate: Assessment) -> float:

@@ -95,7 +95,7 @@ def document(servers: Sequence[RunningServer], redis_url: str) -> dict[str, obje
                 "redis_url": redis_url,
                 "key_prefix": PREFIX,
                 "refresh_interval_s": 0.2,
-                "groups": {"smart": {"slo": {"ttft_ms": 60_000}}},
+                "groups": {"smart": {"slo": {"ttft_ms": 60_000}, "trial_share": 0}},
             }
         },
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
