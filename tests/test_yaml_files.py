@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -69,6 +70,14 @@ def check_compose(path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def check_kubernetes(path: Path) -> None:
+    for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        if manifest["kind"] == "Kustomization":  # no part of the API; tests/test_kubernetes.py reads it
+            assert manifest["resources"]
+        else:
+            kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
 def check_workload(path: Path) -> None:
     load_workload(path)
 
@@ -79,11 +88,16 @@ def check_demo_endpoints(path: Path) -> None:
 
 def check_of(path: Path) -> Callable[[Path], None]:
     """What a file of this kind must pass."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))))
     if isinstance(document, list):
         return check_demo_endpoints
     keys = set(document) if isinstance(document, dict) else set()
-    checks = {"model_list": check_proxy_config, "services": check_compose, "prompts": check_workload}
+    checks = {
+        "model_list": check_proxy_config,
+        "services": check_compose,
+        "prompts": check_workload,
+        "kind": check_kubernetes,
+    }
     for key, check in checks.items():
         if key in keys:
             return check
