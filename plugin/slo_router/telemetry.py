@@ -1,0 +1,196 @@
+"""Counts what the router does, for LiteLLM's own /metrics (callback `prometheus`): the names are in `metric_families`.
+
+    a decision         → decided()   kind, rejections, the time it took
+    a finished request → observe()   SLO, latencies, cost and its counterfactual, prediction error
+    each second        → refresh()   circuits, load, the snapshot's moment, losses
+
+Nothing here waits or does I/O; a request costs some twenty additions. Where several workers run, prometheus_client
+keeps each worker's numbers in files that the scrape adds up (LiteLLM sets PROMETHEUS_MULTIPROC_DIR).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter
+
+from slo_router.baseline import baseline, baseline_usd, spent_usd
+from slo_router.config import GroupSettings
+from slo_router.contract import RequestRecord
+from slo_router.domain import Assessment, Decision, Facts, Snapshot
+from slo_router.live import LiveState
+from slo_router.metric_families import Children, Families
+
+MS = 1e-3
+OTHER = "other"
+NONE = "none"
+MET = {True: "true", False: "false", None: "unknown"}
+
+
+class Consumers:
+    """Attainment and spend by team or by key: the first `limit` names that come get a label, the rest is `other`."""
+
+    def __init__(self, families: Families, kind: str, limit: int) -> None:
+        self._names: set[str] = set()
+        self._limit = limit
+        self._slo: Children[Counter] = families.counter(
+            f"slo_router_{kind}_slo_total",
+            f"Finished requests of a {kind} by whether they kept their SLO",
+            (kind, "met"),
+        )
+        self._cost_usd: Children[Counter] = families.counter(
+            f"slo_router_{kind}_cost_usd_total", f"USD spent by a {kind}", (kind,)
+        )
+
+    def observe(self, name: str | None, met: str, usd: float | None) -> None:
+        """One finished request of whoever is called so."""
+        label = NONE if name is None else self._label(name)
+        self._slo[label, met].inc()
+        if usd:
+            self._cost_usd[label,].inc(usd)
+
+    def _label(self, name: str) -> str:
+        if name not in self._names:
+            if len(self._names) >= self._limit:
+                return OTHER
+            self._names.add(name)
+        return name
+
+
+class Telemetry:
+    """All of a worker's metrics. One for each registry: a name can be registered once.
+
+    `label_teams` and `label_keys` are how many teams and keys get a label of their own; 0 leaves their metrics out.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, GroupSettings],
+        registry: CollectorRegistry,
+        *,
+        label_teams: int = 0,
+        label_keys: int = 0,
+    ) -> None:
+        ttft_ms = [group.slo.ttft_ms for group in groups.values()]
+        e2e_ms = [group.slo.e2e_ms for group in groups.values()]
+        families = self._families = Families(
+            registry, [ms * MS for ms in ttft_ms if ms is not None], [ms * MS for ms in e2e_ms if ms is not None]
+        )
+        self._teams = Consumers(families, "team", label_teams) if label_teams else None
+        self._keys = Consumers(families, "key", label_keys) if label_keys else None
+        self._told = {"fail_open": 0, "log_dropped": 0}
+        families.snapshot_at_s.set(time.time())  # until the first reading: not stale yet
+        self.configure(groups)
+
+    def configure(self, groups: Mapping[str, GroupSettings]) -> None:
+        """Takes the groups' SLOs, at start and when the policy changes. Bucket bounds stay those of the start."""
+        families = self._families
+        for name, group in groups.items():
+            for field, limit_ms in (("ttft", group.slo.ttft_ms), ("e2e", group.slo.e2e_ms)):
+                if limit_ms is not None:
+                    families.slo_limit_s[name, field].set(limit_ms * MS)
+            for met in MET.values():  # from 0 on, so that the first one shows as an increase
+                families.slo[name, met].inc(0)
+            for pick in ("baseline", "another", "only"):
+                families.picks[name, pick].inc(0)
+
+    def decided(self, group: str, decision: Decision, took_s: float) -> None:
+        """One decision was made, for one attempt of one request."""
+        families = self._families
+        families.decisions[group, decision.deployment_id, decision.features.category, decision.kind].inc()
+        families.decision_s[group,].observe(took_s)
+        if decision.rejections:
+            by_reason: dict[str, int] = {}
+            for rejection in decision.rejections:
+                by_reason[rejection.filter] = by_reason.get(rejection.filter, 0) + 1
+            for reason, count in by_reason.items():
+                families.rejections[group, reason].inc(count)
+
+    def observe(self, group: str, record: RequestRecord, decision: Decision | None, facts: Mapping[str, Facts]) -> None:
+        """One request is over. `decision` is its last one; `None` where LiteLLM chose. `facts` by deployment id."""
+        families = self._families
+        own = None if record.deployment is None else facts.get(record.deployment)
+        served = OTHER if own is None else own.deployment_id
+        met = MET[record.slo_met]
+        families.requests[group, served, record.outcome].inc()
+        families.slo[group, met].inc()
+        if record.ttft_ms is not None:
+            families.ttft_s[group, served].observe(record.ttft_ms * MS)
+        if record.e2e_ms is not None and record.outcome == "success":
+            families.e2e_s[group, served].observe(record.e2e_ms * MS)
+        chosen = None if decision is None else decision.selected
+        usd = spent_usd(record, own, chosen)
+        unrouted_usd = usd
+        if decision is None or chosen is None:
+            families.decisions[group, served, record.category or NONE, "passthrough"].inc()
+        else:
+            self._count_error(record, decision, chosen)
+            best = self._count_pick(group, decision, chosen)
+            if usd is not None and best is not chosen:
+                known_usd = baseline_usd(best, facts.get(best.deployment_id), record)
+                unrouted_usd = usd if known_usd is None else known_usd
+        if usd is not None and unrouted_usd is not None:
+            families.cost_usd[group, served].inc(usd)
+            families.baseline_cost_usd[group,].inc(unrouted_usd)
+            families.request_cost_usd[group,].observe(usd)
+        if self._teams is not None:
+            self._teams.observe(record.team_id, met, usd)
+        if self._keys is not None:
+            self._keys.observe(record.key_alias or (record.key_hash or "")[:12] or None, met, usd)
+
+    def refresh(
+        self,
+        snapshot: Snapshot,
+        states: Mapping[str, LiveState],
+        *,
+        reads_redis: bool = True,
+        fail_open: int = 0,
+        log_dropped: int = 0,
+    ) -> None:
+        """Brings the gauges up to date, once in each refresh interval.
+
+        `states` are the worker's live states by deployment id; `fail_open` and `log_dropped` are counts since start.
+        """
+        families = self._families
+        read_at_s = snapshot.read_at_s if reads_redis else time.time()  # without Redis nothing can be stale
+        if read_at_s is not None:
+            families.snapshot_at_s.set(read_at_s)
+        for name, metrics in snapshot.pooled.items():
+            families.measured_at_s[name,].set(metrics.measured_at_s)
+        for gone in families.circuit_open.keys() - {(name,) for name in states}:  # series of files can't be removed
+            families.circuit_open[gone].set(0)
+            families.in_flight[(*gone, "own")].set(0)
+            families.in_flight[(*gone, "foreign")].set(0)
+        for name, state in states.items():
+            families.circuit_open[name,].set(state.circuit.is_open)
+            families.in_flight[name, "own"].set(len(state.flights))
+            families.in_flight[name, "foreign"].set(state.foreign)
+        for counter, what, count in (
+            (families.fail_open, "fail_open", fail_open),
+            (families.log_dropped, "log_dropped", log_dropped),
+        ):
+            counter.inc(max(count - self._told[what], 0))
+            self._told[what] = count
+
+    def _count_pick(self, group: str, decision: Decision, chosen: Assessment) -> Assessment:
+        """Holds the pick against the baseline, and returns that."""
+        families, best = self._families, baseline(decision)
+        only = len(decision.assessments) == 1
+        families.picks[group, "only" if only else "baseline" if best is chosen else "another"].inc()
+        quality, best_quality = chosen.prediction.quality, best.prediction.quality
+        if quality is not None and best_quality is not None:
+            category = decision.features.category
+            families.quality[group, category].observe(quality)
+            families.baseline_quality[group, category].observe(best_quality)
+        return best
+
+    def _count_error(self, record: RequestRecord, decision: Decision, chosen: Assessment) -> None:
+        """Holds the observed TTFT against the predicted; that of a retry has the failed attempt in it."""
+        if record.ttft_ms is None or record.attempts > 1:
+            return
+        observed_s, ratios = record.ttft_ms * MS, self._families.ttft_ratio
+        if chosen.prediction.ttft_s:
+            ratios[chosen.deployment_id, "bound"].observe(observed_s / chosen.prediction.ttft_s)
+        if decision.outlook is not None and decision.outlook.ttft_p50_s:
+            ratios[chosen.deployment_id, "median"].observe(observed_s / decision.outlook.ttft_p50_s)
