@@ -1,0 +1,1 @@
+"""The commands of `slo-router`, one module each; `slo_router.cli` puts them together."""

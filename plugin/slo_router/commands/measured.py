@@ -1,0 +1,61 @@
+"""What Redis holds of the deployments now, read once and never written: the snapshot, and what the workers publish."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from slo_router.config import Settings
+from slo_router.domain import Snapshot
+from slo_router.errors import SettingsError
+from slo_router.metrics_store import MetricsStore
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.sharing import LIVE_KEY, WORKERS_KEY
+
+
+class Measured(NamedTuple):
+    """One reading. `exports` is by worker; `dropped_values` counts what cannot be true."""
+
+    snapshot: Snapshot
+    exports: Mapping[str, Mapping[str, object]]
+    dropped_values: int
+
+
+async def read_measured(settings: Settings) -> Measured:
+    """Everything; empty where the YAML has no `redis_url`. Raises SettingsError where Redis fails."""
+    url = settings.plugin.redis_url
+    if url is None:
+        return Measured(Snapshot(), {}, 0)
+    try:
+        client = connect(url)
+        try:
+            store = MetricsStore(settings.plugin.key_prefix)
+            names = [one.facts.deployment_id for one in settings.deployments]
+            categories = sorted({name for group in settings.plugin.groups.values() for name in group.known_categories})
+            await store.refresh(client, names, categories)
+            exports = await _exports(client, settings.plugin.key_prefix)
+            return Measured(store.snapshot, exports, store.dropped_values)
+        finally:
+            await client.aclose()
+    except LINK_ERRORS as error:
+        raise SettingsError(
+            f"Redis at {masked(url)}: {type(error).__name__}, expected a server that answers"
+        ) from error
+
+
+async def _exports(client: AsyncClient, prefix: str) -> dict[str, Mapping[str, object]]:
+    """What the workers that are alive published, by worker; what is no export is left out."""
+    workers = sorted(map(str, await client.smembers(prefix + WORKERS_KEY)))
+    pipeline = client.pipeline(transaction=False)
+    for worker in workers:
+        pipeline.get(prefix + LIVE_KEY + worker)
+    found: dict[str, Mapping[str, object]] = {}
+    for worker, text in zip(workers, await pipeline.execute() if workers else (), strict=True):
+        try:
+            export = json.loads(text or "")
+        except ValueError:
+            continue
+        if isinstance(export, dict):
+            found[worker] = export
+    return found

@@ -1,0 +1,72 @@
+"""`slo-router check` says what is known of each deployment, and names what is wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from slo_router.cli import app
+from slo_router.contract import write_metrics
+from slo_router.domain import Metrics
+from tests.record_builders import write_config
+from tests.valkey_server import ValkeyServer
+
+RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as running:
+        yield running
+
+
+def test_it_shows_prices_quality_context_and_what_was_measured(tmp_path: Path, server: ValkeyServer) -> None:
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
+    with redis.Redis(port=server.port) as client:
+        client.hset("metrics:small:ner", mapping=write_metrics(Metrics(time.time() - 7_200, 0.1)))
+        client.hset("metrics:large:ner", mapping={"timestamp": "yesterday"})
+    done = RUNNER.invoke(app, ["check", str(config)])
+    assert done.exit_code == 0
+    for text in ("$1 in, $2 out per 1M tokens", "default 0.7", "32,768 tokens", "ner (2.0 h ago)", "none"):
+        assert text in done.stdout
+    assert "metrics:large:ner: timestamp is 'yesterday', expected Unix seconds" in done.stderr
+    shown = json.loads(RUNNER.invoke(app, ["check", str(config), "--json"]).stdout)
+    assert [(one["deployment"], one["quality"]) for one in shown] == [
+        ("small", {"default": 0.7}),
+        ("large", {"default": 0.9}),
+    ]
+    assert shown[0]["measured_age_s"]["ner"] == pytest.approx(7_200, abs=60)
+
+
+def test_offline_looks_at_the_file_alone(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", {"redis_url": "redis://127.0.0.1:1"})
+    done = RUNNER.invoke(app, ["check", str(config), "--offline"])
+    assert done.exit_code == 0
+    assert "not looked at" in done.stdout
+
+
+def test_without_redis_only_the_file_is_checked(tmp_path: Path) -> None:
+    done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml"))])
+    assert (done.exit_code, done.stderr.strip()) == (0, "no redis_url: only the file is checked")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "message"),
+    [
+        (
+            {"groups": {"smart": {"slo": {"ttft": 1}}}},
+            "callback_settings.slo_router.groups.smart.slo.ttft: unknown key",
+        ),
+        ({"redis_url": "redis://127.0.0.1:1"}, "Redis at redis://…/0: ConnectionError, expected a server that answers"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, plugin: dict[str, object], message: str) -> None:
+    done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml", plugin))])
+    assert done.exit_code == 1
+    assert message in done.stderr
