@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slo_router.config import GroupSettings
 from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Prediction, Slo, Snapshot, Standing
+from slo_router.live import LiveState
 from slo_router.metrics_store import make_snapshot
-from slo_router.routing import Ask, Policy, View, decide
+from slo_router.prediction import View
+from slo_router.routing import Ask, Policy, decide
 
 NOW_S = 1_800_000_000.0  # Unix seconds
 REQUEST = Features("ner", "client", prompt_tokens=1_000, output_tokens=500, reserved_tokens=500)
@@ -27,6 +29,11 @@ def measured(**metrics: Metrics) -> Snapshot:
     return make_snapshot({name: {"ner": row} for name, row in metrics.items()}, NOW_S)
 
 
+def view(snapshot: Snapshot | None = None, live: Mapping[str, LiveState] = {}, seed: int = 0) -> View:
+    """The world at NOW_S."""
+    return View(snapshot or Snapshot(), NOW_S, random.Random(seed), live)
+
+
 def decided(
     candidates: Sequence[Facts],
     *,
@@ -39,6 +46,5 @@ def decided(
     seed: int = 0,
 ) -> Decision:
     """`routing.decide` at NOW_S."""
-    view = View(snapshot or Snapshot(), NOW_S, random.Random(seed))
     ask = Ask(features, slo, tried, cost_ceiling_per_1k_usd)
-    return decide(ask, candidates, view, Policy(group or GroupSettings(), "cafe0123"))
+    return decide(ask, candidates, view(snapshot, seed=seed), Policy(group or GroupSettings(), "cafe0123"))

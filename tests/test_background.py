@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,3 +36,17 @@ async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, fr
     has_router = True
     await asyncio.sleep(1.0)  # the task looks every 50 ms
     assert (gc.get_freeze_count() > 0) == freeze
+
+
+async def test_a_process_that_stood_still_is_noticed() -> None:
+    settings = PluginSettings(groups={"smart": GroupSettings()}, refresh_interval_s=0.01)
+    strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
+    background = Background(settings, strategy, log, Hooks(lambda: True, lambda: None))
+    background.ensure_running()
+    await asyncio.sleep(0.2)
+    flight = strategy.live.dispatched("a", time.time())
+    time.sleep(0.3)  # noqa: ASYNC251  # stands still
+    await asyncio.sleep(0.1)
+    took_s = time.time() - flight.at_s
+    strategy.live.first_token(flight, time.time(), prompt_tokens=1, ttft_s=took_s)
+    assert strategy.live.states["a"].evidence.at_s is None

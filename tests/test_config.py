@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from slo_router.config import GroupSettings, Settings, Weights, load_settings, parse_settings
+from slo_router.config import CONFIDENCES, GroupSettings, Settings, Weights, load_settings, parse_settings
 from slo_router.errors import SettingsError
+from slo_router.latency import LEVELS
 
 SMART = {"model_name": "smart", "litellm_params": {"model": "openai/small"}, "model_info": {"id": "small"}}
 EXAMPLE = """
@@ -182,3 +184,9 @@ def test_the_policy_fingerprint_follows_what_decides_and_nothing_else() -> None:
 
 def test_default_weights_are_the_articles() -> None:
     assert Weights().model_dump() == {"quality": 0.5, "cost": 0.3, "latency": 0.2}
+
+
+def test_every_confidence_is_a_quantile_that_is_kept() -> None:
+    assert set(CONFIDENCES) <= set(LEVELS)
+    with pytest.raises(ValidationError, match="one of 0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99"):
+        GroupSettings(confidence=0.85)

@@ -103,6 +103,8 @@ def test_json_is_complete_and_plain() -> None:
         "reserved_tokens": 500,
         "needs": ["tools"],
         "probability": None,
+        "ttft_p50_ms": None,
+        "ttft_p95_ms": None,
         "relaxation": {},  # the e2e of neither is known
         "candidates": [
             {

@@ -21,7 +21,7 @@ PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
 
 def sent(live: Live) -> Mapping[str, object]:
     """What the others read of it: JSON."""
-    export = json.loads(json.dumps(live.export(), allow_nan=False))
+    export = json.loads(json.dumps(live.export(NOW_S), allow_nan=False))
     assert isinstance(export, dict)
     return export
 
@@ -143,6 +143,43 @@ def test_a_deployment_that_takes_requests_and_answers_none_is_found_out_before_t
     assert share(live.states["a"].circuit, NOW_S + 1.2) == 1
     live.absorb([], PRIORS, NOW_S + 1.3)
     assert share(live.states["a"].circuit, NOW_S + 1.3) == 0
+
+
+def test_a_first_token_teaches_the_ttft_at_once_and_counts_once() -> None:
+    live = Live()
+    for number in range(20):
+        at_s = NOW_S + number
+        flight = live.dispatched("a", at_s)
+        for _ in range(2):  # a report that came twice
+            live.first_token(flight, at_s + 0.8, prompt_tokens=100, ttft_s=0.8)
+    counted = sum(0.5 ** (age_s / 60) for age_s in range(20))
+    assert live.states["a"].evidence.ttft[0].count == pytest.approx(counted)
+    assert live.in_flight("a") == 20  # the answers go on
+    live.finished(flight, "success", at_s + 1.8, prompt_tokens=100, output_tokens=11, ttft_s=0.8, e2e_s=1.8)
+    assert live.states["a"].evidence.ttft[0].count == pytest.approx(counted * 0.5 ** (1 / 60))
+    assert live.states["a"].evidence.tpot[0].count == 1
+
+
+def test_a_deployment_that_streams_for_long_does_not_hang() -> None:
+    live = Live()
+    flights = [live.dispatched("a", NOW_S, expected_s=0.5) for _ in range(OVERDUE_FLIGHTS)]
+    for flight in flights:
+        live.first_token(flight, NOW_S + 0.4, prompt_tokens=1, ttft_s=0.4)
+    live.absorb([], PRIORS, NOW_S + 60)
+    assert share(live.states["a"].circuit, NOW_S + 60) == 1
+
+
+def test_what_was_measured_while_the_process_stood_still_teaches_nothing() -> None:
+    live = Live()
+    live.stalled(NOW_S + 0.1, NOW_S + 0.9)
+    first, other = live.dispatched("a", NOW_S), live.dispatched("a", NOW_S + 0.95)
+    live.first_token(first, NOW_S + 1.0, prompt_tokens=1, ttft_s=1.0)
+    assert live.states["a"].evidence.ttft[0].count == 0
+    live.first_token(other, NOW_S + 1.05, prompt_tokens=1, ttft_s=0.1)
+    assert live.states["a"].evidence.ttft[0].count == 1
+    long = {"prompt_tokens": 1, "output_tokens": 101, "ttft_s": 1.0, "e2e_s": 11.0}
+    live.finished(first, "success", NOW_S + 11, **long)  # type: ignore[arg-type]  # 0.8 of 11 s are no matter
+    assert live.states["a"].evidence.tpot[0].count == 1
 
 
 def test_slow_is_not_dead() -> None:

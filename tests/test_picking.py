@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
 
 import pytest
 
+from slo_router.config import GroupSettings
 from slo_router.domain import Assessment, Standing
+from slo_router.latency import Curve
+from slo_router.live import LiveState
 from slo_router.picking import pick
-from tests.builders import NOTHING_KNOWN, assessed
+from tests.builders import NOTHING_KNOWN, NOW_S, assessed
 
+Objective = Literal["cheapest", "weighted"]
 MEETS, UNKNOWN, MISSES = Standing.MEETS, Standing.UNKNOWN, Standing.MISSES
 
 
@@ -26,9 +32,12 @@ def scoring(name: str, total: float, cost_usd: float = 1.0, headroom: float = 0.
     return costing(name, cost_usd, headroom)._replace(scores={"total": total})
 
 
-def picked(*candidates: Assessment, objective: str = "cheapest") -> str:
+def picked(*candidates: Assessment, objective: Objective = "cheapest") -> str:
     rng = random.Random(0)
-    picks = {pick(order, objective, rng).deployment_id for order in (candidates, candidates[::-1])}
+    picks = {
+        pick(order, GroupSettings(objective=objective, tie_band=0.0, trial_share=0.0), rng).deployment_id
+        for order in (candidates, candidates[::-1])
+    }
     assert len(picks) == 1, "the order of the candidates decided"
     return picks.pop()
 
@@ -76,16 +85,17 @@ def test_the_highest_weighted_score_among_those_that_stand_best(candidates: list
     ],
 )  # fmt: skip
 def test_fallback_is_the_highest_quality_where_all_are_known_to_miss(
-    candidates: list[Assessment], expected: str, objective: str
+    candidates: list[Assessment], expected: str, objective: Objective
 ) -> None:
     assert picked(*candidates, objective=objective) == expected
 
 
 @pytest.mark.parametrize("objective", ["cheapest", "weighted"])
-def test_equal_replicas_share_the_traffic(objective: str) -> None:
+def test_equal_replicas_share_the_traffic(objective: Objective) -> None:
     rng = random.Random(1)
+    group = GroupSettings(objective=objective, tie_band=0.0, trial_share=0.0)
     replicas = [scoring("a", 0.5), scoring("b", 0.5), scoring("dear", 0.5, cost_usd=1.01)]
-    counts = Counter(pick(replicas, objective, rng).deployment_id for _ in range(1_000))
+    counts = Counter(pick(replicas, group, rng).deployment_id for _ in range(1_000))
     assert set(counts) == {"a", "b"}
     assert 430 <= counts["a"] <= 570  # 500 ± 4.4 standard deviations of 15.8
 
@@ -94,9 +104,12 @@ def finishing(name: str, cost_usd: float, e2e_s: float | None) -> Assessment:
     return assessed(name, NOTHING_KNOWN._replace(cost_usd=cost_usd, e2e_s=e2e_s))
 
 
-def counted(candidates: list[Assessment], tie_band: float = 0.0, trial_share: float = 0.0) -> Counter[str]:
+def counted(
+    candidates: list[Assessment], tie_band: float = 0.0, trial_share: float = 0.0, live: Mapping[str, LiveState] = {}
+) -> Counter[str]:
     rng = random.Random(2)
-    picks = (pick(candidates, "cheapest", rng, tie_band, trial_share) for _ in range(2_000))
+    group = GroupSettings(tie_band=tie_band, trial_share=trial_share)
+    picks = (pick(candidates, group, rng, live) for _ in range(2_000))
     return Counter(chosen.deployment_id for chosen in picks)
 
 
@@ -132,6 +145,17 @@ def test_where_all_miss_the_likeliest_to_keep_the_slo_answers_and_among_equals_t
     best, likely = missing("best", 0.9), missing("likely", 0.6)
     assert picked(best._replace(probability=0.2), likely._replace(probability=0.7)) == "likely"
     assert picked(best._replace(probability=0.01), likely._replace(probability=0.02)) == "best"  # equal in steps of 5 %
+
+
+def test_a_cheaper_deployment_that_gets_faster_is_tried_again_before_it_meets_the_slo() -> None:
+    known = finishing("known", 1.0, 1.0)
+    seen = NOTHING_KNOWN._replace(cost_usd=0.5, basis="live", age_s=1.0)
+    slow = assessed("slow", seen, MISSES, -1.0)._replace(missed=("ttft_ms",))
+    flat = Curve(0.1, 0.0, 0.0, 0.01, 0.0, (), (), 10.0, NOW_S)
+    for ttft_level, tpot_level, tried in ((1.0, 1.0, False), (0.5, 1.0, True), (1.0, 0.5, True), (2.0, 1.0, False)):
+        curve = flat._replace(ttft_level=ttft_level, tpot_level=tpot_level)
+        counts = counted([known, slow], trial_share=0.05, live={"slow": LiveState(curve=curve)})
+        assert (counts["slow"] > 0) == tried, (ttft_level, tpot_level)
 
 
 def test_a_cheaper_deployment_that_was_slow_when_last_seen_is_tried_again_and_one_seen_a_moment_ago_is_not() -> None:

@@ -9,7 +9,7 @@ import pytest
 from slo_router.domain import Facts, Metrics, Prediction, Snapshot
 from slo_router.metrics_store import make_snapshot
 from slo_router.prediction import ENOUGH_ANSWERS, pool, predict
-from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, measured
+from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, measured, view
 
 PRICED = Facts("a", "m", input_usd_per_token=1e-6, output_usd_per_token=4e-6, quality={"default": 0.6, "ner": 0.7})
 SELF_HOSTED = Facts("a", "m", gpu_usd_per_hour=2.0)
@@ -19,7 +19,7 @@ ROW = Metrics(NOW_S - 30, ttft_s=0.1, tpot_s=0.01, cost_per_1k_usd=0.002, error_
 def predicted(facts: Facts, row: Metrics | None = None, category: str = "ner") -> Prediction:
     """For 1,000 prompt and 500 answer tokens."""
     snapshot = Snapshot() if row is None else measured(a=row)
-    return predict(facts, REQUEST._replace(category=category), snapshot, NOW_S)
+    return predict(facts, REQUEST._replace(category=category), view(snapshot))
 
 
 def test_the_p95_is_preferred_to_the_mean() -> None:
@@ -37,7 +37,7 @@ def test_a_measured_zero_is_a_measurement() -> None:
 
 def test_one_token_needs_no_time_after_the_first() -> None:
     request = REQUEST._replace(output_tokens=1)
-    assert predict(PRICED, request, measured(a=ROW), NOW_S).e2e_s == pytest.approx(0.1)
+    assert predict(PRICED, request, view(measured(a=ROW))).e2e_s == pytest.approx(0.1)
 
 
 def test_age_samples_and_error_rate_come_with_the_evidence() -> None:
@@ -85,7 +85,7 @@ def test_cost_is_the_price_or_what_the_gpu_was_measured_to_cost(
 
 
 def test_a_request_without_tokens_has_no_cost_per_token() -> None:
-    found = predict(PRICED, REQUEST._replace(prompt_tokens=0, output_tokens=0), Snapshot(), NOW_S)
+    found = predict(PRICED, REQUEST._replace(prompt_tokens=0, output_tokens=0), view(Snapshot()))
     assert (found.cost_usd, found.cost_per_1k_usd, found.e2e_s) == (0.0, None, None)
 
 
@@ -122,7 +122,7 @@ CODE = Metrics(NOW_S - 99, 0.4, None, 0.3, None, 0.01, 60.0, 0.003, 0.1, 0.2, 50
 
 def test_an_unmeasured_category_is_predicted_from_the_worst_of_the_others_and_marked() -> None:
     snapshot = make_snapshot({"a": {"ner": NER, "code": CODE}}, NOW_S)
-    found = predict(PRICED, REQUEST._replace(category="chat"), snapshot, NOW_S)
+    found = predict(PRICED, REQUEST._replace(category="chat"), view(snapshot))
     assert found.basis == "pooled"
     assert (found.ttft_s, found.tpot_s, found.error_rate) == (0.3, 0.02, 0.1)
     assert (found.age_s, found.samples, found.quality) == (99.0, 30, 0.6)

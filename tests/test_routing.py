@@ -16,7 +16,8 @@ from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Re
 from slo_router.explain import as_json
 from slo_router.filters import HARDNESS
 from slo_router.live import Live
-from slo_router.routing import Ask, Policy, View, decide
+from slo_router.prediction import View
+from slo_router.routing import Ask, Policy, decide
 from tests.builders import NOW_S, REQUEST, decided, measured
 
 

@@ -130,6 +130,29 @@ def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
     assert made.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
 
 
+def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> None:
+    made = strategy()
+    warm = arrived(made)
+    made.choose("smart", REQUEST, POOL, warm)
+    made.finish(warm, "success", record(28, 200))  # a worker's first request teaches nothing
+    trace = arrived(made)
+    trace.stream = True
+    made.choose("smart", REQUEST, POOL, trace)
+    assert trace.flight is not None
+    came: list[float] = []
+    made.await_first_token(trace, lambda: came[0] if came else None)
+    made.absorb(())
+    assert made.live.states["small"].evidence.at_s is None
+    came.append(trace.flight.at_s + 0.25)
+    made.absorb(())
+    sums = made.live.states["small"].evidence.ttft[0]
+    assert sums.count == 1
+    assert sums.products[1] / sums.products[4] == pytest.approx(0.25)  # Σ y / Σ 1, both of weight 1 ÷ scale²
+    assert made.live.in_flight("small") == 1
+    made.finish(trace, "disconnected", record(28, 200))
+    assert made.live.in_flight("small") == 0
+
+
 def test_a_category_that_only_the_first_group_has_is_routed_in_its_fallback_group_too() -> None:
     """LiteLLM's `fallbacks` hand a request to another group, with what was read on arrival."""
     groups = {"smart": GroupSettings(categories={"legal": ["clause"]}), "other": GroupSettings(min_quality=0.8)}

@@ -63,6 +63,7 @@ class Attempt:
     noise: Noise
     sent_s: float
     done: Callable[[Attempt, Outcome, float], None]
+    begun: Callable[[float], None] = lambda _now_s: None  # called with the first token
     first_token_s: float | None = None  # known in advance once a slot is held
     ended: bool = False
 
@@ -132,6 +133,7 @@ class Endpoint:
             return  # given up meanwhile
         self._read_clock(now_s)
         del self.prefilling[attempt]
+        attempt.begun(now_s)
         heapq.heappush(self.decoding, (self.tokens + attempt.work, attempt.request.number, attempt))
         self._wait_for_next(now_s)
 

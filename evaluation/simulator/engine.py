@@ -125,7 +125,11 @@ class Simulation:
             else:
                 self._place(policy, request, choices, now_s)
 
-        self.endpoints[choice.deployment].submit(Attempt(request, request.noise[choice.deployment], now_s, done), now_s)
+        def begun(first_s: float) -> None:
+            policy.first_token(request, first_s - now_s, first_s)
+
+        attempt = Attempt(request, request.noise[choice.deployment], now_s, done, begun)
+        self.endpoints[choice.deployment].submit(attempt, now_s)
 
     def _serve(self, attempt: Attempt, choices: Sequence[Choice], outcome: Outcome, now_s: float) -> Served:
         request, spec = attempt.request, self.endpoints[choices[-1].deployment].spec

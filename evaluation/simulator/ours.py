@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Spec
@@ -20,10 +21,10 @@ from evaluation.simulator.policy import Call, Choice, Ended
 from evaluation.simulator.workload import Request
 from slo_router.config import GroupSettings
 from slo_router.domain import Decision, Facts, Features, Metrics, Slo, Snapshot
-from slo_router.live import Ending, Flight, Live
+from slo_router.live import Ending, Flight, Live, LiveState
 from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import prior
-from slo_router.routing import Ask, Policy, View, decide
+from slo_router.prediction import View, prior
+from slo_router.routing import Ask, Policy, decide
 
 WORKERS = 4
 EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
@@ -53,6 +54,8 @@ class Ours(Told):
         self.observer = Worker(Live(), random.Random(rng.random()))
         self._turn = itertools.count()
         self._flights: dict[int, list[tuple[Live, Flight]]] = {}  # by request, the worker's and the observer's
+        self._begun: list[tuple[Request, float, float]] = []  # request, TTFT, when; since the last tick
+        self._pictures: deque[Mapping[str, LiveState]] = deque(maxlen=2)  # the observer's at the last two ticks
         self._decided: tuple[Worker, Decision] | None = None  # by `choose`, for the `begun` that follows
 
     def choose(self, call: Call, now_s: float) -> Choice:
@@ -61,24 +64,41 @@ class Ours(Told):
         candidates = [self.facts[i] for i in call.pool]
         tried = frozenset(self.specs[i].name for i in call.tried)
         ask = Ask(features_of(call.request), slo_of(call.request), tried)
-        decision, observed = (
-            decide(ask, candidates, View(self.snapshot, EPOCH_S + now_s, seer.rng, seer.live.states), POLICY)
-            for seer in (worker, self.observer)
-        )
+
+        def decided(rng: random.Random, states: Mapping[str, LiveState]) -> Decision:
+            return decide(ask, candidates, View(self.snapshot, EPOCH_S + now_s, rng, states), POLICY)
+
+        decision = decided(worker.rng, worker.live.states)
+        agreed, agreed_soon = self._agreed(decision, decided)
         self._decided = worker, decision
         chosen = next(i for i in call.pool if self.specs[i].name == decision.deployment_id)
         p95_s = None if decision.selected is None else decision.selected.prediction.ttft_s
-        return Choice(chosen, decision.probability, p95_s, decision.deployment_id == observed.deployment_id)
+        if decision.outlook is not None:
+            p95_s = decision.outlook.ttft_p95_s
+        return Choice(chosen, decision.probability, p95_s, agreed, agreed_soon)
+
+    def _agreed(
+        self, decision: Decision, decided: Callable[[random.Random, Mapping[str, LiveState]], Decision]
+    ) -> tuple[bool, bool]:
+        """Whether the observer decides alike now, and whether it does or would have in the last two seconds."""
+        pictures = (self.observer.live.states, *self._pictures)
+        alike = (decided(self.observer.rng, picture).deployment_id == decision.deployment_id for picture in pictures)
+        now = next(alike)
+        return now, now or any(alike)
 
     def begun(self, call: Call, deployment: int, now_s: float) -> None:
         """See Policy."""
         if self._decided is not None:
             worker, decision = self._decided
-            expected_s = None if decision.selected is None else decision.selected.prediction.e2e_s
+            expected_s = None if decision.selected is None else decision.selected.prediction.ttft_s
             self._flights[call.request.number] = [
                 (live, live.dispatched(decision.deployment_id, EPOCH_S + now_s, expected_s))
                 for live in (worker.live, self.observer.live)
             ]
+
+    def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
+        """See Policy. The plugin looks once a second."""
+        self._begun.append((request, ttft_s, now_s))
 
     def ended(self, end: Ended, now_s: float) -> None:
         """See Policy."""
@@ -88,7 +108,7 @@ class Ours(Told):
                 flight,
                 ending,
                 EPOCH_S + now_s,
-                prompt_tokens=end.request.prompt_tokens,
+                prompt_tokens=end.request.estimated_tokens,
                 output_tokens=end.request.output_tokens,
                 ttft_s=end.ttft_s,
                 e2e_s=end.e2e_s,
@@ -96,11 +116,21 @@ class Ours(Told):
 
     def tick(self, now_s: float) -> None:
         """See Policy."""
-        published = [json.dumps(worker.live.export()) for worker in self.workers]
+        for request, ttft_s, at_s in self._begun:
+            for live, flight in self._flights.get(request.number, ()):
+                live.first_token(flight, EPOCH_S + at_s, prompt_tokens=request.estimated_tokens, ttft_s=ttft_s)
+        self._begun.clear()
+        published = [json.dumps(worker.live.export(EPOCH_S + now_s)) for worker in self.workers]
         heard = [json.loads(text) for text in published]
         for i, worker in enumerate(self.workers):
             worker.live.absorb([*heard[:i], *heard[i + 1 :]], self.priors, EPOCH_S + now_s)
         self.observer.live.absorb([], self.priors, EPOCH_S + now_s)
+        self._pictures.append(
+            {
+                name: LiveState(elsewhere=state.in_flight, curve=state.curve, circuit=state.circuit)
+                for name, state in self.observer.live.states.items()
+            }
+        )
 
 
 def facts_of(spec: Spec) -> Facts:

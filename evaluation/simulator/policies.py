@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Spec
 from evaluation.simulator.policy import Call, Choice, Ended
+from evaluation.simulator.workload import Request
 
 
 class Told:
@@ -29,6 +30,9 @@ class Told:
         self.rng = rng
 
     def begun(self, call: Call, deployment: int, now_s: float) -> None:
+        """See Policy."""
+
+    def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
         """See Policy."""
 
     def ended(self, end: Ended, now_s: float) -> None:

@@ -24,6 +24,7 @@ class Choice(NamedTuple):
     probability: float | None = None  # that the TTFT limit will be kept
     ttft_p95_s: float | None = None
     agreed: bool | None = None  # with what one observer of everything would have chosen
+    agreed_soon: bool | None = None  # or would have within the last two seconds
 
 
 class Ended(NamedTuple):
@@ -45,6 +46,10 @@ class Policy(Protocol):
 
     def begun(self, call: Call, deployment: int, now_s: float) -> None:
         """It was sent."""
+        ...
+
+    def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
+        """The first token passed, `ttft_s` after it was sent."""
         ...
 
     def ended(self, end: Ended, now_s: float) -> None:

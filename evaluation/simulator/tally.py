@@ -8,7 +8,8 @@ are not.
     cost         USD ÷ the clairvoyant's, over those of them that were answered
     ECE          Σ over 10 bins of P(TTFT kept): share of the bin × |mean prediction − observed share|; first attempts
     coverage     share of first attempts that were answered within their predicted p95 TTFT
-    agreement    share of first decisions that one observer of everything would have made alike
+    agreement    share of first decisions that one observer of everything would have made alike, at once; and what it
+                 would have decided on what it knew up to two seconds before counts as well
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def _add_promise(sums: Counter[str], entry: Served) -> None:
     first, alone = entry.choices[0], len(entry.choices) == 1
     sums["decided"] += first.agreed is not None
     sums["agreed"] += first.agreed is True
+    sums["agreed_soon"] += first.agreed_soon is True
     in_time = entry.ttft_s is not None and entry.ttft_s <= entry.request.contract.ttft_s
     if first.probability is not None:
         at = min(BINS - 1, int(first.probability * BINS))
@@ -96,6 +98,7 @@ ttft_attainment = ratio("ttft_kept", "possible")
 cost = ratio("cost_usd", "lowest_usd")
 coverage = ratio("covered", "answered")
 agreement = ratio("agreed", "decided")
+agreement_soon = ratio("agreed_soon", "decided")
 
 
 def estimate(tallies: Sequence[Tally], statistic: Statistic) -> Estimate:

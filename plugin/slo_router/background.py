@@ -13,6 +13,7 @@ import asyncio
 import gc
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ from slo_router.strategy import Strategy
 
 FIRST_RETRY_SHARE = 0.1
 STARTUP_POLL_S = 0.05
+BEAT_S = 0.05
+STALL_S = 0.05  # late by this much
 
 log = logging.getLogger("slo_router")
 
@@ -47,6 +50,7 @@ class Background:
         self._sharing = Sharing(settings.key_prefix, settings.refresh_interval_s)
         self._load_signals = LoadSignals(settings.key_prefix, self._sharing.worker)
         self._task: asyncio.Task[None] | None = None
+        self._heartbeat: asyncio.TimerHandle | None = None
         self._client: AsyncClient | None = None
         self._connected: bool | None = None
         self._just_lost = False
@@ -75,6 +79,9 @@ class Background:
             )
         interval_s = self._settings.refresh_interval_s
         delay_s = interval_s
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        self._beat(None)
         task = asyncio.current_task()
         while task is None or not task.cancelling():  # redis-py may swallow the cancellation itself
             self._hooks.tick()
@@ -83,6 +90,13 @@ class Background:
             else:
                 delay_s = interval_s * FIRST_RETRY_SHARE if self._just_lost else min(delay_s * 2, interval_s)
             await asyncio.sleep(delay_s * random.uniform(0.9, 1.0))  # noqa: S311  # so that workers don't march in step
+
+    def _beat(self, due_s: float | None) -> None:
+        """Notices when this process stood still: a collection of garbage, a blocking callback, a busy machine."""
+        now_s = time.time()
+        if due_s is not None and now_s - due_s > STALL_S:
+            self._strategy.live.stalled(due_s, now_s)
+        self._heartbeat = asyncio.get_running_loop().call_later(BEAT_S, self._beat, now_s + BEAT_S)
 
     async def _exchange(self, url: str | None) -> bool:
         try:
@@ -107,9 +121,9 @@ class Background:
         return True
 
     async def _share_live(self, client: AsyncClient | None) -> None:
-        live = self._strategy.live
-        self._strategy.absorb(() if client is None else await self._sharing.exchange(client, live.export()))
-        await self._load_signals.refresh(client, self._strategy.facts.values(), live)
+        strategy = self._strategy
+        strategy.absorb(() if client is None else await self._sharing.exchange(client, strategy.export()))
+        await self._load_signals.refresh(client, strategy.facts.values(), strategy.live)
 
     async def _lost(self, url: str | None, error: BaseException) -> None:
         self._just_lost = self._connected is not False

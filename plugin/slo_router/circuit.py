@@ -46,12 +46,14 @@ def failed(circuit: Circuit, now_s: float) -> Circuit:
     ramping = circuit.changed_at_s is not None and share(circuit, now_s) < 1
     if failures < FAILURES and not ramping:
         return circuit._replace(failures=failures)
-    return Circuit(
-        failures,
-        is_open=True,
-        changed_at_s=now_s,
-        pause_s=min(circuit.pause_s * 2, LONGEST_PAUSE_S) if ramping else FIRST_PAUSE_S,
-    )
+    return opened(circuit._replace(failures=failures), now_s)
+
+
+def opened(circuit: Circuit, now_s: float) -> Circuit:
+    """After it turned out that a deployment answers nothing."""
+    ramping = circuit.changed_at_s is not None and share(circuit, now_s) < 1
+    pause_s = min(circuit.pause_s * 2, LONGEST_PAUSE_S) if ramping else FIRST_PAUSE_S
+    return Circuit(max(circuit.failures, FAILURES), is_open=True, changed_at_s=now_s, pause_s=pause_s)
 
 
 def succeeded(circuit: Circuit, now_s: float) -> Circuit:

@@ -25,6 +25,7 @@ from slo_router.environment import resolve_environment
 from slo_router.errors import SettingsError
 from slo_router.validation import Count, NotNegative, Positive, QualityTable, Share, Strict, validate
 
+CONFIDENCES = (0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)  # of `latency.LEVELS`, the quantiles that are kept
 PLUGIN_PATH = "callback_settings.slo_router"
 
 Category = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what a client can name in `x-slo-category`
@@ -70,7 +71,17 @@ class GroupSettings(Strict):
     trial_share: Share = Field(
         0.02, description="of the requests, to a cheaper deployment that was never measured, or was slow a while ago"
     )
+    confidence: float = Field(
+        0.9, description="the probability with which an SLO must be expected to hold, where live traffic tells it"
+    )
     tie_band: Share = Field(0.05, description="costs this close to the lowest count as equal: the earlier finish wins")
+
+    @field_validator("confidence")
+    @classmethod
+    def _is_a_level(cls, value: float) -> float:
+        if value not in CONFIDENCES:
+            raise ValueError(f"one of {', '.join(map(str, CONFIDENCES))}")
+        return value
 
     @model_validator(mode="after")
     def _weights_need_weighted(self) -> GroupSettings:

@@ -16,7 +16,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 DecisionKind = Literal["met", "fallback", "passthrough"]
 Basis = Literal["live", "measured", "pooled", "none"]
@@ -107,10 +107,15 @@ class Snapshot:
     measured: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)  # deployment id → category → metrics
     pooled: Mapping[str, Metrics] = field(default_factory=dict)  # deployment id → over its measured categories
     read_at_s: float | None = None  # Unix seconds of the last successful reading
+    known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)  # `prediction` fills it
 
 
 class Prediction(NamedTuple):
-    """What one deployment would do with this request. Latencies are p95 where measured, else the reported mean."""
+    """What one deployment would do with this request.
+
+    Latencies are those that it keeps with the group's `confidence` where live traffic tells, else the benchmark's p95,
+    else its mean.
+    """
 
     ttft_s: float | None
     tpot_s: float | None
@@ -159,6 +164,14 @@ class Assessment(NamedTuple):
     probability: float | None = None  # that the SLO is kept; `None` where nothing live tells
 
 
+class Outlook(NamedTuple):
+    """What live traffic lets the pick expect of this request."""
+
+    probability: float | None  # that the SLO is kept; `None` where the SLO names nothing that could be missed
+    ttft_p50_s: float
+    ttft_p95_s: float
+
+
 class Decision(NamedTuple):
     """The whole decision: header, log record, command line and tests all read this one object."""
 
@@ -169,9 +182,17 @@ class Decision(NamedTuple):
     assessments: tuple[Assessment, ...]
     rejections: tuple[Rejection, ...]
     policy: str
-    probability: float | None = None  # P(the pick keeps the SLO); `None` where nothing live tells
+    outlook: Outlook | None = None  # for the pick; `None` where nothing live tells
+
+    @property
+    def probability(self) -> float | None:
+        """P(the pick keeps the SLO)."""
+        return None if self.outlook is None else self.outlook.probability
 
     @property
     def selected(self) -> Assessment | None:
         """The assessment of the deployment that was picked."""
-        return next((a for a in self.assessments if a.deployment_id == self.deployment_id), None)
+        for assessment in self.assessments:
+            if assessment.deployment_id == self.deployment_id:
+                return assessment
+        return None

@@ -43,15 +43,16 @@ class Evidence:
         self.ttft = [Sums.of_length(_LENGTHS[0]) for _ in HALF_LIVES_S]
         self.tpot = [Sums.of_length(_LENGTHS[1]) for _ in HALF_LIVES_S]
 
-    def add(self, observation: Observation, curve: Curve | None) -> None:
+    def add(self, observation: Observation, curve: Curve | None, *, is_ttft_known: bool = False) -> None:
         """Learns from one request; `curve` is what predicted it at dispatch. What cannot be true is ignored.
 
+        `is_ttft_known` says that its TTFT was learned before, at the first token.
         A late event counts as if it had come in time. A duplicate counts twice.
         """
         at_s, tokens, load = observation.at_s, observation.prompt_tokens, observation.in_flight
         if not (0 <= at_s <= MAX_UNIX_S and 0 <= tokens <= MAX_TOKENS and 0 <= load <= MAX_LOAD):
             return
-        ttft = _plausible(observation.ttft_s)
+        ttft = None if is_ttft_known else _plausible(observation.ttft_s)
         tpot = _tpot_of(observation, None if curve is None else ttft_s(curve, tokens, load))
         if ttft is None and tpot is None:
             return

@@ -86,7 +86,7 @@ def summary(decision: Decision) -> dict[str, object]:
 
 def as_json(decision: Decision) -> dict[str, object]:
     """The whole decision as plain JSON values, for the record."""
-    features = decision.features
+    features, outlook = decision.features, decision.outlook
     return {
         "policy": decision.policy,
         "kind": decision.kind,
@@ -99,6 +99,8 @@ def as_json(decision: Decision) -> dict[str, object]:
         "reserved_tokens": features.reserved_tokens,
         "needs": sorted(features.needs),
         "probability": decision.probability,
+        "ttft_p50_ms": None if outlook is None else _ms(outlook.ttft_p50_s),
+        "ttft_p95_ms": None if outlook is None else _ms(outlook.ttft_p95_s),
         "relaxation": relaxation_of(decision),
         "candidates": [_candidate(assessment) for assessment in decision.assessments],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],

@@ -14,6 +14,7 @@ an answer below the quality floor, or a second try at the same deployment, than 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from slo_router.domain import Facts, Features, Prediction, Rejection
@@ -100,15 +101,21 @@ FILTERS: tuple[Filter, ...] = (
 HARDNESS = {accepts.__name__: len(FILTERS) - i for i, accepts in enumerate(FILTERS)}
 
 
-def concerned(demand: Demand) -> list[Filter]:
+def concerned(demand: Demand) -> tuple[Filter, ...]:
     """The filters that this demand gives something to look at, hardest first: it is the same for every candidate."""
-    asked = (
-        True,
-        bool(demand.features.needs),
-        demand.cost_ceiling_per_1k_usd is not None,
-        bool(demand.tried),
-        bool(demand.shut),
-        True,
-        demand.min_quality is not None,
+    return _asked(
+        (
+            True,
+            bool(demand.features.needs),
+            demand.cost_ceiling_per_1k_usd is not None,
+            bool(demand.tried),
+            bool(demand.shut),
+            demand.max_error_rate < 1,
+            demand.min_quality is not None,
+        )
     )
-    return [accepts for accepts, is_asked in zip(FILTERS, asked, strict=True) if is_asked]
+
+
+@cache
+def _asked(flags: tuple[bool, ...]) -> tuple[Filter, ...]:
+    return tuple(accepts for accepts, is_asked in zip(FILTERS, flags, strict=True) if is_asked)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -151,6 +152,21 @@ def is_deployments_fault(error: BaseException) -> bool:
     """Whether a failed request speaks against the deployment: not where the request itself was wrong (HTTP 4xx)."""
     status = getattr(error, "status_code", None)
     return not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR
+
+
+def first_token_of(request: Mapping[str, object]) -> Callable[[], float | None]:
+    """Tells when the request's first token came (Unix seconds), `None` before that and for an answer from a cache.
+
+    LiteLLM notes the time for its own logs. Asking it costs a stream nothing, a hook of ours a call for every chunk.
+    """
+    logged = request.get("litellm_logging_obj")
+
+    def look() -> float | None:
+        moment = getattr(logged, "completion_start_time", None)
+        from_cache = getattr(logged, "model_call_details", {}).get("cache_hit")
+        return moment.timestamp() if isinstance(moment, datetime) and not from_cache else None
+
+    return look
 
 
 def redis_url() -> str | None:

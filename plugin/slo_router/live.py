@@ -1,6 +1,7 @@
 """What one worker sees of its deployments while it serves: load, latencies, failures. No I/O, and no clock of its own.
 
-    a pick    → dispatched() → Flight ──→ finished(): in-flight falls, an Observation, the circuit hears of it
+    a pick    → dispatched() → Flight ─→ first_token(): its TTFT is learned
+                                       └→ finished(): in-flight falls, its TPOT is learned, the circuit hears of it
     each second: export() → (Redis) → absorb(the others' exports): curves, everybody's load, circuits
 
 Each worker publishes only what it saw itself, as sums that can be added, so nobody reads, changes and writes back what
@@ -9,19 +10,22 @@ another wrote. The request path reads `states` and nothing else.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from slo_router.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, failed, latest, probed, succeeded
+from slo_router.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, failed, latest, opened, probed, succeeded
 from slo_router.evidence import Evidence, Prior, fit
 from slo_router.latency import Curve, Observation
 
 Ending = Literal["success", "error", "disconnected", "released"]
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
-OVERDUE_FLIGHTS = 3  # that many unanswered, long past their time, and none answered since: it hangs
+OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
+MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
+MAX_STALLS = 64
 MAX_LOAD = 1e6
 MAX_UNIX_S = 1e12
 MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
@@ -42,6 +46,7 @@ class LiveState:
     """One deployment as this worker knows it now."""
 
     flights: dict[int, Flight] = field(default_factory=dict)  # by identity, oldest first
+    begun: set[int] = field(default_factory=set)  # those of them whose first token was seen
     elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
     foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
     curve: Curve | None = None
@@ -60,6 +65,7 @@ class Live:
 
     def __init__(self) -> None:
         self.states: dict[str, LiveState] = {}
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=MAX_STALLS)
 
     def in_flight(self, deployment_id: str) -> float:
         """Requests on their way to a deployment, from all workers."""
@@ -76,7 +82,10 @@ class Live:
         self._state(deployment_id).foreign = requests
 
     def dispatched(self, deployment_id: str, now_s: float, expected_s: float | None = None) -> Flight:
-        """A request goes to a deployment, `expected_s` being its predicted time to the end. End it with `finished`."""
+        """A request goes to a deployment. End it with `finished`.
+
+        `expected_s` is the predicted time to its first token, or to its end where the first token can't be seen.
+        """
         state = self._state(deployment_id)
         due_s = now_s + (LEASE_S if expected_s is None else OVERDUE_FACTOR * expected_s + OVERDUE_MARGIN_S)
         flight = Flight(deployment_id, now_s, state.in_flight, state.curve, due_s)
@@ -84,6 +93,25 @@ class Live:
         if state.circuit.is_open:
             state.circuit = probed(state.circuit, now_s)
         return flight
+
+    def is_under_way(self, flight: Flight) -> bool:
+        """Whether its end was not reported yet and its lease holds."""
+        return id(flight) in self._state(flight.deployment_id).flights
+
+    def stalled(self, from_s: float, to_s: float) -> None:
+        """This process itself stood still: what it measured meanwhile says nothing about a deployment."""
+        self._stalls.append((from_s, to_s))
+
+    def first_token(self, flight: Flight, at_s: float, *, prompt_tokens: int, ttft_s: float) -> None:
+        """The flight's first token came at `at_s`, Unix seconds. A second report of it is ignored."""
+        state, key = self._state(flight.deployment_id), id(flight)
+        if key not in state.flights or key in state.begun:
+            return
+        state.begun.add(key)
+        state.answered_at_s = max(state.answered_at_s, at_s)
+        if not self._is_disturbed(flight.at_s, at_s):
+            observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
+            state.evidence.add(observation, flight.curve)
 
     def finished(
         self,
@@ -100,21 +128,40 @@ class Live:
         state = self._state(flight.deployment_id)
         if state.flights.pop(id(flight), None) is None:
             return
+        is_known = id(flight) in state.begun
+        state.begun.discard(id(flight))
         if ending == "error":
             state.circuit = failed(state.circuit, now_s)
         elif ending == "success":
             state.circuit = succeeded(state.circuit, now_s)
             state.answered_at_s = now_s
-        if ending in ("success", "disconnected") and prompt_tokens is not None:
+        if prompt_tokens is None or ending not in ("success", "disconnected"):
+            return
+        if not self._is_disturbed(flight.at_s, now_s):
             whole_s = e2e_s if ending == "success" else None
             observation = Observation(now_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
-            state.evidence.add(observation, flight.curve)
+            state.evidence.add(observation, flight.curve, is_ttft_known=is_known)
 
-    def export(self) -> dict[str, object]:
+    def _overdue(self, state: LiveState, now_s: float) -> int:
+        """How many flights are long past their time without a first token, none having been answered since."""
+        return sum(
+            now_s > flight.due_s
+            and flight.at_s > state.answered_at_s
+            and key not in state.begun
+            and not self._is_disturbed(flight.at_s, now_s)
+            for key, flight in state.flights.items()
+        )
+
+    def _is_disturbed(self, from_s: float, to_s: float) -> bool:
+        still_s = sum(max(0.0, min(to_s, end_s) - max(from_s, start_s)) for start_s, end_s in self._stalls)
+        return still_s > MOST_STILL * (to_s - from_s)
+
+    def export(self, now_s: float) -> dict[str, object]:
         """What this worker saw itself, as JSON values."""
         return {
             name: {
                 "in_flight": len(state.flights) + state.foreign,
+                "overdue": self._overdue(state, now_s),
                 "circuit": state.circuit._replace(probe_at_s=None),
                 "evidence": state.evidence.to_json(),
             }
@@ -134,8 +181,10 @@ class Live:
         for name in priors.keys() | self.states.keys():
             state = self._state(name)
             self._forget_lost(state, now_s)
-            _suspect_hanging(state, now_s)
             said = heard.get(name, [])
+            overdue = self._overdue(state, now_s) + sum(_load(entry.get("overdue")) for entry in said)
+            if overdue >= OVERDUE_FLIGHTS and not state.circuit.is_open:  # a hang is no event, and a timeout is late
+                state.circuit = opened(state.circuit, now_s)
             state.elsewhere = sum(_load(entry.get("in_flight")) for entry in said)
             for entry in said:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
@@ -158,16 +207,7 @@ class Live:
         for key, flight in list(state.flights.items()):
             if abs(now_s - flight.at_s) > LEASE_S:
                 del state.flights[key]
-
-
-def _suspect_hanging(state: LiveState, now_s: float) -> None:
-    """Counts a deployment as failed that takes requests and answers none: a hang is no event, and a timeout is late."""
-    if state.circuit.is_open:
-        return
-    overdue = [f for f in state.flights.values() if now_s > f.due_s and f.at_s > state.answered_at_s]
-    if len(overdue) >= OVERDUE_FLIGHTS:
-        for _ in range(OVERDUE_FLIGHTS):
-            state.circuit = failed(state.circuit, now_s)
+                state.begun.discard(key)
 
 
 def _load(value: object) -> float:

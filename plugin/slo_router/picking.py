@@ -9,44 +9,51 @@ An unknown cost ranks behind every known one. Costs within the tie band count as
 with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
 each sees the others' load a second late; the better of two keeps equal replicas evenly filled.
 
-A cheaper candidate that nothing was measured for, or that was slow when last seen some seconds ago, is tried now and
-then while none of its requests is on the way: how else should it become known that it is fast, or is so again?
+A cheaper candidate that nothing was measured for, that was slow when last seen some seconds ago, or that is getting
+faster, is tried now and then while none of its requests is on the way: how else should it become known that it is fast,
+or is so again?
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
+from slo_router.config import GroupSettings
 from slo_router.domain import Assessment, Rng, Standing
+from slo_router.live import LiveState
 
+NOTHING_LIVE: Mapping[str, LiveState] = MappingProxyType({})
 Rank = Callable[[Assessment], tuple[float, ...]]
 PROBABILITY_STEPS = 20
 STALE_S = 5.0  # since the last live sample: it may have recovered
+RECOVERING = 0.9  # the last seconds took less than this part of what the last minutes did: it does recover
+_MISSES = Standing.MISSES  # an enum's attribute is slow to look up
 _TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
 
 
 def pick(
-    candidates: Sequence[Assessment], objective: str, rng: Rng, tie_band: float = 0.0, trial_share: float = 0.0
+    candidates: Sequence[Assessment], group: GroupSettings, rng: Rng, live: Mapping[str, LiveState] = NOTHING_LIVE
 ) -> Assessment:
-    """The candidate to send the request to. `candidates` is not empty; `tie_band` is a share of the lowest cost."""
+    """The candidate to send the request to. `candidates` is not empty; `live` is by deployment id."""
     standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]
     if len(best) == 1:
         chosen = best[0]
-    elif standing is Standing.MISSES:
+    elif standing is _MISSES:
         chosen = _first(best, _nearest, rng)
-    elif objective == "weighted":
+    elif group.objective == "weighted":
         chosen = _first(best, _weighted, rng)
     else:
-        chosen = _cheapest(best, rng, tie_band)
-    if len(candidates) > 1 and rng.random() < trial_share:
-        return _trial(candidates, chosen, rng) or chosen
+        chosen = _cheapest(best, rng, group.tie_band)
+    if len(candidates) > 1 and rng.random() < group.trial_share:
+        return _trial(candidates, chosen, rng, live) or chosen
     return chosen
 
 
 def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float) -> Assessment:
-    costs = [_cost(candidate) for candidate in candidates]
+    costs = [math.inf if (cost := candidate.prediction.cost_usd) is None else cost for candidate in candidates]
     limit = min(costs) * (1 + tie_band)
     tied = [candidate for candidate, cost in zip(candidates, costs, strict=True) if cost <= limit]
     if len(tied) == 1:
@@ -64,18 +71,29 @@ def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment
     return rng.choice([candidate for candidate, key in zip(candidates, ranks, strict=True) if key == first])
 
 
-def _trial(candidates: Sequence[Assessment], chosen: Assessment, rng: Rng) -> Assessment | None:
+def _trial(
+    candidates: Sequence[Assessment], chosen: Assessment, rng: Rng, live: Mapping[str, LiveState]
+) -> Assessment | None:
     limit_usd = _cost(chosen)
-    untried = [candidate for candidate in candidates if _cost(candidate) < limit_usd and _would_teach(candidate)]
+    untried = [
+        candidate
+        for candidate in candidates
+        if _cost(candidate) < limit_usd and _would_teach(candidate, live.get(candidate.deployment_id))
+    ]
     return rng.choice(untried) if untried else None
 
 
-def _would_teach(candidate: Assessment) -> bool:
+def _would_teach(candidate: Assessment, state: LiveState | None) -> bool:
     prediction = candidate.prediction
     if prediction.in_flight or not _TIMES.issuperset(candidate.unknown + candidate.missed):
         return False
-    is_stale = prediction.basis == "live" and (prediction.age_s or 0.0) > STALE_S
-    return candidate.standing is Standing.UNKNOWN or (candidate.standing is Standing.MISSES and is_stale)
+    if candidate.standing is Standing.UNKNOWN:
+        return True
+    if candidate.standing is Standing.MEETS or prediction.basis != "live":
+        return False
+    curve = None if state is None else state.curve
+    recovers = curve is not None and min(curve.ttft_level, curve.tpot_level) < RECOVERING
+    return recovers or (prediction.age_s or 0.0) > STALE_S
 
 
 def _cost(candidate: Assessment) -> float:

@@ -1,6 +1,7 @@
 """What a deployment would do with this request: latency, cost and quality, each with its evidence.
 
-    TTFT  live: the curve for this prompt at this load, × its p95 ratio; else the benchmark's p95, else its mean
+    TTFT  live: what the curve keeps with the group's confidence, for this prompt at this load; else the benchmark's
+          p95, else its mean
     TPOT  likewise
     E2E   TTFT + TPOT × (expected output tokens − 1)
     cost  self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's tokens;
@@ -13,12 +14,13 @@ it rests on `ENOUGH_ANSWERS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
-from slo_router.domain import Basis, Facts, Features, Metrics, Prediction, Slo, Snapshot
+from slo_router.domain import Basis, Facts, Features, Metrics, Outlook, Prediction, Rng, Slo, Snapshot
 from slo_router.evidence import Prior
-from slo_router.latency import P95
-from slo_router.latency import probability as chance
+from slo_router.latency import P50, P95, probability
 from slo_router.latency import tpot_s as live_tpot_s
 from slo_router.latency import ttft_s as live_ttft_s
 from slo_router.live import LiveState
@@ -26,56 +28,113 @@ from slo_router.live import LiveState
 ENOUGH_ANSWERS = 20
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
 
+_new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _LEAST_S = 1e-9  # nothing is faster, and a limit can be divided by it
 
 
-def predict(
-    facts: Facts, features: Features, snapshot: Snapshot, now_s: float, live: LiveState | None = None
-) -> Prediction:
-    """Predicts one candidate. `now_s` is Unix seconds and only tells the evidence's age."""
-    category, prompt_tokens, output_tokens = features.category, features.prompt_tokens, features.output_tokens
-    metrics, basis = look_up(facts.deployment_id, category, snapshot)
-    ttft_s = tpot_s = age_s = measured_usd = error_rate = samples = None
-    quality = facts.quality_for(category)
-    in_flight, curve = (0.0, None) if live is None else (live.in_flight, live.curve)
-    if curve is not None and curve.weight >= ENOUGH_LIVE:
-        ttft_s = live_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[P95]
-        tpot_s = live_tpot_s(curve, in_flight) * curve.tpot_ratios[P95]
-        basis, age_s, samples = "live", now_s - curve.measured_at_s, int(curve.weight)
-    elif metrics is not None:
-        ttft_s = metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s
-        tpot_s = metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s
-        age_s, samples = now_s - metrics.measured_at_s, metrics.samples
-    if metrics is not None:
-        measured_usd, error_rate = metrics.cost_per_1k_usd, metrics.error_rate
-        if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
-            quality = metrics.quality_score
+class View(NamedTuple):
+    """The world as the decider sees it. `now_s` is Unix seconds; `live` is by deployment id."""
+
+    snapshot: Snapshot
+    now_s: float
+    rng: Rng
+    live: Mapping[str, LiveState] = MappingProxyType({})
+
+
+class Known(NamedTuple):
+    """What is known of a deployment in a category, whatever the request is. It is worked out once for a snapshot."""
+
+    facts: Facts
+    basis: Basis
+    ttft_s: float | None
+    tpot_s: float | None
+    measured_at_s: float | None
+    samples: int | None
+    quality: float | None
+    error_rate: float | None
+    input_usd: float | None  # per token; `None` where `per_1k_usd` is what counts
+    output_usd: float | None
+    per_1k_usd: float | None
+
+
+def predict(facts: Facts, features: Features, view: View, level: int = P95) -> Prediction:
+    """Predicts one candidate. `level` is the position among `latency.LEVELS` of the latencies asked for."""
+    prompt_tokens, output_tokens = features.prompt_tokens, features.output_tokens
+    known = view.snapshot.known.get((facts.deployment_id, features.category))
+    if known is None or known.facts is not facts:
+        known = _know(facts, features.category, view.snapshot)
+    _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, input_usd, output_usd, per_1k_usd = known
+    live, in_flight = view.live.get(facts.deployment_id), 0.0
+    if live is not None:
+        in_flight, curve = live.in_flight, live.curve
+        if curve is not None and curve.weight >= ENOUGH_LIVE:
+            ttft_s = live_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[level]
+            tpot_s = live_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
+            basis, at_s, samples = "live", curve.measured_at_s, int(curve.weight)
     e2e_s = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
-    cost_usd, per_1k_usd = _cost_usd(facts, prompt_tokens, output_tokens, measured_usd)
-    return Prediction(
-        ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples, in_flight
+    tokens = prompt_tokens + output_tokens
+    if input_usd is not None and output_usd is not None:
+        cost_usd = prompt_tokens * input_usd + output_tokens * output_usd
+        per_1k_usd = cost_usd * 1_000 / tokens if tokens else None
+    else:
+        cost_usd = None if per_1k_usd is None else per_1k_usd * tokens / 1_000
+    age_s = None if at_s is None else view.now_s - at_s
+    return _new(
+        Prediction,
+        (ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples, in_flight),
     )
 
 
-def probability(features: Features, slo: Slo, live: LiveState) -> float | None:
-    """P(the latencies keep the SLO), 0..1; `None` where the live evidence is too thin, or the SLO names no latency.
+def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
+    metrics, basis = look_up(facts.deployment_id, category, snapshot)
+    quality, prices = facts.quality_for(category), (facts.input_usd_per_token, facts.output_usd_per_token)
+    if metrics is None:
+        known = Known(facts, basis, None, None, None, None, quality, None, *prices, None)
+    else:
+        if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
+            quality = metrics.quality_score
+        if facts.gpu_usd_per_hour is not None and metrics.cost_per_1k_usd is not None:
+            prices = None, None  # self-hosted: what it was measured to cost
+        known = Known(
+            facts,
+            basis,
+            metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s,
+            metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s,
+            metrics.measured_at_s,
+            metrics.samples,
+            quality,
+            metrics.error_rate,
+            *prices,
+            metrics.cost_per_1k_usd,
+        )
+    snapshot.known[facts.deployment_id, category] = known
+    return known
+
+
+def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
+    """What to expect of this request, `None` where the live evidence is too thin.
 
     Of several limits the least likely decides: they are missed together, when a deployment is busy.
     """
     curve = live.curve
     if curve is None or curve.weight < ENOUGH_LIVE:
         return None
-    ttft_s, tpot_s = live_ttft_s(curve, features.prompt_tokens, live.in_flight), live_tpot_s(curve, live.in_flight)
-    decode_s = tpot_s * max(features.output_tokens - 1, 0)
-    chances: list[float] = []
+    ttft_ratios, tpot_ratios, in_flight = curve.ttft_ratios, curve.tpot_ratios, live.in_flight
+    ttft_s = max(live_ttft_s(curve, features.prompt_tokens, in_flight), _LEAST_S)
+    likely: float | None = None
     if slo.ttft_s is not None:
-        chances.append(chance(curve.ttft_ratios, slo.ttft_s / max(ttft_s, _LEAST_S)))
-    if slo.tpot_s is not None:
-        chances.append(chance(curve.tpot_ratios, slo.tpot_s / max(tpot_s, _LEAST_S)))
-    if slo.e2e_s is not None:
-        ratios = curve.tpot_ratios if decode_s > ttft_s else curve.ttft_ratios
-        chances.append(chance(ratios, slo.e2e_s / max(ttft_s + decode_s, _LEAST_S)))
-    return min(chances, default=None)
+        likely = probability(ttft_ratios, slo.ttft_s / ttft_s)
+    if slo.tpot_s is not None or slo.e2e_s is not None:
+        tpot_s = max(live_tpot_s(curve, in_flight), _LEAST_S)
+        if slo.tpot_s is not None:
+            chance = probability(tpot_ratios, slo.tpot_s / tpot_s)
+            likely = chance if likely is None or chance < likely else likely
+        if slo.e2e_s is not None:
+            decode_s = tpot_s * max(features.output_tokens - 1, 0)
+            ratios = tpot_ratios if decode_s > ttft_s else ttft_ratios
+            chance = probability(ratios, slo.e2e_s / (ttft_s + decode_s))
+            likely = chance if likely is None or chance < likely else likely
+    return Outlook(likely, ttft_s * ttft_ratios[P50], ttft_s * ttft_ratios[P95])
 
 
 def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:
@@ -129,16 +188,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _worst(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
-
-
-def _cost_usd(
-    facts: Facts, prompt_tokens: int, output_tokens: int, measured_per_1k_usd: float | None
-) -> tuple[float | None, float | None]:
-    """This request's cost, and per 1,000 tokens."""
-    tokens = prompt_tokens + output_tokens
-    input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
-    self_hosted = facts.gpu_usd_per_hour is not None and measured_per_1k_usd is not None
-    if input_usd is None or output_usd is None or self_hosted:
-        return None if measured_per_1k_usd is None else measured_per_1k_usd * tokens / 1_000, measured_per_1k_usd
-    cost_usd = prompt_tokens * input_usd + output_tokens * output_usd
-    return cost_usd, cost_usd * 1_000 / tokens if tokens else None

@@ -97,6 +97,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         try:
             by_id = {adapter.deployment_id(deployment): deployment for deployment in pool}
             chosen = self.strategy.choose(group, call.arguments | call.request, by_id, trace)
+            self.strategy.await_first_token(trace, adapter.first_token_of(call.request))
             return None if chosen is None else by_id[chosen]
         except Exception:  # fail open: whatever breaks here must not break the request
             self.fail_open_count += 1

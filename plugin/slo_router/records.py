@@ -16,7 +16,6 @@ from slo_router.explain import as_json, slo_record
 from slo_router.trace import Trace
 
 MS_PER_S = 1_000.0
-FIRST_TOKEN_CALL_TYPES = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
 Outcome = Literal["success", "error", "disconnected", "cache_hit"]
 
 
@@ -24,7 +23,7 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
     """The record of one finished request. `payload` is LiteLLM's `standard_logging_object`."""
     outcome = _outcome(payload)
     end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
-    timed = outcome != "cache_hit" and trace.call_type in FIRST_TOKEN_CALL_TYPES and answer_began(payload, trace)
+    timed = outcome != "cache_hit" and trace.shows_first_token and answer_began(payload, trace)
     ttft_s = _since(trace, first_s) if timed else None
     e2e_s = _since(trace, end_s)
     completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None

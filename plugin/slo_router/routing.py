@@ -7,19 +7,20 @@ Pure: the clock and the randomness come in with `View`, and nothing here logs, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from slo_router.circuit import share
 from slo_router.config import GroupSettings, Weights
-from slo_router.domain import Assessment, Decision, Facts, Features, Rejection, Rng, Slo, Snapshot, Standing
+from slo_router.domain import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo
 from slo_router.filters import Demand, concerned
-from slo_router.live import LiveState
+from slo_router.latency import LEVELS
 from slo_router.picking import pick
-from slo_router.prediction import predict, probability
+from slo_router.prediction import View, outlook, predict
 from slo_router.relaxation import least_rejected
 from slo_router.scoring import assess, limits_of, weigh
+
+NONE_SHUT: frozenset[str] = frozenset()
 
 
 class Ask(NamedTuple):
@@ -29,15 +30,6 @@ class Ask(NamedTuple):
     slo: Slo
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
-
-
-class View(NamedTuple):
-    """The world as the decider sees it. `now_s` is Unix seconds; `live` is by deployment id."""
-
-    snapshot: Snapshot
-    now_s: float
-    rng: Rng
-    live: Mapping[str, LiveState] = MappingProxyType({})
 
 
 class Policy(NamedTuple):
@@ -50,35 +42,40 @@ class Policy(NamedTuple):
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group = policy.group
-    shut = _shut(candidates, view)
+    shut = _shut(candidates, view) if view.live else NONE_SHUT
     demand = Demand(
         ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd, shut
     )
-    filters, limits = concerned(demand), limits_of(ask.slo)
+    filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
     able: list[Assessment] = []
     unable: list[tuple[Assessment, list[Rejection]]] = []
     for facts in candidates:
-        prediction = predict(facts, ask.features, view.snapshot, view.now_s, view.live.get(facts.deployment_id))
+        prediction = predict(facts, ask.features, view, level)
         assessment = assess(facts.deployment_id, prediction, limits)
-        if found := [broken for accepts in filters if (broken := accepts(facts, prediction, demand)) is not None]:
+        found: list[Rejection] = []
+        for accepts in filters:  # a comprehension would cost a call
+            broken = accepts(facts, prediction, demand)
+            if broken is not None:
+                found.append(broken)  # noqa: PERF401
+        if found:
             unable.append((assessment, found))
         else:
             able.append(assessment)
     pool = able or least_rejected(unable, candidates)
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
-    if all(assessment.standing is Standing.MISSES for assessment in pool):
-        pool = [assessment._replace(probability=_probability(assessment, ask, view)) for assessment in pool]
-    chosen = pick(pool, group.objective, view.rng, group.tie_band, group.trial_share)
+    if all(assessment.missed for assessment in pool):
+        pool = [assessment._replace(probability=_chance(assessment, ask, view)) for assessment in pool]
+    chosen = pick(pool, group, view.rng, view.live)
     return Decision(
-        kind="met" if able and chosen.standing is Standing.MEETS else "fallback",
+        kind="fallback" if not able or chosen.missed or chosen.unknown else "met",
         deployment_id=chosen.deployment_id,
         features=ask.features,
         slo=ask.slo,
         assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
-        rejections=tuple([rejection for _, found in unable for rejection in found]),
+        rejections=tuple([rejection for _, found in unable for rejection in found]) if unable else (),
         policy=policy.fingerprint,
-        probability=_probability(chosen, ask, view),
+        outlook=_outlook(chosen, ask, view),
     )
 
 
@@ -91,14 +88,18 @@ def _shut(candidates: Sequence[Facts], view: View) -> frozenset[str]:
             part = share(state.circuit, view.now_s)
             if part < 1 and view.rng.random() >= part:
                 shut.append(facts.deployment_id)
-    return frozenset(shut)
+    return frozenset(shut) if shut else NONE_SHUT
 
 
-def _probability(assessment: Assessment, ask: Ask, view: View) -> float | None:
+def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
     state = view.live.get(assessment.deployment_id)
-    if state is None:
-        return None
-    return 0.0 if "cost_per_1k" in assessment.missed else probability(ask.features, ask.slo, state)
+    found = None if state is None else outlook(ask.features, ask.slo, state)
+    return found._replace(probability=0.0) if found and "cost_per_1k" in assessment.missed else found
+
+
+def _chance(assessment: Assessment, ask: Ask, view: View) -> float | None:
+    found = _outlook(assessment, ask, view)
+    return None if found is None else found.probability
 
 
 def _left_out(unable: Sequence[tuple[Assessment, list[Rejection]]], pool: Sequence[Assessment]) -> Iterator[Assessment]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from slo_router.categories import Categorizer, article, rules
 from slo_router.config import GroupSettings, PluginSettings
@@ -21,12 +21,13 @@ from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
 from slo_router.live import Ending, Live
 from slo_router.metrics_store import MetricsStore
-from slo_router.prediction import prior
-from slo_router.routing import Ask, Policy, View, decide
+from slo_router.prediction import View, prior
+from slo_router.routing import Ask, Policy, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
 from slo_router.usage import learn
 
+FirstToken = Callable[[], float | None]  # Unix seconds of an attempt's first token, `None` before
 ROUTED_CALL_TYPES = frozenset(
     {
         "completion",
@@ -69,6 +70,7 @@ class Strategy:
         self.facts: Mapping[str, Facts] = {}
         self.learned = Learned()
         self.live = Live()
+        self._awaited: dict[int, tuple[Trace, FirstToken]] = {}  # by flight: streams whose first token was not seen
         self._is_live = settings.live_measurements
         self._is_warm = False
         self._rng = random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
@@ -92,7 +94,8 @@ class Strategy:
         `None` where no deployment of the pool is one that the configuration knows: LiteLLM then chooses.
         """
         managed = self.groups[group]
-        candidates = [facts for name in pool if (facts := self.facts.get(name)) is not None]
+        known = self.facts
+        candidates = [known[name] for name in pool if name in known]
         if not candidates:
             trace.decision, trace.note = None, "no candidate is known to the configuration"
             return None
@@ -106,9 +109,17 @@ class Strategy:
         trace.tried.append(decision.deployment_id)
         if self._is_live:
             chosen = decision.selected
-            expected_s = None if chosen is None else chosen.prediction.e2e_s
+            predicted = None if chosen is None else chosen.prediction
+            expected_s = None
+            if predicted is not None:
+                expected_s = predicted.ttft_s if trace.shows_first_token else predicted.e2e_s
             trace.flight = self.live.dispatched(decision.deployment_id, now_s, expected_s)
         return decision.deployment_id
+
+    def await_first_token(self, trace: Trace, first_token: FirstToken) -> None:
+        """Looks now and then whether the attempt on its way has begun to answer."""
+        if trace.flight is not None and trace.shows_first_token:
+            self._awaited[id(trace.flight)] = trace, first_token
 
     def finish(self, trace: Trace, ending: Ending, record: RequestRecord | None = None) -> None:
         """The attempt on its way is over; `record` is that of the whole request, where it has one."""
@@ -118,6 +129,7 @@ class Strategy:
             self.learned = learn(self.learned, features, record.prompt_tokens, record.completion_tokens)
         if flight is None:
             return
+        self._awaited.pop(id(flight), None)
         if record is None or not self._is_warm:  # a worker's first request is slower for reasons of its own
             self._is_warm = True
             self.live.finished(flight, "error" if ending == "error" else "released", time.time())
@@ -127,17 +139,40 @@ class Strategy:
             flight,
             ending,
             time.time(),
-            prompt_tokens=record.prompt_tokens,
+            prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
             output_tokens=record.completion_tokens,
             ttft_s=None if record.ttft_ms is None else record.ttft_ms * MS - waited_s,
             e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
         )
 
+    def export(self) -> dict[str, object]:
+        """What this worker saw, for the others."""
+        self._see_first_tokens()
+        return self.live.export(time.time())
+
     def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
         """Takes in what the other workers see, and what the benchmark last measured."""
+        self._see_first_tokens()
         measured = self.store.snapshot.measured
         priors: dict[str, Prior] = {name: prior(list(measured.get(name, {}).values())) for name in self.facts}
         self.live.absorb(exports, priors, time.time())
+
+    def _see_first_tokens(self) -> None:
+        for key, (trace, first_token) in list(self._awaited.items()):
+            flight, tokens = trace.flight, _estimated_tokens(trace)
+            if flight is None or tokens is None or not self.live.is_under_way(flight):
+                del self._awaited[key]
+                continue
+            at_s = first_token()
+            if at_s is not None:
+                del self._awaited[key]
+                if self._is_warm and at_s > flight.at_s:
+                    self.live.first_token(flight, at_s, prompt_tokens=tokens, ttft_s=at_s - flight.at_s)
+
+
+def _estimated_tokens(trace: Trace) -> int | None:
+    """What the decision took the prompt for: a prediction knows no more either."""
+    return None if trace.decision is None else trace.decision.features.prompt_tokens
 
 
 def _categorizer(settings: GroupSettings) -> Categorizer:

@@ -14,6 +14,7 @@ from slo_router.live import Flight
 from slo_router.slo import NOTHING_ASKED, Asked
 
 TRACE_KEY = "slo_router"
+FIRST_TOKEN_CALL_TYPES = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
 
 
@@ -32,6 +33,11 @@ class Trace:
     tried: list[str] = field(default_factory=list)
     flight: Flight | None = None  # the attempt on its way
     recorded: bool = False
+
+    @property
+    def shows_first_token(self) -> bool:
+        """Whether LiteLLM's mark of the first token is one: on the other routes it is the first event."""
+        return self.stream and self.call_type in FIRST_TOKEN_CALL_TYPES
 
     def __copy__(self) -> Trace:
         return self
