@@ -169,6 +169,12 @@ def test_teams_and_keys_have_no_labels_until_asked_for_and_then_the_rest_is_othe
     assert b'"violet"' not in generate_latest(bench.registry)
 
 
+def test_a_team_that_never_kept_its_slo_has_an_attainment_of_zero() -> None:
+    bench = Bench(label_teams=1)
+    bench.observe(record(team_id="red", slo_met=False))
+    assert bench.value("slo_router_team_slo_total", team="red", met="true") == 0
+
+
 def test_a_key_without_an_alias_is_named_by_the_beginning_of_its_hash() -> None:
     bench = Bench(label_keys=2)
     bench.observe(record())

@@ -42,6 +42,8 @@ class Consumers:
         self._cost_usd: Children[Counter] = families.counter(
             f"slo_router_{kind}_cost_usd_total", f"USD spent by a {kind}", (kind,)
         )
+        for name in (NONE, OTHER):
+            self._begin(name)
 
     def observe(self, name: str | None, met: str, usd: float | None) -> None:
         """One finished request of whoever is called so."""
@@ -55,7 +57,12 @@ class Consumers:
             if len(self._names) >= self._limit:
                 return OTHER
             self._names.add(name)
+            self._begin(name)
         return name
+
+    def _begin(self, name: str) -> None:
+        for met in MET.values():  # from 0 on: who never kept an SLO has an attainment of 0, not none
+            self._slo[name, met].inc(0)
 
 
 class Telemetry:

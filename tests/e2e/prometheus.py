@@ -1,0 +1,116 @@
+"""A real Prometheus, so that dashboards and alerts are tried on what will read them.
+
+It comes from Debian's package, unpacked into the environment that runs the tests: an installation would start a server
+of the system's own, which would stay. Nothing else outlives the `with` block.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import httpx
+import yaml
+
+from evaluation.stock_proxy import free_port
+
+UNPACKED = Path(sys.prefix) / "debian-prometheus"
+TIMEOUT_S = 120.0  # the download of 19 MB included
+START_TIMEOUT_S = 30.0
+DOWNLOAD = (
+    "apt-get update; apt-get -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb unpacked"
+)
+
+
+class UnavailableError(Exception):
+    """Prometheus cannot be had on this machine; the message says what is missing."""
+
+
+def program(name: str) -> str:
+    """`prometheus` or `promtool`: on the PATH, or unpacked from Debian's package.
+
+    Raises:
+        UnavailableError: neither, and this is no Debian whose packages can be had.
+    """
+    found = shutil.which(name)
+    if found is not None:
+        return found
+    unpacked = UNPACKED / "usr" / "bin" / name
+    if not unpacked.exists():
+        _unpack()
+    return str(unpacked)
+
+
+def _unpack() -> None:
+    missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
+    if missing:
+        raise UnavailableError(
+            f"install Prometheus; it is not on the PATH, and to fetch it, {', '.join(missing)} is missing"
+        )
+    with tempfile.TemporaryDirectory(prefix="slo-prometheus-", dir=sys.prefix) as directory:
+        done = subprocess.run(
+            ["sh", "-c", DOWNLOAD], cwd=directory, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+        unpacked = Path(directory) / "unpacked"
+        if not (unpacked / "usr" / "bin" / "prometheus").exists():
+            raise UnavailableError(f"Debian's package prometheus cannot be had; it ended with:\n{done.stderr[-1500:]}")
+        if not UNPACKED.exists():  # another worker of pytest may have been faster
+            unpacked.rename(UNPACKED)
+
+
+class Prometheus:
+    """One server on a loopback port. `configuration` is its whole YAML."""
+
+    def __init__(self, configuration: Mapping[str, object], directory: Path) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._log_path = directory / "prometheus.log"
+        self._configuration_path = directory / "prometheus.yml"
+        self._configuration_path.write_text(yaml.safe_dump(dict(configuration)), encoding="utf-8")
+        self._data = directory / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        command = [program("prometheus"), f"--config.file={self._configuration_path}"]
+        command += [f"--storage.tsdb.path={self._data}", f"--web.listen-address={self.url.removeprefix('http://')}"]
+        with self._log_path.open("wb") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={"PATH": os.defpath})
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                self.__exit__()
+                raise RuntimeError(f"Prometheus did not start:\n{self._log_path.read_text(encoding='utf-8')[-3000:]}")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """What an instant query returns: labels and value. Raises httpx errors where the expression is no PromQL."""
+        answer = self.get("query", query=expression)
+        result = answer["result"]
+        assert isinstance(result, list)
+        return [(one["metric"], float(one["value"][1])) for one in result]
+
+    def get(self, what: str, **parameters: str) -> dict[str, object]:
+        """The data of one call of its HTTP interface."""
+        answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=10)
+        answer.raise_for_status()
+        data: dict[str, object] = answer.json()["data"]
+        return data
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/-/ready", timeout=2).is_success
+        except httpx.HTTPError:
+            return False

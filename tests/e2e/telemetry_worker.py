@@ -1,0 +1,51 @@
+"""One worker of a proxy in trouble, for tests of dashboards and alerts: `python -m tests.e2e.telemetry_worker`.
+
+It makes decisions and finishes requests until it is ended, so that every panel has something to show and every alert a
+reason: nearly all go to the large deployment, are slow, miss their SLO and are dear; a circuit is open, decisions fail,
+records are lost and Redis has not been read for ten minutes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+from prometheus_client import REGISTRY
+
+from slo_router.circuit import Circuit
+from slo_router.domain import Metrics, Rejection, Snapshot
+from slo_router.live import Live
+from slo_router.telemetry import Telemetry
+from tests.test_telemetry import FACTS, GROUPS, LARGE, SMALL, decided, record
+
+REQUESTS_PER_S = 100
+POOR = (Rejection("small", "quality", 0.7, 0.8),)
+
+
+def serve_until_ended() -> None:
+    """One request in ten goes to the small deployment, one in twenty keeps its SLO, one in thirty is not routed."""
+    telemetry, live, began_s = Telemetry(GROUPS, REGISTRY, label_teams=20, label_keys=20), Live(), time.time()
+    live.dispatched("large", began_s)
+    live.states["large"].circuit = Circuit(failures=3, is_open=True, changed_at_s=began_s)
+    snapshot = Snapshot({}, {"large": Metrics(began_s - 3_600)}, read_at_s=began_s - 600)
+    for number in itertools.count(1):
+        to_small = number % 20 == 0
+        decision = decided(SMALL, LARGE) if to_small else decided(LARGE, SMALL, rejections=POOR)
+        if number % 3 == 0:
+            decision = decision._replace(kind="fallback")
+        made = record(
+            deployment=decision.deployment_id,
+            ttft_ms=300.0 if to_small else 1_500.0,
+            e2e_ms=2_000.0 if to_small else 15_000.0,
+            slo_met=None if number % 25 == 0 else to_small,
+            cost_usd=1.0,
+            team_id=f"team-{number % 3}",
+        )
+        telemetry.decided("smart", decision, took_s=80e-6)
+        telemetry.observe("smart", made, None if number % 30 == 0 else decision, FACTS)
+        telemetry.refresh(snapshot, live.states, fail_open=number, log_dropped=number)
+        time.sleep(1 / REQUESTS_PER_S)
+
+
+if __name__ == "__main__":
+    serve_until_ended()
