@@ -73,7 +73,7 @@ def saved(window: str = RATE) -> str:
 
 
 def largest(by: str = "", window: str = RATE) -> str:
-    """The share of the requests with a choice that the best candidate served."""
+    """The share of the requests with a choice that the dearest candidate served."""
     metric = f"slo_router_picks_total{{{GROUP},"
     return _share(f'{metric}pick="baseline"}}', f'{metric}pick=~"baseline|another"}}', by, window)
 
@@ -89,11 +89,11 @@ AT_A_GLANCE = (
           (Query(f"sum(rate(slo_router_requests_total{{{GROUP}}}{RANGE}))", ""),), "stat", 4),
     Panel("SLO attainment", "Requests that kept their SLO, of those that could be judged; errors are misses.",
           "percentunit", (Query(attainment(window=RANGE), ""),), "stat", 5),
-    Panel("Saved", "Against sending every request to the best candidate, with the request's real tokens.",
+    Panel("Saved", "Against sending every request to the dearest candidate, with the request's real tokens.",
           "percentunit", (Query(saved(RANGE), ""),), "stat", 5),
     Panel("Fallbacks", "Decisions where no candidate was expected to keep the SLO.", "percentunit",
           (Query(FALLBACK, ""),), "stat", 5),
-    Panel("On the largest model", "Requests that went to the best candidate although there was another.",
+    Panel("On the largest model", "Requests that went to the dearest candidate although there was another.",
           "percentunit", (Query(largest(window=RANGE), ""),), "stat", 5),
 )  # fmt: skip
 
@@ -111,7 +111,7 @@ ARTICLE = (
         Query("sum by (model_name) (vllm:num_requests_waiting)", "{{model_name}} waiting"),
     )),
     Panel("Cost per request", "What requests cost on average, what the dearest twentieth costs at least, and what the "
-          "same requests would have cost on the best candidate.", "currencyUSD", (
+          "same requests would have cost on the dearest candidate.", "currencyUSD", (
         Query(mean("slo_router_request_cost_usd"), "mean"),
         Query(quantile(0.95, "slo_router_request_cost_usd", "group"), "{{group}} p95"),
         Query(_share(f"slo_router_baseline_cost_usd_total{{{GROUP}}}",
@@ -177,7 +177,7 @@ HEALTH = (
 
 SAVINGS = (
     Panel("Spend and baseline", "USD per day at the present rate: spent, and what the same requests, with their real "
-          "tokens, would have cost on the best candidate.", "currencyUSD", (
+          "tokens, would have cost on the dearest candidate.", "currencyUSD", (
         Query(f"sum(rate(slo_router_cost_usd_total{{{GROUP}}}{RATE})) {PER_DAY}", "spent"),
         Query(f"sum(rate(slo_router_baseline_cost_usd_total{{{GROUP}}}{RATE})) {PER_DAY}", "baseline"),
     )),
@@ -194,7 +194,8 @@ BY_CATEGORY = " by (category) "
 QUALITY = (
     Panel("Quality by category", "Expected of who served: measured by the agent, else configured.", "percentunit",
           (Query(mean("slo_router_quality", BY_CATEGORY), "{{category}}"),)),
-    Panel("Quality given up", "What the best candidate would be expected to have over who served.", "percentunit", (
+    Panel("Quality given up", "What the dearest candidate is expected to have over who served; below 0 it is worse.",
+          "percentunit", (
         Query(" - ".join([mean(f"slo_router_{whose}quality", BY_CATEGORY) for whose in ("baseline_", "")]),
               "{{category}}"),
     )),

@@ -67,8 +67,7 @@ class Families:
         )
         self.picks = self.counter(
             "slo_router_picks_total",
-            "Finished requests by who served them: the baseline (the candidate of the highest quality, then the "
-            "dearest), another, or the only candidate",
+            "Finished requests by who served them: the baseline (the dearest candidate), another, or the only one",
             ("group", "pick"),
         )
         self.rejections = self.counter(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter
 
-from slo_router.baseline import baseline, baseline_usd, spent_usd
+from slo_router.baseline import baseline, cost_usd, spent_usd
 from slo_router.config import GroupSettings
 from slo_router.contract import RequestRecord
 from slo_router.domain import Assessment, Decision, Facts, Snapshot
@@ -128,14 +128,14 @@ class Telemetry:
             families.e2e_s[group, served].observe(record.e2e_ms * MS)
         chosen = None if decision is None else decision.selected
         usd = spent_usd(record, own, chosen)
-        unrouted_usd = usd
+        unrouted_usd = usd  # no saving is claimed where nobody chose, or the baseline's price is unknown
         if decision is None or chosen is None:
             families.decisions[group, served, record.category or NONE, "passthrough"].inc()
         else:
             self._count_error(record, decision, chosen)
             best = self._count_pick(group, decision, chosen)
-            if usd is not None and best is not chosen:
-                known_usd = baseline_usd(best, facts.get(best.deployment_id), record)
+            if usd is not None and best is not chosen and record.outcome != "cache_hit":
+                known_usd = cost_usd(facts.get(best.deployment_id), best, record)
                 unrouted_usd = usd if known_usd is None else known_usd
         if usd is not None and unrouted_usd is not None:
             families.cost_usd[group, served].inc(usd)
