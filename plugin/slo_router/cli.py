@@ -9,6 +9,7 @@ import typer
 
 from slo_router.commands import redis_server
 from slo_router.commands.check import check
+from slo_router.commands.replay import replay
 from slo_router.commands.report import report
 
 HELP = """Routes each request of a LiteLLM proxy to the cheapest deployment that meets its SLO.
@@ -17,6 +18,6 @@ Start with: slo-router check litellm_config.yaml
 """
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP, rich_markup_mode=None)
-for command in (check, report):
+for command in (check, report, replay):
     app.command()(command)
 app.add_typer(redis_server.app, name="redis")

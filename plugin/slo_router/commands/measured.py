@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from slo_router.commands.terminal import remarks
 from slo_router.config import Settings
 from slo_router.domain import Snapshot
 from slo_router.errors import SettingsError
@@ -42,6 +43,15 @@ async def read_measured(settings: Settings) -> Measured:
         raise SettingsError(
             f"Redis at {masked(url)}: {type(error).__name__}, expected a server that answers"
         ) from error
+
+
+async def snapshot_if_there(settings: Settings) -> Snapshot:
+    """The benchmark's part; where Redis fails an empty one and a remark, for the files may be all that is at hand."""
+    try:
+        return (await read_measured(settings)).snapshot
+    except SettingsError as error:
+        remarks.print(f"measured qualities are not shown: {error}", style="yellow", highlight=False, markup=False)
+        return Snapshot()
 
 
 async def _exports(client: AsyncClient, prefix: str) -> dict[str, Mapping[str, object]]:

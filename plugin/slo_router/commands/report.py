@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from slo_router.commands.measured import read_measured
+from slo_router.commands.measured import snapshot_if_there
 from slo_router.commands.sources import Choice, Group, Key, LogFile, Since, Team, open_journal
 from slo_router.commands.terminal import (
     DEFAULT_CONFIG,
@@ -28,9 +28,7 @@ from slo_router.commands.terminal import (
     remarks,
     usd,
 )
-from slo_router.config import Settings, load_settings
-from slo_router.domain import Snapshot
-from slo_router.errors import SettingsError
+from slo_router.config import load_settings
 from slo_router.reporting.counterfactual import Counterfactual
 from slo_router.reporting.page import as_html
 from slo_router.reporting.report import Lines, Report, Row, make_report
@@ -75,7 +73,7 @@ def report(
             for record in journal:
                 tallies.add(record, accounts.account(record))
         lines = Lines(journal.read, journal.broken, journal.left_out)
-        made = make_report(tallies, lines, baseline, facts, _evidence(settings))
+        made = make_report(tallies, lines, baseline, facts, asyncio.run(snapshot_if_there(settings)))
     if html is not None:
         html.write_text(as_html(made), encoding="utf-8")
     if csv_file is not None:
@@ -87,14 +85,6 @@ def report(
     for path in (html, csv_file):
         if path is not None:
             remarks.print(f"written: {path}", highlight=False, soft_wrap=True)
-
-
-def _evidence(settings: Settings) -> Snapshot:
-    try:
-        return asyncio.run(read_measured(settings)).snapshot
-    except SettingsError as error:  # the files may be all that is at hand
-        remarks.print(f"measured qualities are not shown: {error}", style="yellow", highlight=False, markup=False)
-        return Snapshot()
 
 
 def _print(made: Report) -> None:

@@ -85,6 +85,10 @@ class Counterfactual:
         believed = self._believed(baseline_name, baseline, record.category)
         return Money(spent_usd, baseline_usd, quality, believed, is_exact and baseline_name in self._prices)
 
+    def price(self, name: str) -> Price | None:
+        """A deployment's list price."""
+        return self._prices.get(name)
+
     def cost_usd(self, name: str, candidate: Candidate | None, record: Recorded) -> float | None:
         """What a deployment would have asked for this request's tokens."""
         if record.prompt_tokens is None or record.completion_tokens is None:

@@ -1,0 +1,134 @@
+"""Decides a recorded request again, from what the record says was known, with the modules that decide live requests.
+
+    recorded predictions → filters → SLO → objective → pick          (as `routing.decide`, which predicts them itself)
+
+Nothing is predicted anew: what a candidate was expected to do is what the record holds. Circuits, tries that had failed
+and the key's cost ceiling are taken from the recorded rejections. Where the pick depends on a draw (equal costs or
+ranks, a trial of a cheaper candidate) the redecision says so, and `possible` and `trials` name what it could have been.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+from slo_router.config import GroupSettings, Weights
+from slo_router.domain import Assessment, Facts, Features, Prediction, Rejection, Slo
+from slo_router.filters import Demand, concerned
+from slo_router.picking import pick
+from slo_router.relaxation import least_rejected
+from slo_router.reporting.recorded import RecordedDecision
+from slo_router.scoring import assess, limits_of, weigh
+
+DRAWS = 16  # that many picks find out what an undecided one could have been
+
+Item = TypeVar("Item")
+
+
+class Foreseen(NamedTuple):
+    """One candidate, with what was expected of it."""
+
+    facts: Facts
+    prediction: Prediction
+    probability: float | None = None  # that the SLO is kept, where no candidate was expected to keep it
+
+
+class Question(NamedTuple):
+    """A recorded request, as a policy is asked about it."""
+
+    features: Features
+    slo: Slo
+    tried: frozenset[str] = frozenset()
+    cost_ceiling_per_1k_usd: float | None = None
+    shut: frozenset[str] = frozenset()
+
+
+class Redecision(NamedTuple):
+    """What a policy decides."""
+
+    chosen: Assessment
+    is_met: bool  # a candidate that passes every filter is expected to keep the SLO
+    is_drawn: bool  # randomness chose between equals, or sent a trial
+    pool: Sequence[Assessment]  # what was picked from
+    rejections: tuple[Rejection, ...]
+
+
+class Draws:
+    """Randomness that knows whether it was asked to choose."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)  # noqa: S311  # repeatable, and nothing secret
+        self.asked = False
+
+    def choice(self, seq: Sequence[Item], /) -> Item:
+        """One of the items."""
+        self.asked = True
+        return self._rng.choice(seq)
+
+    def random(self) -> float:
+        """From 0 to below 1."""
+        return self._rng.random()
+
+
+def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Question:
+    """What the recorded rejections tell of the request beyond its features and SLO."""
+    by_filter: dict[str, set[str]] = {}
+    ceiling: float | None = None
+    for one in decision.rejections:
+        by_filter.setdefault(one.filter, set()).add(one.deployment)
+        if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
+            ceiling = one.limit
+    tried, shut = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
+    return Question(features, slo, tried, ceiling, shut)
+
+
+def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
+    """The pick of `group`'s policy among `candidates`, which is not empty."""
+    demand = Demand(
+        question.features,
+        question.slo.min_quality,
+        group.max_error_rate,
+        question.tried,
+        question.cost_ceiling_per_1k_usd,
+        question.shut,
+    )
+    filters, limits = concerned(demand), limits_of(question.slo)
+    able: list[Assessment] = []
+    unable: list[tuple[Assessment, list[Rejection]]] = []
+    for facts, prediction, probability in candidates:
+        assessment = assess(facts.deployment_id, prediction, limits)
+        found = [broken for accepts in filters if (broken := accepts(facts, prediction, demand)) is not None]
+        if probability is not None:
+            assessment = assessment._replace(probability=probability)
+        if found:
+            unable.append((assessment, found))
+        else:
+            able.append(assessment)
+    pool = able or least_rejected(unable, [one.facts for one in candidates])
+    if group.objective == "weighted":
+        pool = weigh(pool, group.weights or Weights())
+    draws.asked = False
+    chosen = pick(pool, group, draws)
+    return Redecision(
+        chosen,
+        is_met=bool(able) and not chosen.missed and not chosen.unknown,
+        is_drawn=draws.asked,
+        pool=pool,
+        rejections=tuple([rejection for _, found in unable for rejection in found]),
+    )
+
+
+def possible(pool: Sequence[Assessment], group: GroupSettings) -> frozenset[str]:
+    """Everything that the pick could have been, trials aside."""
+    return _picks(pool, group, 0.0)
+
+
+def trials(pool: Sequence[Assessment], group: GroupSettings) -> frozenset[str]:
+    """What a trial could have been sent to; empty where the policy has none."""
+    return _picks(pool, group, 1.0) - possible(pool, group) if group.trial_share > 0 else frozenset()
+
+
+def _picks(pool: Sequence[Assessment], group: GroupSettings, trial_share: float) -> frozenset[str]:
+    settled = group.model_copy(update={"trial_share": trial_share})
+    return frozenset(pick(pool, settled, Draws(seed)).deployment_id for seed in range(DRAWS))

@@ -1,0 +1,149 @@
+"""What another policy would have done to recorded requests, and where the log cannot tell.
+
+    share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it
+    cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price
+    SLO kept     a request that stays is judged by what was measured; one that moves, as requests were that the new
+                 deployment answered while the prediction said the same of them (meets, unknown, misses)
+    quality      what is believed of each pick, with the interval of the answers that were judged
+
+`replay_outcome` works the figures out once all records were added.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from slo_router.domain import Assessment, Prediction, Slo, Standing
+from slo_router.records import slo_met
+from slo_router.reporting.counterfactual import Counterfactual
+from slo_router.reporting.intervals import PairSums
+from slo_router.reporting.policy_change import PolicyChange
+from slo_router.reporting.recorded import MS_PER_S, Candidate, Recorded, prediction_of
+from slo_router.reporting.redecision import Draws, Redecision, redecide
+from slo_router.scoring import assess, limits_of
+
+Cell = tuple[str, Standing]  # a deployment, and what was expected of it
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the replay counts; requests unless said otherwise."""
+
+    replayed: int = 0
+    not_decided: int = 0  # LiteLLM chose; there is nothing to replay
+    no_candidate: int = 0  # the new YAML has none of its group or candidates
+    other_policy: int = 0  # recorded under another policy than the old YAML's
+    moved: int = 0
+    drawn: int = 0
+    never_measured: int = 0  # the new pick's prediction rests on nothing
+    met: int = 0  # expected by the new policy, fallbacks not
+    unpriced: int = 0
+
+
+class Replay:
+    """Takes one record after another. `old` and `new` keep the accounts at the old and the new YAML's prices."""
+
+    def __init__(self, change: PolicyChange, old: Counterfactual, new: Counterfactual, draws: Draws) -> None:
+        self._change, self._old, self._new, self._draws = change, old, new, draws
+        self.counts = Counts()
+        self.shares: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])  # deployment → recorded, new
+        self.picks: defaultdict[tuple[str, str], int] = defaultdict(int)  # new, by deployment and category
+        self._cost = [0.0] * 5  # new, old, new², new·old, old²
+        self._priced = 0
+        self.quality = [0.0, 0.0]  # sums: recorded, new
+        self.quality_count = 0
+        self.judged_before = [0, 0]  # met, judged: as recorded
+        self.stayed = [0, 0]  # met, judged: of those that stay, by the new SLO
+        self.learned: defaultdict[Cell, list[int]] = defaultdict(lambda: [0, 0])  # met, judged: what the log shows
+        self.waiting: defaultdict[Cell, int] = defaultdict(int)  # moved, to be judged by `learned`
+
+    def add(self, record: Recorded) -> None:
+        """Decides it again."""
+        decision, side = record.decision, self._change.group(record)
+        if decision is None or record.deployment is None:
+            self.counts.not_decided += 1
+            return
+        candidates = [] if side is None else self._change.candidates(record, decision, side)
+        if side is None or not candidates:
+            self.counts.no_candidate += 1
+            return
+        question = self._change.question(record, decision, side)
+        new = redecide(question, candidates, side.settings, self._draws)
+        name = new.chosen.deployment_id
+        self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
+        by_name = {one.deployment: one for one in decision.candidates}
+        self._count_cost(record, name, by_name.get(name))
+        self._count_quality(by_name.get(record.deployment), new)
+        served = next((one.prediction for one in candidates if one.facts.deployment_id == record.deployment), None)
+        if served is None and record.deployment in by_name:
+            served = prediction_of(by_name[record.deployment].predicted)
+        self._judge(record, question.slo, served, new.chosen)
+
+    def _judge(self, record: Recorded, slo: Slo, served: Prediction | None, chosen: Assessment) -> None:
+        if record.slo_met is not None:
+            _add(self.judged_before, is_hit=record.slo_met)
+        met, name = judge(record, slo, None if served is None else served.quality), record.deployment or ""
+        if met is None:  # what its SLO names could not have been measured elsewhere either
+            return
+        if name == chosen.deployment_id or record.outcome == "cache_hit":
+            _add(self.stayed, is_hit=met)
+        else:
+            self.waiting[chosen.deployment_id, chosen.standing] += 1
+        if served is not None and record.outcome != "cache_hit":
+            _add(self.learned[name, assess(name, served, limits_of(slo)).standing], is_hit=met)
+
+    @property
+    def cost(self) -> PairSums:
+        """The new policy's cost and what was spent, over requests of which both are known."""
+        new, old, *squares = self._cost
+        return PairSums(self._priced, new, old, *squares)
+
+    def _count(self, record: Recorded, name: str, new: Redecision, *, is_other: bool) -> None:
+        counts = self.counts
+        counts.replayed += 1
+        counts.moved += name != record.deployment
+        counts.drawn += new.is_drawn
+        counts.never_measured += new.chosen.prediction.basis == "none"
+        counts.met += new.is_met
+        counts.other_policy += is_other
+        self.shares[record.deployment or ""][0] += 1
+        self.shares[name][1] += 1
+        self.picks[name, record.category or ""] += 1
+
+    def _count_cost(self, record: Recorded, name: str, candidate: Candidate | None) -> None:
+        if record.outcome == "error" or record.prompt_tokens is None:
+            return
+        spent_usd = self._old.account(record).spent_usd
+        new_usd = self._new.cost_usd(name, candidate, record)
+        if name == record.deployment and self._old.price(name) == self._new.price(name):
+            new_usd = spent_usd
+        if record.outcome == "cache_hit":
+            new_usd = spent_usd
+        if spent_usd is None or new_usd is None:
+            self.counts.unpriced += 1
+            return
+        self._priced += 1
+        terms = (new_usd, spent_usd, new_usd**2, new_usd * spent_usd, spent_usd**2)
+        self._cost = [total + term for total, term in zip(self._cost, terms, strict=True)]
+
+    def _count_quality(self, before: Candidate | None, new: Redecision) -> None:
+        old, now = None if before is None else before.predicted.quality, new.chosen.prediction.quality
+        if old is not None and now is not None:
+            self.quality_count += 1
+            self.quality[0] += old
+            self.quality[1] += now
+
+
+def judge(record: Recorded, slo: Slo, quality: float | None) -> bool | None:
+    """Whether what was measured keeps another SLO; `None` where something it names was not measured."""
+    tokens = (record.prompt_tokens or 0) + (record.completion_tokens or 0)
+    per_1k_usd = None if record.cost_usd is None or not tokens else record.cost_usd * 1_000 / tokens
+    times = (record.ttft_ms, record.tpot_ms, record.e2e_ms)
+    ttft_s, tpot_s, e2e_s = (None if ms is None else ms / MS_PER_S for ms in times)
+    return slo_met(slo, Slo(ttft_s, tpot_s, e2e_s, per_1k_usd, quality), record.outcome)
+
+
+def _add(hits_of_trials: list[int], *, is_hit: bool) -> None:
+    hits_of_trials[0] += is_hit
+    hits_of_trials[1] += 1

@@ -1,0 +1,137 @@
+"""A recorded request is decided again from its record as it was decided, whatever the request and the deployments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slo_router.config import GroupSettings, Weights
+from slo_router.domain import Decision, Facts, Features, Metrics, Slo
+from slo_router.reporting.recorded import features_of, prediction_of, slo_of
+from slo_router.reporting.redecision import Draws, Foreseen, Redecision, possible, question_of, redecide, trials
+from tests.builders import NOW_S, REQUEST, decided, measured
+from tests.record_builders import LARGE, SMALL, decide_between, read_back
+
+SETTLED = GroupSettings(trial_share=0.0)
+
+
+def again(decision: Decision, facts: list[Facts], group: GroupSettings = SETTLED, seed: int = 0) -> Redecision:
+    """Through the record's JSON and back."""
+    record = read_back(decision)
+    assert record.decision is not None
+    by_name = {one.deployment_id: one for one in facts}
+    candidates = [Foreseen(by_name[one.deployment], prediction_of(one.predicted)) for one in record.decision.candidates]
+    features = features_of(record, record.decision)
+    return redecide(question_of(record.decision, features, slo_of(record)), candidates, group, Draws(seed))
+
+
+qualities = st.sampled_from([0.2, 0.5, 0.8, None])
+seconds = st.one_of(st.none(), st.integers(10, 2_000).map(lambda ms: ms / 1_000))
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> tuple[list[Facts], dict[str, Metrics]]:
+    """Up to five deployments whose costs are at least a tenth apart: no draw decides."""
+    facts, metrics = [], {}
+    for number in range(draw(st.integers(1, 5))):
+        quality = draw(qualities)
+        facts.append(
+            Facts(
+                f"d{number}",
+                "m",
+                draw(st.sampled_from([None, 1_200, 32_000])),
+                None,
+                1e-6 * 1.2**number,
+                2e-6 * 1.2**number,
+                quality={} if quality is None else {"default": quality},
+                unsupported=draw(st.sampled_from([frozenset(), frozenset({"tools"})])),
+            )
+        )
+        if draw(st.booleans()):
+            metrics[f"d{number}"] = Metrics(NOW_S - 9, draw(seconds), tpot_s=draw(seconds), error_rate=draw(qualities))
+    return facts, metrics
+
+
+asks = st.tuples(
+    st.sampled_from([REQUEST, REQUEST._replace(needs=frozenset({"tools"}), output_tokens=0)]),
+    st.sampled_from([frozenset[str](), frozenset({"d0"}), frozenset({"d0", "d1"})]),
+    st.sampled_from([None, 0.0015]),
+)
+slos = st.builds(Slo, seconds, seconds, seconds, st.sampled_from([None, 0.001, 0.002]), qualities)
+groups = st.sampled_from(
+    [SETTLED, GroupSettings(trial_share=0.0, objective="weighted", weights=Weights(), tie_band=0.0)]
+)
+
+
+@given(pools(), slos, asks, groups)
+@settings(max_examples=300)
+def test_what_was_decided_is_decided_again(
+    pool: tuple[list[Facts], dict[str, Metrics]],
+    slo: Slo,
+    ask: tuple[Features, frozenset[str], float | None],
+    group: GroupSettings,
+) -> None:
+    (facts, metrics), (features, tried, ceiling) = pool, ask
+    decision = decided(
+        facts,
+        slo=slo,
+        snapshot=measured(**metrics),
+        features=features,
+        group=group,
+        tried=tried,
+        cost_ceiling_per_1k_usd=ceiling,
+    )
+    found = again(decision, facts, group)
+    assert set(found.rejections) == set(decision.rejections)
+    assert found.is_met == (decision.kind == "met")
+    if found.is_drawn:
+        assert decision.deployment_id in possible(found.pool, group)
+    else:
+        assert found.chosen.deployment_id == decision.deployment_id
+
+
+def test_a_stricter_policy_picks_another() -> None:
+    decision = decide_between()
+    assert decision.deployment_id == "small"
+    assert again(decision, [SMALL, LARGE]).chosen.deployment_id == "small"
+    slower = again(decision, [SMALL, LARGE], GroupSettings(objective="weighted", weights=Weights(quality=1, cost=0)))
+    assert slower.chosen.deployment_id == "large"
+
+
+def test_equals_are_marked_and_named() -> None:
+    twins = [replace(SMALL, deployment_id=name) for name in ("a", "b", "c")]
+    found = again(decided(twins), twins)
+    assert found.is_drawn
+    assert possible(found.pool, SETTLED) == {"a", "b", "c"}
+    assert not again(decide_between(), [SMALL, LARGE]).is_drawn
+
+
+def test_a_trial_is_named_apart_from_the_pick() -> None:
+    """`small` is cheaper, and nothing was measured of it."""
+    decision = decided([SMALL, LARGE], slo=Slo(ttft_s=0.3), snapshot=measured(large=Metrics(NOW_S, 0.2)))
+    group = GroupSettings(trial_share=0.02)
+    found = again(decision, [SMALL, LARGE], group)
+    assert possible(found.pool, group) == {"large"}
+    assert trials(found.pool, group) == {"small"}
+    assert trials(found.pool, SETTLED) == frozenset()
+    sent = [again(decision, [SMALL, LARGE], group, seed).chosen.deployment_id for seed in range(1_000)]
+    assert 5 <= sent.count("small") <= 40  # 2 % of 1,000 are 20
+
+
+def test_draws_repeat_with_their_seed() -> None:
+    one, other = Draws(7), Draws(7)
+    assert [one.random() for _ in range(3)] == [other.random() for _ in range(3)]
+    assert not one.asked
+    assert one.choice("abc") == other.choice("abc")
+    assert one.asked
+
+
+def test_circuits_tries_and_the_cost_ceiling_come_from_the_recorded_rejections() -> None:
+    decision = decided([SMALL, LARGE], tried=frozenset({"small"}), cost_ceiling_per_1k_usd=0.002)
+    record = read_back(decision)
+    assert record.decision is not None
+    question = question_of(record.decision, REQUEST, Slo())
+    assert question.tried == {"small"}
+    assert (question.cost_ceiling_per_1k_usd, question.shut) == (0.002, frozenset())
