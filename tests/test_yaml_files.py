@@ -86,6 +86,15 @@ def check_demo_endpoints(path: Path) -> None:
     assert len(own(path)) >= 2
 
 
+def is_tried_by(test: str) -> Callable[[Path], None]:
+    """Of files that only their own program can judge: a test that names the file runs it there."""
+
+    def check(path: Path) -> None:
+        assert f'"{path.name}"' in (ROOT / "tests" / test).read_text(encoding="utf-8"), f"{test} does not name it"
+
+    return check
+
+
 def check_of(path: Path) -> Callable[[Path], None]:
     """What a file of this kind must pass."""
     document = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))))
@@ -97,6 +106,11 @@ def check_of(path: Path) -> Callable[[Path], None]:
         "services": check_compose,
         "prompts": check_workload,
         "kind": check_kubernetes,
+        "scrape_configs": is_tried_by("e2e/test_observability.py"),
+        "groups": is_tried_by("e2e/test_observability.py"),
+        "tests": is_tried_by("e2e/test_observability.py"),
+        "providers": is_tried_by("test_dashboards.py"),
+        "datasources": is_tried_by("test_dashboards.py"),
     }
     for key, check in checks.items():
         if key in keys:
