@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slo_router.circuit import share
 from slo_router.evidence import Prior
-from slo_router.live import LEASE_S, OVERDUE_FLIGHTS, Live
+from slo_router.live import ALIKE, LEASE_S, OVERDUE_FLIGHTS, Live
 from tests.builders import NOW_S
 
 PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
@@ -103,6 +103,24 @@ def test_the_others_load_counts_until_they_fall_silent() -> None:
     assert live.in_flight("a") == 4
     live.absorb([], PRIORS, NOW_S)
     assert live.in_flight("a") == 1
+
+
+def test_between_two_reports_the_others_load_is_taken_to_change_as_the_workers_own() -> None:
+    live, other = Live(), Live()
+    for _ in range(4):
+        other.dispatched("a", NOW_S)
+    first = live.dispatched("a", NOW_S)
+    live.absorb([sent(other)], PRIORS, NOW_S)
+    assert live.in_flight("a") == 5
+    for _ in range(10):
+        live.dispatched("a", NOW_S + 0.5)
+    assert live.in_flight("a") == pytest.approx(11 + 4 + ALIKE * 10)
+    live.finished(first, "released", NOW_S + 0.6)
+    live.absorb([sent(other)], PRIORS, NOW_S + 1)
+    assert live.in_flight("a") == 10 + 4
+    live.absorb([], PRIORS, NOW_S + 2)  # nobody else is left
+    live.dispatched("a", NOW_S + 2)
+    assert live.in_flight("a") == 11
 
 
 def test_what_the_server_reports_beyond_our_own_requests_counts_and_is_passed_on() -> None:

@@ -2,11 +2,13 @@
 
     small    on an own GPU: cheap, two slots, enough for its own class and no more        quality 0.60
     medium   on own GPUs: four times the price, eight slots                               quality 0.80
+    hosted   the same model at a provider's: roomy, at twice medium's price               quality 0.80
     large    hosted on fast hardware: quick, roomy, 25 times the price, 100 for output    quality 0.95
 
-The prices are of the order of a hosted 7B model, a 32B model and a frontier model; the qualities are assumed. What
-LiteLLM's strategies do depends on such facts, for they look at one thing each: where the large one is slow instead,
-latency-based routing stays on the medium one, which keeps the contracts of nine requests in ten by being in the middle.
+The prices are of the order of a 7B model, a 32B model on own hardware and at a provider's, and a frontier model; the
+qualities are assumed. What LiteLLM's strategies do depends on such facts, for they look at one thing each: where the
+large one is slow instead, latency-based routing stays on the medium one, which keeps the contracts of nine requests in
+ten by being in the middle.
 """
 
 from __future__ import annotations
@@ -115,6 +117,7 @@ def _spec(name: str, *, ttft_ms: float, tpot_ms: float, slots: int, prefill_us: 
 DEPLOYMENTS = (
     Deployment(_spec("small", ttft_ms=80, tpot_ms=40, slots=2, prefill_us=100), 2e-7, 2e-7, 0.60),
     Deployment(_spec("medium", ttft_ms=120, tpot_ms=50, slots=8, prefill_us=150), 8e-7, 8e-7, 0.80),
+    Deployment(_spec("hosted", ttft_ms=180, tpot_ms=30, slots=16, prefill_us=100), 1.6e-6, 1.6e-6, 0.80),
     Deployment(_spec("large", ttft_ms=100, tpot_ms=15, slots=24, prefill_us=50), 5e-6, 2e-5, 0.95),
 )
 BY_NAME: Mapping[str, Deployment] = {deployment.name: deployment for deployment in DEPLOYMENTS}

@@ -20,6 +20,7 @@ from slo_router.evidence import Evidence, Prior, fit
 from slo_router.latency import Curve, Observation
 
 Ending = Literal["success", "error", "disconnected", "released"]
+ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
@@ -47,6 +48,8 @@ class LiveState:
 
     flights: dict[int, Flight] = field(default_factory=dict)  # by identity, oldest first
     begun: set[int] = field(default_factory=set)  # those of them whose first token was seen
+    others: int = 0  # workers that say something of it
+    own_then: int = 0  # flights of this worker when the others last said
     elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
     foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
     curve: Curve | None = None
@@ -57,7 +60,8 @@ class LiveState:
     @property
     def in_flight(self) -> float:
         """Requests on their way to this deployment, from all workers."""
-        return len(self.flights) + self.elsewhere + self.foreign
+        own = len(self.flights)
+        return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
 
 
 class Live:
@@ -185,6 +189,7 @@ class Live:
             overdue = self._overdue(state, now_s) + sum(_load(entry.get("overdue")) for entry in said)
             if overdue >= OVERDUE_FLIGHTS and not state.circuit.is_open:  # a hang is no event, and a timeout is late
                 state.circuit = opened(state.circuit, now_s)
+            state.own_then, state.others = len(state.flights), len(said)
             state.elsewhere = sum(_load(entry.get("in_flight")) for entry in said)
             for entry in said:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)

@@ -1,0 +1,153 @@
+"""Whether the proxy's memory stays flat under load: with the plugin, and with a callback that does nothing.
+
+    python -m evaluation.soak [--minutes 30]
+
+Two stock proxies of one worker each stand side by side before the same endpoints, which answer at once, and get all the
+requests that they take: streamed and not, some left by the client in the middle, some that fail. Memory is the resident
+set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches that fill in the first minutes, so growth is the
+slope of a straight line through the second half, per 1,000 requests; the bar holds the plugin's against the callback's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import httpx
+import redis
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.endpoints import instant, running_endpoints
+from evaluation.proxy_overhead import CALLBACKS, GROUP, NOOP, WORDS, MeasuredProxy, document, publish
+from evaluation.sample import messages_of_words
+from slo_router import embedded
+
+AT_A_TIME = 4  # requests to each proxy
+SAMPLE_S = 15.0
+LEFT_EVERY, FAILED_EVERY = 20, 50  # every so many requests one is left by the client, one names no known model
+MIB = 2**20
+MARGIN_MIB = 1.0  # per 1,000 requests: a resident set moves by whole arenas
+
+
+class Sample(NamedTuple):
+    """One proxy at one moment."""
+
+    requests: int
+    resident_mib: float
+
+
+class Load:
+    """Sends to one proxy without a pause, several requests at a time."""
+
+    def __init__(self, proxy: MeasuredProxy) -> None:
+        self.proxy = proxy
+        self.sent = 0
+        self.failed = 0  # that should not have
+
+    async def run(self, until_s: float) -> None:
+        """Until `time.monotonic()` is `until_s`."""
+        limits = httpx.Limits(max_connections=AT_A_TIME)
+        async with httpx.AsyncClient(
+            base_url=self.proxy.url, headers=self.proxy.auth, timeout=60, limits=limits
+        ) as client:
+            numbers = itertools.count()
+            await asyncio.gather(*(self._send_all(client, numbers, until_s) for _ in range(AT_A_TIME)))
+
+    async def _send_all(self, client: httpx.AsyncClient, numbers: itertools.count[int], until_s: float) -> None:
+        while time.monotonic() < until_s:
+            number = next(numbers)
+            body = {"model": GROUP, "messages": messages_of_words(WORDS), "max_tokens": 64, "stream": number % 2 == 0}
+            fails = number % FAILED_EVERY == 1
+            if fails:
+                body["model"] = "unknown"
+            async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+                self.failed += answer.is_error and not fails
+                if number % LEFT_EVERY:
+                    await answer.aread()
+            self.sent += 1
+
+
+async def watch(loads: Mapping[str, Load], minutes: float, console: Console) -> dict[str, list[Sample]]:
+    """Runs the loads and looks at the proxies now and then."""
+    begun_s = time.monotonic()
+    tasks = [asyncio.create_task(load.run(begun_s + 60 * minutes)) for load in loads.values()]
+    seen: dict[str, list[Sample]] = {name: [] for name in loads}
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(min(SAMPLE_S, 6 * minutes))
+        for name, load in loads.items():
+            seen[name].append(Sample(load.sent, load.proxy.resident_bytes() / MIB))
+        said = ", ".join(
+            f"{name} {row[-1].requests} requests {row[-1].resident_mib:.0f} MiB" for name, row in seen.items()
+        )
+        console.print(f"[{time.monotonic() - begun_s:5.0f} s] {said}", markup=False, highlight=False)
+    await asyncio.gather(*tasks)
+    return seen
+
+
+def slope(samples: Sequence[Sample]) -> float:
+    """MiB per 1,000 requests over the second half."""
+    half = samples[len(samples) // 2 :]
+    requests = [sample.requests / 1_000 for sample in half]
+    return statistics.linear_regression(requests, [sample.resident_mib for sample in half]).slope
+
+
+def report(console: Console, seen: Mapping[str, Sequence[Sample]], loads: Mapping[str, Load], minutes: float) -> bool:
+    """The table and the verdict."""
+    table = Table(
+        "proxy with", "requests", "a second", "unexpected errors", "MiB at first", "half-way", "at last", "growth"
+    )
+    for name, samples in seen.items():
+        first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
+        table.add_row(
+            name,
+            f"{last.requests:,}",
+            f"{last.requests / minutes / 60:.0f}",
+            str(loads[name].failed),
+            *(f"{sample.resident_mib:.0f}" for sample in (first, middle, last)),
+            f"{slope(samples):+.2f} MiB per 1,000 requests",
+        )
+    console.print(table)
+    more = slope(seen["plugin"]) - slope(seen["no-op"])
+    kept = more <= MARGIN_MIB
+    console.print(
+        f"growth over the second half beyond the callback's: {more:+.2f} MiB per 1,000 requests, "
+        f"at most {MARGIN_MIB:g}: {'kept' if kept else 'MISSED'}"
+    )
+    return kept
+
+
+def main(minutes: Annotated[float, typer.Option(help="How long.", min=0.2)] = 30.0) -> None:
+    """Memory of the proxy with the plugin beside one with a no-op callback, under all the load that they take."""
+    console = Console(width=140)
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
+        handles = stack.enter_context(running_endpoints([instant(name) for name in ("small", "medium", "large")]))
+        stack.callback(embedded.stop, root / "valkey")
+        publish(root / "valkey", [handle.name for handle in handles])
+        loads: dict[str, Load] = {}
+        for name in ("plugin", "no-op"):
+            directory = root / name
+            directory.mkdir()
+            (directory / "noop_callback.py").write_text(NOOP, encoding="utf-8")
+            environment = {embedded.DIRECTORY_VARIABLE: str(root / "valkey")}
+            proxy = MeasuredProxy(document(handles, CALLBACKS[name]), directory, environment=environment)
+            loads[name] = Load(stack.enter_context(proxy))
+        seen = asyncio.run(watch(loads, minutes, console))
+        with redis.Redis.from_url(embedded.ensure_running(root / "valkey")) as client:
+            used_mib = client.info("memory")["used_memory"] / MIB
+        console.print(f"Redis holds {used_mib:.0f} MiB, the stream of records included")
+        if not report(console, seen, loads, minutes):
+            raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
