@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
@@ -14,7 +13,7 @@ from slo_router.domain import Assessment, Standing
 from slo_router.latency import Curve
 from slo_router.live import LiveState
 from slo_router.picking import pick
-from tests.builders import NOTHING_KNOWN, NOW_S, assessed
+from tests.builders import NOTHING_KNOWN, NOW_S, assessed, view
 
 Objective = Literal["cheapest", "weighted"]
 MEETS, UNKNOWN, MISSES = Standing.MEETS, Standing.UNKNOWN, Standing.MISSES
@@ -33,9 +32,9 @@ def scoring(name: str, total: float, cost_usd: float = 1.0, headroom: float = 0.
 
 
 def picked(*candidates: Assessment, objective: Objective = "cheapest") -> str:
-    rng = random.Random(0)
+    world = view()
     picks = {
-        pick(order, GroupSettings(objective=objective, tie_band=0.0, trial_share=0.0), rng).deployment_id
+        pick(order, GroupSettings(objective=objective, tie_band=0.0, trial_share=0.0), world).deployment_id
         for order in (candidates, candidates[::-1])
     }
     assert len(picks) == 1, "the order of the candidates decided"
@@ -92,10 +91,10 @@ def test_fallback_is_the_highest_quality_where_all_are_known_to_miss(
 
 @pytest.mark.parametrize("objective", ["cheapest", "weighted"])
 def test_equal_replicas_share_the_traffic(objective: Objective) -> None:
-    rng = random.Random(1)
+    world = view(seed=1)
     group = GroupSettings(objective=objective, tie_band=0.0, trial_share=0.0)
     replicas = [scoring("a", 0.5), scoring("b", 0.5), scoring("dear", 0.5, cost_usd=1.01)]
-    counts = Counter(pick(replicas, group, rng).deployment_id for _ in range(1_000))
+    counts = Counter(pick(replicas, group, world).deployment_id for _ in range(1_000))
     assert set(counts) == {"a", "b"}
     assert 430 <= counts["a"] <= 570  # 500 ± 4.4 standard deviations of 15.8
 
@@ -107,9 +106,9 @@ def finishing(name: str, cost_usd: float, e2e_s: float | None) -> Assessment:
 def counted(
     candidates: list[Assessment], tie_band: float = 0.0, trial_share: float = 0.0, live: Mapping[str, LiveState] = {}
 ) -> Counter[str]:
-    rng = random.Random(2)
+    world = view(live=live, seed=2)
     group = GroupSettings(tie_band=tie_band, trial_share=trial_share)
-    picks = (pick(candidates, group, rng, live) for _ in range(2_000))
+    picks = (pick(candidates, group, world) for _ in range(2_000))
     return Counter(chosen.deployment_id for chosen in picks)
 
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.config import GroupSettings, Weights
-from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo, Snapshot
+from slo_router.conversations import Cached
+from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo
 from slo_router.explain import as_json
 from slo_router.filters import HARDNESS
 from slo_router.live import Live
-from slo_router.prediction import View
 from slo_router.routing import Ask, Policy, decide
-from tests.builders import NOW_S, REQUEST, decided, measured
+from tests.builders import NOW_S, REQUEST, decided, measured, view
 
 
 def model(name: str, usd_per_token: float, quality: float, context_tokens: int | None = None) -> Facts:
@@ -121,7 +121,7 @@ rows = st.builds(
 needs = st.frozensets(st.sampled_from(["tools", "vision"]))
 facts = st.builds(
     Facts, st.just(""), st.just("m"), st.none() | st.integers(1_000, 2_000), st.none(), some(0, 1e-3), some(0, 1e-3),
-    some(0, 9), st.dictionaries(st.just("default"), st.floats(0, 1)), needs,
+    st.none(), some(0, 9), st.dictionaries(st.just("default"), st.floats(0, 1)), needs,
 )  # fmt: skip
 slos = st.builds(Slo, some(1e-320, 2), some(1e-3, 0.1), some(0.1, 60), some(0, 1), some(0, 1))
 groups = st.just(GroupSettings()) | st.builds(
@@ -235,11 +235,11 @@ def test_a_deployment_whose_circuit_is_open_is_left_out_and_one_alone_is_used_al
     live = Live()
     for _ in range(3):
         live.finished(live.dispatched("shut", NOW_S), "error", NOW_S)
-    view = View(Snapshot(), NOW_S, random.Random(0), live.states)
+    world = view(live=live.states)
     policy = Policy(GroupSettings(), "cafe0123")
-    decision = decide(Ask(REQUEST, Slo()), [shut, other], view, policy)
+    decision = decide(Ask(REQUEST, Slo()), [shut, other], world, policy)
     assert (decision.deployment_id, decision.rejections[0].filter) == ("other", "circuit")
-    assert decide(Ask(REQUEST, Slo()), [shut], view, policy).deployment_id == "shut"
+    assert decide(Ask(REQUEST, Slo()), [shut], world, policy).deployment_id == "shut"
 
 
 def test_load_moves_a_request_to_the_next_deployment_that_meets_its_slo_and_the_probability_says_why() -> None:
@@ -256,7 +256,31 @@ def test_load_moves_a_request_to_the_next_deployment_that_meets_its_slo_and_the_
     chosen = {}
     for load in (0, 9):
         live.heard_of_foreign("cheap", load)
-        chosen[load] = decide(ask, [cheap, dear], View(Snapshot(), NOW_S, random.Random(0), live.states), policy)
+        chosen[load] = decide(ask, [cheap, dear], view(live=live.states), policy)
     assert [decision.deployment_id for decision in chosen.values()] == ["cheap", "dear"]
     assert all((decision.probability or 0) > 0.9 for decision in chosen.values())
     assert [decision.selected.prediction.basis for decision in chosen.values() if decision.selected] == ["live"] * 2
+
+
+def test_a_conversation_stays_where_its_beginning_is_cached_until_the_saving_elsewhere_is_larger() -> None:
+    """Of 1,000 prompt tokens 800 are cached: 200 + 800 × 0.1 count, beside 500 of the answer."""
+    home = replace(model("home", 1e-6, 0.5), cached_usd_per_token=1e-7)  # 280e-6 + 500e-6 = $0.00078 instead of 0.0015
+    cheaper, much_cheaper = model("cheaper", 0.6e-6, 0.5), model("much cheaper", 0.5e-6, 0.5)  # $0.0009, $0.00075
+    policy = Policy(GroupSettings(tie_band=0.0), "cafe0123")
+    ask = Ask(REQUEST, Slo(), cached=Cached("home", 800))
+
+    def chosen(*others: Facts) -> Decision:
+        return decide(ask, [home, *others], view(), policy)
+
+    decision = chosen(cheaper)
+    assert (decision.deployment_id, decision.cached_tokens) == ("home", 800)
+    assert decision.selected is not None
+    assert decision.selected.prediction.cost_usd == pytest.approx(0.00078)
+    assert (chosen(cheaper, much_cheaper).deployment_id, chosen(much_cheaper).cached_tokens) == ("much cheaper", 0)
+
+
+def test_of_equal_replicas_the_one_that_has_the_conversation_answers() -> None:
+    replicas = [model(name, 1e-6, 0.5) for name in "abc"]
+    ask = Ask(REQUEST, Slo(), cached=Cached("b", 800))
+    policy = Policy(GroupSettings(), "cafe0123")
+    assert {decide(ask, replicas, view(seed=seed), policy).deployment_id for seed in range(20)} == {"b"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -151,6 +152,23 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     assert made.live.in_flight("small") == 1
     made.finish(trace, "disconnected", record(28, 200))
     assert made.live.in_flight("small") == 0
+
+
+def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_broken() -> None:
+    made = strategy(GroupSettings(stickiness=True))
+    large = made.facts["large"]
+    made.facts = {**made.facts, "large": replace(large, cached_usd_per_token=0.0, input_usd_per_token=1.1e-6)}
+    first = [{"role": "user", "content": "Extract the names. " * 200}]
+    turn = {"messages": [*first, {"role": "assistant", "content": "None."}, {"role": "user", "content": "Sure?"}]}
+
+    def after(slo_met: bool | None) -> str | None:
+        begun = arrived(made, headers={"x-slo-min-quality": "0.8"})
+        assert made.choose("smart", {"messages": first}, POOL, begun) == "large"
+        made.finish(begun, "success", record(28, 200).model_copy(update={"slo_met": slo_met}))
+        return made.choose("smart", turn | {"max_tokens": 1}, POOL, arrived(made))
+
+    assert after(None) == "large"
+    assert after(False) == "small"
 
 
 def test_a_category_that_only_the_first_group_has_is_routed_in_its_fallback_group_too() -> None:

@@ -74,6 +74,9 @@ class GroupSettings(Strict):
     confidence: float = Field(
         0.9, description="the probability with which an SLO must be expected to hold, where live traffic tells it"
     )
+    stickiness: bool = Field(
+        default=False, strict=True, description="prices the prefix cache of the deployment that a conversation was on"
+    )
     tie_band: Share = Field(0.05, description="costs this close to the lowest count as equal: the earlier finish wins")
 
     @field_validator("confidence")

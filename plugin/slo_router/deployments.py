@@ -60,6 +60,9 @@ def read_deployment(entry: Mapping[str, object], path: str, prices: PriceMap) ->
         max_output_tokens=_whole(known.get("max_output_tokens"), f"{path}.model_info.max_output_tokens"),
         input_usd_per_token=_price(known.get("input_cost_per_token"), f"{path}.litellm_params.input_cost_per_token"),
         output_usd_per_token=_price(known.get("output_cost_per_token"), f"{path}.litellm_params.output_cost_per_token"),
+        cached_usd_per_token=_price(
+            known.get("cache_read_input_token_cost"), f"{path}.litellm_params.cache_read_input_token_cost"
+        ),
         gpu_usd_per_hour=own.gpu_usd_per_hour,
         quality=own.quality,
         unsupported=frozenset(need for need, flag in _SUPPORT_FLAGS.items() if known.get(flag) is False),

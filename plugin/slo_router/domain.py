@@ -72,6 +72,7 @@ class Facts:
     max_output_tokens: int | None = None
     input_usd_per_token: float | None = None
     output_usd_per_token: float | None = None
+    cached_usd_per_token: float | None = None  # of the prompt, read from a prefix cache
     gpu_usd_per_hour: float | None = None
     quality: Mapping[str, float] = field(default_factory=lambda: EMPTY)  # by category, "default" for the rest
     unsupported: frozenset[str] = frozenset()
@@ -183,6 +184,7 @@ class Decision(NamedTuple):
     rejections: tuple[Rejection, ...]
     policy: str
     outlook: Outlook | None = None  # for the pick; `None` where nothing live tells
+    cached_tokens: int = 0  # of the prompt, expected in the pick's prefix cache
 
     @property
     def probability(self) -> float | None:

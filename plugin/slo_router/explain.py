@@ -96,6 +96,7 @@ def as_json(decision: Decision) -> dict[str, object]:
         "category_source": features.category_source,
         "estimated_prompt_tokens": features.prompt_tokens,
         "expected_output_tokens": features.output_tokens,
+        "cached_tokens": decision.cached_tokens,
         "reserved_tokens": features.reserved_tokens,
         "needs": sorted(features.needs),
         "probability": decision.probability,

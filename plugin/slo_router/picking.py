@@ -7,7 +7,8 @@
 
 An unknown cost ranks behind every known one. Costs within the tie band count as equal: of two taken at random the one
 with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
-each sees the others' load a second late; the better of two keeps equal replicas evenly filled.
+each sees the others' load a second late; the better of two keeps equal replicas evenly filled. The one that has the
+conversation in its prefix cache goes before.
 
 A cheaper candidate that nothing was measured for, that was slow when last seen some seconds ago, or that is getting
 faster, is tried now and then while none of its requests is on the way: how else should it become known that it is fast,
@@ -17,14 +18,13 @@ or is so again?
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 
 from slo_router.config import GroupSettings
 from slo_router.domain import Assessment, Rng, Standing
 from slo_router.live import LiveState
+from slo_router.prediction import View
 
-NOTHING_LIVE: Mapping[str, LiveState] = MappingProxyType({})
 Rank = Callable[[Assessment], tuple[float, ...]]
 PROBABILITY_STEPS = 20
 STALE_S = 5.0  # since the last live sample: it may have recovered
@@ -33,31 +33,32 @@ _MISSES = Standing.MISSES  # an enum's attribute is slow to look up
 _TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
 
 
-def pick(
-    candidates: Sequence[Assessment], group: GroupSettings, rng: Rng, live: Mapping[str, LiveState] = NOTHING_LIVE
-) -> Assessment:
-    """The candidate to send the request to. `candidates` is not empty; `live` is by deployment id."""
+def pick(candidates: Sequence[Assessment], group: GroupSettings, view: View, home: str = "") -> Assessment:
+    """The candidate to send the request to. `candidates` is not empty; `home` has the conversation in its cache."""
     standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]
     if len(best) == 1:
         chosen = best[0]
     elif standing is _MISSES:
-        chosen = _first(best, _nearest, rng)
+        chosen = _first(best, _nearest, view.rng)
     elif group.objective == "weighted":
-        chosen = _first(best, _weighted, rng)
+        chosen = _first(best, _weighted, view.rng)
     else:
-        chosen = _cheapest(best, rng, group.tie_band)
-    if len(candidates) > 1 and rng.random() < group.trial_share:
-        return _trial(candidates, chosen, rng, live) or chosen
+        chosen = _cheapest(best, view.rng, group.tie_band, home)
+    if len(candidates) > 1 and view.rng.random() < group.trial_share:
+        return _trial(candidates, chosen, view) or chosen
     return chosen
 
 
-def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float) -> Assessment:
+def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float, home: str) -> Assessment:
     costs = [math.inf if (cost := candidate.prediction.cost_usd) is None else cost for candidate in candidates]
     limit = min(costs) * (1 + tie_band)
     tied = [candidate for candidate, cost in zip(candidates, costs, strict=True) if cost <= limit]
     if len(tied) == 1:
         return tied[0]
+    for candidate in tied:
+        if candidate.deployment_id == home:
+            return candidate
     one = rng.choice(tied)
     other = rng.choice([candidate for candidate in tied if candidate is not one])
     return min(one, other, key=_finish)
@@ -71,16 +72,14 @@ def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment
     return rng.choice([candidate for candidate, key in zip(candidates, ranks, strict=True) if key == first])
 
 
-def _trial(
-    candidates: Sequence[Assessment], chosen: Assessment, rng: Rng, live: Mapping[str, LiveState]
-) -> Assessment | None:
+def _trial(candidates: Sequence[Assessment], chosen: Assessment, view: View) -> Assessment | None:
     limit_usd = _cost(chosen)
     untried = [
         candidate
         for candidate in candidates
-        if _cost(candidate) < limit_usd and _would_teach(candidate, live.get(candidate.deployment_id))
+        if _cost(candidate) < limit_usd and _would_teach(candidate, view.live.get(candidate.deployment_id))
     ]
-    return rng.choice(untried) if untried else None
+    return view.rng.choice(untried) if untried else None
 
 
 def _would_teach(candidate: Assessment, state: LiveState | None) -> bool:

@@ -85,6 +85,20 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
     )
 
 
+def with_cache(facts: Facts, features: Features, view: View, level: int, cached_tokens: int) -> Prediction:
+    """Predicts a candidate that has so many of the prompt's tokens in its prefix cache: they need no prefill."""
+    fresh_tokens = max(features.prompt_tokens - cached_tokens, 0)
+    whole = predict(facts, features, view, level)
+    fresh = predict(facts, features._replace(prompt_tokens=fresh_tokens), view, level)
+    whole = whole._replace(ttft_s=fresh.ttft_s, e2e_s=fresh.e2e_s)
+    input_usd, cached_usd = facts.input_usd_per_token, facts.cached_usd_per_token
+    if whole.cost_usd is None or input_usd is None or cached_usd is None or facts.gpu_usd_per_hour is not None:
+        return whole
+    cost_usd = whole.cost_usd - (features.prompt_tokens - fresh_tokens) * (input_usd - cached_usd)
+    tokens = features.prompt_tokens + features.output_tokens
+    return whole._replace(cost_usd=cost_usd, cost_per_1k_usd=cost_usd * 1_000 / tokens if tokens else None)
+
+
 def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
     metrics, basis = look_up(facts.deployment_id, category, snapshot)
     quality, prices = facts.quality_for(category), (facts.input_usd_per_token, facts.output_usd_per_token)

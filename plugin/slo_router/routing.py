@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from slo_router.circuit import share
 from slo_router.config import GroupSettings, Weights
+from slo_router.conversations import NOTHING_CACHED, Cached
 from slo_router.domain import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo
 from slo_router.filters import Demand, concerned
 from slo_router.latency import LEVELS
 from slo_router.picking import pick
-from slo_router.prediction import View, outlook, predict
+from slo_router.prediction import View, outlook, predict, with_cache
 from slo_router.relaxation import least_rejected
 from slo_router.scoring import assess, limits_of, weigh
 
@@ -30,6 +31,7 @@ class Ask(NamedTuple):
     slo: Slo
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
+    cached: Cached = NOTHING_CACHED
 
 
 class Policy(NamedTuple):
@@ -47,16 +49,19 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd, shut
     )
     filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
+    home = ask.cached.deployment_id
     able: list[Assessment] = []
     unable: list[tuple[Assessment, list[Rejection]]] = []
     for facts in candidates:
         prediction = predict(facts, ask.features, view, level)
+        if facts.deployment_id == home:
+            prediction = with_cache(facts, ask.features, view, level, ask.cached.tokens)
         assessment = assess(facts.deployment_id, prediction, limits)
         found: list[Rejection] = []
         for accepts in filters:  # a comprehension would cost a call
             broken = accepts(facts, prediction, demand)
             if broken is not None:
-                found.append(broken)  # noqa: PERF401
+                found.append(broken)
         if found:
             unable.append((assessment, found))
         else:
@@ -66,7 +71,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         pool = weigh(pool, group.weights or Weights())
     if all(assessment.missed for assessment in pool):
         pool = [assessment._replace(probability=_chance(assessment, ask, view)) for assessment in pool]
-    chosen = pick(pool, group, view.rng, view.live)
+    chosen = pick(pool, group, view, home)
     return Decision(
         kind="fallback" if not able or chosen.missed or chosen.unknown else "met",
         deployment_id=chosen.deployment_id,
@@ -76,6 +81,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         rejections=tuple([rejection for _, found in unable for rejection in found]) if unable else (),
         policy=policy.fingerprint,
         outlook=_outlook(chosen, ask, view),
+        cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
     )
 
 
@@ -92,8 +98,10 @@ def _shut(candidates: Sequence[Facts], view: View) -> frozenset[str]:
 
 
 def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
-    state = view.live.get(assessment.deployment_id)
-    found = None if state is None else outlook(ask.features, ask.slo, state)
+    state, features = view.live.get(assessment.deployment_id), ask.features
+    if assessment.deployment_id == ask.cached.deployment_id:
+        features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
+    found = None if state is None else outlook(features, ask.slo, state)
     return found._replace(probability=0.0) if found and "cost_per_1k" in assessment.missed else found
 
 

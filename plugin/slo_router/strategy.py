@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from slo_router.categories import Categorizer, article, rules
 from slo_router.config import GroupSettings, PluginSettings
 from slo_router.contract import RequestRecord
+from slo_router.conversations import NOTHING_CACHED, Cached, Conversations, fingerprints
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts, Slo
 from slo_router.errors import RequestSloError
@@ -27,6 +28,7 @@ from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_as
 from slo_router.trace import Trace
 from slo_router.usage import learn
 
+CONVERSATIONS = ".conversations"  # beside the deployments' names in what a worker publishes
 FirstToken = Callable[[], float | None]  # Unix seconds of an attempt's first token, `None` before
 ROUTED_CALL_TYPES = frozenset(
     {
@@ -70,6 +72,7 @@ class Strategy:
         self.facts: Mapping[str, Facts] = {}
         self.learned = Learned()
         self.live = Live()
+        self.conversations = Conversations()
         self._awaited: dict[int, tuple[Trace, FirstToken]] = {}  # by flight: streams whose first token was not seen
         self._is_live = settings.live_measurements
         self._is_warm = False
@@ -103,7 +106,11 @@ class Strategy:
         trace.slo, trace.clamped = resolve(trace.asked, managed.default_slo(features.category))
         now_s = time.time()
         view = View(self.store.snapshot, now_s, self._rng, self.live.states)  # empty where nothing live counts
-        ask = Ask(features, trace.slo, frozenset(trace.tried), cost_ceiling(trace.asked))
+        cached = NOTHING_CACHED
+        if managed.settings.stickiness:
+            trace.beginnings = fingerprints(request.get("messages"))
+            cached = self.conversations.find(trace.beginnings)
+        ask = Ask(features, trace.slo, frozenset(trace.tried), cost_ceiling(trace.asked), cached)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         trace.tried.append(decision.deployment_id)
@@ -127,6 +134,11 @@ class Strategy:
         if record is not None and ending == "success" and trace.decision is not None:
             features = trace.decision.features
             self.learned = learn(self.learned, features, record.prompt_tokens, record.completion_tokens)
+            if record.slo_met is False:
+                self.conversations.release(trace.beginnings)
+            else:
+                cached = Cached(trace.decision.deployment_id, features.prompt_tokens)
+                self.conversations.remember(trace.beginnings, cached)
         if flight is None:
             return
         self._awaited.pop(id(flight), None)
@@ -148,11 +160,14 @@ class Strategy:
     def export(self) -> dict[str, object]:
         """What this worker saw, for the others."""
         self._see_first_tokens()
-        return self.live.export(time.time())
+        return {**self.live.export(time.time()), CONVERSATIONS: self.conversations.export()}
 
     def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
         """Takes in what the other workers see, and what the benchmark last measured."""
         self._see_first_tokens()
+        exports = list(exports)
+        for export in exports:
+            self.conversations.absorb(export.get(CONVERSATIONS))
         measured = self.store.snapshot.measured
         priors: dict[str, Prior] = {name: prior(list(measured.get(name, {}).values())) for name in self.facts}
         self.live.absorb(exports, priors, time.time())
@@ -171,8 +186,9 @@ class Strategy:
 
 
 def _estimated_tokens(trace: Trace) -> int | None:
-    """What the decision took the prompt for: a prediction knows no more either."""
-    return None if trace.decision is None else trace.decision.features.prompt_tokens
+    """What the decision took the prompt's part that is in no cache for: a prediction knows no more either."""
+    decision = trace.decision
+    return None if decision is None else max(decision.features.prompt_tokens - decision.cached_tokens, 0)
 
 
 def _categorizer(settings: GroupSettings) -> Categorizer:

@@ -7,6 +7,7 @@ know what the first attempt tried.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from slo_router.domain import Decision, Slo
@@ -32,6 +33,7 @@ class Trace:
     note: str = ""  # why LiteLLM chose, where there is no decision
     tried: list[str] = field(default_factory=list)
     flight: Flight | None = None  # the attempt on its way
+    beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
     recorded: bool = False
 
     @property
