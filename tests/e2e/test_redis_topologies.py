@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 import gc
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 import redis
+import yaml
 from redis.exceptions import NoPermissionError
+from typer.testing import CliRunner
 
 from slo_bench.plan import Cell
 from slo_bench.publish import publish
@@ -24,14 +27,16 @@ from slo_bench.stats import summarize
 from slo_bench.stream import Sample
 from slo_bench.targets import Target
 from slo_router.background import Background, Hooks
+from slo_router.cli import app
 from slo_router.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.contract import RequestRecord
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts
 from slo_router.live import Live
 from slo_router.load_signals import ELECTED_KEY, LoadSignals
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import build_record
-from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, connect_blocking
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
 from slo_router.request_log import RequestLog
 from slo_router.sharing import LIVE_KEY, WORKERS_KEY, Sharing
 from slo_router.strategy import Strategy
@@ -86,14 +91,41 @@ async def test_the_router_reads_what_the_agent_publishes(
     assert all(link.keys("metrics:*") for link in place.admins())  # on a cluster every node has its part
 
 
-async def test_the_blocking_client_of_the_commands_reads_the_same(place: Topology, agent: AsyncClient) -> None:
+@pytest.mark.parametrize("command", [["check"], ["report", "--json", "--config"]], ids=["check", "report"])
+async def test_a_command_reads_it_with_the_rights_of_the_router(
+    place: Topology, router: AsyncClient, agent: AsyncClient, tmp_path: Path, command: list[str]
+) -> None:
     await publish(agent, "", measured("small", Sample(0.25, 9.0, 100, 5)))
+    log = RequestLog(LogSettings(), "")
+    log.offer(_answered_by("small"))
+    await log.flush(router)
+    params, info = {"model": "openai/small", "api_base": "http://gpu/v1"}, {"id": "small"}
+    section = {"redis_url": place.router_url, "groups": {"smart": {}}}
+    document = {
+        "model_list": [{"model_name": "smart", "litellm_params": params, "model_info": info}],
+        "callback_settings": {"slo_router": section},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
 
-    def read() -> dict[str, str]:
-        with connect_blocking(place.router_url) as link:
-            return cast("dict[str, str]", link.hgetall("metrics:small:ner"))
+    arguments = [*command, str(tmp_path / "config.yaml")]
+    result = await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments, env={"COLUMNS": "200"}))
+    await router.delete(STREAM)
 
-    assert float((await asyncio.to_thread(read))["ttft_ms"]) == pytest.approx(250)
+    assert result.exit_code == 0, result.output
+    assert "ner (" in result.output if command == ["check"] else '"requests": 1,' in result.output
+
+
+def _answered_by(deployment: str) -> RequestRecord:
+    payload = {
+        "id": "one",
+        "model_group": "smart",
+        "model_id": deployment,
+        "endTime": time.time(),
+        "prompt_tokens": 10,
+        "completion_tokens": 10,
+        "response_cost": 0.001,
+    }
+    return build_record(payload, Trace("acompletion", time.time()))
 
 
 async def test_workers_see_each_other_and_forget_one_that_is_gone(router: AsyncClient, place: Topology) -> None:
