@@ -17,7 +17,6 @@ from slo_router.reporting.journal import (
     age_s,
     file_lines,
     find_files,
-    find_record,
     newest_stream_lines,
     stream_lines,
 )
@@ -139,20 +138,3 @@ def test_the_stream_is_read_from_a_time_on_with_a_minute_for_clocks_that_differ(
         client.xadd("s", {"record": line_of(request_id=f"r{second}")}, id=f"{second * 1_000}-0")
     assert ids(stream_lines(client, "s", since_s=261)) == ["r300"]
     assert ids(stream_lines(client, "s", since_s=260)) == ["r200", "r300"]
-
-
-# --- one record
-
-
-def test_one_record_is_found_by_its_id_whatever_other_lines_say() -> None:
-    lines = [
-        "{ broken chatcmpl-2",
-        line_of(team_id="chatcmpl-2"),
-        line_of(request_id='say "2"'),
-        line_of(request_id="chatcmpl-2"),
-    ]
-    found = find_record(lines, "chatcmpl-2")
-    assert found is not None
-    assert found.request_id == "chatcmpl-2"
-    assert find_record([line.encode() for line in lines], 'say "2"') is not None
-    assert find_record(lines, "chatcmpl") is None

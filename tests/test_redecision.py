@@ -87,7 +87,7 @@ def test_what_was_decided_is_decided_again(
     assert set(found.rejections) == set(decision.rejections)
     assert found.is_met == (decision.kind == "met")
     if found.is_drawn:
-        assert decision.deployment_id in possible(found.pool, group)
+        assert decision.deployment_id in possible(found, group)
     else:
         assert found.chosen.deployment_id == decision.deployment_id
 
@@ -104,7 +104,7 @@ def test_equals_are_marked_and_named() -> None:
     twins = [replace(SMALL, deployment_id=name) for name in ("a", "b", "c")]
     found = again(decided(twins), twins)
     assert found.is_drawn
-    assert possible(found.pool, SETTLED) == {"a", "b", "c"}
+    assert possible(found, SETTLED) == {"a", "b", "c"}
     assert not again(decide_between(), [SMALL, LARGE]).is_drawn
 
 
@@ -113,9 +113,9 @@ def test_a_trial_is_named_apart_from_the_pick() -> None:
     decision = decided([SMALL, LARGE], slo=Slo(ttft_s=0.3), snapshot=measured(large=Metrics(NOW_S, 0.2)))
     group = GroupSettings(trial_share=0.02)
     found = again(decision, [SMALL, LARGE], group)
-    assert possible(found.pool, group) == {"large"}
-    assert trials(found.pool, group) == {"small"}
-    assert trials(found.pool, SETTLED) == frozenset()
+    assert possible(found, group) == {"large"}
+    assert trials(found, group) == {"small"}
+    assert trials(found, SETTLED) == frozenset()
     sent = [again(decision, [SMALL, LARGE], group, seed).chosen.deployment_id for seed in range(1_000)]
     assert 5 <= sent.count("small") <= 40  # 2 % of 1,000 are 20
 

@@ -142,10 +142,3 @@ def test_a_problem_is_named_and_ends_with_1(
 def test_no_request_is_said(tmp_path: Path, log: Path) -> None:
     code, out, _ = run(tmp_path, "--log", log, "--team", "none")
     assert (code, out.strip()) == (0, "no request in 3 lines (1 broken)")
-
-
-@pytest.mark.parametrize("command", [["check"], ["report"], ["redis", "status"]])
-def test_every_command_teaches_with_help_and_takes_json(command: list[str]) -> None:
-    done = RUNNER.invoke(app, [*command, "--help"])
-    assert done.exit_code == 0
-    assert "--json" in done.stdout

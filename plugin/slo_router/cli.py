@@ -9,8 +9,10 @@ import typer
 
 from slo_router.commands import redis_server
 from slo_router.commands.check import check
+from slo_router.commands.explain import explain
 from slo_router.commands.replay import replay
 from slo_router.commands.report import report
+from slo_router.commands.status import status
 
 HELP = """Routes each request of a LiteLLM proxy to the cheapest deployment that meets its SLO.
 
@@ -18,6 +20,6 @@ Start with: slo-router check litellm_config.yaml
 """
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP, rich_markup_mode=None)
-for command in (check, report, replay):
+for command in (check, status, explain, report, replay):
     app.command()(command)
 app.add_typer(redis_server.app, name="redis")

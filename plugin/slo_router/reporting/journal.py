@@ -123,11 +123,3 @@ def find_files(path: Path) -> list[Path]:
     if not found:
         raise SettingsError(f"{path}: no such file and no worker's beside it, expected what log.jsonl_path names")
     return sorted(found, key=lambda one: (one.stat().st_mtime, one.name))
-
-
-def find_record(lines: Iterable[bytes | str], request_id: str) -> Recorded | None:
-    """The record of one request. A line that does not name the id is not decoded."""
-    data = msgspec.json.encode(request_id)
-    text = data.decode()
-    naming = (line for line in lines if (data in line if isinstance(line, bytes) else text in line))
-    return next((record for record in Journal(naming, Selection()) if record.request_id == request_id), None)

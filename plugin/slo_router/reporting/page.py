@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from slo_router.reporting.report import Hour, Report
 
 WIDTH, HEIGHT = 640.0, 180.0  # of a plot's area, in its own units
@@ -40,6 +38,9 @@ class Chart(NamedTuple):
 
 def as_html(report: Report) -> str:
     """The whole page."""
+    # Imported here because a tenth of every command's start would be spent on what few of them need.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),

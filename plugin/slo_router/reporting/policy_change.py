@@ -2,7 +2,7 @@
 
 The record holds the outcome of many settings (the SLO that counted, each candidate's quality and cost), not where each
 came from. So the rule is: what equals the old YAML's value came from the old YAML, and the new one's takes its place;
-what differs was the request's, its key's or measured, and stays. List prices are always the new YAML's.
+what differs was the request's, its key's or measured, and stays. A list price that changed is the new YAML's.
 
 A deployment that only the new YAML has is a candidate of which nothing was measured. One that the record lacks though
 the old YAML has it was not available to that request, and stays so.
@@ -96,6 +96,8 @@ def _renewed(prediction: Prediction, features: Features, before: Facts | None, a
     category = features.category
     if before is not None and _same(prediction.quality, before.quality_for(category)):
         prediction = prediction._replace(quality=after.quality_for(category))
+    if before is not None and list_price(before) == list_price(after):
+        return prediction  # what it was expected to cost, cached tokens and measured GPU hours included
     cost_usd, per_1k_usd = _listed(after, features)
     return prediction if cost_usd is None else prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=per_1k_usd)
 

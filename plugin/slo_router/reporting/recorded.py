@@ -75,6 +75,7 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     rejections: tuple[Rejected, ...]
     probability: Share | None = None
+    cached_tokens: Count = 0  # of the prompt, where the chosen deployment has seen the conversation before
     relaxation: dict[str, float] = {}
 
 

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from slo_router.config import GroupSettings, Weights
-from slo_router.domain import Assessment, Facts, Features, Prediction, Rejection, Slo
+from slo_router.domain import Assessment, Facts, Features, Prediction, Rejection, Slo, Snapshot
 from slo_router.filters import Demand, concerned
 from slo_router.picking import pick
+from slo_router.prediction import View
 from slo_router.relaxation import least_rejected
 from slo_router.reporting.recorded import RecordedDecision
 from slo_router.scoring import assess, limits_of, weigh
@@ -42,6 +43,7 @@ class Question(NamedTuple):
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None
     shut: frozenset[str] = frozenset()
+    home: str = ""  # the deployment that has the conversation in its cache
 
 
 class Redecision(NamedTuple):
@@ -51,6 +53,7 @@ class Redecision(NamedTuple):
     is_met: bool  # a candidate that passes every filter is expected to keep the SLO
     is_drawn: bool  # randomness chose between equals, or sent a trial
     pool: Sequence[Assessment]  # what was picked from
+    home: str
     rejections: tuple[Rejection, ...]
 
 
@@ -80,7 +83,8 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
         if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
             ceiling = one.limit
     tried, shut = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
-    return Question(features, slo, tried, ceiling, shut)
+    home = decision.deployment if decision.cached_tokens else ""
+    return Question(features, slo, tried, ceiling, shut, home)
 
 
 def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
@@ -109,26 +113,36 @@ def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSet
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
     draws.asked = False
-    chosen = pick(pool, group, draws)
+    chosen = pick(pool, group, _view(draws), question.home)
     return Redecision(
         chosen,
         is_met=bool(able) and not chosen.missed and not chosen.unknown,
         is_drawn=draws.asked,
         pool=pool,
+        home=question.home,
         rejections=tuple([rejection for _, found in unable for rejection in found]),
     )
 
 
-def possible(pool: Sequence[Assessment], group: GroupSettings) -> frozenset[str]:
+def possible(found: Redecision, group: GroupSettings) -> frozenset[str]:
     """Everything that the pick could have been, trials aside."""
-    return _picks(pool, group, 0.0)
+    return _picks(found, group, 0.0)
 
 
-def trials(pool: Sequence[Assessment], group: GroupSettings) -> frozenset[str]:
+def trials(found: Redecision, group: GroupSettings) -> frozenset[str]:
     """What a trial could have been sent to; empty where the policy has none."""
-    return _picks(pool, group, 1.0) - possible(pool, group) if group.trial_share > 0 else frozenset()
+    return _picks(found, group, 1.0) - possible(found, group) if group.trial_share > 0 else frozenset()
 
 
-def _picks(pool: Sequence[Assessment], group: GroupSettings, trial_share: float) -> frozenset[str]:
+def _picks(found: Redecision, group: GroupSettings, trial_share: float) -> frozenset[str]:
     settled = group.model_copy(update={"trial_share": trial_share})
-    return frozenset(pick(pool, settled, Draws(seed)).deployment_id for seed in range(DRAWS))
+    picked = (pick(found.pool, settled, _view(Draws(seed)), found.home) for seed in range(DRAWS))
+    return frozenset(one.deployment_id for one in picked)
+
+
+def _view(draws: Draws) -> View:
+    """The pick looks at nothing but the draws: what was measured is in the predictions."""
+    return View(_NOTHING, 0.0, draws)
+
+
+_NOTHING = Snapshot()

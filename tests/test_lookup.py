@@ -1,0 +1,100 @@
+"""One record is found by its id: on the server, with the right to run scripts or not, and in rotated files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.exceptions import ResponseError
+
+from slo_router.errors import SettingsError
+from slo_router.redis_link import BlockingClient, connect_blocking
+from slo_router.reporting.journal import PAGE
+from slo_router.reporting.lookup import find_in_files, find_in_stream
+from tests.record_builders import line_of
+from tests.valkey_server import ValkeyServer
+
+ACL = "user reader on >word resetkeys ~s +xrevrange +ping +select +client"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey"), config=ACL) as running:
+        with redis.Redis(port=running.port) as writer:
+            writer.xadd("s", {"record": line_of(request_id="oldest")})
+            pipeline = writer.pipeline(transaction=False)
+            for number in range(2 * PAGE):
+                pipeline.xadd("s", {"record": line_of(request_id=f"r{number}")})
+            for text in ('{ broken "r7"', line_of(team_id="r7"), line_of(request_id='say "7"')):
+                pipeline.xadd("s", {"record": text})
+            pipeline.execute()
+            writer.set("text", "no stream")
+        yield running
+
+
+@pytest.fixture(params=["", "reader:word@"], ids=["scripts", "no scripts"])
+def client(server: ValkeyServer, request: pytest.FixtureRequest) -> Iterator[BlockingClient]:
+    link = connect_blocking(f"redis://{request.param}127.0.0.1:{server.port}/0")
+    yield link
+    link.close()
+
+
+@pytest.mark.parametrize("request_id", ["oldest", "r7", f"r{2 * PAGE - 1}", 'say "7"'])
+def test_a_record_is_found_whatever_other_entries_say(client: BlockingClient, request_id: str) -> None:
+    found = find_in_stream(client, "s", request_id)
+    assert found is not None
+    assert found.request_id == request_id
+
+
+@pytest.mark.parametrize("request_id", ["r", "old", "R7", "%a", ""])
+def test_no_other_is_taken_for_it(client: BlockingClient, request_id: str) -> None:
+    assert find_in_stream(client, "s", request_id) is None
+
+
+def test_an_empty_stream_has_none_and_a_key_of_another_type_is_an_error(server: ValkeyServer) -> None:
+    link = connect_blocking(server.url)
+    assert find_in_stream(link, "nothing", "r7") is None
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        find_in_stream(link, "text", "r7")
+    link.close()
+
+
+def test_a_hundred_thousand_entries_take_less_than_a_second(server: ValkeyServer) -> None:
+    """The oldest of 50,000 in half of that."""
+    link = connect_blocking(server.url)
+    pipeline = link.pipeline(transaction=False)
+    line = line_of(request_id="another")
+    for number in range(50_000):
+        pipeline.xadd("long", {"record": line if number else line_of(request_id="first")})
+    pipeline.execute()
+    start_s = time.process_time()
+    assert find_in_stream(link, "long", "first") is not None
+    assert time.process_time() - start_s < 0.5  # here; the server's part is C
+    link.close()
+
+
+def test_files_are_searched_in_order_and_only_whole_ids_count(tmp_path: Path) -> None:
+    newest, older, empty = (tmp_path / name for name in ("r.jsonl", "r.jsonl.1", "r.jsonl.2"))
+    newest.write_text("\n".join(['{"broken": "r1"', line_of(team_id="r1"), line_of(request_id="r11")]))
+    older.write_text(
+        "\n".join([line_of(request_id="r0"), line_of(request_id="r1", team_id="green"), line_of(request_id="r2")])
+    )
+    empty.touch()
+    paths = [empty, tmp_path / "gone", newest, older]
+    found = find_in_files(paths, "r1")
+    assert found is not None
+    assert found.team_id == "green"
+    assert [one is not None for one in (find_in_files(paths, name) for name in ("r0", "r2", "r11", "r3"))] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="expected a file of request records"):
+        find_in_files([tmp_path], "r1")
