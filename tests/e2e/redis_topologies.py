@@ -175,7 +175,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 def _accepts(link: redis.Redis, *command: str) -> bool:
     try:
-        link.execute_command(*command)
+        link.execute_command(*command)  # type: ignore[no-untyped-call]
     except redis.ResponseError:  # the node is not known yet
         return False
     return True
@@ -184,4 +184,4 @@ def _accepts(link: redis.Redis, *command: str) -> bool:
 def _knows_all(watcher: ValkeyServer) -> bool:
     with redis.Redis(port=watcher.port, password="watch-pass", decode_responses=True) as link:
         state = link.sentinel_master("main")
-        return state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
+        return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1)
