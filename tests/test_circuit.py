@@ -54,7 +54,7 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest() -> None:
     for _ in range(6):
         pauses_s.append(circuit.pause_s)
         now_s += circuit.pause_s
-        circuit = failed(probed(circuit, now_s), now_s)
+        circuit = failed(probed(circuit, now_s), now_s, now_s)
     assert pauses_s == [1, 2, 4, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
 
 

@@ -143,6 +143,31 @@ def test_three_errors_open_the_circuit_here_and_at_once_at_those_who_hear_of_it(
     assert share(other.states["a"].circuit, NOW_S + 2.5) == 1
 
 
+def test_while_one_worker_probes_the_others_wait_for_what_it_finds() -> None:
+    live, other = Live(), Live()
+    for _ in range(3):
+        live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
+    other.absorb([sent(live)], PRIORS, NOW_S)
+    probe = live.dispatched("a", NOW_S + 1.5)
+    other.absorb([sent(live)], PRIORS, NOW_S + 2)
+    assert share(other.states["a"].circuit, NOW_S + 3) == 0  # without the probe it would pass one now
+    live.finished(probe, "success", NOW_S + 3, prompt_tokens=1, ttft_s=0.1, e2e_s=1.5)
+    other.absorb([sent(live)], PRIORS, NOW_S + 3)
+    assert 0 < share(other.states["a"].circuit, NOW_S + 3) < 1
+
+
+def test_a_failure_of_before_is_no_failed_probe() -> None:
+    live = Live()
+    before = live.dispatched("a", NOW_S)
+    for _ in range(3):
+        live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
+    probe = live.dispatched("a", NOW_S + 2)
+    live.finished(before, "error", NOW_S + 2.1)
+    assert live.states["a"].circuit.pause_s == 1
+    live.finished(probe, "error", NOW_S + 2.2)
+    assert live.states["a"].circuit.pause_s == 2
+
+
 def test_a_request_through_an_open_circuit_is_its_probe() -> None:
     live = Live()
     for _ in range(3):

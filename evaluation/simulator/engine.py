@@ -20,6 +20,7 @@ from evaluation.simulator.workload import Request
 
 RETRIES = 2
 TIMEOUT_S = 10.0
+TICK_S = 0.25
 COOLDOWN_S = 5.0
 COOLDOWN_FAILURES = 0.5
 COOLDOWN_REQUESTS = 5
@@ -107,7 +108,7 @@ class Simulation:
 
     def _tick(self, policy: Policy, now_s: float) -> None:
         policy.tick(now_s)
-        self.schedule.at(now_s + 1.0, lambda now_s: self._tick(policy, now_s))
+        self.schedule.at(now_s + TICK_S, lambda now_s: self._tick(policy, now_s))
 
     def _place(self, policy: Policy, request: Request, before: Sequence[Choice], now_s: float) -> None:
         call = Call(request, self._cooldowns.pool(now_s), [choice.deployment for choice in before])

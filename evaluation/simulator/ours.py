@@ -27,6 +27,7 @@ from slo_router.prediction import View, prior
 from slo_router.routing import Ask, Policy, decide
 
 WORKERS = 4
+TICKS_PER_REFRESH = 4
 EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
 BENCHMARK_AGE_S = 6 * 3_600.0  # it ran last night
 POLICY = Policy(GroupSettings(), "simulator")
@@ -52,10 +53,12 @@ class Ours(Told):
         self.priors = {name: prior([row]) for name, row in benchmark.items()}
         self.workers = [Worker(Live(), random.Random(rng.random())) for _ in range(WORKERS)]
         self.observer = Worker(Live(), random.Random(rng.random()))
-        self._turn = itertools.count()
+        self._turn, self._ticks = itertools.count(), itertools.count()
         self._flights: dict[int, list[tuple[Live, Flight]]] = {}  # by request, the worker's and the observer's
         self._begun: list[tuple[Request, float, float]] = []  # request, TTFT, when; since the last tick
-        self._pictures: deque[Mapping[str, LiveState]] = deque(maxlen=2)  # the observer's at the last two ticks
+        self._pictures: deque[Mapping[str, LiveState]] = deque(
+            maxlen=2 * TICKS_PER_REFRESH
+        )  # the observer's, of two seconds
         self._decided: tuple[Worker, Decision] | None = None  # by `choose`, for the `begun` that follows
 
     def choose(self, call: Call, now_s: float) -> Choice:
@@ -97,7 +100,7 @@ class Ours(Told):
             ]
 
     def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
-        """See Policy. The plugin looks once a second."""
+        """See Policy. The plugin looks at its ticks."""
         self._begun.append((request, ttft_s, now_s))
 
     def ended(self, end: Ended, now_s: float) -> None:
@@ -120,17 +123,24 @@ class Ours(Told):
             for live, flight in self._flights.get(request.number, ()):
                 live.first_token(flight, EPOCH_S + at_s, prompt_tokens=request.estimated_tokens, ttft_s=ttft_s)
         self._begun.clear()
-        published = [json.dumps(worker.live.export(EPOCH_S + now_s)) for worker in self.workers]
-        heard = [json.loads(text) for text in published]
-        for i, worker in enumerate(self.workers):
-            worker.live.absorb([*heard[:i], *heard[i + 1 :]], self.priors, EPOCH_S + now_s)
-        self.observer.live.absorb([], self.priors, EPOCH_S + now_s)
+        for live in (*(worker.live for worker in self.workers), self.observer.live):
+            live.suspect_hanging(EPOCH_S + now_s)
+        if next(self._ticks) % TICKS_PER_REFRESH == 0:
+            self._refresh(EPOCH_S + now_s)
         self._pictures.append(
             {
                 name: LiveState(elsewhere=state.in_flight, curve=state.curve, circuit=state.circuit)
                 for name, state in self.observer.live.states.items()
             }
         )
+
+    def _refresh(self, unix_s: float) -> None:
+        """What the plugin's background task does once a second."""
+        published = [json.dumps(worker.live.export(unix_s)) for worker in self.workers]
+        heard = [json.loads(text) for text in published]
+        for i, worker in enumerate(self.workers):
+            worker.live.absorb([*heard[:i], *heard[i + 1 :]], self.priors, unix_s)
+        self.observer.live.absorb([], self.priors, unix_s)
 
 
 def facts_of(spec: Spec) -> Facts:

@@ -57,5 +57,5 @@ class Policy(Protocol):
         ...
 
     def tick(self, now_s: float) -> None:
-        """A second has passed."""
+        """A quarter of a second has passed."""
         ...

@@ -27,6 +27,7 @@ from slo_router.strategy import Strategy
 FIRST_RETRY_SHARE = 0.1
 STARTUP_POLL_S = 0.05
 BEAT_S = 0.05
+BEATS_PER_WATCH = 5
 STALL_S = 0.05  # late by this much
 
 log = logging.getLogger("slo_router")
@@ -50,6 +51,7 @@ class Background:
         self._sharing = Sharing(settings.key_prefix, settings.refresh_interval_s)
         self._load_signals = LoadSignals(settings.key_prefix, self._sharing.worker)
         self._task: asyncio.Task[None] | None = None
+        self._beats = 0
         self._heartbeat: asyncio.TimerHandle | None = None
         self._client: AsyncClient | None = None
         self._connected: bool | None = None
@@ -94,9 +96,12 @@ class Background:
     def _beat(self, due_s: float | None) -> None:
         """Notices when this process stood still: a collection of garbage, a blocking callback, a busy machine."""
         now_s = time.time()
+        self._heartbeat = asyncio.get_running_loop().call_later(BEAT_S, self._beat, now_s + BEAT_S)
         if due_s is not None and now_s - due_s > STALL_S:
             self._strategy.live.stalled(due_s, now_s)
-        self._heartbeat = asyncio.get_running_loop().call_later(BEAT_S, self._beat, now_s + BEAT_S)
+        self._beats += 1
+        if self._beats % BEATS_PER_WATCH == 0 and self._settings.live_measurements:
+            self._strategy.watch()
 
     async def _exchange(self, url: str | None) -> bool:
         try:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 FAILURES = 3  # in a row: fewer and a single flaky answer costs a deployment its traffic
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 6.0  # with a probe on top of it, traffic is back well within 15 s of recovery
-HEARSAY = 2.0  # a worker that only heard of it waits this many times as long: one probe is enough for all
+HEARSAY = 2.0  # a worker that only heard of it waits this many times as long: one probe at a time is enough for all
 PROBE_S = 10.0  # a probe whose end nobody reported is forgotten after this
 FIRST_SHARE = 0.1
 RAMP_S = 5.0  # from FIRST_SHARE to everything
@@ -36,11 +36,11 @@ class Circuit(NamedTuple):
 CLOSED = Circuit()
 
 
-def failed(circuit: Circuit, now_s: float) -> Circuit:
-    """After an error or a timeout of the deployment's own making."""
+def failed(circuit: Circuit, now_s: float, sent_at_s: float | None = None) -> Circuit:
+    """After an error or a timeout of the deployment's own making; of a request that was sent at `sent_at_s`."""
     failures = circuit.failures + 1
     if circuit.is_open:
-        if circuit.probe_at_s is None:  # sent before it opened: says nothing new
+        if sent_at_s is None or sent_at_s != circuit.probe_at_s:  # no probe of ours: it was sent before it opened
             return circuit._replace(failures=failures)
         return Circuit(failures, is_open=True, changed_at_s=now_s, pause_s=min(circuit.pause_s * 2, LONGEST_PAUSE_S))
     ramping = circuit.changed_at_s is not None and share(circuit, now_s) < 1
@@ -84,6 +84,7 @@ def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
     if other.changed_at_s is None or other.changed_at_s > now_s + CLOCK_SKEW_S:
         return own
     if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s:
-        return own
+        is_same = own.is_open and own.changed_at_s == other.changed_at_s
+        return own._replace(probe_at_s=other.probe_at_s) if is_same and own.probe_at_s is None else own
     pause_s = min(other.pause_s * HEARSAY, LONGEST_PAUSE_S * HEARSAY) if other.is_open else other.pause_s
     return other._replace(pause_s=pause_s)

@@ -51,6 +51,7 @@ class LiveState:
     others: int = 0  # workers that say something of it
     own_then: int = 0  # flights of this worker when the others last said
     elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
+    overdue_elsewhere: float = 0.0  # flights of the others, see OVERDUE_FLIGHTS
     foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
     curve: Curve | None = None
     circuit: Circuit = CLOSED
@@ -135,7 +136,7 @@ class Live:
         is_known = id(flight) in state.begun
         state.begun.discard(id(flight))
         if ending == "error":
-            state.circuit = failed(state.circuit, now_s)
+            state.circuit = failed(state.circuit, now_s, flight.at_s)
         elif ending == "success":
             state.circuit = succeeded(state.circuit, now_s)
             state.answered_at_s = now_s
@@ -145,6 +146,12 @@ class Live:
             whole_s = e2e_s if ending == "success" else None
             observation = Observation(now_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
             state.evidence.add(observation, flight.curve, is_ttft_known=is_known)
+
+    def _suspect(self, state: LiveState, now_s: float) -> None:
+        if not state.flights or state.circuit.is_open:
+            return
+        if self._overdue(state, now_s) + state.overdue_elsewhere >= OVERDUE_FLIGHTS:
+            state.circuit = opened(state.circuit, now_s)
 
     def _overdue(self, state: LiveState, now_s: float) -> int:
         """How many flights are long past their time without a first token, none having been answered since."""
@@ -166,7 +173,7 @@ class Live:
             name: {
                 "in_flight": len(state.flights) + state.foreign,
                 "overdue": self._overdue(state, now_s),
-                "circuit": state.circuit._replace(probe_at_s=None),
+                "circuit": state.circuit,
                 "evidence": state.evidence.to_json(),
             }
             for name, state in self.states.items()
@@ -186,15 +193,19 @@ class Live:
             state = self._state(name)
             self._forget_lost(state, now_s)
             said = heard.get(name, [])
-            overdue = self._overdue(state, now_s) + sum(_load(entry.get("overdue")) for entry in said)
-            if overdue >= OVERDUE_FLIGHTS and not state.circuit.is_open:  # a hang is no event, and a timeout is late
-                state.circuit = opened(state.circuit, now_s)
+            state.overdue_elsewhere = sum(_load(entry.get("overdue")) for entry in said)
             state.own_then, state.others = len(state.flights), len(said)
             state.elsewhere = sum(_load(entry.get("in_flight")) for entry in said)
             for entry in said:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
+            self._suspect(state, now_s)
             evidence = [found for entry in said if (found := Evidence.from_json(entry.get("evidence"))) is not None]
             state.curve = fit(Evidence.merge([state.evidence, *evidence], now_s), priors.get(name), now_s)
+
+    def suspect_hanging(self, now_s: float) -> None:
+        """Opens the circuits of deployments that take requests and answer none: of a hang no event tells in time."""
+        for state in self.states.values():
+            self._suspect(state, now_s)
 
     def forget(self, known: Iterable[str]) -> None:
         """Drops every deployment but those in `known`; flights on their way to the others end unheard."""
@@ -227,8 +238,8 @@ def _circuit(value: object) -> Circuit:
             bool() as is_open,
             int() | float() as changed_at_s,
             int() | float() as pause_s,
-            *_,
+            None | int() | float() as probe_at_s,
         ] if 0 <= changed_at_s <= MAX_UNIX_S and 0 <= pause_s <= HEARSAY * LONGEST_PAUSE_S:
-            return Circuit(failures, is_open, float(changed_at_s), float(pause_s))
+            return Circuit(failures, is_open, float(changed_at_s), float(pause_s), probe_at_s)
         case _:
             return CLOSED

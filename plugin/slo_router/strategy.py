@@ -157,6 +157,11 @@ class Strategy:
             e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
         )
 
+    def watch(self) -> None:
+        """Looks at what is under way, some times a second: first tokens that came, deployments that answer nothing."""
+        self._see_first_tokens()
+        self.live.suspect_hanging(time.time())
+
     def export(self) -> dict[str, object]:
         """What this worker saw, for the others."""
         self._see_first_tokens()
