@@ -33,15 +33,21 @@ def test_it_shows_prices_quality_context_and_what_was_measured(tmp_path: Path, s
         client.hset("metrics:large:ner", mapping={"timestamp": "yesterday"})
     done = RUNNER.invoke(app, ["check", str(config)])
     assert done.exit_code == 0
-    for text in ("$1 in, $2 out per 1M tokens", "default 0.7", "32,768 tokens", "ner (2.0 h ago)", "none"):
+    for text in (
+        "$1 in, $2 out per 1M tokens",
+        "default 0.7",
+        "32,768 tokens",
+        "ner (2.0 h ago)",
+        "none",
+        "· large: never measured",
+    ):
         assert text in done.stdout
-    assert "metrics:large:ner: timestamp is 'yesterday', expected Unix seconds" in done.stderr
+    assert "ignoring timestamp of metrics:large:ner in Redis: 'yesterday', expected Unix seconds" in done.stderr
     shown = json.loads(RUNNER.invoke(app, ["check", str(config), "--json"]).stdout)
-    assert [(one["deployment"], one["quality"]) for one in shown] == [
-        ("small", {"default": 0.7}),
-        ("large", {"default": 0.9}),
-    ]
-    assert shown[0]["measured_age_s"]["ner"] == pytest.approx(7_200, abs=60)
+    qualities = {one["deployment"]: one["quality"] for one in shown["deployments"]}
+    assert qualities == {"small": {"default": 0.7}, "large": {"default": 0.9}}
+    assert shown["deployments"][0]["measured_age_s"]["ner"] == pytest.approx(7_200, abs=60)
+    assert [gap["where"] for gap in shown["missing"]] == ["large"]
 
 
 def test_offline_looks_at_the_file_alone(tmp_path: Path) -> None:
@@ -49,6 +55,7 @@ def test_offline_looks_at_the_file_alone(tmp_path: Path) -> None:
     done = RUNNER.invoke(app, ["check", str(config), "--offline"])
     assert done.exit_code == 0
     assert "not looked at" in done.stdout
+    assert "never measured" not in done.stdout
 
 
 def test_without_redis_only_the_file_is_checked(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
-"""`slo-router check`: is the YAML right, and what is known and missing for each managed deployment?"""
+"""`slo-router check`: is the YAML right, what is known of each managed deployment, and what is missing?"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from slo_router.commands.measured import Measured, read_measured
 from slo_router.commands.terminal import (
     DEFAULT_CONFIG,
     AsJson,
@@ -15,14 +17,14 @@ from slo_router.commands.terminal import (
     make_table,
     print_json,
     problems,
-    redis_of,
     remarks,
+    span,
 )
-from slo_router.config import Settings, load_settings
-from slo_router.contract import metrics_key, read_metrics
-from slo_router.domain import Facts
+from slo_router.config import load_settings
+from slo_router.domain import Facts, Snapshot
+from slo_router.reporting.gaps import find_gaps
 
-Measurements = dict[str, dict[str, float]]  # deployment id → category → age in seconds
+Ages = dict[str, float]  # by category, in seconds
 
 
 def check(
@@ -31,49 +33,40 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Look at the file only, not at Redis.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Validates the YAML and says what is known and what is missing for each managed deployment.
+    """Validates the YAML, shows what is known of each managed deployment, and says what is missing or cannot work.
 
     Example: slo-router check litellm_config.yaml
     """
     with problems():
         settings = load_settings(config)
-        if settings.plugin.redis_url is None:
-            remarks.print("no redis_url: only the file is checked")
-        measured = {} if offline else _measured(settings)
+        found = Measured(Snapshot(), {}, 0) if offline else asyncio.run(read_measured(settings))
+    if settings.plugin.redis_url is None:
+        remarks.print("no redis_url: only the file is checked")
+    now_s = time.time()
+    gaps = [] if offline else find_gaps(settings, found.snapshot, now_s)
+    known = [(one.group, one.facts, _ages(one.facts, found.snapshot, now_s)) for one in settings.deployments]
     if as_json:
-        print_json([_as_json(one.group, one.facts, measured) for one in settings.deployments])
+        missing = [{"where": gap.where, "what": gap.what} for gap in gaps]
+        print_json({"deployments": [_as_json(*one) for one in known], "missing": missing})
         return
-    table = make_table(
-        "Managed deployments", "group", "deployment", "price", "quality", "context", "measured categories"
-    )
-    for deployment in settings.deployments:
-        facts = deployment.facts
-        ages = measured.get(facts.deployment_id, {})
-        found = ", ".join(f"{category} ({age_s / 3600:.1f} h ago)" for category, age_s in ages.items())
+    table = make_table("Deployments", "group", "deployment", "price", "quality", "context", "measured categories")
+    for group, facts, ages in known:
+        measured = ", ".join(f"{category} ({span(age_s)} ago)" for category, age_s in ages.items()) or "none"
         quality = ", ".join(f"{name} {value:g}" for name, value in facts.quality.items()) or "unknown"
         context = "unknown" if facts.context_tokens is None else f"{facts.context_tokens:,} tokens"
-        shown = found or ("not looked at" if offline else "none")
-        table.add_row(deployment.group, facts.deployment_id, _price(facts), quality, context, shown)
+        shown = "not looked at" if offline else measured
+        table.add_row(group, facts.deployment_id, _price(facts), quality, context, shown)
     console.print(table)
+    for gap in gaps:
+        console.print(f"· {gap.where}: {gap.what}", markup=False, highlight=False)
 
 
-def _measured(settings: Settings) -> Measurements:
-    found: Measurements = {}
-    now_s = time.time()
-    with redis_of(settings) as client:
-        for deployment in settings.deployments if client is not None else ():
-            name = deployment.facts.deployment_id
-            for category in settings.plugin.groups[deployment.group].known_categories:
-                key = metrics_key(settings.plugin.key_prefix, name, category)
-                metrics, bad = read_metrics(client.hgetall(key), now_s)  # type: ignore[arg-type,union-attr]  # not a coroutine here
-                for value in bad:
-                    remarks.print(f"{key}: {value.field} is {value.value!r}, expected {value.expected}", markup=False)
-                if metrics is not None:
-                    found.setdefault(name, {})[category] = now_s - metrics.measured_at_s
-    return found
+def _ages(facts: Facts, snapshot: Snapshot, now_s: float) -> Ages:
+    measured = snapshot.measured.get(facts.deployment_id, {})
+    return {category: max(now_s - metrics.measured_at_s, 0.0) for category, metrics in measured.items()}
 
 
-def _as_json(group: str, facts: Facts, measured: Measurements) -> dict[str, object]:
+def _as_json(group: str, facts: Facts, ages: Ages) -> dict[str, object]:
     return {
         "group": group,
         "deployment": facts.deployment_id,
@@ -83,7 +76,7 @@ def _as_json(group: str, facts: Facts, measured: Measurements) -> dict[str, obje
         "gpu_usd_per_hour": facts.gpu_usd_per_hour,
         "quality": dict(facts.quality),
         "context_tokens": facts.context_tokens,
-        "measured_age_s": measured.get(facts.deployment_id, {}),
+        "measured_age_s": ages,
     }
 
 

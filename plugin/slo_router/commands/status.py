@@ -49,7 +49,7 @@ def status(
 
     Example: slo-router status --watch
     """
-    with problems():
+    with problems(warn=False):  # their number is shown
         settings = load_settings(config)
         if as_json:
             print_json(asdict(_read(settings)))

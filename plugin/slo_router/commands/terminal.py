@@ -6,6 +6,7 @@ Results go to standard output, remarks and problems to standard error, so that `
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,14 +31,28 @@ console = Console()
 remarks = Console(stderr=True)
 
 
+class _Remarks(logging.Handler):
+    """Shows a log record as a remark."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        remarks.print(record.getMessage(), style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
-def problems() -> Iterator[None]:
-    """Turns this package's errors into one red message and exit status 1."""
+def problems(*, warn: bool = True) -> Iterator[None]:
+    """Turns this package's errors into one red message and exit status 1, and its warnings into remarks if `warn`."""
+    log = logging.getLogger("slo_router")
+    handler, propagate = _Remarks() if warn else logging.NullHandler(), log.propagate
+    log.addHandler(handler)
+    log.propagate = False
     try:
         yield
     except SettingsError as error:
         remarks.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
 
 
 @contextmanager
