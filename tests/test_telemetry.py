@@ -5,6 +5,7 @@ Every registry here is of its own; in the proxy it is the default one, which Lit
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -96,6 +97,13 @@ def test_the_groups_own_limit_is_a_bucket_bound_so_the_share_within_it_is_exact(
     assert bench.value("slo_router_ttft_seconds_bucket", **served, le="0.75") == 1
     assert bench.value("slo_router_e2e_seconds_bucket", **served, le="9.0") == 1
     assert bench.value("slo_router_slo_limit_seconds", group="smart", field="ttft") == 0.75
+
+
+def test_a_limit_that_is_taken_back_is_never_exceeded() -> None:
+    bench = Bench()
+    bench.telemetry.configure({"smart": GroupSettings(slo=SloSettings(ttft_ms=500))})
+    assert bench.value("slo_router_slo_limit_seconds", group="smart", field="ttft") == 0.5
+    assert bench.value("slo_router_slo_limit_seconds", group="smart", field="e2e") == math.inf
 
 
 def test_what_was_not_measured_is_not_counted_as_fast() -> None:

@@ -10,6 +10,7 @@ keeps each worker's numbers in files that the scrape adds up (LiteLLM sets PROME
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -97,6 +98,8 @@ class Telemetry:
             for field, limit_ms in (("ttft", group.slo.ttft_ms), ("e2e", group.slo.e2e_ms)):
                 if limit_ms is not None:
                     families.slo_limit_s[name, field].set(limit_ms * MS)
+                elif (name, field) in families.slo_limit_s:  # taken back: nothing is over it
+                    families.slo_limit_s[name, field].set(math.inf)
             for met in MET.values():  # from 0 on, so that the first one shows as an increase
                 families.slo[name, met].inc(0)
             for pick in ("baseline", "another", "only"):
