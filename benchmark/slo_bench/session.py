@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -20,7 +19,7 @@ from slo_bench.publish import publish
 from slo_bench.results import CellResult
 from slo_bench.runner import Limits, OnCell, run_plan
 from slo_bench.stream import Sample
-from slo_router.redis_link import AsyncClient, connect, masked
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ async def _measure(plan: Plan, limits: Limits, timeout_s: float, on_cell: OnCell
 async def _sign_of_life(link: AsyncClient, store: Store) -> None:
     try:
         await link.ping()
-    except redis.RedisError as error:
+    except LINK_ERRORS as error:
         raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
 
 
@@ -83,7 +82,7 @@ def _writer(link: AsyncClient, store: Store, console: Console) -> OnCell:
     async def write(result: CellResult) -> CellResult:
         try:
             await publish(link, store.key_prefix, result)
-        except redis.RedisError as error:
+        except LINK_ERRORS as error:
             console.print(f"Redis did not take a result: {type(error).__name__}")
             return replace(result, published=False)
         return replace(result, published=True)
