@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from slo_router.baseline import UNABLE
 from slo_router.domain import Facts
 from slo_router.errors import SettingsError
 from slo_router.reporting.recorded import Candidate, Recorded
-
-UNABLE = frozenset({"context_window", "capability"})  # whoever was ruled out for these could not have answered
 
 
 class Price(NamedTuple):
