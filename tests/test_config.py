@@ -68,7 +68,7 @@ def test_one_number_is_a_quality_for_every_category_and_none_is_no_floor() -> No
 @pytest.mark.parametrize(
     ("group", "message"),
     [
-        ({"objectiv": "x"}, "groups.smart.objectiv: unknown key, expected one of slo, min_quality, objective, "),
+        ({"objectiv": "x"}, "groups.smart.objectiv: unknown key, expected one of mode, slo, min_quality, objective, "),
         ({"slo": {"ttft": 5}}, "groups.smart.slo.ttft: unknown key, expected one of ttft_ms, tpot_ms, e2e_ms, "),
         ({"slo": {"min_quality": 0.5}}, "groups.smart.slo.min_quality: unknown key, expected one of ttft_ms, "),
         ({"slo": {"ttft_ms": "150"}}, "groups.smart.slo.ttft_ms: '150', expected a valid number"),

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from evaluation.demo.endpoints import own
 from slo_bench.workload import load_workload, parse_yaml
-from slo_router.config import GroupSettings, LogSettings, PluginSettings, SloSettings, load_settings
+from slo_router.config import GroupSettings, LogSettings, MetricSettings, PluginSettings, SloSettings, load_settings
 from slo_router.deployments import ModelFacts
 from slo_router.errors import SettingsError
 
@@ -205,6 +205,7 @@ def sections() -> Iterator[tuple[type[BaseModel], Mapping[str, object]]]:
         (GroupSettings, group),
         (SloSettings, group["slo"]),
         (LogSettings, plugin["log"]),
+        (MetricSettings, plugin["metrics"]),
     )
     yield ModelFacts, document["model_list"][0]["model_info"]["slo_router"]
 

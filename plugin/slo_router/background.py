@@ -21,6 +21,7 @@ from slo_router.config import PluginSettings
 from slo_router.load_signals import LoadSignals
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 from slo_router.request_log import RequestLog
+from slo_router.rollout import Rollout
 from slo_router.sharing import Sharing
 from slo_router.strategy import Strategy
 
@@ -43,8 +44,11 @@ class Hooks(NamedTuple):
 class Background:
     """Starts the task and keeps it alive."""
 
-    def __init__(self, settings: PluginSettings, strategy: Strategy, request_log: RequestLog, hooks: Hooks) -> None:
+    def __init__(
+        self, settings: PluginSettings, strategy: Strategy, request_log: RequestLog, rollout: Rollout, hooks: Hooks
+    ) -> None:
         self._settings = settings
+        self._rollout = rollout
         self._strategy = strategy
         self._request_log = request_log
         self._hooks = hooks
@@ -110,6 +114,7 @@ class Background:
             if self._client is not None:
                 categories = sorted({name for group in self._strategy.groups.values() for name in group.categories})
                 await self._strategy.store.refresh(self._client, list(self._strategy.facts), categories)
+                await self._rollout.refresh(self._client)
             if self._settings.live_measurements:
                 await self._share_live(self._client)
             await self._request_log.flush(self._client)

@@ -11,13 +11,14 @@ key, a wrong type, a limit that makes no sense, a group that is not in `model_li
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from slo_router.deployments import ManagedDeployment, PriceMap, price_map, read_deployment
 from slo_router.domain import CATEGORIES
@@ -30,6 +31,12 @@ PLUGIN_PATH = "callback_settings.slo_router"
 
 Category = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what a client can name in `x-slo-category`
 Keyword = Annotated[str, Field(pattern=r"\S")]
+
+
+def _from_percent(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,3}(\.\d+)? ?%", value):
+        return float(value.rstrip("% ")) / 100
+    return value
 
 
 class SloSettings(Strict):
@@ -55,8 +62,28 @@ class Weights(Strict):
         return self
 
 
+def _mode(value: object) -> object:
+    """One clear error instead of one for each kind."""
+    if isinstance(value, Mapping):
+        return Canary.model_validate(value)
+    if value not in ("route", "shadow") and not isinstance(value, Canary):
+        raise ValueError("`route`, `shadow` or {canary: 5%}")
+    return value
+
+
+class Canary(Strict):
+    """A part of the traffic is routed; of the rest the decision is recorded, and LiteLLM routes it."""
+
+    canary: Annotated[Share, BeforeValidator(_from_percent)] = Field(description="0.05 or 5%")
+    by: Literal["request", "key"] = Field("request", description="what is drawn for: each request, or each virtual key")
+
+
 class GroupSettings(Strict):
     """How one group of `model_list` is routed."""
+
+    mode: Annotated[Literal["route", "shadow"] | Canary, BeforeValidator(_mode)] = Field(
+        "route", description="`shadow`: decide and record, and let LiteLLM route; `{canary: 5%}`: route a part only"
+    )
 
     slo: SloSettings = SloSettings()
     min_quality: QualityTable = Field({}, description="one number, or one per category")
@@ -113,6 +140,15 @@ class LogSettings(Strict):
     log_prompts: bool = Field(default=False, strict=True, description="puts prompt and answer text into the record")
 
 
+class MetricSettings(Strict):
+    """Whose attainment and spend LiteLLM's /metrics shows; each name is some ten series, and is told to who scrapes."""
+
+    teams: Annotated[int, Field(ge=0, le=1_000, strict=True)] = Field(
+        0, description="so many teams get a label of their own, the rest is `other`; 0: no metrics by team"
+    )
+    keys: Annotated[int, Field(ge=0, le=1_000, strict=True)] = Field(0, description="likewise for virtual keys")
+
+
 class PluginSettings(Strict):
     """`callback_settings.slo_router`."""
 
@@ -129,6 +165,7 @@ class PluginSettings(Strict):
     )
     groups: dict[str, GroupSettings]
     log: LogSettings = LogSettings()
+    metrics: MetricSettings = MetricSettings()
 
     @field_validator("redis_url")
     @classmethod

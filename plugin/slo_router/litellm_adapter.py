@@ -154,6 +154,12 @@ def is_deployments_fault(error: BaseException) -> bool:
     return not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR
 
 
+def key_hash(request: Mapping[str, object]) -> str:
+    """The virtual key's hash, empty where there is none."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    return str(metadata.get("user_api_key_hash") or "") if isinstance(metadata, Mapping) else ""
+
+
 def first_token_of(request: Mapping[str, object]) -> Callable[[], float | None]:
     """Tells when the request's first token came (Unix seconds), `None` before that and for an answer from a cache.
 

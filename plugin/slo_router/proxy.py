@@ -20,6 +20,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import UserAPIKeyAuth
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from slo_router import litellm_adapter as adapter
 from slo_router.background import Background, Hooks
@@ -30,8 +31,10 @@ from slo_router.explain import header_text, headers, summary
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import answer_began, build_record
 from slo_router.request_log import RequestLog
+from slo_router.rollout import Rollout
 from slo_router.slo import SloInputs
 from slo_router.strategy import ROUTED_CALL_TYPES, Strategy
+from slo_router.telemetry import Telemetry
 from slo_router.trace import TRACE_KEY, Trace, find_trace, own_metadata
 
 Request = dict[str, object]
@@ -42,17 +45,25 @@ log = logging.getLogger("slo_router")
 class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by mypy
     """LiteLLM's hooks, wired to the strategy. `fail_open_count` counts decisions that failed since start."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         super().__init__()
         self._settings = settings
         self.strategy = Strategy(settings.plugin, MetricsStore(settings.plugin.key_prefix))
         self.strategy.know(settings.deployments)
         self.request_log = RequestLog(settings.plugin.log, settings.plugin.key_prefix)
         self.fail_open_count = 0
+        labels = settings.plugin.metrics
+        self.telemetry = Telemetry(
+            settings.plugin.groups,
+            registry or CollectorRegistry(),
+            label_teams=labels.teams,
+            label_keys=labels.keys,
+        )
         self._installed: adapter.SloRoutingStrategy | None = None
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[object, ...] = ()
+        self.rollout = Rollout(settings.plugin)
         self._background = Background(
-            settings.plugin, self.strategy, self.request_log, Hooks(self.take_over, adapter.redis_url)
+            settings.plugin, self.strategy, self.request_log, self.rollout, Hooks(self._tick, adapter.redis_url)
         )
         self._background.ensure_running()
 
@@ -68,12 +79,26 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self._installed = adapter.SloRoutingStrategy(router, self.pick)
             adapter.install(router, self._installed)
             log.info("routing %s on LiteLLM %s", ", ".join(self.strategy.groups), adapter.version())
+        policy = self.rollout.policy
+        if policy.version != self.strategy.policy:
+            self.strategy.adopt(policy.groups, policy.version)
+            self.telemetry.configure(policy.groups)
         entries = adapter.model_list(router)
-        seen = tuple(map(id, entries))
+        seen = (policy.version, *map(id, entries))
         if seen != self._seen:
             self._seen = seen
             self.strategy.know(_readable(entries, self.strategy.groups))
         return True
+
+    def _tick(self) -> bool:
+        self.telemetry.refresh(
+            self.strategy.store.snapshot,
+            self.strategy.live.states,
+            reads_redis=(self._settings.plugin.redis_url or adapter.redis_url()) is not None,
+            fail_open=self.fail_open_count,
+            log_dropped=self.request_log.dropped,
+        )
+        return self.take_over()
 
     async def pick(self, routing: adapter.SloRoutingStrategy, call: adapter.RouterCall) -> adapter.Deployment:
         """The deployment for one attempt of one request."""
@@ -85,19 +110,31 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if trace is not None:
                 trace.decision, trace.note = None, "this kind of call is not routed by SLO"
             return await routing.own_choice(call)
+        if group in self.rollout.off:
+            trace.decision, trace.note = None, "the group is switched off"
+            return await routing.own_choice(call)
+        trace.group = group
         pool = await routing.pool(call)
         if isinstance(pool, Mapping):
             return pool
         chosen = self._decide(group, call, pool, trace)
-        return await routing.own_choice(call) if chosen is None else chosen
+        if chosen is None:
+            return await routing.own_choice(call)
+        if not self.strategy.routes(group, adapter.key_hash(call.request)):
+            chosen = await routing.own_choice(call)
+            self.strategy.redirected(trace, adapter.deployment_id(chosen))
+        self.strategy.await_first_token(trace, adapter.first_token_of(call.request))
+        return chosen
 
     def _decide(
         self, group: str, call: adapter.RouterCall, pool: Sequence[adapter.Deployment], trace: Trace
     ) -> adapter.Deployment | None:
+        began_s = time.perf_counter()
         try:
             by_id = {adapter.deployment_id(deployment): deployment for deployment in pool}
             chosen = self.strategy.choose(group, call.arguments | call.request, by_id, trace)
-            self.strategy.await_first_token(trace, adapter.first_token_of(call.request))
+            if trace.decision is not None:
+                self.telemetry.decided(group, trace.decision, time.perf_counter() - began_s)
             return None if chosen is None else by_id[chosen]
         except Exception:  # fail open: whatever breaks here must not break the request
             self.fail_open_count += 1
@@ -120,7 +157,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             return None
         if not adapter.is_installed(router, self._installed):
             self.take_over()
-        trace = Trace(call_type=str(call_type), arrived_s=time.time(), stream=data.get("stream") is True)
+        stream = data.get("stream") is True
+        trace = Trace(call_type=str(call_type), arrived_s=time.time(), group=group, stream=stream)
         try:
             self.strategy.read_request(group, trace, _slo_inputs(data, user_api_key_dict))
         except RequestSloError as error:
@@ -140,8 +178,10 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         trace = find_trace(data)
         if trace is None:
             return None
-        if trace.decision is not None:
+        if trace.decision is not None and not trace.is_shadow:
             return headers(trace.decision, trace.clamped)
+        if trace.decision is not None:
+            trace.note = f"shadow: {trace.decision.deployment_id} would have been chosen"
         if not trace.note:
             return None
         named = {"x-slo-decision": "passthrough", "x-slo-reason": trace.note}
@@ -211,6 +251,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         record = build_record(payload, trace, log_prompts=self._settings.plugin.log.log_prompts)
         self.request_log.offer(record)
         self.strategy.finish(trace, "released" if record.outcome == "cache_hit" else record.outcome, record)
+        self.telemetry.observe(trace.group, record, trace.decision, self.strategy.facts)
 
 
 def _slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:
@@ -232,7 +273,7 @@ def _share_decision(event: Request) -> None:
     trace = find_trace(parameters)
     if trace is None or trace.decision is None or not isinstance(parameters, dict):
         return
-    decision = summary(trace.decision)
+    decision = {**summary(trace.decision), "shadow": trace.is_shadow}
     payload = event.get("standard_logging_object")
     shared = payload.get("metadata") if isinstance(payload, dict) else None
     for metadata in (own_metadata(parameters), shared):
@@ -259,7 +300,7 @@ def _create() -> Plugin:
         log.addHandler(handler)
     log.setLevel(min(log.level or logging.INFO, logging.INFO))
     document = {**adapter.proxy_document(), "callback_settings": {"slo_router": adapter.plugin_section()}}
-    return Plugin(parse_settings(document, adapter.price_map()))
+    return Plugin(parse_settings(document, adapter.price_map()), REGISTRY)
 
 
 def __getattr__(name: str) -> Plugin:

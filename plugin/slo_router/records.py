@@ -60,7 +60,7 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
         outcome=outcome,
         attempts=max(len(trace.tried), 1),
         error_class=_error_class(payload) if outcome == "error" else None,
-        decision=None if trace.decision is None else as_json(trace.decision),
+        decision=None if trace.decision is None else {**as_json(trace.decision), "shadow": trace.is_shadow},
         prompt=payload.get("messages") if log_prompts else None,
         answer=payload.get("response") if log_prompts else None,
     )
@@ -109,8 +109,10 @@ def _error_class(payload: Mapping[str, object]) -> str | None:
 
 
 def _selected_quality(trace: Trace) -> float | None:
-    chosen = None if trace.decision is None else trace.decision.selected
-    return None if chosen is None else chosen.prediction.quality
+    if trace.decision is None:
+        return None
+    answered = trace.tried[-1] if trace.tried else trace.decision.deployment_id  # in shadow it is not the decision's
+    return next((a.prediction.quality for a in trace.decision.assessments if a.deployment_id == answered), None)
 
 
 def _since(trace: Trace, moment_s: float | None) -> float | None:

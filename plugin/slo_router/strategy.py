@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import random
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 
 from slo_router.categories import Categorizer, article, rules
@@ -67,7 +68,9 @@ class Strategy:
     """Everything a worker needs to decide."""
 
     def __init__(self, settings: PluginSettings, store: MetricsStore) -> None:
-        self.groups = {name: ManagedGroup(group, settings.policy) for name, group in settings.groups.items()}
+        self.policy = ""
+        self.groups: Mapping[str, ManagedGroup] = {}
+        self.adopt(settings.groups, settings.policy)
         self.store = store
         self.facts: Mapping[str, Facts] = {}
         self.learned = Learned()
@@ -77,6 +80,11 @@ class Strategy:
         self._is_live = settings.live_measurements
         self._is_warm = False
         self._rng = random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
+
+    def adopt(self, groups: Mapping[str, GroupSettings], policy: str) -> None:
+        """Routes by these settings from now on; `policy` is their fingerprint."""
+        self.policy = policy
+        self.groups = {name: ManagedGroup(group, policy) for name, group in groups.items()}
 
     def know(self, deployments: Iterable[ManagedDeployment]) -> None:
         """Takes the deployments that LiteLLM's router holds now."""
@@ -123,6 +131,24 @@ class Strategy:
             trace.flight = self.live.dispatched(decision.deployment_id, now_s, expected_s)
         return decision.deployment_id
 
+    def routes(self, group: str, key_hash: str) -> bool:
+        """Whether the decision counts; else it is recorded alone, for the group is in shadow or not in the canary."""
+        mode = self.groups[group].settings.mode
+        if isinstance(mode, str):
+            return mode == "route"
+        if mode.by == "key":
+            return zlib.crc32(key_hash.encode()) / 2**32 < mode.canary
+        return self._rng.random() < mode.canary
+
+    def redirected(self, trace: Trace, deployment_id: str) -> None:
+        """LiteLLM chose `deployment_id` where the decision does not count."""
+        trace.is_shadow = True
+        trace.tried[-1] = deployment_id
+        if trace.flight is not None:
+            now_s = time.time()
+            self.live.finished(trace.flight, "released", now_s)
+            trace.flight = self.live.dispatched(deployment_id, now_s)
+
     def await_first_token(self, trace: Trace, first_token: FirstToken) -> None:
         """Looks now and then whether the attempt on its way has begun to answer."""
         if trace.flight is not None and trace.shows_first_token:
@@ -137,7 +163,7 @@ class Strategy:
             if record.slo_met is False:
                 self.conversations.release(trace.beginnings)
             else:
-                cached = Cached(trace.decision.deployment_id, features.prompt_tokens)
+                cached = Cached(trace.tried[-1], features.prompt_tokens)
                 self.conversations.remember(trace.beginnings, cached)
         if flight is None:
             return

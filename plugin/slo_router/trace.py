@@ -25,11 +25,13 @@ class Trace:
 
     call_type: str
     arrived_s: float
+    group: str = ""  # the managed group that was asked, or that decided last
     stream: bool = False
     asked: Asked = NOTHING_ASKED
     slo: Slo = field(default_factory=Slo)
     clamped: tuple[str, ...] = ()
     decision: Decision | None = None
+    is_shadow: bool = False  # the decision is recorded, and LiteLLM chose
     note: str = ""  # why LiteLLM chose, where there is no decision
     tried: list[str] = field(default_factory=list)
     flight: Flight | None = None  # the attempt on its way

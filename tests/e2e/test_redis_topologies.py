@@ -38,6 +38,7 @@ from slo_router.metrics_store import MetricsStore
 from slo_router.records import build_record
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
 from slo_router.request_log import RequestLog
+from slo_router.rollout import Rollout
 from slo_router.sharing import LIVE_KEY, WORKERS_KEY, Sharing
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
@@ -203,7 +204,7 @@ async def _fail_over(servers: Topology) -> None:
     settings = PluginSettings(groups={"smart": GroupSettings()}, redis_url=servers.router_url, refresh_interval_s=0.1)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
     strategy.know([ManagedDeployment("smart", Facts(name, "openai/m")) for name in DEPLOYMENTS])
-    background = Background(settings, strategy, log, Hooks(lambda: True, lambda: None))
+    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None))
     background.ensure_running()
     await asyncio.to_thread(until, lambda: len(strategy.store.snapshot.measured) == 12)
     log.offer(build_record({"id": "before"}, Trace("acompletion", 0.0)))

@@ -1,0 +1,189 @@
+"""A proxy of two workers as an operator sees it: its metrics add up, and policies and switches reach both workers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Self
+
+import httpx
+import pytest
+import redis
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from evaluation.endpoints import Handle
+from evaluation.stock_proxy import StockProxy
+from slo_router import rollout
+from slo_router.config import GroupSettings, PluginSettings
+from tests.e2e.conftest import ASK, USD_PER_TOKEN, document, publish
+from tests.valkey_server import ValkeyServer
+
+PREFIX = "metrics-test:"
+REQUESTS = 40
+INTERVAL_S = 0.2
+SLACK_S = 0.3  # beyond two intervals, for a busy machine
+
+
+@pytest.fixture(scope="module")
+def two_workers(
+    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StockProxy]:
+    publish(redis.Redis.from_url(valkey.url), PREFIX)
+    settings = document(handles, valkey.url, key_prefix=PREFIX, refresh_interval_s=INTERVAL_S)
+    settings["litellm_settings"] = {"callbacks": ["prometheus", "slo_router.proxy.callback"]}
+    files = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("multiproc"))}
+    directory = tmp_path_factory.mktemp("proxy")
+    with StockProxy(settings, directory, workers=2, environment=files) as running:
+        time.sleep(1)  # until both workers have read Redis
+        yield running
+
+
+def samples(proxy: StockProxy, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+    """The values of one metric by their labels."""
+    answer = httpx.get(f"{proxy.url}/metrics/", headers=proxy.auth, timeout=30)
+    answer.raise_for_status()
+    return {
+        tuple(sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_the_counts_of_all_workers_add_up(two_workers: StockProxy) -> None:
+    body = {"model": "smart", "messages": [{"role": "user", "content": ASK}], "stream": True}
+    for number in range(REQUESTS):  # each over a connection of its own, so that both workers get some
+        headers = {**two_workers.auth, "x-slo-min-quality": "0.9" if number % 4 == 0 else "0"}
+        httpx.post(f"{two_workers.url}/v1/chat/completions", json=body, headers=headers, timeout=30).raise_for_status()
+    deadline_s = time.monotonic() + 10
+    while sum(samples(two_workers, "slo_router_slo_total").values()) < REQUESTS and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    decisions = samples(two_workers, "model_routing_decisions_total")
+    by_deployment = {dict(labels)["deployment"]: count for labels, count in decisions.items()}
+    assert by_deployment == {"small": 30, "large": 10}
+    assert sum(samples(two_workers, "slo_router_ttft_seconds_count").values()) == REQUESTS
+    assert sum(samples(two_workers, "slo_router_decision_seconds_count").values()) == REQUESTS
+    # The large one costs fifty times the small one, so 10 × 50 + 30 parts of 40 × 50 were spent, answers being alike.
+    assert USD_PER_TOKEN["large"] == pytest.approx(50 * USD_PER_TOKEN["small"])
+    spent_usd = sum(samples(two_workers, "slo_router_cost_usd_total").values())
+    baseline_usd = sum(samples(two_workers, "slo_router_baseline_cost_usd_total").values())
+    assert spent_usd / baseline_usd == pytest.approx(530 / 2_000, rel=0.05)
+
+
+def test_the_state_is_fresh(two_workers: StockProxy) -> None:
+    assert time.time() - samples(two_workers, "slo_router_snapshot_timestamp_seconds")[()] < 5
+    assert samples(two_workers, "slo_router_fail_open_total") == {(): 0.0}
+    assert samples(two_workers, "slo_router_slo_limit_seconds") == {(("field", "ttft"), ("group", "smart")): 1.0}
+
+
+def test_who_has_no_key_sees_nothing(two_workers: StockProxy) -> None:
+    assert httpx.get(f"{two_workers.url}/metrics/").status_code == httpx.codes.UNAUTHORIZED
+
+
+class Answered(NamedTuple):
+    """One answer under load."""
+
+    sent_s: float
+    status: int
+    decision: str
+    reason: str
+    selected: str
+
+
+class Load:
+    """Asks without a pause, over connections of their own, until it is left."""
+
+    def __init__(self, proxy: StockProxy) -> None:
+        self._proxy = proxy
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(4)
+        self.answers: list[Answered] = []
+
+    def __enter__(self) -> Self:
+        for _ in range(4):
+            self._pool.submit(self._run)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._pool.shutdown()
+
+    def _run(self) -> None:
+        body = {"model": "smart", "messages": [{"role": "user", "content": ASK}], "max_tokens": 2}
+        while not self._stopping.is_set():
+            sent_s = time.monotonic()
+            answer = httpx.post(
+                f"{self._proxy.url}/v1/chat/completions", json=body, headers=self._proxy.auth, timeout=30
+            )
+            said = answer.headers
+            names = ("x-slo-decision", "x-slo-reason", "x-slo-selected-model")
+            self.answers.append(Answered(sent_s, answer.status_code, *(said.get(name, "") for name in names)))
+
+    def after(self, change: Callable[[], object]) -> list[Answered]:
+        """The answers to what was sent later than two refresh intervals after a change."""
+        change()
+        from_s = time.monotonic() + 2 * INTERVAL_S + SLACK_S
+        time.sleep(2 * INTERVAL_S + SLACK_S + 1.5)
+        return [answer for answer in self.answers if answer.sent_s > from_s]
+
+
+@pytest.fixture
+def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(valkey.url, decode_responses=True) as connected:
+        yield connected
+        connected.delete(PREFIX + rollout.OFF_KEY, PREFIX + rollout.POLICIES_KEY)
+
+
+def running(proxy: StockProxy) -> PluginSettings:
+    document = yaml.safe_load(proxy.config_path.read_text(encoding="utf-8"))
+    return PluginSettings.model_validate(document["callback_settings"]["slo_router"])
+
+
+def test_switches_and_policies_are_in_force_on_both_workers_within_two_refreshes_and_no_request_fails(
+    two_workers: StockProxy, client: redis.Redis
+) -> None:
+    settings = running(two_workers)
+    group = settings.groups["smart"]
+
+    def changed(**update: object) -> dict[str, GroupSettings]:
+        return {"smart": GroupSettings.model_validate(group.model_dump(exclude_unset=True) | update)}
+
+    with Load(two_workers) as load:
+        off = load.after(lambda: rollout.switch(client, PREFIX, "smart", on=False))
+        on = load.after(lambda: rollout.switch(client, PREFIX, "smart", on=True))
+        better = load.after(lambda: rollout.publish(client, settings, changed(min_quality=0.9)))
+        back = load.after(lambda: rollout.roll_back(client, settings))
+        shadow = load.after(lambda: rollout.publish(client, settings, changed(mode="shadow")))
+        canary = load.after(lambda: rollout.publish(client, settings, changed(mode={"canary": "50%"})))
+    assert {answer.status for answer in load.answers} == {200}
+    assert min(map(len, (off, on, better, back, shadow, canary))) >= 10  # else nothing was shown
+    assert {(answer.decision, answer.reason) for answer in off} == {("passthrough", "the group is switched off")}
+    assert {(answer.decision, answer.selected) for answer in on} == {("met", "small")}
+    assert {answer.selected for answer in better} == {"large"}
+    assert {answer.selected for answer in back} == {"small"}
+    assert {answer.reason for answer in shadow} == {"shadow: small would have been chosen"}
+    assert len({answer.selected for answer in shadow}) > 1  # LiteLLM's own choice: any of them
+    assert {answer.decision for answer in canary} == {"met", "passthrough"}
+
+
+def test_a_decision_in_shadow_is_recorded_beside_what_litellm_chose(
+    two_workers: StockProxy, client: redis.Redis
+) -> None:
+    settings = running(two_workers)
+    group = settings.groups["smart"].model_copy(update={"mode": "shadow"})
+    policy = rollout.publish(client, settings, {"smart": group})
+    time.sleep(2 * INTERVAL_S + SLACK_S)
+    client.delete(PREFIX + "slo_router:requests")
+    with Load(two_workers):
+        time.sleep(3)
+    time.sleep(1)
+    records = [json.loads(fields["record"]) for _, fields in client.xrange(PREFIX + "slo_router:requests")]
+    assert len(records) > 5
+    assert {record["decision"]["policy"] for record in records} == {policy.version}
+    assert {record["decision"]["shadow"] for record in records} == {True}
+    assert {record["decision"]["deployment"] for record in records} == {"small"}
+    assert len({record["deployment"] for record in records}) > 1

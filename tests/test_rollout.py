@@ -1,0 +1,126 @@
+"""Switches and policies reach every worker through Redis, are validated, and can be taken back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from slo_router.config import GroupSettings, PluginSettings, SloSettings
+from slo_router.redis_link import AsyncClient, connect
+from slo_router.rollout import KEPT, POLICIES_KEY, Rollout, history, publish, roll_back, switch, switched_off
+from tests.valkey_server import ValkeyServer
+
+YAML = PluginSettings(groups={"smart": GroupSettings()}, key_prefix="t:")
+
+
+def limited(ttft_ms: float) -> dict[str, GroupSettings]:
+    return {"smart": GroupSettings(slo=SloSettings(ttft_ms=ttft_ms), min_quality={"default": 0.5})}
+
+
+def version_of(groups: dict[str, GroupSettings]) -> str:
+    return PluginSettings(groups=groups).policy
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with ValkeyServer(Path(tmp_path_factory.mktemp("valkey"))) as running:
+        yield running
+
+
+@pytest.fixture
+def blocking(server: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+async def client(server: ValkeyServer) -> AsyncIterator[AsyncClient]:
+    connected = connect(server.url)
+    yield connected
+    await connected.aclose()
+
+
+async def test_a_published_policy_is_in_force_after_the_next_refresh_and_rolls_back(
+    client: AsyncClient, blocking: redis.Redis
+) -> None:
+    worker = Rollout(YAML)
+    await worker.refresh(client)
+    assert worker.policy.version == YAML.policy
+    publish(blocking, YAML, limited(100))
+    published = publish(blocking, YAML, limited(200))
+    await worker.refresh(client)
+    assert worker.policy.version == published.version == version_of(limited(200))
+    assert worker.policy.groups == limited(200)
+    back = [roll_back(blocking, YAML) for _ in range(2)]
+    await worker.refresh(client)
+    assert [policy.version for policy in back if policy] == [version_of(limited(100)), version_of(limited(200))]
+    assert worker.policy.version == version_of(limited(200))  # a rollback is a policy too, and can be taken back
+
+
+async def test_the_first_rollback_leads_to_the_yaml_and_without_a_policy_there_is_none(
+    client: AsyncClient, blocking: redis.Redis
+) -> None:
+    assert roll_back(blocking, YAML) is None
+    publish(blocking, YAML, limited(100))
+    assert roll_back(blocking, YAML) is not None
+    worker = Rollout(YAML)
+    await worker.refresh(client)
+    assert worker.policy.version == YAML.policy
+
+
+def test_the_last_five_are_kept(blocking: redis.Redis) -> None:
+    for ttft_ms in range(100, 107):
+        publish(blocking, YAML, limited(ttft_ms))
+    kept = [policy.version for policy in history(blocking, "t:")]
+    assert kept == [version_of(limited(ttft_ms)) for ttft_ms in range(106, 106 - KEPT, -1)]
+
+
+async def test_whoever_changes_the_yaml_and_restarts_has_the_last_word(
+    client: AsyncClient, blocking: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(blocking, YAML, limited(100))
+    edited = YAML.model_copy(update={"groups": limited(50)})
+    worker = Rollout(edited)
+    await worker.refresh(client)
+    await worker.refresh(client)
+    assert worker.policy.version == edited.policy
+    assert sum("another YAML" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("no JSON", "Expecting value"),
+        ("[]", "expected JSON with version, base, at_s and groups"),
+        (json.dumps({"base": YAML.policy, "at_s": 1, "groups": {"smart": {"tie_band": 2}}}), "groups.smart.tie_band"),
+        (json.dumps({"base": YAML.policy, "at_s": "now", "groups": {}}), "could not convert"),
+    ],
+)
+async def test_what_does_not_validate_is_refused_and_the_policy_before_stays(
+    client: AsyncClient, blocking: redis.Redis, caplog: pytest.LogCaptureFixture, text: str, says: str
+) -> None:
+    publish(blocking, YAML, limited(100))
+    worker = Rollout(YAML)
+    await worker.refresh(client)
+    blocking.lpush("t:" + POLICIES_KEY, text)
+    with caplog.at_level(logging.WARNING):
+        await worker.refresh(client)
+        await worker.refresh(client)
+    assert worker.policy.version == version_of(limited(100))
+    said = [record.message for record in caplog.records if "refused" in record.message]
+    assert len(said) == 1
+    assert says in said[0]
+
+
+async def test_a_group_is_switched_off_and_on(client: AsyncClient, blocking: redis.Redis) -> None:
+    worker = Rollout(YAML)
+    for on, expected in ((False, {"smart"}), (True, set())):
+        switch(blocking, "t:", "smart", on=on)
+        await worker.refresh(client)
+        assert worker.off == switched_off(blocking, "t:") == expected
