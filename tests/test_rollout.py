@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import redis
+import yaml
+from typer.testing import CliRunner
 
+from slo_router.cli import app
 from slo_router.config import GroupSettings, PluginSettings, SloSettings
 from slo_router.redis_link import AsyncClient, connect
 from slo_router.rollout import KEPT, POLICIES_KEY, Rollout, history, publish, roll_back, switch, switched_off
@@ -124,3 +127,43 @@ async def test_a_group_is_switched_off_and_on(client: AsyncClient, blocking: red
         switch(blocking, "t:", "smart", on=on)
         await worker.refresh(client)
         assert worker.off == switched_off(blocking, "t:") == expected
+
+
+@pytest.fixture
+def yaml_file(server: ValkeyServer, blocking: redis.Redis, tmp_path: Path) -> Path:
+    """A proxy's YAML on this server; `new.yaml` beside it asks for more quality."""
+    assert blocking.ping()
+    model = {"model_name": "smart", "litellm_params": {"model": "openai/small"}, "model_info": {"id": "small"}}
+    for name, group in (("old.yaml", {}), ("new.yaml", {"min_quality": 0.5})):
+        section = {"redis_url": server.url, "groups": {"smart": group}}
+        document = {"model_list": [model], "callback_settings": {"slo_router": section}}
+        (tmp_path / name).write_text(yaml.safe_dump(document), encoding="utf-8")
+    return tmp_path / "old.yaml"
+
+
+def run(*arguments: str) -> str:
+    found = CliRunner().invoke(app, list(arguments))
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+def test_the_commands_publish_list_and_roll_back(yaml_file: Path) -> None:
+    config = ("--config", str(yaml_file))
+    new = version_of({"smart": GroupSettings(min_quality={"default": 0.5})})
+    assert f"policy {new} is in force within 1 s" in run(
+        "policy", "publish", str(yaml_file.parent / "new.yaml"), *config
+    )
+    assert json.loads(run("policy", "list", "--json", *config))["in_force"] == new
+    assert YAML.policy in run("policy", "rollback", *config)
+    assert json.loads(run("policy", "list", "--json", *config))["in_force"] == YAML.policy
+    assert "in force" in run("policy", "list", *config)
+
+
+def test_a_group_is_switched_by_command_and_a_wrong_name_is_refused(yaml_file: Path, blocking: redis.Redis) -> None:
+    assert "LiteLLM routes smart within 1 s" in run("off", "smart", "--config", str(yaml_file))
+    assert switched_off(blocking, "") == {"smart"}
+    assert "the plugin routes smart" in run("on", "smart", "--config", str(yaml_file))
+    assert switched_off(blocking, "") == set()
+    refused = CliRunner().invoke(app, ["off", "smrat", "--config", str(yaml_file)])
+    assert refused.exit_code == 1
+    assert "smrat: no managed group, expected one of smart" in refused.output

@@ -171,6 +171,26 @@ def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_brok
     assert after(False) == "small"
 
 
+def test_a_canary_by_key_takes_the_same_keys_every_time_and_by_request_its_share_of_each() -> None:
+    by_key = strategy(GroupSettings.model_validate({"mode": {"canary": "30%", "by": "key"}}))
+    keys = [f"key-{number}" for number in range(1_000)]
+    routed = [by_key.routes("smart", key) for key in keys]
+    assert routed == [by_key.routes("smart", key) for key in keys]
+    assert sum(routed) == pytest.approx(300, abs=60)  # 4 standard deviations of 14.5
+    by_request = strategy(GroupSettings.model_validate({"mode": {"canary": 0.3}}))
+    assert sum(by_request.routes("smart", "one key") for _ in range(1_000)) == pytest.approx(300, abs=60)
+    assert not strategy(GroupSettings(mode="shadow")).routes("smart", "")
+    assert strategy().routes("smart", "")
+
+
+def test_in_shadow_the_load_counts_where_litellm_sent_the_request() -> None:
+    made = strategy(GroupSettings(mode="shadow"))
+    trace = arrived(made)
+    assert made.choose("smart", REQUEST, POOL, trace) == "small"
+    made.redirected(trace, "large")
+    assert (made.live.in_flight("small"), made.live.in_flight("large"), trace.tried) == (0, 1, ["large"])
+
+
 def test_a_category_that_only_the_first_group_has_is_routed_in_its_fallback_group_too() -> None:
     """LiteLLM's `fallbacks` hand a request to another group, with what was read on arrival."""
     groups = {"smart": GroupSettings(categories={"legal": ["clause"]}), "other": GroupSettings(min_quality=0.8)}

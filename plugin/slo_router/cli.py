@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from slo_router.commands import redis_server
+from slo_router.commands import redis_server, rollout
 from slo_router.commands.check import check
 from slo_router.commands.explain import explain
 from slo_router.commands.replay import replay
@@ -20,6 +20,7 @@ Start with: slo-router check litellm_config.yaml
 """
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP, rich_markup_mode=None)
-for command in (check, status, explain, report, replay):
+for command in (check, status, explain, report, replay, rollout.off, rollout.on):
     app.command()(command)
+app.add_typer(rollout.app, name="policy")
 app.add_typer(redis_server.app, name="redis")
