@@ -2,8 +2,9 @@
 
     share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it
     cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price
-    SLO kept     a request that stays is judged by what was measured; one that moves, as requests were that the new
-                 deployment answered while the prediction said the same of them (meets, unknown, misses)
+    SLO kept     a request that stays is judged by what was measured. Of one that moves, cost and quality are known;
+                 its latencies are judged as those of requests were that its new deployment answered while the
+                 prediction said the same of them (meets, unknown, misses)
     quality      what is believed of each pick, with the interval of the answers that were judged
 
 `replay_outcome` works the figures out once all records were added.
@@ -15,11 +16,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from slo_router.domain import Assessment, Prediction, Slo, Standing
-from slo_router.records import slo_met
 from slo_router.reporting.counterfactual import Counterfactual
 from slo_router.reporting.intervals import PairSums
+from slo_router.reporting.judging import breaks_the_rest, judge, latencies_of
 from slo_router.reporting.policy_change import PolicyChange
-from slo_router.reporting.recorded import MS_PER_S, Candidate, Recorded, prediction_of
+from slo_router.reporting.recorded import Candidate, Recorded, prediction_of
 from slo_router.reporting.redecision import Draws, Redecision, redecide
 from slo_router.scoring import assess, limits_of
 
@@ -54,8 +55,8 @@ class Replay:
         self.quality = [0.0, 0.0]  # sums: recorded, new
         self.quality_count = 0
         self.judged_before = [0, 0]  # met, judged: as recorded
-        self.stayed = [0, 0]  # met, judged: of those that stay, by the new SLO
-        self.learned: defaultdict[Cell, list[int]] = defaultdict(lambda: [0, 0])  # met, judged: what the log shows
+        self.judged = [0, 0]  # met, judged: by the new SLO, where that is known
+        self.learned: defaultdict[Cell, list[int]] = defaultdict(lambda: [0, 0])  # met, judged: latencies in the log
         self.waiting: defaultdict[Cell, int] = defaultdict(int)  # moved, to be judged by `learned`
 
     def add(self, record: Recorded) -> None:
@@ -73,25 +74,34 @@ class Replay:
         name = new.chosen.deployment_id
         self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
         by_name = {one.deployment: one for one in decision.candidates}
-        self._count_cost(record, name, by_name.get(name))
+        new_usd = self._count_cost(record, name, by_name.get(name))
         self._count_quality(by_name.get(record.deployment), new)
         served = next((one.prediction for one in candidates if one.facts.deployment_id == record.deployment), None)
         if served is None and record.deployment in by_name:
             served = prediction_of(by_name[record.deployment].predicted)
-        self._judge(record, question.slo, served, new.chosen)
+        self._judge(record, question.slo, served, (new.chosen, new_usd))
 
-    def _judge(self, record: Recorded, slo: Slo, served: Prediction | None, chosen: Assessment) -> None:
+    def _judge(
+        self, record: Recorded, slo: Slo, served: Prediction | None, new: tuple[Assessment, float | None]
+    ) -> None:
         if record.slo_met is not None:
             _add(self.judged_before, is_hit=record.slo_met)
-        met, name = judge(record, slo, None if served is None else served.quality), record.deployment or ""
-        if met is None:  # what its SLO names could not have been measured elsewhere either
+        (chosen, new_usd), name, is_hit = new, record.deployment or "", record.outcome == "cache_hit"
+        latencies = latencies_of(slo)
+        in_time = judge(record, latencies, None)
+        if in_time is None:  # what its SLO names could not have been measured elsewhere either
             return
-        if name == chosen.deployment_id or record.outcome == "cache_hit":
-            _add(self.stayed, is_hit=met)
+        if served is not None and not is_hit:
+            _add(self.learned[name, assess(name, served, limits_of(latencies)).standing], is_hit=in_time)
+        if name == chosen.deployment_id or is_hit:
+            met = judge(record, slo, None if served is None else served.quality)
+            if met is not None:
+                _add(self.judged, is_hit=met)
+        elif breaks_the_rest(record, slo, new_usd, chosen.prediction.quality):
+            _add(self.judged, is_hit=False)
         else:
-            self.waiting[chosen.deployment_id, chosen.standing] += 1
-        if served is not None and record.outcome != "cache_hit":
-            _add(self.learned[name, assess(name, served, limits_of(slo)).standing], is_hit=met)
+            standing = assess(chosen.deployment_id, chosen.prediction, limits_of(latencies)).standing
+            self.waiting[chosen.deployment_id, standing] += 1
 
     @property
     def cost(self) -> PairSums:
@@ -111,9 +121,10 @@ class Replay:
         self.shares[name][1] += 1
         self.picks[name, record.category or ""] += 1
 
-    def _count_cost(self, record: Recorded, name: str, candidate: Candidate | None) -> None:
+    def _count_cost(self, record: Recorded, name: str, candidate: Candidate | None) -> float | None:
+        """Returns what the request would have cost."""
         if record.outcome == "error" or record.prompt_tokens is None:
-            return
+            return None
         spent_usd = self._old.account(record).spent_usd
         new_usd = self._new.cost_usd(name, candidate, record)
         if name == record.deployment and self._old.price(name) == self._new.price(name):
@@ -122,10 +133,11 @@ class Replay:
             new_usd = spent_usd
         if spent_usd is None or new_usd is None:
             self.counts.unpriced += 1
-            return
+            return new_usd
         self._priced += 1
         terms = (new_usd, spent_usd, new_usd**2, new_usd * spent_usd, spent_usd**2)
         self._cost = [total + term for total, term in zip(self._cost, terms, strict=True)]
+        return new_usd
 
     def _count_quality(self, before: Candidate | None, new: Redecision) -> None:
         old, now = None if before is None else before.predicted.quality, new.chosen.prediction.quality
@@ -133,15 +145,6 @@ class Replay:
             self.quality_count += 1
             self.quality[0] += old
             self.quality[1] += now
-
-
-def judge(record: Recorded, slo: Slo, quality: float | None) -> bool | None:
-    """Whether what was measured keeps another SLO; `None` where something it names was not measured."""
-    tokens = (record.prompt_tokens or 0) + (record.completion_tokens or 0)
-    per_1k_usd = None if record.cost_usd is None or not tokens else record.cost_usd * 1_000 / tokens
-    times = (record.ttft_ms, record.tpot_ms, record.e2e_ms)
-    ttft_s, tpot_s, e2e_s = (None if ms is None else ms / MS_PER_S for ms in times)
-    return slo_met(slo, Slo(ttft_s, tpot_s, e2e_s, per_1k_usd, quality), record.outcome)
 
 
 def _add(hits_of_trials: list[int], *, is_hit: bool) -> None:

@@ -80,8 +80,8 @@ def outcome_of(replay: Replay, snapshot: Snapshot) -> Outcome:
 
 
 def attainment_of(replay: Replay) -> Attainment:
-    """Those that stay as measured, those that move as the log shows of such requests."""
-    met, judged = (float(value) for value in replay.stayed)
+    """What is known, and of those that move what the log shows of such requests."""
+    met, judged = (float(value) for value in replay.judged)
     untold, evidence = 0, 0.0
     for cell, waiting in replay.waiting.items():
         hits, trials = replay.learned.get(cell, (0, 0))
