@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from slo_router.circuit import share
 from slo_router.evidence import Prior
+from slo_router.latency import ttft_s
 from slo_router.live import ALIKE, LEASE_S, OVERDUE_FLIGHTS, Live
 from tests.builders import NOW_S
 
@@ -223,6 +224,28 @@ def test_what_was_measured_while_the_process_stood_still_teaches_nothing() -> No
     long = {"prompt_tokens": 1, "output_tokens": 101, "ttft_s": 1.0, "e2e_s": 11.0}
     live.finished(first, "success", NOW_S + 11, **long)  # type: ignore[arg-type]  # 0.8 of 11 s are no matter
     assert live.states["a"].evidence.tpot[0].count == 1
+
+
+def test_a_request_that_waits_for_long_tells_of_the_slowdown_before_its_first_token_does() -> None:
+    live = Live()
+    live.absorb([], PRIORS, NOW_S)
+    assert predicted_s(live) == pytest.approx(0.2)
+    flight = live.dispatched("a", NOW_S, expected_s=0.3)
+    live.watch(NOW_S + 0.4)  # 1.3 times what was expected: as it may happen
+    assert predicted_s(live) == pytest.approx(0.2)
+    live.watch(NOW_S + 0.9)
+    assert predicted_s(live) == pytest.approx(0.6)  # three times its time
+    quick = live.dispatched("a", NOW_S + 0.9, expected_s=0.9)
+    live.first_token(quick, NOW_S + 1.1, prompt_tokens=1, ttft_s=0.2)
+    live.watch(NOW_S + 1.2)  # a later one was answered: the first is an exception
+    assert predicted_s(live) == pytest.approx(0.2, rel=0.2)
+    live.finished(flight, "released", NOW_S + 1.3)
+
+
+def predicted_s(live: Live) -> float:
+    curve = live.states["a"].curve
+    assert curve is not None
+    return ttft_s(curve, 0, 0)
 
 
 def test_slow_is_not_dead() -> None:

@@ -124,7 +124,7 @@ class Ours(Told):
                 live.first_token(flight, EPOCH_S + at_s, prompt_tokens=request.estimated_tokens, ttft_s=ttft_s)
         self._begun.clear()
         for live in (*(worker.live for worker in self.workers), self.observer.live):
-            live.suspect_hanging(EPOCH_S + now_s)
+            live.watch(EPOCH_S + now_s)
         if next(self._ticks) % TICKS_PER_REFRESH == 0:
             self._refresh(EPOCH_S + now_s)
         self._pictures.append(

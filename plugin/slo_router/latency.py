@@ -55,6 +55,15 @@ def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float) -> float:
     return typical_s if in_flight <= curve.knee else typical_s + curve.k_s_per_request * (in_flight - curve.knee)
 
 
+def slower(curve: Curve, factor: float) -> Curve:
+    """The same with `factor` times its TTFT."""
+    a_s, b_s, c_s, k_s = (
+        value * factor for value in (curve.a_s, curve.b_s_per_token, curve.c_s_per_request, curve.k_s_per_request)
+    )
+    level = curve.ttft_level * factor
+    return curve._replace(a_s=a_s, b_s_per_token=b_s, c_s_per_request=c_s, k_s_per_request=k_s, ttft_level=level)
+
+
 def tpot_s(curve: Curve, in_flight: float) -> float:
     """The typical time of each further token, in seconds."""
     return curve.d_s + curve.e_s_per_request * in_flight

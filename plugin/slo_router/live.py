@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from slo_router.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, failed, latest, opened, probed, succeeded
 from slo_router.evidence import Evidence, Prior, fit
-from slo_router.latency import Curve, Observation
+from slo_router.latency import Curve, Observation, slower
 
 Ending = Literal["success", "error", "disconnected", "released"]
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
@@ -25,6 +25,7 @@ LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
+LATE = 1.5  # times its time: later than the spread explains
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
 MAX_LOAD = 1e6
@@ -33,13 +34,22 @@ MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
 
 
 class Flight(NamedTuple):
-    """One attempt on its way. `in_flight` is the load it met, itself not counted; `due_s` is when it is overdue."""
+    """One attempt on its way. `in_flight` is the load it met, itself not counted."""
 
     deployment_id: str
     at_s: float
     in_flight: float
     curve: Curve | None
-    due_s: float
+    expected_s: float | None  # to the first token, or to the end where the first token can't be seen
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Long past its time."""
+        due_s = LEASE_S if self.expected_s is None else OVERDUE_FACTOR * self.expected_s + OVERDUE_MARGIN_S
+        return now_s - self.at_s > due_s
+
+    def lateness(self, now_s: float) -> float:
+        """How many times its time it has waited."""
+        return (now_s - self.at_s) / self.expected_s if self.expected_s else 0.0
 
 
 @dataclass(slots=True)
@@ -53,10 +63,12 @@ class LiveState:
     elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
     overdue_elsewhere: float = 0.0  # flights of the others, see OVERDUE_FLIGHTS
     foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
-    curve: Curve | None = None
+    fitted: Curve | None = None
+    curve: Curve | None = None  # as fitted, or slower where requests wait for longer than that explains
     circuit: Circuit = CLOSED
     evidence: Evidence = field(default_factory=Evidence)
     answered_at_s: float = 0.0
+    begun_until_s: float = 0.0  # the latest dispatch whose first token was seen
 
     @property
     def in_flight(self) -> float:
@@ -92,8 +104,7 @@ class Live:
         `expected_s` is the predicted time to its first token, or to its end where the first token can't be seen.
         """
         state = self._state(deployment_id)
-        due_s = now_s + (LEASE_S if expected_s is None else OVERDUE_FACTOR * expected_s + OVERDUE_MARGIN_S)
-        flight = Flight(deployment_id, now_s, state.in_flight, state.curve, due_s)
+        flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s)
         state.flights[id(flight)] = flight
         if state.circuit.is_open:
             state.circuit = probed(state.circuit, now_s)
@@ -114,6 +125,7 @@ class Live:
             return
         state.begun.add(key)
         state.answered_at_s = max(state.answered_at_s, at_s)
+        state.begun_until_s = max(state.begun_until_s, flight.at_s)
         if not self._is_disturbed(flight.at_s, at_s):
             observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
             state.evidence.add(observation, flight.curve)
@@ -140,6 +152,7 @@ class Live:
         elif ending == "success":
             state.circuit = succeeded(state.circuit, now_s)
             state.answered_at_s = now_s
+            state.begun_until_s = max(state.begun_until_s, flight.at_s)
         if prompt_tokens is None or ending not in ("success", "disconnected"):
             return
         if not self._is_disturbed(flight.at_s, now_s):
@@ -153,10 +166,23 @@ class Live:
         if self._overdue(state, now_s) + state.overdue_elsewhere >= OVERDUE_FLIGHTS:
             state.circuit = opened(state.circuit, now_s)
 
+    def _slow_down(self, state: LiveState, now_s: float) -> None:
+        """What waits longer than expected tells already that the deployment is slower, by that much at least."""
+        waiting = [
+            flight.lateness(now_s)
+            for key, flight in state.flights.items()
+            if key not in state.begun
+            and flight.at_s > state.begun_until_s
+            and not self._is_disturbed(flight.at_s, now_s)
+        ]
+        if state.fitted is not None:
+            late = max(waiting, default=0.0)
+            state.curve = slower(state.fitted, late) if late > LATE else state.fitted
+
     def _overdue(self, state: LiveState, now_s: float) -> int:
         """How many flights are long past their time without a first token, none having been answered since."""
         return sum(
-            now_s > flight.due_s
+            flight.is_overdue(now_s)
             and flight.at_s > state.answered_at_s
             and key not in state.begun
             and not self._is_disturbed(flight.at_s, now_s)
@@ -200,12 +226,15 @@ class Live:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
             self._suspect(state, now_s)
             evidence = [found for entry in said if (found := Evidence.from_json(entry.get("evidence"))) is not None]
-            state.curve = fit(Evidence.merge([state.evidence, *evidence], now_s), priors.get(name), now_s)
+            state.fitted = fit(Evidence.merge([state.evidence, *evidence], now_s), priors.get(name), now_s)
+            state.curve = state.fitted
+            self._slow_down(state, now_s)
 
-    def suspect_hanging(self, now_s: float) -> None:
-        """Opens the circuits of deployments that take requests and answer none: of a hang no event tells in time."""
+    def watch(self, now_s: float) -> None:
+        """Looks at those that let requests wait, some times a second: of a hang or slowdown no event tells in time."""
         for state in self.states.values():
             self._suspect(state, now_s)
+            self._slow_down(state, now_s)
 
     def forget(self, known: Iterable[str]) -> None:
         """Drops every deployment but those in `known`; flights on their way to the others end unheard."""

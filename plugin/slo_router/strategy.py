@@ -186,7 +186,7 @@ class Strategy:
     def watch(self) -> None:
         """Looks at what is under way, some times a second: first tokens that came, deployments that answer nothing."""
         self._see_first_tokens()
-        self.live.suspect_hanging(time.time())
+        self.live.watch(time.time())
 
     def export(self) -> dict[str, object]:
         """What this worker saw, for the others."""
