@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from msgspec.structs import replace as replace_fields
 
 from slo_router.config import GroupSettings, Weights
 from slo_router.domain import Decision, Facts, Features, Metrics, Slo
-from slo_router.reporting.explanation import decided_again, explain, explain_live
+from slo_router.reporting.explanation import explain, explain_live
 from tests.builders import NOW_S, REQUEST, decided, measured
 from tests.record_builders import LARGE, SMALL, decide_between, read_back
-
-SETTLED = GroupSettings(trial_share=0.0)
-FACTS = {"small": SMALL, "large": LARGE}
 
 
 def verdicts(decision: Decision) -> dict[str, str]:
@@ -111,41 +107,8 @@ def test_a_price_that_nobody_knows_is_told() -> None:
     assert verdicts(decided([SMALL, unpriced]))["free"] == "its cost is unknown"
 
 
-# --- decided again
-
-
-def test_a_recorded_decision_is_told_and_decided_again_as_it_was() -> None:
+def test_a_recorded_decision_is_told_as_the_live_one_was() -> None:
     decision = decide_between()
     record = read_back(decision)
     assert record.decision is not None
     assert explain(record.decision, record.slo) == explain_live(decision)
-    assert decided_again(record, record.decision, SETTLED, FACTS) == (True, "the same")
-
-
-def test_equals_and_trials_are_told() -> None:
-    twins = {name: replace(SMALL, deployment_id=name) for name in ("a", "b", "c")}
-    drawn = read_back(decided(list(twins.values())))
-    assert drawn.decision is not None
-    assert decided_again(drawn, drawn.decision, SETTLED, twins) == (True, "the same, drawn from equals: a, b, c")
-    group = GroupSettings(trial_share=1.0)
-    half_known = measured(large=Metrics(NOW_S, 0.1))
-    tried = read_back(decided([SMALL, LARGE], slo=Slo(ttft_s=0.3), snapshot=half_known, group=group))
-    assert tried.decision is not None
-    assert tried.decision.deployment == "small"
-    assert decided_again(tried, tried.decision, group, FACTS) == (
-        True,
-        "the same, as a trial of a cheaper one; else large",
-    )
-
-
-def test_what_no_longer_agrees_is_told() -> None:
-    record = read_back(decide_between())
-    assert record.decision is not None
-    forged = replace_fields(record.decision, deployment="large")
-    agrees, text = decided_again(record, forged, SETTLED, FACTS)
-    assert not agrees
-    assert text.startswith("differs: small;")
-    assert decided_again(record, record.decision, SETTLED, {"small": SMALL}) == (
-        False,
-        "not decided again: large left the YAML",
-    )

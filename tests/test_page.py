@@ -10,7 +10,8 @@ import pytest
 from slo_router.domain import Snapshot
 from slo_router.reporting.counterfactual import Money
 from slo_router.reporting.page import HEIGHT, WIDTH, as_html, charts, merge
-from slo_router.reporting.report import Hour, Lines, Report, make_report
+from slo_router.reporting.report import make_report
+from slo_router.reporting.rows import Hour, Lines, Report
 from slo_router.reporting.tally import Tallies
 from tests.builders import NOW_S
 from tests.record_builders import LARGE, SMALL, read_back

@@ -6,7 +6,8 @@ import pytest
 
 from slo_router.domain import Metrics, Snapshot
 from slo_router.reporting.counterfactual import Money
-from slo_router.reporting.report import Lines, Report, make_report
+from slo_router.reporting.report import make_report
+from slo_router.reporting.rows import Lines, Report
 from slo_router.reporting.tally import Tallies
 from tests.builders import NOW_S, measured
 from tests.record_builders import LARGE, SMALL, read_back

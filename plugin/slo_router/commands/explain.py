@@ -29,7 +29,8 @@ from slo_router.commands.terminal import (
 from slo_router.config import Settings, load_settings
 from slo_router.contract import REQUESTS_STREAM
 from slo_router.errors import SettingsError
-from slo_router.reporting.explanation import Explanation, decided_again, explain_live
+from slo_router.reporting.again import decided_again
+from slo_router.reporting.explanation import Explanation, explain_live
 from slo_router.reporting.explanation import explain as explain_decision
 from slo_router.reporting.journal import find_files
 from slo_router.reporting.lookup import find_in_files, find_in_stream

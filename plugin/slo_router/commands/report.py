@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +30,9 @@ from slo_router.commands.terminal import (
 from slo_router.config import load_settings
 from slo_router.reporting.counterfactual import Counterfactual
 from slo_router.reporting.page import as_html
-from slo_router.reporting.report import Lines, Report, Row, make_report
+from slo_router.reporting.report import make_report
+from slo_router.reporting.report_csv import write_csv
+from slo_router.reporting.rows import Lines, Report, Row
 from slo_router.reporting.tally import Tallies
 
 MOST_ROWS = 20  # of a table in the terminal
@@ -77,7 +78,7 @@ def report(
     if html is not None:
         html.write_text(as_html(made), encoding="utf-8")
     if csv_file is not None:
-        _write_csv(csv_file, made)
+        write_csv(csv_file, made)
     if as_json:
         print_json(asdict(made))
     else:
@@ -157,23 +158,6 @@ def _quality_table(made: Report) -> Table:
         measured = number(row.measured, 3) + evidence
         table.add_row(row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), measured)
     return table
-
-
-def _write_csv(path: Path, made: Report) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["by", *(one.name for one in fields(Row))])
-        parts = (("total", (made.total,)), ("deployment", made.deployments), ("category", made.categories))
-        for by, rows in (*parts, ("team", made.teams)):
-            for row in rows:
-                values = asdict(row).values()
-                writer.writerow([by, *(_cell(value) for value in values)])
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, tuple):
-        return f"{value[0]:.6g}..{value[1]:.6g}"
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value  # a spreadsheet would run it
 
 
 def _day(unix_s: float) -> str:

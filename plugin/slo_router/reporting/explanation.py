@@ -9,21 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from slo_router.config import GroupSettings
-from slo_router.domain import Decision, Facts
+from slo_router.domain import Decision
 from slo_router.explain import as_json, slo_record
-from slo_router.reporting.recorded import (
-    AskedSlo,
-    Candidate,
-    Predicted,
-    Recorded,
-    RecordedDecision,
-    Rejected,
-    features_of,
-    prediction_of,
-    slo_of,
-)
-from slo_router.reporting.redecision import Draws, Foreseen, possible, question_of, redecide, trials
+from slo_router.reporting.recorded import AskedSlo, Candidate, Predicted, RecordedDecision, Rejected
 
 _UNITS = {
     "ttft_ms": "{:,.0f} ms",
@@ -93,26 +81,6 @@ def explain_live(decision: Decision) -> Explanation:
     """Of a decision that was made just now."""
     asked = msgspec.convert(slo_record(decision.slo).model_dump(), AskedSlo)
     return explain(msgspec.convert(as_json(decision), RecordedDecision), asked)
-
-
-def decided_again(
-    record: Recorded, decision: RecordedDecision, group: GroupSettings, facts: dict[str, Facts]
-) -> tuple[bool, str]:
-    """Decides a record again under the policy it was decided by. Whether that agrees, and how, in words."""
-    missing = [one.deployment for one in decision.candidates if one.deployment not in facts]
-    if missing:
-        return False, f"not decided again: {', '.join(missing)} left the YAML"
-    candidates = [
-        Foreseen(facts[one.deployment], prediction_of(one.predicted), one.probability) for one in decision.candidates
-    ]
-    question = question_of(decision, features_of(record, decision), slo_of(record))
-    found = redecide(question, candidates, group, Draws(0))
-    equals, tried = possible(found, group), trials(found, group)
-    if decision.deployment in equals:
-        return True, "the same" if len(equals) == 1 else f"the same, drawn from equals: {', '.join(sorted(equals))}"
-    if decision.deployment in tried:
-        return True, f"the same, as a trial of a cheaper one; else {', '.join(sorted(equals))}"
-    return False, f"differs: {', '.join(sorted(equals))}; prices, qualities or windows may have changed since"
 
 
 def _verdict(one: Candidate, decision: RecordedDecision, slo: AskedSlo, chosen: Candidate | None) -> str:

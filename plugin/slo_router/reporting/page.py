@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from slo_router.reporting.report import Hour, Report
+from slo_router.reporting.rows import Hour, Report
 
 WIDTH, HEIGHT = 640.0, 180.0  # of a plot's area, in its own units
 MOST_POINTS = 200
