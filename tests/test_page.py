@@ -63,9 +63,9 @@ def test_a_team_may_be_called_anything() -> None:
 
 
 def test_a_chart_runs_from_the_first_hour_to_the_last_and_from_0_to_its_top() -> None:
-    hours = [Hour(0, 1, 1.0, 4.0, 1.0), Hour(7_200, 1, 2.0, 2.0, 0.5)]
+    hours = [Hour(0, 1, 1.0, 4.0, 1.0), Hour(7_200, 2, 4.0, 4.0, 0.5)]
     cost, kept = charts(hours)
-    assert (cost.top, kept.top) == (4.0, 100.0)
+    assert (cost.top, kept.top) == (4_000.0, 100.0)  # USD per 1,000 requests
     assert cost.lines[0].points == f"0.0,{HEIGHT * 0.75} {WIDTH},{HEIGHT * 0.5}"  # 1 and 2 of 4, from the top
     assert kept.lines[0].points == f"0.0,0.0 {WIDTH},{HEIGHT * 0.5}"
     assert charts(hours[:1]) == []

@@ -58,9 +58,12 @@ def charts(hours: Sequence[Hour]) -> list[Chart]:
     points = merge(hours, MOST_POINTS)
     if len(points) < 2:
         return []
-    cost = [("spent", [one.spent_usd for one in points]), ("baseline", [one.baseline_usd for one in points])]
+    cost = [
+        ("spent", [1_000 * one.spent_usd / one.requests for one in points]),
+        ("baseline", [1_000 * one.baseline_usd / one.requests for one in points]),
+    ]
     return [
-        _chart("Cost", "USD per point in time", points, cost, None),
+        _chart("Cost", "USD per 1,000 requests", points, cost, None),
         _chart("SLO kept", "%", points, [("kept", [100 * (one.attainment or 0.0) for one in points])], 100.0),
     ]
 
