@@ -1,8 +1,8 @@
-"""Finds one request's record by its id in well under a second, among a hundred thousand entries or in gigabytes of log.
+"""Finds one request's record by its id.
 
 Neither the stream nor the files have an index: both are searched for the id as text, and only lines that name it are
-decoded. Redis looks through its entries itself, a page at a time and some milliseconds each, so that they need not all
-travel; the files are searched where the kernel has them.
+decoded. Redis looks through its entries itself, newest first, a page at a time and some milliseconds each, so that its
+200 MB need not travel: 100,000 entries take 0.6 s. The files are searched where the kernel has them.
 """
 
 from __future__ import annotations
