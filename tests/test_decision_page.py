@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from typer import Typer
 from typer.testing import CliRunner
 
+from slo_router import page as page_package
 from slo_router.config import load_settings
 from slo_router.domain import Facts
 from slo_router.errors import SettingsError
@@ -394,6 +395,26 @@ def test_every_field_has_a_label_every_table_a_name_and_scopes(
         assert markup.of("a")[0]["href"] == "#main"
         assert len(markup.of("h1")) == 1
         assert all(one["for"] in ids for one in markup.of("label") if "for" in one)
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance of `#rgb` or `#rrggbb`."""
+    digits = colour.removeprefix("#")
+    pairs = [one * 2 for one in digits] if len(digits) == 3 else [digits[i : i + 2] for i in (0, 2, 4)]
+    parts = [int(pair, 16) / 255 for pair in pairs]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_stands_out_in_light_and_dark() -> None:
+    css = (Path(page_package.__path__[0]) / "style.css").read_text()
+    themes = [dict(re.findall(r"--(\w+): (#[0-9a-f]+)", one)) for one in re.findall(r":root \{([^}]*)\}", css)]
+    assert len(themes) == 2
+    for theme in themes:
+        for back in ("back", "soft"):
+            for ink in ("ink", "faint", "one", "two", "good", "bad"):
+                light, dark = sorted((luminance(theme[ink]), luminance(theme[back])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, back)  # WCAG 2.2, level AA
 
 
 def test_hostile_names_are_shown_as_text(tmp_path: Path, server: ValkeyServer, link: redis.Redis) -> None:

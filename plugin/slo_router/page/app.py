@@ -111,7 +111,8 @@ class Page:
     def quality(self, _: Request) -> Response:
         """The qualities of every deployment and category."""
         found = reading.read_now(self._running().settings, WINDOWS["24h"][1])
-        return self._templates.show("quality.html.j2", table=tables.qualities(found.report.quality))
+        table = tables.qualities(found.report.quality)
+        return self._templates.show("quality.html.j2", table=table, most=reading.MOST_RECORDS)
 
     async def what_if(self, request: Request) -> Response:
         """The form, and what would be decided now."""

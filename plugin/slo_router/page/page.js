@@ -22,6 +22,7 @@ if (region) {
 
 // 2. Inside LiteLLM's admin UI, which says who is logged in there: its claim buys this page's session.
 const origin = document.body.dataset.litellm;
+if (!origin && location.search === "?claimed") history.replaceState(null, "", "./");
 if (origin && window.parent !== window) {
   window.addEventListener("message", async (event) => {
     if (event.origin !== origin || event.data?.type !== "litellm-auth") return;

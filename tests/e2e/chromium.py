@@ -1,0 +1,192 @@
+"""A real browser, Debian's Chromium without a window, driven over its DevTools protocol.
+
+    with browser(directory) as tab:
+        tab.resize(390, 844)
+        tab.open(url)
+        tab.press("Tab")
+        tab.evaluate("document.activeElement.id")
+        tab.screenshot(path)
+
+The package is installed where it is missing and this is root (about 100 MB).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
+
+TIMEOUT_S = 60.0
+INSTALL = """
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 chromium fonts-dejavu-core
+"""
+KEYS = {"Tab": 9, "Enter": 13, "Space": 32}
+
+
+class UnavailableError(Exception):
+    """There is no Chromium, and it cannot be installed here."""
+
+
+class Tab:
+    """One page of the browser. `problems` are what its console and its security policy complained of."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self._last = 0
+        self.problems: list[str] = []
+        self._events: list[str] = []
+        self._contexts: dict[int, str] = {}  # scripts' worlds, one for each document: its origin
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable")
+
+    def resize(self, width: int, height: int) -> None:
+        """A window of this size; below 600 px one of a phone."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+
+    def open(self, url: str) -> None:
+        """Goes there, and waits until everything is loaded."""
+        self._events.clear()
+        self._call("Page.navigate", url=url)
+        self.wait_for_load()
+
+    def wait_for_load(self) -> None:
+        """Waits for the load event that comes next."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while "Page.loadEventFired" not in self._events:
+            self._receive(deadline_s - time.monotonic())
+        self._events.clear()
+
+    def roles(self) -> set[str]:
+        """The roles that a screen reader is told of."""
+        nodes = self._call("Accessibility.getFullAXTree")["nodes"]
+        return {node["role"]["value"] for node in nodes if not node["ignored"]}
+
+    def evaluate(self, expression: str, **more: object) -> Any:
+        """The value of a JavaScript expression; of a promise what it comes to."""
+        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, **more)
+        if "exceptionDetails" in answer:
+            raise AssertionError(answer["exceptionDetails"])
+        return answer["result"].get("value")
+
+    def evaluate_in_frame(self, origin: str, expression: str) -> Any:
+        """The same in the newest document of a frame that is of `origin`; `None` where there is none."""
+        self.evaluate("0")  # takes in what the browser has told since
+        contexts = [context for context, of in self._contexts.items() if of == origin]
+        return self.evaluate(expression, contextId=contexts[-1]) if contexts else None
+
+    def wait_until(self, expression: str, *, frame: str | None = None) -> None:
+        """Waits until a JavaScript expression is true, over page loads; `frame` is the origin of the frame to ask."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not (self.evaluate(expression) if frame is None else self.evaluate_in_frame(frame, expression)):
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"not within {TIMEOUT_S:.0f} s: {expression}")
+            time.sleep(0.05)
+
+    def press(self, key: str) -> None:
+        """A key of `KEYS`, or one that writes itself."""
+        code = KEYS.get(key, 0)
+        text = {"Enter": "\r", "Space": " ", "Tab": ""}.get(key, key)
+        name = " " if key == "Space" else key
+        self._call("Input.dispatchKeyEvent", type="keyDown", key=name, windowsVirtualKeyCode=code, text=text)
+        self._call("Input.dispatchKeyEvent", type="keyUp", key=name, windowsVirtualKeyCode=code)
+
+    def write(self, text: str) -> None:
+        """Text where the cursor is."""
+        self._call("Input.insertText", text=text)
+
+    def screenshot(self, path: Path) -> None:
+        """The whole page as a PNG."""
+        answer = self._call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def _call(self, method: str, **parameters: object) -> dict[str, Any]:
+        self._last += 1
+        self._link.send(json.dumps({"id": self._last, "method": method, "params": parameters}))
+        while True:
+            message = self._receive(TIMEOUT_S)
+            if message.get("id") == self._last:
+                if "error" in message:
+                    raise AssertionError(f"{method}: {message['error']}")
+                result: dict[str, Any] = message["result"]
+                return result
+
+    def _receive(self, timeout_s: float) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._link.recv(timeout=max(timeout_s, 0.0)))
+        method, parameters = message.get("method", ""), message.get("params", {})
+        self._events.append(method)
+        if method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            self.problems.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
+        elif method == "Runtime.executionContextCreated":
+            self._contexts[parameters["context"]["id"]] = parameters["context"]["origin"]
+        elif method == "Runtime.executionContextDestroyed":
+            self._contexts.pop(parameters["executionContextId"], None)
+        elif method == "Runtime.executionContextsCleared":
+            self._contexts.clear()
+        elif method == "Runtime.exceptionThrown":
+            self.problems.append(str(parameters["exceptionDetails"]))
+        return message
+
+
+@contextmanager
+def browser() -> Iterator[Tab]:
+    """A fresh browser with nothing stored. Raises UnavailableError."""
+    with tempfile.TemporaryDirectory(prefix="slo-chromium-", ignore_cleanup_errors=True) as directory:
+        command = [
+            *(_program(), "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={directory}"),
+            *("--no-first-run", "--no-default-browser-check", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--disable-background-networking", "--disable-component-update", "--no-proxy-server"),
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+        ]
+        with (Path(directory) / "log").open("wb") as log:
+            process = subprocess.Popen([*command, "about:blank"], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            with connect(_address(Path(directory), process), max_size=None, ping_interval=None, proxy=None) as link:
+                yield Tab(link)
+        finally:
+            process.terminate()
+            process.wait(TIMEOUT_S)
+
+
+def _address(directory: Path, process: subprocess.Popen[bytes]) -> str:
+    """Where the first tab listens; the browser writes its port into a file."""
+    file, deadline_s = directory / "DevToolsActivePort", time.monotonic() + TIMEOUT_S
+    while not (file.exists() and file.read_text().strip()):
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            raise UnavailableError(f"Chromium did not start: {(directory / 'log').read_text()[-1500:]}")
+        time.sleep(0.05)
+    port = file.read_text().split()[0]
+    tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", trust_env=False, timeout=TIMEOUT_S).json()
+    address: str = next(tab for tab in tabs if tab["type"] == "page")["webSocketDebuggerUrl"]
+    return address
+
+
+def _program() -> str:
+    found = shutil.which("chromium")
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        done = subprocess.run(["sh", "-c", INSTALL], capture_output=True, text=True, check=False)
+        found = shutil.which("chromium")
+        if found is None:
+            raise UnavailableError(f"Chromium cannot be installed: {done.stderr[-1500:]}")
+    if found is None:
+        raise UnavailableError("no Chromium: install Debian's package chromium")
+    return found
