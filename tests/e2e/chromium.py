@@ -41,6 +41,10 @@ class UnavailableError(Exception):
     """There is no Chromium, and it cannot be installed here."""
 
 
+class BrowserError(Exception):
+    """A command, or a script in the page, failed."""
+
+
 class Tab:
     """One page of the browser. `problems` are what its console and its security policy complained of."""
 
@@ -48,10 +52,11 @@ class Tab:
         self._link = link
         self._last = 0
         self.problems: list[str] = []
-        self._events: list[str] = []
+        self._loaded: set[str] = set()  # documents, by the browser's names of their loading
         self._contexts: dict[int, str] = {}  # scripts' worlds, one for each document: its origin
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
+        self._call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def resize(self, width: int, height: int) -> None:
         """A window of this size; below 600 px one of a phone."""
@@ -65,16 +70,10 @@ class Tab:
 
     def open(self, url: str) -> None:
         """Goes there, and waits until everything is loaded."""
-        self._events.clear()
-        self._call("Page.navigate", url=url)
-        self.wait_for_load()
-
-    def wait_for_load(self) -> None:
-        """Waits for the load event that comes next."""
+        loading = self._call("Page.navigate", url=url)["loaderId"]
         deadline_s = time.monotonic() + TIMEOUT_S
-        while "Page.loadEventFired" not in self._events:
+        while loading not in self._loaded:
             self._receive(deadline_s - time.monotonic())
-        self._events.clear()
 
     def roles(self) -> set[str]:
         """The roles that a screen reader is told of."""
@@ -85,7 +84,7 @@ class Tab:
         """The value of a JavaScript expression; of a promise what it comes to."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, **more)
         if "exceptionDetails" in answer:
-            raise AssertionError(answer["exceptionDetails"])
+            raise BrowserError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
     def evaluate_in_frame(self, origin: str, expression: str) -> Any:
@@ -95,12 +94,20 @@ class Tab:
         return self.evaluate(expression, contextId=contexts[-1]) if contexts else None
 
     def wait_until(self, expression: str, *, frame: str | None = None) -> None:
-        """Waits until a JavaScript expression is true, over page loads; `frame` is the origin of the frame to ask."""
+        """Waits until a JavaScript expression is true of a loaded page; `frame` is the origin of the frame to ask."""
         deadline_s = time.monotonic() + TIMEOUT_S
-        while not (self.evaluate(expression) if frame is None else self.evaluate_in_frame(frame, expression)):
+        whole = f"document.readyState === 'complete' && ({expression})"
+        while not self._is_true(whole, frame):
             if time.monotonic() > deadline_s:
                 raise AssertionError(f"not within {TIMEOUT_S:.0f} s: {expression}")
             time.sleep(0.05)
+
+    def _is_true(self, expression: str, frame: str | None) -> bool:
+        try:
+            found = self.evaluate(expression) if frame is None else self.evaluate_in_frame(frame, expression)
+        except BrowserError:  # the page was left in the meantime
+            return False
+        return found is True
 
     def press(self, key: str) -> None:
         """A key of `KEYS`, or one that writes itself."""
@@ -126,15 +133,16 @@ class Tab:
             message = self._receive(TIMEOUT_S)
             if message.get("id") == self._last:
                 if "error" in message:
-                    raise AssertionError(f"{method}: {message['error']}")
+                    raise BrowserError(f"{method}: {message['error']}")
                 result: dict[str, Any] = message["result"]
                 return result
 
     def _receive(self, timeout_s: float) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._link.recv(timeout=max(timeout_s, 0.0)))
         method, parameters = message.get("method", ""), message.get("params", {})
-        self._events.append(method)
-        if method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+        if method == "Page.lifecycleEvent" and parameters["name"] == "load":
+            self._loaded.add(parameters["loaderId"])
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
             self.problems.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
         elif method == "Runtime.executionContextCreated":
             self._contexts[parameters["context"]["id"]] = parameters["context"]["origin"]
@@ -152,7 +160,7 @@ def browser() -> Iterator[Tab]:
     """A fresh browser with nothing stored. Raises UnavailableError."""
     with tempfile.TemporaryDirectory(prefix="slo-chromium-", ignore_cleanup_errors=True) as directory:
         command = [
-            *(_program(), "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={directory}"),
+            *(program(), "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={directory}"),
             *("--no-first-run", "--no-default-browser-check", "--disable-gpu", "--disable-dev-shm-usage"),
             *("--disable-background-networking", "--disable-component-update", "--no-proxy-server"),
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
@@ -167,6 +175,19 @@ def browser() -> Iterator[Tab]:
             process.wait(TIMEOUT_S)
 
 
+def program() -> str:
+    """Chromium's command, after an installation where there is none. Raises UnavailableError."""
+    found = shutil.which("chromium")
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        done = subprocess.run(["sh", "-c", INSTALL], capture_output=True, text=True, check=False)
+        found = shutil.which("chromium")
+        if found is None:
+            raise UnavailableError(f"Chromium cannot be installed: {done.stderr[-1500:]}")
+    if found is None:
+        raise UnavailableError("no Chromium: install Debian's package chromium")
+    return found
+
+
 def _address(directory: Path, process: subprocess.Popen[bytes]) -> str:
     """Where the first tab listens; the browser writes its port into a file."""
     file, deadline_s = directory / "DevToolsActivePort", time.monotonic() + TIMEOUT_S
@@ -178,15 +199,3 @@ def _address(directory: Path, process: subprocess.Popen[bytes]) -> str:
     tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", trust_env=False, timeout=TIMEOUT_S).json()
     address: str = next(tab for tab in tabs if tab["type"] == "page")["webSocketDebuggerUrl"]
     return address
-
-
-def _program() -> str:
-    found = shutil.which("chromium")
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        done = subprocess.run(["sh", "-c", INSTALL], capture_output=True, text=True, check=False)
-        found = shutil.which("chromium")
-        if found is None:
-            raise UnavailableError(f"Chromium cannot be installed: {done.stderr[-1500:]}")
-    if found is None:
-        raise UnavailableError("no Chromium: install Debian's package chromium")
-    return found

@@ -23,7 +23,7 @@ import redis
 import yaml
 
 from evaluation.stock_proxy import StockProxy, free_port
-from tests.e2e.chromium import Tab, browser
+from tests.e2e.chromium import Tab, UnavailableError, browser, program
 from tests.page_records import COUNT, fill, page_config
 from tests.record_builders import line_of
 from tests.valkey_server import ValkeyServer
@@ -65,6 +65,18 @@ def config(tmp_path: Path, server: ValkeyServer, link: redis.Redis) -> Path:
 
 
 @pytest.fixture
+def tab() -> Iterator[Tab]:
+    try:
+        program()
+    except UnavailableError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no browser for the decision page: {error}")
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     folder = Path(os.environ.get("PAGE_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,11 +110,19 @@ def serving(config: Path, port: int, *options: str) -> Iterator[str]:
 
 def log_in(tab: Tab, url: str) -> None:
     tab.open(url)
-    while tab.evaluate("document.activeElement.id") != "token":
-        tab.press("Tab")
+    tab_to(tab, "token")
     tab.write(TOKEN)
     tab.press("Enter")
     tab.wait_until("document.title.startsWith('Now')")
+
+
+def tab_to(tab: Tab, field: str) -> None:
+    """By keyboard, to the field of this id."""
+    for _ in range(30):
+        if focused(tab)["id"] == field:
+            return
+        tab.press("Tab")
+    raise AssertionError(f"no way to {field} by keyboard")
 
 
 def focused(tab: Tab) -> dict[str, str]:
@@ -120,8 +140,8 @@ def focused(tab: Tab) -> dict[str, str]:
     return found
 
 
-def test_every_view_fits_a_desk_and_a_phone_and_breaks_no_policy(config: Path, pictures: Path) -> None:
-    with serving(config, free_port()) as url, browser() as tab:
+def test_every_view_fits_a_desk_and_a_phone_and_breaks_no_policy(tab: Tab, config: Path, pictures: Path) -> None:
+    with serving(config, free_port()) as url:
         log_in(tab, url)
         for size, (width, height) in SIZES.items():
             tab.resize(width, height)
@@ -141,8 +161,8 @@ def test_every_view_fits_a_desk_and_a_phone_and_breaks_no_policy(config: Path, p
         assert [one for one in tab.problems if REFUSED not in one] == []
 
 
-def test_the_keyboard_alone_reaches_everything_in_order_and_is_seen(config: Path) -> None:
-    with serving(config, free_port()) as url, browser() as tab:
+def test_the_keyboard_alone_reaches_everything_in_order_and_is_seen(tab: Tab, config: Path) -> None:
+    with serving(config, free_port()) as url:
         tab.resize(*SIZES["desk"])
         log_in(tab, url)
         tab.open(url)
@@ -162,14 +182,13 @@ def test_the_keyboard_alone_reaches_everything_in_order_and_is_seen(config: Path
         assert focused(tab)["name"] == "5 minutes"  # past the navigation
 
 
-def test_a_what_if_is_asked_by_keyboard(config: Path, pictures: Path) -> None:
-    with serving(config, free_port()) as url, browser() as tab:
+def test_a_what_if_is_asked_by_keyboard(tab: Tab, config: Path, pictures: Path) -> None:
+    with serving(config, free_port()) as url:
         tab.resize(*SIZES["phone"])
         log_in(tab, url)
         tab.open(url + "what-if")
         for field, value in (("prompt_tokens", "1000"), ("ttft_ms", "50")):
-            while focused(tab)["id"] != field:
-                tab.press("Tab")
+            tab_to(tab, field)
             tab.write(value)
         tab.press("Enter")
         tab.wait_until("document.querySelector('[role=status]') !== null")
@@ -178,12 +197,14 @@ def test_a_what_if_is_asked_by_keyboard(config: Path, pictures: Path) -> None:
         assert tab.evaluate("document.querySelector('#ttft_ms').value") == "50"
 
 
-def test_the_figures_renew_in_place_unless_switched_off_or_read_by_keyboard(config: Path, link: redis.Redis) -> None:
+def test_the_figures_renew_in_place_unless_switched_off_or_read_by_keyboard(
+    tab: Tab, config: Path, link: redis.Redis
+) -> None:
     def shown(tab: Tab) -> int:
         tab.evaluate("refresh()")
         return int(tab.evaluate("document.querySelector('.big b').innerText"))
 
-    with serving(config, free_port()) as url, browser() as tab:
+    with serving(config, free_port()) as url:
         tab.resize(*SIZES["desk"])
         log_in(tab, url)
         tab.evaluate("window.stayed = true")
@@ -200,7 +221,9 @@ def test_the_figures_renew_in_place_unless_switched_off_or_read_by_keyboard(conf
         assert tab.evaluate("window.stayed") is True
 
 
-def test_it_shows_inside_litellms_admin_ui_without_a_second_login(config: Path, pictures: Path, tmp_path: Path) -> None:
+def test_it_shows_inside_litellms_admin_ui_without_a_second_login(
+    tab: Tab, config: Path, pictures: Path, tmp_path: Path
+) -> None:
     port = free_port()
     document = yaml.safe_load(config.read_text())
     plugin = {
@@ -218,7 +241,6 @@ def test_it_shows_inside_litellms_admin_ui_without_a_second_login(config: Path, 
     with (
         StockProxy(proxied, folder, environment={"LITELLM_SALT_KEY": SALT}) as proxy,
         serving(config, port, "--litellm-url", proxy.url) as url,
-        browser() as tab,
     ):
         forwarded = httpx.get(f"{proxy.url}/plugin-proxy/slo-router/decisions", headers=proxy.auth, trust_env=False)
         assert forwarded.status_code == httpx.codes.OK
