@@ -290,6 +290,8 @@ def test_over_https_the_cookie_is_secure_and_in_a_frame_it_is_of_that_frame(conf
         app = make_app(Source(config), Access(TOKEN, **access))
         page = TestClient(app, base_url="https://page.example.com", follow_redirects=False)
         assert page.post("/login", data={"token": TOKEN}).headers["set-cookie"].endswith(attributes)
+        gone = page.post("/logout").headers["set-cookie"]  # a browser drops it where these are the same
+        assert gone == f"slo_router_page=; Path=/; Max-Age=0; HttpOnly; {attributes}"
 
 
 def test_a_session_that_is_forged_changed_or_over_is_none() -> None:

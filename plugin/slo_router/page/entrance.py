@@ -31,9 +31,9 @@ class Entrance:
             return let_in(self._access, request, RedirectResponse("./", 303))
         return self._ask("That is not the token.")
 
-    def logout(self, _: Request) -> Response:
+    def logout(self, request: Request) -> Response:
         """Ends the session in this browser."""
-        return let_out(RedirectResponse("login", 303))
+        return let_out(self._access, request, RedirectResponse("login", 303))
 
     def manifest(self, _: Request) -> Response:
         """What LiteLLM's documentation asks a plugin to say of itself."""

@@ -60,17 +60,20 @@ class Guard:
 
 def let_in(access: Access, request: Request, answer: Response) -> Response:
     """The answer with a session's cookie."""
+    return _with_cookie(access, request, answer, access.session(time.time()), SESSION_S)
+
+
+def let_out(access: Access, request: Request, answer: Response) -> Response:
+    """The answer that ends the session in this browser."""
+    return _with_cookie(access, request, answer, "", 0)
+
+
+def _with_cookie(access: Access, request: Request, answer: Response, value: str, lasts_s: int) -> Response:
     is_https = request.url.scheme == "https"
     in_frame = is_https and access.litellm_origin is not None
     site = "None; Partitioned" if in_frame else "Lax"  # a frame on another site gets a cookie of its own
-    session = f"{COOKIE}={access.session(time.time())}; Path=/; Max-Age={SESSION_S}; HttpOnly; SameSite={site}"
-    answer.headers["set-cookie"] = session + ("; Secure" if is_https else "")
-    return answer
-
-
-def let_out(answer: Response) -> Response:
-    """The answer that ends the session in this browser."""
-    answer.headers["set-cookie"] = f"{COOKIE}=; Path=/; Max-Age=0"
+    cookie = f"{COOKIE}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite={site}"
+    answer.headers["set-cookie"] = cookie + ("; Secure" if is_https else "")
     return answer
 
 

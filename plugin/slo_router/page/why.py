@@ -62,7 +62,10 @@ def outcome(record: Recorded) -> list[tuple[str, str]]:
         ("Request id", record.request_id),
         ("Ended", moment(record.ts)),
         ("Key and team", f"{record.key_alias or UNKNOWN}, {record.team_id or UNKNOWN}"),
-        ("What came", f"{record.outcome} from {record.deployment}, {record.attempts} attempts, SLO {_kept(record)}"),
+        (
+            "What came",
+            f"{record.outcome} from {record.deployment or UNKNOWN}, {record.attempts} attempts, SLO {_kept(record)}",
+        ),
         (
             "Measured",
             f"TTFT {number(record.ttft_ms)} ms, total {number(record.e2e_ms)} ms, {usd(record.cost_usd)}, {tokens}",
