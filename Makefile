@@ -5,7 +5,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check # the lock is whole: nothing is left to resolve
 PYTEST := -m pytest -n 2 --dist loadfile
-CODE := plugin benchmark evaluation tests
+CODE := plugin benchmark evaluation tests deploy docs
 
 .PHONY: help demo test test-slow test-lowest check format lint types imports bench lock clean
 
@@ -48,6 +48,8 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.heap_pause
 	$(BIN)/python -m evaluation.simulator
 	$(BIN)/python -m evaluation.face_off
+	$(BIN)/python -m evaluation.report_speed
+	$(BIN)/python -m evaluation.soak
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }

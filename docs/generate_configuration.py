@@ -14,7 +14,16 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from slo_router.config import CONFIDENCES, GroupSettings, LogSettings, PluginSettings, SloSettings, Weights
+from slo_router.config import (
+    CONFIDENCES,
+    Canary,
+    GroupSettings,
+    LogSettings,
+    MetricSettings,
+    PluginSettings,
+    SloSettings,
+    Weights,
+)
 from slo_router.deployments import ModelFacts
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -40,6 +49,11 @@ SECTIONS = (
         "How one group is routed. NAME is a `model_name` of `model_list`; groups that are not listed stay LiteLLM's.",
     ),
     Section(
+        "callback_settings.slo_router.groups.NAME.mode",
+        Canary,
+        "A mapping in place of the word: a part of the traffic is routed, of the rest the decision is recorded alone.",
+    ),
+    Section(
         "callback_settings.slo_router.groups.NAME.slo",
         SloSettings,
         "What a request is held to that asks for nothing, field by field. A field that is absent limits nothing.",
@@ -50,6 +64,11 @@ SECTIONS = (
         "Only with `objective: weighted`. Only the ratios of the three matter.",
     ),
     Section("callback_settings.slo_router.log", LogSettings, "Where the record of each request goes."),
+    Section(
+        "callback_settings.slo_router.metrics",
+        MetricSettings,
+        "Whose attainment and spend LiteLLM's `/metrics` shows. It needs `prometheus` among LiteLLM's callbacks.",
+    ),
     Section(
         "model_list[*].model_info.slo_router",
         ModelFacts,
@@ -65,6 +84,7 @@ WORDS: Mapping[str, str] = {
     "PluginSettings.refresh_interval_s": "how often a worker reads Redis and writes to it; requests never wait for it",
     "PluginSettings.groups": "the groups to route, by name",
     "PluginSettings.log": "see below",
+    "PluginSettings.metrics": "see below",
     "GroupSettings.slo": "see below",
     "GroupSettings.objective": "among the deployments that meet the SLO: lowest cost, or highest weighted score",
     "GroupSettings.confidence": "the probability with which a deployment must be expected to keep the SLO, where live "

@@ -188,5 +188,5 @@ def test_default_weights_are_the_articles() -> None:
 
 def test_every_confidence_is_a_quantile_that_is_kept() -> None:
     assert set(CONFIDENCES) <= set(LEVELS)
-    with pytest.raises(ValidationError, match="one of 0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99"):
+    with pytest.raises(ValidationError, match=r"one of 0\.5, 0\.65, 0\.8, 0\.9, 0\.95, 0\.975, 0\.99"):
         GroupSettings(confidence=0.85)

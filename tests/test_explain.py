@@ -112,6 +112,7 @@ def test_json_is_complete_and_plain() -> None:
                 "deployment": "large",
                 "standing": "unknown",
                 "headroom": 0.5,  # (0.2 − 0.1) / 0.2
+                "probability": None,
                 "missed": [],
                 "unknown": ["e2e_ms"],
                 "scores": None,
@@ -133,6 +134,7 @@ def test_json_is_complete_and_plain() -> None:
                 "deployment": "small",
                 "standing": "misses",
                 "headroom": pytest.approx(-0.5),  # (0.2 − 0.3) / 0.2
+                "probability": None,
                 "missed": ["ttft_ms"],
                 "unknown": ["e2e_ms"],
                 "scores": None,

@@ -13,6 +13,7 @@ from slo_router.commands.explain import explain
 from slo_router.commands.replay import replay
 from slo_router.commands.report import report
 from slo_router.commands.status import status
+from slo_router.page.command import page
 
 HELP = """Routes each request of a LiteLLM proxy to the cheapest deployment that meets its SLO.
 
@@ -20,7 +21,7 @@ Start with: slo-router check litellm_config.yaml
 """
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP, rich_markup_mode=None)
-for command in (check, status, explain, report, replay, rollout.off, rollout.on):
+for command in (check, status, explain, report, replay, page, rollout.off, rollout.on):
     app.command()(command)
 app.add_typer(rollout.app, name="policy")
 app.add_typer(redis_server.app, name="redis")

@@ -114,6 +114,7 @@ def _candidate(assessment: Assessment) -> dict[str, object]:
         "deployment": assessment.deployment_id,
         "standing": assessment.standing.name.lower(),
         "headroom": assessment.headroom,
+        "probability": assessment.probability,
         "missed": list(assessment.missed),
         "unknown": list(assessment.unknown),
         "scores": None if assessment.scores is None else dict(assessment.scores),
