@@ -65,6 +65,7 @@ def _run(options: argparse.Namespace, exits: ExitStack, narrator: Narrator) -> N
     stack = story.start(exits)
     story.measure(stack)
     secrets = story.ask(stack)
+    narrator.say(f"\nThe same as a page, with plots (slo-router report): {stack.report().as_uri()}")
     if options.keep:
         _keep(stack, secrets["frontend"], middle(endpoints).default_quality, narrator)
 

@@ -88,6 +88,18 @@ class Stack:
             raise DemoError(f"slo-bench measured nothing; its table says why, {self.proxy.log_path} what the proxy saw")
         time.sleep(2 * REFRESH_S + 0.5)  # until every worker has read the results
 
+    def report(self) -> Path:
+        """Writes what the requests so far cost and kept as one HTML page. Raises DemoError."""
+        page = self.directory / "report.html"
+        tool, config = Path(sys.executable).with_name("slo-router"), str(self.proxy.config_path)
+        command = [str(tool), "report", "--config", config, "--html", str(page)]
+        finished = subprocess.run(
+            command, env={**os.environ, **self._environment}, capture_output=True, text=True, check=False
+        )
+        if finished.returncode:
+            raise DemoError(f"slo-router report: {finished.stderr}")
+        return page
+
     def metrics(self, deployment: str, categories: Sequence[str]) -> list[Metrics]:
         """What the benchmark left in Redis of a deployment."""
         found = []

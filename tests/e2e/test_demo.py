@@ -85,6 +85,9 @@ def test_the_whole_loop_on_the_users_own_endpoints(handles: Sequence[Handle], sh
     assert re.search(r"legal +always quality 0\.95 +6 of 6 .* 0%", output)  # routing does not help who wants the best
     assert re.search(r"all +\d+ of 34 .* [5-9]\d%", output)  # of 34 requests 13 need no more than `small`
     assert "clamped: they asked for more quality than their team's slo_limits allow" in output
+    page = re.search(r"slo-router report\): file://(\S+)", output)
+    assert page is not None, output
+    assert "34 requests" in re.sub(r"<[^>]+>", "", Path(page[1]).read_text(encoding="utf-8"))
     assert re.search(r"\d+ seconds\. Everything that was started is stopped\.", output)
     assert_nothing_is_left(demo, output)
 
