@@ -29,7 +29,7 @@ def test_an_unknown_key_and_a_wrong_value_stop_the_proxy_and_are_both_named(
     log = refusal(document(handles, None, groups={"smart": {"objectiv": "cheapest"}}, refresh_interval_s=0), tmp_path)
 
     assert "callback_settings.slo_router.refresh_interval_s: 0, expected greater than 0" in log
-    assert "callback_settings.slo_router.groups.smart.objectiv: unknown key, expected one of slo, min_quality," in log
+    assert "callback_settings.slo_router.groups.smart.objectiv: unknown key, expected one of mode, slo," in log
 
 
 def test_a_managed_deployment_without_an_id_stops_the_proxy_and_is_named(

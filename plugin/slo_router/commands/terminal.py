@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 DEFAULT_CONFIG = Path("litellm_config.yaml")
 UNKNOWN = "–"
 
-console = Console()
+PIPED_WIDTH = 160  # where nothing tells a width, a table is not squeezed into a terminal's
+
+console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 remarks = Console(stderr=True)
 
 
