@@ -15,6 +15,7 @@ from slo_router.cli import app
 from slo_router.config import load_settings
 from slo_router.contract import write_metrics
 from slo_router.domain import Metrics, Slo
+from slo_router.rollout import publish
 from tests.record_builders import decide_between, line_of, write_config
 from tests.valkey_server import ValkeyServer
 
@@ -64,6 +65,20 @@ def test_a_request_is_found_in_redis_with_every_candidate_and_decided_again(
         "measured, 60 s old",
     ):
         assert text in out, out
+
+
+def test_a_published_policy_decides_a_prompt_and_its_own_requests_again(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url, "groups": GROUPS})
+    plugin = load_settings(config).plugin
+    stricter = {name: group.model_copy(update={"max_error_rate": 0.4}) for name, group in plugin.groups.items()}
+    published = publish(client, plugin, stricter)
+    decision = decide_between(slo=Slo(ttft_s=0.16))._replace(policy=published.version)
+    client.xadd("slo_router:requests", {"record": line_of(decision)})
+    assert "decided again the same" in run(config, "chatcmpl-1")[1]
+    asked = json.loads(run(config, "--prompt", "List all names.", "--json")[1])
+    assert asked["policy"] == published.version
 
 
 def test_json_has_the_numbers(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from slo_router.commands.observer import decide_now
+from slo_router.commands.running import Policies, running
 from slo_router.commands.sources import LogFile, log_paths
 from slo_router.commands.terminal import (
     DEFAULT_CONFIG,
@@ -77,6 +78,7 @@ def explain(
         settings = load_settings(config)
         if prompt is not None:
             asked = {"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens}
+            settings = running(settings).settings
             decision = asyncio.run(decide_now(settings, group, asked, slo or [], category))
             _show(explain_live(decision), {}, as_json=as_json)
             return
@@ -84,7 +86,9 @@ def explain(
         if record.decision is None:
             raise SettingsError(f"{record.request_id}: LiteLLM chose {record.deployment}; there was no decision by SLO")
         made = explain_decision(record.decision, record.slo)
-        _show(made, _outcome(record) | {"decided again": _again(settings, record)}, as_json=as_json)
+        own = {settings.plugin.policy: settings.plugin.groups}
+        policies = running(settings).policies if log_paths(settings, log) is None else own
+        _show(made, _outcome(record) | {"decided again": _again(settings, policies, record)}, as_json=as_json)
 
 
 def _find(settings: Settings, request_id: str, log: LogFile) -> Recorded:
@@ -102,14 +106,15 @@ def _find(settings: Settings, request_id: str, log: LogFile) -> Recorded:
     return record
 
 
-def _again(settings: Settings, record: Recorded) -> str:
-    decision, groups = record.decision, settings.plugin.groups
-    if decision is None or record.model_group not in groups:
-        return f"no: the YAML does not manage {record.model_group}"
-    if decision.policy != settings.plugin.policy:
+def _again(settings: Settings, policies: Policies, record: Recorded) -> str:
+    decision, group = record.decision, record.model_group
+    if decision is None or group not in settings.plugin.groups:
+        return f"no: the YAML does not manage {group}"
+    groups = policies.get(decision.policy)
+    if groups is None or group not in groups:
         return f"no: the YAML's policy is {settings.plugin.policy}, this was {decision.policy}; see `slo-router replay`"
     facts = {one.facts.deployment_id: one.facts for one in settings.deployments}
-    return decided_again(record, decision, groups[record.model_group], facts)[1]
+    return decided_again(record, decision, groups[group], facts)[1]
 
 
 def _outcome(record: Recorded) -> dict[str, str]:

@@ -20,12 +20,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from slo_router.commands.running import Running, running
 from slo_router.errors import SettingsError
 from slo_router.page import reading, tables, what_if, why
 from slo_router.page.access import Access
 from slo_router.page.entrance import Entrance
 from slo_router.page.guard import Guard
-from slo_router.page.policy import Running, running
 from slo_router.page.rendering import Templates, read_form
 from slo_router.reporting.again import decided_again
 from slo_router.reporting.explanation import explain

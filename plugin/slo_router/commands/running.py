@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 from slo_router.commands.terminal import redis_of
 from slo_router.config import GroupSettings, Settings
-from slo_router.errors import SettingsError
 from slo_router.rollout import history, switched_off
+
+Policies = Mapping[str, Mapping[str, GroupSettings]]  # groups by version: the YAML's and the published ones
 
 
 class Running(NamedTuple):
     """`settings` are the YAML's with the groups of the policy in force; `off` are groups that LiteLLM routes."""
 
     settings: Settings
-    policies: Mapping[str, Mapping[str, GroupSettings]]  # by version: the YAML's and the published ones
+    policies: Policies
     off: frozenset[str]
 
 
@@ -25,7 +26,7 @@ def running(own: Settings) -> Running:
     plugin = own.plugin
     with redis_of(own) as client:
         if client is None:
-            raise SettingsError("no redis_url in the YAML")
+            return Running(own, {plugin.policy: plugin.groups}, frozenset())
         published, off = history(client, plugin.key_prefix), switched_off(client, plugin.key_prefix)
     policies = {plugin.policy: plugin.groups} | {one.version: one.groups for one in published}
     settings = own
