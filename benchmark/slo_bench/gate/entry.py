@@ -1,0 +1,52 @@
+"""One run of one deployment in one category, as the history keeps it.
+
+An entry holds figures and scores, never text. The item scores are what makes a comparison sharp: two runs of one suite
+share their items, so their difference is taken item by item and the difficulty of the items drops out.
+
+`figures` are named with their unit (`ttft_p50_s`, `cost_per_1k_usd`, `quality_score`); one that could not be measured
+is left out. Entries of different suites or workloads (`fingerprint`) are never compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Kind: TypeAlias = Literal["latency", "quality"]
+Verdict: TypeAlias = Literal["first", "good", "regressed", "accepted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one run found at `at_s` (Unix seconds). `n` are answers, an item's score is the mean of its answers."""
+
+    kind: Kind
+    at_s: float
+    deployment: str
+    model: str
+    category: str
+    n: int
+    figures: Mapping[str, float]
+    fingerprint: str  # of the suite or workload with its parameters
+    agent_version: str
+    scores: Mapping[str, float] = field(default_factory=dict)  # item id → 0..1, of a quality run
+    verdict: Verdict | None = None  # the gate's, of a quality run
+
+
+def encode(entry: Entry) -> str:
+    """JSON on one line. Raises ValueError where a number is not finite."""
+    numbers = [entry.at_s, *entry.figures.values(), *entry.scores.values()]
+    if any(number - number != 0 for number in numbers):  # NaN and infinities
+        raise ValueError(f"entry of {entry.deployment} {entry.category}: expected finite numbers")
+    return msgspec.json.encode(entry).decode()
+
+
+def decode(text: str) -> Entry | None:
+    """What `encode` wrote; `None` for anything else. Fields of a later version are left out."""
+    try:
+        return msgspec.json.decode(text, type=Entry)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None

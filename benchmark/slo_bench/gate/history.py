@@ -1,0 +1,57 @@
+"""The runs of the past, in Redis: one bounded stream per kind, deployment and category, and an index of the streams.
+
+    {prefix}slo_bench:history                                  set of JSON arrays [kind, deployment, category]
+    {prefix}slo_bench:history:{kind}:{deployment}:{category}   stream, field `entry` = JSON, oldest dropped first
+
+The index is written first: a stream that nobody finds would be lost, an index without a stream is merely empty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple, get_args
+
+from slo_bench.gate.entry import Entry, Kind, decode, encode
+from slo_router.redis_link import AsyncClient
+
+__all__ = ["KEPT", "Cell", "Entry", "cells", "latest", "record"]
+
+INDEX = "slo_bench:history"
+KEPT = 120  # entries per stream: four months of nightly runs, about 1.5 MB for a suite of 500 items
+
+
+class Cell(NamedTuple):
+    """Whose history: a kind of run of one deployment in one category."""
+
+    kind: Kind
+    deployment: str
+    category: str
+
+    def key(self, prefix: str) -> str:
+        """Of its stream."""
+        return f"{prefix}{INDEX}:{self.kind}:{self.deployment}:{self.category}"
+
+
+async def record(link: AsyncClient, prefix: str, entry: Entry) -> None:
+    """Adds a run. Raises redis.RedisError where it was not written, ValueError where a number is not finite."""
+    cell, text = Cell(entry.kind, entry.deployment, entry.category), encode(entry)
+    await link.sadd(f"{prefix}{INDEX}", json.dumps(cell))
+    await link.xadd(cell.key(prefix), {"entry": text}, maxlen=KEPT, approximate=False)
+
+
+async def cells(link: AsyncClient, prefix: str) -> list[Cell]:
+    """Every cell with a history, sorted. What is not ours in the index is left out."""
+    found: list[Cell] = []
+    for member in await link.smembers(f"{prefix}{INDEX}"):
+        match json.loads(member):
+            case [str() as kind, str() as deployment, str() as category] if kind in get_args(Kind):
+                found.append(Cell(kind, deployment, category))  # type: ignore[arg-type]  # checked above
+    return sorted(found)
+
+
+async def latest(link: AsyncClient, prefix: str, cell: Cell, count: int = KEPT) -> Sequence[Entry]:
+    """The last `count` entries, oldest first. Those that cannot be read are left out."""
+    rows = await link.xrevrange(cell.key(prefix), count=count) or []
+    entries = (decode(str((fields or {}).get("entry"))) for _, fields in reversed(rows))
+    return [entry for entry in entries if entry is not None]
