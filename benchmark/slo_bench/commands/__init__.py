@@ -1,0 +1,1 @@
+"""The subcommands, one module each: options in, a table or JSON and an exit code out."""

@@ -1,0 +1,35 @@
+"""What the subcommands share: where they print, and how they read lists of names and the store from their options."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from slo_bench.errors import BenchError
+from slo_bench.session import Store
+from slo_router.config import Settings
+
+PLAIN_WIDTH = 140  # columns where the output is no terminal, so that tables in logs stay whole
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The output, or the error output, where progress and remarks go."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, markup=False, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The names in a comma-separated list."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def store_of(settings: Settings, redis_url: str | None) -> Store:
+    """Where results go: the option, else the configuration. Raises BenchError where neither says."""
+    url = redis_url or settings.plugin.redis_url
+    if url is None:
+        raise BenchError(
+            "callback_settings.slo_router.redis_url: missing, expected where to write the results; set it, give "
+            "--redis-url, or measure with --no-publish"
+        )
+    return Store(url, settings.plugin.key_prefix)
