@@ -3,25 +3,33 @@
 Theory. A stream is a series of events, each stamped with the second at which it arrived:
 
     send ──── role ── : comment ── "" ── "Hel" ── "lo" ── finish_reason ── usage ── [DONE]
-     │                                     │                    │            │
-     └──────────────── TTFT ───────────────┘                    │         tokens
-     └─────────────────────────── E2E ──────────────────────────┘
+     │                                     │  ITL   │          │            │
+     └──────────────── TTFT ───────────────┘────────┘          │         tokens
+     └─────────────────────────── E2E ─────────────────────────┘
 
-- TTFT ends at the first chunk that carries content, reasoning or a tool call. Comments, blank lines, role-only and
-  empty chunks keep a connection alive; they are not tokens.
+- TTFT ends at the first chunk that carries output: content, reasoning, a tool call or a refusal. Comments, blank lines,
+  role-only and empty chunks keep a connection alive; they are not tokens.
 - E2E ends at the last such chunk or at the `finish_reason`, whichever is later: the server sends the latter in the
   step of the end-of-text token, which it counts.
+- TPOT is (E2E − TTFT) / (n − 1), n the completion tokens: one figure per request, whatever the size of the chunks.
+- ITL is each gap between one chunk with output and the next: what a reader sees as stutter. k such chunks have k − 1
+  gaps, however many tokens they hold, so the mean ITL equals the TPOT only where each chunk holds one token and the
+  `finish_reason` comes one step after the last.
 - Tokens come from the usage chunk. A chunk may hold several tokens or none, so counting chunks counts nothing: without
   usage the size is unknown and so is TPOT.
 - A stream that ends before `[DONE]` or a `finish_reason` was cut: an error, whatever had arrived.
 
-A failed request has no latency at all: how long a failure took says nothing about how long an answer takes.
+A failed request has no latency at all: how long a failure took says nothing about how long an answer takes. What it
+sent and what it will be charged for are kept.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from slo_bench.chunks import Usage, carries_output, content_of, read_usage, reasoning_of
 
 # Error classes beside `http_<status>`. They are names in reports; keep them stable.
 CONNECTION = "connection"  # refused, reset or closed before the answer began
@@ -32,7 +40,6 @@ ERROR_EVENT = "error_event"  # HTTP 200, then an error inside the stream
 EMPTY = "empty"  # complete, but without a single token
 WRONG_DEPLOYMENT = "wrong_deployment"  # the proxy answered from another deployment than the one asked for
 
-_OUTPUT = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
 _DONE = "[DONE]"
 
 
@@ -45,6 +52,12 @@ class Sample:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
+    itl_s: tuple[float, ...] = field(default=(), repr=False)
+    cached_tokens: int | None = None  # of the prompt, read from a prefix cache
+    reasoning_tokens: int | None = None  # of the completion
+    finish_reason: str | None = None
+    reasoning_chars: int = 0
+    answer: str = field(default="", repr=False)  # content alone; for checks and graders, never for a report or a log
 
     @property
     def tpot_s(self) -> float | None:
@@ -59,11 +72,12 @@ class StreamReading:
 
     def __init__(self, sent_s: float) -> None:
         self._sent_s = sent_s
-        self._first_s: float | None = None
-        self._last_s: float | None = None
-        self._prompt_tokens: int | None = None
-        self._completion_tokens: int | None = None
-        self._finished = False
+        self._output_s: list[float] = []  # when each chunk with output came
+        self._ended_s = sent_s
+        self._usage = Usage()
+        self._answer: list[str] = []
+        self._reasoning_chars = 0
+        self._finish_reason: str | None = None
         self._done = False
         self._error: str | None = None
 
@@ -89,12 +103,21 @@ class StreamReading:
 
     def sample(self) -> Sample:
         """The measurement, once the stream has ended."""
-        error, first_s, last_s = self._error, self._first_s, self._last_s
-        if error is None and not (self._done or self._finished):
+        error, output_s = self._error, self._output_s
+        if error is None and not (self._done or self._finish_reason):
             error = CUT_STREAM
-        if error is not None or first_s is None or last_s is None:
-            return Sample(error=error or EMPTY)
-        return Sample(first_s - self._sent_s, last_s - self._sent_s, self._prompt_tokens, self._completion_tokens)
+        if error is None and not output_s:
+            error = EMPTY
+        return Sample(
+            ttft_s=None if error else output_s[0] - self._sent_s,
+            e2e_s=None if error else self._ended_s - self._sent_s,
+            error=error,
+            itl_s=() if error else tuple(b - a for a, b in pairwise(output_s)),
+            finish_reason=self._finish_reason,
+            reasoning_chars=self._reasoning_chars,
+            answer="".join(self._answer),
+            **self._usage._asdict(),
+        )
 
     def _read_chunk(self, chunk: object, at_s: float) -> None:
         choices = chunk.get("choices") or [] if isinstance(chunk, dict) else None
@@ -103,7 +126,9 @@ class StreamReading:
         elif chunk.get("error"):
             self.fail(ERROR_EVENT)
         else:
-            self._read_usage(chunk.get("usage"))
+            usage = chunk.get("usage")
+            if isinstance(usage, dict):  # some servers send a running usage in every chunk: the last one holds
+                self._usage = read_usage(usage)
             for choice in choices:
                 self._read_choice(choice, at_s)
 
@@ -112,18 +137,15 @@ class StreamReading:
             self.fail(MALFORMED)
             return
         delta = choice.get("delta")
-        if isinstance(delta, dict) and any(delta.get(name) for name in _OUTPUT):
-            self._last_s = at_s
-            if self._first_s is None:
-                self._first_s = at_s
-        if choice.get("finish_reason"):
-            self._finished = True
-            self._last_s = at_s
-
-    def _read_usage(self, usage: object) -> None:
-        if isinstance(usage, dict):  # some servers send a running usage in every chunk: the last one holds
-            self._prompt_tokens = _count(usage.get("prompt_tokens"))
-            self._completion_tokens = _count(usage.get("completion_tokens"))
+        if isinstance(delta, dict) and carries_output(delta):
+            self._output_s.append(at_s)
+            self._ended_s = at_s
+            self._answer.append(content_of(delta))
+            self._reasoning_chars += len(reasoning_of(delta))
+        reason = choice.get("finish_reason")
+        if reason:
+            self._finish_reason = str(reason)
+            self._ended_s = at_s
 
 
 def _json(text: str) -> object:
@@ -131,7 +153,3 @@ def _json(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):  # the latter for thousands of open brackets
         return None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -68,6 +68,58 @@ def test_chunks_without_output_do_not_end_the_ttft(nothing: object) -> None:
     assert (sample.ttft_s, sample.e2e_s) == pytest.approx((0.6, 0.8))
 
 
+def test_gaps_lie_between_chunks_with_output_and_are_one_fewer() -> None:
+    sample = read(
+        (0.5, delta(role="assistant", content="")),
+        (0.6, delta(reasoning_content="hm")),
+        (0.8, delta(content="Hel")),
+        (0.9, delta(content="")),
+        (1.1, delta(content="lo wor")),
+        (1.2, delta("stop", content="ld")),
+        (1.3, usage(12, 7)),
+    )
+    assert sample.itl_s == pytest.approx((0.2, 0.3, 0.1))  # 0.8 − 0.6, 1.1 − 0.8, 1.2 − 1.1
+    assert read((0.1, delta(content="x")), (0.2, delta("stop"))).itl_s == ()
+
+
+def test_the_answer_is_the_content_alone_and_no_representation_shows_it() -> None:
+    parts = [{"type": "thinking", "thinking": [{"text": "no"}]}, {"type": "text", "text": "Paris"}]
+    sample = read(
+        (0.1, delta(reasoning_content="secret", reasoning="secret")),
+        (0.2, delta(content="In ")),
+        (0.3, delta(content=parts)),
+        (0.4, delta("length")),
+    )
+    assert (sample.answer, sample.reasoning_chars, sample.finish_reason) == ("In Paris", 6, "length")
+    assert "Paris" not in repr(sample)
+
+
+@pytest.mark.parametrize(
+    ("details", "cached", "reasoning"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 8}}, 8, None),  # OpenAI, vLLM, LiteLLM
+        ({"prompt_tokens_details": {"cached_tokens": 0}, "cache_read_input_tokens": 0}, 0, None),
+        ({"cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}, 5, None),  # Anthropic through LiteLLM
+        ({"prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 6}, 4, None),  # DeepSeek
+        ({"completion_tokens_details": {"reasoning_tokens": 3}}, None, 3),
+        ({"reasoning_tokens": 2}, None, 2),
+        ({"prompt_tokens_details": None, "completion_tokens_details": "x"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_cached_and_reasoning_tokens_are_read_in_every_spelling(
+    details: dict[str, object], cached: int | None, reasoning: int | None
+) -> None:
+    counts = {"prompt_tokens": 10, "completion_tokens": 4, **details}
+    sample = read((0.1, delta(content="x")), (0.2, delta("stop")), (0.3, {"choices": [], "usage": counts}))
+    assert (sample.cached_tokens, sample.reasoning_tokens, sample.completion_tokens) == (cached, reasoning, 4)
+
+
+def test_a_failure_keeps_what_it_said_and_what_it_will_cost() -> None:
+    cut = read((0.1, delta(content="x") | {"usage": usage(9, 1)["usage"]}))
+    assert (cut.error, cut.answer, cut.prompt_tokens, cut.completion_tokens) == ("cut_stream", "x", 9, 1)
+
+
 def test_tokens_are_never_counted_from_chunks() -> None:
     chunks = [(0.1 * i, delta(content="x")) for i in range(1, 9)]
     sample = read(*chunks, (0.9, delta("stop")), (1.0, "[DONE]"))
@@ -115,7 +167,8 @@ def test_missing_finish_reason_is_no_error_before_done() -> None:
     ],
 )
 def test_a_failure_has_a_class_and_no_latency(events: list[object], error: str) -> None:
-    assert read(*((0.1, event) for event in events)) == Sample(error=error)
+    sample = read(*((0.1, event) for event in events))
+    assert (sample.error, sample.ttft_s, sample.e2e_s, sample.tpot_s, sample.itl_s) == (error, None, None, None, ())
 
 
 def test_nothing_after_done_counts() -> None:
@@ -123,7 +176,7 @@ def test_nothing_after_done_counts() -> None:
     for data in (json.dumps(delta(content="x")), "[DONE]", "{not json", json.dumps(usage(1, 99))):
         reading.feed(data, 1.0)
     reading.fail("timeout")
-    assert reading.sample() == Sample(1.0, 1.0)
+    assert reading.sample() == Sample(1.0, 1.0, answer="x")
 
 
 def test_the_first_error_is_the_one_reported() -> None:
