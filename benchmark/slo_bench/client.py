@@ -56,7 +56,10 @@ class Client:
 
     async def measure(self, target: Target, prompt: Prompt) -> Sample:
         """Sends `prompt`, freshly salted, and returns what was measured."""
-        body = target.body(prompt, secrets.token_hex(6))
+        return await self.send(target, target.body(prompt, secrets.token_hex(6)))
+
+    async def send(self, target: Target, body: dict[str, object]) -> Sample:
+        """Sends `body`, which asks for a stream, as it is."""
         reading = StreamReading(perf_counter())
         try:
             async with asyncio.timeout(self._timeout_s):
