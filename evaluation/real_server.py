@@ -40,6 +40,7 @@ class RealDeployment:
     context_tokens: int = 2048  # per request; the model was trained on 8192
     slots: int = 2
     threads: int = 1
+    chat_template: str = ""  # Jinja; empty: the model's own
 
 
 DEPLOYMENTS = (
@@ -115,6 +116,7 @@ def serve(deployment: RealDeployment, *, until_stdin_closes: bool) -> None:
     params.n_parallel = deployment.slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = deployment.threads
     params.n_threads_http = _HTTP_THREADS
+    params.chat_template = deployment.chat_template
     params.endpoint_metrics = True
     params.ui = False
     params.verbosity = 1  # errors
@@ -134,6 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--context-tokens", type=int, default=2048, help="per request, at most 8192")
     parser.add_argument("--slots", type=int, default=2, help="requests at a time")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--chat-template", default="", help="Jinja, instead of the model's own")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started this one")
     options = vars(parser.parse_args(arguments))
     until_stdin_closes = options.pop("until_stdin_closes")
