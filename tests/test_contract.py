@@ -65,6 +65,17 @@ def test_a_missing_or_empty_field_is_unmeasured_and_a_zero_is_zero() -> None:
     assert bad == []
 
 
+def test_a_fault_of_the_answers_is_read_and_a_malformed_one_is_dropped() -> None:
+    metrics, bad = read_metrics(FIVE | {"answer_fault": "special_token 8/10"}, NOW_S)
+    assert metrics is not None
+    assert (metrics.answer_fault, bad) == ("special_token 8/10", [])
+    for value in ("looping", "Looping 9/10", "looping 9/10 ", "x" * 99 + " 1/1", "looping -1/10", "9/10", "\x00", " "):
+        metrics, bad = read_metrics(FIVE | {"answer_fault": value}, NOW_S)
+        assert metrics == read_metrics(FIVE, NOW_S)[0]
+        assert [one[:2] for one in bad] == [("answer_fault", value)]
+    assert read_metrics(FIVE | {"answer_fault": ""}, NOW_S) == read_metrics(FIVE, NOW_S)
+
+
 NUMBERS = ("ttft_ms", "ttft_p50_ms", "ttft_p95_ms", "tpot_ms", "tpot_p95_ms", "throughput_tps", "cost_per_1k")
 RATES = ("error_rate", "quality_score")
 POISON = ("nan", "inf", "-inf", "Infinity", "-1", "-1e-9", "fast", "1,5", "0x10", "1e308", "1e999", " ", "\x00", "None")
@@ -105,7 +116,7 @@ rates = st.none() | st.floats(0, 1)
 counts = st.none() | st.integers(0, 10**9)
 all_metrics = st.builds(
     Metrics, st.floats(0, NOW_S), *[numbers] * 7, error_rate=rates, quality_score=rates, quality_n=counts,
-    output_tokens_mean=numbers, samples=counts,
+    output_tokens_mean=numbers, samples=counts, fit=st.none(), answer_fault=st.sampled_from([None, "looping 9/10"]),
 )  # fmt: skip
 
 
@@ -117,7 +128,7 @@ def test_what_is_written_is_read_back(metrics: Metrics) -> None:
     assert read is not None
     assert read.measured_at_s == pytest.approx(metrics.measured_at_s, abs=0.001)
     for before, after in zip(metrics[1:], read[1:], strict=True):
-        assert after == (None if before is None else pytest.approx(before, rel=1e-5, abs=1e-9))
+        assert after == (pytest.approx(before, rel=1e-5, abs=1e-9) if isinstance(before, float | int) else before)
 
 
 @given(st.dictionaries(st.sampled_from([*FIVE, *NUMBERS, *RATES, "samples"]), st.text() | st.floats().map(str)))

@@ -12,13 +12,11 @@ each; and it works on a cluster, where a transaction must stay within one key.
 from __future__ import annotations
 
 from slo_bench.results import CellResult
-from slo_router.contract import metrics_key, write_metrics
-from slo_router.domain import Metrics
+from slo_router.contract import METRICS_FIELDS, metrics_key, write_metrics
 from slo_router.redis_link import AsyncClient
 
 _QUALITY = frozenset({"quality_score", "quality_n"})
-_EVERY_FIELD = Metrics(*(1 for _ in Metrics._fields))
-OWNED_FIELDS = frozenset(write_metrics(_EVERY_FIELD)) - _QUALITY
+OWNED_FIELDS = METRICS_FIELDS - _QUALITY
 
 
 async def publish(redis: AsyncClient, prefix: str, result: CellResult) -> None:

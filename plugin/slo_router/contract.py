@@ -2,11 +2,13 @@
 
 Other programs write the metrics hash too, so nothing in it is trusted: a value that does not parse, is not finite, is
 negative, is absurdly large, is out of its range or lies in the future is dropped and reported, and the rest of the hash
-is used. A hash without a usable timestamp is dropped whole, for nobody could tell its age.
+is used. A hash without a usable timestamp is dropped whole, for nobody could tell its age. The fields of a sweep's
+latency fit stand in the same hash; `latency_fit` reads and writes them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -36,8 +38,11 @@ _NUMBER_FIELDS = {
     "output_tokens_mean": "output_tokens_mean",
     "samples": "samples",
 }
+ANSWER_FAULT = "answer_fault"  # why no request of the category may go there, as in `looping 9/10`; absent: none found
 _RATES = frozenset({"error_rate", "quality_score"})
 _COUNTS = frozenset({"quality_n", "samples"})
+_FAULT = re.compile(r"[a-z][a-z_]{0,31} [0-9]{1,9}/[0-9]{1,9}")
+METRICS_FIELDS = frozenset({"schema", "timestamp", *_MS_FIELDS, *_NUMBER_FIELDS})
 
 
 class BadValue(NamedTuple):
@@ -53,7 +58,8 @@ def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
     return f"{prefix}metrics:{deployment_id}:{category}"
 
 
-def _number(raw: str) -> float | None:
+def number(raw: str) -> float | None:
+    """The value of a field, `None` where it is no number from 0 to `MAX_VALUE`."""
     try:
         value = float(raw)
     except ValueError:
@@ -70,7 +76,7 @@ def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | Non
     if not fields:
         return None, bad
     stamp = fields.get("timestamp", "")
-    measured_at_s = _number(stamp)
+    measured_at_s = number(stamp)
     if measured_at_s is None or measured_at_s > now_s + CLOCK_SKEW_S:
         bad.append(BadValue("timestamp", stamp, "Unix seconds that are not in the future"))
         return None, bad
@@ -79,7 +85,7 @@ def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | Non
         raw = fields.get(name)
         if raw is None or raw == "":
             continue
-        value = _number(raw)
+        value = number(raw)
         if value is None or (name in _RATES and value > 1):
             bad.append(
                 BadValue(name, raw, "a number in 0..1" if name in _RATES else f"a number from 0 to {MAX_VALUE:g}")
@@ -88,7 +94,12 @@ def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | Non
             values[attribute] = int(value)
         else:
             values[attribute] = value / MS_PER_S if name in _MS_FIELDS else value
-    return Metrics(measured_at_s=measured_at_s, **values), bad  # type: ignore[arg-type]  # counts are ints, see above
+    fault = fields.get(ANSWER_FAULT) or None
+    if fault is not None and not _FAULT.fullmatch(fault):
+        bad.append(BadValue(ANSWER_FAULT, fault, "a fault and how many of how many answers had it"))
+        fault = None
+    # counts are ints, see above
+    return Metrics(measured_at_s=measured_at_s, answer_fault=fault, **values), bad  # type: ignore[arg-type]
 
 
 def write_metrics(metrics: Metrics) -> dict[str, str]:
@@ -102,6 +113,8 @@ def write_metrics(metrics: Metrics) -> dict[str, str]:
         value = getattr(metrics, attribute)
         if value is not None:
             fields[name] = str(value) if name in _COUNTS else f"{value:.9g}"
+    if metrics.answer_fault is not None:
+        fields[ANSWER_FAULT] = metrics.answer_fault
     return fields
 
 

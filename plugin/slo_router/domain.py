@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 DecisionKind = Literal["met", "fallback", "passthrough"]
 Basis = Literal["live", "measured", "pooled", "none"]
 
+KNEES = (2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)  # loads at which a fit may find a batch full
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
 
@@ -83,6 +84,32 @@ class Facts:
         return self.quality.get(category, self.quality.get("default"))
 
 
+class LatencyFit(NamedTuple):
+    """How a sweep found that a deployment's latency follows prompt length and load; `latency` has the formula.
+
+    Whatever the task. The p95 ratios are of observed ÷ fitted; the errors are the median of |observed ÷ fitted − 1|.
+    """
+
+    measured_at_s: float  # Unix seconds
+    a_s: float
+    b_s_per_token: float
+    c_s_per_request: float
+    k_s_per_request: float
+    knee: float  # one of KNEES, or 0 where none was found
+    d_s: float
+    e_s_per_request: float
+    ttft_p95_ratio: float
+    tpot_p95_ratio: float
+    ttft_error: float
+    tpot_error: float
+    ttft_r2: float
+    tpot_r2: float
+    samples: int
+    tokens_min: float  # what was swept; beyond it the line is drawn on
+    tokens_max: float
+    load_max: float
+
+
 class Metrics(NamedTuple):
     """What was measured of one deployment in one category (Redis hash `metrics:{deployment_id}:{category}`)."""
 
@@ -99,6 +126,8 @@ class Metrics(NamedTuple):
     quality_n: int | None = None
     output_tokens_mean: float | None = None
     samples: int | None = None
+    answer_fault: str | None = None  # that the answer checks found, as in `looping 9/10`
+    fit: LatencyFit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +137,7 @@ class Snapshot:
     measured: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)  # deployment id → category → metrics
     pooled: Mapping[str, Metrics] = field(default_factory=dict)  # deployment id → over its measured categories
     read_at_s: float | None = None  # Unix seconds of the last successful reading
+    any_fault: bool = False  # a deployment's answers failed their checks in some category
     known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)  # `prediction` fills it
 
 

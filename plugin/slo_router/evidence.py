@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from slo_router.fitting import KNEES, fit_quantity
+from slo_router.domain import KNEES, LatencyFit
+from slo_router.fitting import SWEPT_WEIGHT, Expected, expected, fit_quantity, sigma_of
 from slo_router.latency import Curve, Observation, tpot_s, ttft_s
 from slo_router.sums import Sums, bin_of, products_of
 
@@ -25,12 +26,16 @@ _LENGTHS = 10 + 5 * len(KNEES), 6  # of their products
 
 
 class Prior(NamedTuple):
-    """What the benchmark says: means and 95th percentiles in seconds, `None` where unmeasured."""
+    """What the benchmark says: means and 95th percentiles in seconds, `None` where unmeasured.
+
+    `fit` is a sweep's, and where there is one it alone counts.
+    """
 
     ttft_s: float | None = None
     tpot_s: float | None = None
     ttft_p95_s: float | None = None
     tpot_p95_s: float | None = None
+    fit: LatencyFit | None = None
 
 
 class Evidence:
@@ -123,8 +128,9 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
     evidence = Evidence() if evidence is None else evidence
     prior = Prior() if prior is None else prior
     ttft, tpot = evidence.faded(0.0 if evidence.at_s is None else max(0.0, now_s - evidence.at_s))
-    first = fit_quantity(ttft, _TTFT, prior.ttft_s, prior.ttft_p95_s, KNEES)
-    further = fit_quantity(tpot, _TPOT, prior.tpot_s, prior.tpot_p95_s)
+    to_first, to_further = _expected(prior)
+    first = fit_quantity(ttft, _TTFT, to_first, KNEES)
+    further = fit_quantity(tpot, _TPOT, to_further)
     if first is None or further is None:
         return None
     (a, b, c, *rest), knee, ttft_ratios, ttft_level = first
@@ -132,6 +138,19 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
     weight = max(ttft[0].count, tpot[0].count)
     at_s, k = evidence.at_s or 0.0, sum(rest)
     return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee)
+
+
+def _expected(prior: Prior) -> tuple[Expected, Expected]:
+    """The benchmark's TTFT and TPOT."""
+    fit = prior.fit
+    if fit is None:
+        to_first = expected(prior.ttft_s, prior.ttft_p95_s, _TTFT - 1)
+        return to_first, expected(prior.tpot_s, prior.tpot_p95_s, _TPOT - 1)
+    line = fit.a_s, fit.b_s_per_token, fit.c_s_per_request
+    sigma = sigma_of(fit.ttft_p95_ratio)
+    to_first = Expected(line, fit.k_s_per_request, fit.knee, sigma, SWEPT_WEIGHT)
+    sigma = sigma_of(fit.tpot_p95_ratio)
+    return to_first, Expected((fit.d_s, fit.e_s_per_request), sigma=sigma, slope_weight=SWEPT_WEIGHT)
 
 
 def _fading(age_s: float) -> list[float]:

@@ -1,9 +1,12 @@
 """From fading sums to coefficients and a spread, for one quantity (TTFT or TPOT) of one deployment.
 
 The sums come in several memories, the longest first. Of that come the coefficients, drawn towards the benchmark as if
-it were a few observations. The shorter ones correct the level, each as far as its surprise exceeds its noise
-(positive-part James-Stein). A steady deployment thus learns from minutes, and a sixfold slowdown shows in seconds.
-Where a shorter memory found another level, what the longer ones saw of the spread no longer counts.
+it were a few observations. The benchmark tells a mean, whatever length and load, or after a sweep a line: then slopes
+are drawn towards its own, and what no live request shows, such as the queue beyond the knee, is taken from it.
+
+The shorter memories correct the level, each as far as its surprise exceeds its noise (positive-part James-Stein). A
+steady deployment thus learns from minutes, and a sixfold slowdown shows in seconds. Where a shorter memory found
+another level, what the longer ones saw of the spread no longer counts.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from statistics import NormalDist
+from typing import NamedTuple
 
+from slo_router.domain import KNEES
 from slo_router.latency import LEVELS
 from slo_router.least_squares import non_negative
 from slo_router.sums import MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
 
 PRIOR_WEIGHT = 5.0  # observations that the benchmark is worth
 SLOPE_WEIGHT = 1.0  # likewise, that length and load change nothing
+SWEPT_WEIGHT = 20.0  # likewise, that they change what the sweep found they do
 SPREAD_WEIGHT = 2.0  # likewise, its spread: over all prompts it is wider than for one
 SURPRISE = 4.0  # squared standard errors that a level must differ by before it moves
 NOISE_WEIGHT = 5.0  # observations that the long memory's noise is worth in a shorter one
@@ -27,27 +33,58 @@ LEAST_NOISE, LEAST_SPREAD, MOST_SPREAD = 0.05, 0.05, 1.2
 NO_EVIDENCE = 1e-6
 _TINY = 1e-15
 MAX_S = 3_600.0
-KNEES = (2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)  # loads at which a batch may be full
 _NORMAL = NormalDist()
 _SCORES = tuple(_NORMAL.inv_cdf(level) for level in LEVELS)
 _P95_SCORE = _NORMAL.inv_cdf(0.95)
 _PRIOR_SCORES = tuple(_NORMAL.inv_cdf((i + 0.5) / 40) for i in range(40))
 
 
+class Expected(NamedTuple):
+    """What the benchmark says of one quantity. `line` is empty where it says nothing; see the module."""
+
+    line: tuple[float, ...] = ()  # coefficients in seconds, typical
+    beyond_s: float = 0.0  # per request beyond the knee, on top
+    knee: float = 0.0
+    sigma: float = WIDE  # standard deviation of ln(ratio)
+    slope_weight: float = SLOPE_WEIGHT
+
+    @property
+    def alternative(self) -> int | None:
+        """The position of the knee among KNEES."""
+        return min(range(len(KNEES)), key=lambda i: abs(KNEES[i] - self.knee)) if self.beyond_s > 0 else None
+
+    def of(self, size: int) -> list[float]:
+        """The coefficients of `size` features, with the knee's or without; 0 where nothing is known."""
+        known = [*self.line, self.beyond_s][:size]
+        return known + [0.0] * (size - len(known))
+
+
+def expected(mean_s: float | None, p95_s: float | None, size: int) -> Expected:
+    """Of a mean and a 95th percentile in seconds, for a line of `size` coefficients."""
+    mean_s, p95_s = _positive(mean_s), _positive(p95_s)
+    if mean_s is None:
+        return Expected()
+    return Expected((mean_s, *[0.0] * (size - 1)), sigma=WIDE if p95_s is None else sigma_of(p95_s / mean_s))
+
+
+def sigma_of(p95_ratio: float) -> float:
+    """The standard deviation of ln(ratio), by the ratio's 95th percentile."""
+    return math.log(p95_ratio) / _P95_SCORE
+
+
 def fit_quantity(
-    memories: list[Sums], size: int, mean_s: float | None, p95_s: float | None, knees: tuple[float, ...] = ()
+    memories: list[Sums], size: int, prior: Expected, knees: tuple[float, ...] = ()
 ) -> tuple[list[float], float, tuple[float, ...], float] | None:
     """Coefficients, knee, ratio quantiles and level from the memories, longest first, whose rows have `size` numbers.
 
-    `mean_s` and `p95_s` are the benchmark's; `None` comes back where neither it nor a live sample tells anything.
+    `None` comes back where neither the benchmark nor a live sample tells anything.
     """
     long, *shorter = memories
-    mean_s, p95_s = _positive(mean_s), _positive(p95_s)
-    coefficients, alternative = _choose(long, size, mean_s, len(knees))
+    coefficients, alternative = _choose(long, size, prior, len(knees))
     if sum(coefficients) <= 0:
-        if mean_s is None:
+        if not prior.line:
             return None
-        return [mean_s, *[0.0] * (size - 2)], 0.0, _spread_of({}, mean_s, p95_s), 1.0
+        return prior.of(size if knees else size - 1), prior.knee, _spread_of({}, prior.sigma), 1.0
     noise = min(_level(square(long.products, size, alternative), coefficients)[1], WIDE**2)
     bins, level = dict(long.bins), 1.0
     for sums in shorter:
@@ -61,13 +98,14 @@ def fit_quantity(
         for key, value in sums.bins.items():
             bins[key] = bins.get(key, 0.0) + value
     knee = 0.0 if alternative is None else knees[alternative]
-    return coefficients, knee, _spread_of(bins, mean_s, p95_s), level
+    return coefficients, knee, _spread_of(bins, prior.sigma), level
 
 
-def _choose(sums: Sums, size: int, mean_s: float | None, knees: int) -> tuple[list[float], int | None]:
-    """The coefficients without a knee or with the one that explains most, if that is more than noise would."""
-    matrix = square(sums.products, size)
-    best, chosen = _regress(matrix, mean_s), None
+def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[float], int | None]:
+    """The coefficients with the benchmark's knee, or with another that explains more than noise would."""
+    chosen = prior.alternative
+    matrix = square(sums.products, size, chosen)
+    best = _regress(matrix, prior)
     if sums.count < NO_EVIDENCE or sum(best) <= 0:
         return [], None
     least = _loss(matrix, best)
@@ -76,7 +114,7 @@ def _choose(sums: Sums, size: int, mean_s: float | None, knees: int) -> tuple[li
         matrix = square(sums.products, size, alternative)
         if matrix[-1][-1] <= 0:
             break  # no load was beyond this knee, nor beyond the higher ones
-        coefficients = _regress(matrix, mean_s)
+        coefficients = _regress(matrix, prior)
         if (loss := _loss(matrix, coefficients)) < least:
             best, chosen, least = coefficients, alternative, loss
     return best, chosen
@@ -88,19 +126,23 @@ def _loss(matrix: list[list[float]], coefficients: list[float]) -> float:
     return sum(w * v * x for w, row in zip(weights, matrix, strict=True) for v, x in zip(weights, row, strict=True))
 
 
-def _regress(matrix: list[list[float]], mean_s: float | None) -> list[float]:
-    """Coefficients from the rows' products. The benchmark's mean counts as seen at the average length and load."""
+def _regress(matrix: list[list[float]], prior: Expected) -> list[float]:
+    """Coefficients from the rows' products. The benchmark counts as seen at the average length and load."""
     weight = matrix[1][1]
     if weight < _TINY or matrix[0][1] < _TINY:
         return []
     at = [value / weight for value in matrix[1][1:]]
-    mean_s = matrix[0][1] / weight if mean_s is None else mean_s
     size = len(at)
+    line = prior.of(size)
+    mean_s = sum(value * x for value, x in zip(line, at, strict=True)) or matrix[0][1] / weight
     xx = [[matrix[i + 1][j + 1] + PRIOR_WEIGHT * at[i] * at[j] / mean_s**2 for j in range(size)] for i in range(size)]
     xy = [matrix[0][i + 1] + PRIOR_WEIGHT * at[i] / mean_s for i in range(size)]
     for i in range(1, size):
-        xx[i][i] += SLOPE_WEIGHT * matrix[i + 1][i + 1] / weight / mean_s**2
-    return [min(value, MAX_S) for value in non_negative(xx, xy)]
+        inertia = prior.slope_weight * matrix[i + 1][i + 1] / weight / mean_s**2
+        xx[i][i] += inertia
+        xy[i] += inertia * line[i]
+    found = [min(value, MAX_S) for value in non_negative(xx, xy)]
+    return [value if xx[i][i] > 0 else line[i] for i, value in enumerate(found)]
 
 
 def _level(matrix: list[list[float]], coefficients: list[float]) -> tuple[float, float]:
@@ -120,9 +162,8 @@ def _moved(count: float, level: float, noise: float) -> float:
     return 0.0 if surprise <= SURPRISE else (1 - SURPRISE / surprise) * count / (count + LEVEL_WEIGHT)
 
 
-def _spread_of(bins: dict[int, float], mean_s: float | None, p95_s: float | None) -> tuple[float, ...]:
+def _spread_of(bins: dict[int, float], sigma: float) -> tuple[float, ...]:
     """The ratios' quantiles: the benchmark's spread, lognormal, counts as a few observations. Alone it is exact."""
-    sigma = math.log(p95_s / mean_s) / _P95_SCORE if mean_s and p95_s else WIDE
     sigma = min(max(sigma, LEAST_SPREAD), MOST_SPREAD)
     if sum(bins.values()) < NO_EVIDENCE:
         return tuple(math.exp(sigma * score) for score in _SCORES)

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from slo_router.contract import metrics_key, read_metrics
 from slo_router.domain import Metrics, Snapshot
+from slo_router.latency_fit import read_fit
 from slo_router.prediction import pool
 from slo_router.redis_link import AsyncClient
 
@@ -52,9 +53,10 @@ class MetricsStore:
             self._drop(key, "(the key)", type(answer).__name__, "a hash")
             return None
         metrics, bad = read_metrics(answer, now_s)
-        for value in bad:
+        fit, bad_fit = read_fit(answer, now_s)
+        for value in (*bad, *bad_fit):
             self._drop(key, value.field, value.value, value.expected)
-        return metrics
+        return None if metrics is None else metrics._replace(fit=fit)
 
     def _drop(self, key: str, field: str, value: str, expected: str) -> None:
         self.dropped_values += 1
@@ -66,4 +68,5 @@ class MetricsStore:
 def make_snapshot(measured: Mapping[str, Mapping[str, Metrics]], now_s: float) -> Snapshot:
     """A snapshot with the pooled metrics worked out once, instead of in every decision."""
     pooled = {deployment: pool(by_category.values()) for deployment, by_category in measured.items()}
-    return Snapshot(measured, {name: metrics for name, metrics in pooled.items() if metrics is not None}, now_s)
+    any_fault = any(row.answer_fault for by_category in measured.values() for row in by_category.values())
+    return Snapshot(measured, {name: row for name, row in pooled.items() if row is not None}, now_s, any_fault)

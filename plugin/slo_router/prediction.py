@@ -1,7 +1,7 @@
 """What a deployment would do with this request: latency, cost and quality, each with its evidence.
 
-    TTFT  live: what the curve keeps with the group's confidence, for this prompt at this load; else the benchmark's
-          p95, else its mean
+    TTFT  live: what the curve keeps with the group's confidence, for this prompt at this load; else the same by the
+          curve of the last sweep; else the benchmark's p95, else its mean
     TPOT  likewise
     E2E   TTFT + TPOT × (expected output tokens − 1)
     cost  self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's tokens;
@@ -18,11 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from slo_router.domain import Basis, Facts, Features, Metrics, Outlook, Prediction, Rng, Slo, Snapshot
-from slo_router.evidence import Prior
-from slo_router.latency import P50, P95, probability
-from slo_router.latency import tpot_s as live_tpot_s
-from slo_router.latency import ttft_s as live_ttft_s
+from slo_router.domain import Basis, Facts, Features, LatencyFit, Metrics, Outlook, Prediction, Rng, Slo, Snapshot
+from slo_router.evidence import Prior, fit
+from slo_router.latency import P50, P95, Curve, probability
+from slo_router.latency import tpot_s as curve_tpot_s
+from slo_router.latency import ttft_s as curve_ttft_s
 from slo_router.live import LiveState
 
 ENOUGH_ANSWERS = 20
@@ -55,6 +55,7 @@ class Known(NamedTuple):
     input_usd: float | None  # per token; `None` where `per_1k_usd` is what counts
     output_usd: float | None
     per_1k_usd: float | None
+    curve: Curve | None = None  # of a sweep
 
 
 def predict(facts: Facts, features: Features, view: View, level: int = P95) -> Prediction:
@@ -63,14 +64,16 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
     known = view.snapshot.known.get((facts.deployment_id, features.category))
     if known is None or known.facts is not facts:
         known = _know(facts, features.category, view.snapshot)
-    _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, input_usd, output_usd, per_1k_usd = known
+    _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, input_usd, output_usd, per_1k_usd, curve = known
     live, in_flight = view.live.get(facts.deployment_id), 0.0
     if live is not None:
-        in_flight, curve = live.in_flight, live.curve
-        if curve is not None and curve.weight >= ENOUGH_LIVE:
-            ttft_s = live_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[level]
-            tpot_s = live_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
+        in_flight = live.in_flight
+        if live.curve is not None and live.curve.weight >= ENOUGH_LIVE:
+            curve = live.curve
             basis, at_s, samples = "live", curve.measured_at_s, int(curve.weight)
+    if curve is not None:
+        ttft_s = curve_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[level]
+        tpot_s = curve_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
     e2e_s = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
     tokens = prompt_tokens + output_tokens
     if input_usd is not None and output_usd is not None:
@@ -121,6 +124,10 @@ def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
             *prices,
             metrics.cost_per_1k_usd,
         )
+    swept = _newest_fit(snapshot.measured.get(facts.deployment_id, {}).values())
+    if swept is not None:
+        curve = fit(None, Prior(fit=swept), swept.measured_at_s)
+        known = known._replace(curve=curve, measured_at_s=swept.measured_at_s, samples=swept.samples)
     snapshot.known[facts.deployment_id, category] = known
     return known
 
@@ -134,12 +141,12 @@ def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
     if curve is None or curve.weight < ENOUGH_LIVE:
         return None
     ttft_ratios, tpot_ratios, in_flight = curve.ttft_ratios, curve.tpot_ratios, live.in_flight
-    ttft_s = max(live_ttft_s(curve, features.prompt_tokens, in_flight), _LEAST_S)
+    ttft_s = max(curve_ttft_s(curve, features.prompt_tokens, in_flight), _LEAST_S)
     likely: float | None = None
     if slo.ttft_s is not None:
         likely = probability(ttft_ratios, slo.ttft_s / ttft_s)
     if slo.tpot_s is not None or slo.e2e_s is not None:
-        tpot_s = max(live_tpot_s(curve, in_flight), _LEAST_S)
+        tpot_s = max(curve_tpot_s(curve, in_flight), _LEAST_S)
         if slo.tpot_s is not None:
             chance = probability(tpot_ratios, slo.tpot_s / tpot_s)
             likely = chance if likely is None or chance < likely else likely
@@ -163,10 +170,17 @@ def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metr
     return pooled, "none" if pooled is None else "pooled"
 
 
+def answer_faults(candidates: Iterable[Facts], category: str, snapshot: Snapshot) -> Mapping[str, str]:
+    """By deployment id: what the answer checks found wrong with its answers in a category."""
+    found = ((facts.deployment_id, look_up(facts.deployment_id, category, snapshot)[0]) for facts in candidates)
+    return {name: row.answer_fault for name, row in found if row is not None and row.answer_fault is not None}
+
+
 def pool(metrics: Iterable[Metrics]) -> Metrics | None:
     """One estimate over several categories: latencies and cost are the worst measured, for an unknown task may be any.
 
-    The age is that of the oldest. Quality does not carry over from one task to another and is left out.
+    The age is that of the oldest. Quality does not carry over from one task to another and is left out; faulty answers
+    do where every measured category has them.
     """
     rows = list(metrics)
     if not rows:
@@ -182,17 +196,24 @@ def pool(metrics: Iterable[Metrics]) -> Metrics | None:
         cost_per_1k_usd=_worst(row.cost_per_1k_usd for row in rows),
         error_rate=_worst(row.error_rate for row in rows),
         samples=sum(row.samples or 0 for row in rows) or None,
+        answer_fault=rows[0].answer_fault if all(row.answer_fault for row in rows) else None,
     )
 
 
 def prior(rows: Sequence[Metrics]) -> Prior:
-    """What the benchmark expects of a deployment whatever the task: the means over its categories."""
+    """What the benchmark expects of a deployment whatever the task: means over its categories, and the last sweep."""
     return Prior(
         _mean([row.ttft_s if row.ttft_p50_s is None else row.ttft_p50_s for row in rows]),
         _mean([row.tpot_s for row in rows]),
         _mean([row.ttft_p95_s for row in rows]),
         _mean([row.tpot_p95_s for row in rows]),
+        _newest_fit(rows),
     )
+
+
+def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:
+    fits = [row.fit for row in rows if row.fit is not None]
+    return max(fits, key=lambda one: one.measured_at_s, default=None)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
