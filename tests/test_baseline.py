@@ -92,7 +92,7 @@ def test_metrics_and_report_say_the_same(priced: Mapping[str, tuple[float, bool]
     cost = None if outcome == "error" else 0.0 if outcome == "cache_hit" else priced[made.deployment_id][0] * 1_500
     done = record(cost, outcome=outcome, deployment=made.deployment_id, decision=as_json(made) if routed else None)
     registry = CollectorRegistry()
-    Telemetry({"smart": GroupSettings()}, registry).observe("smart", done, made if routed else None, facts)
+    Telemetry({"smart": GroupSettings()}, registry, 0.0).observe("smart", done, made if routed else None, facts)
     money = Counterfactual(facts.values()).account(decode(json.dumps(done.model_dump(mode="json"))))
     labels = {"group": "smart", "deployment": made.deployment_id}
     spent_usd = registry.get_sample_value("slo_router_cost_usd_total", labels)

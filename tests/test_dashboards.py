@@ -30,7 +30,7 @@ METRIC = re.compile(r"\b(?:slo_router|model_routing)_[a-z0-9_]+(?=[{\[) ]|$)")
 def metrics() -> set[str]:
     """The name of every series that the plugin can export."""
     registry = CollectorRegistry()
-    Telemetry({}, registry, label_teams=1, label_keys=1)
+    Telemetry({}, registry, 0.0, label_teams=1, label_keys=1)
     suffixes = {
         "counter": ["_total"],
         "gauge": [""],

@@ -56,6 +56,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self.telemetry = Telemetry(
             settings.plugin.groups,
             registry or CollectorRegistry(),
+            time.time(),
             label_teams=labels.teams,
             label_keys=labels.keys,
         )
@@ -94,7 +95,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self.telemetry.refresh(
             self.strategy.store.snapshot,
             self.strategy.live.states,
-            reads_redis=(self._settings.plugin.redis_url or adapter.redis_url()) is not None,
+            now_s=None if self._settings.plugin.redis_url or adapter.redis_url() else time.time(),
             fail_open=self.fail_open_count,
             log_dropped=self.request_log.dropped,
         )

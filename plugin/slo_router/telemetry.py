@@ -11,7 +11,6 @@ keeps each worker's numbers in files that the scrape adds up (LiteLLM sets PROME
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter
@@ -76,6 +75,7 @@ class Telemetry:
         self,
         groups: Mapping[str, GroupSettings],
         registry: CollectorRegistry,
+        now_s: float,
         *,
         label_teams: int = 0,
         label_keys: int = 0,
@@ -88,7 +88,7 @@ class Telemetry:
         self._teams = Consumers(families, "team", label_teams) if label_teams else None
         self._keys = Consumers(families, "key", label_keys) if label_keys else None
         self._told = {"fail_open": 0, "log_dropped": 0}
-        families.snapshot_at_s.set(time.time())  # until the first reading: not stale yet
+        families.snapshot_at_s.set(now_s)  # until the first reading: not stale yet
         self.configure(groups)
 
     def configure(self, groups: Mapping[str, GroupSettings]) -> None:
@@ -154,16 +154,17 @@ class Telemetry:
         snapshot: Snapshot,
         states: Mapping[str, LiveState],
         *,
-        reads_redis: bool = True,
+        now_s: float | None = None,
         fail_open: int = 0,
         log_dropped: int = 0,
     ) -> None:
         """Brings the gauges up to date, once in each refresh interval.
 
         `states` are the worker's live states by deployment id; `fail_open` and `log_dropped` are counts since start.
+        `now_s` (Unix seconds) is given where no Redis is configured: nothing can be stale then.
         """
         families = self._families
-        read_at_s = snapshot.read_at_s if reads_redis else time.time()  # without Redis nothing can be stale
+        read_at_s = snapshot.read_at_s if now_s is None else now_s
         if read_at_s is not None:
             families.snapshot_at_s.set(read_at_s)
         for name, metrics in snapshot.pooled.items():

@@ -24,7 +24,11 @@ POOR = (Rejection("small", "quality", 0.7, 0.8),)
 
 def serve_until_ended() -> None:
     """One request in ten goes to the small deployment, one in twenty keeps its SLO, one in thirty is not routed."""
-    telemetry, live, began_s = Telemetry(GROUPS, REGISTRY, label_teams=20, label_keys=20), Live(), time.time()
+    telemetry, live, began_s = (
+        Telemetry(GROUPS, REGISTRY, time.time(), label_teams=20, label_keys=20),
+        Live(),
+        time.time(),
+    )
     live.dispatched("large", began_s)
     live.states["large"].circuit = Circuit(failures=3, is_open=True, changed_at_s=began_s)
     snapshot = Snapshot({}, {"large": Metrics(began_s - 3_600)}, read_at_s=began_s - 600)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from slo_router.commands.terminal import UNKNOWN, number, percent, span, usd
@@ -81,7 +81,7 @@ def in_words(slo: AskedSlo) -> str:
 
 def moment(unix_s: float) -> str:
     """A time of day, UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(unix_s)) + " UTC"
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _decision(record: Recorded) -> tuple[Cell, ...]:

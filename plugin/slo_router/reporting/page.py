@@ -6,8 +6,8 @@ has its numbers in a table beside it, for those who cannot see it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,4 +109,4 @@ def _percent(share: float | None) -> str:
 
 
 def _day(unix_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix_s))
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
