@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slo_bench.cost import cost_per_1k_usd
+from slo_bench.load.lag import Lag
 from slo_bench.plan import Cell, Plan
 from slo_bench.stats import CellStats
 from slo_router.domain import Metrics
@@ -26,6 +27,7 @@ class CellResult:
     ended_at_s: float
     complete: bool = True
     published: bool | None = None  # None where nothing was to be written
+    lag: Lag | None = None  # of the sender; None in a closed loop
 
     @property
     def measured(self) -> bool:

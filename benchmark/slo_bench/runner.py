@@ -2,29 +2,35 @@
 
 Deployments are measured one after another by default: on one host they would take each other's CPU or GPU, and every
 figure would be a mixture. The categories of a deployment are always measured apart, for throughput belongs to one mix.
-Within a cell the load is a closed loop: `concurrency` requests are in flight, each answer starts the next.
+Within a cell the load is a closed loop (`concurrency` requests are in flight, each answer starts the next) or, where
+arrivals are given, an open one.
 
-When the time is up, requests in flight are cancelled and forgotten; a cell keeps the answers it has.
+When the time is up, requests in flight are cancelled and forgotten; a cell keeps the answers it has. Where `measure`
+raises StoppedError, no further request of the deployment is sent, and those in flight are waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter, time
 
+from slo_bench.errors import StoppedError
+from slo_bench.load.arrivals import Arrival
+from slo_bench.load.lag import lag_of
+from slo_bench.load.sending import Measure, Sender, Sent
 from slo_bench.plan import Cell, Plan
 from slo_bench.results import CellResult
 from slo_bench.stats import summarize
 from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt
 
-Measure = Callable[[Target, Prompt], Awaitable[Sample]]
 OnSample = Callable[[Cell, Sample], None]
 OnCell = Callable[[CellResult], Awaitable[CellResult]]
+Hold = Callable[[Cell], AbstractAsyncContextManager[None]]
+Clock = Callable[[Cell], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +41,53 @@ class Limits:
     warmup: int = 1
     total_s: float = 30 * 60.0
     parallel: bool = False  # all deployments at once
+    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; `concurrency` is the warm-up's alone then
+
+
+@asynccontextmanager
+async def unheld(_: Cell) -> AsyncIterator[None]:
+    """Nothing is held while a deployment is measured."""
+    yield
+
+
+def wall_clock(_: Cell) -> float:
+    """Every second counts."""
+    return perf_counter()
 
 
 async def run_plan(
-    plan: Plan, measure: Measure, limits: Limits, *, on_sample: OnSample, on_cell: OnCell
+    plan: Plan,
+    measure: Measure,
+    limits: Limits,
+    *,
+    on_sample: OnSample,
+    on_cell: OnCell,
+    hold: Hold = unheld,
+    clock: Clock = wall_clock,
 ) -> list[CellResult]:
-    """Measures every cell that time allows, in the plan's order. `on_cell` publishes a result and returns it."""
+    """Measures every cell that time allows, in the plan's order.
+
+    `on_cell` publishes a result and returns it. `hold` is entered with a deployment's first cell while it is measured,
+    and may raise StoppedError. `clock` tells the seconds that count for a cell's wall time.
+    """
     deadline_s = asyncio.get_running_loop().time() + limits.total_s
 
     async def one(cells: tuple[Cell, ...]) -> list[CellResult]:
         results: list[CellResult] = []
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                warmup = islice(cycle(cells[0].prompts), limits.warmup)
-                await _drain(cells[0], warmup, measure, limits.concurrency, lambda _: None)
-        except TimeoutError:
-            return results
-        for cell in cells:
-            result = await _run_cell(cell, measure, limits.concurrency, deadline_s, on_sample)
-            if result.stats.requests:
-                results.append(await on_cell(result))
-            if not result.complete:
-                break
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    await held.enter_async_context(hold(cells[0]))
+                    warmup = islice(cycle(cells[0].prompts), limits.warmup)
+                    await Sender(cells[0].target, measure, lambda _: None).closed_loop(warmup, limits.concurrency)
+            except (TimeoutError, StoppedError):
+                return results
+            for cell in cells:
+                result = await _run_cell(cell, measure, limits, deadline_s=deadline_s, on_sample=on_sample, clock=clock)
+                if result.stats.requests:
+                    results.append(await on_cell(result))
+                if not result.complete:
+                    break
         return results
 
     groups = plan.by_deployment()
@@ -68,33 +99,23 @@ async def run_plan(
 
 
 async def _run_cell(
-    cell: Cell, measure: Measure, concurrency: int, deadline_s: float, on_sample: OnSample
+    cell: Cell, measure: Measure, limits: Limits, *, deadline_s: float, on_sample: OnSample, clock: Clock
 ) -> CellResult:
-    samples: list[Sample] = []
+    sent: list[Sent] = []
 
-    def take(sample: Sample) -> None:
-        samples.append(sample)
-        on_sample(cell, sample)
+    def take(one: Sent) -> None:
+        sent.append(one)
+        on_sample(cell, one.sample)
 
-    began_s, complete = perf_counter(), True
+    sender = Sender(cell.target, measure, take)
+    began_s, complete = clock(cell), True
     try:
         async with asyncio.timeout_at(deadline_s):
-            await _drain(cell, cell.prompts, measure, concurrency, take)
-    except TimeoutError:
+            if limits.arrivals is None:
+                await sender.closed_loop(cell.prompts, limits.concurrency)
+            else:
+                await sender.open_loop(cell.prompts, limits.arrivals)
+    except (TimeoutError, StoppedError):
         complete = False
-    return CellResult(cell, summarize(samples, perf_counter() - began_s), time(), complete)
-
-
-async def _drain(
-    cell: Cell, prompts: Iterable[Prompt], measure: Measure, concurrency: int, take: Callable[[Sample], None]
-) -> None:
-    """Sends every prompt, `concurrency` at a time."""
-    waiting = iter(prompts)
-
-    async def worker() -> None:
-        for prompt in waiting:  # shared by the workers: each takes the next
-            take(await measure(cell.target, prompt))
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(concurrency):
-            group.create_task(worker())
+    stats = summarize([one.sample for one in sent], clock(cell) - began_s)
+    return CellResult(cell, stats, time(), complete, lag=lag_of(one.lag_s for one in sent))

@@ -1,0 +1,43 @@
+"""When the requests of an open loop are sent: seconds from its start, made beforehand from a seed. Pure.
+
+An open loop sends by the clock, whether or not earlier requests were answered, as users do who know nothing of each
+other. A closed loop (each answer starts the next request) sends less to a slow server, and so hides its queue.
+
+The gaps between requests are independent and gamma-distributed with mean 1/rate. `burstiness` is the shape, as in
+vLLM's benchmark: the gaps' squared coefficient of variation is 1/burstiness. 1 is a Poisson process; 0.25 sends in
+clumps; large values approach a metronome.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+
+class Arrival(NamedTuple):
+    """One request of an open loop. Sizes in tokens; `None` leaves them to the workload."""
+
+    at_s: float
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+def gamma(rate_per_s: float, burstiness: float, count: int, seed: int) -> tuple[Arrival, ...]:
+    """`count` arrivals, the first after one gap. Rate and burstiness are above 0."""
+    rng = random.Random(f"arrivals:{seed}")  # noqa: S311  # no secret: the same seed sends at the same times
+    scale_s = 1 / (rate_per_s * burstiness)
+    gaps_s = (rng.gammavariate(burstiness, scale_s) for _ in range(count))
+    return tuple(Arrival(at_s) for at_s in accumulate(gaps_s))
+
+
+def replay(trace: Sequence[Arrival], speed: float, count: int) -> tuple[Arrival, ...]:
+    """The first `count` arrivals of a recorded trace, the first at 0, `speed` times as fast as recorded."""
+    begun_s = trace[0].at_s if trace else 0.0
+    return tuple(one._replace(at_s=(one.at_s - begun_s) / speed) for one in trace[:count])
+
+
+def rate_of(arrivals: Sequence[Arrival]) -> float | None:
+    """Requests per second from the start to the last arrival; `None` where they take no time."""
+    return len(arrivals) / arrivals[-1].at_s if arrivals and arrivals[-1].at_s > 0 else None

@@ -1,0 +1,34 @@
+"""How far behind its schedule an open loop was sent, and whether its figures can be trusted. Pure.
+
+A sender that cannot keep up sends late and in clumps: what it measures then is itself. The timer alone is up to 1 ms
+late, for the event loop's clock counts milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slo_bench.stats import percentile
+
+MAX_P99_S = 0.010  # beyond it the load that was offered is not the one that was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Actual − scheduled send over one load, seconds."""
+
+    p50_s: float
+    p99_s: float
+    max_s: float
+
+    @property
+    def is_trusted(self) -> bool:
+        """The schedule was kept well enough for open-loop figures."""
+        return self.p99_s <= MAX_P99_S
+
+
+def lag_of(lags_s: Iterable[float | None]) -> Lag | None:
+    """Over the requests that had a time to be sent at; `None` where none had."""
+    known = sorted(lag_s for lag_s in lags_s if lag_s is not None)
+    return Lag(percentile(known, 0.5), percentile(known, 0.99), known[-1]) if known else None

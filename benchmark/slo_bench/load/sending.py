@@ -1,0 +1,88 @@
+"""Sends requests in a closed or an open loop, and notes how each was sent.
+
+Both end when every request has ended. Where `measure` raises StoppedError, nothing more is sent, those on their way are
+waited for, and then it is raised. Cancelling cancels what is on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import perf_counter
+from typing import NamedTuple
+
+from slo_bench.errors import StoppedError
+from slo_bench.load.arrivals import Arrival
+from slo_bench.stream import Sample
+from slo_bench.targets import Target
+from slo_bench.workload import Prompt
+
+Measure = Callable[[Target, Prompt], Awaitable[Sample]]
+
+
+class Sent(NamedTuple):
+    """One request that has ended."""
+
+    sample: Sample
+    sent_s: float  # seconds on the monotonic clock
+    ended_s: float
+    in_flight: int  # others of this loop on their way when it was sent
+    lag_s: float | None = None  # how long after its time it was sent; `None` in a closed loop
+
+
+Take = Callable[[Sent], None]
+
+
+class Sender:
+    """Sends to one target and hands on what was found."""
+
+    def __init__(self, target: Target, measure: Measure, take: Take) -> None:
+        self._target = target
+        self._measure = measure
+        self._take = take
+        self._in_flight = 0
+        self._stopped: StoppedError | None = None
+
+    async def closed_loop(self, prompts: Iterable[Prompt], concurrency: int) -> None:
+        """Keeps `concurrency` requests on their way until all are sent."""
+        waiting = iter(prompts)
+
+        async def worker() -> None:
+            for prompt in waiting:  # shared by the workers: each takes the next
+                if self._stopped is not None:
+                    return
+                await self._send(prompt, None)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(worker())
+        self._raise_if_stopped()
+
+    async def open_loop(self, prompts: Iterable[Prompt], arrivals: Sequence[Arrival]) -> None:
+        """Sends each prompt at its arrival's time from now, however many are on their way."""
+        begun_s = perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for prompt, arrival in zip(prompts, arrivals, strict=True):
+                due_s = begun_s + arrival.at_s
+                await asyncio.sleep(max(due_s - perf_counter(), 0.0))
+                if self._stopped is not None:
+                    break
+                group.create_task(self._send(prompt, due_s))
+        self._raise_if_stopped()
+
+    async def _send(self, prompt: Prompt, due_s: float | None) -> None:
+        sent_s, in_flight = perf_counter(), self._in_flight
+        self._in_flight += 1
+        try:
+            sample = await self._measure(self._target, prompt)
+        except StoppedError as error:
+            self._stopped = self._stopped or error
+        else:
+            lag_s = None if due_s is None else sent_s - due_s
+            self._take(Sent(sample, sent_s, perf_counter(), in_flight, lag_s))
+        finally:
+            self._in_flight -= 1
+
+    def _raise_if_stopped(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
