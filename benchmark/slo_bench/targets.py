@@ -11,7 +11,7 @@ Keys and addresses are kept out of every representation, so that no report or tr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.workload import Prompt
@@ -74,6 +74,11 @@ class Proxy:
 def target_of(deployment: ManagedDeployment, proxy: Proxy | None) -> Target:
     """How to call a deployment. Raises UnreachableError, with the way out, where it cannot be called directly."""
     return _direct(deployment) if proxy is None else _via(proxy, deployment.facts.deployment_id)
+
+
+def proxied(proxy: Proxy, model: str) -> Target:
+    """Any model name that the proxy knows, whichever deployment answers it."""
+    return replace(_via(proxy, model), answered_by=None)
 
 
 def _via(proxy: Proxy, deployment_id: str) -> Target:
