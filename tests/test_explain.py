@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slo_router.config import GroupSettings
 from slo_router.domain import Decision, Facts, Metrics, Slo
-from slo_router.explain import as_json, headers, reason, slo_record, summary
+from slo_router.explain import as_json, headers, reason, slo_record, span_attributes, summary
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed, decided, measured
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5})
@@ -166,6 +166,16 @@ def test_the_summary_is_flat_and_says_what_was_chosen_why_and_what_was_ruled_out
     assert all(value is None or isinstance(value, str | int | float) for value in said.values())
     assert (said["deployment"], said["rejections"], said["reason"]) == ("good", "weak: quality", reason(decision))
     assert said["predicted_ttft_ms"] == pytest.approx(100)
+
+
+def test_a_spans_attributes_are_the_summary_without_what_is_unknown() -> None:
+    decision = decided([SMALL, LARGE])
+    attributes = span_attributes(decision, shadow=True)
+    said = {f"slo_router.{name}": value for name, value in summary(decision).items() if value is not None}
+    assert attributes.pop("slo_router.decision") == said.pop("slo_router.kind")
+    assert attributes.pop("slo_router.shadow") is True
+    assert attributes == said
+    assert "slo_router.predicted_ttft_ms" not in attributes  # nothing was measured
 
 
 def test_scores_of_the_weighted_objective_are_in_the_json() -> None:

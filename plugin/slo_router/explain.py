@@ -79,9 +79,17 @@ def summary(decision: Decision) -> dict[str, object]:
         "category": decision.features.category,
         "candidates": len(decision.assessments),
         "rejections": ", ".join([f"{r.deployment_id}: {r.filter}" for r in decision.rejections]),
+        "probability": decision.probability,
         "predicted_ttft_ms": None if chosen is None else _ms(chosen.prediction.ttft_s),
         "predicted_cost_usd": None if chosen is None else chosen.prediction.cost_usd,
     }
+
+
+def span_attributes(decision: Decision, *, shadow: bool) -> dict[str, str | float]:
+    """The summary as attributes of an OpenTelemetry span; what is unknown is left out."""
+    named = {**summary(decision), "shadow": shadow}
+    named["decision"] = named.pop("kind")
+    return {f"slo_router.{name}": value for name, value in named.items() if isinstance(value, str | float | int)}
 
 
 def as_json(decision: Decision) -> dict[str, object]:

@@ -27,7 +27,7 @@ from slo_router.background import Background, Hooks
 from slo_router.config import Settings, parse_settings
 from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import RequestSloError, SettingsError
-from slo_router.explain import header_text, headers, summary
+from slo_router.explain import header_text, headers, span_attributes, summary
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import answer_began, build_record
 from slo_router.request_log import RequestLog
@@ -121,7 +121,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         chosen = self._decide(group, call, pool, trace)
         if chosen is None:
             return await routing.own_choice(call)
-        if not self.strategy.routes(group, adapter.key_hash(call.request)):
+        if trace.is_shadow:
             chosen = await routing.own_choice(call)
             self.strategy.redirected(trace, adapter.deployment_id(chosen))
         self.strategy.await_first_token(trace, adapter.first_token_of(call.request))
@@ -136,6 +136,9 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             chosen = self.strategy.choose(group, call.arguments | call.request, by_id, trace)
             if trace.decision is not None:
                 self.telemetry.decided(group, trace.decision, time.perf_counter() - began_s)
+                trace.is_shadow = not self.strategy.routes(group, adapter.key_hash(call.request))
+                if trace.span is not None:
+                    trace.span.set_attributes(span_attributes(trace.decision, shadow=trace.is_shadow))
             return None if chosen is None else by_id[chosen]
         except Exception:  # fail open: whatever breaks here must not break the request
             self.fail_open_count += 1
@@ -159,7 +162,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if not adapter.is_installed(router, self._installed):
             self.take_over()
         stream = data.get("stream") is True
-        trace = Trace(call_type=str(call_type), arrived_s=time.time(), group=group, stream=stream)
+        span = user_api_key_dict.parent_otel_span
+        trace = Trace(call_type=str(call_type), arrived_s=time.time(), group=group, stream=stream, span=span)
         try:
             self.strategy.read_request(group, trace, _slo_inputs(data, user_api_key_dict))
         except RequestSloError as error:

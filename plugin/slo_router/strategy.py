@@ -142,7 +142,6 @@ class Strategy:
 
     def redirected(self, trace: Trace, deployment_id: str) -> None:
         """LiteLLM chose `deployment_id` where the decision does not count."""
-        trace.is_shadow = True
         trace.tried[-1] = deployment_id
         if trace.flight is not None:
             now_s = time.time()

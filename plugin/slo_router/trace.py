@@ -7,8 +7,9 @@ know what the first attempt tried.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from slo_router.domain import Decision, Slo
 from slo_router.live import Flight
@@ -17,6 +18,14 @@ from slo_router.slo import NOTHING_ASKED, Asked
 TRACE_KEY = "slo_router"
 FIRST_TOKEN_CALL_TYPES = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
+
+
+class Span(Protocol):
+    """What is used of an OpenTelemetry span: nothing else of OpenTelemetry is known here."""
+
+    def set_attributes(self, attributes: Mapping[str, str | float], /) -> None:
+        """Adds attributes; those of the same name are replaced."""
+        ...
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -35,6 +44,7 @@ class Trace:
     note: str = ""  # why LiteLLM chose, where there is no decision
     tried: list[str] = field(default_factory=list)
     flight: Flight | None = None  # the attempt on its way
+    span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
     beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
     recorded: bool = False
 

@@ -1,5 +1,5 @@
-"""What else the stock proxy is configured to do goes on doing it: tags, cache, pre-call checks; and the plugin's own
-settings beyond the shared stack's: the weighted objective, further categories, the JSONL file with prompts.
+"""What else the stock proxy is configured to do goes on doing it: tags, cache, pre-call checks, OpenTelemetry; and the
+plugin's own settings beyond the shared stack's: weighted objective, further categories, the JSONL file with prompts.
 
 One proxy of its own. Deployments, prices and qualities are conftest's; in `tagged` small is `free`, the others `eu`.
 """
@@ -19,6 +19,7 @@ from evaluation.endpoints import Handle
 from evaluation.stock_proxy import StockProxy
 from slo_router.contract import RequestRecord
 from tests.e2e.conftest import ASK, Stack, deployment, document, publish
+from tests.e2e.span_collector import SpanCollector
 from tests.e2e.test_routes import ROUTES
 from tests.valkey_server import ValkeyServer
 
@@ -39,19 +40,29 @@ def configuration(handles: Sequence[Handle], redis_url: str, jsonl_path: Path) -
         entry["litellm_params"] |= {"tags": TAGS[handle.name]}  # type: ignore[operator]
     desk = [deployment(handle, "desk", f"desk-{handle.name}") for handle in handles]
     whole["model_list"] += [*tagged, *desk]  # type: ignore[operator]
-    whole["litellm_settings"] |= {"cache": True, "cache_params": {"type": "local"}}  # type: ignore[operator]
+    callbacks = ["otel", "slo_router.proxy.callback"]
+    whole["litellm_settings"] = {"callbacks": callbacks, "cache": True, "cache_params": {"type": "local"}}
     whole["router_settings"] |= {"enable_tag_filtering": True, "enable_pre_call_checks": True}  # type: ignore[operator]
     return whole
 
 
 @pytest.fixture(scope="module")
-def featured(handles: Sequence[Handle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def collector() -> Iterator[SpanCollector]:
+    with SpanCollector() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def featured(
+    handles: Sequence[Handle], collector: SpanCollector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("features")
     with ValkeyServer(directory / "valkey") as valkey:
         client = redis.Redis.from_url(valkey.url)
         publish(client)
         client.close()
-        with StockProxy(configuration(handles, valkey.url, directory / "requests.jsonl"), directory) as proxy:
+        whole = configuration(handles, valkey.url, directory / "requests.jsonl")
+        with StockProxy(whole, directory, environment=collector.environment) as proxy:
             yield Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time())
 
 
@@ -199,3 +210,29 @@ def test_a_prompt_too_long_for_every_window_is_litellms_400_and_one_record(stack
     assert stack.seen() == {}
     (record,) = stack.records(1)
     assert (record["outcome"], record["deployment"]) == ("error", None)
+
+
+def test_the_span_of_each_request_says_what_was_decided(stack: Stack, collector: SpanCollector) -> None:
+    asked = {"x_slo_min_quality": "0.9", "x_slo_category": "ner"}  # nothing else in this module is `ner`
+    answers = [
+        stack.post(path, {"model": "smart", "stream": stream, **body}, **asked)
+        for path, body in ROUTES.items()
+        for stream in (False, True)
+    ]
+
+    spans = collector.wait_for(len(answers), {"slo_router.category": "ner"})
+    assert sorted(str(span.pop("url.path")) for span in spans) == sorted(answer.url.path for answer in answers)
+    for span in spans:
+        said = {name: value for name, value in span.items() if name.startswith("slo_router.")}
+        assert said.pop("slo_router.predicted_cost_usd") > 0  # type: ignore[operator]
+        assert len(str(said.pop("slo_router.policy"))) == 8
+        assert said == {
+            "slo_router.deployment": answers[0].headers["x-slo-selected-model"],
+            "slo_router.decision": answers[0].headers["x-slo-decision"],
+            "slo_router.reason": answers[0].headers["x-slo-reason"],
+            "slo_router.category": "ner",
+            "slo_router.candidates": 3,
+            "slo_router.rejections": "small: quality, medium: quality",
+            "slo_router.predicted_ttft_ms": 120.0,
+            "slo_router.shadow": False,
+        }
