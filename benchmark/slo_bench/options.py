@@ -16,6 +16,10 @@ First see what would be done, then do it, then repeat what you changed:
   slo-bench run --config litellm_config.yaml --deployments qwen-7b --categories ner --requests 50
 
 \b
+Every night, within limits (see `slo-bench schedule` for the crontab line or the CronJob):
+  slo-bench run --config litellm_config.yaml --max-minutes 30 --budget-usd 2
+
+\b
 Your own prompts, one JSON object a line, or the same fields in YAML under `prompts:`:
   {"category": "ner", "max_tokens": 128, "messages": [{"role": "user", "content": "..."}]}
   slo-bench run --config litellm_config.yaml --workload prompts.jsonl
@@ -26,6 +30,9 @@ Providers that don't speak the OpenAI protocol, through the running proxy:
 
 Deployments are measured one after another so that they don't disturb each other; warm-up is thrown away; a failed
 request counts in the error rate and in nothing else. A deployment that answers nothing keeps its last good values.
+
+It says beforehand what it will take, and ends after --max-minutes or before --budget-usd is passed. One agent at a time
+measures an endpoint; where live traffic is high, it waits. A run that was interrupted goes on where it was.
 
 Exit code: 0 everything was measured, 1 some deployment or category was not, 2 nothing was, or the call was wrong.
 """
@@ -44,6 +51,17 @@ Concurrency: TypeAlias = Annotated[int, Option(min=1, help="Requests in flight p
 Warmup: TypeAlias = Annotated[int, Option(min=0, help="Discarded requests per deployment.")]
 TimeoutS: TypeAlias = Annotated[float, Option(min=0.1, help="Per request, seconds.")]
 MaxMinutes: TypeAlias = Annotated[float, Option(min=0.001, help="For the whole run; then it stops.")]
+BudgetUsd: TypeAlias = Annotated[
+    float | None, Option(min=0.0, metavar="USD", help="For the whole run; then it stops.", show_default="10")
+]
+PauseAbove: TypeAlias = Annotated[int, Option(min=0, help="Live requests of a deployment; beyond them it waits.")]
+MaxPauseMinutes: TypeAlias = Annotated[float, Option(min=0.0, help="Per deployment; then it is left out.")]
+SkipLocked: TypeAlias = Annotated[
+    bool, Option("--skip-locked", help="Leave out what another agent is measuring, instead of waiting for it.")
+]
+Fresh: TypeAlias = Annotated[
+    bool, Option("--fresh", help="Measure again what an interrupted run of the same plan has finished.")
+]
 Deployments: TypeAlias = Annotated[str, Option(metavar="ID,ID", help="Only these.", show_default="all")]
 Categories: TypeAlias = Annotated[str, Option(metavar="NAME,NAME", help="Only these.", show_default="all")]
 Seed: TypeAlias = Annotated[int, Option(help="Decides the order of the prompts.")]

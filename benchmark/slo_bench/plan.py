@@ -7,8 +7,8 @@ that leaves one out must say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import cycle, groupby, islice
 
@@ -58,6 +58,16 @@ class Plan:
     def requests(self) -> int:
         """Measured requests, without warm-up."""
         return sum(len(cell.prompts) for cell in self.cells)
+
+    def without(self, cells: Container[tuple[str, str]]) -> Plan:
+        """The plan but for some cells, named by deployment and category."""
+        return replace(self, cells=tuple(c for c in self.cells if (c.facts.deployment_id, c.category) not in cells))
+
+    def leave_out(self, deployment_ids: Container[str], reason: str) -> Plan:
+        """The plan but for some deployments, which are skipped for a reason."""
+        out = tuple(dict.fromkeys(c.facts.deployment_id for c in self.cells if c.facts.deployment_id in deployment_ids))
+        cells = tuple(cell for cell in self.cells if cell.facts.deployment_id not in out)
+        return Plan(cells, (*self.skipped, *(Skipped(name, reason) for name in out)))
 
     def by_deployment(self) -> list[tuple[Cell, ...]]:
         """The cells, one tuple per deployment."""

@@ -1,11 +1,12 @@
-"""What the agent prints: the plan beforehand, the results afterwards, as a table for people or JSON for programs.
+"""What the agent prints of its results, as a table for people or JSON for programs.
 
 Milliseconds and USD per 1,000 tokens, as in the configuration. Unmeasured is a dash or null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.table import Table
 
@@ -15,17 +16,7 @@ from slo_bench.stats import Spread
 
 UNMEASURED = "–"
 MS_PER_S = 1_000
-
-
-def plan_table(plan: Plan, title: str) -> Table:
-    """One line per cell and per deployment that cannot be measured."""
-    table = Table("deployment", "model", "category", "requests", "max tokens", title=title, title_justify="left")
-    for cell in plan.cells:
-        longest = max(prompt.max_tokens for prompt in cell.prompts)
-        table.add_row(cell.facts.deployment_id, cell.facts.model, cell.category, str(len(cell.prompts)), f"≤ {longest}")
-    for skipped in plan.skipped:
-        table.add_row(skipped.deployment_id, f"not measured: {skipped.reason}")
-    return table
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 def result_table(results: Sequence[CellResult]) -> Table:
@@ -51,18 +42,22 @@ def result_table(results: Sequence[CellResult]) -> Table:
     return table
 
 
-def remarks(plan: Plan, results: Sequence[CellResult]) -> list[str]:
-    """What the table does not show: everything that was planned and is not, or not fully, in it."""
+def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str] = EMPTY) -> list[str]:
+    """What the table does not show: everything that was planned and is not, or not fully, in it.
+
+    `stopped` says why a deployment was measured no further, where it was not the time that was up.
+    """
     lines = [f"{skipped.deployment_id}: not measured: {skipped.reason}" for skipped in plan.skipped]
     found = {(result.cell.facts.deployment_id, result.cell.category): result for result in results}
     for cell in plan.cells:
         name = f"{cell.facts.deployment_id} {cell.category}"
         result = found.get((cell.facts.deployment_id, cell.category))
+        why = stopped.get(cell.facts.deployment_id, "the time was up")
         if result is None:
-            lines.append(f"{name}: not measured: the time was up")
+            lines.append(f"{name}: not measured: {why}")
             continue
         if not result.complete:
-            lines.append(f"{name}: the time was up after {result.stats.requests} of {len(cell.prompts)} requests")
+            lines.append(f"{name}: after {result.stats.requests} of {len(cell.prompts)} requests {why}")
         if not result.measured:
             lines.append(f"{name}: not measured: no request was answered; earlier latencies are kept")
         if result.published is False:
@@ -70,20 +65,9 @@ def remarks(plan: Plan, results: Sequence[CellResult]) -> list[str]:
     return lines
 
 
-def plan_document(plan: Plan) -> dict[str, object]:
-    """The plan as JSON values."""
-    return {
-        "cells": [
-            {"deployment": cell.facts.deployment_id, "category": cell.category, "requests": len(cell.prompts)}
-            for cell in plan.cells
-        ],
-        "skipped": _skipped(plan),
-    }
-
-
 def result_document(plan: Plan, results: Sequence[CellResult]) -> dict[str, object]:
     """The results as JSON values."""
-    return {"results": [_cell_document(result) for result in results], "skipped": _skipped(plan)}
+    return {"results": [_cell_document(result) for result in results], "skipped": skipped_document(plan)}
 
 
 def _cell_document(result: CellResult) -> dict[str, object]:
@@ -106,7 +90,8 @@ def _cell_document(result: CellResult) -> dict[str, object]:
     }
 
 
-def _skipped(plan: Plan) -> list[dict[str, str]]:
+def skipped_document(plan: Plan) -> list[dict[str, str]]:
+    """The deployments that cannot be measured, as JSON values."""
     return [{"deployment": skipped.deployment_id, "reason": skipped.reason} for skipped in plan.skipped]
 
 

@@ -1,4 +1,4 @@
-"""One run from the first connection to the last write: client, progress bar and Redis put together.
+"""One run from the first connection to the last write: client, guard, progress and Redis put together.
 
 Each cell is written as soon as it is measured, so that a run which is stopped leaves what it found. Redis is asked for
 a sign of life before the first request: measurements that nobody can store would be paid for nothing.
@@ -7,84 +7,157 @@ a sign of life before the first request: measurements that nobody can store woul
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from time import monotonic
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from slo_bench.client import Client
 from slo_bench.errors import BenchError
+from slo_bench.operation.budget import Budget
+from slo_bench.operation.estimate import CellKey, Estimate, Request, estimate
+from slo_bench.operation.following import Following
+from slo_bench.operation.foresight import ask_unknown, known_requests
+from slo_bench.operation.guard import Guard
+from slo_bench.operation.memory import Done, Memory
+from slo_bench.operation.opening import open_guard
+from slo_bench.operation.order import Forecast, Order, Outcome, Spent, Store
+from slo_bench.operation.progress import shown
+from slo_bench.operation.telling import forecast_table, warnings
+from slo_bench.operation.watch import Tell
+from slo_bench.operation.writing import Writer
 from slo_bench.plan import Cell, Plan
-from slo_bench.publish import publish
 from slo_bench.results import CellResult
-from slo_bench.runner import Limits, OnCell, run_plan
-from slo_bench.stream import Sample
+from slo_bench.runner import Limits, run_plan
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 
+__all__ = ["Order", "Outcome", "Store", "foresee", "run"]
 
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Where results go."""
-
-    redis_url: str = field(repr=False)
-    key_prefix: str = ""
+Write = Callable[[CellResult, Guard], Awaitable[CellResult]]
 
 
-def run(plan: Plan, limits: Limits, timeout_s: float, store: Store | None, console: Console) -> list[CellResult]:
-    """Measures a plan and writes it to `store`, if any; progress goes to `console`.
+def run(order: Order, store: Store | None, console: Console) -> Outcome:
+    """Measures what is ordered and writes it to `store`, if any; plan and progress go to `console`.
 
-    `timeout_s` bounds each request. Raises BenchError where Redis does not answer at the start.
+    SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start.
     """
-    return asyncio.run(_run(plan, limits, timeout_s, store, console))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return asyncio.run(_run(order, store, console))
 
 
-async def _run(plan: Plan, limits: Limits, timeout_s: float, store: Store | None, console: Console) -> list[CellResult]:
+def foresee(order: Order, store: Store | None) -> Forecast:
+    """What a run would take, by what is known; calls no deployment, and does without Redis where that is silent."""
+    return asyncio.run(_foresee(order, store))
+
+
+async def _foresee(order: Order, store: Store | None) -> Forecast:
+    async with _linked(store) as link:
+        known = await known_requests(order.plan, link, "" if store is None else store.key_prefix)
+    return Forecast(Spent(0.0, 0.0), _estimate(order, order.plan, known))
+
+
+async def _run(order: Order, store: Store | None, console: Console) -> Outcome:
+    async with _linked(store) as link:
+        if link is None or store is None:
+            return await _carry_out(order, {}, None, "", console)
+        try:
+            await link.ping()
+            memory = Memory(link, store.key_prefix)
+            if order.terms.fresh:
+                await memory.forget(order.fingerprint)
+            finished = await memory.done(order.fingerprint)
+        except LINK_ERRORS as error:
+            raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+        outcome = await _carry_out(order, finished, link, store.key_prefix, console)
+        if outcome.is_whole:
+            with suppress(*LINK_ERRORS):  # else the next run measures less than it could
+                await memory.forget(order.fingerprint)
+        return outcome
+
+
+async def _carry_out(
+    order: Order, finished: Mapping[CellKey, Done], link: AsyncClient | None, prefix: str, console: Console
+) -> Outcome:
+    plan, limits, began_s = order.plan.without(finished), order.limits, monotonic()
+    tell = partial(console.print, soft_wrap=True)
+    budget = Budget(order.terms.budget_usd, order.timeout_s)
+    known = await known_requests(plan, link, prefix)
+
+    def spent() -> Spent:
+        return Spent(budget.spent_usd, monotonic() - began_s)
+
+    async with (
+        Client(order.timeout_s) as client,
+        open_guard(
+            client.measure, budget, order.terms, endpoints=order.endpoints, link=link, prefix=prefix, tell=tell
+        ) as guard,
+    ):
+        if limits.warmup:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.total_s):
+                    await ask_unknown(plan.by_deployment(), known, guard, limits.concurrency, tell)
+        forecast = Forecast(spent(), _estimate(order, plan, known))
+        console.print(forecast_table(order, forecast))
+        for line in warnings(order, forecast):
+            tell(line)
+        left = replace(limits, total_s=limits.total_s - spent().seconds)
+        results = await _measure(plan, left, guard, known, write=_writer(order, link, prefix, tell), console=console)
+        return Outcome(plan, results, finished, guard.stopped, forecast, spent(), frozenset(budget.uncounted))
+
+
+async def _measure(
+    plan: Plan, limits: Limits, guard: Guard, known: Mapping[CellKey, Request], *, write: Write, console: Console
+) -> list[CellResult]:
+    def clock(cell: Cell) -> float:
+        return guard.clock(cell.facts.deployment_id)
+
+    following = Following(plan, known, limits, clock)
+
+    @asynccontextmanager
+    async def hold(cell: Cell) -> AsyncIterator[None]:
+        try:
+            async with guard.deployment(cell.facts, partial(console.print, soft_wrap=True)):
+                yield
+        finally:
+            following.ended(cell.facts.deployment_id)
+
+    async with shown(console, lambda: following.state(guard.budget.spent_usd)):
+        return await run_plan(
+            plan,
+            guard.measure,
+            limits,
+            on_sample=following.answered,
+            on_cell=lambda result: write(result, guard),
+            hold=hold,
+            clock=clock,
+        )
+
+
+def _estimate(order: Order, plan: Plan, known: Mapping[CellKey, Request]) -> Estimate:
+    limits = order.limits
+    return estimate(plan.by_deployment(), known, limits.concurrency, limits.warmup, parallel=limits.parallel)
+
+
+def _writer(order: Order, link: AsyncClient | None, prefix: str, tell: Tell) -> Write:
+    async def keep(result: CellResult, _: Guard) -> CellResult:
+        return result
+
+    return keep if link is None else Writer(link, prefix, order.fingerprint, order.limits.concurrency, tell).write
+
+
+@asynccontextmanager
+async def _linked(store: Store | None) -> AsyncIterator[AsyncClient | None]:
     if store is None:
-        return await _measure(plan, limits, timeout_s, _keep, console)
+        yield None
+        return
     link = connect(store.redis_url)
     try:
-        await _sign_of_life(link, store)
-        return await _measure(plan, limits, timeout_s, _writer(link, store, console), console)
+        yield link
     finally:
         await link.aclose()
-
-
-async def _measure(plan: Plan, limits: Limits, timeout_s: float, on_cell: OnCell, console: Console) -> list[CellResult]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("warm-up", total=plan.requests)
-
-        def advance(cell: Cell, _: Sample) -> None:
-            progress.update(task, advance=1, description=f"{cell.facts.deployment_id} · {cell.category}")
-
-        async with Client(timeout_s) as client:
-            return await run_plan(plan, client.measure, limits, on_sample=advance, on_cell=on_cell)
-
-
-async def _sign_of_life(link: AsyncClient, store: Store) -> None:
-    try:
-        await link.ping()
-    except LINK_ERRORS as error:
-        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
-
-
-async def _keep(result: CellResult) -> CellResult:
-    return result
-
-
-def _writer(link: AsyncClient, store: Store, console: Console) -> OnCell:
-    async def write(result: CellResult) -> CellResult:
-        try:
-            await publish(link, store.key_prefix, result)
-        except LINK_ERRORS as error:
-            console.print(f"Redis did not take a result: {type(error).__name__}")
-            return replace(result, published=False)
-        return replace(result, published=True)
-
-    return write

@@ -51,7 +51,7 @@ def test_the_exit_code_tells_all_some_or_nothing(plan: Plan, results: list[CellR
     ("plan", "results", "remark"),
     [
         (PLAN, [A], "b ner: not measured: the time was up"),
-        (PLAN, [A, replace(B, complete=False)], "b ner: the time was up after 1 of 4 requests"),
+        (PLAN, [A, replace(B, complete=False)], "b ner: after 1 of 4 requests the time was up"),
         (PLAN, [A, FAILED], "b ner: not measured: no request was answered; earlier latencies are kept"),
         (PLAN, [A, replace(B, published=False)], "b ner: not written: Redis did not take it"),
         (SKIPPED, [A, B], "c: not measured: no api_base"),

@@ -8,14 +8,23 @@ import typer
 
 from slo_bench import options, report
 from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.operation import telling
+from slo_bench.operation.guard import Terms
+from slo_bench.operation.lock import endpoint_of
+from slo_bench.operation.money import is_priced
+from slo_bench.operation.order import Order, Outcome, Store
 from slo_bench.plan import Plan, Selection, make_plan
-from slo_bench.results import NOTHING_MEASURED, CellResult, exit_code
+from slo_bench.results import NOTHING_MEASURED, SOME_FAILED, exit_code
 from slo_bench.runner import Limits
+from slo_bench.session import foresee
 from slo_bench.session import run as run_session
 from slo_bench.targets import Proxy
 from slo_bench.workload import load_workload
-from slo_router.config import load_settings
+from slo_router.config import Settings, load_settings
 from slo_router.errors import SloRouterError
+
+DEFAULT_BUDGET_USD = 10.0
+UNPRICED = "no price is known, so it cannot be kept within --budget-usd"
 
 
 def run(
@@ -29,10 +38,15 @@ def run(
     warmup: options.Warmup = 1,
     timeout_s: options.TimeoutS = 60.0,
     max_minutes: options.MaxMinutes = 30.0,
+    budget_usd: options.BudgetUsd = None,
+    pause_above: options.PauseAbove = 8,
+    max_pause_minutes: options.MaxPauseMinutes = 10.0,
     deployments: options.Deployments = "",
     categories: options.Categories = "",
     seed: options.Seed = 0,
     parallel: options.Parallel = False,
+    skip_locked: options.SkipLocked = False,
+    fresh: options.Fresh = False,
     redis_url: options.RedisUrl = None,
     no_publish: options.NoPublish = False,
     dry_run: options.DryRun = False,
@@ -41,37 +55,71 @@ def run(
     """Exits with 0, 1 or 2, see `options.RUN_HELP`."""
     log = console(stderr=True)
     limits = Limits(concurrency, warmup, max_minutes * 60, parallel)
+    terms = Terms(
+        DEFAULT_BUDGET_USD if budget_usd is None else budget_usd,
+        pause_above,
+        max_pause_minutes * 60,
+        wait_for_lock=not skip_locked,
+        fresh=fresh,
+    )
     try:
         settings = load_settings(config)
         selection = Selection(requests, seed, names(deployments), names(categories))
         proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)
         plan = make_plan(settings.deployments, load_workload(workload), selection, proxy)
+        if budget_usd is not None:
+            plan = _priced(plan)
+        order = Order(plan, limits, timeout_s, terms, _endpoints(settings))
         if dry_run:
-            _show_plan(plan, limits, as_json=as_json)
+            _show_plan(order, _known_store(settings, redis_url), as_json=as_json)
             return
         store = None if no_publish else store_of(settings, redis_url)
-        results = run_session(plan, limits, timeout_s, store, log)
+        outcome = run_session(order, store, log)
     except SloRouterError as error:
         log.print(str(error))
         raise typer.Exit(NOTHING_MEASURED) from error
-    _show_results(plan, results, as_json=as_json)
-    for line in report.remarks(plan, results):
-        log.print(line)
-    raise typer.Exit(exit_code(plan, results))
+    _show(outcome, as_json=as_json)
+    for line in (*report.remarks(outcome.plan, outcome.results, outcome.stopped), *telling.closing(outcome)):
+        log.print(line, soft_wrap=True)
+    raise typer.Exit(_exit_code(outcome))
 
 
-def _show_plan(plan: Plan, limits: Limits, *, as_json: bool) -> None:
+def _priced(plan: Plan) -> Plan:
+    unpriced = {cell.facts.deployment_id for cell in plan.cells if not is_priced(cell.facts)}
+    return plan.leave_out(unpriced, UNPRICED)
+
+
+def _endpoints(settings: Settings) -> dict[str, str]:
+    return {deployment.facts.deployment_id: endpoint_of(deployment) for deployment in settings.deployments}
+
+
+def _known_store(settings: Settings, redis_url: str | None) -> Store | None:
+    url = redis_url or settings.plugin.redis_url
+    return None if url is None else Store(url, settings.plugin.key_prefix)
+
+
+def _show_plan(order: Order, store: Store | None, *, as_json: bool) -> None:
+    forecast = foresee(order, store)
     if as_json:
-        typer.echo(json.dumps(report.plan_document(plan), indent=2))
+        typer.echo(json.dumps(telling.forecast_document(order, forecast), indent=2))
         return
-    order = "all deployments at once" if limits.parallel else "one deployment after another"
-    bound = f"at most {limits.total_s / 60:g} minutes"
-    title = f"{plan.requests} requests, {limits.concurrency} in flight per deployment, {order}, {bound}"
-    console().print(report.plan_table(plan, title))
+    out = console()
+    out.print(telling.forecast_table(order, forecast))
+    for line in telling.warnings(order, forecast):
+        out.print(line, soft_wrap=True)
 
 
-def _show_results(plan: Plan, results: list[CellResult], *, as_json: bool) -> None:
+def _show(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(report.result_document(plan, results), indent=2))
+        document = report.result_document(outcome.plan, outcome.results) | telling.outcome_document(outcome)
+        typer.echo(json.dumps(document, indent=2))
     else:
-        console().print(report.result_table(results))
+        console().print(report.result_table(outcome.results))
+
+
+def _exit_code(outcome: Outcome) -> int:
+    """An interrupted run's cells count as measured."""
+    if outcome.finished and not outcome.plan.cells and not outcome.plan.skipped:
+        return 0
+    code = exit_code(outcome.plan, outcome.results)
+    return SOME_FAILED if code == NOTHING_MEASURED and outcome.finished else code

@@ -1,0 +1,49 @@
+"""Follows a run from answer to answer, for its progress and the time that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from slo_bench.operation.estimate import CellKey, Request, expected, key_of
+from slo_bench.operation.progress import State
+from slo_bench.operation.time_left import TimeLeft
+from slo_bench.plan import Cell, Plan
+from slo_bench.runner import Limits
+from slo_bench.stream import Sample
+
+Clock = Callable[[Cell], float]
+
+
+class Following:
+    """What has happened so far. `known` has a typical request of every cell."""
+
+    def __init__(self, plan: Plan, known: Mapping[CellKey, Request], limits: Limits, clock: Clock) -> None:
+        self._requests = plan.requests
+        self._clock = clock
+        self._answered = 0
+        self._what = "warm-up"
+        self._left = TimeLeft(parallel=limits.parallel)
+        self._planned_s: dict[CellKey, float] = {}  # for each request
+        for cells in plan.by_deployment():
+            total_s = 0.0
+            for cell in cells:
+                key, requests = key_of(cell), len(cell.prompts)
+                seconds = expected(cell.facts, known[key], requests, limits.concurrency).seconds
+                self._planned_s[key] = seconds / requests
+                total_s += seconds
+            is_assumed = any(known[key_of(cell)].basis == "assumed" for cell in cells)
+            self._left.expect(cells[0].facts.deployment_id, total_s, is_assumed=is_assumed)
+
+    def answered(self, cell: Cell, _: Sample) -> None:
+        """A request has ended."""
+        self._answered += 1
+        self._what = f"{cell.facts.deployment_id} · {cell.category}"
+        self._left.answered(cell.facts.deployment_id, self._planned_s[key_of(cell)], self._clock(cell))
+
+    def ended(self, deployment_id: str) -> None:
+        """Nothing more is asked of a deployment."""
+        self._left.ended(deployment_id)
+
+    def state(self, spent_usd: float | None) -> State:
+        """How far the run is now."""
+        return State(self._what, self._answered, self._requests, self._left.seconds(), spent_usd)

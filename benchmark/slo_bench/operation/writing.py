@@ -1,0 +1,50 @@
+"""Writes each cell when it is measured: its metrics first, then what the agent remembers of it.
+
+A run that is killed in between measures the cell once more; nobody is told that something was written which was not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from slo_bench.operation.estimate import from_result, key_of
+from slo_bench.operation.guard import Guard
+from slo_bench.operation.memory import Done, Memory
+from slo_bench.operation.watch import Tell
+from slo_bench.publish import publish
+from slo_bench.results import CellResult
+from slo_router.redis_link import LINK_ERRORS, AsyncClient
+
+
+class Writer:
+    """Of one run, called `plan_name`, with `concurrency` requests at a time."""
+
+    def __init__(self, link: AsyncClient, prefix: str, plan_name: str, concurrency: int, tell: Tell) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._memory = Memory(link, prefix)
+        self._plan_name = plan_name
+        self._concurrency = concurrency
+        self._tell = tell
+
+    async def write(self, result: CellResult, guard: Guard) -> CellResult:
+        """Writes one cell, and says in `published` whether its metrics were."""
+        if result.cell.facts.deployment_id in guard.lost:
+            return replace(result, published=False)  # another agent may have been measuring it at the same time
+        try:
+            await publish(self._link, self._prefix, result)
+        except LINK_ERRORS as error:
+            self._tell(f"Redis did not take a result: {type(error).__name__}")
+            return replace(result, published=False)
+        if result.measured and result.complete:
+            await self._remember(result)
+        return replace(result, published=True)
+
+    async def _remember(self, result: CellResult) -> None:
+        key, pace = key_of(result.cell), from_result(result, self._concurrency)
+        try:
+            if pace is not None:
+                await self._memory.note_pace(key, pace)
+            await self._memory.note_done(self._plan_name, key, Done(result.ended_at_s, result.stats.requests))
+        except LINK_ERRORS as error:
+            self._tell(f"Redis did not take how far the run is: {type(error).__name__}")
