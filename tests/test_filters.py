@@ -69,6 +69,14 @@ def test_an_unknown_quality_fails_where_a_minimum_is_asked(
     assert found == (Rejection("a", "quality", quality, floor) if rejected else None)
 
 
+def test_faulty_answers_reject_with_what_was_found_and_are_not_looked_at_where_nothing_is_marked() -> None:
+    marked = Demand(REQUEST, answer_faults={"a": "looping 9/10"})
+    assert filters.answers(A, NOTHING_KNOWN, marked) == Rejection("a", "answers", "looping 9/10", "sound")
+    assert filters.answers(Facts("b", "m"), NOTHING_KNOWN, marked) is None
+    assert filters.answers in concerned(marked)
+    assert filters.answers not in concerned(DEMAND)
+
+
 def test_a_deployment_already_tried_for_this_request_is_rejected() -> None:
     found = filters.already_tried(A, NOTHING_KNOWN, Demand(REQUEST, tried=frozenset({"a", "b"})))
     assert found == Rejection("a", "already_tried", "failed this request", "an untried deployment")
@@ -78,17 +86,19 @@ def test_a_deployment_already_tried_for_this_request_is_rejected() -> None:
 def test_every_broken_filter_is_reported_the_hardest_first() -> None:
     facts = Facts("a", "m", context_tokens=10, unsupported=frozenset({"tools"}))
     prediction = NOTHING_KNOWN._replace(quality=0.1, error_rate=1.0)
-    demand = Demand(REQUEST._replace(needs=frozenset({"tools"})), 0.5, 0.5, frozenset({"a"}), 0.01, frozenset({"a"}))
+    one = frozenset({"a"})
+    demand = Demand(REQUEST._replace(needs=frozenset({"tools"})), 0.5, 0.5, one, 0.01, one, {"a": "looping 9/10"})
     rejected = [accepts(facts, prediction, demand) for accepts in concerned(demand)]
     found = [rejection.filter for rejection in rejected if rejection is not None]
     assert found == [
         "context_window",
         "capability",
         "cost_ceiling",
+        "answers",
         "already_tried",
         "circuit",
         "error_rate",
         "quality",
     ]
-    assert [HARDNESS[name] for name in found] == [7, 6, 5, 4, 3, 2, 1]
+    assert [HARDNESS[name] for name in found] == [8, 7, 6, 5, 4, 3, 2, 1]
     assert [accepts(A, NOTHING_KNOWN, DEMAND) for accepts in FILTERS] == [None] * len(FILTERS)

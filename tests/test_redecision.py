@@ -51,6 +51,8 @@ def pools(draw: st.DrawFn) -> tuple[list[Facts], dict[str, Metrics]]:
         )
         if draw(st.booleans()):
             metrics[f"d{number}"] = Metrics(NOW_S - 9, draw(seconds), tpot_s=draw(seconds), error_rate=draw(qualities))
+            if draw(st.booleans()):
+                metrics[f"d{number}"] = metrics[f"d{number}"]._replace(answer_fault="looping 9/10")
     return facts, metrics
 
 

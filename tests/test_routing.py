@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from slo_router.config import GroupSettings, Weights
 from slo_router.conversations import Cached
 from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo
-from slo_router.explain import as_json
+from slo_router.explain import as_json, reason
 from slo_router.filters import HARDNESS
 from slo_router.live import Live
+from slo_router.metrics_store import make_snapshot
 from slo_router.routing import Ask, Policy, decide
 from tests.builders import NOW_S, REQUEST, decided, measured, view
 
@@ -79,6 +80,29 @@ def test_the_softest_filters_give_way_first() -> None:
     assert decided(TRIO, slo=Slo(min_quality=0.95), snapshot=failing).deployment_id == "large"  # the floor alone
 
 
+def test_a_deployment_with_faulty_answers_is_not_used_in_that_category_and_in_a_fallback_last() -> None:
+    garbled = Metrics(NOW_S, answer_fault="looping 9/10")
+    snapshot = make_snapshot({"small": {"ner": garbled, "chat": Metrics(NOW_S)}}, NOW_S)
+    decision = decided(TRIO, snapshot=snapshot)
+    assert (decision.deployment_id, decision.kind) == ("medium", "met")
+    assert decision.rejections == (Rejection("small", "answers", "looping 9/10", "sound"),)
+    for category in ("chat", "code"):  # sound there; and where nothing was measured, one fault of two is no proof
+        features = REQUEST._replace(category=category)
+        assert decided(TRIO, snapshot=snapshot, features=features).deployment_id == "small"
+    pair = [SMALL, MEDIUM]
+    below = decided(pair, snapshot=snapshot, slo=Slo(min_quality=0.95), tried=frozenset({"medium"}))
+    assert below.deployment_id == "medium"  # too poor and tried already: still rather than garbled
+    alone = decided([SMALL], snapshot=snapshot)
+    assert (alone.deployment_id, alone.kind) == ("small", "fallback")
+    assert reason(alone) == "no candidate passes answers; this one is nearest"
+
+
+def test_faulty_answers_in_every_measured_category_hold_for_all_others() -> None:
+    garbled = Metrics(NOW_S, answer_fault="gibberish 9/10")
+    snapshot = make_snapshot({"small": {"ner": garbled, "chat": garbled}}, NOW_S)
+    assert decided(TRIO, snapshot=snapshot, features=REQUEST._replace(category="code")).deployment_id == "medium"
+
+
 # --- every decision there can be
 
 
@@ -117,6 +141,7 @@ def some(low: float, high: float) -> st.SearchStrategy[float | None]:
 rows = st.builds(
     Metrics, st.just(NOW_S), some(0, 2), st.none(), some(0, 2), some(0, 0.1), some(0, 0.1), st.none(),
     some(0, 1), some(0, 1), some(0, 1), st.none() | st.integers(0, 40),
+    fit=st.none(), answer_fault=st.sampled_from([None, None, "looping 9/10"]),
 )  # fmt: skip
 needs = st.frozensets(st.sampled_from(["tools", "vision"]))
 facts = st.builds(

@@ -8,17 +8,20 @@ does not reject, for most deployments work; an unknown quality or price does whe
 those are promises.
 
 The filters stand from the hardest to the softest. When no candidate passes them all, the softest give way first: better
-an answer below the quality floor, or a second try at the same deployment, than none.
+an answer below the quality floor, or a second try at the same deployment, than none. Faulty answers are harder than
+those: an error is seen and can be repeated, a garbled answer is paid for and looks like a success.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.domain import Facts, Features, Prediction, Rejection
 
+NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 CONTEXT_MARGIN = 1.1  # the estimate is made from characters, and the server's own count differs from LiteLLM's
 
 
@@ -31,6 +34,7 @@ class Demand(NamedTuple):
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None
     shut: frozenset[str] = frozenset()  # deployments whose circuit does not let this request pass
+    answer_faults: Mapping[str, str] = NO_FAULTS  # by deployment id: what was wrong with its answers in this category
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -58,6 +62,12 @@ def cost_ceiling(facts: Facts, prediction: Prediction, demand: Demand) -> Reject
     if ceiling is None or (cost is not None and cost <= ceiling):
         return None
     return Rejection(facts.deployment_id, "cost_ceiling", cost, ceiling)
+
+
+def answers(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Answered garbage in this category when it was last measured: looping, special tokens, broken JSON."""
+    fault = demand.answer_faults.get(facts.deployment_id)
+    return None if fault is None else Rejection(facts.deployment_id, "answers", fault, "sound")
 
 
 def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -93,6 +103,7 @@ FILTERS: tuple[Filter, ...] = (
     context_window,
     capability,
     cost_ceiling,
+    answers,
     already_tried,
     circuit,
     error_rate,
@@ -108,6 +119,7 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
             True,
             bool(demand.features.needs),
             demand.cost_ceiling_per_1k_usd is not None,
+            bool(demand.answer_faults),
             bool(demand.tried),
             bool(demand.shut),
             demand.max_error_rate < 1,

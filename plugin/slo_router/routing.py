@@ -14,10 +14,10 @@ from slo_router.circuit import share
 from slo_router.config import GroupSettings, Weights
 from slo_router.conversations import NOTHING_CACHED, Cached
 from slo_router.domain import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo
-from slo_router.filters import Demand, concerned
+from slo_router.filters import NO_FAULTS, Demand, concerned
 from slo_router.latency import LEVELS
 from slo_router.picking import pick
-from slo_router.prediction import View, outlook, predict, with_cache
+from slo_router.prediction import View, answer_faults, outlook, predict, with_cache
 from slo_router.relaxation import least_rejected
 from slo_router.scoring import assess, limits_of, weigh
 
@@ -45,8 +45,9 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group = policy.group
     shut = _shut(candidates, view) if view.live else NONE_SHUT
+    faults = answer_faults(candidates, ask.features.category, view.snapshot) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
-        ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd, shut
+        ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd, shut, faults
     )
     filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
     home = ask.cached.deployment_id

@@ -102,6 +102,8 @@ def _ruled_out(rejected: Rejected) -> str:
             return "failed this request already"
         case "circuit":
             return "its circuit is open, for it fails now"
+        case "answers":
+            return f"its answers failed their checks: {value}"
         case "capability":
             return f"cannot do {value}"
     name = rejected.filter.replace("_", " ")

@@ -2,20 +2,21 @@
 
     recorded predictions → filters → SLO → objective → pick          (as `routing.decide`, which predicts them itself)
 
-Nothing is predicted anew: what a candidate was expected to do is what the record holds. Circuits, tries that had failed
-and the key's cost ceiling are taken from the recorded rejections. Where the pick depends on a draw (equal costs or
-ranks, a trial of a cheaper candidate) the redecision says so, and `possible` and `trials` name what it could have been.
+Nothing is predicted anew: what a candidate was expected to do is what the record holds. Faulty answers, circuits, tries
+that had failed and the key's cost ceiling are taken from the recorded rejections. Where the pick depends on a draw
+(equal costs or ranks, a trial of a cheaper candidate) the redecision says so, and `possible` and `trials` name what it
+could have been.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from slo_router.config import GroupSettings, Weights
 from slo_router.domain import Assessment, Facts, Features, Prediction, Rejection, Slo, Snapshot
-from slo_router.filters import Demand, concerned
+from slo_router.filters import NO_FAULTS, Demand, concerned
 from slo_router.picking import pick
 from slo_router.prediction import View
 from slo_router.relaxation import least_rejected
@@ -44,6 +45,7 @@ class Question(NamedTuple):
     cost_ceiling_per_1k_usd: float | None = None
     shut: frozenset[str] = frozenset()
     home: str = ""  # the deployment that has the conversation in its cache
+    answer_faults: Mapping[str, str] = NO_FAULTS
 
 
 class Redecision(NamedTuple):
@@ -84,7 +86,8 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
             ceiling = one.limit
     tried, shut = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
     home = decision.deployment if decision.cached_tokens else ""
-    return Question(features, slo, tried, ceiling, shut, home)
+    faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
+    return Question(features, slo, tried, ceiling, shut, home, faults)
 
 
 def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
@@ -96,6 +99,7 @@ def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSet
         question.tried,
         question.cost_ceiling_per_1k_usd,
         question.shut,
+        question.answer_faults,
     )
     filters, limits = concerned(demand), limits_of(question.slo)
     able: list[Assessment] = []
