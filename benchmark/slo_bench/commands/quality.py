@@ -1,0 +1,105 @@
+"""`slo-bench quality`: asks, grades, compares, publishes."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from slo_bench import options
+from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.quality import options as own
+from slo_bench.quality import report
+from slo_bench.quality.comparison import compare
+from slo_bench.quality.plan import QualityPlan, Wanted, make_quality_plan
+from slo_bench.quality.runner import Found, exit_code
+from slo_bench.quality.session import Terms
+from slo_bench.quality.session import run as run_session
+from slo_bench.quality.store import clear_store, default_path
+from slo_bench.quality.suite import load_suite
+from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED
+from slo_bench.targets import Proxy
+from slo_router.config import load_settings
+from slo_router.errors import SloRouterError
+
+
+def clear(value: bool) -> None:  # noqa: FBT001  # typer's signature
+    """Deletes the kept answers and ends, before a configuration is asked for."""
+    if value:
+        path = default_path()
+        try:
+            typer.echo(f"{path}: {'deleted' if clear_store(path) else 'there is no such file'}")
+        except SloRouterError as error:
+            console(stderr=True).print(str(error))
+            raise typer.Exit(NOTHING_MEASURED) from error
+        raise typer.Exit(ALL_MEASURED)
+
+
+ClearCache = Annotated[
+    bool, typer.Option("--clear-cache", is_eager=True, callback=clear, help="Delete the kept answers, and end.")
+]
+
+
+def quality(
+    *,
+    config: options.Config,
+    suite: own.SuiteFile = None,
+    deployments: options.Deployments = "",
+    categories: options.Categories = "",
+    via_proxy: options.ViaProxy = None,
+    proxy_key: options.ProxyKey = None,
+    judge: own.JudgeName = None,
+    allow_code: own.AllowCode = False,
+    concurrency: options.Concurrency = 4,
+    timeout_s: options.TimeoutS = 120.0,
+    max_minutes: options.MaxMinutes = 30.0,
+    budget_usd: options.BudgetUsd = None,
+    max_age_hours: own.MaxAgeHours = 20.0,
+    no_cache: own.NoCache = False,
+    clear_cache: ClearCache = False,  # noqa: ARG001  # has ended the command
+    redis_url: options.RedisUrl = None,
+    no_publish: options.NoPublish = False,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Exits with 0, 1 or 2, see `quality.options.HELP`."""
+    log = console(stderr=True)
+    answers = None if no_cache else default_path()
+    terms = Terms(answers, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, budget_usd)
+    wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd)
+    try:
+        settings = load_settings(config)
+        proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)
+        plan = make_quality_plan(settings.deployments, load_suite(suite), wanted, proxy)
+        if dry_run:
+            _show_plan(plan, as_json=as_json)
+            return
+        store = None if no_publish else store_of(settings, redis_url)
+        found = run_session(plan, terms, store, log)
+    except SloRouterError as error:
+        log.print(str(error))
+        raise typer.Exit(NOTHING_MEASURED) from error
+    _show(plan, found, as_json=as_json)
+    for line in report.remarks(plan, found):
+        log.print(line)
+    raise typer.Exit(exit_code(plan, found))
+
+
+def _show_plan(plan: QualityPlan, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report.plan_document(plan), indent=2))
+    else:
+        console().print(report.plan_table(plan))
+    for line in plan.remarks:
+        console(stderr=True).print(line)
+
+
+def _show(plan: QualityPlan, found: Found, *, as_json: bool) -> None:
+    differences = compare(found.cells)
+    if as_json:
+        typer.echo(json.dumps(report.document(plan, found, differences), indent=2))
+        return
+    console().print(report.score_table(found.cells))
+    if differences:
+        console().print(report.difference_table(differences))

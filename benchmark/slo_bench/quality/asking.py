@@ -1,0 +1,58 @@
+"""Asks deployments, or takes the answer that is kept from last time.
+
+An answer that was given is kept at once, so nothing is paid for twice. Errors are not kept: the next run asks again.
+An answer without a single token is an answer; it is the graders' to call it wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import time
+from typing import TypeAlias
+
+from slo_bench.quality.answers import Answer, Failure, Question, answer_key
+from slo_bench.quality.store import AnswerStore
+from slo_bench.stream import EMPTY, Sample
+from slo_bench.targets import Target
+from slo_router.domain import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Respondent:
+    """Who is asked: a deployment, or the judge."""
+
+    facts: Facts
+    target: Target
+
+
+Send: TypeAlias = Callable[[Respondent, Question], Awaitable[Sample]]
+
+
+class Asker:
+    """Asks through the store. `concurrency` is per deployment; kept answers count from `not_before_s` (Unix) on."""
+
+    def __init__(self, send: Send, store: AnswerStore, *, concurrency: int, not_before_s: float) -> None:
+        self._send, self._store = send, store
+        self._concurrency, self._not_before_s = concurrency, not_before_s
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        self.asked = 0  # requests sent
+        self.kept = 0  # answers that nobody had to be asked for
+
+    async def ask(self, who: Respondent, question: Question) -> Answer | Failure:
+        """The answer. Raises what `send` does."""
+        name = who.facts.deployment_id
+        key = answer_key(name, who.facts.model, question)
+        async with self._slots.setdefault(name, asyncio.Semaphore(self._concurrency)):
+            known = self._store.get(key, self._not_before_s)
+            if known is not None:
+                self.kept += 1
+                return known
+            sample = await self._send(who, question)
+            self.asked += 1
+        if sample.error is not None and sample.error != EMPTY:
+            return Failure(sample.error)
+        answer = Answer(sample.answer, time(), sample.finish_reason, sample.prompt_tokens, sample.completion_tokens)
+        self._store.put(key, answer)
+        return answer

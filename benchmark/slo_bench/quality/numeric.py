@@ -1,0 +1,61 @@
+r"""The number that an answer gives, whatever it is wrapped in.
+
+Looked for in this order: the last `\boxed{…}`, what follows the last `####`, the last number of the text. The first two
+say that this is the answer, so a fraction in them is divided: `\boxed{\frac{3}{4}}` and `#### 3/4` are 0.75.
+
+Thousands may be separated by a comma, an apostrophe, an underscore or a no-break space; a comma is never a decimal
+point, so `3,14` are two numbers. A minus is a sign only right before its number and behind no digit or letter:
+`10-12` ends in 12, `5 - 3` in 3.
+Currencies and units are left aside, and so is a percent sign: `50 %` is 50.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_SEPARATOR = r"(?:,|\{,\}|\\,|['’_\u00a0\u202f\u2009])"
+_NUMBER = rf"(?:\d{{1,3}}(?:{_SEPARATOR}\d{{3}})+(?!\d)|\d+)?(?:\.\d+)?(?:(?<=\d)[eE][-+]?\d+)?"
+_SIGNED = re.compile(rf"(?:(?<![\w.)])(?P<sign>[-−+]))?[$€£]?(?<![\d.])(?P<number>(?=\.?\d){_NUMBER})")
+_FRACTION = re.compile(r"(?P<sign>[-−+])?\s*(?:\\[dt]?frac\{(\d+)\}\{(\d+)\}|(\d+)\s*/\s*(\d+))")
+_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+
+
+def number_in(answer: str) -> float | None:
+    """The number that the answer gives, `None` where there is none. May be infinite: `1e999`."""
+    boxed = _BOXED.findall(answer)
+    for stated in (boxed[-1] if boxed else "", answer.rpartition("####")[2] if "####" in answer else ""):
+        value = _stated(stated)
+        if value is not None:
+            return value
+    return _last(answer)
+
+
+def same_number(found: float, expected: float, tolerance: float, relative_tolerance: float) -> bool:
+    """Within either tolerance; without one, within the rounding of floating point."""
+    return math.isclose(found, expected, abs_tol=tolerance, rel_tol=max(relative_tolerance, 1e-9))
+
+
+def _stated(text: str) -> float | None:
+    """A fraction, else the first number: a unit such as `m/s2` may follow."""
+    fraction = _FRACTION.match(text.strip(" $"))
+    if fraction:
+        above, below = (int(part) for part in fraction.groups()[1:] if part is not None)
+        return _sign(fraction) * above / below if below else None
+    first = _SIGNED.search(text)
+    return None if first is None else _value(first)
+
+
+def _last(text: str) -> float | None:
+    last = None
+    for last in _SIGNED.finditer(text):  # noqa: B007  # the last one is what is wanted
+        pass
+    return None if last is None else _value(last)
+
+
+def _value(match: re.Match[str]) -> float:
+    return _sign(match) * float(re.sub(_SEPARATOR, "", match["number"]))
+
+
+def _sign(match: re.Match[str]) -> int:
+    return -1 if match["sign"] in {"-", "−"} else 1

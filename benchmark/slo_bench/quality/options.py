@@ -1,0 +1,45 @@
+"""The options of `slo-bench quality` beyond the shared ones, and its help text: words and bounds, no behaviour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from typer import Option
+
+HELP = """Asks every deployment the items of a suite, grades the answers and writes `quality_score` to Redis.
+
+\b
+First see what would be asked, then ask, then look at one deployment:
+  slo-bench quality --config litellm_config.yaml --dry-run
+  slo-bench quality --config litellm_config.yaml
+  slo-bench quality --config litellm_config.yaml --deployments qwen-7b --categories ner
+
+\b
+Your own items, one JSON object a line, or the same fields in YAML under `items:`:
+  {"id": "vat-7", "category": "reasoning", "max_tokens": 64, "messages": [{"role": "user", "content": "..."}],
+   "grader": {"type": "numeric", "expected": 19.6, "tolerance": 0.05}}
+  slo-bench quality --config litellm_config.yaml --suite items.jsonl
+
+\b
+A model as the judge, through the proxy; unit tests on generated code; a bound on money:
+  slo-bench quality --config litellm_config.yaml --suite items.yaml --judge gpt-4o --via-proxy http://localhost:4000
+  slo-bench quality --config litellm_config.yaml --suite code.yaml --allow-code --budget-usd 2
+
+Answers are kept in a private file and not asked for again within --max-age-hours: a run that was stopped goes on, and a
+changed grader costs nothing. Errors and timeouts are no wrong answers; a cell with fewer than nine in ten items graded
+is not written.
+
+Exit code: 0 everything was graded and written, 1 some deployment or category was not, 2 nothing was, or the call was
+wrong.
+"""
+
+SuiteFile: TypeAlias = Annotated[
+    Path | None, Option(help="Items, YAML or JSONL.", show_default="ner, summarization, reasoning", metavar="FILE")
+]
+JudgeName: TypeAlias = Annotated[
+    str | None, Option(metavar="ID", help="The deployment that judges, or a model name of the proxy's.")
+]
+AllowCode: TypeAlias = Annotated[bool, Option("--allow-code", help="Run generated code, in a limited process.")]
+MaxAgeHours: TypeAlias = Annotated[float, Option(min=0.0, help="Older answers are asked for again.")]
+NoCache: TypeAlias = Annotated[bool, Option("--no-cache", help="Keep no answers and use none.")]

@@ -1,0 +1,28 @@
+"""Writes a cell's quality into the metrics hash that the router reads, and nothing else of that hash.
+
+One MULTI/EXEC on one key: a reader, or whatever is left after a crash, has the old quality or the new, never some of
+each, and the latencies of `slo_bench.publish` stay as they are, with their own `timestamp`.
+
+`quality_timestamp` (Unix seconds) is when the oldest answer was given that the score rests on: answers may have been
+kept from an earlier run. Readers drop a hash without a `timestamp`, so one that has none yet gets the same time; the
+first latencies that are measured replace it.
+"""
+
+from __future__ import annotations
+
+from slo_bench.quality.scores import CellScores
+from slo_router.contract import SCHEMA_VERSION, metrics_key
+from slo_router.redis_link import AsyncClient
+
+
+async def publish_quality(redis: AsyncClient, prefix: str, cell: CellScores) -> None:
+    """Writes a publishable cell. Raises redis.RedisError where it was not written."""
+    key = metrics_key(prefix, cell.deployment_id, cell.category)
+    answered_at = f"{cell.answered_at_s:.3f}"
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hset(key, "quality_score", f"{cell.mean:.9g}")
+        pipe.hset(key, "quality_n", str(cell.n))
+        pipe.hset(key, "quality_timestamp", answered_at)
+        pipe.hsetnx(key, "schema", str(SCHEMA_VERSION))
+        pipe.hsetnx(key, "timestamp", answered_at)
+        await pipe.execute()

@@ -1,0 +1,145 @@
+"""What `slo-bench quality` prints: scores and differences, as tables for people or JSON for programs.
+
+Scores lie in 0..1. No text of a prompt or an answer appears anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from slo_bench.quality.comparison import Difference
+from slo_bench.quality.intervals import Interval
+from slo_bench.quality.plan import QualityPlan
+from slo_bench.quality.runner import Found
+from slo_bench.quality.scores import ENOUGH, CellScores
+from slo_bench.report import UNMEASURED
+
+
+def plan_table(plan: QualityPlan) -> Table:
+    """One line per cell."""
+    title = f"{plan.questions} answers: {len(plan.items)} items to {len(plan.respondents)} deployments"
+    table = Table("deployment", "model", "category", "items", title=title, title_justify="left")
+    for cell in plan.cells:
+        table.add_row(cell.deployment_id, cell.model, cell.category, str(cell.planned))
+    for skipped in plan.skipped:
+        table.add_row(skipped.deployment_id, f"not asked: {skipped.reason}")
+    return table
+
+
+def plan_document(plan: QualityPlan) -> dict[str, object]:
+    """The plan as JSON values."""
+    cells = [{"deployment": c.deployment_id, "category": c.category, "items": c.planned} for c in plan.cells]
+    return {"cells": cells, "skipped": _skipped(plan), "remarks": list(plan.remarks)}
+
+
+def score_table(cells: Sequence[CellScores]) -> Table:
+    """One line per cell."""
+    table = Table(title="Quality, 0 to 1", title_justify="left")
+    for name in ("deployment", "category"):
+        table.add_column(name)
+    for name in ("score", "95 % interval", "graded", "of", "cut", "not graded"):
+        table.add_column(name, justify="right")
+    for cell in cells:
+        table.add_row(
+            cell.deployment_id,
+            cell.category,
+            UNMEASURED if cell.mean is None else f"{cell.mean:.3f}",
+            _between(cell.interval),
+            str(cell.n),
+            str(cell.planned),
+            str(cell.cut),
+            ", ".join(f"{count} {name}" for name, count in cell.problems.items()) or "0",
+        )
+    return table
+
+
+def difference_table(differences: Sequence[Difference]) -> Table:
+    """Each deployment against the best of its category; JSON has all pairs."""
+    title = "Difference on the same items; the intervals of a category hold together with 95 %"
+    table = Table("category", "best", "other", title=title, title_justify="left")
+    for name in ("items", "difference", "interval", "told apart"):
+        table.add_column(name, justify="right")
+    best: dict[str, str] = {}
+    for one in differences:
+        if one.first == best.setdefault(one.category, one.first):
+            apart = "yes" if one.told_apart else "no"
+            interval = _between(one.interval, "+.3f")
+            table.add_row(one.category, one.first, one.second, str(one.n), f"{one.mean:+.3f}", interval, apart)
+    return table
+
+
+def remarks(plan: QualityPlan, found: Found) -> list[str]:
+    """What the tables do not show."""
+    lines = [f"{skipped.deployment_id}: not asked: {skipped.reason}" for skipped in plan.skipped]
+    lines.extend(plan.remarks)
+    if found.stopped is not None:
+        lines.append(f"{found.stopped}; call again to go on: the answers so far are kept")
+    lines.extend(line for cell in found.cells for line in _shortfall(cell))
+    lines.append(f"{found.sent} requests sent, {found.kept} answers known from before, {found.spent_usd:.4f} USD")
+    return lines
+
+
+def _shortfall(cell: CellScores) -> list[str]:
+    name, missing = f"{cell.deployment_id} {cell.category}", ""
+    if cell.unfinished:
+        missing = f", {cell.unfinished} were not reached"
+    if not cell.publishable:
+        return [f"{name}: not written: {cell.n} of {cell.planned} items graded, expected {ENOUGH:.0%}{missing}"]
+    if cell.published is False:
+        return [f"{name}: not written: Redis did not take it"]
+    return [f"{name}: {cell.n} of {cell.planned} items graded{missing}"] if missing else []
+
+
+def document(plan: QualityPlan, found: Found, differences: Sequence[Difference]) -> dict[str, object]:
+    """The results as JSON values."""
+    return {
+        "results": [_cell_document(cell) for cell in found.cells],
+        "differences": [_difference_document(one) for one in differences],
+        "skipped": _skipped(plan),
+        "remarks": list(plan.remarks),
+        "stopped": found.stopped,
+        "requests_sent": found.sent,
+        "answers_kept": found.kept,
+        "spent_usd": found.spent_usd,
+    }
+
+
+def _cell_document(cell: CellScores) -> dict[str, object]:
+    return {
+        "deployment": cell.deployment_id,
+        "model": cell.model,
+        "category": cell.category,
+        "suite": cell.fingerprint,
+        "quality_score": cell.mean,
+        "interval": cell.interval,
+        "quality_n": cell.n,
+        "planned": cell.planned,
+        "cut": cell.cut,
+        "problems": dict(cell.problems),
+        "unfinished": cell.unfinished,
+        "answered_at": cell.answered_at_s,
+        "published": cell.published,
+        "scores": dict(cell.scores),
+    }
+
+
+def _difference_document(one: Difference) -> dict[str, object]:
+    return {
+        "category": one.category,
+        "first": one.first,
+        "second": one.second,
+        "n": one.n,
+        "difference": one.mean,
+        "interval": one.interval,
+        "told_apart": one.told_apart,
+    }
+
+
+def _skipped(plan: QualityPlan) -> list[dict[str, str]]:
+    return [{"deployment": skipped.deployment_id, "reason": skipped.reason} for skipped in plan.skipped]
+
+
+def _between(interval: Interval | None, form: str = ".3f") -> str:
+    return UNMEASURED if interval is None else f"{interval.low:{form}} to {interval.high:{form}}"

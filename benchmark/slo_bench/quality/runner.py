@@ -1,0 +1,97 @@
+"""Carries out a plan: all deployments at once, each with a bound on requests in flight, within a time and a budget.
+
+Deployments are asked side by side, for here their speed is not what is measured. When the time is up, what is in flight
+is cancelled and forgotten; when the money is, nothing more is sent. The answers that were given are kept, and the next
+run goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from slo_bench.errors import StoppedError
+from slo_bench.operation.guard import Guard
+from slo_bench.quality.answers import Failure
+from slo_bench.quality.asking import Respondent
+from slo_bench.quality.grading import Tools, grade
+from slo_bench.quality.plan import QualityPlan
+from slo_bench.quality.scores import CellScores, Grade, with_grades
+from slo_bench.quality.suite import Item
+from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Who hears of a run: `graded` of each grade; `tell` of what the guard waits for."""
+
+    graded: Callable[[], None]
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a run found, in the plan's order. `stopped` says what ended it early."""
+
+    cells: tuple[CellScores, ...]
+    stopped: str | None
+    spent_usd: float
+    sent: int  # requests
+    kept: int  # answers that nobody had to be asked for
+
+
+async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: float, following: Following) -> Found:
+    """Puts every item to every respondent."""
+    grades: dict[tuple[str, str], list[Grade]] = {}
+    stopped: str | None = None
+
+    async def one(who: Respondent, item: Item) -> None:
+        nonlocal stopped
+        try:
+            found = await _ask_and_grade(who, item, tools)
+        except StoppedError as error:  # what is on its way is paid for: it may end
+            stopped = str(error)
+            return
+        grades.setdefault((who.facts.deployment_id, item.category), []).append(found)
+        following.graded()
+
+    async def all_of(who: Respondent) -> None:
+        async with guard.deployment(who.facts, following.tell), asyncio.TaskGroup() as group:
+            for item in plan.items:
+                group.create_task(one(who, item))
+
+    try:
+        async with asyncio.timeout(total_s), _judging(plan, guard, following), asyncio.TaskGroup() as group:
+            for who in plan.respondents:
+                group.create_task(all_of(who))
+    except TimeoutError:
+        stopped = "the time was up"
+    cells = [with_grades(cell, grades.get((cell.deployment_id, cell.category), ())) for cell in plan.cells]
+    return Found(tuple(cells), stopped, guard.budget.spent_usd, tools.asker.asked, tools.asker.kept)
+
+
+@asynccontextmanager
+async def _judging(plan: QualityPlan, guard: Guard, following: Following) -> AsyncIterator[None]:
+    """Holds the judge, as long as there is anything to judge."""
+    if plan.judge is None:
+        yield
+        return
+    async with guard.deployment(plan.judge.facts, following.tell):
+        yield
+
+
+async def _ask_and_grade(who: Respondent, item: Item, tools: Tools) -> Grade:
+    said = await tools.asker.ask(who, item.question())
+    if isinstance(said, Failure):
+        return Grade(item.id, None, said.error)
+    return await grade(item, said, tools)
+
+
+def exit_code(plan: QualityPlan, found: Found) -> int:
+    """0: every cell was graded and written. 2: none was graded. 1: anything in between."""
+    if not any(cell.publishable for cell in found.cells):
+        return NOTHING_MEASURED
+    good = all(cell.publishable and cell.published is not False and not cell.unfinished for cell in found.cells)
+    return ALL_MEASURED if good and not plan.skipped else SOME_FAILED

@@ -1,0 +1,83 @@
+"""What a suite found: one grade per item, and per cell (a deployment in a category) its scores by item.
+
+An error or a timeout is no wrong answer: it says nothing about quality and is counted apart, as is an answer that could
+not be graded (the judge's verdict was unreadable, a pattern took too long). A cell whose scores rest on less than
+`ENOUGH` of its items is not published: what is missing may be what is hard.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import NamedTuple
+
+from slo_bench.quality.intervals import Interval, mean_interval
+
+ENOUGH = 0.9  # of a cell's items
+
+
+class Grade(NamedTuple):
+    """One item of one deployment: a score in 0..1, or what kept it from getting one. Times are Unix seconds."""
+
+    item_id: str
+    score: float | None
+    problem: str | None = None
+    cut: bool = False  # the answer ended at its length limit; it is graded as it stands
+    answered_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellScores:
+    """One deployment in one category. `fingerprint` is the suite's: scores under another don't compare."""
+
+    deployment_id: str
+    model: str
+    category: str
+    fingerprint: str
+    planned: int  # items of the suite
+    scores: Mapping[str, float] = field(default_factory=dict)  # item id → 0..1
+    problems: Mapping[str, int] = field(default_factory=dict)  # by class
+    cut: int = 0
+    answered_at_s: float | None = None  # Unix seconds of the oldest answer that a score rests on
+    published: bool | None = None  # None where nothing was to be written
+
+    @property
+    def n(self) -> int:
+        """Items with a score."""
+        return len(self.scores)
+
+    @property
+    def mean(self) -> float | None:
+        """The quality, 0..1."""
+        return fmean(self.scores.values()) if self.scores else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the mean, with 95 % confidence."""
+        return mean_interval(list(self.scores.values()))
+
+    @property
+    def unfinished(self) -> int:
+        """Items that were not reached: time or money was up."""
+        return self.planned - self.n - sum(self.problems.values())
+
+    @property
+    def publishable(self) -> bool:
+        """Enough of the items have a score."""
+        return self.n > 0 and self.n >= ENOUGH * self.planned
+
+
+def with_grades(cell: CellScores, grades: Sequence[Grade]) -> CellScores:
+    """An empty cell with its grades summed up."""
+    graded = [grade for grade in grades if grade.score is not None]
+    times_s = [grade.answered_at_s for grade in graded if grade.answered_at_s is not None]
+    problems = Counter(grade.problem for grade in grades if grade.problem is not None)
+    return replace(
+        cell,
+        scores={grade.item_id: grade.score for grade in graded if grade.score is not None},
+        problems=dict(sorted(problems.items())),
+        cut=sum(grade.cut for grade in grades),
+        answered_at_s=min(times_s, default=None),
+    )

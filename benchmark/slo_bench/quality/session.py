@@ -1,0 +1,120 @@
+"""One run from the first connection to the last write: kept answers, client, guard, progress and Redis put together.
+
+Redis is asked for a sign of life before the first request: scores that nobody can store would be paid for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from time import monotonic, time
+
+from rich.console import Console
+
+from slo_bench.client import Client
+from slo_bench.errors import BenchError
+from slo_bench.operation.budget import Budget
+from slo_bench.operation.guard import Terms as GuardTerms
+from slo_bench.operation.opening import open_guard
+from slo_bench.operation.order import Store
+from slo_bench.operation.progress import State, shown
+from slo_bench.quality.asking import Asker
+from slo_bench.quality.grading import Tools
+from slo_bench.quality.plan import QualityPlan
+from slo_bench.quality.publish import publish_quality
+from slo_bench.quality.runner import Following, Found, run_suite
+from slo_bench.quality.scores import CellScores
+from slo_bench.quality.sending import guarded, unsalted
+from slo_bench.quality.store import open_store
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run may take. `concurrency` is per deployment; `answers` is the file of kept answers, `None` for none."""
+
+    answers: Path | None
+    max_age_s: float = 20 * 3_600.0
+    concurrency: int = 4
+    timeout_s: float = 120.0
+    total_s: float = 30 * 60.0
+    budget_usd: float | None = None
+
+
+def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
+    """Asks, grades and writes to `store`, if any; progress goes to `console`.
+
+    Raises BenchError where Redis does not answer at the start, AnswerStoreError where answers can't be kept.
+    """
+    return asyncio.run(_run(plan, terms, store, console))
+
+
+async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
+    prefix = "" if store is None else store.key_prefix
+    async with _linked(store) as link:
+        found = await _ask(plan, terms, console, link, prefix)
+        if link is None:
+            return found
+        cells = [await _publish(link, prefix, cell, console) for cell in found.cells]
+        return replace(found, cells=tuple(cells))
+
+
+@asynccontextmanager
+async def _linked(store: Store | None) -> AsyncIterator[AsyncClient | None]:
+    if store is None:
+        yield None
+        return
+    link = connect(store.redis_url)
+    try:
+        try:
+            await link.ping()
+        except LINK_ERRORS as error:
+            raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+        yield link
+    finally:
+        await link.aclose()
+
+
+async def _ask(plan: QualityPlan, terms: Terms, console: Console, link: AsyncClient | None, prefix: str) -> Found:
+    began_s, now_s, done = monotonic(), time(), 0
+    budget, tell = Budget(terms.budget_usd, terms.timeout_s), partial(console.print, soft_wrap=True)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+
+    with open_store(terms.answers, now_s) as answers:
+        async with (
+            Client(terms.timeout_s) as client,
+            open_guard(
+                unsalted(client), budget, GuardTerms(), endpoints=plan.endpoints, link=link, prefix=prefix, tell=tell
+            ) as guard,
+        ):
+            not_before_s = now_s - terms.max_age_s
+            asker = Asker(guarded(guard), answers, concurrency=terms.concurrency, not_before_s=not_before_s)
+
+            def state() -> State:
+                gone_s = monotonic() - began_s
+                pace_s = gone_s * (plan.questions - done) / asker.asked if asker.asked else terms.total_s
+                left_s = min(pace_s, terms.total_s - gone_s)
+                return State("quality", done, plan.questions, left_s, budget.spent_usd)
+
+            async with shown(console, state):
+                tools = Tools(asker, plan.judge, asyncio.Semaphore(os.cpu_count() or 1))
+                return await run_suite(plan, tools, guard, terms.total_s, Following(count, tell))
+
+
+async def _publish(link: AsyncClient, prefix: str, cell: CellScores, console: Console) -> CellScores:
+    if not cell.publishable:
+        return replace(cell, published=False)
+    try:
+        await publish_quality(link, prefix, cell)
+    except LINK_ERRORS as error:
+        console.print(f"Redis did not take a result: {type(error).__name__}")
+        return replace(cell, published=False)
+    return replace(cell, published=True)

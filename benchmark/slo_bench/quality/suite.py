@@ -1,0 +1,149 @@
+"""A quality suite: items with a known answer, each in a task category.
+
+YAML (`items:` with a list) or JSONL (one item a line); both hold the same fields:
+
+    id: capital-of-france               # unique in the suite; scores are kept under it
+    category: reasoning                 # what the router can look up
+    max_tokens: 64
+    messages:
+      - {role: user, content: What is the capital of France? Answer with its name alone.}
+    parameters: {temperature: 0}        # sent as they are; null leaves one out, for models that refuse it
+    grader: {type: exact, expected: Paris}
+
+Prompts are sent without a salt, so that equal prompts are answered alike and answers can be kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, field_validator
+
+from slo_bench.errors import SuiteError
+from slo_bench.quality.answers import Question
+from slo_bench.quality.graders import Grader
+from slo_bench.workload import Prompt
+from slo_router.errors import SettingsError
+from slo_router.validation import Count, Strict, validate
+
+_OURS = frozenset({"model", "messages", "max_tokens", "stream", "stream_options"})  # of the request's body
+
+
+class Message(Strict):
+    """One message of a prompt."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, Field(min_length=1)]
+
+
+class Item(Strict):
+    """One question. `parameters` go into the request beside prompt and length."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
+    category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_tokens: Count
+    grader: Grader
+    parameters: dict[str, object] = Field({})
+
+    @field_validator("parameters")
+    @classmethod
+    def _not_ours(cls, parameters: dict[str, object]) -> dict[str, object]:
+        for name in _OURS & parameters.keys():
+            raise ValueError(f"parameters without {name!r}, which is set otherwise")
+        return parameters
+
+    def question(self) -> Question:
+        """What is asked; temperature 0 unless the item says otherwise."""
+        messages = tuple(message.model_dump() for message in self.messages)
+        parameters = {"temperature": 0, **self.parameters}
+        stated = {name: value for name, value in parameters.items() if value is not None}
+        return Question(Prompt(self.category, messages, self.max_tokens), stated)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """All items of a file, in its order."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories, in the order in which they first appear."""
+        return tuple(dict.fromkeys(item.category for item in self.items))
+
+    def of_category(self, category: str) -> tuple[Item, ...]:
+        """The items of one category, in the file's order."""
+        return tuple(item for item in self.items if item.category == category)
+
+    def fingerprint(self, category: str) -> str:
+        """Changes with every item of the category: scores under different ones don't compare."""
+        content = "\n".join(sorted(item.model_dump_json() for item in self.of_category(category)))
+        return sha256(content.encode()).hexdigest()[:12]
+
+
+def load_suite(path: Path | None) -> Suite:
+    """Reads a suite, or the one that ships with the agent for `None`. Raises SuiteError."""
+    if path is None:
+        shipped = resources.files("slo_bench") / "suites" / "default.yaml"
+        return parse_suite(shipped.read_text(encoding="utf-8"), "default.yaml")
+    try:
+        return parse_suite(path.read_text(encoding="utf-8"), path.name)
+    except OSError as error:
+        raise SuiteError(f"{path}: {error.strerror}, expected a suite in YAML or JSONL") from error
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{path}: not UTF-8 text, byte {error.start} is invalid") from error
+
+
+def parse_suite(text: str, name: str) -> Suite:
+    """Reads a suite; `name` is the file's, for errors and the format: JSONL where it says so, else YAML."""
+    entries = _lines(text, name) if name.endswith((".jsonl", ".ndjson")) else _listed(text, name)
+    items = tuple(_item(entry, f"{name}:{line}") for line, entry in entries)
+    if not items:
+        raise SuiteError(f"{name}: no items, expected at least one")
+    _reject_repeated([item.id for item in items], name)
+    return Suite(items)
+
+
+def _lines(text: str, name: str) -> Iterable[tuple[int, object]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise SuiteError(f"{name}:{number}: not valid JSON: {error}") from error
+
+
+def _listed(text: str, name: str) -> Iterable[tuple[int, object]]:
+    try:
+        document = yaml.safe_load(text)
+        root = yaml.compose(text, yaml.SafeLoader)  # the same document with its line numbers
+    except yaml.YAMLError as error:
+        raise SuiteError(f"{name}: not valid YAML: {error}") from error
+    items = document.get("items") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping) or set(document) != {"items"} or not isinstance(items, list):
+        raise SuiteError(f"{name}: expected a mapping with one key, `items`, and a list below it")
+    lines = [node.start_mark.line + 1 for node in root.value[-1][1].value] if root else []
+    return zip(lines, items, strict=True)
+
+
+def _item(entry: object, where: str) -> Item:
+    try:
+        return validate(Item, entry, where)
+    except SettingsError as error:
+        raise SuiteError(str(error)) from error
+
+
+def _reject_repeated(ids: Sequence[str], name: str) -> None:
+    seen: set[str] = set()
+    for one in ids:
+        if one in seen:
+            raise SuiteError(f"{name}: id {one!r} is used twice, expected ids to be unique")
+        seen.add(one)
