@@ -30,7 +30,9 @@ async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, fr
     settings = PluginSettings(groups={"smart": GroupSettings()}, freeze_heap=freeze, refresh_interval_s=0.01)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
     has_router = False
-    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: has_router, lambda: None))
+    background = Background(
+        settings, strategy, log, Rollout(settings), Hooks(lambda: has_router, lambda: None, lambda: None)
+    )
     background.ensure_running()
     await asyncio.sleep(0.1)
     assert gc.get_freeze_count() == 0
@@ -42,7 +44,7 @@ async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, fr
 async def test_a_process_that_stood_still_is_noticed() -> None:
     settings = PluginSettings(groups={"smart": GroupSettings()}, refresh_interval_s=0.01)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
-    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None))
+    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None, lambda: None))
     background.ensure_running()
     await asyncio.sleep(0.2)
     flight = strategy.live.dispatched("a", time.time())

@@ -13,7 +13,7 @@ from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts, Metrics, Slo
 from slo_router.errors import RequestSloError
 from slo_router.metrics_store import MetricsStore
-from slo_router.records import build_record
+from slo_router.records import Outcome, build_record
 from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
@@ -42,6 +42,12 @@ def arrived(made: Strategy, **inputs: object) -> Trace:
     trace = Trace("acompletion", time.time())
     made.read_request("smart", trace, SloInputs()._replace(**inputs))  # type: ignore[arg-type]
     return trace
+
+
+def over(made: Strategy, trace: Trace, told: RequestRecord, outcome: Outcome = "success") -> None:
+    """A request is over, and then learned from."""
+    landing = made.finish(trace, outcome)  # type: ignore[arg-type]  # a cache hit is not among them here
+    made.learn(trace, landing, told.model_copy(update={"outcome": outcome}))
 
 
 def test_without_measurements_it_routes_on_configured_prices_and_qualities() -> None:
@@ -123,10 +129,10 @@ def test_the_groups_own_words_name_its_own_category() -> None:
 def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
     made = strategy()
     trace = arrived(made)
-    made.finish(trace, "success", record(100, 200))  # no decision: nothing to compare with
+    over(made, trace, record(100, 200))  # no decision: nothing to compare with
     assert made.learned.output_tokens == {}
     made.choose("smart", REQUEST, POOL, trace)
-    made.finish(trace, "success", record(28, 200))
+    over(made, trace, record(28, 200))
     assert made.learned.output_tokens == {"ner": 124.0}  # 120 + 0.05 × 80
     assert made.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
 
@@ -135,7 +141,7 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     made = strategy()
     warm = arrived(made)
     made.choose("smart", REQUEST, POOL, warm)
-    made.finish(warm, "success", record(28, 200))  # a worker's first request teaches nothing
+    over(made, warm, record(28, 200))  # a worker's first request teaches nothing
     trace = arrived(made)
     trace.stream = True
     made.choose("smart", REQUEST, POOL, trace)
@@ -150,7 +156,7 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     assert sums.count == 1
     assert sums.products[1] / sums.products[4] == pytest.approx(0.25)  # Σ y / Σ 1, both of weight 1 ÷ scale²
     assert made.live.in_flight("small") == 1
-    made.finish(trace, "disconnected", record(28, 200))
+    over(made, trace, record(28, 200), "disconnected")
     assert made.live.in_flight("small") == 0
 
 
@@ -164,7 +170,7 @@ def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_brok
     def after(slo_met: bool | None) -> str | None:
         begun = arrived(made, headers={"x-slo-min-quality": "0.8"})
         assert made.choose("smart", {"messages": first}, POOL, begun) == "large"
-        made.finish(begun, "success", record(28, 200).model_copy(update={"slo_met": slo_met}))
+        over(made, begun, record(28, 200).model_copy(update={"slo_met": slo_met}))
         return made.choose("smart", turn | {"max_tokens": 1}, POOL, arrived(made))
 
     assert after(None) == "large"

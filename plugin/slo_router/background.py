@@ -38,6 +38,7 @@ class Hooks(NamedTuple):
     """What the composition root does for the task."""
 
     tick: Callable[[], bool]  # looks at the router; False while the proxy has none yet
+    settle: Callable[[], None]  # records the requests that ended
     fallback_url: Callable[[], str | None]  # LiteLLM's own Redis
 
 
@@ -104,7 +105,10 @@ class Background:
         if due_s is not None and now_s - due_s > STALL_S:
             self._strategy.live.stalled(due_s, now_s)
         self._beats += 1
-        if self._beats % BEATS_PER_WATCH == 0 and self._settings.live_measurements:
+        if self._beats % BEATS_PER_WATCH:
+            return
+        self._hooks.settle()
+        if self._settings.live_measurements:
             self._strategy.watch()
 
     async def _exchange(self, url: str | None) -> bool:

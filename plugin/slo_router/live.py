@@ -1,7 +1,8 @@
 """What one worker sees of its deployments while it serves: load, latencies, failures. No I/O, and no clock of its own.
 
     a pick    → dispatched() → Flight ─→ first_token(): its TTFT is learned
-                                       └→ finished(): in-flight falls, its TPOT is learned, the circuit hears of it
+                                       └→ ended(): in-flight falls, the circuit hears of it
+                                          └→ learn(): its TPOT is learned, a little later
     each second: export() → (Redis) → absorb(the others' exports): curves, everybody's load, circuits
 
 Each worker publishes only what it saw itself, as sums that can be added, so nobody reads, changes and writes back what
@@ -52,6 +53,15 @@ class Flight(NamedTuple):
         return (now_s - self.at_s) / self.expected_s if self.expected_s else 0.0
 
 
+class Landing(NamedTuple):
+    """How a flight ended, at `at_s`. `is_ttft_known`: its first token was learned when it came."""
+
+    flight: Flight
+    ending: Ending
+    at_s: float
+    is_ttft_known: bool
+
+
 @dataclass(slots=True)
 class LiveState:
     """One deployment as this worker knows it now."""
@@ -99,7 +109,7 @@ class Live:
         self._state(deployment_id).foreign = requests
 
     def dispatched(self, deployment_id: str, now_s: float, expected_s: float | None = None) -> Flight:
-        """A request goes to a deployment. End it with `finished`.
+        """A request goes to a deployment. End it with `ended` or `finished`.
 
         `expected_s` is the predicted time to its first token, or to its end where the first token can't be seen.
         """
@@ -141,11 +151,17 @@ class Live:
         ttft_s: float | None = None,
         e2e_s: float | None = None,
     ) -> None:
-        """The flight is over, however it ended. A second report of the same flight is ignored."""
+        """The flight is over, and this is what it showed. A second report of the same flight is ignored."""
+        landing = self.ended(flight, ending, now_s)
+        if landing is not None:
+            self.learn(landing, prompt_tokens=prompt_tokens, output_tokens=output_tokens, ttft_s=ttft_s, e2e_s=e2e_s)
+
+    def ended(self, flight: Flight, ending: Ending, now_s: float) -> Landing | None:
+        """The flight is over, however it ended. A second report of the same flight is ignored: `None`."""
         state = self._state(flight.deployment_id)
         if state.flights.pop(id(flight), None) is None:
-            return
-        is_known = id(flight) in state.begun
+            return None
+        is_ttft_known = id(flight) in state.begun
         state.begun.discard(id(flight))
         if ending == "error":
             state.circuit = failed(state.circuit, now_s, flight.at_s)
@@ -153,12 +169,26 @@ class Live:
             state.circuit = succeeded(state.circuit, now_s)
             state.answered_at_s = now_s
             state.begun_until_s = max(state.begun_until_s, flight.at_s)
+        return Landing(flight, ending, now_s, is_ttft_known)
+
+    def learn(
+        self,
+        landing: Landing,
+        *,
+        prompt_tokens: int | None,
+        output_tokens: int | None,
+        ttft_s: float | None,
+        e2e_s: float | None,
+    ) -> None:
+        """What an ended flight showed. Curves are worked out of it once a second, so this may wait."""
+        flight, ending, at_s, is_ttft_known = landing
         if prompt_tokens is None or ending not in ("success", "disconnected"):
             return
-        if not self._is_disturbed(flight.at_s, now_s):
+        if not self._is_disturbed(flight.at_s, at_s):
             whole_s = e2e_s if ending == "success" else None
-            observation = Observation(now_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
-            state.evidence.add(observation, flight.curve, is_ttft_known=is_known)
+            observation = Observation(at_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
+            evidence = self._state(flight.deployment_id).evidence
+            evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
 
     def _suspect(self, state: LiveState, now_s: float) -> None:
         if not state.flights or state.circuit.is_open:

@@ -21,7 +21,7 @@ Outcome = Literal["success", "error", "disconnected", "cache_hit"]
 
 def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bool = False) -> RequestRecord:
     """The record of one finished request. `payload` is LiteLLM's `standard_logging_object`."""
-    outcome = _outcome(payload)
+    outcome = outcome_of(payload)
     end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
     timed = outcome != "cache_hit" and trace.shows_first_token and answer_began(payload, trace)
     ttft_s = _since(trace, first_s) if timed else None
@@ -93,7 +93,8 @@ def slo_met(slo: Slo, measured: Slo, outcome: Outcome) -> bool | None:
 _QUALITY = Slo._fields.index("min_quality")
 
 
-def _outcome(payload: Mapping[str, object]) -> Outcome:
+def outcome_of(payload: Mapping[str, object]) -> Outcome:
+    """How a request ended, by LiteLLM's `standard_logging_object`."""
     if payload.get("status") == "failure":
         return "error"
     if payload.get("cache_hit") is True:

@@ -21,7 +21,7 @@ from slo_router.domain import Facts, Slo
 from slo_router.errors import RequestSloError
 from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
-from slo_router.live import Ending, Live
+from slo_router.live import Ending, Landing, Live
 from slo_router.metrics_store import MetricsStore
 from slo_router.prediction import View, prior
 from slo_router.routing import Ask, Policy, decide
@@ -153,10 +153,20 @@ class Strategy:
         if trace.flight is not None and trace.shows_first_token:
             self._awaited[id(trace.flight)] = trace, first_token
 
-    def finish(self, trace: Trace, ending: Ending, record: RequestRecord | None = None) -> None:
-        """The attempt on its way is over; `record` is that of the whole request, where it has one."""
+    def finish(self, trace: Trace, ending: Ending) -> Landing | None:
+        """The attempt on its way is over: what `learn` needs of it, `None` where it teaches nothing."""
         flight, trace.flight = trace.flight, None
-        if record is not None and ending == "success" and trace.decision is not None:
+        if flight is None:
+            return None
+        self._awaited.pop(id(flight), None)
+        is_warm, self._is_warm = self._is_warm, True
+        if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
+            ending = "released"
+        return self.live.ended(flight, ending, time.time())
+
+    def learn(self, trace: Trace, landing: Landing | None, record: RequestRecord) -> None:
+        """Learns from a request that is over; `landing` is that of its last attempt."""
+        if record.outcome == "success" and trace.decision is not None:
             features = trace.decision.features
             self.learned = learn(self.learned, features, record.prompt_tokens, record.completion_tokens)
             if record.slo_met is False:
@@ -164,18 +174,11 @@ class Strategy:
             else:
                 cached = Cached(trace.tried[-1], features.prompt_tokens)
                 self.conversations.remember(trace.beginnings, cached)
-        if flight is None:
+        if landing is None:
             return
-        self._awaited.pop(id(flight), None)
-        if record is None or not self._is_warm:  # a worker's first request is slower for reasons of its own
-            self._is_warm = True
-            self.live.finished(flight, "error" if ending == "error" else "released", time.time())
-            return
-        waited_s = flight.at_s - trace.arrived_s  # in the proxy, and for attempts that failed
-        self.live.finished(
-            flight,
-            ending,
-            time.time(),
+        waited_s = landing.flight.at_s - trace.arrived_s  # in the proxy, and for attempts that failed
+        self.live.learn(
+            landing,
             prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
             output_tokens=record.completion_tokens,
             ttft_s=None if record.ttft_ms is None else record.ttft_ms * MS - waited_s,

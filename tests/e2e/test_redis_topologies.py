@@ -204,7 +204,7 @@ async def _fail_over(servers: Topology) -> None:
     settings = PluginSettings(groups={"smart": GroupSettings()}, redis_url=servers.router_url, refresh_interval_s=0.1)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
     strategy.know([ManagedDeployment("smart", Facts(name, "openai/m")) for name in DEPLOYMENTS])
-    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None))
+    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None, lambda: None))
     background.ensure_running()
     await asyncio.to_thread(until, lambda: len(strategy.store.snapshot.measured) == 12)
     log.offer(build_record({"id": "before"}, Trace("acompletion", 0.0)))
