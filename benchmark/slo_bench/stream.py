@@ -82,19 +82,19 @@ class StreamReading:
         self._error: str | None = None
 
     @property
-    def closed(self) -> bool:
-        """Nothing that follows can change the sample."""
-        return self._done or self._error is not None
+    def failed(self) -> bool:
+        """An error was found: what follows changes nothing."""
+        return self._error is not None
 
     def fail(self, error: str) -> None:
         """Something went wrong outside the events. The first error counts, and none after `[DONE]`."""
-        if not self.closed:
+        if not self._done and self._error is None:
             self._error = error
 
     def feed(self, data: str, at_s: float) -> None:
         """Takes the data of one event."""
         text = data.strip()
-        if self.closed or not text:
+        if self._done or self._error is not None or not text:
             return
         if text == _DONE:
             self._done = True
