@@ -1,4 +1,4 @@
-"""One record is found by its id: on the server, with the right to run scripts or not, and in rotated files."""
+"""One record is found by its id: by the index, on the server with the right to run scripts or not, in rotated files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import redis
 from redis.exceptions import ResponseError
 
+from slo_router.contract import request_index_key
 from slo_router.errors import SettingsError
 from slo_router.redis_link import BlockingClient, connect_blocking
 from slo_router.reporting.journal import PAGE
@@ -59,6 +60,21 @@ def test_an_empty_stream_has_none_and_a_key_of_another_type_is_an_error(server: 
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         find_in_stream(link, "text", "r7")
     link.close()
+
+
+def test_the_index_leads_to_a_record_without_a_search(server: ValkeyServer) -> None:
+    with redis.Redis(port=server.port, decode_responses=True) as link:
+        for number in range(3):
+            entry = str(link.xadd("indexed", {"record": line_of(request_id=f"i{number}")}))
+            link.zadd(request_index_key("indexed"), {f"i{number}": int(entry.partition("-")[0])})
+        link.config_resetstat()
+        found = [find_in_stream(link, "indexed", f"i{number}") for number in range(3)]
+        assert [record and record.request_id for record in found] == ["i0", "i1", "i2"]
+        assert link.info("commandstats")["cmdstat_xrevrange"]["calls"] == 3
+        link.xadd("indexed", {"record": line_of(request_id="later")})
+        link.zadd(request_index_key("indexed"), {"later": 7, "gone": 7})  # says the wrong time
+        assert find_in_stream(link, "indexed", "later") is not None
+        assert find_in_stream(link, "indexed", "gone") is None
 
 
 def test_the_entries_do_not_travel_where_the_server_may_search(server: ValkeyServer) -> None:

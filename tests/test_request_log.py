@@ -14,10 +14,10 @@ import pytest
 import redis
 
 from slo_router.config import LogSettings
-from slo_router.contract import RequestRecord
+from slo_router.contract import RequestRecord, request_index_key
 from slo_router.records import build_record
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
-from slo_router.request_log import BATCH, RequestLog
+from slo_router.request_log import BATCH, NODE, RequestLog
 from slo_router.trace import Trace
 from tests.builders import NOW_S
 from tests.valkey_server import ValkeyServer
@@ -97,6 +97,26 @@ async def test_the_stream_keeps_about_its_maximum_of_the_newest(reader: redis.Re
     kept = [str(line["request_id"]) for line in written(reader)]
     assert 50 <= len(kept) <= 60  # "about": whole nodes of 10 entries
     assert kept[-1] == "r199"
+
+
+async def test_the_index_says_when_each_record_of_the_stream_was_written(
+    reader: redis.Redis, client: AsyncClient
+) -> None:
+    await request_log(250, stream_maxlen=50).flush(client)
+    entries = cast("list[tuple[str, dict[str, str]]]", reader.xrange(STREAM))
+    index = dict(cast("list[tuple[str, float]]", reader.zrange(request_index_key(STREAM), 0, -1, withscores=True)))
+    assert len(index) == 50 + NODE  # the oldest are given up
+    for entry, fields in entries:
+        assert index[json.loads(fields["record"])["request_id"]] == int(entry.partition("-")[0])
+
+
+async def test_a_user_who_may_not_write_the_index_writes_records(server: ValkeyServer, reader: redis.Redis) -> None:
+    rights = ["+@all", "-zadd", "-zremrangebyrank"]
+    reader.acl_setuser("narrow", enabled=True, passwords=["+word"], keys=["*"], commands=rights)
+    async with connect(server.url.replace("//", "//narrow:word@")) as narrow:
+        assert await request_log(3).flush(narrow) == 3
+    assert [line["request_id"] for line in written(reader)] == ["r0", "r1", "r2"]
+    assert not reader.exists(request_index_key(STREAM))
 
 
 async def test_a_lost_redis_leaves_the_records_waiting_and_they_are_written_when_it_is_back(

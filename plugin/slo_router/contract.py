@@ -39,6 +39,7 @@ _NUMBER_FIELDS = {
     "samples": "samples",
 }
 ANSWER_FAULT = "answer_fault"  # why no request of the category may go there, as in `looping 9/10`; absent: none found
+QUALITY_HELD = "quality_held"  # `1`: the score dropped, so no quality floor is passed until the agent clears the mark
 _RATES = frozenset({"error_rate", "quality_score"})
 _COUNTS = frozenset({"quality_n", "samples"})
 _FAULT = re.compile(r"[a-z][a-z_]{0,31} [0-9]{1,9}/[0-9]{1,9}")
@@ -56,6 +57,11 @@ class BadValue(NamedTuple):
 def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
     """Redis key of the metrics hash of one deployment in one category."""
     return f"{prefix}metrics:{deployment_id}:{category}"
+
+
+def request_index_key(stream: str) -> str:
+    """Redis key of the index of a stream of records: request id → milliseconds of its entry's id, a sorted set."""
+    return f"{stream}:ids"
 
 
 def number(raw: str) -> float | None:
@@ -98,8 +104,11 @@ def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | Non
     if fault is not None and not _FAULT.fullmatch(fault):
         bad.append(BadValue(ANSWER_FAULT, fault, "a fault and how many of how many answers had it"))
         fault = None
+    held = fields.get(QUALITY_HELD) or "0"
+    if held not in {"0", "1"}:
+        bad.append(BadValue(QUALITY_HELD, held, "1 or nothing"))
     # counts are ints, see above
-    return Metrics(measured_at_s=measured_at_s, answer_fault=fault, **values), bad  # type: ignore[arg-type]
+    return Metrics(measured_at_s, quality_held=held == "1", answer_fault=fault, **values), bad  # type: ignore[arg-type]
 
 
 def write_metrics(metrics: Metrics) -> dict[str, str]:
@@ -115,6 +124,8 @@ def write_metrics(metrics: Metrics) -> dict[str, str]:
             fields[name] = str(value) if name in _COUNTS else f"{value:.9g}"
     if metrics.answer_fault is not None:
         fields[ANSWER_FAULT] = metrics.answer_fault
+    if metrics.quality_held:
+        fields[QUALITY_HELD] = "1"
     return fields
 
 

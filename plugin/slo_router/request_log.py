@@ -1,25 +1,35 @@
 """Writes request records in the background: to the Redis stream and, if configured, to a rotating JSONL file.
 
-    request path → offer() → bounded queue (memory) → one task, in batches → XADD MAXLEN ~, file
+    request path → offer() → bounded queue (memory) → one task, in batches → XADD MAXLEN ~, ZADD of their ids, file
 
 `offer` never waits and never raises: a full queue drops the record and counts it. A batch that Redis refuses waits for
 the next flush; while Redis is away the queue fills and then drops, so a long outage costs records, not memory.
+
+The ids say in which millisecond each record was written, so that one is found without looking through the stream. They
+are as many as the stream has entries. What is lost of them (a user without the right, a connection that breaks in
+between) costs a search, no record.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from redis.exceptions import NoPermissionError
+
 from slo_router.config import LogSettings
-from slo_router.contract import REQUESTS_STREAM, RequestRecord
+from slo_router.contract import REQUESTS_STREAM, RequestRecord, request_index_key
 from slo_router.redis_link import AsyncClient
 
 BATCH = 500
+NODE = 100  # entries: so many the stream may keep beyond its maximum, which is trimmed by whole nodes
 log = logging.getLogger("slo_router")
 
 
@@ -29,7 +39,8 @@ class RequestLog:
     def __init__(self, settings: LogSettings, prefix: str) -> None:
         self._settings = settings
         self._stream = prefix + REQUESTS_STREAM
-        self._queue: deque[str] = deque()
+        self._index = request_index_key(self._stream)
+        self._queue: deque[tuple[str, str]] = deque()  # request id and JSON
         self._file_queue: deque[str] = deque()
         self._file = _open_file(settings)
         self.dropped = 0
@@ -40,7 +51,7 @@ class RequestLog:
         if len(self._queue) >= self._settings.queue_size:
             self.dropped += 1
         else:
-            self._queue.append(line)
+            self._queue.append((record.request_id, line))
         if self._file is not None and len(self._file_queue) < self._settings.queue_size:
             self._file_queue.append(line)
 
@@ -50,15 +61,24 @@ class RequestLog:
             await asyncio.to_thread(self._write_file)
         written = 0
         while client is not None and self._queue:
-            batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
+            batch = list(islice(self._queue, BATCH))
             pipeline = client.pipeline(transaction=False)
-            for line in batch:
+            for _, line in batch:
                 pipeline.xadd(self._stream, {"record": line}, maxlen=self._settings.stream_maxlen, approximate=True)
-            await pipeline.execute()
+            entries = await pipeline.execute()
             for _ in batch:
                 self._queue.popleft()
             written += len(batch)
+            await self._note([request_id for request_id, _ in batch], entries, client)
         return written
+
+    async def _note(self, request_ids: Sequence[str], entries: Sequence[str], client: AsyncClient) -> None:
+        times_ms = {name: int(entry.partition("-")[0]) for name, entry in zip(request_ids, entries, strict=True)}
+        pipeline = client.pipeline(transaction=False)
+        pipeline.zadd(self._index, times_ms)
+        pipeline.zremrangebyrank(self._index, 0, -(self._settings.stream_maxlen + NODE + 1))
+        with contextlib.suppress(NoPermissionError):
+            await pipeline.execute()
 
     def _write_file(self) -> None:
         while self._file is not None and self._file_queue:
