@@ -76,6 +76,15 @@ def test_a_fault_of_the_answers_is_read_and_a_malformed_one_is_dropped() -> None
     assert read_metrics(FIVE | {"answer_fault": ""}, NOW_S) == read_metrics(FIVE, NOW_S)
 
 
+def test_a_held_quality_is_one_or_nothing() -> None:
+    held, _ = read_metrics(FIVE | {"quality_held": "1"}, NOW_S)
+    assert held is not None
+    assert held.quality_held
+    metrics, bad = read_metrics(FIVE | {"quality_held": "yes"}, NOW_S)
+    assert metrics == read_metrics(FIVE, NOW_S)[0]
+    assert [one[:2] for one in bad] == [("quality_held", "yes")]
+
+
 NUMBERS = ("ttft_ms", "ttft_p50_ms", "ttft_p95_ms", "tpot_ms", "tpot_p95_ms", "throughput_tps", "cost_per_1k")
 RATES = ("error_rate", "quality_score")
 POISON = ("nan", "inf", "-inf", "Infinity", "-1", "-1e-9", "fast", "1,5", "0x10", "1e308", "1e999", " ", "\x00", "None")
@@ -117,6 +126,7 @@ counts = st.none() | st.integers(0, 10**9)
 all_metrics = st.builds(
     Metrics, st.floats(0, NOW_S), *[numbers] * 7, error_rate=rates, quality_score=rates, quality_n=counts,
     output_tokens_mean=numbers, samples=counts, fit=st.none(), answer_fault=st.sampled_from([None, "looping 9/10"]),
+    quality_held=st.booleans(),
 )  # fmt: skip
 
 

@@ -53,6 +53,13 @@ def test_old_measurements_and_gpu_hours_without_throughput_are_named(tmp_path: P
     assert find_gaps(settings, seen(cost_per_1k_usd=0.01), NOW_S) == []
 
 
+def test_a_quality_that_the_regression_gate_holds_is_named(tmp_path: Path) -> None:
+    held = Metrics(NOW_S, 0.1, tpot_s=0.01, quality_held=True)
+    snapshot = make_snapshot({"small": {"ner": held}, "large": {"ner": held._replace(quality_held=False)}}, NOW_S)
+    (gap,) = find_gaps(yaml(tmp_path), snapshot, NOW_S)
+    assert (gap.where, gap.what.partition(":")[0]) == ("small", "its quality dropped in ner")
+
+
 def test_an_slo_that_nothing_keeps_is_named_with_what_would_do(tmp_path: Path) -> None:
     """100 ms were measured, 60 ms are asked for."""
     (gap,) = find_gaps(yaml(tmp_path, {"slo": {"ttft_ms": 60}}), seen(), NOW_S)

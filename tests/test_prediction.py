@@ -114,6 +114,15 @@ def test_a_few_answers_are_better_than_no_quality_at_all() -> None:
     assert predicted(Facts("a", "m"), ROW._replace(quality_score=0.9, quality_n=1)).quality == 0.9
 
 
+def test_a_held_quality_is_unknown_whatever_was_measured_or_configured() -> None:
+    held = ROW._replace(quality_score=0.9, quality_n=ENOUGH_ANSWERS, quality_held=True)
+    assert predicted(PRICED, held, "ner").quality is None
+    assert predicted(PRICED, held, "chat").quality is None  # no measured category is left that could be trusted
+    both = pool([held, ROW])
+    assert both is not None
+    assert not both.quality_held
+
+
 # --- categories that were not measured
 
 NER = Metrics(NOW_S - 10, 0.1, 0.1, 0.2, 0.01, 0.02, 80.0, 0.001, 0.0, 0.9, 50, 100.0, 20)

@@ -127,6 +127,7 @@ class Metrics(NamedTuple):
     output_tokens_mean: float | None = None
     samples: int | None = None
     answer_fault: str | None = None  # that the answer checks found, as in `looping 9/10`
+    quality_held: bool = False  # the score dropped since the last good run, and nobody knows yet why
     fit: LatencyFit | None = None
 
 

@@ -9,7 +9,7 @@
 
 A category that a deployment was not measured in is predicted from its other categories (basis `pooled`). Nothing
 measured is `None`, never 0: an unknown deployment is not a fast one. Measured quality replaces configured quality once
-it rests on `ENOUGH_ANSWERS`.
+it rests on `ENOUGH_ANSWERS`; while the regression gate holds a deployment, its quality is unknown.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
     else:
         if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
             quality = metrics.quality_score
+        if metrics.quality_held:
+            quality = None  # nobody knows what broke it, so no floor may rest on what it scored, or was said to
         if facts.gpu_usd_per_hour is not None and metrics.cost_per_1k_usd is not None:
             prices = None, None  # self-hosted: what it was measured to cost
         known = Known(
@@ -180,7 +182,7 @@ def pool(metrics: Iterable[Metrics]) -> Metrics | None:
     """One estimate over several categories: latencies and cost are the worst measured, for an unknown task may be any.
 
     The age is that of the oldest. Quality does not carry over from one task to another and is left out; faulty answers
-    do where every measured category has them.
+    and a held quality do where every measured category has them.
     """
     rows = list(metrics)
     if not rows:
@@ -197,6 +199,7 @@ def pool(metrics: Iterable[Metrics]) -> Metrics | None:
         error_rate=_worst(row.error_rate for row in rows),
         samples=sum(row.samples or 0 for row in rows) or None,
         answer_fault=rows[0].answer_fault if all(row.answer_fault for row in rows) else None,
+        quality_held=all(row.quality_held for row in rows),
     )
 
 

@@ -54,6 +54,9 @@ def _of_deployment(facts: Facts, group: GroupSettings, snapshot: Snapshot, now_s
     has_quality = facts.quality or any(metrics.quality_score is not None for metrics in measured.values())
     if group.min_quality and not has_quality:
         yield "no quality, and the group asks for one: it is ruled out (model_info.slo_router.quality)"
+    held = ", ".join(sorted(category for category, metrics in measured.items() if metrics.quality_held))
+    if held:
+        yield f"its quality dropped in {held}: it passes no quality floor there (slo-bench history)"
     if facts.context_tokens is None:
         yield "no context window: no request counts as too long for it (model_info.max_input_tokens)"
 
