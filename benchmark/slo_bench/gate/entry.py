@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Kind: TypeAlias = Literal["latency", "quality"]
-Verdict: TypeAlias = Literal["first", "good", "regressed", "accepted"]
+Verdict: TypeAlias = Literal["first", "good", "better", "regressed", "accepted"]
 
 
 @dataclass(frozen=True, slots=True)
