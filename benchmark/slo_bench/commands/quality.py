@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from slo_bench import options
+from slo_bench.commands.run import DEFAULT_BUDGET_USD
 from slo_bench.commands.terminal import console, names, store_of
 from slo_bench.quality import options as own
 from slo_bench.quality import report
@@ -66,7 +67,8 @@ def quality(
     """Exits with 0, 1 or 2, see `quality.options.HELP`."""
     log = console(stderr=True)
     answers = None if no_cache else default_path()
-    terms = Terms(answers, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, budget_usd)
+    most_usd = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
+    terms = Terms(answers, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd)
     wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd)
     try:
         settings = load_settings(config)

@@ -42,7 +42,7 @@ def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> In
         return None
     if set(scores) <= {0.0, 1.0}:
         return wilson(sum(scores), len(scores), confidence)
-    around = _student(scores, confidence)
+    around = student(scores, confidence)
     return Interval(max(around.low, 0.0), min(around.high, 1.0))
 
 
@@ -52,7 +52,7 @@ def difference_interval(differences: Sequence[float], confidence: float = CONFID
     if n < FEWEST:
         return None
     if not set(differences) <= {-1.0, 0.0, 1.0}:
-        return _student(differences, confidence)
+        return student(differences, confidence)
     middle = sum(differences) / (n + 2)
     spread = sqrt(((sum(d * d for d in differences) + 2) / (n + 2) - middle**2) / (n + 2))
     half = _z(confidence) * spread
@@ -67,7 +67,8 @@ def wilson(hits: float, trials: int, confidence: float = CONFIDENCE) -> Interval
     return Interval(max(middle - half, 0.0), min(middle + half, 1.0))
 
 
-def _student(values: Sequence[float], confidence: float) -> Interval:
+def student(values: Sequence[float], confidence: float) -> Interval:
+    """Of the mean of at least two values of any size."""
     mean, n = fmean(values), len(values)
     half = _t(confidence, n - 1) * sqrt(variance(values, mean) / n)
     return Interval(mean - half, mean + half)

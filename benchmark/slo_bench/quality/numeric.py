@@ -18,6 +18,7 @@ _SEPARATOR = r"(?:,|\{,\}|\\,|['’_\u00a0\u202f\u2009])"
 _NUMBER = rf"(?:\d{{1,3}}(?:{_SEPARATOR}\d{{3}})+(?!\d)|\d+)?(?:\.\d+)?(?:(?<=\d)[eE][-+]?\d+)?"
 _SIGNED = re.compile(rf"(?:(?<![\w.)])(?P<sign>[-−+]))?[$€£]?(?<![\d.])(?P<number>(?=\.?\d){_NUMBER})")
 _FRACTION = re.compile(r"(?P<sign>[-−+])?\s*(?:\\[dt]?frac\{(\d+)\}\{(\d+)\}|(\d+)\s*/\s*(\d+))")
+_ROUNDING = 1e-9
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 
 
@@ -33,7 +34,9 @@ def number_in(answer: str) -> float | None:
 
 def same_number(found: float, expected: float, tolerance: float, relative_tolerance: float) -> bool:
     """Within either tolerance; without one, within the rounding of floating point."""
-    return math.isclose(found, expected, abs_tol=tolerance, rel_tol=max(relative_tolerance, 1e-9))
+    return math.isclose(
+        found, expected, abs_tol=tolerance * (1 + _ROUNDING), rel_tol=max(relative_tolerance, _ROUNDING)
+    )
 
 
 def _stated(text: str) -> float | None:

@@ -16,6 +16,7 @@ from slo_bench.operation.money import is_priced
 from slo_bench.plan import Skipped
 from slo_bench.quality.asking import Respondent
 from slo_bench.quality.graders import Code, Judge
+from slo_bench.quality.sandbox import isolation
 from slo_bench.quality.scores import CellScores
 from slo_bench.quality.suite import Item, Suite
 from slo_bench.targets import Proxy, proxied, target_of
@@ -61,6 +62,8 @@ def make_quality_plan(
     _check("--categories", wanted.categories, suite.categories)
     chosen, remarks = _usable(suite, wanted)
     items = Suite(tuple(chosen))
+    if any(isinstance(item.grader, Code) for item in chosen) and not isolation():
+        remarks.append("generated code runs with network access: this system lets no user make namespaces")
     respondents, skipped = _callable(wanted.deployments or tuple(known), known, proxy)
     judge = None
     if any(isinstance(item.grader, Judge) for item in items.items) and wanted.judge is not None:

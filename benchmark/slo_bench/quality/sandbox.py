@@ -34,7 +34,6 @@ from slo_bench.quality.text import fenced_blocks
 Outcome: TypeAlias = Literal["passed", "failed", "timeout", "unavailable"]
 MEMORY_BYTES = 1 << 30
 _HARNESS = Path(__file__).with_name("harness.py")
-_INTERPRETER = str(Path(sys.executable).resolve())  # the one below a virtual environment, which may be closed to nobody
 _USER = 65_534 if os.geteuid() == 0 else None  # nobody
 _NAMESPACES = ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--")
 
@@ -48,20 +47,34 @@ def code_in(answer: str) -> str:
 def isolation() -> Sequence[str]:
     """The start of a command without network and with processes of its own; empty where that can't be had."""
     tool = shutil.which("unshare")
-    if tool is None:
-        return ()
-    command = (tool, *_NAMESPACES)
-    tried = subprocess.run((*command, "/bin/true"), capture_output=True, check=False, user=_USER, group=_USER)  # noqa: S603
-    return command if tried.returncode == 0 else ()
+    return (tool, *_NAMESPACES) if tool and _works(tool, *_NAMESPACES, "/bin/true") else ()
+
+
+@functools.cache
+def interpreter() -> str | None:
+    """This Python, else the system's, else none: root's own may be closed to `nobody`."""
+    candidates = (str(Path(sys.executable).resolve()), shutil.which("python3", path=os.defpath))
+    return next((path for path in candidates if path and _works(path, "-I", "-S", "-c", "")), None)
+
+
+def _works(*command: str) -> bool:
+    try:
+        tried = subprocess.run(command, capture_output=True, check=False, user=_USER, group=_USER)  # noqa: S603
+    except OSError:
+        return False
+    return tried.returncode == 0
 
 
 async def run_tests(code: str, tests: str, timeout_s: float) -> Outcome:
     """Runs `code`, then `tests`. `unavailable`: no process could be started, which says nothing about the code."""
+    python = interpreter()
+    if python is None:
+        return "unavailable"
     with tempfile.TemporaryDirectory(prefix="slo-bench-", ignore_cleanup_errors=True) as folder:
         directory = _prepared(folder, code, tests)
         token = secrets.token_hex(16)
         try:
-            said = await _run(directory, token, timeout_s)
+            said = await _run(directory, python, token, timeout_s)
         except TimeoutError:
             return "timeout"
         except OSError:
@@ -71,11 +84,11 @@ async def run_tests(code: str, tests: str, timeout_s: float) -> Outcome:
     return "passed" if said == f"ready\n{token}" else "failed"
 
 
-async def _run(directory: Path, token: str, timeout_s: float) -> str:
+async def _run(directory: Path, python: str, token: str, timeout_s: float) -> str:
     """What the harness reports. Raises TimeoutError."""
     process = await asyncio.create_subprocess_exec(
         *isolation(),
-        _INTERPRETER,
+        python,
         "-I",
         "-S",
         "harness.py",
