@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from slo_bench import options
+from slo_bench.commands.quality import quality
 from slo_bench.commands.run import run
+from slo_bench.quality import options as quality_options
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, rich_markup_mode=None)
 
@@ -16,3 +18,4 @@ def main() -> None:
 
 
 app.command("run", help=options.RUN_HELP)(run)
+app.command("quality", help=quality_options.HELP)(quality)
