@@ -4,6 +4,7 @@
     ├── SettingsError          the YAML of the proxy is wrong
     └── BenchError
         ├── WorkloadError      a prompt is unusable: names file, line and field
+        ├── SampleError        requests cannot be read, or what scrubs them is unusable
         ├── SuiteError         an item of a quality suite is unusable, likewise
         ├── AnswerStoreError   the file with the kept answers is unusable
         ├── UnreachableError   a deployment cannot be called as asked: the others are measured all the same
@@ -23,6 +24,10 @@ class BenchError(SloRouterError, ValueError):
 
 class WorkloadError(BenchError):
     """A workload file is unusable."""
+
+
+class SampleError(BenchError):
+    """No sample can be taken of these requests."""
 
 
 class SuiteError(BenchError):

@@ -55,6 +55,8 @@ class Target:
             "max_tokens": prompt.max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **({"tools": list(prompt.tools)} if prompt.tools else {}),
+            **({"response_format": prompt.response_format} if prompt.response_format else {}),
             **self.options,
         }
 

@@ -7,6 +7,8 @@ A workload file is YAML (`prompts:` with a list) or JSONL (one prompt a line); b
     messages:
       - {role: system, content: Extract every person and place as JSON.}
       - {role: user, content: …}
+    tools: […]                          # optional, sent along; so is response_format
+    stream: true                        # optional: how production asked; the agent always streams, to see tokens come
 
 Servers keep the computed prefix of a prompt and answer the next one that starts alike much faster. Production prompts
 are not repeats of a benchmark, so every call gets a unique salt as the very first text of its first message, where it
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from slo_bench.errors import WorkloadError
 
@@ -37,11 +39,14 @@ class Prompt:
     category: str
     messages: tuple[Message, ...]
     max_tokens: int
+    tools: tuple[Mapping[str, object], ...] = ()
+    response_format: Mapping[str, object] | None = None
+    stream: bool | None = None
 
     def salted(self, salt: str) -> list[dict[str, object]]:
         """The messages with `salt` as the first text of the first one."""
         first, *rest = ({**message} for message in self.messages)
-        content = first["content"]
+        content = first.get("content")
         first["content"] = (
             f"{salt}\n{content}"
             if isinstance(content, str)
@@ -71,14 +76,23 @@ class _Strict(BaseModel):
 
 
 class _MessageFields(_Strict):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[dict[str, object]]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: list[dict[str, object]] = []
+    tool_call_id: str = ""
+    content: str | list[dict[str, object]] | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calls_need_no_text(cls, message: object) -> object:
+        return {"content": None, **message} if isinstance(message, dict) and message.get("tool_calls") else message
 
     @field_validator("content", mode="before")
     @classmethod
-    def _text_or_parts(cls, value: object) -> object:
+    def _text_or_parts(cls, value: object, info: ValidationInfo) -> object:
         parts = isinstance(value, list) and all(isinstance(part, dict) for part in value)
         if value and (isinstance(value, str) or parts):
+            return value
+        if (value is None and info.data.get("tool_calls")) or (value == "" and info.data.get("role") == "tool"):
             return value
         raise ValueError("text, or a list of content parts, not empty")
 
@@ -87,6 +101,9 @@ class _PromptFields(_Strict):
     category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what the router can look up
     messages: Annotated[list[_MessageFields], Field(min_length=1)]
     max_tokens: Annotated[int, Field(gt=0)]
+    tools: list[dict[str, object]] = []
+    response_format: dict[str, object] | None = None
+    stream: bool | None = None
 
 
 def load_workload(path: Path | None) -> Workload:
@@ -142,8 +159,9 @@ def _prompt(entry: object, where: str) -> Prompt:
     except ValidationError as error:
         faults = [_describe(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
         raise WorkloadError("\n".join(f"{where}: {fault}" for fault in faults)) from error
-    messages = tuple(message.model_dump() for message in fields.messages)
-    return Prompt(fields.category, messages, fields.max_tokens)
+    messages = tuple(message.model_dump(exclude_unset=True) for message in fields.messages)
+    tools = tuple(fields.tools)
+    return Prompt(fields.category, messages, fields.max_tokens, tools, fields.response_format, fields.stream)
 
 
 def _describe(location: Sequence[str | int], kind: str, message: str, value: object) -> str:

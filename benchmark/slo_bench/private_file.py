@@ -1,0 +1,22 @@
+"""Writes a file that nobody else may read, whole or not at all: a scrubber can miss something."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def write_private(path: Path, lines: Iterable[str]) -> None:
+    """Replaces `path` by these lines, mode 0600; a reader sees the old file or the new one. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the beginning
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,128 @@
+"""Takes private things out of a prompt before it is stored: every text in it, the arguments of tool calls included.
+
+What is found becomes a placeholder of its kind, `<EMAIL_1>`, the same for the same thing throughout one prompt, so that
+who is who stays readable. Numbers start anew in each prompt: nothing links two requests. Where findings overlap, all of
+what they cover goes, under the name of the first finder's kind.
+
+Roles, types, ids and function names are the protocol's; they are left as they are. Arguments are JSON inside of a text:
+they are parsed first, for a pattern over the escaped text would tear escapes apart, and their numbers and keys are
+looked at, too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from slo_bench.errors import SampleError
+from slo_bench.sampling.candidate import Candidate, Message
+from slo_bench.sampling.rules import Finder, Finding
+
+_PROTOCOL = frozenset({"role", "type", "id", "tool_call_id", "name", "required", "strict"})
+_KIND = re.compile(r"[A-Z][A-Z0-9_]{0,30}")
+
+
+def scrub(candidate: Candidate, finders: Sequence[Finder]) -> tuple[Candidate, Counter[str]]:
+    """The candidate without what the finders find, and how often each kind was replaced. Raises SampleError."""
+    scrubber = Scrubber(finders)
+    messages = msgspec.to_builtins(candidate.messages)
+    clean = msgspec.structs.replace(
+        candidate,
+        messages=msgspec.convert(scrubber.structure(messages), list[Message]),
+        tools=scrubber.structure(candidate.tools),
+        response_format=scrubber.structure(candidate.response_format),
+    )
+    return clean, scrubber.replaced
+
+
+class Scrubber:
+    """One prompt's placeholders."""
+
+    def __init__(self, finders: Sequence[Finder]) -> None:
+        self._finders = finders
+        self._placeholders: dict[tuple[str, str], str] = {}
+        self._numbers: Counter[str] = Counter()
+        self.replaced: Counter[str] = Counter()
+
+    def structure(self, value: object) -> object:
+        """A message, a tool or a list of them."""
+        if isinstance(value, Mapping):
+            return {key: self._field(key, inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.structure(inner) for inner in value]
+        return self._scalar(value)
+
+    def _field(self, key: str, value: object) -> object:
+        if key in _PROTOCOL and not isinstance(value, Mapping):  # a mapping of that name is a tool's parameter
+            return value
+        return self._arguments(value) if key == "arguments" else self.structure(value)
+
+    def _arguments(self, value: object) -> object:
+        try:
+            parsed = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            return self.structure(value)
+        clean = self._data(parsed)
+        if clean == parsed:
+            return value
+        return json.dumps(clean, ensure_ascii=False) if isinstance(value, str) else clean
+
+    def _data(self, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {self.text(key): self._data(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._data(inner) for inner in value]
+        return self._scalar(value)
+
+    def _scalar(self, value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool):
+            digits = str(value)
+            clean = self.text(digits)
+            return value if clean == digits else clean
+        return self.text(value) if isinstance(value, str) else value
+
+    def text(self, text: str) -> str:
+        """One text; the same object where nothing was found."""
+        pieces: list[str] = []
+        end = 0
+        for start, stop, kind in _merged([one for find in self._finders for one in _checked(find, text)]):
+            pieces += text[end:start], self._placeholder(kind, text[start:stop])
+            end = stop
+        return "".join([*pieces, text[end:]]) if pieces else text
+
+    def _placeholder(self, kind: str, found: str) -> str:
+        self.replaced[kind] += 1
+        name = self._placeholders.get((kind, found))
+        if name is None:
+            self._numbers[kind] += 1
+            name = self._placeholders[kind, found] = f"<{kind}_{self._numbers[kind]}>"
+        return name
+
+
+def _checked(find: Finder, text: str) -> list[Finding]:
+    """A finder's findings; other people write finders, too."""
+    found = list(find(text))
+    for start, end, kind in found:
+        if not (0 <= start < end <= len(text) and _KIND.fullmatch(kind)):
+            name = getattr(find, "__qualname__", type(find).__name__)
+            raise SampleError(
+                f"scrubber {name}: ({start}, {end}, {kind!r}) in a text of {len(text)} characters, expected start < "
+                "end within the text and a kind of capital letters"
+            )
+    return found
+
+
+def _merged(found: list[Finding]) -> list[Finding]:
+    """Findings in the order of the text; those that overlap become one, of the kind that was found first."""
+    merged: list[tuple[int, int, int]] = []
+    for rank, (start, end, _) in sorted(enumerate(found), key=lambda one: one[1][:2]):
+        if merged and start < merged[-1][1]:
+            first, last, best = merged[-1]
+            merged[-1] = (first, max(last, end), min(best, rank))
+        else:
+            merged.append((start, end, rank))
+    return [(start, end, found[rank][2]) for start, end, rank in merged]

@@ -1,0 +1,91 @@
+"""Which requests are taken: equally many of each category, and within it each stratum by its share of the traffic.
+
+A stratum is category × band of prompt length × streamed or not. The benchmark measures each category by itself, so a
+rare category needs as many prompts as a frequent one. Within a category the figures shall be those of the traffic, the
+mean cost above all, so the strata keep their proportions; a floor of a few sees to it that rare long prompts are there.
+
+How many of each is known only at the end, so every stratum keeps a reservoir that could fill its category alone.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from slo_bench.sampling.candidate import Candidate
+from slo_bench.sampling.reservoir import Reservoir
+
+BAND_EDGES_TOKENS = (256, 1_024, 4_096, 16_384)
+BANDS = ("<256", "256-1k", "1k-4k", "4k-16k", ">=16k")
+MAX_CATEGORIES = 64  # clients name categories; memory must not grow with what they think of
+
+
+class Stratum(NamedTuple):
+    """`band` indexes BANDS."""
+
+    category: str
+    band: int
+    stream: bool
+
+
+class Share(NamedTuple):
+    """How many requests of a stratum were seen and how many were taken."""
+
+    stratum: Stratum
+    seen: int
+    taken: int
+
+
+def stratum_of(candidate: Candidate) -> Stratum:
+    """Where a request belongs."""
+    return Stratum(candidate.category, bisect_right(BAND_EDGES_TOKENS, candidate.tokens()), candidate.stream)
+
+
+def allocate(seen: Mapping[Stratum, int], total: int, floor: int) -> dict[Stratum, int]:
+    """How many to take of each stratum of one category: `total`, or all there are, by the method of Sainte-Laguë.
+
+    Each stratum gets `floor` first (fewer where it hasn't as many, or where the floors alone are more than `total`);
+    each further place goes to the one with the largest seen / (2 · taken + 1).
+    """
+    floor = min(floor, total // max(len(seen), 1))
+    taken = {stratum: min(floor, count) for stratum, count in seen.items()}
+    for _ in range(min(total, sum(seen.values())) - sum(taken.values())):
+        open_ones = [stratum for stratum in sorted(seen) if taken[stratum] < seen[stratum]]
+        taken[max(open_ones, key=lambda stratum: seen[stratum] / (2 * taken[stratum] + 1))] += 1
+    return taken
+
+
+class StratifiedSample:
+    """One pass over candidates. Holds at most MAX_CATEGORIES × len(BANDS) × 2 × `per_category` of them."""
+
+    def __init__(self, per_category: int, floor: int, rng: random.Random) -> None:
+        self._per_category, self._floor, self._rng = per_category, floor, rng
+        self._categories: dict[str, dict[Stratum, Reservoir[Candidate]]] = {}
+
+    def offer(self, candidate: Candidate) -> bool:
+        """Counts a candidate and keeps it or not; False where it is not counted: too many categories."""
+        strata = self._categories.get(candidate.category)
+        if strata is None:
+            if len(self._categories) == MAX_CATEGORIES:
+                return False
+            strata = self._categories[candidate.category] = {}
+        stratum = stratum_of(candidate)
+        reservoir = strata.get(stratum)
+        if reservoir is None:
+            reservoir = strata[stratum] = Reservoir(self._per_category, self._rng)
+        reservoir.offer(candidate)
+        return True
+
+    def draw(self) -> tuple[list[Candidate], list[Share]]:
+        """The sample, and what it was drawn from, both in the order of the strata."""
+        drawn: list[Candidate] = []
+        shares: list[Share] = []
+        for _, strata in sorted(self._categories.items()):
+            seen = {stratum: reservoir.seen for stratum, reservoir in strata.items()}
+            taken = allocate(seen, self._per_category, self._floor)
+            for stratum in sorted(strata):
+                drawn += strata[stratum].draw(taken[stratum])
+                shares.append(Share(stratum, seen[stratum], taken[stratum]))
+        return drawn, shares
