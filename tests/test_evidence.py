@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_router.evidence import Evidence, Prior, fit
+from slo_router.evidence import AHEAD_S, Evidence, Prior, fit
 from slo_router.latency import P50, P95, Curve, Observation, tpot_s, ttft_s
 
 START_S = 1_800_000_000.0
@@ -210,10 +210,12 @@ def test_whatever_is_observed_the_curve_stays_sane_and_small(
 
 def test_an_event_that_comes_late_moves_no_time_and_grows_nothing() -> None:
     evidence, _, at_s = serve(50)
-    before = evidence.ttft[0].count
-    evidence.add(Observation(at_s - 120, 100, 0, 11, 0.2, 0.3), None)
+    before, as_of_s = evidence.ttft[0].count, evidence.at_s
+    assert as_of_s is not None
+    assert at_s - AHEAD_S <= as_of_s <= at_s
+    evidence.add(Observation(as_of_s - 120, 100, 0, 11, 0.2, 0.3), None)
 
-    assert evidence.at_s == at_s
+    assert evidence.at_s == as_of_s
     assert evidence.ttft[0].count == pytest.approx(before + 0.25)  # two half-lives of a minute
 
 

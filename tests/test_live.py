@@ -196,12 +196,14 @@ def test_a_first_token_teaches_the_ttft_at_once_and_counts_once() -> None:
         flight = live.dispatched("a", at_s)
         for _ in range(2):  # a report that came twice
             live.first_token(flight, at_s + 0.8, prompt_tokens=100, ttft_s=0.8)
+    evidence, until_s = live.states["a"].evidence, at_s + 0.8
     counted = sum(0.5 ** (age_s / 60) for age_s in range(20))
-    assert live.states["a"].evidence.ttft[0].count == pytest.approx(counted)
+    assert evidence.faded(until_s - (evidence.at_s or 0))[0][0].count == pytest.approx(counted)
     assert live.in_flight("a") == 20  # the answers go on
     live.finished(flight, "success", at_s + 1.8, prompt_tokens=100, output_tokens=11, ttft_s=0.8, e2e_s=1.8)
-    assert live.states["a"].evidence.ttft[0].count == pytest.approx(counted * 0.5 ** (1 / 60))
-    assert live.states["a"].evidence.tpot[0].count == 1
+    ttft, tpot = evidence.faded(at_s + 1.8 - (evidence.at_s or 0))
+    assert ttft[0].count == pytest.approx(counted * 0.5 ** (1 / 60))
+    assert tpot[0].count == pytest.approx(1)
 
 
 def test_a_deployment_that_streams_for_long_does_not_hang() -> None:

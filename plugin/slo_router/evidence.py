@@ -18,6 +18,7 @@ from slo_router.latency import Curve, Observation, tpot_s, ttft_s
 from slo_router.sums import Sums, bin_of, products_of
 
 HALF_LIVES_S = (60.0, 8.0, 1.0)
+AHEAD_S = 1.0  # newer by this much weighs more instead, so that the sums fade once a second and not each time
 CLOCK_BACK_S = 600.0  # older than the newest by more is no late event: the clock was put back
 MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # beyond is absurd
 LEAST_S = 1e-6
@@ -39,7 +40,10 @@ class Prior(NamedTuple):
 
 
 class Evidence:
-    """One worker's evidence about one deployment, as of `at_s`, its latest observation. Bounded whatever is added."""
+    """One worker's evidence about one deployment, as of `at_s`, at most a second before its latest observation.
+
+    Bounded whatever is added.
+    """
 
     __slots__ = ("at_s", "tpot", "ttft")
 
@@ -71,9 +75,9 @@ class Evidence:
             _add(self.tpot, weights, (tpot, 1.0, load), expected)
 
     def _move_to(self, at_s: float) -> list[float]:
-        """Fades everything until `at_s`; how much an observation of then weighs in each memory."""
+        """How much an observation of `at_s` weighs in each memory, all being faded until then where it is far ahead."""
         late_s = CLOCK_BACK_S + 1 if self.at_s is None else self.at_s - at_s
-        if 0 <= late_s <= CLOCK_BACK_S:
+        if -AHEAD_S <= late_s <= CLOCK_BACK_S:
             return _fading(late_s)
         if late_s < 0:
             self.ttft, self.tpot = self.faded(-late_s)
