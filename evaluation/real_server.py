@@ -41,6 +41,7 @@ class RealDeployment:
     slots: int = 2
     threads: int = 1
     chat_template: str = ""  # Jinja; empty: the model's own
+    wrong_tokenizer: bool = False
 
 
 DEPLOYMENTS = (
@@ -64,6 +65,11 @@ class RunningServer:
         return f"{self.url}/v1"
 
 
+def path_of(deployment: RealDeployment) -> Path:
+    """The weights, made where they are not there yet."""
+    return model_path(deployment.quantization, wrong_tokenizer=deployment.wrong_tokenizer)
+
+
 @contextmanager
 def running_servers(deployments: Sequence[RealDeployment] = DEPLOYMENTS) -> Iterator[list[RunningServer]]:
     """Run one process per deployment while the block runs. They end with this process, however it ends.
@@ -73,7 +79,7 @@ def running_servers(deployments: Sequence[RealDeployment] = DEPLOYMENTS) -> Iter
         ServerStartError: a server did not start; what it said is on stderr.
     """
     for deployment in deployments:
-        model_path(deployment.quantization)  # before any process, so that no start waits for a download
+        path_of(deployment)  # before any process, so that no start waits for a download
     with ExitStack() as stack:
         processes = [stack.enter_context(_process(deployment)) for deployment in deployments]
         yield [_started(*pair) for pair in zip(deployments, processes, strict=True)]
@@ -81,7 +87,9 @@ def running_servers(deployments: Sequence[RealDeployment] = DEPLOYMENTS) -> Iter
 
 @contextmanager
 def _process(deployment: RealDeployment) -> Iterator[subprocess.Popen[str]]:
-    options = [f"--{key.replace('_', '-')}={value}" for key, value in asdict(deployment).items()]
+    settings = asdict(deployment)
+    flags = ["--wrong-tokenizer"] if settings.pop("wrong_tokenizer") else []
+    options = [*flags, *(f"--{key.replace('_', '-')}={value}" for key, value in settings.items())]
     command = [sys.executable, "-m", "evaluation.real_server", "--until-stdin-closes", *options]
     root = Path(__file__).parents[1]
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -109,7 +117,7 @@ def _started(deployment: RealDeployment, process: "subprocess.Popen[str]") -> Ru
 def serve(deployment: RealDeployment, *, until_stdin_closes: bool) -> None:
     """Serve in this process, until SIGINT or SIGTERM or, where asked for, the end of standard input."""
     params = xllamacpp.CommonParams()
-    params.model.path = str(model_path(deployment.quantization))
+    params.model.path = str(path_of(deployment))
     params.model_alias = {deployment.name}
     params.port = deployment.port
     params.n_ctx = deployment.context_tokens * deployment.slots  # llama.cpp divides it by the slots
@@ -137,6 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--slots", type=int, default=2, help="requests at a time")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--chat-template", default="", help="Jinja, instead of the model's own")
+    parser.add_argument("--wrong-tokenizer", action="store_true")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started this one")
     options = vars(parser.parse_args(arguments))
     until_stdin_closes = options.pop("until_stdin_closes")
