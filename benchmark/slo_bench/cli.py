@@ -9,9 +9,7 @@ from slo_bench.commands.quality import quality
 from slo_bench.commands.run import run
 from slo_bench.commands.sample import sample
 from slo_bench.commands.sample_options import SAMPLE_HELP
-from slo_bench.commands.sweep import sweep
 from slo_bench.quality import options as quality_options
-from slo_bench.sweep import options as sweep_options
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, rich_markup_mode=None)
 
@@ -24,4 +22,3 @@ def main() -> None:
 app.command("run", help=options.RUN_HELP)(run)
 app.command("quality", help=quality_options.HELP)(quality)
 app.command("sample", help=SAMPLE_HELP)(sample)
-app.command("sweep", help=sweep_options.HELP)(sweep)
