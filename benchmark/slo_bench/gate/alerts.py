@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import msgspec
 
@@ -16,7 +17,8 @@ ALERTS = "slo_bench:alerts"
 KEPT = 1_000
 
 
-class Alert(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Alert:
     """`figure` was `before` and is `after`; `low` and `high` bound the change with 95 %. Times are Unix seconds.
 
     They are `None` for a deployment that is held still and can't be compared: the suite is new, or too few items are
@@ -38,7 +40,7 @@ class Alert(NamedTuple):
 
     def document(self) -> dict[str, object]:
         """As JSON values."""
-        return self._asdict()
+        return asdict(self)
 
     def line(self) -> str:
         """For a terminal or a log."""
@@ -53,5 +55,19 @@ class Alert(NamedTuple):
 
 async def raise_alert(link: AsyncClient, prefix: str, alert: Alert) -> None:
     """Adds it to the stream. Raises redis.RedisError where it was not written."""
-    text = msgspec.json.encode(alert.document()).decode()
+    text = msgspec.json.encode(alert).decode()
     await link.xadd(f"{prefix}{ALERTS}", {"alert": text}, maxlen=KEPT, approximate=False)
+
+
+async def latest_alerts(link: AsyncClient, prefix: str, count: int = KEPT) -> Sequence[Alert]:
+    """The last `count` alerts, oldest first. Those that cannot be read are left out."""
+    rows = await link.xrevrange(f"{prefix}{ALERTS}", count=count) or []
+    found = (_decoded(str((fields or {}).get("alert"))) for _, fields in reversed(rows))
+    return [alert for alert in found if alert is not None]
+
+
+def _decoded(text: str) -> Alert | None:
+    try:
+        return msgspec.json.decode(text, type=Alert)
+    except msgspec.DecodeError:
+        return None

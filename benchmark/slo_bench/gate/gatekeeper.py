@@ -66,11 +66,16 @@ async def review(
 
 
 async def conclude(link: AsyncClient, prefix: str, found: Review) -> None:
-    """Writes history and alerts. Raises redis.RedisError where they were not written."""
+    """Writes history and alerts. Raises redis.RedisError where they were not written.
+
+    A run over the same kept answers as the last one is no new run, and enters no second time.
+    """
     for alert in found.alerts:
         await raise_alert(link, prefix, alert)
     for entry in found.entries:
-        await record(link, prefix, entry)
+        last = await latest(link, prefix, Cell("quality", entry.deployment, entry.category), count=1)
+        if not last or (last[0].at_s, last[0].scores) != (entry.at_s, entry.scores):
+            await record(link, prefix, entry)
 
 
 async def accept(link: AsyncClient, prefix: str, deployment: str, category: str) -> Entry:
@@ -120,6 +125,5 @@ def _alert(entry: Entry, past: _Past, rulings: Mapping[str, Ruling]) -> Alert:
         return named
     before = fmean(past.baseline.scores[item] for item in past.baseline.scores if item in entry.scores)
     low, high = change.interval()
-    return named._replace(
-        before=before, after=before + change.mean, low=low, high=high, baseline_at_s=past.baseline.at_s
-    )
+    after, at_s = before + change.mean, past.baseline.at_s
+    return replace(named, before=before, after=after, low=low, high=high, baseline_at_s=at_s)

@@ -8,9 +8,11 @@ The index is written first: a stream that nobody finds would be lost, an index w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import NamedTuple, get_args
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
 
 from slo_bench.gate.entry import Entry, Kind, decode, encode
 from slo_router.redis_link import AsyncClient
@@ -36,7 +38,7 @@ class Cell(NamedTuple):
 async def record(link: AsyncClient, prefix: str, entry: Entry) -> None:
     """Adds a run. Raises redis.RedisError where it was not written, ValueError where a number is not finite."""
     cell, text = Cell(entry.kind, entry.deployment, entry.category), encode(entry)
-    await link.sadd(f"{prefix}{INDEX}", json.dumps(cell))
+    await link.sadd(f"{prefix}{INDEX}", msgspec.json.encode(cell).decode())
     await link.xadd(cell.key(prefix), {"entry": text}, maxlen=KEPT, approximate=False)
 
 
@@ -44,9 +46,8 @@ async def cells(link: AsyncClient, prefix: str) -> list[Cell]:
     """Every cell with a history, sorted. What is not ours in the index is left out."""
     found: list[Cell] = []
     for member in await link.smembers(f"{prefix}{INDEX}"):
-        match json.loads(member):
-            case [str() as kind, str() as deployment, str() as category] if kind in get_args(Kind):
-                found.append(Cell(kind, deployment, category))  # type: ignore[arg-type]  # checked above
+        with suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(member, type=Cell))
     return sorted(found)
 
 
