@@ -51,6 +51,11 @@ def line_of(decision: Decision | None = None, **changes: object) -> str:
     return record_of(decision, **changes).model_dump_json()
 
 
+def shadow_line_of(decision: Decision | None = None, **changes: object) -> str:
+    """The same of a request in shadow: it went where LiteLLM chose."""
+    return line_of(decision, **changes).replace('"shadow":false', '"shadow":true')
+
+
 def read_back(decision: Decision | None = None, **changes: object) -> Recorded:
     """The same, written and read."""
     return decode(line_of(decision, **changes))

@@ -11,7 +11,9 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from slo_router import rollout
 from slo_router.cli import app
+from slo_router.config import GroupSettings, SloSettings, load_settings
 from slo_router.contract import write_metrics
 from slo_router.domain import Metrics
 from tests.record_builders import write_config
@@ -48,6 +50,22 @@ def test_it_shows_prices_quality_context_and_what_was_measured(tmp_path: Path, s
     assert qualities == {"small": {"default": 0.7}, "large": {"default": 0.9}}
     assert shown["deployments"][0]["measured_age_s"]["ner"] == pytest.approx(7_200, abs=60)
     assert [gap["where"] for gap in shown["missing"]] == ["large"]
+
+
+def test_a_published_policy_is_what_is_checked(tmp_path: Path, server: ValkeyServer) -> None:
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url, "key_prefix": "p:"})
+    own = load_settings(config).plugin
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        client.hset("p:metrics:small:ner", mapping=write_metrics(Metrics(time.time(), 0.1)))
+        client.hset("p:metrics:large:ner", mapping=write_metrics(Metrics(time.time(), 0.1)))
+        published = rollout.publish(client, own, {"smart": GroupSettings(slo=SloSettings(ttft_ms=20))})
+    shown = json.loads(RUNNER.invoke(app, ["check", str(config), "--json"]).stdout)
+    assert shown["policy"]["in_force"] == published.version
+    assert shown["policy"]["notes"][1:] == ["smart.slo.ttft_ms: 20.0, was unset"]
+    assert "its SLO is not expected to be kept for ner" in shown["missing"][-1]["what"]
+    assert "· smart.slo.ttft_ms: 20.0, was unset" in RUNNER.invoke(app, ["check", str(config)]).stdout
+    offline = json.loads(RUNNER.invoke(app, ["check", str(config), "--offline", "--json"]).stdout)
+    assert offline["policy"] == {"in_force": own.policy, "notes": [], "off": []}
 
 
 def test_offline_looks_at_the_file_alone(tmp_path: Path) -> None:

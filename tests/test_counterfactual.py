@@ -10,9 +10,9 @@ from msgspec.structs import replace as replace_fields
 from slo_router.domain import Facts, Metrics, Slo
 from slo_router.errors import SettingsError
 from slo_router.reporting.counterfactual import Counterfactual, Money, list_price
-from slo_router.reporting.recorded import Recorded
+from slo_router.reporting.recorded import Recorded, decode
 from tests.builders import NOW_S, decided, measured
-from tests.record_builders import LARGE, SMALL, decide_between, read_back
+from tests.record_builders import LARGE, SMALL, decide_between, read_back, shadow_line_of
 
 # 300 prompt and 100 completion tokens: SMALL 300 · 1e-6 + 100 · 2e-6 = 0.0005, LARGE ten times that.
 HUGE = Facts("huge", "openai/huge", 1_000, None, 100e-6, 200e-6, quality={"default": 0.99})
@@ -68,6 +68,8 @@ def test_a_cache_hit_and_litellms_own_choice_save_nothing() -> None:
     assert (hit.spent_usd, hit.baseline_usd) == (0.0, 0.0)
     not_ours = account(record=replace_fields(read_back(cost_usd=0.002), decision=None))
     assert (not_ours.spent_usd, not_ours.baseline_usd) == (0.002, 0.002)
+    in_shadow = account(record=decode(shadow_line_of(cost_usd=0.002)))
+    assert (in_shadow.spent_usd, in_shadow.baseline_usd) == (0.002, 0.002)
 
 
 @pytest.mark.parametrize(

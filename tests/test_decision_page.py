@@ -30,7 +30,7 @@ from slo_router.page.command import page as page_command
 from slo_router.page.reading import Source
 from slo_router.rollout import publish, switch
 from tests.page_records import GROUPS, fill, page_config
-from tests.record_builders import SMALL, decide_between, line_of, write_config
+from tests.record_builders import SMALL, decide_between, line_of, shadow_line_of, write_config
 from tests.valkey_server import ValkeyServer
 
 TOKEN = "a token of enough characters"
@@ -113,7 +113,7 @@ def test_now_shows_share_cost_attainment_and_predictions_with_bounds_and_age(
         "72.0 % $0.3600",
         "small smart 80.0 % 80 $0.0400 $0.0005000 90.0 % 100.0 %",
         "large smart 20.0 % 20 $0.1000 $0.0050000 0.0 % 0.0 %",
-        "0 open for 0 s",
+        "0 open for ",
         "small benchmark: summarization 150 to 300 ms 10.0 ms – 200 2.0 h",
         "blue 50 80.0 %",
     ):
@@ -147,7 +147,11 @@ def test_the_last_decisions_link_to_the_whole_why(server: ValkeyServer, link: re
     assert [one["href"] for one in broken if (one["href"] or "").startswith("decision?")] == [
         f"decision?id=chatcmpl-{index}" for index in range(99, 0, -5)
     ]
+    link.xadd("slo_router:requests", {"record": shadow_line_of(request_id="unheard", deployment="large")})
+    assert "large shadow: small kept" in text_of(page.get("/decisions").text)
+    assert "Shadow without effect: LiteLLM chose" in text_of(page.get("/decision?id=unheard").text)
     shown = text_of(page.get("/decision?id=chatcmpl-4").text)
+    assert "Shadow" not in shown
     for text in (
         "fallback: large; no candidate meets ttft_ms; best quality of 2; +40 ms on ttft_ms would",
         "Request ner (client), about 1,000 + 500 tokens",
@@ -182,6 +186,7 @@ def test_the_policy_that_was_published_counts_and_a_switch_is_shown(
     version = publish(link, own, {"smart": stricter}).version
     page = viewer(config)
     assert f"policy {version}," in page.get("/").text
+    assert "smart.min_quality.default: 0.8, was unset" in page.get("/").text
     assert "Switched off" not in page.get("/").text
     shown = text_of(page.post("/what-if", data={"prompt_tokens": "1000", "category": "ner", "ttft_ms": "900"}).text)
     assert "small ruled out: quality 0.72 is below 0.8 by 0.08" in shown

@@ -16,7 +16,7 @@ from slo_router.config import load_settings
 from slo_router.contract import write_metrics
 from slo_router.domain import Metrics, Slo
 from slo_router.rollout import publish
-from tests.record_builders import decide_between, line_of, write_config
+from tests.record_builders import decide_between, line_of, shadow_line_of, write_config
 from tests.valkey_server import ValkeyServer
 
 RUNNER = CliRunner(env={"COLUMNS": "180", "TERM": "dumb"})
@@ -65,6 +65,14 @@ def test_a_request_is_found_in_redis_with_every_candidate_and_decided_again(
         "measured, 60 s old",
     ):
         assert text in out, out
+
+
+def test_a_decision_in_shadow_says_so(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(shadow_line_of(deployment="large"))
+    code, out, _ = run(write_config(tmp_path / "c.yaml"), "chatcmpl-1", "--log", str(tmp_path / "r.jsonl"))
+    assert code == 0
+    assert "without effect: LiteLLM chose where the request went" in out
+    assert "success from large" in out
 
 
 def test_a_published_policy_decides_a_prompt_and_its_own_requests_again(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from slo_router.domain import Metrics, Snapshot
-from slo_router.reporting.counterfactual import Money
+from slo_router.reporting.counterfactual import Counterfactual, Money
+from slo_router.reporting.recorded import decode
 from slo_router.reporting.report import make_report
 from slo_router.reporting.rows import Lines, Report
 from slo_router.reporting.tally import Tallies
 from tests.builders import NOW_S, measured
-from tests.record_builders import LARGE, SMALL, read_back
+from tests.record_builders import LARGE, SMALL, read_back, shadow_line_of
 
 NOTHING = Snapshot()
 LINES = Lines(read=5, broken=1, left_out=2)
@@ -81,6 +82,19 @@ def test_what_the_figures_rest_on_is_said() -> None:
     notes = reported(paid(1.0, is_exact=False), Money(None, None, None, None, is_exact=True)).assumptions
     assert "1 of 1 requests involve a deployment without a list price" in notes[1]
     assert "1 requests are in no sum of money" in notes[2]
+
+
+def test_requests_in_shadow_are_counted_and_told() -> None:
+    tallies = Tallies()
+    for record in (read_back(), decode(shadow_line_of(deployment="large"))):
+        tallies.add(record, Counterfactual([SMALL, LARGE]).account(record))
+    report = make_report(tallies, LINES, None, [SMALL, LARGE], NOTHING)
+    assert [(row.name, row.shadow) for row in (report.total, *report.deployments)] == [
+        ("all", 1),
+        ("large", 1),
+        ("small", 0),
+    ]
+    assert report.assumptions[1].startswith("1 requests were in shadow: LiteLLM chose")
 
 
 def test_no_request_is_no_figure() -> None:

@@ -18,7 +18,9 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from slo_router import rollout
 from slo_router.cli import app
+from slo_router.config import GroupSettings, load_settings
 from slo_router.contract import write_metrics
 from slo_router.domain import Metrics
 from slo_router.live import Live
@@ -96,6 +98,31 @@ def test_load_circuits_latency_and_shares_of_all_workers(
         "1 categories, 2.0 h old",
     ):
         assert text in shown, shown
+
+
+def test_a_published_policy_is_named_with_its_differences_and_so_is_a_group_that_is_off(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
+    own = load_settings(config).plugin
+    published = rollout.publish(client, own, {"smart": GroupSettings.model_validate({"slo": {"ttft_ms": 300}})})
+    rollout.switch(client, "", "smart", on=False)
+    found = json.loads(RUNNER.invoke(app, ["status", "--config", str(config), "--json"]).stdout)
+    assert found["policy"] == published.version
+    assert found["off"] == ["smart"]
+    assert found["notes"] == [
+        f"policy {published.version} was published 0 s ago and is in force instead of the YAML's {own.policy}",
+        "smart.slo.ttft_ms: 300.0, was unset",
+    ]
+    shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
+    assert f"policy {published.version}, 0 workers" in shown
+    assert "· smart.slo.ttft_ms: 300.0, was unset" in shown
+    assert "switched off, so that LiteLLM alone routes: smart" in shown
+    other = write_config(tmp_path / "other.yaml", {"redis_url": server.url, "groups": {"smart": {"tie_band": 0.2}}})
+    beside = json.loads(RUNNER.invoke(app, ["status", "--config", str(other), "--json"]).stdout)
+    assert beside["policy"] == load_settings(other).plugin.policy
+    (note,) = beside["notes"]
+    assert f"{published.version} was published over {own.policy}, not over this YAML" in note
 
 
 def test_nothing_there_yet_is_shown_as_unknown(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:

@@ -164,6 +164,14 @@ def test_what_litellm_routed_itself_is_a_passthrough_of_who_served_it() -> None:
     assert bench.value("model_routing_decisions_total", **labels, deployment="other") == 1
 
 
+def test_a_decision_in_shadow_is_counted_once_and_claims_no_saving() -> None:
+    bench = Bench()
+    bench.observe(record(decision={"shadow": True}))  # `decided` counted it
+    assert b"model_routing_decisions_total{" not in generate_latest(bench.registry)
+    spent = bench.value("slo_router_cost_usd_total", group="smart", deployment="small")
+    assert bench.value("slo_router_baseline_cost_usd_total", group="smart") == spent
+
+
 def test_teams_and_keys_have_no_labels_until_asked_for_and_then_the_rest_is_other() -> None:
     silent, bench = Bench(), Bench(label_teams=2, label_keys=2)
     for team in ("red", "blue", "green", "red", "violet", None):

@@ -278,7 +278,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             record = build_record(payload, trace, log_prompts=self._settings.plugin.log.log_prompts)
             self.request_log.offer(record)
             self.strategy.learn(trace, landing, record)
-            self.telemetry.observe(trace.group, record, trace.decision, self.strategy.facts)
+            effective = None if trace.is_shadow else trace.decision
+            self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
 
 
 def _slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:

@@ -133,7 +133,8 @@ class Telemetry:
         usd = spent_usd(record, own, chosen)
         unrouted_usd = usd  # no saving is claimed where nobody chose, or the baseline's price is unknown
         if decision is None or chosen is None:
-            families.decisions[group, served, record.category or NONE, "passthrough"].inc()
+            if record.decision is None:  # else it was counted when it was made, in shadow
+                families.decisions[group, served, record.category or NONE, "passthrough"].inc()
         else:
             self._count_error(record, decision, chosen)
             best = self._count_pick(group, decision, chosen)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from slo_router.commands.measured import Measured, read_measured
+from slo_router.commands.running import Running, running
 from slo_router.commands.terminal import (
     DEFAULT_CONFIG,
     AsJson,
@@ -35,10 +36,14 @@ def check(
 ) -> None:
     """Validates the YAML, shows what is known of each managed deployment, and says what is missing or cannot work.
 
+    Where another policy was published over the YAML, that one is looked at, and every difference is named.
+
     Example: slo-router check litellm_config.yaml
     """
     with problems():
-        settings = load_settings(config)
+        own = load_settings(config)
+        live = Running(own, {}) if offline else running(own)
+        settings = live.settings
         found = Measured(Snapshot(), {}, 0) if offline else asyncio.run(read_measured(settings))
     if settings.plugin.redis_url is None:
         remarks.print("no redis_url: only the file is checked")
@@ -47,7 +52,8 @@ def check(
     known = [(one.group, one.facts, _ages(one.facts, found.snapshot, now_s)) for one in settings.deployments]
     if as_json:
         missing = [{"where": gap.where, "what": gap.what} for gap in gaps]
-        print_json({"deployments": [_as_json(*one) for one in known], "missing": missing})
+        policy = {"in_force": settings.plugin.policy, "notes": live.notes, "off": sorted(live.off)}
+        print_json({"policy": policy, "deployments": [_as_json(*one) for one in known], "missing": missing})
         return
     table = make_table("Deployments", "group", "deployment", "price", "quality", "context", "measured categories")
     for group, facts, ages in known:
@@ -57,6 +63,10 @@ def check(
         shown = "not looked at" if offline else measured
         table.add_row(group, facts.deployment_id, _price(facts), quality, context, shown)
     console.print(table)
+    for note in live.notes:
+        console.print(f"· {note}", markup=False, highlight=False)
+    if live.off:
+        console.print(f"· switched off, so that LiteLLM alone routes: {', '.join(sorted(live.off))}", markup=False)
     for gap in gaps:
         console.print(f"· {gap.where}: {gap.what}", markup=False, highlight=False)
 

@@ -31,7 +31,7 @@ from slo_router.config import Settings, load_settings
 from slo_router.contract import REQUESTS_STREAM
 from slo_router.errors import SettingsError
 from slo_router.reporting.again import decided_again
-from slo_router.reporting.explanation import Explanation, explain_live
+from slo_router.reporting.explanation import IN_SHADOW, Explanation, explain_live
 from slo_router.reporting.explanation import explain as explain_decision
 from slo_router.reporting.journal import find_files
 from slo_router.reporting.lookup import find_in_files, find_in_stream
@@ -136,6 +136,7 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
     size = f"{made.prompt_tokens:,} + {made.output_tokens:,} tokens"
     known = {
         "decision": f"{made.kind}: {made.deployment}; {made.reason}",
+        "shadow": IN_SHADOW if made.shadow else "",
         "request is": f"{made.category} ({made.category_source}), about {size}",
         "SLO": ", ".join(f"{name} {value:g}" for name, value in asked.items()) or "none",
         "too tight by": ", ".join(f"{name} {value}" for name, value in would.items()),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from slo_router.commands.terminal import redis_of
+from slo_router.commands.terminal import redis_of, span
 from slo_router.config import GroupSettings, Settings
-from slo_router.rollout import history, switched_off
+from slo_router.reporting.policy_difference import differences
+from slo_router.rollout import Policy, history, switched_off
 
 Policies = Mapping[str, Mapping[str, GroupSettings]]  # groups by version: the YAML's and the published ones
 
 
 class Running(NamedTuple):
-    """`settings` are the YAML's with the groups of the policy in force; `off` are groups that LiteLLM routes."""
+    """`settings` are the YAML's with the groups of the policy in force; `off` are groups that LiteLLM routes.
+
+    `notes` say where the policy in force is not the YAML's, and where the newest one that was published does not count.
+    """
 
     settings: Settings
     policies: Policies
-    off: frozenset[str]
+    off: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 def running(own: Settings) -> Running:
@@ -26,10 +32,23 @@ def running(own: Settings) -> Running:
     plugin = own.plugin
     with redis_of(own) as client:
         if client is None:
-            return Running(own, {plugin.policy: plugin.groups}, frozenset())
+            return Running(own, {plugin.policy: plugin.groups})
         published, off = history(client, plugin.key_prefix), switched_off(client, plugin.key_prefix)
     policies = {plugin.policy: plugin.groups} | {one.version: one.groups for one in published}
-    settings = own
-    if published and published[0].base == plugin.policy and published[0].groups.keys() == plugin.groups.keys():
-        settings = replace(own, plugin=plugin.model_copy(update={"groups": dict(published[0].groups)}))
-    return Running(settings, policies, off & plugin.groups.keys())
+    newest = published[0] if published else None
+    if newest is None or newest.base != plugin.policy or newest.groups.keys() != plugin.groups.keys():
+        return Running(own, policies, off & plugin.groups.keys(), _disregarded(newest, plugin.policy))
+    settings = replace(own, plugin=plugin.model_copy(update={"groups": dict(newest.groups)}))
+    notes = () if newest.version == plugin.policy else (_instead(newest), *differences(plugin.groups, newest.groups))
+    return Running(settings, policies, off & plugin.groups.keys(), notes)
+
+
+def _instead(newest: Policy) -> str:
+    age = span(max(time.time() - newest.at_s, 0.0))
+    return f"policy {newest.version} was published {age} ago and is in force instead of the YAML's {newest.base}"
+
+
+def _disregarded(newest: Policy | None, own: str) -> tuple[str, ...]:
+    if newest is None or newest.base == own:
+        return ()
+    return (f"policy {newest.version} was published over {newest.base}, not over this YAML ({own}), which is in force",)

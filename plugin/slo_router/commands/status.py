@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live as Screen
+from rich.markup import escape
 
 from slo_router.commands.measured import read_measured
 from slo_router.commands.observer import observe
+from slo_router.commands.running import running
 from slo_router.commands.terminal import (
     DEFAULT_CONFIG,
     UNKNOWN,
@@ -72,6 +74,8 @@ def _watch(settings: Settings) -> None:
 def _read(settings: Settings) -> Status:
     if settings.plugin.redis_url is None:
         raise SettingsError("no redis_url in the YAML: what the workers see stays in their memory")
+    live = running(settings)
+    settings = live.settings
     measured = asyncio.run(read_measured(settings))
     with redis_of(settings) as client:
         tallies, length = Tallies(), 0
@@ -91,6 +95,8 @@ def _read(settings: Settings) -> Status:
         last_record_age_s=max(seen.now_s - tallies.last_s, 0.0) if tallies.total.requests else None,
         dropped_values=measured.dropped_values,
         deployments=tuple(describe(one.facts.deployment_id, one.group, seen) for one in settings.deployments),
+        off=tuple(sorted(live.off)),
+        notes=live.notes,
     )
 
 
@@ -100,6 +106,9 @@ def _shown(found: Status) -> RenderableType:
         f"policy {found.policy}, {found.workers} workers, {found.stream_length:,} records, the last {age}",
         f"SLO kept by {percent(found.recent_attainment)} of the last {found.recent:,}",
     ]
+    lines += [f"· {escape(note)}" for note in found.notes]
+    if found.off:
+        lines.append(f"switched off, so that LiteLLM alone routes: {escape(', '.join(found.off))}")
     if found.dropped_values:
         lines.append(f"{found.dropped_values} values in Redis cannot be true and are ignored: slo-router check")
     table = make_table(

@@ -81,6 +81,7 @@ class Page:
             "now.html.j2",
             now=found,
             off=sorted(live.off),
+            notes=live.notes,
             most=reading.MOST_RECORDS,
             window=label,
             windows=[(name, text, text == label) for name, (text, _) in WINDOWS.items()],

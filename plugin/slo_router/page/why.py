@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from slo_router.commands.terminal import UNKNOWN, number, percent, span, usd
 from slo_router.page.cells import Cell, Table, ms, plain
-from slo_router.reporting.explanation import Explanation
+from slo_router.reporting.explanation import IN_SHADOW, Explanation
 from slo_router.reporting.recorded import AskedSlo, Recorded
 
 
@@ -46,6 +46,7 @@ def facts(made: Explanation) -> list[tuple[str, str]]:
     size = f"{made.prompt_tokens:,} + {made.output_tokens:,} tokens"
     known = [
         ("Decision", f"{made.kind}: {made.deployment}; {made.reason}"),
+        ("Shadow", IN_SHADOW if made.shadow else ""),
         ("Request", f"{made.category} ({made.category_source}), about {size}"),
         ("SLO", in_words(made.slo)),
         ("Too tight", would),
@@ -86,7 +87,7 @@ def moment(unix_s: float) -> str:
 
 def _decision(record: Recorded) -> tuple[Cell, ...]:
     decision = record.decision
-    kind = UNKNOWN if decision is None else decision.kind
+    kind = UNKNOWN if decision is None else f"shadow: {decision.deployment}" if decision.shadow else decision.kind
     tone = {True: "good", False: "bad", None: ""}[record.slo_met]
     return (
         Cell(record.request_id, href=f"decision?id={quote(record.request_id, safe='')}"),

@@ -4,8 +4,9 @@ The prompt's tokens and the answer's are those of the request as it was served. 
 would have written as many output tokens; everything else is prices, and exact. Where a deployment has no list price
 (self-hosted, or no longer in the YAML) its recorded USD per 1,000 tokens takes the price's place, which is an estimate.
 
-The default baseline is, request by request, the dearest candidate that could have taken it. What LiteLLM chose itself,
-what its cache answered and what was served by the baseline saves nothing: both sides are what was spent.
+The default baseline is, request by request, the dearest candidate that could have taken it. What LiteLLM chose itself
+(in shadow, too), what its cache answered and what was served by the baseline saves nothing: both sides are what was
+spent.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Counterfactual:
         spent_usd, is_exact = record.cost_usd, name not in self._self_hosted
         if (spent_usd is None or not is_exact) and record.outcome != "cache_hit":
             spent_usd = self._cost(name, chosen, prompt, completion)
-        if decision is None or spent_usd is None or record.outcome == "cache_hit":
+        if decision is None or decision.shadow or spent_usd is None or record.outcome == "cache_hit":
             return Money(spent_usd, spent_usd, quality, quality, is_exact)
         if self._baseline is not None:
             baseline = next((one for one in candidates if one.deployment == self._baseline), None)

@@ -13,6 +13,7 @@ from slo_router.domain import Decision
 from slo_router.explain import as_json, slo_record
 from slo_router.reporting.recorded import AskedSlo, Candidate, Predicted, RecordedDecision, Rejected
 
+IN_SHADOW = "without effect: LiteLLM chose where the request went"
 _UNITS = {
     "ttft_ms": "{:,.0f} ms",
     "tpot_ms": "{:,.1f} ms",
@@ -47,6 +48,7 @@ class Explanation:
     probability: float | None
     would_do: dict[str, float]  # by how much a field of the SLO is too tight, in its unit
     candidates: tuple[Line, ...]
+    shadow: bool = False  # LiteLLM chose
 
 
 def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
@@ -74,6 +76,7 @@ def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
         probability=decision.probability,
         would_do=decision.relaxation,
         candidates=tuple(sorted(lines, key=lambda line: not line.is_chosen)),
+        shadow=decision.shadow,
     )
 
 

@@ -38,7 +38,7 @@ class Deployment:
 class Status:
     """Everything that `slo-router status` says."""
 
-    policy: str
+    policy: str  # in force
     workers: int
     stream_length: int
     recent: int
@@ -46,6 +46,8 @@ class Status:
     last_record_age_s: float | None
     dropped_values: int
     deployments: tuple[Deployment, ...]
+    off: tuple[str, ...] = ()  # groups that LiteLLM routes by itself
+    notes: tuple[str, ...] = ()  # where the policy in force is not the YAML's
 
 
 class Seen(NamedTuple):

@@ -77,6 +77,7 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     probability: Share | None = None
     cached_tokens: Count = 0  # of the prompt, where the chosen deployment has seen the conversation before
     relaxation: dict[str, float] = {}
+    shadow: bool = False  # LiteLLM chose, and this is what would have been
 
 
 class AskedSlo(msgspec.Struct, frozen=True, gc=False):

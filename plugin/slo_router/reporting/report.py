@@ -61,6 +61,7 @@ def _row(name: str, tally: Tally, requests: int, spent_share: Interval | None) -
         baseline_quality=tally.baseline_quality / tally.quality_count if tally.quality_count else None,
         ttft_p50_ms=tally.ttft_ms(0.5),
         ttft_p95_ms=tally.ttft_ms(0.95),
+        shadow=tally.shadow,
     )
 
 
@@ -98,6 +99,11 @@ def _assumptions(total: Tally) -> tuple[str, ...]:
         )
     if total.unpriced:
         notes.append(f"{total.unpriced} requests are in no sum of money: a price, or the number of tokens, is unknown.")
+    if total.shadow:
+        notes.append(
+            f"{total.shadow} requests were in shadow: LiteLLM chose, so that they save nothing; "
+            "what the decisions would have cost, `slo-router replay` says."
+        )
     if total.cache_hits:
         notes.append(f"{total.cache_hits} cache hits save nothing here: the baseline's cache would have answered, too.")
     return tuple(notes)

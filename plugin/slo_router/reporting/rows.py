@@ -30,6 +30,7 @@ class Row:
     baseline_quality: float | None
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
+    shadow: int = 0  # decided without effect: LiteLLM chose
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Tally:
     """What happened to some requests."""
 
     def __init__(self) -> None:
-        self.requests = self.errors = self.cache_hits = self.disconnected = 0
+        self.requests = self.errors = self.cache_hits = self.disconnected = self.shadow = 0
         self.met = self.missed = 0
         self.tokens = 0
         self.priced = self.unpriced = self.estimated = 0
@@ -34,6 +34,7 @@ class Tally:
     def add(self, record: Recorded, money: Money, ttft_bin: int | None) -> None:
         """Counts one request; `ttft_bin` is `bin_of` its TTFT."""
         self.requests += 1
+        self.shadow += record.decision is not None and record.decision.shadow
         if record.slo_met is True:
             self.met += 1
         elif record.slo_met is False:
