@@ -1,13 +1,14 @@
 """Summaries of the samples of one cell (a deployment in a category).
 
 Definitions
-- Latencies (TTFT, TPOT, E2E) are taken over successful requests only.
-- Percentile p of n sorted values: linear interpolation at rank p × (n − 1), NumPy's default. The p95 of ten values
-  therefore lies between the ninth and the tenth.
+- Latencies (TTFT, TPOT, ITL, E2E) are taken over successful requests only. TTFT, TPOT and E2E have one value for each
+  request, ITL one for each gap; see `stream` for what they are and `spreads` for what is said of them.
 - Error rate: failed ÷ finished requests.
-- Throughput: tokens of successful requests ÷ wall time of the cell, all streams together; `throughput_tps` counts
-  completion tokens, `total_tps` prompt tokens too. Unknown where a success came without usage: a sum that leaves some
-  out would be too low.
+- Throughput: tokens of successful requests ÷ wall time of the cell, all streams together: `prompt_tps`,
+  `throughput_tps` (completion tokens) and `total_tps` (both). Unknown where a success came without usage: a sum that
+  leaves some out would be too low. `requests_per_s` counts successes.
+- Cached tokens are part of the prompt tokens, reasoning tokens of the completion tokens; unknown likewise.
+- SLO attainment and goodput: see `attainment`.
 
 `None` where nothing was measured; an average of nothing is not 0.
 """
@@ -15,20 +16,17 @@ Definitions
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor
 
+from slo_bench.attainment import Attainment, attainment
+from slo_bench.intervals import percentile
+from slo_bench.quality.intervals import Interval, wilson
+from slo_bench.spreads import Spread, grouped_spread, spread
 from slo_bench.stream import Sample
+from slo_router.domain import Slo
 
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """One latency over a cell, seconds."""
-
-    mean_s: float
-    p50_s: float
-    p95_s: float
+__all__ = ["CellStats", "Spread", "percentile", "spread", "summarize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,13 @@ class CellStats:
     errors: Mapping[str, int]  # by class
     ttft: Spread | None
     tpot: Spread | None
+    itl: Spread | None
     e2e: Spread | None
-    prompt_tokens: int | None  # of all successes
+    prompt_tokens: int | None  # of all successes, as the further token counts
     completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    attainment: Attainment | None
     wall_s: float
 
     @property
@@ -55,9 +57,29 @@ class CellStats:
         return sum(self.errors.values()) / self.requests if self.requests else None
 
     @property
+    def error_rate_interval(self) -> Interval | None:
+        """Of the error rate, 95 %."""
+        return wilson(sum(self.errors.values()), self.requests) if self.requests else None
+
+    @property
     def output_tokens_mean(self) -> float | None:
         """Completion tokens per success."""
         return None if self.completion_tokens is None else self.completion_tokens / self.succeeded
+
+    @property
+    def requests_per_s(self) -> float | None:
+        """Successes per second of the cell."""
+        return _rate(self.succeeded, self.wall_s)
+
+    @property
+    def goodput_rps(self) -> float | None:
+        """Requests per second that met the SLO."""
+        return None if self.attainment is None else _rate(self.attainment.met, self.wall_s)
+
+    @property
+    def prompt_tps(self) -> float | None:
+        """Prompt tokens per second of the cell."""
+        return _rate(self.prompt_tokens, self.wall_s)
 
     @property
     def throughput_tps(self) -> float | None:
@@ -72,35 +94,23 @@ class CellStats:
         return _rate(self.prompt_tokens + self.completion_tokens, self.wall_s)
 
 
-def summarize(samples: Sequence[Sample], wall_s: float) -> CellStats:
-    """Summarizes a cell. `wall_s` is the time from its first send to its last answer."""
+def summarize(samples: Sequence[Sample], wall_s: float, slo: Slo | None = None) -> CellStats:
+    """Summarizes a cell. `wall_s` is the time from its first send to its last answer; `slo` is what it is held to."""
     successes = [sample for sample in samples if sample.error is None]
     return CellStats(
         requests=len(samples),
         errors=dict(sorted(Counter(sample.error for sample in samples if sample.error is not None).items())),
         ttft=spread(sample.ttft_s for sample in successes),
         tpot=spread(sample.tpot_s for sample in successes),
+        itl=grouped_spread(sample.itl_s for sample in successes),
         e2e=spread(sample.e2e_s for sample in successes),
         prompt_tokens=_sum([sample.prompt_tokens for sample in successes]),
         completion_tokens=_sum([sample.completion_tokens for sample in successes]),
+        cached_tokens=_sum([sample.cached_tokens for sample in successes]),
+        reasoning_tokens=_sum([sample.reasoning_tokens for sample in successes]),
+        attainment=None if slo is None else attainment(samples, slo),
         wall_s=wall_s,
     )
-
-
-def spread(values: Iterable[float | None]) -> Spread | None:
-    """Mean and percentiles of the measured values, `None` where there is none."""
-    measured = sorted(value for value in values if value is not None)
-    if not measured:
-        return None
-    return Spread(sum(measured) / len(measured), percentile(measured, 0.50), percentile(measured, 0.95))
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """The percentile at `share` (0..1) of values in ascending order, by linear interpolation."""
-    rank = share * (len(ordered) - 1)
-    below = floor(rank)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
@@ -108,5 +118,5 @@ def _sum(counts: Sequence[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
-def _rate(tokens: int | None, wall_s: float) -> float | None:
-    return tokens / wall_s if tokens is not None and wall_s > 0 else None
+def _rate(count: int | None, wall_s: float) -> float | None:
+    return count / wall_s if count is not None and wall_s > 0 else None

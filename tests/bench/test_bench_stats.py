@@ -59,3 +59,17 @@ def test_throughput_is_unknown_where_one_success_came_without_usage() -> None:
     stats = summarize([Sample(0.1, 0.5, 30, 20), Sample(0.1, 0.5)], wall_s=1.0)
     assert (stats.throughput_tps, stats.output_tokens_mean) == (None, None)
     assert stats.ttft is not None
+
+
+def test_cached_and_reasoning_tokens_are_sums_and_unknown_where_one_is() -> None:
+    known = Sample(0.1, 0.5, 30, 20, cached_tokens=16, reasoning_tokens=4)
+    stats = summarize([known, known], wall_s=2.0)
+    assert (stats.cached_tokens, stats.reasoning_tokens, stats.prompt_tps) == (32, 8, 30.0)
+    assert summarize([known, Sample(0.1, 0.5, 30, 20)], wall_s=1.0).cached_tokens is None
+
+
+def test_gaps_of_all_successes_make_the_itl() -> None:
+    samples = [Sample(0.1, 0.5, itl_s=(0.1, 0.3)), Sample(0.1, 0.3, itl_s=(0.2,)), Sample(error="timeout")]
+    stats = summarize(samples, wall_s=1.0)
+    assert stats.itl is not None
+    assert (stats.itl.n, stats.itl.mean_s, stats.itl.p50_s) == (3, pytest.approx(0.2), 0.2)
