@@ -30,8 +30,11 @@ Answers are kept in a private file and not asked for again within --max-age-hour
 changed grader costs nothing. Errors and timeouts are no wrong answers; a cell with fewer than nine in ten items graded
 is not written.
 
+Each run is compared with the good runs before it. A deployment whose quality dropped by more than --allow-drop, and by
+more than chance, raises an alert and passes no quality floor until it is as good again: see slo-bench history.
+
 Exit code: 0 everything was graded and written, 1 some deployment or category was not, 2 nothing was, or the call was
-wrong.
+wrong, 3 a quality dropped.
 """
 
 SuiteFile: TypeAlias = Annotated[
@@ -43,3 +46,6 @@ JudgeName: TypeAlias = Annotated[
 AllowCode: TypeAlias = Annotated[bool, Option("--allow-code", help="Run generated code, in a limited process.")]
 MaxAgeHours: TypeAlias = Annotated[float, Option(min=0.0, help="Older answers are asked for again.")]
 NoCache: TypeAlias = Annotated[bool, Option("--no-cache", help="Keep no answers and use none.")]
+AllowDrop: TypeAlias = Annotated[
+    float, Option(min=0.0, max=1.0, metavar="SHARE", help="Of 0 to 1, below the last good runs; 1 lets all pass.")
+]

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slo_bench.errors import StoppedError
+from slo_bench.gate.alerts import Alert
+from slo_bench.gate.gatekeeper import REGRESSED
 from slo_bench.operation.guard import Guard
 from slo_bench.quality.answers import Failure
 from slo_bench.quality.asking import Respondent
@@ -40,6 +42,12 @@ class Found:
     spent_usd: float
     sent: int  # requests
     kept: int  # answers that nobody had to be asked for
+    alerts: tuple[Alert, ...] = ()  # the regression gate's
+
+    def plus(self, more: Found) -> Found:
+        """The same cells, with what asking again has used."""
+        usd, sent, kept = self.spent_usd + more.spent_usd, self.sent + more.sent, self.kept + more.kept
+        return replace(self, stopped=more.stopped, spent_usd=usd, sent=sent, kept=kept)
 
 
 async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: float, following: Following) -> Found:
@@ -90,7 +98,9 @@ async def _ask_and_grade(who: Respondent, item: Item, tools: Tools) -> Grade:
 
 
 def exit_code(plan: QualityPlan, found: Found) -> int:
-    """0: every cell was graded and written. 2: none was graded. 1: anything in between."""
+    """3: a deployment regressed. 0: every cell was graded and written. 2: none was graded. 1: anything in between."""
+    if found.alerts:
+        return REGRESSED
     if not any(cell.publishable for cell in found.cells):
         return NOTHING_MEASURED
     good = all(cell.publishable and cell.published is not False and not cell.unfinished for cell in found.cells)

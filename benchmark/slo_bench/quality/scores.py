@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import NamedTuple
 
+from slo_bench.gate.entry import Verdict
 from slo_bench.quality.intervals import Interval, mean_interval
 
 ENOUGH = 0.9  # of a cell's items
@@ -42,6 +43,7 @@ class CellScores:
     cut: int = 0
     answered_at_s: float | None = None  # Unix seconds of the oldest answer that a score rests on
     published: bool | None = None  # None where nothing was to be written
+    verdict: Verdict | None = None  # of the regression gate, where it judged
 
     @property
     def n(self) -> int:

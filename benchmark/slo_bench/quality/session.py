@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic, time
@@ -23,12 +23,12 @@ from slo_bench.operation.guard import Terms as GuardTerms
 from slo_bench.operation.opening import open_guard
 from slo_bench.operation.order import Store
 from slo_bench.operation.progress import State, shown
+from slo_bench.gate.ruling import Policy
 from slo_bench.quality.asking import Asker
+from slo_bench.quality.gating import Gating
 from slo_bench.quality.grading import Tools
 from slo_bench.quality.plan import QualityPlan
-from slo_bench.quality.publish import publish_quality
 from slo_bench.quality.runner import Following, Found, run_suite
-from slo_bench.quality.scores import CellScores
 from slo_bench.quality.sending import guarded, unsalted
 from slo_bench.quality.store import open_store
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
@@ -44,6 +44,7 @@ class Terms:
     timeout_s: float = 120.0
     total_s: float = 30 * 60.0
     budget_usd: float | None = None
+    policy: Policy = field(default_factory=Policy)
 
 
 def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
@@ -55,13 +56,18 @@ def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) 
 
 
 async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
-    prefix = "" if store is None else store.key_prefix
+    began_s, prefix = monotonic(), "" if store is None else store.key_prefix
     async with _linked(store) as link:
         found = await _ask(plan, terms, console, link, prefix)
         if link is None:
             return found
-        cells = [await _publish(link, prefix, cell, console) for cell in found.cells]
-        return replace(found, cells=tuple(cells))
+        async def again(narrow: QualityPlan, used: Found) -> Found:
+            total_s = max(began_s + terms.total_s - monotonic(), 0.0)
+            usd = None if terms.budget_usd is None else max(terms.budget_usd - used.spent_usd, 0.0)
+            return await _ask(narrow, replace(terms, max_age_s=0.0, total_s=total_s, budget_usd=usd), console, link, prefix)
+
+        gating = Gating(link, prefix, terms.policy, again)
+        return await gating.settle(plan, found, partial(console.print, soft_wrap=True))
 
 
 @asynccontextmanager
@@ -107,14 +113,3 @@ async def _ask(plan: QualityPlan, terms: Terms, console: Console, link: AsyncCli
             async with shown(console, state):
                 tools = Tools(asker, plan.judge, asyncio.Semaphore(os.cpu_count() or 1))
                 return await run_suite(plan, tools, guard, terms.total_s, Following(count, tell))
-
-
-async def _publish(link: AsyncClient, prefix: str, cell: CellScores, console: Console) -> CellScores:
-    if not cell.publishable:
-        return replace(cell, published=False)
-    try:
-        await publish_quality(link, prefix, cell)
-    except LINK_ERRORS as error:
-        console.print(f"Redis did not take a result: {type(error).__name__}")
-        return replace(cell, published=False)
-    return replace(cell, published=True)
