@@ -10,6 +10,7 @@ import typer
 from slo_bench import options
 from slo_bench.commands.run import DEFAULT_BUDGET_USD
 from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.gate.ruling import ALLOW_DROP, Policy
 from slo_bench.quality import options as own
 from slo_bench.quality import report
 from slo_bench.quality.comparison import compare
@@ -57,6 +58,7 @@ def quality(
     max_minutes: options.MaxMinutes = 30.0,
     budget_usd: options.BudgetUsd = None,
     max_age_hours: own.MaxAgeHours = 20.0,
+    allow_drop: own.AllowDrop = ALLOW_DROP,
     no_cache: own.NoCache = False,
     clear_cache: ClearCache = False,  # noqa: ARG001  # has ended the command
     redis_url: options.RedisUrl = None,
@@ -64,11 +66,12 @@ def quality(
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exits with 0, 1 or 2, see `quality.options.HELP`."""
+    """Exits with 0, 1, 2 or 3, see `quality.options.HELP`."""
     log = console(stderr=True)
     answers = None if no_cache else default_path()
     most_usd = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
-    terms = Terms(answers, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd)
+    policy = Policy(allow_drop)
+    terms = Terms(answers, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd, policy)
     wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd)
     try:
         settings = load_settings(config)

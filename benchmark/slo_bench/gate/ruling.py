@@ -26,6 +26,7 @@ from slo_bench.gate.paired import Difference, difference
 Scores: TypeAlias = Mapping[str, float]  # item id → 0..1
 Judgement: TypeAlias = Literal["good", "better", "regressed", "unsure"]
 
+ALLOW_DROP = 0.02
 LEAST_ITEMS = 20  # fewer common items are not judged
 LOOKS = 3
 EARLY = 0.1  # times the level: what is judged before the last look
@@ -37,7 +38,7 @@ BETTER = 0.001  # p of a rise that sets a new baseline
 class Policy:
     """`allow_drop` in score points of 0..1; `false_alarms` is the probability per deployment and run."""
 
-    allow_drop: float = 0.02
+    allow_drop: float = ALLOW_DROP
     false_alarms: float = 0.01
 
 

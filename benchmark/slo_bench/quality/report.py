@@ -41,6 +41,7 @@ def score_table(cells: Sequence[CellScores]) -> Table:
         table.add_column(name)
     for name in ("score", "95 % interval", "graded", "of", "cut", "not graded"):
         table.add_column(name, justify="right")
+    table.add_column("against the last good runs")
     for cell in cells:
         table.add_row(
             cell.deployment_id,
@@ -51,6 +52,7 @@ def score_table(cells: Sequence[CellScores]) -> Table:
             str(cell.planned),
             str(cell.cut),
             ", ".join(f"{count} {name}" for name, count in cell.problems.items()) or "0",
+            cell.verdict or UNMEASURED,
         )
     return table
 
@@ -77,6 +79,7 @@ def remarks(plan: QualityPlan, found: Found) -> list[str]:
     if found.stopped is not None:
         lines.append(f"{found.stopped}; call again to go on: the answers so far are kept")
     lines.extend(line for cell in found.cells for line in _shortfall(cell))
+    lines.extend(alert.line() for alert in found.alerts)
     lines.append(f"{found.sent} requests sent, {found.kept} answers known from before, {found.spent_usd:.4f} USD")
     return lines
 
@@ -99,6 +102,7 @@ def document(plan: QualityPlan, found: Found, differences: Sequence[Difference])
         "differences": [_difference_document(one) for one in differences],
         "skipped": _skipped(plan),
         "remarks": list(plan.remarks),
+        "alerts": [alert.document() for alert in found.alerts],
         "stopped": found.stopped,
         "requests_sent": found.sent,
         "answers_kept": found.kept,
@@ -121,6 +125,7 @@ def _cell_document(cell: CellScores) -> dict[str, object]:
         "unfinished": cell.unfinished,
         "answered_at": cell.answered_at_s,
         "published": cell.published,
+        "verdict": cell.verdict,
         "scores": dict(cell.scores),
     }
 

@@ -18,12 +18,12 @@ from rich.console import Console
 
 from slo_bench.client import Client
 from slo_bench.errors import BenchError
+from slo_bench.gate.ruling import Policy
 from slo_bench.operation.budget import Budget
 from slo_bench.operation.guard import Terms as GuardTerms
 from slo_bench.operation.opening import open_guard
 from slo_bench.operation.order import Store
 from slo_bench.operation.progress import State, shown
-from slo_bench.gate.ruling import Policy
 from slo_bench.quality.asking import Asker
 from slo_bench.quality.gating import Gating
 from slo_bench.quality.grading import Tools
@@ -61,10 +61,13 @@ async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Co
         found = await _ask(plan, terms, console, link, prefix)
         if link is None:
             return found
+
         async def again(narrow: QualityPlan, used: Found) -> Found:
             total_s = max(began_s + terms.total_s - monotonic(), 0.0)
             usd = None if terms.budget_usd is None else max(terms.budget_usd - used.spent_usd, 0.0)
-            return await _ask(narrow, replace(terms, max_age_s=0.0, total_s=total_s, budget_usd=usd), console, link, prefix)
+            return await _ask(
+                narrow, replace(terms, max_age_s=0.0, total_s=total_s, budget_usd=usd), console, link, prefix
+            )
 
         gating = Gating(link, prefix, terms.policy, again)
         return await gating.settle(plan, found, partial(console.print, soft_wrap=True))

@@ -1,0 +1,89 @@
+"""Takes a run through the regression gate, deployment by deployment, and publishes each score with its mark.
+
+A run that may be worse than its baseline is asked again with what is left of time and money; its scores then rest on
+all answers of an item. A cell that is not publishable is not judged: errors are no wrong answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+
+from slo_bench.gate.entry import Entry
+from slo_bench.gate.gatekeeper import QUALITY, conclude, review
+from slo_bench.gate.ruling import Policy
+from slo_bench.quality.plan import QualityPlan
+from slo_bench.quality.publish import publish_quality
+from slo_bench.quality.runner import Found
+from slo_bench.quality.scores import CellScores
+from slo_router.redis_link import LINK_ERRORS, AsyncClient
+
+AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # with fresh answers; told what was used until then
+
+
+class Gating:
+    """Of one run, whose results go to `link` under `prefix`."""
+
+    def __init__(self, link: AsyncClient, prefix: str, policy: Policy, ask: AskAgain) -> None:
+        self._link, self._prefix, self._policy, self._ask = link, prefix, policy, ask
+
+    async def settle(self, plan: QualityPlan, found: Found, tell: Callable[[str], None]) -> Found:
+        """The run with all its answers, verdicts and alerts, written to Redis; `tell` hears where that failed."""
+        for deployment_id in dict.fromkeys(cell.deployment_id for cell in found.cells):
+            try:
+                found = await self._pass(plan, found, deployment_id)
+            except LINK_ERRORS as error:
+                tell(f"Redis did not take a result: {type(error).__name__}")
+        unwritten = (cell if cell.published else replace(cell, published=False) for cell in found.cells)
+        return replace(found, cells=tuple(unwritten))
+
+    async def _pass(self, plan: QualityPlan, found: Found, deployment_id: str) -> Found:
+        cells = {
+            cell.category: cell for cell in found.cells if cell.deployment_id == deployment_id and cell.publishable
+        }
+        used = found
+
+        async def again(categories: Sequence[str]) -> list[Entry]:
+            nonlocal used
+            if used.stopped is not None:
+                return []
+            more = await self._ask(narrowed(plan, deployment_id, categories), used)
+            used = used.plus(more)
+            return [entry_of(cell) for cell in more.cells if cell.publishable]
+
+        run = [entry_of(cell) for cell in cells.values()]
+        judged = await review(self._link, self._prefix, run, self._policy, again)
+        for entry in judged.entries:
+            cell = replace(cells[entry.category], scores=entry.scores, verdict=entry.verdict, published=True)
+            await publish_quality(self._link, self._prefix, cell)
+            cells[entry.category] = cell
+        await conclude(self._link, self._prefix, judged)
+        settled = (cells.get(c.category, c) if c.deployment_id == deployment_id else c for c in found.cells)
+        return replace(used, cells=tuple(settled), alerts=(*found.alerts, *judged.alerts))
+
+
+def narrowed(plan: QualityPlan, deployment_id: str, categories: Sequence[str]) -> QualityPlan:
+    """The part of a plan that one deployment is asked in some categories."""
+    return replace(
+        plan,
+        respondents=tuple(who for who in plan.respondents if who.facts.deployment_id == deployment_id),
+        items=tuple(item for item in plan.items if item.category in categories),
+        cells=tuple(c for c in plan.cells if c.deployment_id == deployment_id and c.category in categories),
+    )
+
+
+def entry_of(cell: CellScores) -> Entry:
+    """A publishable cell as the history keeps it."""
+    return Entry(
+        kind="quality",
+        at_s=cell.answered_at_s or 0.0,
+        deployment=cell.deployment_id,
+        model=cell.model,
+        category=cell.category,
+        n=cell.n,
+        figures={QUALITY: cell.mean or 0.0},
+        fingerprint=cell.fingerprint,
+        agent_version=version("litellm-slo-router"),
+        scores=cell.scores,
+    )
