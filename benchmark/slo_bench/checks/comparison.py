@@ -1,0 +1,60 @@
+"""What shows only beside other deployments' answers to the same prompts.
+
+- `no_stop`: every answer of the deployment ran to `max_tokens`, and at least half of the others' answers to this prompt
+  ended by themselves. A lost end-of-text token does that; an answer that happens to be long does not.
+- `gibberish`: the answer is much less like the prompts and the others' answers than every other answer to this prompt
+  is. A deployment that alone answers in another language is found, too.
+
+With nobody to compare with nothing is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from slo_bench.checks.answer import GIBBERISH, NO_STOP, Answer
+from slo_bench.checks.likeness import Passages
+
+MARGIN_BITS = 0.7  # per character: so much more than every other answer to the prompt
+LEAST_BITS = 4.0  # per character: below, it reads like the others however much better they fit
+_LEAST_CHARS = 40  # of an answer: what a shorter one costs is chance
+
+Answers = Mapping[str, Sequence[Answer]]  # of one category, by deployment
+Bits = Mapping[str, Sequence[float | None]]
+
+
+def compared(answers: Answers) -> dict[str, list[tuple[str, ...]]]:
+    """By deployment, for each of its answers: the names of what the comparison finds."""
+    to_prompt: dict[str, list[tuple[str, int]]] = {}
+    for name, mine in answers.items():
+        for position, answer in enumerate(mine):
+            to_prompt.setdefault(answer.prompt, []).append((name, position))
+    endless = {name for name, mine in answers.items() if all(answer.ran_out for answer in mine)}
+    bits = _bits(answers)
+
+    def found(name: str, position: int) -> tuple[str, ...]:
+        others = [one for one in to_prompt[answers[name][position].prompt] if one[0] != name]
+        stopped = sum(not answers[other][i].ran_out for other, i in others)
+        never_stops = name in endless and bool(others) and 2 * stopped >= len(others)
+        reads_odd = _reads_odd(bits[name][position], [bits[other][i] for other, i in others])
+        return (*([GIBBERISH] if reads_odd else []), *([NO_STOP] if never_stops else []))
+
+    return {name: [found(name, position) for position in range(len(mine))] for name, mine in answers.items()}
+
+
+def _bits(answers: Answers) -> Bits:
+    """What each answer costs by all prompts and the other deployments' answers."""
+    own = {name: Passages(answer.text for answer in mine) for name, mine in answers.items()}
+    everything = Passages({answer.prompt for answer in chain.from_iterable(answers.values())})
+    for passages in own.values():
+        everything.add(passages)
+    return {
+        name: [everything.bits(a.text, own[name]) if len(a.text) >= _LEAST_CHARS else None for a in mine]
+        for name, mine in answers.items()
+    }
+
+
+def _reads_odd(bits: float | None, others: Sequence[float | None]) -> bool:
+    known = [value for value in others if value is not None]
+    return bits is not None and bool(known) and bits >= max(max(known) + MARGIN_BITS, LEAST_BITS)

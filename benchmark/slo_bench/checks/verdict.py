@@ -1,0 +1,59 @@
+"""Whether a deployment's answers in a category are sound, from how many of them failed a check.
+
+    faulty       the share that fails is surely above `ALLOWED`: the low end of its 95 % interval (Wilson) is
+    sound        it is not, and there are enough answers to say so
+    undecided    too few answers
+
+Of ten answers five must fail, of three all. A small model loops now and then; a broken template does so most of the
+time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from slo_bench.checks.answer import FAULTS
+from slo_bench.quality.intervals import FEWEST, Interval, wilson
+
+ALLOWED = 0.2  # share of odd answers that a working deployment may have
+_FEWEST_FAULTS = 3  # fewer may be chance, whatever their share
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of `checked` answers `failed` had something wrong. `faults`: how many had what; an answer may have several."""
+
+    checked: int
+    failed: int
+    faults: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the share that fails, 95 %; `None` where nothing was checked."""
+        return wilson(self.failed, self.checked) if self.checked else None
+
+    @property
+    def is_faulty(self) -> bool:
+        """The router must not use the deployment for this category."""
+        return self.failed >= _FEWEST_FAULTS and wilson(self.failed, self.checked).low > ALLOWED
+
+    @property
+    def is_sound(self) -> bool:
+        """Enough was checked to lift an earlier mark."""
+        return self.checked >= FEWEST and not self.is_faulty
+
+    @property
+    def fault(self) -> str | None:
+        """The mark for the router, as in `looping 9/10`: what is found most, and how many failed; only if faulty."""
+        if not self.is_faulty:
+            return None
+        most = max(FAULTS, key=lambda name: self.faults.get(name, 0))  # the plainest of equals
+        return f"{most} {self.failed}/{self.checked}"
+
+
+def judge(found: Sequence[Sequence[str]]) -> Verdict:
+    """From what was found in each answer that was checked."""
+    faults = Counter(name for names in found for name in set(names))
+    return Verdict(len(found), sum(bool(names) for names in found), dict(sorted(faults.items())))

@@ -1,0 +1,84 @@
+"""What shows beside other deployments' answers to the same prompts; a verdict needs more than one odd answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_bench.checks.answer import Answer
+from slo_bench.checks.comparison import compared
+from slo_bench.checks.likeness import Passages
+from slo_bench.checks.verdict import Verdict, judge
+
+ASK, OTHER = "Where did Ada meet Bo last week, and what did they buy there?", "When does the store by the port open?"
+SENSE = "They met at the market by the river, and bought two bags of apples there."
+ALSO = "Ada met Bo at the market by the river last week; they bought some apples."
+SOUP = "closely wald ksville unpack andsville drawer thren struggs neighb quixv zzyp hint"
+
+
+def test_a_text_is_less_like_others_the_less_it_shares_with_them_and_its_own_do_not_count() -> None:
+    own, everything = Passages([SOUP]), Passages([ASK, ALSO])
+    everything.add(own)
+    sense, soup = everything.bits(SENSE, Passages()), everything.bits(SOUP, own)
+    assert sense is not None
+    assert soup is not None
+    assert sense + 1 < soup
+    assert everything.bits("", own) is None
+
+
+def test_an_answer_unlike_every_other_to_its_prompt_is_gibberish() -> None:
+    answers = {name: [Answer(text, "stop", ASK)] for name, text in {"a": SENSE, "b": ALSO, "c": SOUP}.items()}
+    assert compared(answers) == {"a": [()], "b": [()], "c": [("gibberish",)]}
+
+
+def test_alone_nothing_is_found() -> None:
+    assert compared({"c": [Answer(SOUP, "length", ASK)]}) == {"c": [()]}
+    assert compared({"b": [Answer(SENSE, "stop", OTHER)], "c": [Answer(SOUP, "length", ASK)]})["c"] == [()]
+    assert compared({"a": [], "b": []}) == {"a": [], "b": []}
+
+
+def test_who_never_stops_where_at_least_half_of_the_others_do_is_found_and_who_does_at_times_is_not() -> None:
+    def fleet(*reasons: str) -> list[tuple[str, ...]]:
+        mine = [Answer(SENSE, reason, ask) for reason, ask in zip(reasons, (ASK, OTHER), strict=True)]
+        others = {
+            "a": [Answer(ALSO, "stop", ASK), Answer(ALSO, "length", OTHER)],
+            "b": [Answer(SENSE, "length", ASK), Answer(SENSE, "length", OTHER)],
+        }
+        return compared(others | {"c": mine})["c"]
+
+    assert fleet("length", "length") == [("no_stop",), ()]  # for the other prompt nobody's answer ended
+    assert fleet("length", "stop") == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("failed", "checked", "state"),
+    [
+        (0, 10, "sound"),
+        (1, 10, "sound"),
+        (4, 10, "sound"),  # low end of the interval 0.168
+        (5, 10, "faulty"),  # 0.237
+        (2, 2, "undecided"),
+        (3, 3, "faulty"),  # 0.438
+        (2, 4, "undecided"),
+        (3, 6, "sound"),  # 0.188
+        (0, 4, "undecided"),
+        (0, 5, "sound"),
+        (0, 0, "undecided"),
+        (60, 200, "faulty"),
+    ],
+)
+def test_a_share_surely_above_the_allowance_is_faulty_and_too_few_answers_are_undecided(
+    failed: int, checked: int, state: str
+) -> None:
+    verdict = judge([("looping",)] * failed + [()] * (checked - failed))
+    assert (verdict.checked, verdict.failed) == (checked, failed)
+    assert {"faulty": verdict.is_faulty, "sound": verdict.is_sound}.get(state, True)
+    assert verdict.is_faulty + verdict.is_sound == (state != "undecided")
+    assert verdict.fault == (f"looping {failed}/{checked}" if state == "faulty" else None)
+
+
+def test_the_mark_names_what_is_found_most_and_how_many_failed_at_all() -> None:
+    found = [("looping",), ("looping", "special_token"), ("special_token",), ("special_token",), ("empty",)]
+    verdict = judge(found)
+    assert verdict.faults == {"empty": 1, "looping": 2, "special_token": 3}
+    assert verdict.fault == "special_token 5/5"
+    assert Verdict(0, 0).interval is None
