@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -28,17 +28,14 @@ from slo_bench.operation.memory import Done, Memory
 from slo_bench.operation.opening import open_guard
 from slo_bench.operation.order import Forecast, Order, Outcome, Spent, Store
 from slo_bench.operation.progress import shown
-from slo_bench.operation.telling import forecast_table, warnings
-from slo_bench.operation.watch import Tell
+from slo_bench.operation.telling import forecast_table, heading, warnings
 from slo_bench.operation.writing import Writer
 from slo_bench.plan import Cell, Plan
-from slo_bench.results import CellResult
+from slo_bench.results import CellResult, judged
 from slo_bench.runner import Limits, run_plan
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 
 __all__ = ["Order", "Outcome", "Store", "foresee", "run"]
-
-Write = Callable[[CellResult, Guard], Awaitable[CellResult]]
 
 
 def run(order: Order, store: Store | None, console: Console) -> Outcome:
@@ -103,19 +100,32 @@ async def _carry_out(
                 async with asyncio.timeout(limits.total_s):
                     await ask_unknown(plan.by_deployment(), known, guard, limits.concurrency, tell)
         forecast = Forecast(spent(), _estimate(order, plan, known))
+        tell(heading(order))
         console.print(forecast_table(order, forecast))
         for line in warnings(order, forecast):
             tell(line)
         left = replace(limits, total_s=limits.total_s - spent().seconds)
-        results = await _measure(plan, left, guard, known, write=_writer(order, link, prefix, tell), console=console)
+        writer = None if link is None else Writer(link, prefix, order.fingerprint, order.limits, tell)
+        results = judged(await _measure(plan, left, guard, known, writer=writer, console=console))
+        if writer is not None:
+            await writer.mark(results)
         return Outcome(plan, results, finished, guard.stopped, forecast, spent(), frozenset(budget.uncounted))
 
 
 async def _measure(
-    plan: Plan, limits: Limits, guard: Guard, known: Mapping[CellKey, Request], *, write: Write, console: Console
+    plan: Plan,
+    limits: Limits,
+    guard: Guard,
+    known: Mapping[CellKey, Request],
+    *,
+    writer: Writer | None,
+    console: Console,
 ) -> list[CellResult]:
     def clock(cell: Cell) -> float:
         return guard.clock(cell.facts.deployment_id)
+
+    async def write(result: CellResult) -> CellResult:
+        return result if writer is None else await writer.write(result, guard)
 
     following = Following(plan, known, limits, clock)
 
@@ -133,22 +143,14 @@ async def _measure(
             guard.measure,
             limits,
             on_sample=following.answered,
-            on_cell=lambda result: write(result, guard),
+            on_cell=write,
             hold=hold,
             clock=clock,
         )
 
 
 def _estimate(order: Order, plan: Plan, known: Mapping[CellKey, Request]) -> Estimate:
-    limits = order.limits
-    return estimate(plan.by_deployment(), known, limits.concurrency, limits.warmup, parallel=limits.parallel)
-
-
-def _writer(order: Order, link: AsyncClient | None, prefix: str, tell: Tell) -> Write:
-    async def keep(result: CellResult, _: Guard) -> CellResult:
-        return result
-
-    return keep if link is None else Writer(link, prefix, order.fingerprint, order.limits.concurrency, tell).write
+    return estimate(plan.by_deployment(), known, order.limits)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import typer
 
 from slo_bench import options, report
 from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.load.planning import Shape, shaped
 from slo_bench.operation import telling
 from slo_bench.operation.guard import Terms
 from slo_bench.operation.lock import endpoint_of
@@ -35,6 +36,10 @@ def run(
     proxy_key: options.ProxyKey = None,
     requests: options.Requests = 10,
     concurrency: options.Concurrency = 4,
+    rate: options.Rate = None,
+    burstiness: options.Burstiness = 1.0,
+    trace: options.Trace = None,
+    speed: options.Speed = 1.0,
     warmup: options.Warmup = 1,
     timeout_s: options.TimeoutS = 60.0,
     max_minutes: options.MaxMinutes = 30.0,
@@ -54,7 +59,6 @@ def run(
 ) -> None:
     """Exits with 0, 1 or 2, see `options.RUN_HELP`."""
     log = console(stderr=True)
-    limits = Limits(concurrency, warmup, max_minutes * 60, parallel)
     terms = Terms(
         DEFAULT_BUDGET_USD if budget_usd is None else budget_usd,
         pause_above,
@@ -66,7 +70,9 @@ def run(
         settings = load_settings(config)
         selection = Selection(requests, seed, names(deployments), names(categories))
         proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)
-        plan = make_plan(settings.deployments, load_workload(workload), selection, proxy)
+        arrivals = Shape(rate, burstiness, trace, speed).arrivals(requests, seed)
+        limits = Limits(concurrency, warmup, max_minutes * 60, parallel, arrivals)
+        plan = shaped(make_plan(settings.deployments, load_workload(workload), selection, proxy), arrivals)
         if budget_usd is not None:
             plan = _priced(plan)
         order = Order(plan, limits, timeout_s, terms, _endpoints(settings))
@@ -104,6 +110,7 @@ def _show_plan(order: Order, store: Store | None, *, as_json: bool) -> None:
         typer.echo(json.dumps(telling.forecast_document(order, forecast), indent=2))
         return
     out = console()
+    out.print(telling.heading(order), soft_wrap=True)
     out.print(telling.forecast_table(order, forecast))
     for line in telling.warnings(order, forecast):
         out.print(line, soft_wrap=True)

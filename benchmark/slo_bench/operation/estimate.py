@@ -4,8 +4,9 @@ A cell's n requests run c at a time in a closed loop, so they take
 
     e2e × (n ÷ c + (c − 1) ÷ 2c)          the second term: at the end some of the c senders have nothing left to send
 
-(with c ≤ n), and a cell's seconds divided by the bracket are what one request takes at that load. A typical request of
-a cell is taken from the first of these that is known:
+(with c ≤ n), and a cell's seconds divided by the bracket are what one request takes at that load. Where arrivals are
+given, they take as long as the last one is away, and its answer. A typical request of a cell is taken from the first of
+these that is known:
 
     earlier run      what the agent measured when it last measured this cell, see `pace`
     metrics          TTFT, TPOT and answer length in the deployment's metrics, whoever wrote them
@@ -21,6 +22,8 @@ from typing import Literal, NamedTuple
 from slo_bench.operation.money import SECONDS_PER_HOUR, prompt_bytes, request_usd
 from slo_bench.plan import Cell
 from slo_bench.results import CellResult
+from slo_bench.runner import Limits
+from slo_bench.workload import Prompt
 from slo_router.domain import Facts, Metrics
 
 Basis = Literal["earlier run", "metrics", "first requests", "assumed"]
@@ -57,10 +60,19 @@ def rounds(requests: int, concurrency: int) -> float:
     return requests / senders + (senders - 1) / (2 * senders) if senders else 0.0
 
 
+def wall_s(e2e_s: float, requests: int, limits: Limits) -> float:
+    """How long a cell takes whose requests take `e2e_s` each."""
+    if limits.arrivals:
+        return limits.arrivals[min(requests, len(limits.arrivals)) - 1].at_s + e2e_s
+    return e2e_s * rounds(requests, limits.concurrency)
+
+
 def assumed(cell: Cell) -> Request:
     """A request of a cell that nothing is known of."""
     completion = ASSUMED_ANSWER * sum(prompt.max_tokens for prompt in cell.prompts) / len(cell.prompts)
-    return Request(ASSUMED_TTFT_S + ASSUMED_TPOT_S * completion, _prompt_tokens(cell), completion, "assumed")
+    return Request(
+        ASSUMED_TTFT_S + ASSUMED_TPOT_S * completion, mean_prompt_tokens(cell.prompts), completion, "assumed"
+    )
 
 
 def from_metrics(cell: Cell, metrics: Metrics) -> Request | None:
@@ -68,21 +80,21 @@ def from_metrics(cell: Cell, metrics: Metrics) -> Request | None:
     ttft_s, tpot_s, completion = metrics.ttft_s, metrics.tpot_s, metrics.output_tokens_mean
     if ttft_s is None or tpot_s is None or completion is None:
         return None
-    return Request(ttft_s + tpot_s * max(completion - 1, 0), _prompt_tokens(cell), completion, "metrics")
+    return Request(ttft_s + tpot_s * max(completion - 1, 0), mean_prompt_tokens(cell.prompts), completion, "metrics")
 
 
-def from_result(result: CellResult, concurrency: int) -> Request | None:
+def from_result(result: CellResult, limits: Limits) -> Request | None:
     """What a request of a measured cell took, failed ones included; `None` where its tokens are unknown."""
     stats = result.stats
     if stats.prompt_tokens is None or stats.completion_tokens is None:
         return None
-    e2e_s = stats.wall_s / rounds(stats.requests, concurrency)
+    without_s = wall_s(0.0, stats.requests, limits)
+    e2e_s = max(stats.wall_s - without_s, 0.0) / (wall_s(1.0, stats.requests, limits) - without_s)
     return Request(e2e_s, stats.prompt_tokens / stats.requests, stats.completion_tokens / stats.requests, "earlier run")
 
 
-def expected(facts: Facts, request: Request, requests: int, concurrency: int) -> Expected:
-    """What `requests` such requests to one deployment take."""
-    seconds = request.e2e_s * rounds(requests, concurrency)
+def expected(facts: Facts, request: Request, requests: int, seconds: float) -> Expected:
+    """What `requests` such requests to one deployment take, which last `seconds`."""
     usd = request_usd(facts, requests * request.prompt_tokens, requests * request.completion_tokens)
     if facts.gpu_usd_per_hour is not None:
         usd = facts.gpu_usd_per_hour / SECONDS_PER_HOUR * seconds
@@ -105,26 +117,27 @@ class Estimate(NamedTuple):
     total: Expected
 
 
-def estimate(
-    groups: Sequence[tuple[Cell, ...]],
-    known: Mapping[CellKey, Request],
-    concurrency: int,
-    warmup: int,
-    *,
-    parallel: bool,
-) -> Estimate:
+def estimate(groups: Sequence[tuple[Cell, ...]], known: Mapping[CellKey, Request], limits: Limits) -> Estimate:
     """The estimate of a plan whose cells stand in `groups`, one for each deployment. `known` has every cell."""
     rows: list[Row] = []
     for cells in groups:
         facts = cells[0].facts
         requests = [known[key_of(cell)] for cell in cells]
-        parts = [expected(facts, requests[0], warmup, concurrency)]
-        parts += [expected(facts, r, len(c.prompts), concurrency) for c, r in zip(cells, requests, strict=True)]
+        warmup_s = requests[0].e2e_s * rounds(limits.warmup, limits.concurrency)
+        parts = [expected(facts, requests[0], limits.warmup, warmup_s)]
+        for cell, request in zip(cells, requests, strict=True):
+            count = len(cell.prompts)
+            parts.append(expected(facts, request, count, wall_s(request.e2e_s, count, limits)))
         bases = tuple(dict.fromkeys(request.basis for request in requests))
         rows.append(Row(facts.deployment_id, tuple(c.category for c in cells), _sum(parts), bases))
     total = _sum([row.expected for row in rows])
     longest = max((row.expected.seconds for row in rows), default=0.0)
-    return Estimate(tuple(rows), total._replace(seconds=longest) if parallel else total)
+    return Estimate(tuple(rows), total._replace(seconds=longest) if limits.parallel else total)
+
+
+def mean_prompt_tokens(prompts: Sequence[Prompt]) -> float:
+    """Tokens of a prompt, by its bytes."""
+    return sum(prompt_bytes(prompt, IMAGE_BYTES) for prompt in prompts) / len(prompts) / BYTES_PER_TOKEN
 
 
 def key_of(cell: Cell) -> CellKey:
@@ -140,7 +153,3 @@ def _sum(parts: Sequence[Expected]) -> Expected:
         sum(part.seconds for part in parts),
         sum(priced) if priced else None,
     )
-
-
-def _prompt_tokens(cell: Cell) -> float:
-    return sum(prompt_bytes(prompt, IMAGE_BYTES) for prompt in cell.prompts) / len(cell.prompts) / BYTES_PER_TOKEN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from slo_bench.operation.estimate import CellKey, Request, expected, key_of
+from slo_bench.operation.estimate import CellKey, Request, key_of, wall_s
 from slo_bench.operation.progress import State
 from slo_bench.operation.time_left import TimeLeft
 from slo_bench.plan import Cell, Plan
@@ -28,17 +28,18 @@ class Following:
             total_s = 0.0
             for cell in cells:
                 key, requests = key_of(cell), len(cell.prompts)
-                seconds = expected(cell.facts, known[key], requests, limits.concurrency).seconds
+                seconds = wall_s(known[key].e2e_s, requests, limits)
                 self._planned_s[key] = seconds / requests
                 total_s += seconds
             is_assumed = any(known[key_of(cell)].basis == "assumed" for cell in cells)
             self._left.expect(cells[0].facts.deployment_id, total_s, is_assumed=is_assumed)
 
-    def answered(self, cell: Cell, _: Sample) -> None:
+    def answered(self, cell: Cell, sample: Sample) -> None:
         """A request has ended."""
         self._answered += 1
         self._what = f"{cell.facts.deployment_id} · {cell.category}"
-        self._left.answered(cell.facts.deployment_id, self._planned_s[key_of(cell)], self._clock(cell))
+        planned_s, now_s = self._planned_s[key_of(cell)], self._clock(cell)
+        self._left.answered(cell.facts.deployment_id, planned_s, now_s, sample.e2e_s or 0.0)
 
     def ended(self, deployment_id: str) -> None:
         """Nothing more is asked of a deployment."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import cycle, islice
 from time import time
 from typing import cast
 
 from slo_bench.errors import StoppedError
-from slo_bench.operation.estimate import CellKey, Request, assumed, from_metrics, key_of
+from slo_bench.operation.estimate import CellKey, Request, assumed, from_metrics, key_of, mean_prompt_tokens
 from slo_bench.operation.guard import Guard
 from slo_bench.operation.memory import Memory
 from slo_bench.operation.watch import Tell
 from slo_bench.plan import Cell, Plan
 from slo_bench.stream import Sample
+from slo_bench.workload import Prompt
 from slo_router.contract import metrics_key, read_metrics
 from slo_router.redis_link import LINK_ERRORS, AsyncClient
 
@@ -58,31 +60,39 @@ async def ask_unknown(
 async def _ask(cells: Sequence[Cell], guard: Guard, concurrency: int) -> dict[CellKey, Request]:
     room = asyncio.Semaphore(concurrency)
 
-    async def one(cell: Cell, number: int) -> Sample | None:
+    async def one(cell: Cell, prompt: Prompt) -> Sample | None:
         async with room:
             try:
-                return await guard.measure(cell.target, cell.prompts[number % len(cell.prompts)])
+                return await guard.measure(cell.target, prompt)
             except StoppedError:
                 return None
 
     async def category(cell: Cell) -> tuple[CellKey, Request | None]:
-        return key_of(cell), _typical(await asyncio.gather(*(one(cell, number) for number in range(PROBES))))
+        return key_of(cell), _typical(cell, await asyncio.gather(*(one(cell, prompt) for prompt in _asked_of(cell))))
 
     found = await asyncio.gather(*(category(cell) for cell in cells))
     return {key: request for key, request in found if request is not None}
 
 
-def _typical(samples: Sequence[Sample | None]) -> Request | None:
-    told = [
-        (sample.e2e_s, sample.prompt_tokens, sample.completion_tokens)
-        for sample in samples
-        if sample is not None and sample.error is None
-    ]
-    whole = [(e2e_s, p, c) for e2e_s, p, c in told if e2e_s is not None and p is not None and c is not None]
-    if not whole:
+def _asked_of(cell: Cell) -> list[Prompt]:
+    return list(islice(cycle(cell.prompts), PROBES))
+
+
+def _typical(cell: Cell, samples: Sequence[Sample | None]) -> Request | None:
+    """By the samples that were answered; the tokens of a prompt by its bytes, at the ratio of those that were asked."""
+    good = [sample for sample in samples if sample is not None and sample.error is None]
+    e2e_s = _mean([sample.e2e_s for sample in good])
+    prompt = _mean([sample.prompt_tokens for sample in good])
+    completion = _mean([sample.completion_tokens for sample in good])
+    if e2e_s is None or prompt is None or completion is None:
         return None
-    e2e_s, prompt, completion = (sum(column) / len(whole) for column in zip(*whole, strict=True))
-    return Request(e2e_s, prompt, completion, "first requests")
+    scale = mean_prompt_tokens(cell.prompts) / mean_prompt_tokens(_asked_of(cell))
+    return Request(e2e_s, prompt * scale, completion, "first requests")
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 async def _by_metrics(cell: Cell, link: AsyncClient, prefix: str) -> Request | None:

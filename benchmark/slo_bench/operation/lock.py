@@ -26,7 +26,7 @@ from slo_router.redis_link import LINK_ERRORS, AsyncClient
 
 LOCK_KEY = "slo_bench:lock:"
 TTL_S = 30.0
-POLL_S = 1.0
+POLL_S = 0.5
 BUSY = "another agent is measuring it"
 LOST = "its lock was lost, another agent may be measuring it"
 

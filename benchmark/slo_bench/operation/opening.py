@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
-import httpx
-
 from slo_bench.operation.budget import Budget
 from slo_bench.operation.guard import Guard, Measure, Terms
 from slo_bench.operation.lock import EndpointLock
@@ -31,12 +29,11 @@ async def open_guard(
     Without `link` nothing is locked, and live traffic is known from the model servers alone.
     """
     locks = {} if link is None else {name: EndpointLock(link, prefix, one) for name, one in endpoints.items()}
-    async with httpx.AsyncClient(follow_redirects=False) as http:
-        watch = Watch(link, prefix, http, tell)
-        asking = asyncio.create_task(watch.run())
-        try:
-            yield Guard(measure, budget, terms, locks, watch)
-        finally:
-            asking.cancel()
-            with suppress(asyncio.CancelledError):
-                await asking
+    watch = Watch(link, prefix, tell)
+    asking = asyncio.create_task(watch.run())
+    try:
+        yield Guard(measure, budget, terms, locks, watch)
+    finally:
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking

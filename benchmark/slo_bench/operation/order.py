@@ -34,8 +34,9 @@ class Order:
     @property
     def fingerprint(self) -> str:
         """Names what is measured, whatever it may take."""
-        how = {"concurrency": self.limits.concurrency, "warmup": self.limits.warmup, "parallel": self.limits.parallel}
-        return fingerprint(self.plan, how)
+        limits = self.limits
+        how = {"concurrency": limits.concurrency, "warmup": limits.warmup, "parallel": limits.parallel}
+        return fingerprint(self.plan, {**how, "arrivals": limits.arrivals})
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,5 +59,5 @@ class Pause:
         """Raises StoppedError where live traffic has had the deployment for too long."""
         if self._closed_since_s is not None and self._closed_s + now_s - self._closed_since_s >= self._most_s:
             raise StoppedError(
-                f"more than {self._above} live requests for {self._most_s / 60:g} minutes, {self.live:.0f} now"
+                f"more than {self._above} live requests for {self._most_s / 60:g} min, {self.live:.0f} now"
             )

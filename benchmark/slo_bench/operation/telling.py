@@ -17,10 +17,8 @@ NUMBERS = ("requests", "tokens", "minutes", "USD")
 
 def forecast_table(order: Order, forecast: Forecast) -> Table:
     """One line per deployment, and the total."""
-    total, limits = forecast.coming.total, order.limits
-    apart = "all deployments at once" if limits.parallel else "one deployment after another"
-    title = f"{order.plan.requests} requests, {limits.concurrency} in flight per deployment, {apart}, {_bounds(order)}"
-    table = Table("deployment", "categories", title=title, title_justify="left")
+    total = forecast.coming.total
+    table = Table("deployment", "categories")
     for name in NUMBERS:
         table.add_column(name, justify="right")
     table.add_column("known from")
@@ -35,10 +33,15 @@ def forecast_table(order: Order, forecast: Forecast) -> Table:
     return table
 
 
-def _bounds(order: Order) -> str:
-    """Where the run ends, whatever the plan says."""
+def heading(order: Order) -> str:
+    """How the requests are sent, and where the run ends whatever the plan says."""
+    limits = order.limits
+    apart = "all deployments at once" if limits.parallel else "one deployment after another"
     budget = "" if order.terms.budget_usd is None else f" and {order.terms.budget_usd:g} USD"
-    return f"at most {order.limits.total_s / 60:g} minutes{budget}"
+    return (
+        f"{order.plan.requests} requests, {limits.concurrency} in flight per deployment, {apart}, at most "
+        f"{limits.total_s / 60:g} minutes{budget}"
+    )
 
 
 def warnings(order: Order, forecast: Forecast) -> Iterator[str]:

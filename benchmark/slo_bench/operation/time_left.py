@@ -1,8 +1,8 @@
 """How long a run still takes, from the plan and the pace that is measured. No clock of its own.
 
-Each deployment has its own pace: the time between its first and its last answer, over what the plan foresaw for the
-answers after the first. As long as a deployment has too few answers, it is taken to be off by as much as the others
-were on which the plan was no better founded: those it only assumed, or those it knew.
+Each deployment has its own pace: the time from its first request to its last answer, over what the plan foresaw for the
+answers. As long as a deployment has too few answers, it is taken to be off by as much as the others were on which the
+plan was no better founded: those it only assumed, or those it knew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FEWEST_ANSWERS = 3  # that a pace is taken from
 
 @dataclass(slots=True)
 class _Course:
-    """One deployment: seconds of the plan that are done and left, and when the first and last answers came."""
+    """One deployment: seconds of the plan that are done and left, when it was first asked and when it last answered."""
 
     is_assumed: bool
     left_s: float
@@ -41,16 +41,15 @@ class TimeLeft:
         """The plan foresees so many seconds for a deployment's cells."""
         self._courses[deployment_id] = _Course(is_assumed, seconds)
 
-    def answered(self, deployment_id: str, planned_s: float, at_s: float) -> None:
-        """An answer came at `at_s` by the deployment's clock, and the plan foresees the next `planned_s` later."""
+    def answered(self, deployment_id: str, planned_s: float, at_s: float, took_s: float) -> None:
+        """An answer came at `at_s` by the deployment's clock and took `took_s`; the plan gave it `planned_s`."""
         course = self._courses[deployment_id]
         course.left_s = max(course.left_s - planned_s, 0.0)
         course.last_s = at_s
         course.answers += 1
+        course.done_s += planned_s
         if course.answers == 1:
-            course.first_s = at_s
-        else:
-            course.done_s += planned_s
+            course.first_s = at_s - took_s
 
     def ended(self, deployment_id: str) -> None:
         """Nothing more is asked of a deployment."""

@@ -35,10 +35,10 @@ class Own(NamedTuple):
 class Watch:
     """Keeps the `Pause` of each watched deployment. `link` is `None` where there is no Redis."""
 
-    def __init__(self, link: AsyncClient | None, prefix: str, http: httpx.AsyncClient, tell: Tell) -> None:
+    def __init__(self, link: AsyncClient | None, prefix: str, tell: Tell) -> None:
         self._link = link
         self._prefix = prefix
-        self._http = http
+        self._http: httpx.AsyncClient | None = None  # made when it is needed, which takes a while
         self._tell = tell
         self._watched: dict[str, tuple[Facts, Pause, Callable[[], Own]]] = {}
 
@@ -53,11 +53,15 @@ class Watch:
 
     async def run(self) -> None:
         """Asks until it is cancelled."""
-        while True:
-            await asyncio.sleep(INTERVAL_S)
-            if self._watched:
-                shared = await self._shared()
-                await asyncio.gather(*(self._ask(shared, name) for name in list(self._watched)))
+        try:
+            while True:
+                await asyncio.sleep(INTERVAL_S)
+                if self._watched:
+                    shared = await self._shared()
+                    await asyncio.gather(*(self._ask(shared, name) for name in list(self._watched)))
+        finally:
+            if self._http is not None:
+                await self._http.aclose()
 
     async def _ask(self, shared: dict[str, float], name: str) -> None:
         facts, pause, own_requests = self._watched[name]
@@ -80,8 +84,10 @@ class Watch:
             return {}
 
     async def _reported(self, url: str) -> float | None:
+        if self._http is None:
+            self._http = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False)
         try:
-            answer = await self._http.get(url, timeout=TIMEOUT_S)
+            answer = await self._http.get(url)
             answer.raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL):
             return None

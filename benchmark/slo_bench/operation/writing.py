@@ -5,26 +5,28 @@ A run that is killed in between measures the cell once more; nobody is told that
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from slo_bench.operation.estimate import from_result, key_of
 from slo_bench.operation.guard import Guard
 from slo_bench.operation.memory import Done, Memory
 from slo_bench.operation.watch import Tell
-from slo_bench.publish import publish
+from slo_bench.publish import mark, publish
 from slo_bench.results import CellResult
+from slo_bench.runner import Limits
 from slo_router.redis_link import LINK_ERRORS, AsyncClient
 
 
 class Writer:
-    """Of one run, called `plan_name`, with `concurrency` requests at a time."""
+    """Of one run, called `plan_name`."""
 
-    def __init__(self, link: AsyncClient, prefix: str, plan_name: str, concurrency: int, tell: Tell) -> None:
+    def __init__(self, link: AsyncClient, prefix: str, plan_name: str, limits: Limits, tell: Tell) -> None:
         self._link = link
         self._prefix = prefix
         self._memory = Memory(link, prefix)
         self._plan_name = plan_name
-        self._concurrency = concurrency
+        self._limits = limits
         self._tell = tell
 
     async def write(self, result: CellResult, guard: Guard) -> CellResult:
@@ -40,8 +42,17 @@ class Writer:
             await self._remember(result)
         return replace(result, published=True)
 
+    async def mark(self, results: Iterable[CellResult]) -> None:
+        """Marks or clears each cell that was written, by its last verdict."""
+        try:
+            for result in results:
+                if result.published:
+                    await mark(self._link, self._prefix, result)
+        except LINK_ERRORS as error:
+            self._tell(f"Redis did not take what the answer checks found: {type(error).__name__}")
+
     async def _remember(self, result: CellResult) -> None:
-        key, pace = key_of(result.cell), from_result(result, self._concurrency)
+        key, pace = key_of(result.cell), from_result(result, self._limits)
         try:
             if pace is not None:
                 await self._memory.note_pace(key, pace)
