@@ -13,7 +13,7 @@ import pytest
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
 from slo_router.domain import Facts
 from slo_router.live import Live
-from slo_router.load_signals import LoadSignals, requests_of
+from slo_router.load_signals import Load, LoadSignals, load_of
 from slo_router.redis_link import AsyncClient, connect
 from tests.valkey_server import ValkeyServer
 
@@ -50,18 +50,28 @@ async def make() -> AsyncIterator[Callable[[str, str], LoadSignals]]:
 
 def test_running_and_waiting_of_every_engine_add_up() -> None:
     text = GAUGE.format("running", 0, 2.0) + GAUGE.format("running", 1, 3.0) + GAUGE.format("waiting", 0, 4.0)
-    assert requests_of(text) == 9
+    assert load_of(text) == Load(9)
+
+
+def test_the_fullest_kv_cache_counts_under_its_new_and_its_old_name() -> None:
+    usage = '# TYPE vllm:{0} gauge\nvllm:{0}{{engine="{1}"}} {2}\n'
+    busy = GAUGE.format("running", 0, 1.0)
+    new = usage.format("kv_cache_usage_perc", 0, 0.25) + usage.format("kv_cache_usage_perc", 1, 0.75)
+    assert load_of(busy + new) == Load(1, 0.75)
+    assert load_of(busy + usage.format("gpu_cache_usage_perc", 0, 0.5)) == Load(1, 0.5)
+    assert load_of(busy + usage.format("kv_cache_usage_perc", 0, "NaN")) == Load(1)
+    assert load_of(new) is None
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "other 1\n", GAUGE.format("running", 0, "NaN"),
                                   GAUGE.format("running", 0, -1.0), GAUGE.format("waiting", 0, 1e9)])  # fmt: skip
 def test_what_tells_no_load_is_no_load(text: str) -> None:
-    assert requests_of(text) is None
+    assert load_of(text) is None
 
 
 def test_what_is_no_exposition_is_an_error() -> None:
     with pytest.raises(ValueError, match="html"):
-        requests_of("<html>x</html>")
+        load_of("<html>x</html>")
 
 
 async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
@@ -80,6 +90,7 @@ async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
         assert [one.result().status_code for one in others] == [200, 200, 200]
     await signals.refresh(client, [facts], live)
     assert live.in_flight("slow") == 1
+    assert live.states["slow"].cache_usage == 0
 
 
 async def test_one_worker_asks_for_all(

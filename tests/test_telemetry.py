@@ -200,7 +200,7 @@ def test_a_key_without_an_alias_is_named_by_the_beginning_of_its_hash() -> None:
 def test_the_state_is_that_of_the_last_refresh() -> None:
     bench, live = Bench(), Live()
     live.dispatched("small", NOW_S)
-    live.heard_of_foreign("small", 3)
+    live.heard_of_foreign("small", 3, 0.75)
     live.states["small"].circuit = Circuit(failures=3, is_open=True, changed_at_s=NOW_S)
     snapshot = Snapshot({}, {"small": Metrics(NOW_S - 60)}, read_at_s=NOW_S)
     bench.telemetry.refresh(snapshot, live.states, fail_open=2, log_dropped=5)
@@ -208,6 +208,7 @@ def test_the_state_is_that_of_the_last_refresh() -> None:
     assert bench.value("slo_router_circuit_open", deployment="small") == 1
     assert bench.value("slo_router_in_flight_requests", deployment="small", source="own") == 1
     assert bench.value("slo_router_in_flight_requests", deployment="small", source="foreign") == 3
+    assert bench.value("slo_router_kv_cache_usage_ratio", deployment="small") == 0.75
     assert bench.value("slo_router_snapshot_timestamp_seconds") == NOW_S
     assert bench.value("slo_router_measured_timestamp_seconds", deployment="small") == NOW_S - 60
     assert bench.value("slo_router_fail_open_total") == 3

@@ -73,6 +73,7 @@ class LiveState:
     elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
     overdue_elsewhere: float = 0.0  # flights of the others, see OVERDUE_FLIGHTS
     foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
+    cache_usage: float | None = None  # of its KV cache, 0..1, as it reports it; the elected worker's alone
     fitted: Curve | None = None
     curve: Curve | None = None  # as fitted, or slower where requests wait for longer than that explains
     circuit: Circuit = CLOSED
@@ -104,9 +105,10 @@ class Live:
         state = self._state(deployment_id)
         return state.in_flight - state.foreign
 
-    def heard_of_foreign(self, deployment_id: str, requests: float) -> None:
-        """The server reports `requests` more than this proxy's workers sent."""
-        self._state(deployment_id).foreign = requests
+    def heard_of_foreign(self, deployment_id: str, requests: float, cache_usage: float | None = None) -> None:
+        """The server reports `requests` more than this proxy's workers sent, and how full its KV cache is."""
+        state = self._state(deployment_id)
+        state.foreign, state.cache_usage = requests, cache_usage
 
     def dispatched(self, deployment_id: str, now_s: float, expected_s: float | None = None) -> Flight:
         """A request goes to a deployment. End it with `ended` or `finished`.

@@ -1,8 +1,9 @@
-"""Reads how busy a model server says it is, where `metrics_url` is set: vLLM's gauges of running and waiting requests.
+"""Reads how busy a model server says it is, where `metrics_url` is set: vLLM's gauges of its requests and its KV cache.
 
 One worker, elected in Redis for a few seconds at a time, asks for all of them; without Redis each worker asks. What it
 takes from the answer is the part that this proxy did not send (`foreign`): what it did send, every worker counts by
-itself and knows sooner. The addresses are the operator's own, so nothing here follows a redirect.
+itself and knows sooner. How full the KV cache is, is shown and decides nothing: a full one makes requests wait, and
+those are counted. The addresses are the operator's own, so nothing here follows a redirect.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,8 +25,16 @@ TERM_S = 5
 TIMEOUT_S = 1.0
 MAX_REPORTED = 1e6
 GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+CACHE_GAUGES = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")  # 0..1; the latter before vLLM 0.10
 
 log = logging.getLogger("slo_router")
+
+
+class Load(NamedTuple):
+    """What a server says: its requests, and the fullest KV cache (0..1) of its engines, `None` where it says none."""
+
+    requests: float
+    cache_usage: float | None = None
 
 
 class LoadSignals:
@@ -48,8 +58,12 @@ class LoadSignals:
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False)
         reported = await asyncio.gather(*(self._ask(self._client, name, url) for name, url in asked))
-        for (name, _), requests in zip(asked, reported, strict=True):
-            live.heard_of_foreign(name, 0.0 if requests is None else max(requests - live.in_flight_of_all(name), 0.0))
+        for (name, _), load in zip(asked, reported, strict=True):
+            if load is None:
+                live.heard_of_foreign(name, 0.0)
+            else:
+                foreign = max(load.requests - live.in_flight_of_all(name), 0.0)
+                live.heard_of_foreign(name, foreign, load.cache_usage)
 
     async def aclose(self) -> None:
         """Closes the kept-alive connections."""
@@ -64,17 +78,17 @@ class LoadSignals:
         await redis.expire(self._key, TERM_S)
         return True
 
-    async def _ask(self, client: httpx.AsyncClient, name: str, url: str) -> float | None:
+    async def _ask(self, client: httpx.AsyncClient, name: str, url: str) -> Load | None:
         try:
             answer = await client.get(url)
             answer.raise_for_status()
-            requests = requests_of(answer.text)
+            load = load_of(answer.text)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             self._tell(name, type(error).__name__)
             return None
-        if requests is None:
+        if load is None:
             self._tell(name, f"none of {', '.join(GAUGES)} in the answer")
-        return requests
+        return load
 
     def _tell(self, name: str, what: str) -> None:
         if name not in self._silent:
@@ -82,16 +96,15 @@ class LoadSignals:
             log.warning("the load of %s cannot be read from its metrics_url (%s); own requests are counted", name, what)
 
 
-def requests_of(text: str) -> float | None:
-    """Running and waiting requests in an exposition in Prometheus' text format; `None` where it has neither gauge.
+def load_of(text: str) -> Load | None:
+    """The load in an exposition in Prometheus' text format; `None` where it has neither gauge of requests.
 
     Raises ValueError where it is no such text.
     """
-    values = [
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name in GAUGES
-    ]
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    values = [sample.value for sample in samples if sample.name in GAUGES]
     total = sum(values)
-    return total if values and 0 <= total <= MAX_REPORTED else None
+    if not values or not 0 <= total <= MAX_REPORTED:
+        return None
+    usages = [sample.value for sample in samples if sample.name in CACHE_GAUGES and 0 <= sample.value <= 1]
+    return Load(total, max(usages, default=None))

@@ -141,6 +141,12 @@ class Families:
             ("deployment", "source"),
             "livesum",
         )
+        self.cache_usage = self._gauge(
+            "slo_router_kv_cache_usage_ratio",
+            "How full the server says its KV cache is (0..1), where metrics_url is set",
+            ("deployment",),
+            "livemax",
+        )
         self.slo_limit_s = self._gauge(
             "slo_router_slo_limit_seconds",
             "The group's own SLO, which holds where request, key and team ask for nothing",

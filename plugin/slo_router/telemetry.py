@@ -178,6 +178,10 @@ class Telemetry:
             families.circuit_open[name,].set(state.circuit.is_open)
             families.in_flight[name, "own"].set(len(state.flights))
             families.in_flight[name, "foreign"].set(state.foreign)
+            if state.cache_usage is not None:
+                families.cache_usage[name,].set(state.cache_usage)
+            elif (name,) in families.cache_usage:  # another worker asks now
+                families.cache_usage[name,].set(0)
         for counter, what, count in (
             (families.fail_open, "fail_open", fail_open),
             (families.log_dropped, "log_dropped", log_dropped),
