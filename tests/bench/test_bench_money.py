@@ -54,7 +54,7 @@ def test_what_is_on_its_way_counts_until_it_is_settled() -> None:
     budget = Budget(1.0, 60.0)
     budget.reserve(0.4, "a")
     budget.reserve(0.4, "a")
-    with pytest.raises(StoppedError, match="of 1 USD 0 are spent, 0[.]8 are reserved"):
+    with pytest.raises(StoppedError, match=r"of 1 USD 0 are spent, 0\.8 are reserved"):
         budget.reserve(0.4, "a")
     budget.settle(0.4, 0.1)
     budget.reserve(0.4, "a")
