@@ -3,8 +3,9 @@
 An entry holds figures and scores, never text. The item scores are what makes a comparison sharp: two runs of one suite
 share their items, so their difference is taken item by item and the difficulty of the items drops out.
 
-`figures` are named with their unit (`ttft_p50_s`, `cost_per_1k_usd`, `quality_score`); one that could not be measured
-is left out. Entries of different suites or workloads (`fingerprint`) are never compared.
+`figures` are named with their unit (`ttft_p50_s`, `cost_per_1k_usd`, `quality_score`), their 95 % bounds likewise
+(`ttft_p50_s_low`, `ttft_p50_s_high`); one that could not be measured is left out. Item scores of different suites
+(`fingerprint`) are never compared.
 """
 
 from __future__ import annotations
