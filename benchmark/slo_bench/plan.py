@@ -7,7 +7,7 @@ that leaves one out must say so.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import cycle, groupby, islice
@@ -16,7 +16,9 @@ from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.targets import Proxy, Target, target_of
 from slo_bench.workload import Prompt, Workload
 from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
+from slo_router.domain import Facts, Slo
+
+NO_SLO = Slo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,19 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One deployment in one category; one prompt per request."""
+    """One deployment in one category; one prompt per request.
+
+    `slo` is its group's, for what is measured to be held to. `utilization` (0..1] is the share of its time in which a
+    GPU that is paid by the hour is taken to be as busy as when it is measured.
+    """
 
     facts: Facts
     target: Target
     category: str
     prompts: tuple[Prompt, ...]
+    group: str = ""
+    slo: Slo = NO_SLO
+    utilization: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,11 @@ class Plan:
         cells = tuple(cell for cell in self.cells if cell.facts.deployment_id not in out)
         return Plan(cells, (*self.skipped, *(Skipped(name, reason) for name in out)))
 
+    def judged_by(self, slos: Mapping[str, Slo], utilization: float = 1.0) -> Plan:
+        """The plan with each group's SLO, and with the utilization that GPU hours are counted at."""
+        held = (replace(cell, slo=slos.get(cell.group, NO_SLO), utilization=utilization) for cell in self.cells)
+        return replace(self, cells=tuple(held))
+
     def by_deployment(self) -> list[tuple[Cell, ...]]:
         """The cells, one tuple per deployment."""
         return [tuple(cells) for _, cells in groupby(self.cells, key=lambda cell: cell.facts.deployment_id)]
@@ -90,8 +104,8 @@ def make_plan(
         except UnreachableError as error:
             skipped.append(Skipped(deployment_id, str(error)))
         else:
-            facts = known[deployment_id].facts
-            cells.extend(Cell(facts, target, category, prompts[category]) for category in categories)
+            facts, group = known[deployment_id].facts, known[deployment_id].group
+            cells.extend(Cell(facts, target, category, prompts[category], group) for category in categories)
     return Plan(tuple(cells), tuple(skipped))
 
 

@@ -10,21 +10,28 @@ from types import MappingProxyType
 
 from rich.table import Table
 
+from slo_bench.documents import cell_document, rivals_document
+from slo_bench.figures import MS_PER_S, UNMEASURED, figure, number
+from slo_bench.load.lag import MAX_P99_S, Lag
 from slo_bench.plan import Plan
 from slo_bench.results import CellResult
-from slo_bench.stats import Spread
+from slo_bench.rivals import rivals
 
-UNMEASURED = "–"
-MS_PER_S = 1_000
+__all__ = ["UNMEASURED", "remarks", "result_document", "result_table", "skipped_document"]
+
 EMPTY: Mapping[str, str] = MappingProxyType({})
+NUMBERS = (
+    *("n", "errors", "TTFT p50", "p95", "TPOT p50", "ITL p95", "E2E p50", "p95"),
+    *("tok/s", "SLO", "$/1k tokens"),
+)
 
 
 def result_table(results: Sequence[CellResult]) -> Table:
     """One line per cell."""
-    table = Table(title="Latencies in ms", title_justify="left")
+    table = Table(title="Latencies in ms", title_justify="left", caption=_caption(results), caption_justify="left")
     for name in ("deployment", "category"):
         table.add_column(name)
-    for name in ("n", "errors", "TTFT p50", "p95", "TPOT p50", "E2E p50", "p95", "tok/s", "$/1k tokens"):
+    for name in NUMBERS:
         table.add_column(name, justify="right")
     for result in results:
         stats = result.stats
@@ -33,13 +40,28 @@ def result_table(results: Sequence[CellResult]) -> Table:
             result.cell.category,
             str(stats.requests),
             ", ".join(f"{count} {name}" for name, count in stats.errors.items()) or "0",
-            *_percentiles(stats.ttft),
-            _percentiles(stats.tpot)[0],
-            *_percentiles(stats.e2e),
-            _number(stats.throughput_tps, ".1f"),
-            _number(result.cost_per_1k_usd, ".3g"),
+            *(figure(stats.ttft, name) for name in ("p50", "p95")),
+            figure(stats.tpot, "p50"),
+            figure(stats.itl, "p95"),
+            *(figure(stats.e2e, name) for name in ("p50", "p95")),
+            number(stats.throughput_tps, ".1f"),
+            number(stats.attainment and stats.attainment.share, ".0%"),
+            number(result.cost_per_1k_usd, ".3g"),
         )
     return table
+
+
+def _caption(results: Sequence[CellResult]) -> str | None:
+    lines = []
+    spreads = [s for r in results for s in (r.stats.ttft, r.stats.itl, r.stats.e2e) if s is not None]
+    if not all(found.supports("p95") for found in spreads):
+        lines.append("* by fewer values than the percentile takes: 10 for the p90, 20 for the p95, 100 for the p99")
+    shares = {result.cell.utilization for result in results if result.cell.facts.gpu_usd_per_hour is not None}
+    if shares:
+        lines.append(
+            f"GPU hours are shared by what was served, as busy as here {max(shares):.0%} of the time: --utilization"
+        )
+    return "\n".join(lines) or None
 
 
 def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str] = EMPTY) -> list[str]:
@@ -62,51 +84,27 @@ def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str
             lines.append(f"{name}: not measured: no request was answered; earlier latencies are kept")
         if result.published is False:
             lines.append(f"{name}: not written: Redis did not take it")
+        if result.lag is not None:
+            lines.append(f"{name}: {_late(result.lag)}")
     return lines
+
+
+def _late(lag: Lag) -> str:
+    """How late an open loop was sent."""
+    p50, p99, most = (f"{value_s * MS_PER_S:.1f}" for value_s in (lag.p50_s, lag.p99_s, lag.max_s))
+    found = f"requests were sent {p50} ms late (p50), {p99} ms (p99), {most} ms at most"
+    return found if lag.is_trusted else f"not to be trusted: {found}; the limit is {MAX_P99_S * MS_PER_S:g} ms at p99"
 
 
 def result_document(plan: Plan, results: Sequence[CellResult]) -> dict[str, object]:
     """The results as JSON values."""
-    return {"results": [_cell_document(result) for result in results], "skipped": skipped_document(plan)}
-
-
-def _cell_document(result: CellResult) -> dict[str, object]:
-    stats = result.stats
     return {
-        "deployment": result.cell.facts.deployment_id,
-        "category": result.cell.category,
-        "requests": stats.requests,
-        "errors": dict(stats.errors),
-        "error_rate": stats.error_rate,
-        "ttft_ms": _spread_ms(stats.ttft),
-        "tpot_ms": _spread_ms(stats.tpot),
-        "e2e_ms": _spread_ms(stats.e2e),
-        "prompt_tokens": stats.prompt_tokens,
-        "completion_tokens": stats.completion_tokens,
-        "throughput_tps": stats.throughput_tps,
-        "cost_per_1k": result.cost_per_1k_usd,
-        "complete": result.complete,
-        "published": result.published,
+        "results": [cell_document(result) for result in results],
+        "break_even": [rivals_document(pair) for pair in rivals(results)],
+        "skipped": skipped_document(plan),
     }
 
 
 def skipped_document(plan: Plan) -> list[dict[str, str]]:
     """The deployments that cannot be measured, as JSON values."""
     return [{"deployment": skipped.deployment_id, "reason": skipped.reason} for skipped in plan.skipped]
-
-
-def _spread_ms(spread: Spread | None) -> dict[str, float] | None:
-    if spread is None:
-        return None
-    values = {"mean": spread.mean_s, "p50": spread.p50_s, "p95": spread.p95_s}
-    return {name: round(value_s * MS_PER_S, 3) for name, value_s in values.items()}
-
-
-def _percentiles(spread: Spread | None) -> tuple[str, str]:
-    if spread is None:
-        return UNMEASURED, UNMEASURED
-    return _number(spread.p50_s * MS_PER_S, ".1f"), _number(spread.p95_s * MS_PER_S, ".1f")
-
-
-def _number(value: float | None, form: str) -> str:
-    return UNMEASURED if value is None else format(value, form)
