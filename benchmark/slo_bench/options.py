@@ -25,6 +25,11 @@ Your own prompts, one JSON object a line, or the same fields in YAML under `prom
   slo-bench run --config litellm_config.yaml --workload prompts.jsonl
 
 \b
+By the clock instead of so many at once: Poisson arrivals, bursts, or a recorded trace:
+  slo-bench run --config litellm_config.yaml --requests 200 --rate 4 --burstiness 0.5
+  slo-bench run --config litellm_config.yaml --requests 200 --trace traffic.csv.gz --speed 10
+
+\b
 Providers that don't speak the OpenAI protocol, through the running proxy:
   LITELLM_MASTER_KEY=... slo-bench run --config litellm_config.yaml --via-proxy http://localhost:4000
 
@@ -48,6 +53,19 @@ ProxyKey: TypeAlias = Annotated[
 ]
 Requests: TypeAlias = Annotated[int, Option(min=1, help="Per deployment and category.")]
 Concurrency: TypeAlias = Annotated[int, Option(min=1, help="Requests in flight per deployment.")]
+Rate: TypeAlias = Annotated[
+    float | None,
+    Option(
+        min=0.001, metavar="R", help="Send R requests per second, whatever is in flight.", show_default="closed loop"
+    ),
+]
+Burstiness: TypeAlias = Annotated[
+    float, Option(min=0.01, max=1000.0, help="Of the gaps at --rate: 1 Poisson, below it clumps, above it more even.")
+]
+Trace: TypeAlias = Annotated[
+    Path | None, Option(metavar="FILE", help="Send at the times of a CSV: t_s,prompt_tokens,output_tokens.")
+]
+Speed: TypeAlias = Annotated[float, Option(min=0.001, help="How many times as fast as --trace was recorded.")]
 Warmup: TypeAlias = Annotated[int, Option(min=0, help="Discarded requests per deployment.")]
 TimeoutS: TypeAlias = Annotated[float, Option(min=0.1, help="Per request, seconds.")]
 MaxMinutes: TypeAlias = Annotated[float, Option(min=0.001, help="For the whole run; then it stops.")]
@@ -69,4 +87,8 @@ Parallel: TypeAlias = Annotated[bool, Option("--parallel", help="All deployments
 RedisUrl: TypeAlias = Annotated[str | None, Option(metavar="URL", help="Instead of the one in the YAML.")]
 NoPublish: TypeAlias = Annotated[bool, Option("--no-publish", help="Write nothing to Redis.")]
 DryRun: TypeAlias = Annotated[bool, Option("--dry-run", help="Print the plan, call nobody.")]
+Utilization: TypeAlias = Annotated[
+    float, Option(min=0.001, max=1.0, help="Share of its paid hours in which a GPU is as busy as it is measured.")
+]
+Full: TypeAlias = Annotated[bool, Option("--full", help="Every latency with its intervals, rates and token counts.")]
 AsJson: TypeAlias = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]

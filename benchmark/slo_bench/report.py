@@ -5,25 +5,38 @@ Milliseconds and USD per 1,000 tokens, as in the configuration. Unmeasured is a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from rich.table import Table
 
+from slo_bench.checks.verdict import Verdict
 from slo_bench.documents import cell_document, rivals_document
 from slo_bench.figures import MS_PER_S, UNMEASURED, figure, number
+from slo_bench.full_tables import break_even_table, latency_table, rate_table
 from slo_bench.load.lag import MAX_P99_S, Lag
 from slo_bench.plan import Plan
 from slo_bench.results import CellResult
 from slo_bench.rivals import rivals
 
-__all__ = ["UNMEASURED", "remarks", "result_document", "result_table", "skipped_document"]
+__all__ = ["UNMEASURED", "remarks", "result_document", "result_table", "result_tables", "skipped_document"]
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 NUMBERS = (
-    *("n", "errors", "TTFT p50", "p95", "TPOT p50", "ITL p95", "E2E p50", "p95"),
+    *("n", "errors", "odd", "TTFT p50", "p95", "TPOT p50", "ITL p95", "E2E p50", "p95"),
     *("tok/s", "SLO", "$/1k tokens"),
 )
+
+
+def result_tables(results: Sequence[CellResult], *, full: bool = False) -> Iterator[Table]:
+    """The summary, where both kinds of deployment are measured the break-even, and all the rest on demand."""
+    yield result_table(results)
+    if full:
+        yield latency_table(results)
+        yield rate_table(results)
+    pairs = rivals(results)
+    if pairs:
+        yield break_even_table(pairs)
 
 
 def result_table(results: Sequence[CellResult]) -> Table:
@@ -40,6 +53,7 @@ def result_table(results: Sequence[CellResult]) -> Table:
             result.cell.category,
             str(stats.requests),
             ", ".join(f"{count} {name}" for name, count in stats.errors.items()) or "0",
+            f"{result.verdict.failed}/{result.verdict.checked}",
             *(figure(stats.ttft, name) for name in ("p50", "p95")),
             figure(stats.tpot, "p50"),
             figure(stats.itl, "p95"),
@@ -82,11 +96,22 @@ def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str
             lines.append(f"{name}: after {result.stats.requests} of {len(cell.prompts)} requests {why}")
         if not result.measured:
             lines.append(f"{name}: not measured: no request was answered; earlier latencies are kept")
+        if result.verdict.is_faulty:
+            lines.append(f"{name}: {_faulty(result.verdict)}")
         if result.published is False:
             lines.append(f"{name}: not written: Redis did not take it")
         if result.lag is not None:
             lines.append(f"{name}: {_late(result.lag)}")
     return lines
+
+
+def _faulty(verdict: Verdict) -> str:
+    """What the answer checks found."""
+    interval, faults = verdict.interval, ", ".join(f"{count} {name}" for name, count in verdict.faults.items())
+    bounds = "" if interval is None else f" ({interval.low:.0%} to {interval.high:.0%} of all)"
+    return (
+        f"{verdict.failed} of {verdict.checked} answers failed their checks{bounds}: {faults}; it gets no such traffic"
+    )
 
 
 def _late(lag: Lag) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import sleep
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slo_bench.errors import StoppedError, WorkloadError
@@ -99,6 +99,8 @@ def test_a_file_that_is_no_trace_is_named(tmp_path: Path, name: str, content: by
 
 
 @given(st.integers(1, 5_000), st.text(max_size=4))
+@example(5, "")
+@settings(max_examples=40)
 def test_a_prompt_gets_the_length_that_is_asked_for(length: int, seed: str) -> None:
     found = resized(PROMPT, length, WORDS, seed)
     assert abs(characters(found) - length) <= (length == characters(PROMPT) + 1)  # a blank line takes two

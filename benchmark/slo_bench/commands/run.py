@@ -14,7 +14,7 @@ from slo_bench.operation.guard import Terms
 from slo_bench.operation.lock import endpoint_of
 from slo_bench.operation.money import is_priced
 from slo_bench.operation.order import Order, Outcome, Store
-from slo_bench.plan import Plan, Selection, make_plan
+from slo_bench.plan import Plan, Selection, make_plan, slos_of
 from slo_bench.results import NOTHING_MEASURED, SOME_FAILED, exit_code
 from slo_bench.runner import Limits
 from slo_bench.session import foresee
@@ -55,6 +55,8 @@ def run(
     redis_url: options.RedisUrl = None,
     no_publish: options.NoPublish = False,
     dry_run: options.DryRun = False,
+    utilization: options.Utilization = 1.0,
+    full: options.Full = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Exits with 0, 1 or 2, see `options.RUN_HELP`."""
@@ -73,6 +75,7 @@ def run(
         arrivals = Shape(rate, burstiness, trace, speed).arrivals(requests, seed)
         limits = Limits(concurrency, warmup, max_minutes * 60, parallel, arrivals)
         plan = shaped(make_plan(settings.deployments, load_workload(workload), selection, proxy), arrivals)
+        plan = plan.judged_by(slos_of(settings), utilization)
         if budget_usd is not None:
             plan = _priced(plan)
         order = Order(plan, limits, timeout_s, terms, _endpoints(settings))
@@ -84,7 +87,7 @@ def run(
     except SloRouterError as error:
         log.print(str(error))
         raise typer.Exit(NOTHING_MEASURED) from error
-    _show(outcome, as_json=as_json)
+    _show(outcome, as_json=as_json, full=full)
     for line in (*report.remarks(outcome.plan, outcome.results, outcome.stopped), *telling.closing(outcome)):
         log.print(line, soft_wrap=True)
     raise typer.Exit(_exit_code(outcome))
@@ -116,12 +119,13 @@ def _show_plan(order: Order, store: Store | None, *, as_json: bool) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _show(outcome: Outcome, *, as_json: bool) -> None:
+def _show(outcome: Outcome, *, as_json: bool, full: bool) -> None:
     if as_json:
         document = report.result_document(outcome.plan, outcome.results) | telling.outcome_document(outcome)
         typer.echo(json.dumps(document, indent=2))
     else:
-        console().print(report.result_table(outcome.results))
+        for table in report.result_tables(outcome.results, full=full):
+            console().print(table)
 
 
 def _exit_code(outcome: Outcome) -> int:

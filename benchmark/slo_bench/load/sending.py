@@ -23,6 +23,7 @@ Measure = Callable[[Target, Prompt], Awaitable[Sample]]
 class Sent(NamedTuple):
     """One request that has ended."""
 
+    prompt: Prompt
     sample: Sample
     sent_s: float  # seconds on the monotonic clock
     ended_s: float
@@ -79,7 +80,7 @@ class Sender:
             self._stopped = self._stopped or error
         else:
             lag_s = None if due_s is None else sent_s - due_s
-            self._take(Sent(sample, sent_s, perf_counter(), in_flight, lag_s))
+            self._take(Sent(prompt, sample, sent_s, perf_counter(), in_flight, lag_s))
         finally:
             self._in_flight -= 1
 

@@ -1,8 +1,10 @@
 """Prompts of a given length, made from a workload's own text. Pure.
 
 Too short a prompt gets words in front of its last message, drawn at random from all that the workload says, so that no
-two are alike and no prefix cache knows them; too long a one is cut. Nobody knows a model's tokens without its
-tokenizer, so the length is characters × tokens per character, which the caller learns from the usage of an answer.
+two are alike and no prefix cache knows them. Of too long a one the last message is cut, or is all that is left.
+
+Nobody knows a model's tokens without its tokenizer, so the length is characters × tokens per character, which the
+caller learns from the usage of an answer.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ def characters(prompt: Prompt) -> int:
 
 def resized(prompt: Prompt, length: int, words: Sequence[str], seed: str) -> Prompt:
     """The prompt with `length` characters of text, one at least. Messages that hold no plain text count as none."""
-    last = prompt.messages[-1]
-    own = last["content"] if isinstance(last["content"], str) else ""
+    length, last = max(length, 1), prompt.messages[-1]
+    content = last.get("content")
+    own = content if isinstance(content, str) else ""
     missing = length - characters(prompt)
     if missing > 0:
         text = f"{_padding(missing - 2, words, seed)}\n\n{own}"
@@ -37,7 +40,7 @@ def resized(prompt: Prompt, length: int, words: Sequence[str], seed: str) -> Pro
     room = length - (characters(prompt) - len(own))
     if room > 0:
         return replace(prompt, messages=(*prompt.messages[:-1], _with_text(last, own[:room])))
-    return replace(prompt, messages=(_with_text(last, own[: max(length, 1)] or "?"),))
+    return resized(replace(prompt, messages=(_with_text(last, own[:length] or "?"),)), length, words, seed)
 
 
 def _padding(length: int, words: Sequence[str], seed: str) -> str:
@@ -56,4 +59,4 @@ def _with_text(message: Message, text: str) -> Message:
 
 
 def _texts(prompt: Prompt) -> list[str]:
-    return [content for message in prompt.messages if isinstance(content := message["content"], str)]
+    return [content for message in prompt.messages if isinstance(content := message.get("content"), str)]

@@ -1,0 +1,135 @@
+"""`slo-bench sweep`: rate × prompt length until saturation, the knee, and the fit for the router."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import typer
+
+from slo_bench import options
+from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.errors import BenchError
+from slo_bench.operation.guard import Terms
+from slo_bench.operation.lock import endpoint_of
+from slo_bench.plan import Plan, Selection, make_plan
+from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
+from slo_bench.sweep import options as own
+from slo_bench.sweep import report
+from slo_bench.sweep.course import Grid, Swept
+from slo_bench.sweep.regression import LEAST_SPREAD
+from slo_bench.sweep.session import SweepOrder
+from slo_bench.sweep.session import run as run_session
+from slo_bench.targets import Proxy
+from slo_bench.workload import load_workload
+from slo_router.config import Settings, load_settings
+from slo_router.domain import Slo
+from slo_router.errors import SloRouterError
+
+DEFAULT_BUDGET_USD = 10.0
+MS = 1e-3
+
+
+def sweep(
+    *,
+    config: options.Config,
+    deployments: options.Deployments = "",
+    categories: options.Categories = "",
+    lengths: own.Lengths = "128,1024,4096",
+    rates: own.Rates = "",
+    burstiness: options.Burstiness = 1.0,
+    step_s: own.StepS = 10.0,
+    output_tokens: own.OutputTokens = 64,
+    target: own.TargetShare = 0.9,
+    workload: options.WorkloadFile = None,
+    via_proxy: options.ViaProxy = None,
+    proxy_key: options.ProxyKey = None,
+    timeout_s: options.TimeoutS = 60.0,
+    max_minutes: options.MaxMinutes = 30.0,
+    budget_usd: options.BudgetUsd = None,
+    pause_above: options.PauseAbove = 8,
+    max_pause_minutes: options.MaxPauseMinutes = 10.0,
+    skip_locked: options.SkipLocked = False,
+    seed: options.Seed = 0,
+    redis_url: options.RedisUrl = None,
+    no_publish: options.NoPublish = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Exits with 0, 1 or 2, see `sweep.options.HELP`."""
+    log = console(stderr=True)
+    terms = Terms(
+        DEFAULT_BUDGET_USD if budget_usd is None else budget_usd,
+        pause_above,
+        max_pause_minutes * 60,
+        wait_for_lock=not skip_locked,
+    )
+    try:
+        settings = load_settings(config)
+        prompts = load_workload(workload)
+        grid = Grid(_lengths(lengths), _rates(rates), burstiness, step_s, output_tokens, target, seed)
+        selection = Selection(len(prompts.prompts), seed, names(deployments), names(categories))
+        plan = make_plan(
+            settings.deployments, prompts, selection, None if via_proxy is None else Proxy(via_proxy, proxy_key)
+        )
+        store = None if no_publish else store_of(settings, redis_url)
+        order = SweepOrder(plan, grid, _slos(settings), timeout_s, max_minutes * 60, terms, _endpoints(settings))
+        found = run_session(order, store, log)
+    except SloRouterError as error:
+        log.print(str(error))
+        raise typer.Exit(NOTHING_MEASURED) from error
+    _show(plan, found, as_json=as_json)
+    for line in report.remarks(plan, found):
+        log.print(line, soft_wrap=True)
+    raise typer.Exit(_exit_code(plan, found))
+
+
+def _show(plan: Plan, found: Sequence[Swept], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report.document(plan, found), indent=2))
+        return
+    for table in (report.step_table(found), report.knee_table(found), report.fit_table(found)):
+        console().print(table)
+
+
+def _exit_code(plan: Plan, found: Sequence[Swept]) -> int:
+    if not any(swept.judged for swept in found):
+        return NOTHING_MEASURED
+    whole = all(s.fit is not None and s.ended_early is None and s.published is not False for s in found)
+    return ALL_MEASURED if whole and not plan.skipped else SOME_FAILED
+
+
+def _slos(settings: Settings) -> dict[str, Slo]:
+    """The latency limits of each deployment's group, by deployment id."""
+    found: dict[str, Slo] = {}
+    for deployment in settings.deployments:
+        slo = settings.plugin.groups[deployment.group].slo
+        limits = (None if ms is None else ms * MS for ms in (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms))
+        found[deployment.facts.deployment_id] = Slo(*limits)
+    return found
+
+
+def _endpoints(settings: Settings) -> dict[str, str]:
+    return {deployment.facts.deployment_id: endpoint_of(deployment) for deployment in settings.deployments}
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    lengths = tuple(sorted({int(value) for value in _numbers("--lengths", text)}))
+    if len(lengths) < 2 or lengths[-1] < LEAST_SPREAD * lengths[0]:
+        raise BenchError(
+            f"--lengths: {text!r}, expected two lengths at least, the longest {LEAST_SPREAD:g} × the shortest"
+        )
+    return lengths
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    return tuple(sorted(set(_numbers("--rates", text))))
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        found = [float(part) for part in names(text)]
+    except ValueError:
+        found = [0.0]
+    if not all(0 < value <= 1e6 for value in found):
+        raise BenchError(f"{option}: {text!r}, expected numbers above 0, with commas between them")
+    return found

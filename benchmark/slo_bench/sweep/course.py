@@ -1,0 +1,144 @@
+"""Sweeps one deployment: for each prompt length first requests one at a time, then open loops at rising rates.
+
+Every step starts on an idle server and is given twice its time: what is then still on its way is cancelled. A
+deployment that answers nothing one at a time is not swept further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from time import perf_counter, time
+
+from slo_bench.errors import StoppedError
+from slo_bench.load.arrivals import gamma
+from slo_bench.load.sending import Measure, Sender, Sent
+from slo_bench.load.sizing import CHARS_PER_TOKEN, characters, resized, vocabulary
+from slo_bench.plan import Cell
+from slo_bench.sweep.climbing import Judged, judge, next_rate
+from slo_bench.sweep.regression import fit_sweep
+from slo_bench.sweep.step import Step, figures
+from slo_bench.workload import Prompt
+from slo_router.domain import LatencyFit, Slo
+
+ALONE = 6  # requests one at a time, after one that is thrown away
+LEAST_REQUESTS, MOST_REQUESTS = 12, 400  # of a step
+PATIENCE = 2.0  # times a step's time
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is swept. `rates` empty: found by climbing. `target` is the share of requests that shall keep the SLO."""
+
+    lengths: tuple[int, ...] = (128, 1024, 4096)  # tokens of the prompt
+    rates: tuple[float, ...] = ()  # requests per second, rising
+    burstiness: float = 1.0
+    step_s: float = 10.0
+    output_tokens: int = 64
+    target: float = 0.9
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a deployment's sweep found. `ended_early` says why it is not whole."""
+
+    deployment_id: str
+    categories: tuple[str, ...]
+    slo: Slo
+    too_long: tuple[int, ...] = ()  # lengths that its context has no room for
+    judged: list[Judged] = field(default_factory=list)  # of all lengths, in the order of their measurement
+    fit: LatencyFit | None = None
+    ended_early: str | None = None
+    published: bool | None = None
+
+
+OnStep = Callable[[Swept, Judged], None]
+
+
+class Course:
+    """The sweep of one deployment. `cells` are its categories; their prompts are what lengths are made from."""
+
+    def __init__(self, cells: Sequence[Cell], grid: Grid, slo: Slo, measure: Measure, on_step: OnStep) -> None:
+        self._target = cells[0].target
+        self._prompts = [prompt for cell in cells for prompt in cell.prompts]
+        self._words = vocabulary(self._prompts)
+        self._grid = grid
+        self._measure = measure
+        self._on_step = on_step
+        self._chars_per_token = CHARS_PER_TOKEN
+        context = cells[0].facts.context_tokens
+        too_long = tuple(n for n in grid.lengths if context is not None and n + grid.output_tokens >= context)
+        self.swept = Swept(cells[0].facts.deployment_id, tuple(cell.category for cell in cells), slo, too_long)
+
+    async def run(self, deadline_s: float) -> Swept:
+        """Sweeps until `deadline_s` on the event loop's clock, and fits what was measured."""
+        swept = self.swept
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                for length in self._grid.lengths:
+                    if length not in swept.too_long:
+                        await self._climb(length)
+        except TimeoutError:
+            swept.ended_early = "the time was up"
+        except StoppedError as error:
+            swept.ended_early = str(error)
+        swept.fit = fit_sweep([one.step for one in swept.judged], time())
+        return swept
+
+    async def _climb(self, length: int) -> None:
+        unloaded_s = await self._alone(length)
+        if unloaded_s is None:
+            raise StoppedError(f"no prompt of {length} tokens was answered")
+        judged: list[Judged] = []
+        while (rate := next_rate(judged, unloaded_s, self._grid.rates)) is not None:
+            step = await self._step(length, rate, unloaded_s)
+            judged.append(self._judge(step, unloaded_s))
+
+    async def _alone(self, length: int) -> float | None:
+        """The typical seconds of one request alone; from the first answer the model's characters per token."""
+        first, sent = self._made(length, 1, "warm-up"), list[Sent]()
+        await Sender(self._target, self._measure, sent.append).closed_loop(first, 1)
+        tokens = sent.pop().sample.prompt_tokens
+        if tokens:
+            self._chars_per_token = characters(first[0]) / tokens
+        prompts, began_s = self._made(length, ALONE, "alone"), perf_counter()
+        await Sender(self._target, self._measure, sent.append).closed_loop(prompts, 1)
+        step = Step(length, 0.0, ALONE, 0.0, perf_counter() - began_s, tuple(sent))
+        unloaded_s = figures(step, self.swept.slo).e2e_p50_s
+        self._judge(step, unloaded_s or 0.0)
+        return unloaded_s
+
+    async def _step(self, length: int, rate: float, unloaded_s: float) -> Step:
+        count = min(max(round(rate * self._grid.step_s), LEAST_REQUESTS), MOST_REQUESTS)
+        arrivals = gamma(rate, self._grid.burstiness, count, self._grid.seed)
+        prompts, sent = self._made(length, count, f"{rate:g}"), list[Sent]()
+        began_s, span_s = perf_counter(), arrivals[-1].at_s
+        try:
+            async with asyncio.timeout(PATIENCE * span_s + 2 * unloaded_s):
+                await Sender(self._target, self._measure, sent.append).open_loop(prompts, arrivals)
+        except TimeoutError:
+            pass  # the step says how many are missing
+        sent.sort(key=lambda one: one.sent_s)
+        return Step(length, rate, count, span_s, perf_counter() - began_s, tuple(sent))
+
+    def _judge(self, step: Step, unloaded_s: float) -> Judged:
+        one = judge(step, figures(step, self.swept.slo), unloaded_s, self._grid.target)
+        self.swept.judged.append(one)
+        self._on_step(self.swept, one)
+        return one
+
+    def _made(self, length: int, count: int, name: str) -> list[Prompt]:
+        """Prompts of `length` tokens, none like another; without tools, which nobody could count."""
+        made = islice(cycle(self._prompts), count)
+        chars = round(length * self._chars_per_token)
+        return [
+            Prompt(
+                one.category,
+                resized(one, chars, self._words, f"{length}:{name}:{i}").messages,
+                self._grid.output_tokens,
+            )
+            for i, one in enumerate(made)
+        ]

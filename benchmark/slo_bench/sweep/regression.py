@@ -1,0 +1,185 @@
+"""The latency fit of a sweep: least squares on relative errors, no coefficient negative. Pure.
+
+    TTFT = a + b · prompt tokens + c · in flight + k · max(0, in flight − knee)
+    TPOT = d + e · in flight
+
+TTFT is explained by the load that a request met when it was sent, as the router knows it. TPOT is explained by the mean
+load while the answer was written, for that is what slows it; above the knee the batch is full and the pace stays, so
+those requests are left out. Both lines are typical values: half of the requests are faster.
+
+Errors are relative (a second matters more to a request of two than to one of a minute) and large ones count less
+(Huber): a garbage collection or a new connection must not bend the line. All steps weigh alike, however many requests
+they had, and those of one request at a time as much as all others, for in them alone length shows without load. Of a
+step whose time ran out nobody knows what the cancelled requests would have done to the others, so it tells nothing of
+the TPOT. The knee is that of `KNEES` which explains most, if it explains more than noise would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from operator import mul
+from statistics import median
+from typing import NamedTuple
+
+from slo_bench.sweep.overlap import mean_load
+from slo_bench.sweep.step import Step
+from slo_router.domain import KNEES, LatencyFit
+from slo_router.least_squares import non_negative
+
+LEAST_SAMPLES = 20
+LEAST_SPREAD = 1.5  # longest ÷ shortest prompt: below it length and a constant can't be told apart
+ROUNDS = 6
+HUBER = 1.5  # standard deviations from which on an error counts less
+NOISE = 4.0  # a knee must explain as much as so many standard errors
+MOST_RATIO = 50.0
+_LEAST_S = 1e-9
+
+
+class Seen(NamedTuple):
+    """One observation: the features, the seconds, and what it weighs."""
+
+    row: tuple[float, ...]
+    y_s: float
+    weight: float
+
+
+class Line(NamedTuple):
+    """One fitted quantity. The ratio is of observed ÷ fitted; the error the median of |ratio − 1|."""
+
+    coefficients: tuple[float, ...]
+    p95_ratio: float
+    error: float
+    r2: float
+
+
+def fit_sweep(steps: Sequence[Step], measured_at_s: float) -> LatencyFit | None:
+    """The fit over all steps of one deployment; `None` where too little was measured. `measured_at_s` is Unix time."""
+    weights = _weights(steps)
+    plain = [one for step, weight in zip(steps, weights, strict=True) for one in _first_tokens(step, weight)]
+    tokens = [one.row[1] for one in plain]
+    if len(plain) < LEAST_SAMPLES or max(tokens) < LEAST_SPREAD * max(min(tokens), 1.0):
+        return None
+    knee = _knee(plain)
+    first = _line(_beyond(plain, knee or math.inf))
+    limit = knee or math.inf
+    pace = [one for step, weight in zip(steps, weights, strict=True) for one in _further_tokens(step, weight, limit)]
+    if len(pace) < LEAST_SAMPLES:
+        return None
+    if max(one.row[1] for one in pace) < 1:
+        pace = [one._replace(row=(1.0, 0.0)) for one in pace]  # no load: its effect would be noise
+    further = _line(pace)
+    (a, b, c, k), (d, e) = first.coefficients, further.coefficients
+    if a + b <= 0 or d <= 0:
+        return None
+    quality = first.p95_ratio, further.p95_ratio, first.error, further.error, first.r2, further.r2
+    extent = len(plain), min(tokens), max(tokens), max(one.row[2] for one in plain)
+    return LatencyFit(measured_at_s, a, b, c, k, knee if k > 0 else 0.0, d, e, *quality, *extent)
+
+
+def _weights(steps: Sequence[Step]) -> list[float]:
+    """Of one request of each step, see the module."""
+    alone = sum(step.asked_per_s == 0 for step in steps)
+    share = (len(steps) - alone) / alone if 0 < alone < len(steps) else 1.0
+    return [(share if step.asked_per_s == 0 else 1.0) / max(len(step.sent), 1) for step in steps]
+
+
+def _first_tokens(step: Step, weight: float) -> list[Seen]:
+    """TTFT by (1, prompt tokens, in flight)."""
+    return [
+        Seen((1.0, float(one.sample.prompt_tokens), float(one.in_flight)), one.sample.ttft_s, weight)
+        for one in step.sent
+        if one.sample.prompt_tokens is not None and one.sample.ttft_s is not None and one.sample.ttft_s > 0
+    ]
+
+
+def _further_tokens(step: Step, weight: float, knee: float) -> list[Seen]:
+    """TPOT by (1, mean load), below the knee."""
+    if len(step.sent) < step.planned:
+        return []  # cut
+    return [
+        Seen((1.0, load), tpot_s, weight)
+        for one, load in zip(step.sent, mean_load(step.sent), strict=True)
+        if load is not None and load <= knee and (tpot_s := one.sample.tpot_s) is not None and tpot_s > 0
+    ]
+
+
+def _beyond(seen: Sequence[Seen], knee: float) -> list[Seen]:
+    """The same with the load beyond the knee as a further feature."""
+    return [one._replace(row=(*one.row, max(0.0, one.row[2] - knee))) for one in seen]
+
+
+def _knee(seen: Sequence[Seen]) -> float:
+    """The load beyond which requests queue, 0 where there is none."""
+    best, least = 0.0, _loss(seen)
+    least -= NOISE * least / len(seen)
+    highest = max(one.row[2] for one in seen)
+    for knee in KNEES:
+        if knee >= highest:
+            break
+        loss = _loss(_beyond(seen, knee))
+        if loss < least:
+            best, least = knee, loss
+    return best
+
+
+def _loss(seen: Sequence[Seen]) -> float:
+    """The sum of squared logarithms of observed ÷ fitted, large ones cut."""
+    line = _robust(seen, rounds=2)
+    return sum(one.weight * min(abs(math.log(one.y_s / _value(line, one.row))), 1.0) ** 2 for one in seen)
+
+
+def _line(seen: Sequence[Seen]) -> Line:
+    line = _robust(seen)
+    typical = _quantile([(one.y_s / _value(line, one.row), one.weight) for one in seen], 0.5)
+    line = [value * typical for value in line]
+    ratios = [(one.y_s / _value(line, one.row), one.weight) for one in seen]
+    mean_s = sum(one.weight * one.y_s for one in seen) / sum(one.weight for one in seen)
+    whole = sum(one.weight * (one.y_s - mean_s) ** 2 for one in seen)
+    left = sum(one.weight * (one.y_s - _value(line, one.row)) ** 2 for one in seen)
+    return Line(
+        tuple(line),
+        p95_ratio=min(max(_quantile(ratios, 0.95), 1.0), MOST_RATIO),
+        error=_quantile([(abs(ratio - 1), weight) for ratio, weight in ratios], 0.5),
+        r2=max(0.0, 1 - left / whole) if whole > 0 else 0.0,
+    )
+
+
+def _robust(seen: Sequence[Seen], rounds: int = ROUNDS) -> list[float]:
+    """Iteratively reweighted: relative to what was fitted before, at first to what was observed."""
+    line = _regress([one._replace(weight=one.weight / one.y_s**2) for one in seen])
+    for _ in range(rounds):
+        fitted = [min(max(_value(line, one.row), one.y_s / 10), one.y_s * 10) for one in seen]
+        errors = [abs(one.y_s / scale - 1) for one, scale in zip(seen, fitted, strict=True)]
+        limit = HUBER * 1.4826 * median(errors)  # of a normal distribution 1.4826 × is the standard deviation
+        huber = [1.0 if error <= limit else limit / error for error in errors]
+        line = _regress(
+            [
+                one._replace(weight=one.weight * part / scale**2)
+                for one, part, scale in zip(seen, huber, fitted, strict=True)
+            ]
+        )
+    return line
+
+
+def _regress(seen: Sequence[Seen]) -> list[float]:
+    seconds, weights = [one.y_s for one in seen], [one.weight for one in seen]
+    columns = list(zip(*(one.row for one in seen), strict=True))
+    weighted = [list(map(mul, weights, column)) for column in columns]
+    xx = [[sum(map(mul, one, other)) for other in columns] for one in weighted]
+    return non_negative(xx, [sum(map(mul, one, seconds)) for one in weighted])
+
+
+def _value(line: Sequence[float], row: Sequence[float]) -> float:
+    return max(math.fsum(map(mul, line, row)), _LEAST_S)
+
+
+def _quantile(weighted: Sequence[tuple[float, float]], share: float) -> float:
+    """The value that `share` of the weight stays below or at."""
+    ordered = sorted(weighted)
+    whole, below = sum(weight for _, weight in ordered), 0.0
+    for value, weight in ordered:
+        below += weight
+        if below >= share * whole:
+            return value
+    return ordered[-1][0]

@@ -1,0 +1,108 @@
+"""A sweep from the first connection to the last write: client, guard and Redis put together, one deployment at a time.
+
+Each deployment's fit is written as soon as it is known. Redis is asked for a sign of life before the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import NamedTuple
+
+from rich.console import Console
+
+from slo_bench.client import Client
+from slo_bench.errors import BenchError, StoppedError
+from slo_bench.operation.budget import Budget
+from slo_bench.operation.guard import Guard, Terms
+from slo_bench.operation.opening import open_guard
+from slo_bench.operation.order import Store
+from slo_bench.plan import Cell, Plan
+from slo_bench.sweep.course import Course, Grid, OnStep, Swept
+from slo_bench.sweep.report import progress_line
+from slo_bench.sweep.writing import publish_fit
+from slo_router.domain import Slo
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
+
+
+class SweepOrder(NamedTuple):
+    """What to sweep, and on what terms. `slos` and `endpoints` are by deployment id."""
+
+    plan: Plan
+    grid: Grid
+    slos: Mapping[str, Slo]
+    timeout_s: float  # of each request
+    total_s: float
+    terms: Terms
+    endpoints: Mapping[str, str]
+
+
+def run(order: SweepOrder, store: Store | None, console: Console) -> list[Swept]:
+    """Sweeps what is ordered and writes the fits to `store`, if any; a line for each step goes to `console`.
+
+    SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return asyncio.run(_run(order, store, console))
+
+
+async def _run(order: SweepOrder, store: Store | None, console: Console) -> list[Swept]:
+    tell = partial(console.print, soft_wrap=True)
+    budget = Budget(order.terms.budget_usd, order.timeout_s)
+    deadline_s = asyncio.get_running_loop().time() + order.total_s
+    async with AsyncExitStack() as exits:
+        link = None if store is None else await _linked(store, exits)
+        prefix = "" if store is None else store.key_prefix
+        client = await exits.enter_async_context(Client(order.timeout_s))
+        opened = open_guard(
+            client.measure, budget, order.terms, endpoints=order.endpoints, link=link, prefix=prefix, tell=tell
+        )
+        guard = await exits.enter_async_context(opened)
+        found: list[Swept] = []
+        for cells in order.plan.by_deployment():
+            swept = await _sweep(order, cells, guard, deadline_s, tell)
+            if link is not None and swept.fit is not None:
+                swept.published = await _publish(link, prefix, swept)
+            found.append(swept)
+        return found
+
+
+async def _sweep(
+    order: SweepOrder, cells: Sequence[Cell], guard: Guard, deadline_s: float, tell: Callable[[str], None]
+) -> Swept:
+    slo = order.slos.get(cells[0].facts.deployment_id, Slo())
+    on_step: OnStep = lambda swept, judged: tell(progress_line(swept, judged))  # noqa: E731
+    course = Course(cells, order.grid, slo, guard.measure, on_step)
+    try:
+        async with asyncio.timeout_at(deadline_s), guard.deployment(cells[0].facts, tell):
+            return await course.run(deadline_s)
+    except TimeoutError:
+        course.swept.ended_early = "the time was up"
+    except StoppedError as error:
+        course.swept.ended_early = str(error)
+    return course.swept
+
+
+async def _linked(store: Store, exits: AsyncExitStack) -> AsyncClient:
+    link = connect(store.redis_url)
+    exits.push_async_callback(link.aclose)
+    try:
+        await link.ping()
+    except LINK_ERRORS as error:
+        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+    return link
+
+
+async def _publish(link: AsyncClient, prefix: str, swept: Swept) -> bool:
+    if swept.fit is None:
+        return False
+    try:
+        await publish_fit(link, prefix, swept.deployment_id, swept.categories, swept.fit)
+    except LINK_ERRORS:
+        return False
+    return True
