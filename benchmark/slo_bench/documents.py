@@ -7,6 +7,7 @@ an interval takes.
 
 from __future__ import annotations
 
+from slo_bench.checks.verdict import Verdict
 from slo_bench.figures import MS_PER_S
 from slo_bench.load.lag import Lag
 from slo_bench.quality.intervals import Interval
@@ -26,6 +27,7 @@ def cell_document(result: CellResult) -> dict[str, object]:
         "errors": dict(stats.errors),
         "error_rate": stats.error_rate,
         "error_rate_ci95": _bounds(stats.error_rate_interval),
+        "answers": _answers(result.verdict),
         "ttft_ms": _spread_ms(stats.ttft),
         "tpot_ms": _spread_ms(stats.tpot),
         "itl_ms": _spread_ms(stats.itl),
@@ -44,6 +46,17 @@ def cell_document(result: CellResult) -> dict[str, object]:
         "complete": result.complete,
         "published": result.published,
         "send_lag_ms": None if result.lag is None else _lag_ms(result.lag),
+    }
+
+
+def _answers(verdict: Verdict) -> dict[str, object]:
+    state = "faulty" if verdict.is_faulty else "sound" if verdict.is_sound else "undecided"
+    return {
+        "checked": verdict.checked,
+        "failed": verdict.failed,
+        "failed_ci95": _bounds(verdict.interval),
+        "faults": dict(verdict.faults),
+        "verdict": state,
     }
 
 

@@ -7,12 +7,14 @@ each; and it works on a cluster, where a transaction must stay within one key.
   old value hides under the new timestamp. `quality_score`, `quality_n` and fields of other writers stay.
 - Not measured (no request was answered): only `error_rate` is written. The last good latencies stay, with the timestamp
   that tells their age. A hash without a timestamp would be dropped by its readers, so a new one gets the present.
+- Faulty answers are marked along with the metrics. The mark is taken off at the end of a run, when the answers of all
+  deployments were compared and enough of these are sound (`mark`); too few leave it as it was.
 """
 
 from __future__ import annotations
 
 from slo_bench.results import CellResult
-from slo_router.contract import METRICS_FIELDS, metrics_key, write_metrics
+from slo_router.contract import ANSWER_FAULT, METRICS_FIELDS, metrics_key, write_metrics
 from slo_router.redis_link import AsyncClient
 
 _QUALITY = frozenset({"quality_score", "quality_n"})
@@ -34,4 +36,16 @@ async def publish(redis: AsyncClient, prefix: str, result: CellResult) -> None:
             pipe.hset(key, "error_rate", fields["error_rate"])
             pipe.hsetnx(key, "schema", fields["schema"])
             pipe.hsetnx(key, "timestamp", fields["timestamp"])
+        if ANSWER_FAULT in fields:
+            pipe.hset(key, ANSWER_FAULT, fields[ANSWER_FAULT])
         await pipe.execute()
+
+
+async def mark(redis: AsyncClient, prefix: str, result: CellResult) -> None:
+    """Says in the hash what is wrong with the answers, or that nothing is. Raises redis.RedisError."""
+    key = metrics_key(prefix, result.cell.facts.deployment_id, result.cell.category)
+    fault = result.verdict.fault
+    if fault is not None:
+        await redis.hset(key, ANSWER_FAULT, fault)
+    elif result.verdict.is_sound:
+        await redis.hdel(key, ANSWER_FAULT)

@@ -7,8 +7,11 @@ its error rate and nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from slo_bench.checks.answer import Answer
+from slo_bench.checks.cells import judged_together
+from slo_bench.checks.verdict import NOTHING_CHECKED, Verdict
 from slo_bench.cost import cost_per_1k_usd
 from slo_bench.load.lag import Lag
 from slo_bench.plan import Cell, Plan
@@ -28,6 +31,18 @@ class CellResult:
     complete: bool = True
     published: bool | None = None  # None where nothing was to be written
     lag: Lag | None = None  # of the sender; None in a closed loop
+    answers: tuple[Answer, ...] = field(default=(), repr=False)
+    verdict: Verdict = NOTHING_CHECKED  # on the answers
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Deployment id and category."""
+        return self.cell.facts.deployment_id, self.cell.category
+
+    @property
+    def is_good(self) -> bool:
+        """Measured to its end, written, and with sound answers as far as is known."""
+        return self.measured and self.complete and self.published is not False and not self.verdict.is_faulty
 
     @property
     def measured(self) -> bool:
@@ -37,13 +52,13 @@ class CellResult:
     @property
     def cost_per_1k_usd(self) -> float | None:
         """USD per 1,000 tokens at the measured mix."""
-        return cost_per_1k_usd(self.cell.facts, self.stats)
+        return cost_per_1k_usd(self.cell.facts, self.stats, self.cell.utilization)
 
     def metrics(self) -> Metrics:
         """The hash that the router reads. `samples` are the requests that the latencies rest on."""
         stats, ttft, tpot = self.stats, self.stats.ttft, self.stats.tpot
         if not self.measured:
-            return Metrics(self.ended_at_s, error_rate=stats.error_rate)
+            return Metrics(self.ended_at_s, error_rate=stats.error_rate, answer_fault=self.verdict.fault)
         return Metrics(
             measured_at_s=self.ended_at_s,
             ttft_s=ttft.mean_s if ttft else None,
@@ -56,12 +71,19 @@ class CellResult:
             error_rate=stats.error_rate,
             output_tokens_mean=stats.output_tokens_mean,
             samples=stats.succeeded,
+            answer_fault=self.verdict.fault,
         )
 
 
+def judged(results: Sequence[CellResult]) -> list[CellResult]:
+    """The results with the verdicts that all answers of the run allow together."""
+    verdicts = judged_together({result.name: result.answers for result in results})
+    return [replace(result, verdict=verdicts[result.name]) for result in results]
+
+
 def exit_code(plan: Plan, results: Sequence[CellResult]) -> int:
-    """0: every cell was measured to its end and written. 2: none was measured. 1: anything in between."""
+    """0: every cell was measured to its end and written, and its answers are sound. 2: none was measured. 1: else."""
     if not any(result.measured for result in results):
         return NOTHING_MEASURED
-    good = sum(result.measured and result.complete and result.published is not False for result in results)
+    good = sum(result.is_good for result in results)
     return ALL_MEASURED if good == len(plan.cells) and not plan.skipped else SOME_FAILED

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter, time
 
+from slo_bench.checks.cells import answers_of, judged_alone
 from slo_bench.errors import StoppedError
 from slo_bench.load.arrivals import Arrival
 from slo_bench.load.lag import lag_of
@@ -117,5 +118,7 @@ async def _run_cell(
                 await sender.open_loop(cell.prompts, limits.arrivals)
     except (TimeoutError, StoppedError):
         complete = False
-    stats = summarize([one.sample for one in sent], clock(cell) - began_s)
-    return CellResult(cell, stats, time(), complete, lag=lag_of(one.lag_s for one in sent))
+    stats = summarize([one.sample for one in sent], clock(cell) - began_s, cell.slo)
+    answers = answers_of((one.prompt, one.sample) for one in sent)
+    lag, verdict = lag_of(one.lag_s for one in sent), judged_alone(answers)
+    return CellResult(cell, stats, time(), complete, lag=lag, answers=answers, verdict=verdict)

@@ -42,6 +42,18 @@ class Prompt:
     tools: tuple[Mapping[str, object], ...] = ()
     response_format: Mapping[str, object] | None = None
     stream: bool | None = None
+    expect: Literal["json"] | None = None
+
+    @property
+    def text(self) -> str:
+        """All text of the messages."""
+        return "\n".join(_text_of(message.get("content")) for message in self.messages)
+
+    @property
+    def expects_json(self) -> bool:
+        """The answer must be JSON: `expect` says so, or the response format does."""
+        kind = self.response_format.get("type") if self.response_format else None
+        return self.expect == "json" or kind in {"json_object", "json_schema"}
 
     def salted(self, salt: str) -> list[dict[str, object]]:
         """The messages with `salt` as the first text of the first one."""
@@ -104,6 +116,7 @@ class _PromptFields(_Strict):
     tools: list[dict[str, object]] = []
     response_format: dict[str, object] | None = None
     stream: bool | None = None
+    expect: Literal["json"] | None = None
 
 
 def load_workload(path: Path | None) -> Workload:
@@ -161,7 +174,15 @@ def _prompt(entry: object, where: str) -> Prompt:
         raise WorkloadError("\n".join(f"{where}: {fault}" for fault in faults)) from error
     messages = tuple(message.model_dump(exclude_unset=True) for message in fields.messages)
     tools = tuple(fields.tools)
-    return Prompt(fields.category, messages, fields.max_tokens, tools, fields.response_format, fields.stream)
+    return Prompt(
+        fields.category, messages, fields.max_tokens, tools, fields.response_format, fields.stream, fields.expect
+    )
+
+
+def _text_of(content: object) -> str:
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
 
 
 def _describe(location: Sequence[str | int], kind: str, message: str, value: object) -> str:

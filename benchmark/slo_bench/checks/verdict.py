@@ -53,6 +53,9 @@ class Verdict:
         return f"{most} {self.failed}/{self.checked}"
 
 
+NOTHING_CHECKED = Verdict(0, 0)
+
+
 def judge(found: Sequence[Sequence[str]]) -> Verdict:
     """From what was found in each answer that was checked."""
     faults = Counter(name for names in found for name in set(names))

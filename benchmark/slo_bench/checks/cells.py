@@ -1,0 +1,53 @@
+"""From what a run measured to a verdict on each cell: first alone, at the end of the run beside the other deployments.
+
+A request that failed for another reason than a cut or empty answer is an error already, and no answer to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from slo_bench import stream
+from slo_bench.checks.answer import Answer
+from slo_bench.checks.comparison import compared
+from slo_bench.checks.findings import findings
+from slo_bench.checks.verdict import Verdict, judge
+from slo_bench.stream import Sample
+from slo_bench.workload import Prompt
+
+_ANSWERED = (None, stream.EMPTY, stream.CUT_STREAM)
+
+Name = tuple[str, str]  # deployment id and category
+
+
+def answers_of(asked: Iterable[tuple[Prompt, Sample]]) -> tuple[Answer, ...]:
+    """What there is to check in the samples of a cell."""
+    return tuple(
+        Answer(
+            text=sample.answer,
+            finish_reason=sample.finish_reason,
+            prompt=prompt.text,
+            expects_json=prompt.expects_json,
+            is_cut=sample.error == stream.CUT_STREAM,
+            reasoning_chars=sample.reasoning_chars,
+        )
+        for prompt, sample in asked
+        if sample.error in _ANSWERED
+    )
+
+
+def judged_alone(answers: Sequence[Answer]) -> Verdict:
+    """By what each answer shows by itself."""
+    return judge([findings(answer) for answer in answers])
+
+
+def judged_together(answers: Mapping[Name, Sequence[Answer]]) -> dict[Name, Verdict]:
+    """Beside the answers of the other deployments in the same category."""
+    verdicts: dict[Name, Verdict] = {}
+    for category in {name[1] for name in answers}:
+        rows = {name: mine for name, mine in answers.items() if name[1] == category}
+        beside = compared({deployment: mine for (deployment, _), mine in rows.items()})
+        for name, mine in rows.items():
+            both = zip(mine, beside[name[0]], strict=True)
+            verdicts[name] = judge([(*findings(answer), *found) for answer, found in both])
+    return verdicts
