@@ -108,6 +108,10 @@ def test_a_configuration_is_accepted(name: str, block: str, monkeypatch: pytest.
 @pytest.mark.parametrize(("name", "call"), calls(), ids=lambda part: part if part not in PAGES else None)
 def test_a_command_and_its_options_exist(name: str, call: str) -> None:
     program, *words = shlex.split(call)
+    if words[0] == "schedule":  # it has another command behind it
+        inner = next(place for place, word in enumerate(words) if place and word in PROGRAMS[program].commands)
+        test_a_command_and_its_options_exist(name, shlex.join([program, *words[inner:]]))
+        words = words[:inner]
     command = PROGRAMS[program]
     while commands := getattr(command, "commands", None):
         assert words[0] in commands, f"{name}: {call}"
