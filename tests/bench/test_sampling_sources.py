@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from slo_bench.sampling.candidate import Candidate, LeftOut, Message
+from slo_bench.sampling.extraction import Extraction
 from slo_bench.sampling.sources import Kind, kind_of, reader_of
+from slo_bench.workload import parse_jsonl
 
 HI = [{"role": "user", "content": "Hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"q": "x"}'}}
+GOOD = json.dumps({"category": "chat", "max_tokens": 1, "messages": HI})
 RECORD: dict[str, object] = {
     "ts": 1.0, "request_id": "r", "call_type": "acompletion", "category": "ner", "stream": True, "prompt_tokens": 5,
     "completion_tokens": 9, "outcome": "success", "decision": {"candidates": [{}]}, "slo": {}, "prompt": HI,
@@ -167,3 +172,43 @@ def test_tools_of_each_protocol_become_those_of_chat_completions() -> None:
         found = read(Kind.SPEND_LOGS, body(messages=HI, tools=[tool, {"type": "web_search"}]))
         assert isinstance(found, Candidate)
         assert found.tools == expected
+
+
+WORDS = st.sampled_from(
+    ["role", "user", "tool", "content", "type", "text", "image_url", "tool_use", "input", "tool_calls", "Hi"]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANYTHING)
+def test_whatever_a_prompt_is_it_is_read_scrubbed_and_written_or_told_apart(value: object) -> None:
+    for entry, kind in (
+        ({**RECORD, "prompt": value}, Kind.RECORDS),
+        (body(messages=value, tools=value, response_format=value, max_tokens=value), Kind.SPEND_LOGS),
+        (body(messages=HI, tools=value, instructions=value), Kind.SPEND_LOGS),
+        ({**ROW, "metadata": value, "proxy_server_request": value}, Kind.SPEND_LOGS),
+    ):
+        extraction = Extraction(1, 0, 0, 16)
+        extraction.read([json.dumps(entry).encode()], reader_of(kind, "chat"))
+        parse_jsonl("\n".join([GOOD, *extraction.finish([]).lines]), "w")
+
+
+def test_what_is_nested_without_end_or_no_unicode_is_not_readable() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    entry = json.dumps({**RECORD, "prompt": "?"}).encode()
+    assert reader_of(Kind.RECORDS, None)(entry.replace(b'"?"', deep)) is LeftOut.MALFORMED
+    assert reader_of(Kind.RECORDS, None)(entry.replace(b'"?"', b'"\\ud800"')) is LeftOut.MALFORMED
+
+
+def test_what_is_nested_too_deep_to_be_scrubbed_is_not_stored() -> None:
+    nested = b'{"a":' * 900 + b"1" + b"}" * 900
+    entry = json.dumps(body(messages=HI, response_format="?")).encode().replace(b'"?"', nested)
+    extraction = Extraction(1, 0, 0, 16)
+    extraction.read([entry], reader_of(Kind.SPEND_LOGS, "chat"))
+    assert extraction.finish([]).lines == ()
+    assert extraction.left_out == {LeftOut.MALFORMED: 1}

@@ -16,13 +16,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from slo_bench.sampling.candidate import Json, LeftOut, Message
 
-_TEXT = frozenset({"text", "input_text", "output_text"})
-_REASONING = frozenset({"thinking", "redacted_thinking", "reasoning"})
-_MEDIA = frozenset({
+# Tuples, as what stands in a body's field may be anything, and need not be hashable.
+_TEXT = ("text", "input_text", "output_text")
+_REASONING = ("thinking", "redacted_thinking", "reasoning")
+_MEDIA = (
     "audio", "document", "file", "image", "image_file", "image_url", "input_audio", "input_file", "input_image",
     "video_url",
-})  # fmt: skip
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+)  # fmt: skip
+_ROLES = ("system", "developer", "user", "assistant", "tool")
 _REDACTED = "redacted-by-litellm"
 _SHORTENED = "(litellm_truncated skipped "
 
@@ -69,7 +70,7 @@ def _system(instructions: object) -> Iterator[Message]:
 def _messages(prompt: object) -> Iterator[Message]:
     for item in [prompt] if isinstance(prompt, str) else _list(prompt):
         if isinstance(item, str):
-            yield Message("user", item)
+            yield from _message({"role": "user", "content": item})
         elif not isinstance(item, Mapping):
             raise UnusableError(LeftOut.NOT_CHAT)
         elif "role" in item:

@@ -65,10 +65,14 @@ class Extraction:
         lines: list[str] = []
         changed = 0
         for candidate in drawn:
-            clean, counts = scrub(candidate, finders)
+            try:
+                clean, counts = scrub(candidate, finders)
+                lines.append(self._line(clean))
+            except RecursionError:  # nested hundreds deep; what can't be scrubbed is not stored
+                self.left_out[LeftOut.MALFORMED] += 1
+                continue
             replaced += counts
             changed += bool(counts)
-            lines.append(self._line(clean))
         return Extract(tuple(lines), tuple(shares), self.left_out, replaced, changed)
 
     def _line(self, candidate: Candidate) -> str:

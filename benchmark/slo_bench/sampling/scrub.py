@@ -64,7 +64,7 @@ class Scrubber:
     def _arguments(self, value: object) -> object:
         try:
             parsed = json.loads(value) if isinstance(value, str) else value
-        except ValueError:
+        except (ValueError, RecursionError):  # as deep as nobody nests, or no JSON
             return self.structure(value)
         clean = self._data(parsed)
         if clean == parsed:

@@ -95,7 +95,7 @@ def reader_of(kind: Kind, category: str | None) -> Callable[[bytes], Outcome]:
             return read(entry, category)
         except UnusableError as error:
             return error.why
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return LeftOut.MALFORMED
 
     return read_entry
