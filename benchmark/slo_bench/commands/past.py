@@ -1,0 +1,82 @@
+"""What `history` and `compare` share: their way to Redis, and how a run of the past is named.
+
+qwen-7b                     its last run
+qwen-7b@2                   the second before the last; @0 is the last
+qwen-7b@2026-11-24          its last run up to the end of that day; with a time, up to then; UTC
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import TypeVar
+
+from slo_bench.commands.terminal import store_of
+from slo_bench.errors import BenchError
+from slo_bench.gate.entry import Entry, Kind
+from slo_bench.gate.history import Cell, cells, latest
+from slo_bench.operation.order import Store
+from slo_router.config import load_settings
+from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
+
+Result = TypeVar("Result")
+
+
+def asked(config: Path, redis_url: str | None, ask: Callable[[AsyncClient, str], Awaitable[Result]]) -> Result:
+    """What `ask` finds with a link and a key prefix. Raises SloRouterError where it can't."""
+    return asyncio.run(_asked(store_of(load_settings(config), redis_url), ask))
+
+
+async def _asked(store: Store, ask: Callable[[AsyncClient, str], Awaitable[Result]]) -> Result:
+    link = connect(store.redis_url)
+    try:
+        return await ask(link, store.key_prefix)
+    except LINK_ERRORS as error:
+        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+    finally:
+        await link.aclose()
+
+
+async def histories(
+    link: AsyncClient, prefix: str, deployments: Sequence[str] = (), categories: Sequence[str] = ()
+) -> dict[Cell, Sequence[Entry]]:
+    """By cell, oldest run first; an empty filter takes all."""
+    wanted = [
+        cell
+        for cell in await cells(link, prefix)
+        if (not deployments or cell.deployment in deployments) and (not categories or cell.category in categories)
+    ]
+    return {cell: await latest(link, prefix, cell) for cell in wanted}
+
+
+def run_named(name: str, found: dict[Cell, Sequence[Entry]]) -> dict[tuple[Kind, str], Entry]:
+    """By kind and category, the runs that a name means. Raises BenchError where there is none."""
+    known = {cell.deployment for cell in found}
+    deployment, _, when = (name, "", "") if name in known else name.rpartition("@")
+    if deployment not in known:
+        expected = ", ".join(sorted(known)) or "a deployment that was measured"
+        raise BenchError(f"{name!r} has no runs in the history, expected {expected}")
+    runs = {
+        (cell.kind, cell.category): entry
+        for cell, entries in found.items()
+        if cell.deployment == deployment and (entry := _chosen(entries, when, name)) is not None
+    }
+    if not runs:
+        raise BenchError(f"{name!r}: no run of {deployment} is that old, see slo-bench history --json")
+    return runs
+
+
+def _chosen(entries: Sequence[Entry], when: str, name: str) -> Entry | None:
+    if not when or when.isdecimal():
+        back = int(when or 0)
+        return entries[-1 - back] if back < len(entries) else None
+    try:
+        moment = datetime.fromisoformat(when)
+    except ValueError:
+        raise BenchError(f"{name!r}: {when!r} is no time, expected one as in 2026-11-24T03:00") from None
+    if len(when) == len("2026-11-24"):
+        moment = datetime.combine(moment, time.max)
+    until_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return next((entry for entry in reversed(entries) if entry.at_s <= until_s), None)

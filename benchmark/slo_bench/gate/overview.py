@@ -1,0 +1,84 @@
+"""The history at a glance: one line per figure of each cell, its course, and whether the last step was beyond chance.
+
+↑ ↓   the last run differs from the one before by more than chance       →  it does not       blank: nobody can tell
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from rich.table import Table
+
+from slo_bench.gate.comparison import compare
+from slo_bench.gate.entry import Entry
+from slo_bench.gate.gatekeeper import QUALITY
+
+SHOWN = (QUALITY, "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "throughput_tps", "error_rate", "cost_per_1k_usd")
+COURSE = 24  # runs in a sparkline
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Line(NamedTuple):
+    """One figure of one cell; `values` are oldest first, `None` where a run could not measure it."""
+
+    last: Entry
+    figure: str
+    runs: int
+    values: Sequence[float | None]
+    step: str
+
+
+def lines(entries: Sequence[Entry]) -> list[Line]:
+    """Of one cell, oldest entry first."""
+    if not entries:
+        return []
+    last = entries[-1]
+    steps: dict[str, str] = {}
+    if len(entries) > 1:
+        for row in compare(entries[-2], last):
+            up = "↑" if row.difference > 0 else "↓"
+            steps[row.figure] = "" if row.told_apart is None else up if row.told_apart else "→"
+    course = entries[-COURSE:]
+    return [
+        Line(last, name, len(entries), [entry.figures.get(name) for entry in course], steps.get(name, ""))
+        for name in SHOWN
+        if name in last.figures
+    ]
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """A bar for each value between the least and the largest; a dot for what was not measured."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    middle = 0 if scale else len(_BARS) // 2
+    return "".join("·" if value is None else _BARS[middle + round((value - low) * scale)] for value in values)
+
+
+def table(found: Sequence[Line]) -> Table:
+    """For people."""
+    shown = Table(title="Last runs; an arrow is a step beyond chance", title_justify="left")
+    for name in ("deployment", "category", "figure"):
+        shown.add_column(name)
+    shown.add_column("runs", justify="right")
+    shown.add_column("last run (UTC)")
+    shown.add_column("last", justify="right")
+    for name in ("", "course", "against the last good runs"):
+        shown.add_column(name)
+    for line in found:
+        shown.add_row(
+            line.last.deployment,
+            line.last.category,
+            line.figure,
+            str(line.runs),
+            f"{datetime.fromtimestamp(line.last.at_s, UTC):%Y-%m-%d %H:%M}",
+            f"{line.values[-1]:.4g}",
+            line.step,
+            sparkline(line.values),
+            (line.last.verdict or "") if line.figure == QUALITY else "",
+        )
+    return shown
