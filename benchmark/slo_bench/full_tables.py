@@ -1,4 +1,4 @@
-"""The results beyond the summary: each latency with its intervals, rates and sizes, and what GPU hours compete with."""
+"""The results beyond the summary: each latency with its intervals, rates, tokens, and what GPU hours compete with."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from rich.table import Table
 
 from slo_bench.cost import BreakEven
 from slo_bench.figures import MS_PER_S, UNMEASURED, between, figure, number
+from slo_bench.quality.intervals import Interval
 from slo_bench.results import CellResult
 from slo_bench.rivals import Rivals
 from slo_bench.spreads import SHARES, Spread
-from slo_bench.stats import CellStats
 
 FIGURES = ("mean", *SHARES)
 
@@ -31,22 +31,35 @@ def latency_table(results: Sequence[CellResult]) -> Table:
 
 
 def rate_table(results: Sequence[CellResult]) -> Table:
-    """One line per cell."""
-    table = Table("deployment", "category", title="Rates and sizes, with 95 % intervals", title_justify="left")
-    for name in (
-        *("requests/s", "prompt tok/s", "output tok/s", "prompt tok", "cached", "output tok", "reasoning"),
-        *("error rate", "SLO met", "goodput/s", "$/1k tokens"),
-    ):
+    """One line per cell; below each share is its 95 % interval."""
+    table = Table("deployment", "category", title="Rates, with 95 % intervals", title_justify="left")
+    for name in ("requests/s", "prompt tok/s", "output tok/s", "errors", "SLO met", "goodput requests/s"):
         table.add_column(name, justify="right")
     for result in results:
-        stats = result.stats
+        stats, found = result.stats, result.stats.attainment
         table.add_row(
             result.cell.facts.deployment_id,
             result.cell.category,
             *(number(rate, ".2f") for rate in (stats.requests_per_s, stats.prompt_tps, stats.throughput_tps)),
-            *(number(count, ",") for count in _counts(stats)),
-            *_shares(stats),
+            _share(stats.error_rate, stats.error_rate_interval),
+            _share(found.share, found.interval) if found else UNMEASURED,
             number(stats.goodput_rps, ".2f"),
+        )
+    return table
+
+
+def size_table(results: Sequence[CellResult]) -> Table:
+    """One line per cell: tokens of its successes, and what they cost."""
+    table = Table("deployment", "category", title="Tokens and their cost", title_justify="left")
+    for name in ("prompt", "of them cached", "output", "of them reasoning", "$/1k tokens"):
+        table.add_column(name, justify="right")
+    for result in results:
+        stats = result.stats
+        counts = (stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.reasoning_tokens)
+        table.add_row(
+            result.cell.facts.deployment_id,
+            result.cell.category,
+            *(number(count, ",") for count in counts),
             number(result.cost_per_1k_usd, ".3g"),
         )
     return table
@@ -56,9 +69,9 @@ def break_even_table(pairs: Sequence[Rivals]) -> Table:
     """One line per pair."""
     title = "From how many requests per hour a GPU is cheaper than a price per token"
     table = Table("category", "GPU", "priced", title=title, title_justify="left")
-    for name in ("GPU $/h", "priced $/request", "break-even requests/h", "tokens/h", "GPU serves requests/h"):
+    for name in ("GPU $/h", "priced $/request", "break-even requests/h", "tokens/h"):
         table.add_column(name, justify="right")
-    table.add_column("cheaper")
+    table.add_column("the GPU is cheaper")
     for pair in pairs:
         at = pair.at
         table.add_row(
@@ -69,7 +82,6 @@ def break_even_table(pairs: Sequence[Rivals]) -> Table:
             f"{at.usd_per_request:.3g}",
             number(at.requests_per_hour, ",.0f"),
             number(at.tokens_per_hour, ",.0f"),
-            f"{at.capacity_per_hour:,.0f}",
             _verdict(at),
         )
     return table
@@ -77,10 +89,10 @@ def break_even_table(pairs: Sequence[Rivals]) -> Table:
 
 def _verdict(at: BreakEven) -> str:
     if at.requests_per_hour is None:
-        return "never the GPU: the other is free"
+        return "never: the other is free"
     if at.reachable:
-        return f"GPU above {at.requests_per_hour:,.0f} requests/h"
-    return f"never the GPU: it saturates at {at.capacity_per_hour:,.0f} requests/h"
+        return f"from there to {at.capacity_per_hour:,.0f} requests/h"
+    return f"never: it saturates at {at.capacity_per_hour:,.0f} requests/h"
 
 
 def _with_interval(spread: Spread | None, name: str) -> str:
@@ -89,12 +101,5 @@ def _with_interval(spread: Spread | None, name: str) -> str:
     return f"{figure(spread, name)}\n{between(spread.intervals.get(name), '.1f', MS_PER_S)}"
 
 
-def _counts(stats: CellStats) -> tuple[int | None, ...]:
-    return stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.reasoning_tokens
-
-
-def _shares(stats: CellStats) -> tuple[str, str]:
-    found = stats.attainment
-    errors = f"{number(stats.error_rate, '.1%')}\n{between(stats.error_rate_interval, '.1%')}"
-    met = UNMEASURED if found is None else f"{found.share:.1%}\n{between(found.interval, '.1%')}"
-    return errors, met
+def _share(share: float | None, interval: Interval | None) -> str:
+    return f"{number(share, '.1%')}\n{between(interval, '.1%')}"

@@ -15,6 +15,8 @@ from itertools import cycle, groupby, islice
 from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.targets import Proxy, Target, target_of
 from slo_bench.workload import Prompt, Workload
+from slo_router.config import Settings, SloSettings
+from slo_router.contract import MS_PER_S
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts, Slo
 
@@ -88,6 +90,11 @@ class Plan:
         return [tuple(cells) for _, cells in groupby(self.cells, key=lambda cell: cell.facts.deployment_id)]
 
 
+def slos_of(settings: Settings) -> dict[str, Slo]:
+    """What each group is held to where a request says nothing, by the group's name."""
+    return {name: _slo(group.slo) for name, group in settings.plugin.groups.items()}
+
+
 def make_plan(
     deployments: Iterable[ManagedDeployment], workload: Workload, selection: Selection, proxy: Proxy | None
 ) -> Plan:
@@ -107,6 +114,14 @@ def make_plan(
             facts, group = known[deployment_id].facts, known[deployment_id].group
             cells.extend(Cell(facts, target, category, prompts[category], group) for category in categories)
     return Plan(tuple(cells), tuple(skipped))
+
+
+def _slo(limits: SloSettings) -> Slo:
+    ttft_s, tpot_s, e2e_s = (
+        None if limit_ms is None else limit_ms / MS_PER_S
+        for limit_ms in (limits.ttft_ms, limits.tpot_ms, limits.e2e_ms)
+    )
+    return Slo(ttft_s, tpot_s, e2e_s, limits.cost_per_1k)
 
 
 def _filter(option: str, wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from slo_bench.checks.verdict import Verdict
 from slo_bench.documents import cell_document, rivals_document
 from slo_bench.figures import MS_PER_S, UNMEASURED, figure, number
-from slo_bench.full_tables import break_even_table, latency_table, rate_table
+from slo_bench.full_tables import break_even_table, latency_table, rate_table, size_table
 from slo_bench.load.lag import MAX_P99_S, Lag
 from slo_bench.plan import Plan
 from slo_bench.results import CellResult
@@ -34,6 +34,7 @@ def result_tables(results: Sequence[CellResult], *, full: bool = False) -> Itera
     if full:
         yield latency_table(results)
         yield rate_table(results)
+        yield size_table(results)
     pairs = rivals(results)
     if pairs:
         yield break_even_table(pairs)

@@ -26,11 +26,15 @@ class EventParser:
         """Takes the next bytes and returns the data of every event that they complete."""
         if self._after_cr and piece.startswith(b"\n"):
             piece = piece[1:]
-        elif not piece:
+            self._after_cr = False
+        if not piece:
             return []
         self._after_cr = piece.endswith(b"\r")
         if b"\r" in piece:
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        elif b"\n" not in piece:
+            self._line.append(piece)
+            return []
         *lines, rest = piece.split(b"\n")
         if lines and self._line:
             lines[0] = b"".join((*self._line, lines[0]))

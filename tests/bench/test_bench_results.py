@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from slo_bench.full_tables import break_even_table, latency_table, rate_table
+from slo_bench.full_tables import break_even_table, latency_table, rate_table, size_table
 from slo_bench.plan import Cell, Plan, Skipped
 from slo_bench.report import remarks, result_document, result_table
 from slo_bench.results import CellResult, exit_code
@@ -100,7 +100,7 @@ def test_json_has_every_latency_with_its_number_of_values_and_its_intervals() ->
 def test_no_answer_stands_in_a_table_or_in_json() -> None:
     result = CellResult(cell("a"), summarize([Sample(0.1, 0.2, answer="a secret")], 1.0), 0.0)
     shown = Console(file=StringIO(), width=200)
-    for table in (result_table([result]), latency_table([result]), rate_table([result])):
+    for table in (result_table([result]), latency_table([result]), rate_table([result]), size_table([result])):
         shown.print(table)
     assert "secret" not in f"{result!r} {result_document(PLAN, [result])} {shown.file.getvalue()}"  # type: ignore[attr-defined]
 
@@ -131,5 +131,5 @@ def test_the_break_even_is_told_where_both_kinds_are_measured() -> None:
     assert pair["capacity_requests_per_hour"] == pytest.approx(2_700)
     shown = Console(file=StringIO(), width=200)
     shown.print(break_even_table(rivals(results)))
-    assert "GPU above 1,800 requests/h" in shown.file.getvalue()  # type: ignore[attr-defined]
+    assert "from there to 2,700 requests/h" in shown.file.getvalue()  # type: ignore[attr-defined]
     assert rivals([results[0], replace(results[1], cell=replace(priced, group="other"))]) == []
