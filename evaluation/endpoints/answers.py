@@ -66,10 +66,14 @@ def output_tokens(prompt: str, mean: int) -> int:
 
 
 def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
-    """The model's name, then words from the list at a stride that the prompt chooses."""
-    seed = crc32(prompt.encode())
-    stride = 1 + seed % (len(_WORDS) - 1)
-    return (f"[{name}] ", *(_WORDS[(seed + i * stride) % len(_WORDS)] + " " for i in range(1, count)))
+    """The model's name, then words from the list at a stride that the prompt chooses, and another in each round."""
+    seed, size = crc32(prompt.encode()), len(_WORDS)
+
+    def word(position: int) -> str:
+        turn, step = divmod(position, size)
+        return _WORDS[(seed + step * (1 + (seed + turn) % (size - 1))) % size]
+
+    return (f"[{name}] ", *(word(i) + " " for i in range(1, count)))
 
 
 def compose(ask: Ask, *, answer_id: str, model: str, created: int, mean_tokens: int, room: int) -> Answer:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TypeVar
 
@@ -78,6 +78,8 @@ class Model:
             mean_tokens=self.spec.output_tokens,
             room=self._room(ask.prompt_tokens),
         )
+        if call.fault.fault == "leak":
+            answer = replace(answer, pieces=(*answer.pieces[:-1], f"{answer.pieces[-1]}<|im_end|>"))
         call.seen.prompt_tokens, call.seen.completion_tokens = ask.prompt_tokens, len(answer.pieces)
         if ask.stream:
             return StreamingResponse(self._events(dialect, ask, answer, call), media_type="text/event-stream")

@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-FaultKind = Literal["ok", "error500", "error429", "status", "hang", "drop", "cut", "slow", "noise"]
+FaultKind = Literal["ok", "error500", "error429", "status", "hang", "drop", "cut", "slow", "noise", "leak"]
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1)]
@@ -51,7 +51,8 @@ class Fault(BaseModel):
     `error500`, `error429`, `status`: answer with that status. `hang`: accept and never answer. `drop`: close the
     connection before the first byte. `cut`: close it after `after_chunks` pieces of the answer (half the body where
     nothing is streamed). `slow`: take `factor` times as long. `noise`: send a role-only chunk at once, and blank lines
-    and comments before and between the content.
+    and comments before and between the content. `leak`: end each answer with the markup of a chat template, as a server
+    with a wrong one does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -59,4 +59,4 @@ NOTHING_CHECKED = Verdict(0, 0)
 def judge(found: Sequence[Sequence[str]]) -> Verdict:
     """From what was found in each answer that was checked."""
     faults = Counter(name for names in found for name in set(names))
-    return Verdict(len(found), sum(bool(names) for names in found), dict(sorted(faults.items())))
+    return Verdict(len(found), sum(bool(names) for names in found), dict(faults.most_common()))
