@@ -61,6 +61,17 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_an_answer_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with open_store(path, 0) as store:
+        store.put("half", Answer("\ud83d", 1.0))
+        assert store.get("half", 0) is None
+        path.write_bytes(b"overwritten by something else" * 1_000)
+        store.put("k", ANSWER)
+        assert store.get("k", 0) is None
+    assert store.fault is not None
+
+
 def test_a_key_changes_with_everything_that_decides_the_answer_and_with_nothing_else() -> None:
     key = answer_key("a", "m", question())
     assert key == answer_key("a", "m", question())

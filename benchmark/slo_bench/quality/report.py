@@ -80,7 +80,9 @@ def remarks(plan: QualityPlan, found: Found) -> list[str]:
         lines.append(f"{found.stopped}; call again to go on: the answers so far are kept")
     lines.extend(line for cell in found.cells for line in _shortfall(cell))
     lines.extend(alert.line() for alert in found.alerts)
-    lines.append(f"{found.sent} requests sent, {found.kept} answers known from before, {found.spent_usd:.4f} USD")
+    unpriced = f" without {', '.join(sorted(found.uncounted))}: no price is known" if found.uncounted else ""
+    spent = f"{found.spent_usd:.4f} USD{unpriced}"
+    lines.append(f"{found.sent} requests sent, {found.kept} answers known from before, {spent}")
     return lines
 
 

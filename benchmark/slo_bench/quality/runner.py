@@ -42,6 +42,7 @@ class Found:
     spent_usd: float
     sent: int  # requests
     kept: int  # answers that nobody had to be asked for
+    uncounted: frozenset[str] = frozenset()  # deployments without a price
     alerts: tuple[Alert, ...] = ()  # the regression gate's
 
     def plus(self, more: Found) -> Found:
@@ -66,9 +67,13 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
         following.graded()
 
     async def all_of(who: Respondent) -> None:
-        async with guard.deployment(who.facts, following.tell), asyncio.TaskGroup() as group:
-            for item in plan.items:
-                group.create_task(one(who, item))
+        nonlocal stopped
+        try:
+            async with guard.deployment(who.facts, following.tell), asyncio.TaskGroup() as group:
+                for item in plan.items:
+                    group.create_task(one(who, item))
+        except StoppedError as error:  # it can't be held
+            stopped = str(error)
 
     try:
         async with asyncio.timeout(total_s), _judging(plan, guard, following), asyncio.TaskGroup() as group:
@@ -77,7 +82,8 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
     except TimeoutError:
         stopped = "the time was up"
     cells = [with_grades(cell, grades.get((cell.deployment_id, cell.category), ())) for cell in plan.cells]
-    return Found(tuple(cells), stopped, guard.budget.spent_usd, tools.asker.asked, tools.asker.kept)
+    budget, asker = guard.budget, tools.asker
+    return Found(tuple(cells), stopped, budget.spent_usd, asker.asked, asker.kept, frozenset(budget.uncounted))
 
 
 @asynccontextmanager

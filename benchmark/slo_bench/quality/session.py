@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -50,8 +52,11 @@ class Terms:
 def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
     """Asks, grades and writes to `store`, if any; progress goes to `console`.
 
-    Raises BenchError where Redis does not answer at the start, AnswerStoreError where answers can't be kept.
+    SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start,
+    AnswerStoreError where the file of kept answers can't be opened.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     return asyncio.run(_run(plan, terms, store, console))
 
 
@@ -111,8 +116,11 @@ async def _ask(plan: QualityPlan, terms: Terms, console: Console, link: AsyncCli
                 gone_s = monotonic() - began_s
                 pace_s = gone_s * (plan.questions - done) / asker.asked if asker.asked else terms.total_s
                 left_s = min(pace_s, terms.total_s - gone_s)
-                return State("quality", done, plan.questions, left_s, budget.spent_usd)
+                return State("quality", done, plan.questions, left_s, None if budget.uncounted else budget.spent_usd)
 
             async with shown(console, state):
                 tools = Tools(asker, plan.judge, asyncio.Semaphore(os.cpu_count() or 1))
-                return await run_suite(plan, tools, guard, terms.total_s, Following(count, tell))
+                found = await run_suite(plan, tools, guard, terms.total_s, Following(count, tell))
+        if answers.fault is not None:
+            tell(f"{terms.answers}: answers could not be kept: {answers.fault}")
+        return found

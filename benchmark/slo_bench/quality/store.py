@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS answers (
     prompt_tokens INTEGER, completion_tokens INTEGER
 ) WITHOUT ROWID
 """
+_SELECT = """
+SELECT text, at_s, finish_reason, prompt_tokens, completion_tokens FROM answers WHERE key = ? AND at_s >= ?
+"""
 
 
 def default_path() -> Path:
@@ -33,28 +36,33 @@ def default_path() -> Path:
 
 
 class AnswerStore:
-    """The kept answers; `open_store` makes one."""
+    """The kept answers; `open_store` makes one.
+
+    An answer that can't be kept is no reason to lose it: `fault` says what went wrong, and the run goes on.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.fault: str | None = None
 
     def get(self, key: str, not_before_s: float) -> Answer | None:
         """The answer under `key`, unless it is from before `not_before_s` (Unix seconds)."""
-        found = self._connection.execute(
-            "SELECT text, at_s, finish_reason, prompt_tokens, completion_tokens FROM answers "
-            "WHERE key = ? AND at_s >= ?",
-            (key, not_before_s),
-        ).fetchone()
+        try:
+            found = self._connection.execute(_SELECT, (key, not_before_s)).fetchone()
+        except sqlite3.Error as error:
+            self.fault = str(error)
+            return None
         return None if found is None else Answer(*found)
 
     def put(self, key: str, answer: Answer) -> None:
         """Keeps an answer, in place of an older one."""
         counts = answer.prompt_tokens, answer.completion_tokens
-        with self._connection:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                (key, answer.at_s, answer.text, answer.finish_reason, *counts),
-            )
+        row = (key, answer.at_s, answer.text, answer.finish_reason, *counts)
+        try:
+            with self._connection:
+                self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+        except (sqlite3.Error, UnicodeEncodeError) as error:  # the latter for half a character, as JSON can hold it
+            self.fault = str(error)
 
     def forget(self, before_s: float) -> None:
         """Deletes what is older."""
@@ -64,7 +72,7 @@ class AnswerStore:
 
 @contextmanager
 def open_store(path: Path | None, now_s: float) -> Iterator[AnswerStore]:
-    """The store in a file, or for `None` one in memory. Raises AnswerStoreError, also for what goes wrong later."""
+    """The store in a file, or for `None` one in memory. Raises AnswerStoreError where it can't be opened."""
     if path is not None:
         _make_private(path)
     try:
