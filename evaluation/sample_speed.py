@@ -68,13 +68,19 @@ def write_log(path: Path, records: int) -> None:
         file.writelines(rng.choice(lines) for _ in range(records))
 
 
-def runs(log: Path, output: Path, repeats: int) -> Iterator[tuple[float, dict[str, object]]]:
-    """Seconds of a run of the command, and what it printed."""
+def runs(log: Path, output: Path, repeats: int) -> Iterator[tuple[float, float, dict[str, object]]]:
+    """Seconds of a run of the command, those of them that it computed, and what it printed."""
     command = [sys.executable, "-c", "from slo_bench.cli import app; app()", "sample", str(log), "-o", str(output)]
     for _ in range(repeats):
-        start_s = time.perf_counter()
+        start_s, before_s = time.perf_counter(), cpu_s()
         done = subprocess.run([*command, "--json"], check=True, capture_output=True)
-        yield time.perf_counter() - start_s, json.loads(done.stdout)
+        yield time.perf_counter() - start_s, cpu_s() - before_s, json.loads(done.stdout)
+
+
+def cpu_s() -> float:
+    """CPU time of the children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -85,13 +91,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         log, output = Path(name, "requests.jsonl"), Path(name, "workload.jsonl")
         write_log(log, records)
-        took, documents = zip(*runs(log, output, 3), strict=True)
+        took, computed, documents = zip(*runs(log, output, 3), strict=True)
         peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3  # kB on Linux
         size_gb = log.stat().st_size / 1e9
         survived = output.read_text(encoding="utf-8").count("@example.org")
     document = documents[0]
     print(f"{records:,} records, {size_gb:.2f} GB: {document['prompts']} prompts of {len(document['strata'])} strata")
-    print(f"time  {min(took):.1f} s to {max(took):.1f} s, peak {peak_mb:.0f} MB")
+    print(f"time  {min(took):.1f} s to {max(took):.1f} s, of them {min(computed):.1f} s to {max(computed):.1f} s CPU")
+    print(f"peak  {peak_mb:.0f} MB")
     same = all(other == document for other in documents)
     print(f"replaced {document['replaced']}, {survived} addresses survived, the same sample each time: {same}")
 

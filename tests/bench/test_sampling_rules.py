@@ -22,6 +22,7 @@ Invoice no. 2023-004512-77 and ticket #889-12345
 timestamp 1700000000 and 1700000000123 ms, 1700000000123456789 ns
 UUID 550e8400-e29b-41d4-a716-446655440000
 ISBN 978-3-16-148410-0 and ISSN 1234-5678
+x[::2, 1::2, 2::2] → array([0.93773029, 0.7272727, (0.82276161), 415.5552671])
 pi = 3.14159265358979, e = 2.718281828459045, c = 299792458, N = 6.02214076e23
 git commit 8ca51de9f0 (2024 11 25)
 for i in range(1000000000): x[123456789] += 0x1F4A | 0b101010
@@ -95,10 +96,9 @@ def phones() -> st.SearchStrategy[str]:
     return st.sampled_from(shown)
 
 
-addresses = st.ip_addresses().filter(lambda one: not one.is_loopback and not one.is_unspecified).map(str)
-secrets = st.one_of(
-    st.emails(), cards(), ibans(), keys(), phones(), addresses.filter(lambda text: any(one.isdigit() for one in text))
-)
+public = st.ip_addresses(v=4, network="0.0.0.0/1") | st.ip_addresses(v=6, network="2000::/3")
+addresses = public.filter(lambda one: not one.is_unspecified and not one.is_loopback).map(str)
+secrets = st.one_of(st.emails(), cards(), ibans(), keys(), phones(), addresses)
 
 
 @settings(max_examples=80, deadline=None)

@@ -108,7 +108,8 @@ def addresses(text: str) -> Iterator[Finding]:
             address = ipaddress.ip_address(match[0])
         except ValueError:
             continue
-        if not address.is_loopback and not address.is_unspecified:
+        slice_like = address.version == 6 and max(map(len, match[0].split(":"))) < 3  # x[::2]
+        if not (address.is_loopback or address.is_unspecified or slice_like):
             yield *match.span(), "IP"
 
 
@@ -118,7 +119,8 @@ def phones(regions: Sequence[str]) -> Finder:
     def find(text: str) -> Iterator[Finding]:
         for candidate in _PHONE_LIKE.finditer(text):
             groups = re.findall(r"\d+", candidate[0])
-            if not 7 <= sum(map(len, groups)) <= 16 or max(map(len, groups)) < 2:
+            decimal = len(groups) == 2 and ".".join(groups) == candidate[0].lstrip("(")
+            if decimal or not 7 <= sum(map(len, groups)) <= 16 or max(map(len, groups)) < 2:
                 continue
             start = max(candidate.start() - 12, 0)  # libphonenumber judges by what stands around a number, too
             window = text[start : candidate.end() + 12]
