@@ -36,16 +36,16 @@ def test_alone_nothing_is_found() -> None:
     assert compared({"a": [], "b": []}) == {"a": [], "b": []}
 
 
-def test_who_never_stops_where_at_least_half_of_the_others_do_is_found_and_who_does_at_times_is_not() -> None:
+def test_who_never_stops_where_most_others_do_is_found_and_who_does_at_times_is_not() -> None:
     def fleet(*reasons: str) -> list[tuple[str, ...]]:
         mine = [Answer(SENSE, reason, ask) for reason, ask in zip(reasons, (ASK, OTHER), strict=True)]
         others = {
             "a": [Answer(ALSO, "stop", ASK), Answer(ALSO, "length", OTHER)],
-            "b": [Answer(SENSE, "length", ASK), Answer(SENSE, "length", OTHER)],
+            "b": [Answer(SENSE, "stop", ASK), Answer(SENSE, "stop", OTHER)],
         }
         return compared(others | {"c": mine})["c"]
 
-    assert fleet("length", "length") == [("no_stop",), ()]  # for the other prompt nobody's answer ended
+    assert fleet("length", "length") == [("no_stop",), ()]  # to the other prompt, only half ended
     assert fleet("length", "stop") == [(), ()]
 
 

@@ -1,7 +1,7 @@
 """What shows only beside other deployments' answers to the same prompts.
 
-- `no_stop`: every answer of the deployment ran to `max_tokens`, and at least half of the others' answers to this prompt
-  ended by themselves. A lost end-of-text token does that; an answer that happens to be long does not.
+- `no_stop`: every answer of the deployment ran to `max_tokens`, and most of the others' answers to this prompt ended by
+  themselves. A lost end-of-text token does that; an answer that happens to be long does not.
 - `gibberish`: the answer is much less like the prompts and the others' answers than every other answer to this prompt
   is. A deployment that alone answers in another language is found, too.
 
@@ -16,7 +16,7 @@ from itertools import chain
 from slo_bench.checks.answer import GIBBERISH, NO_STOP, Answer
 from slo_bench.checks.likeness import Passages
 
-MARGIN_BITS = 0.7  # per character: so much more than every other answer to the prompt
+MARGIN_BITS = 1.0  # per character: so much more than every other answer to the prompt
 LEAST_BITS = 4.0  # per character: below, it reads like the others however much better they fit
 _LEAST_CHARS = 40  # of an answer: what a shorter one costs is chance
 
@@ -36,7 +36,7 @@ def compared(answers: Answers) -> dict[str, list[tuple[str, ...]]]:
     def found(name: str, position: int) -> tuple[str, ...]:
         others = [one for one in to_prompt[answers[name][position].prompt] if one[0] != name]
         stopped = sum(not answers[other][i].ran_out for other, i in others)
-        never_stops = name in endless and bool(others) and 2 * stopped >= len(others)
+        never_stops = name in endless and 2 * stopped > len(others)
         reads_odd = _reads_odd(bits[name][position], [bits[other][i] for other, i in others])
         return (*([GIBBERISH] if reads_odd else []), *([NO_STOP] if never_stops else []))
 
