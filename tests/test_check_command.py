@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,6 @@ from tests.record_builders import write_config
 from tests.valkey_server import ValkeyServer
 
 RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
 
 
 def test_it_shows_prices_quality_context_and_what_was_measured(tmp_path: Path, server: ValkeyServer) -> None:

@@ -67,16 +67,9 @@ class Markup(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
 @pytest.fixture
 def link(server: ValkeyServer) -> Iterator[redis.Redis]:
     with redis.Redis(port=server.port, decode_responses=True) as client:
-        client.flushall()
         yield client
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,6 @@ from tests.valkey_server import ValkeyServer
 
 RUNNER = CliRunner(env={"COLUMNS": "180", "TERM": "dumb"})
 GROUPS = {"smart": {"trial_share": 0.0}}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis(port=server.port, decode_responses=True) as link:
-        link.flushall()
-        yield link
 
 
 def run(config: Path, *arguments: str) -> tuple[int, str, str]:

@@ -22,7 +22,6 @@ from slo_router.reporting.journal import (
 )
 from tests.builders import NOW_S
 from tests.record_builders import line_of
-from tests.valkey_server import ValkeyServer
 
 EVERYTHING = Selection()
 
@@ -109,19 +108,6 @@ def test_a_file_last_written_before_is_not_opened_and_one_rotated_away_is_passed
 
 
 # --- the stream
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis(port=server.port, decode_responses=True) as link:
-        link.flushall()
-        yield link
 
 
 def test_the_stream_is_read_whole_page_by_page_and_both_ways(client: redis.Redis) -> None:

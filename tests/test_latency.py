@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.latency import LEVELS, P50, P95, Curve, probability, quantile_of, tpot_s, ttft_s
+from slo_router.latency import LEVELS, Curve, probability, tpot_s, ttft_s
 
 RATIOS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)
 CURVE = Curve(0.05, 1e-4, 0.02, 0.01, 0.001, RATIOS, RATIOS)
@@ -15,14 +15,6 @@ CURVE = Curve(0.05, 1e-4, 0.02, 0.01, 0.001, RATIOS, RATIOS)
 def test_a_longer_prompt_and_a_higher_load_take_longer() -> None:
     assert ttft_s(CURVE, 1_000, 3) == pytest.approx(0.05 + 0.1 + 0.06)
     assert tpot_s(CURVE, 3) == pytest.approx(0.013)
-
-
-def test_a_level_has_its_own_quantile_and_those_between_are_interpolated() -> None:
-    assert quantile_of(RATIOS, 0.95) == RATIOS[P95] == 1.6
-    assert quantile_of(RATIOS, 0.5) == RATIOS[P50] == 1.0
-    assert quantile_of(RATIOS, 0.85) == pytest.approx(1.3)  # halfway between 0.8 and 0.9
-    assert quantile_of(RATIOS, 0.0) == 0.5
-    assert quantile_of(RATIOS, 1.0) == 2.0
 
 
 def test_the_probability_of_a_limit_is_the_share_of_ratios_below_it() -> None:
@@ -34,9 +26,9 @@ def test_the_probability_of_a_limit_is_the_share_of_ratios_below_it() -> None:
     assert probability(RATIOS, -1.0) == 0.0
 
 
-@given(st.floats(LEVELS[0], LEVELS[-1]))
-def test_probability_and_quantile_undo_each_other(level: float) -> None:
-    assert probability(RATIOS, quantile_of(RATIOS, level)) == pytest.approx(level)
+@pytest.mark.parametrize(("level", "ratio"), list(zip(LEVELS, RATIOS, strict=True)))
+def test_each_level_is_the_probability_of_its_own_ratio(level: float, ratio: float) -> None:
+    assert probability(RATIOS, ratio) == pytest.approx(level)
 
 
 @given(st.floats(0, 100), st.floats(0, 100))

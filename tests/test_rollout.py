@@ -29,16 +29,9 @@ def version_of(groups: dict[str, GroupSettings]) -> str:
     return PluginSettings(groups=groups).policy
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(Path(tmp_path_factory.mktemp("valkey"))) as running:
-        yield running
-
-
 @pytest.fixture
 def blocking(server: ValkeyServer) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(server.url, decode_responses=True) as client:
-        client.flushall()
         yield client
 
 

@@ -12,17 +12,10 @@ from slo_router.sharing import LIVE_KEY, WORKERS_KEY, Sharing
 from tests.valkey_server import ValkeyServer
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
 @pytest.fixture
 def writer(server: ValkeyServer) -> Iterator[redis.Redis]:
     """Any other program that writes to Redis."""
     with redis.Redis(port=server.port, decode_responses=True) as client:
-        client.flushall()
         yield client
 
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,19 +29,6 @@ from tests.record_builders import line_of, write_config
 from tests.valkey_server import ValkeyServer
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis(port=server.port, decode_responses=True) as link:
-        link.flushall()
-        yield link
 
 
 async def publish(url: str, *workers: Live) -> None:

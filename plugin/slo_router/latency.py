@@ -69,17 +69,6 @@ def tpot_s(curve: Curve, in_flight: float) -> float:
     return curve.d_s + curve.e_s_per_request * in_flight
 
 
-def quantile_of(ratios: tuple[float, ...], level: float) -> float:
-    """The ratio that a share `level` of requests stays below. Beyond the outermost levels it is the outermost ratio."""
-    after = bisect_left(LEVELS, level)
-    if after == 0:
-        return ratios[0]
-    if after > _LAST:
-        return ratios[_LAST]
-    part = (level - LEVELS[after - 1]) / (LEVELS[after] - LEVELS[after - 1])
-    return ratios[after - 1] + part * (ratios[after] - ratios[after - 1])
-
-
 def probability(ratios: tuple[float, ...], limit_ratio: float) -> float:
     """P(ratio ≤ limit). Below the lowest level it falls to 0 at 0; above the highest it is 1 at twice its ratio."""
     after = bisect_left(ratios, limit_ratio)
