@@ -10,6 +10,8 @@ from slo_bench.commands.compare import compare
 from slo_bench.commands.history import HELP as HISTORY_HELP
 from slo_bench.commands.history import history
 from slo_bench.commands.quality import quality
+from slo_bench.commands.report import HELP as REPORT_HELP
+from slo_bench.commands.report import report
 from slo_bench.commands.run import run
 from slo_bench.commands.sample import sample
 from slo_bench.commands.sample_options import SAMPLE_HELP
@@ -34,3 +36,4 @@ app.command("sweep", help=sweep_options.HELP)(sweep)
 app.command("schedule", help=SCHEDULE_HELP, context_settings=PASS_THROUGH)(schedule)
 app.command("compare", help=COMPARE_HELP)(compare)
 app.command("history", help=HISTORY_HELP)(history)
+app.command("report", help=REPORT_HELP)(report)

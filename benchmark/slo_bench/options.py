@@ -91,4 +91,7 @@ Utilization: TypeAlias = Annotated[
     float, Option(min=0.001, max=1.0, help="Share of its paid hours in which a GPU is as busy as it is measured.")
 ]
 Full: TypeAlias = Annotated[bool, Option("--full", help="Every latency with its intervals, rates and token counts.")]
+Html: TypeAlias = Annotated[
+    Path | None, Option("--html", metavar="FILE", help="Also write a page with plots and the history.")
+]
 AsJson: TypeAlias = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]

@@ -7,7 +7,9 @@ import json
 import typer
 
 from slo_bench import options, report
+from slo_bench.commands.report import write_report
 from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.html.measured import histories_of
 from slo_bench.load.planning import Shape, shaped
 from slo_bench.operation import telling
 from slo_bench.operation.guard import Terms
@@ -57,6 +59,7 @@ def run(
     dry_run: options.DryRun = False,
     utilization: options.Utilization = 1.0,
     full: options.Full = False,
+    html: options.Html = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Exits with 0, 1 or 2, see `options.RUN_HELP`."""
@@ -84,6 +87,8 @@ def run(
             return
         store = None if no_publish else store_of(settings, redis_url)
         outcome = run_session(order, store, log)
+        if html is not None:
+            write_report(html, store, histories_of(outcome.results, limits))
     except SloRouterError as error:
         log.print(str(error))
         raise typer.Exit(NOTHING_MEASURED) from error

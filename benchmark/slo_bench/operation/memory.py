@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from hashlib import sha256
 from typing import NamedTuple, TypeVar, cast
 
@@ -38,8 +39,7 @@ class Done(NamedTuple):
 def fingerprint(plan: Plan, how: Mapping[str, object]) -> str:
     """Names a plan: what is asked of whom, and `how` it is sent. No text can be read out of it."""
     cells = [
-        [cell.facts.deployment_id, cell.target.model, cell.target.url, cell.category]
-        + [[prompt.max_tokens, list(prompt.messages)] for prompt in cell.prompts]
+        [cell.facts.deployment_id, cell.target.model, cell.target.url, cell.category, *map(asdict, cell.prompts)]
         for cell in plan.cells
     ]
     return sha256(json.dumps([cells, dict(how)], sort_keys=True).encode()).hexdigest()[:16]

@@ -13,6 +13,8 @@ nobody knows the price.
 
 from __future__ import annotations
 
+import json
+
 from slo_bench.stream import CONNECTION, Sample
 from slo_bench.workload import Prompt
 from slo_router.domain import Facts
@@ -58,8 +60,10 @@ def charged_usd(facts: Facts, prompt: Prompt, sample: Sample) -> float | None:
 
 
 def prompt_bytes(prompt: Prompt, part_bytes: int) -> int:
-    """Bytes of UTF-8 in a prompt's texts; each part that is no text counts `part_bytes`."""
-    return sum(_bytes(message.get("content"), part_bytes) for message in prompt.messages)
+    """Bytes of UTF-8 in a prompt's texts, tools and schema; each part that is no text counts `part_bytes`."""
+    extra = [prompt.tools, prompt.response_format, *(message.get("tool_calls") for message in prompt.messages)]
+    forms = sum(len(json.dumps(one)) for one in extra if one)
+    return forms + sum(_bytes(message.get("content"), part_bytes) for message in prompt.messages)
 
 
 def _bytes(content: object, part_bytes: int) -> int:

@@ -7,6 +7,7 @@ from time import gmtime, strftime
 
 from rich.table import Table
 
+from slo_bench.load.arrivals import rate_of
 from slo_bench.operation.estimate import ASSUMED_ANSWER, ASSUMED_TPOT_S, ASSUMED_TTFT_S, Expected
 from slo_bench.operation.order import Forecast, Order, Outcome
 from slo_bench.operation.progress import minutes
@@ -38,8 +39,10 @@ def heading(order: Order) -> str:
     limits = order.limits
     apart = "all deployments at once" if limits.parallel else "one deployment after another"
     budget = "" if order.terms.budget_usd is None else f" and {order.terms.budget_usd:g} USD"
+    rate = rate_of(limits.arrivals or ())
+    load = f"{limits.concurrency} in flight" if rate is None else f"{rate:.3g} per second"
     return (
-        f"{order.plan.requests} requests, {limits.concurrency} in flight per deployment, {apart}, at most "
+        f"{order.plan.requests} requests, {load} per deployment, {apart}, at most "
         f"{limits.total_s / 60:g} minutes{budget}"
     )
 

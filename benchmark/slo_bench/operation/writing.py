@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from slo_bench.gate.alerts import raise_alert
+from slo_bench.gate.entry import Entry
+from slo_bench.gate.history import Cell, latest, record
+from slo_bench.gate.latency import latency_entry, slowdowns
 from slo_bench.operation.estimate import from_result, key_of
 from slo_bench.operation.guard import Guard
 from slo_bench.operation.memory import Done, Memory
@@ -54,8 +58,17 @@ class Writer:
     async def _remember(self, result: CellResult) -> None:
         key, pace = key_of(result.cell), from_result(result, self._limits)
         try:
+            await self._enter(latency_entry(result, self._limits))
             if pace is not None:
                 await self._memory.note_pace(key, pace)
             await self._memory.note_done(self._plan_name, key, Done(result.ended_at_s, result.stats.requests))
         except LINK_ERRORS as error:
             self._tell(f"Redis did not take how far the run is: {type(error).__name__}")
+
+    async def _enter(self, entry: Entry) -> None:
+        """Into the history, with an alert where it got slower or failed more than in the run before."""
+        before = await latest(self._link, self._prefix, Cell(entry.kind, entry.deployment, entry.category), 1)
+        await record(self._link, self._prefix, entry)
+        for alert in slowdowns(before[-1], entry) if before else ():
+            self._tell(alert.line())
+            await raise_alert(self._link, self._prefix, alert)

@@ -1,0 +1,74 @@
+"""`slo-bench report`, and `--html` of the commands that measure: one page of what is known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from time import time
+from typing import Annotated
+
+import typer
+
+from slo_bench import options
+from slo_bench.commands.past import histories
+from slo_bench.commands.terminal import console, store_of
+from slo_bench.errors import BenchError
+from slo_bench.html import measured
+from slo_bench.html.page import as_html
+from slo_bench.html.rows import Page, RatePoint
+from slo_bench.operation.order import Store
+from slo_bench.results import NOTHING_MEASURED
+from slo_router.config import load_settings
+from slo_router.errors import SloRouterError
+from slo_router.redis_link import LINK_ERRORS, connect, masked
+
+HELP = """Writes one HTML page of what was measured: the last runs, quality against cost, and the history.
+
+\b
+  slo-bench report --config litellm_config.yaml --html report.html
+
+The page is one file that loads nothing from elsewhere. `run`, `sweep` and `quality` write the same page where they get
+--html; latency against rate is in a sweep's.
+"""
+TITLE = "Measured deployments"
+
+Output = Annotated[Path, typer.Option("--html", metavar="FILE", help="The page.")]
+
+
+def report(*, config: options.Config, html: Output, redis_url: options.RedisUrl = None) -> None:
+    """Exits with 0, or with 2 where there is no Redis or the file cannot be written."""
+    try:
+        write_report(html, store_of(load_settings(config), redis_url))
+    except SloRouterError as error:
+        console(stderr=True).print(str(error), soft_wrap=True)
+        raise typer.Exit(NOTHING_MEASURED) from error
+
+
+def write_report(
+    path: Path, store: Store | None, own: measured.Histories | None = None, rates: Sequence[RatePoint] = ()
+) -> None:
+    """Writes the page from the history in `store`, else from `own` results alone. Raises BenchError."""
+    found = (own or {}) if store is None else asyncio.run(_read(store))
+    page = Page(
+        TITLE,
+        time(),
+        measured.latencies(found),
+        tuple(rates),
+        measured.values(found),
+        measured.courses(found),
+    )
+    try:
+        path.write_text(as_html(page), encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"--html: {path}: {error.strerror}, expected a file that can be written") from error
+
+
+async def _read(store: Store) -> measured.Histories:
+    link = connect(store.redis_url)
+    try:
+        return await histories(link, store.key_prefix)
+    except LINK_ERRORS as error:
+        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+    finally:
+        await link.aclose()

@@ -1,0 +1,177 @@
+"""The HTML report: self-contained, every plot with its numbers, the Pareto front, and nothing that isn't escaped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from evaluation.endpoints import Handle
+from slo_bench.cli import app
+from slo_bench.gate.entry import Entry
+from slo_bench.gate.history import Cell, record
+from slo_bench.html import measured
+from slo_bench.html.page import as_html
+from slo_bench.html.plots import rate_charts, value_charts
+from slo_bench.html.rows import Latency, Page, Past, RatePoint, Value, pareto_front
+from slo_bench.html.scale import around, from_zero, logarithmic, over_time
+from slo_router.redis_link import connect
+
+NASTY = '<script>alert("x")</script>'
+
+
+def value(name: str, cost: float, quality: float, category: str = "ner") -> Value:
+    return Value(name, category, cost, quality, quality - 0.05, quality + 0.05, 40)
+
+
+PAGE = Page(
+    "Measured deployments",
+    1_700_000_000.0,
+    latencies=(Latency(NASTY, "ner", 1_700_000_000.0, 10, 0.1, 0.0123, None),),
+    rates=tuple(RatePoint("a", 128, rate, 0.1, 0.1 * rate, 0.9, None) for rate in (1.0, 2.0, 4.0)),
+    values=(value("a", 0.001, 0.7), value(NASTY, 0.01, 0.6)),
+    past=(Past("a", "ner", "ttft_p50_s", ((1_700_000_000.0, 0.1), (1_700_086_400.0, 0.2))),),
+    remarks=(NASTY,),
+)
+
+
+class Balance(HTMLParser):
+    """Tags that were opened, and must be closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("page", [PAGE, Page("Nothing", 0.0)], ids=["full", "empty"])
+def test_the_page_is_whole_loads_nothing_and_runs_nothing(page: Page) -> None:
+    text = as_html(page)
+    reader = Balance()
+    reader.feed(text)
+    assert reader.open == []
+    assert not {"script", "link", "img", "iframe"} & set(reader.seen)
+    assert not re.search(r"https?://|url\(|@import|\son\w+=", text)
+    assert "&lt;script&gt;" in text or page is not PAGE
+
+
+def test_every_plot_has_its_numbers_and_a_name_for_who_cannot_see_it() -> None:
+    text = as_html(PAGE)
+    assert text.count("<svg ") == text.count("<details") == 3
+    assert len(re.findall(r'<svg [^>]*role="img" aria-label="[^"]+', text)) == 3
+    for number in ("12.3", "0.650 to 0.750", "400.0", "90%", "2023-11-15 22:13"):
+        assert f"<td>{number}</td>" in text
+    assert "<td>–</td>" in text  # unmeasured is no 0
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    values = (value("dear", 9.0, 0.9), value("cheap", 1.0, 0.5), value("worse", 2.0, 0.4), value("same", 3.0, 0.5))
+    assert [one.deployment for one in pareto_front(values)] == ["cheap", "dear"]
+    (chart,) = value_charts(values)
+    assert [row[-1] for row in chart.rows] == ["yes", "", "", "yes"]
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.floats(0.001, 10), st.floats(0, 1)), min_size=1, max_size=8))
+def test_whatever_is_not_on_the_front_is_beaten_by_something_on_it(found: list[tuple[float, float]]) -> None:
+    values = tuple(value(str(i), cost, quality) for i, (cost, quality) in enumerate(found))
+    front = pareto_front(values)
+    for one in values:
+        beaten = any(f.cost_per_1k_usd <= one.cost_per_1k_usd and f.quality >= one.quality for f in front)
+        assert one in front or beaten
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=5))
+def test_values_and_ticks_lie_on_the_axis(values: list[float]) -> None:
+    shares = [min(value, 1.0) for value in values]
+    for scale, shown in (
+        (logarithmic(values, 100.0), values),
+        (from_zero(values, 100.0), values),
+        (over_time(values, 100.0), values),
+        (around(shares, 100.0, 0.0, 1.0), shares),
+    ):
+        assert all(-1e-6 <= scale.at(one) <= 100 + 1e-6 for one in [*shown, *scale.ticks()])
+
+
+def test_a_deployment_that_answered_nothing_has_a_plot_all_the_same() -> None:
+    (chart,) = rate_charts([RatePoint("a", 128, 1.0, None, None, 0.0, "collapsed")])
+    assert chart.rows == [("128", "1", "–", "–", "0%", "collapsed")]
+    (free,) = value_charts([value("a", 0.0, 0.7)])
+    assert free.series[0].dots[0].x == 0.0
+
+
+def entry(kind: str, at_s: float, **figures: float) -> Entry:
+    scores = {str(i): float(i < 7) for i in range(10)} if kind == "quality" else {}
+    return Entry(kind, at_s, "small", "openai/m", "ner", 10, figures, "f", "0", scores)  # type: ignore[arg-type]
+
+
+def test_the_history_gives_the_last_runs_the_courses_and_the_prices_of_quality() -> None:
+    latency = [entry("latency", 1.0, ttft_p50_s=0.1), entry("latency", 2.0, ttft_p50_s=0.2, cost_per_1k_usd=0.01)]
+    found = {
+        Cell("latency", "small", "ner"): latency,
+        Cell("quality", "small", "ner"): [entry("quality", 3.0, quality_score=0.7)],
+        Cell("quality", "large", "ner"): [entry("quality", 3.0, quality_score=0.9)],  # its price is unknown
+    }
+    assert [(row.at_s, row.ttft_p50_s) for row in measured.latencies(found)] == [(2.0, 0.2)]
+    (only,) = measured.values(found)
+    assert (only.cost_per_1k_usd, only.quality) == (0.01, 0.7)
+    assert only.low is not None
+    assert only.high is not None
+    assert only.low < 0.7 < only.high
+    courses = {(one.deployment, one.figure): one.points for one in measured.courses(found)}
+    assert courses["small", "ttft_p50_s"] == ((1.0, 0.1), (2.0, 0.2))
+
+
+def test_a_run_and_the_report_write_the_page(tmp_path: Path, fleet: list[Handle], valkey_url: str) -> None:
+    models = [
+        {
+            "model_name": "smart",
+            "litellm_params": {"model": "openai/m", "api_base": handle.api_base, "input_cost_per_token": 1e-6}
+            | {"output_cost_per_token": 1e-6},
+            "model_info": {"id": handle.name},
+        }
+        for handle in fleet
+    ]
+    settings = {"slo_router": {"redis_url": valkey_url, "groups": {"smart": {}}}}
+    config, page = tmp_path / "c.yaml", tmp_path / "page.html"
+    config.write_text(json.dumps({"model_list": models, "callback_settings": settings}))
+
+    def written(*words: str) -> str:
+        result = CliRunner().invoke(app, [*words, "--config", str(config), "--html", str(page)])
+        assert result.exit_code == 0, result.output
+        return page.read_text()
+
+    async def grade() -> None:
+        link = connect(valkey_url)
+        await record(link, "", entry("quality", 3.0, quality_score=0.7))
+        await link.aclose()
+
+    quick = ("run", "--requests", "2", "--categories", "ner", "--warmup", "0")
+    assert "<td>small</td>" in written(*quick, "--no-publish")
+    assert "Quality against cost" not in written(*quick)
+    asyncio.run(grade())
+    text = written("report")
+    assert "Quality against cost" in text
+    assert str(fleet[0].port) not in text
+    missing = CliRunner().invoke(app, ["report", "--config", str(config), "--html", str(tmp_path / "no" / "page.html")])
+    assert missing.exit_code == 2
+    assert "expected a file that can be written" in missing.stderr
