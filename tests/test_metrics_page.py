@@ -10,6 +10,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from slo_bench.results import CellResult
+from slo_bench.stats import CellStats
 from slo_router.contract import ANSWER_FAULT, METRICS_FIELDS, QUALITY_HELD, RequestRecord
 from slo_router.domain import Outlook
 from slo_router.explain import span_attributes
@@ -23,6 +25,7 @@ from tests.record_builders import BOTH, LARGE, SMALL
 
 PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
 NAMES = {"name", "deployment", "category"}  # of rows: no figures
+FOR_PEOPLE = {"quality_timestamp"}  # in the hash, and not read by the router
 PARTS = {"counts", "cost", "share", "interval"}  # of a replay's outcome: their figures have names of their own
 
 
@@ -55,7 +58,7 @@ def test_every_attribute_of_a_span_is_named() -> None:
 
 def test_every_field_of_the_metrics_hash_is_named() -> None:
     written = named("The metrics hash")
-    assert sorted(written) == sorted({*METRICS_FIELDS, *FIT_FIELDS, ANSWER_FAULT, QUALITY_HELD})
+    assert sorted(written) == sorted({*METRICS_FIELDS, *FIT_FIELDS, ANSWER_FAULT, QUALITY_HELD, *FOR_PEOPLE})
 
 
 def test_every_measured_field_of_a_record_is_named() -> None:
@@ -72,6 +75,13 @@ def test_every_figure_of_report_and_replay_is_named() -> None:
     assert set(named("In slo-router report")) == reported
     replayed = {field.name for kind in (Outcome, Attainment, Cost, Counts) for field in fields(kind)} - PARTS
     assert set(named("In slo-router replay")) == replayed
+
+
+def test_every_figure_of_a_cell_is_named() -> None:
+    computed = {name for name, kind in vars(CellStats).items() if isinstance(kind, property)}
+    figures = {field.name for field in fields(CellStats)} | computed | {"cost_per_1k_usd", "lag"}
+    assert {"cost_per_1k_usd", "lag"} <= set(dir(CellResult))
+    assert set(named("Of one cell in the agent")) == figures
 
 
 def test_every_row_says_formula_unit_source_and_use() -> None:
