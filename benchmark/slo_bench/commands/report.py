@@ -28,8 +28,8 @@ HELP = """Writes one HTML page of what was measured: the last runs, quality agai
 \b
   slo-bench report --config litellm_config.yaml --html report.html
 
-The page is one file that loads nothing from elsewhere. `run`, `sweep` and `quality` write the same page where they get
---html; latency against rate is in a sweep's.
+The page is one file that loads nothing from elsewhere. `run` and `sweep` write the same page where they get --html;
+latency against rate is in a sweep's.
 """
 TITLE = "Measured deployments"
 

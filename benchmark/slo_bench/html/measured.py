@@ -55,7 +55,7 @@ def courses(histories: Histories) -> tuple[Past, ...]:
     )
 
 
-def rates(found: Iterable[Swept]) -> tuple[RatePoint, ...]:
+def rates_of(found: Iterable[Swept]) -> tuple[RatePoint, ...]:
     """The steps of sweeps; those with one request at a time have no rate."""
     return tuple(
         RatePoint(
