@@ -17,6 +17,7 @@ from time import monotonic
 
 from rich.console import Console
 
+from slo_bench import event_loop
 from slo_bench.client import Client
 from slo_bench.errors import BenchError
 from slo_bench.operation.budget import Budget
@@ -45,7 +46,7 @@ def run(order: Order, store: Store | None, console: Console) -> Outcome:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return asyncio.run(_run(order, store, console))
+    return event_loop.run(_run(order, store, console))
 
 
 def foresee(order: Order, store: Store | None) -> Forecast:

@@ -29,6 +29,8 @@ import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import msgspec
+
 from slo_bench.chunks import Usage, carries_output, content_of, read_usage, reasoning_of
 
 # Error classes beside `http_<status>`. They are names in reports; keep them stable.
@@ -150,6 +152,10 @@ class StreamReading:
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text)
+        return msgspec.json.decode(text)  # in a third of the time
     except (ValueError, RecursionError):  # the latter for thousands of open brackets
+        pass
+    try:
+        return json.loads(text)  # more lenient: half a surrogate pair, NaN
+    except (ValueError, RecursionError):
         return None

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import typer
 
 from slo_bench import options
+from slo_bench.commands.report import write_report
 from slo_bench.commands.terminal import console, names, store_of
 from slo_bench.errors import BenchError
+from slo_bench.html.measured import rates_of
 from slo_bench.operation.guard import Terms
 from slo_bench.operation.lock import endpoint_of
-from slo_bench.plan import Plan, Selection, make_plan
+from slo_bench.plan import Plan, Selection, make_plan, slos_of
 from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
 from slo_bench.sweep import options as own
 from slo_bench.sweep import report
@@ -23,11 +25,9 @@ from slo_bench.sweep.session import run as run_session
 from slo_bench.targets import Proxy
 from slo_bench.workload import load_workload
 from slo_router.config import Settings, load_settings
-from slo_router.domain import Slo
 from slo_router.errors import SloRouterError
 
 DEFAULT_BUDGET_USD = 10.0
-MS = 1e-3
 
 
 def sweep(
@@ -53,6 +53,7 @@ def sweep(
     seed: options.Seed = 0,
     redis_url: options.RedisUrl = None,
     no_publish: options.NoPublish = False,
+    html: options.Html = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Exits with 0, 1 or 2, see `sweep.options.HELP`."""
@@ -68,12 +69,13 @@ def sweep(
         prompts = load_workload(workload)
         grid = Grid(_lengths(lengths), _rates(rates), burstiness, step_s, output_tokens, target, seed)
         selection = Selection(len(prompts.prompts), seed, names(deployments), names(categories))
-        plan = make_plan(
-            settings.deployments, prompts, selection, None if via_proxy is None else Proxy(via_proxy, proxy_key)
-        )
+        proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)
+        plan = make_plan(settings.deployments, prompts, selection, proxy).judged_by(slos_of(settings))
         store = None if no_publish else store_of(settings, redis_url)
-        order = SweepOrder(plan, grid, _slos(settings), timeout_s, max_minutes * 60, terms, _endpoints(settings))
+        order = SweepOrder(plan, grid, timeout_s, max_minutes * 60, terms, _endpoints(settings))
         found = run_session(order, store, log)
+        if html is not None:
+            write_report(html, store, rates=rates_of(found))
     except SloRouterError as error:
         log.print(str(error))
         raise typer.Exit(NOTHING_MEASURED) from error
@@ -96,16 +98,6 @@ def _exit_code(plan: Plan, found: Sequence[Swept]) -> int:
         return NOTHING_MEASURED
     whole = all(s.fit is not None and s.ended_early is None and s.published is not False for s in found)
     return ALL_MEASURED if whole and not plan.skipped else SOME_FAILED
-
-
-def _slos(settings: Settings) -> dict[str, Slo]:
-    """The latency limits of each deployment's group, by deployment id."""
-    found: dict[str, Slo] = {}
-    for deployment in settings.deployments:
-        slo = settings.plugin.groups[deployment.group].slo
-        limits = (None if ms is None else ms * MS for ms in (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms))
-        found[deployment.facts.deployment_id] = Slo(*limits)
-    return found
 
 
 def _endpoints(settings: Settings) -> dict[str, str]:

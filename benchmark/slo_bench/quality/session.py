@@ -18,6 +18,7 @@ from time import monotonic, time
 
 from rich.console import Console
 
+from slo_bench import event_loop
 from slo_bench.client import Client
 from slo_bench.errors import BenchError
 from slo_bench.gate.ruling import Policy
@@ -57,7 +58,7 @@ def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) 
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return asyncio.run(_run(plan, terms, store, console))
+    return event_loop.run(_run(plan, terms, store, console))
 
 
 async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:

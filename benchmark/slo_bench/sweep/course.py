@@ -61,7 +61,7 @@ OnStep = Callable[[Swept, Judged], None]
 class Course:
     """The sweep of one deployment. `cells` are its categories; their prompts are what lengths are made from."""
 
-    def __init__(self, cells: Sequence[Cell], grid: Grid, slo: Slo, measure: Measure, on_step: OnStep) -> None:
+    def __init__(self, cells: Sequence[Cell], grid: Grid, measure: Measure, on_step: OnStep) -> None:
         self._target = cells[0].target
         self._prompts = [prompt for cell in cells for prompt in cell.prompts]
         self._words = vocabulary(self._prompts)
@@ -71,7 +71,7 @@ class Course:
         self._chars_per_token = CHARS_PER_TOKEN
         context = cells[0].facts.context_tokens
         too_long = tuple(n for n in grid.lengths if context is not None and n + grid.output_tokens >= context)
-        self.swept = Swept(cells[0].facts.deployment_id, tuple(cell.category for cell in cells), slo, too_long)
+        self.swept = Swept(cells[0].facts.deployment_id, tuple(cell.category for cell in cells), cells[0].slo, too_long)
 
     async def run(self, deadline_s: float) -> Swept:
         """Sweeps until `deadline_s` on the event loop's clock, and fits what was measured."""

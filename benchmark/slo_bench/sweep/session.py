@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from slo_bench import event_loop
 from slo_bench.client import Client
 from slo_bench.errors import BenchError, StoppedError
 from slo_bench.operation.budget import Budget
@@ -25,16 +26,14 @@ from slo_bench.plan import Cell, Plan
 from slo_bench.sweep.course import Course, Grid, OnStep, Swept
 from slo_bench.sweep.report import progress_line
 from slo_bench.sweep.writing import publish_fit
-from slo_router.domain import Slo
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 
 
 class SweepOrder(NamedTuple):
-    """What to sweep, and on what terms. `slos` and `endpoints` are by deployment id."""
+    """What to sweep, and on what terms. `endpoints` see `lock.endpoint_of`."""
 
     plan: Plan
     grid: Grid
-    slos: Mapping[str, Slo]
     timeout_s: float  # of each request
     total_s: float
     terms: Terms
@@ -48,7 +47,7 @@ def run(order: SweepOrder, store: Store | None, console: Console) -> list[Swept]
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return asyncio.run(_run(order, store, console))
+    return event_loop.run(_run(order, store, console))
 
 
 async def _run(order: SweepOrder, store: Store | None, console: Console) -> list[Swept]:
@@ -75,9 +74,8 @@ async def _run(order: SweepOrder, store: Store | None, console: Console) -> list
 async def _sweep(
     order: SweepOrder, cells: Sequence[Cell], guard: Guard, deadline_s: float, tell: Callable[[str], None]
 ) -> Swept:
-    slo = order.slos.get(cells[0].facts.deployment_id, Slo())
     on_step: OnStep = lambda swept, judged: tell(progress_line(swept, judged))  # noqa: E731
-    course = Course(cells, order.grid, slo, guard.measure, on_step)
+    course = Course(cells, order.grid, guard.measure, on_step)
     try:
         async with asyncio.timeout_at(deadline_s), guard.deployment(cells[0].facts, tell):
             return await course.run(deadline_s)
