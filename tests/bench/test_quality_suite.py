@@ -79,10 +79,10 @@ def test_the_fingerprint_changes_with_a_grader_and_not_with_the_order() -> None:
     assert jsonl(ITEM, two).fingerprint("ner") != jsonl(ITEM, changed).fingerprint("ner")
 
 
-def test_the_shipped_suite_has_30_items_a_category_and_each_can_be_passed() -> None:
+def test_the_shipped_suite_has_200_items_a_category_and_each_can_be_passed() -> None:
     suite = load_suite(None)
     assert suite.categories == ("ner", "summarization", "reasoning")
-    assert {len(suite.of_category(name)) for name in suite.categories} == {30}
+    assert {len(suite.of_category(name)) for name in suite.categories} == {200}
     for item in suite.items:
         grader: Grader = item.grader
         match grader:

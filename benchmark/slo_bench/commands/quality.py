@@ -49,6 +49,7 @@ def quality(
     suite: own.SuiteFile = None,
     deployments: options.Deployments = "",
     categories: options.Categories = "",
+    items: own.Items = None,
     via_proxy: options.ViaProxy = None,
     proxy_key: options.ProxyKey = None,
     judge: own.JudgeName = None,
@@ -72,7 +73,7 @@ def quality(
     most_usd = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
     policy = Policy(allow_drop)
     terms = Terms(answers, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd, policy)
-    wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd)
+    wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd, items)
     try:
         settings = load_settings(config)
         proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)

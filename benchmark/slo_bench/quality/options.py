@@ -40,6 +40,9 @@ wrong, 3 a quality dropped.
 SuiteFile: TypeAlias = Annotated[
     Path | None, Option(help="Items, YAML or JSONL.", show_default="ner, summarization, reasoning", metavar="FILE")
 ]
+Items: TypeAlias = Annotated[
+    int | None, Option(min=1, metavar="N", help="Of each category at most, the first ones.", show_default="all")
+]
 JudgeName: TypeAlias = Annotated[
     str | None, Option(metavar="ID", help="The deployment that judges, or a model name of the proxy's.")
 ]

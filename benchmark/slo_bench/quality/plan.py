@@ -33,6 +33,7 @@ class Wanted:
     judge: str | None = None
     allow_code: bool = False
     budget_usd: float | None = None
+    items: int | None = None  # of each category at most, the first ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ def _check(option: str, wanted: Sequence[str], known: Sequence[str]) -> None:
 
 def _usable(suite: Suite, wanted: Wanted) -> tuple[list[Item], list[str]]:
     """The items that can be graded, and what is said of the others."""
-    chosen = [item for item in suite.items if not wanted.categories or item.category in wanted.categories]
+    categories = [name for name in suite.categories if not wanted.categories or name in wanted.categories]
+    chosen = [item for name in categories for item in suite.of_category(name)[: wanted.items]]
     needs = ((Code, wanted.allow_code, "--allow-code"), (Judge, wanted.judge is not None, "--judge ID"))
     remarks = []
     for grader, is_given, option in needs:

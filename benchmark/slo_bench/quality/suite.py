@@ -28,6 +28,7 @@ from pydantic import Field, field_validator
 
 from slo_bench.errors import SuiteError
 from slo_bench.quality.answers import Question
+from slo_bench.quality.composed import composed
 from slo_bench.quality.graders import Grader
 from slo_bench.workload import Prompt
 from slo_router.errors import SettingsError
@@ -93,7 +94,8 @@ def load_suite(path: Path | None) -> Suite:
     """Reads a suite, or the one that ships with the agent for `None`. Raises SuiteError."""
     if path is None:
         shipped = resources.files("slo_bench") / "suites" / "default.yaml"
-        return parse_suite(shipped.read_text(encoding="utf-8"), "default.yaml")
+        written = parse_suite(shipped.read_text(encoding="utf-8"), "default.yaml")
+        return Suite((*written.items, *(_item(entry, "patterns.yaml") for entry in composed())))
     try:
         return parse_suite(path.read_text(encoding="utf-8"), path.name)
     except OSError as error:
