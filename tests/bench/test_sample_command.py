@@ -16,6 +16,7 @@ from slo_bench.cli import app
 from slo_bench.workload import load_workload
 from slo_router.contract import REQUESTS_STREAM, RequestRecord, SloRecord
 from tests.bench.test_bench_cli import entry
+from tests.e2e.redis_topologies import AGENT_RIGHTS, ROUTER_RIGHTS
 
 SECRET = "jane@example.org"
 
@@ -105,6 +106,23 @@ def test_the_stream_in_redis_is_read_to_where_it_ended_at_the_start(
     assert "mine:slo_router:requests: 450 entries" in result.stderr
     assert "nothing to sample" in sample("--config", config, "-o", output, "--hours", 1).stderr
     assert sample("--redis-url", valkey_url, "-o", output).exit_code == 2  # no stream without the prefix
+
+
+def test_the_agents_own_user_is_told_whose_rights_it_takes(output: Path, valkey_url: str) -> None:
+    with redis.Redis.from_url(valkey_url) as link:
+        link.xadd(REQUESTS_STREAM, {"record": record(1)})
+        for user, rights in (("router", ROUTER_RIGHTS), ("agent", AGENT_RIGHTS)):
+            link.execute_command("ACL", "SETUSER", user, "on", ">pw", *rights.split())
+    results = {
+        user: sample("--redis-url", valkey_url.replace("//", f"//{user}:pw@"), "-o", output)
+        for user in ("router", "agent")
+    }
+    assert results["router"].exit_code == 0, results["router"].output
+    assert results["agent"].exit_code == 2
+    assert (
+        "NoPermissionError while reading slo_router:requests, expected a user who may read it"
+        in results["agent"].stderr
+    )
 
 
 def test_spend_logs_and_batch_files_take_a_category(tmp_path: Path, output: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo_bench.sampling.candidate import Candidate, LeftOut, Message
+from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction
 from slo_bench.sampling.sources import Kind, kind_of, reader_of
 from slo_bench.workload import parse_jsonl
@@ -20,8 +21,8 @@ HI = [{"role": "user", "content": "Hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"q": "x"}'}}
 GOOD = json.dumps({"category": "chat", "max_tokens": 1, "messages": HI})
 RECORD: dict[str, object] = {
-    "ts": 1.0, "request_id": "r", "call_type": "acompletion", "category": "ner", "stream": True, "prompt_tokens": 5,
-    "completion_tokens": 9, "outcome": "success", "decision": {"candidates": [{}]}, "slo": {}, "prompt": HI,
+    "ts": 1.0, "request_id": "r", "call_type": "acompletion", "model_group": "smart", "category": "ner", "stream": True,
+    "prompt_tokens": 5, "completion_tokens": 9, "outcome": "success", "decision": {"candidates": [{}]}, "prompt": HI,
 }  # fmt: skip
 ROW: dict[str, object] = {
     "request_id": "r", "call_type": "acompletion", "spend": 1e-6, "prompt_tokens": 5, "completion_tokens": 9,
@@ -29,12 +30,16 @@ ROW: dict[str, object] = {
     "metadata": {"spend_logs_metadata": {"slo_router": {"category": "ner"}}},
     "proxy_server_request": {"model": "smart", "messages": HI, "max_tokens": 7, "stream": True},
 }  # fmt: skip
-LINE: dict[str, object] = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": HI}}
+LINE: dict[str, object] = {
+    "custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "smart", "messages": HI},
+}  # fmt: skip
 SHORTENED = "aaa... (litellm_truncated skipped 2952 chars. Truncation is a DB storage safeguard.) ...aaa"
 
 
-def read(kind: Kind, entry: dict[str, object], category: str | None = None) -> Candidate | LeftOut:
-    return reader_of(kind, category)(json.dumps(entry).encode())
+def read(
+    kind: Kind, entry: dict[str, object], category: str | None = None, group: str | None = None
+) -> Candidate | LeftOut:
+    return reader_of(kind, Wanted(category, group))(json.dumps(entry).encode())
 
 
 def messages_of(found: Candidate | LeftOut) -> list[Message]:
@@ -108,8 +113,14 @@ def test_spend_logs_without_prompts_failures_and_cache_hits_are_told_apart() -> 
     assert read(Kind.SPEND_LOGS, body()) is LeftOut.NO_TEXT
     assert read(Kind.SPEND_LOGS, {**ROW, "status": "failure"}) is LeftOut.FAILED
     assert read(Kind.SPEND_LOGS, {**ROW, "cache_hit": "True"}) is LeftOut.CACHED
-    assert reader_of(Kind.SPEND_LOGS, None)(b"{") is LeftOut.MALFORMED
-    assert reader_of(Kind.SPEND_LOGS, None)(b'{"call_type": "\xff"}') is LeftOut.MALFORMED
+    assert reader_of(Kind.SPEND_LOGS, Wanted())(b"{") is LeftOut.MALFORMED
+    assert reader_of(Kind.SPEND_LOGS, Wanted())(b'{"call_type": "\xff"}') is LeftOut.MALFORMED
+
+
+@pytest.mark.parametrize(("entry", "kind"), [(RECORD, Kind.RECORDS), (ROW, Kind.SPEND_LOGS), (LINE, Kind.BATCH)])
+def test_only_one_group_can_be_wanted(entry: dict[str, object], kind: Kind) -> None:
+    assert isinstance(read(kind, entry, "chat", "smart"), Candidate)
+    assert read(kind, entry, "chat", "other") is LeftOut.OTHER_GROUP
 
 
 def test_a_disconnected_request_has_no_length_of_its_answer() -> None:
@@ -194,21 +205,21 @@ def test_whatever_a_prompt_is_it_is_read_scrubbed_and_written_or_told_apart(valu
         ({**ROW, "metadata": value, "proxy_server_request": value}, Kind.SPEND_LOGS),
     ):
         extraction = Extraction(1, 0, 0, 16)
-        extraction.read([json.dumps(entry).encode()], reader_of(kind, "chat"))
+        extraction.read([json.dumps(entry).encode()], reader_of(kind, Wanted("chat")))
         parse_jsonl("\n".join([GOOD, *extraction.finish([]).lines]), "w")
 
 
 def test_what_is_nested_without_end_or_no_unicode_is_not_readable() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     entry = json.dumps({**RECORD, "prompt": "?"}).encode()
-    assert reader_of(Kind.RECORDS, None)(entry.replace(b'"?"', deep)) is LeftOut.MALFORMED
-    assert reader_of(Kind.RECORDS, None)(entry.replace(b'"?"', b'"\\ud800"')) is LeftOut.MALFORMED
+    assert reader_of(Kind.RECORDS, Wanted())(entry.replace(b'"?"', deep)) is LeftOut.MALFORMED
+    assert reader_of(Kind.RECORDS, Wanted())(entry.replace(b'"?"', b'"\\ud800"')) is LeftOut.MALFORMED
 
 
 def test_what_is_nested_too_deep_to_be_scrubbed_is_not_stored() -> None:
     nested = b'{"a":' * 900 + b"1" + b"}" * 900
     entry = json.dumps(body(messages=HI, response_format="?")).encode().replace(b'"?"', nested)
     extraction = Extraction(1, 0, 0, 16)
-    extraction.read([entry], reader_of(Kind.SPEND_LOGS, "chat"))
+    extraction.read([entry], reader_of(Kind.SPEND_LOGS, Wanted("chat")))
     assert extraction.finish([]).lines == ()
     assert extraction.left_out == {LeftOut.MALFORMED: 1}

@@ -14,9 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from evaluation.endpoints import Handle
 from evaluation.stock_proxy import StockProxy
+from slo_bench.cli import app as slo_bench
+from slo_bench.workload import load_workload
 from slo_router.contract import RequestRecord
 from tests.e2e.conftest import ASK, Stack, deployment, document, publish
 from tests.e2e.span_collector import SpanCollector
@@ -236,3 +239,16 @@ def test_the_span_of_each_request_says_what_was_decided(stack: Stack, collector:
             "slo_router.predicted_ttft_ms": 120.0,
             "slo_router.shadow": False,
         }
+
+
+def test_a_workload_is_sampled_from_what_was_asked_on_each_route(stack: Stack, tmp_path: Path) -> None:
+    for path, body in ROUTES.items():
+        asked = json.loads(json.dumps(body).replace("Summarize", "Write to jane@example.org. Summarize"))
+        stack.post(path, {"model": "smart", **asked}, x_slo_category="reasoning")  # no other test of this module's is
+    stack.records(len(ROUTES))
+
+    output = tmp_path / "workload.jsonl"
+    result = CliRunner().invoke(slo_bench, ["sample", "--redis-url", stack.valkey.url, "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    prompts = load_workload(output).of_category("reasoning")
+    assert [prompt.messages[-1]["content"] for prompt in prompts] == [f"Write to <EMAIL_1>. {ASK}"] * len(ROUTES)

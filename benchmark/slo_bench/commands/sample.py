@@ -17,6 +17,7 @@ from slo_bench.commands.terminal import console, names
 from slo_bench.errors import SampleError
 from slo_bench.private_file import write_private
 from slo_bench.results import NOTHING_MEASURED
+from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extract, Extraction
 from slo_bench.sampling.sources import Kind, reader_of
 from slo_bench.sampling.strata import BANDS
@@ -44,6 +45,7 @@ def sample(
     hours: options.Hours = None,
     kind: options.OfKind = None,
     category: options.Category = None,
+    group: options.Group = None,
     per_category: options.PerCategory = 50,
     floor: options.Floor = 2,
     max_tokens: options.MaxTokens = 1_024,
@@ -63,7 +65,7 @@ def sample(
         extraction = Extraction(per_category, floor, seed, max_tokens)
         with log.status("reading"):
             for source in _of_files(files, kind) if files else _of_redis(config, redis_url, hours):
-                count = extraction.read(source.entries, reader_of(source.kind, category))
+                count = extraction.read(source.entries, reader_of(source.kind, Wanted(category, group)))
                 log.print(f"{source.name}: {count:,} entries, {source.kind.value} ({source.seen_by})")
         extract = extraction.finish(finders)
         _tell(extract)

@@ -48,6 +48,7 @@ OfKind: TypeAlias = Annotated[Kind | None, Option(help="What the files hold.", s
 Category: TypeAlias = Annotated[
     str | None, Option(metavar="NAME", help="Of requests that name none, or that the router was unsure of.")
 ]
+Group: TypeAlias = Annotated[str | None, Option(metavar="NAME", help="Only requests to this group of model_list.")]
 PerCategory: TypeAlias = Annotated[int, Option(min=1, max=10_000, help="Prompts of each category.")]
 Floor: TypeAlias = Annotated[int, Option(min=0, help="Prompts of each stratum, at least.")]
 MaxTokens: TypeAlias = Annotated[int, Option(min=1, help="Bounds an answer that was allowed to be longer.")]

@@ -20,6 +20,7 @@ class LeftOut(StrEnum):
     MEDIA = "image, audio or file in the prompt, which can't be scrubbed"
     NOT_CHAT = "no chat prompt"
     NO_CATEGORY = "no category: name one with --category"
+    OTHER_GROUP = "to another group"
     FAILED = "failed"
     CACHED = "answered from a cache"
     MALFORMED = "not readable"
