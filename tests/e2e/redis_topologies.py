@@ -26,7 +26,10 @@ from tests.e2e.postgres import UnavailableError
 from tests.valkey_server import ValkeyServer, free_port
 
 ROUTER_RIGHTS = "resetchannels ~slo_router:* %R~metrics:* -@all +@read +@write +@connection -@dangerous"
-AGENT_RIGHTS = "resetchannels ~metrics:* -@all +@read +@write +@connection +@transaction -@dangerous"
+AGENT_RIGHTS = (
+    "resetchannels ~metrics:* ~slo_bench:* %R~slo_router:live:* %R~slo_router:workers -@all +@read +@write "
+    "+@connection +@transaction +evalsha +script|load -@dangerous"
+)
 CLUSTER_RIGHTS = "+cluster|slots +cluster|shards +cluster|nodes"
 ROUTER_PASSWORD, AGENT_PASSWORD, ADMIN_PASSWORD = "r0uter/p@ss", "agent-pass", "admin-pass"
 DEBIAN_SERVER = Path("/usr/bin/redis-check-rdb")  # the same program, which looks at the name it is called by

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from slo_bench.cli import app
+from slo_bench.operation.foresight import PROBES
 from slo_router.contract import RequestRecord
 from tests.e2e.conftest import TTFT_MS, Stack
 
@@ -56,7 +57,7 @@ def test_requests_are_predicted_from_what_the_agent_measured(unmeasured: Stack, 
     asked = unmeasured.seen()
     time.sleep(2.5 * unmeasured.refresh_interval_s)
 
-    assert asked == dict.fromkeys(TTFT_MS, REQUESTS + 1)
+    assert asked == dict.fromkeys(TTFT_MS, PROBES + 1 + REQUESTS)  # for the plan, to warm up, and measured
     for deployment in TTFT_MS:
         measured = unmeasured.redis.hgetall(f"metrics:{deployment}:ner")
         measured_ms = float(measured["ttft_p95_ms"])

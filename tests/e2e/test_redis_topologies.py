@@ -20,6 +20,12 @@ import yaml
 from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner
 
+from slo_bench.errors import StoppedError
+from slo_bench.operation.estimate import Request
+from slo_bench.operation.lock import EndpointLock
+from slo_bench.operation.memory import Done, Memory
+from slo_bench.operation.pause import Pause
+from slo_bench.operation.watch import Own, Watch
 from slo_bench.plan import Cell
 from slo_bench.publish import publish
 from slo_bench.results import CellResult
@@ -165,6 +171,32 @@ async def test_one_worker_asks_the_model_servers_for_all(router: AsyncClient) ->
     await router.delete(ELECTED_KEY)
     await first.aclose()
     await second.aclose()
+
+
+async def test_the_agent_locks_remembers_and_sees_the_load(router: AsyncClient, agent: AsyncClient) -> None:
+    await router.sadd(WORKERS_KEY, "w1")
+    await router.set(LIVE_KEY + "w1", json.dumps({"small": {"in_flight": 37}}))
+    told: list[str] = []
+    watch, pause = Watch(agent, "", told.append), Pause(8, 60.0)
+    await watch.add(Facts("small", "openai/small"), pause, lambda: Own(0, 0.0))
+    assert (pause.live, told) == (37.0, ["small: paused: 37 live requests"])
+
+    lock = EndpointLock(agent, "", "e1", ttl_s=0.3)
+    async with lock.held(wait=False, on_wait=lambda: None, on_lost=lambda: told.append("lost")):
+        with pytest.raises(StoppedError):
+            await (
+                EndpointLock(agent, "", "e1").held(wait=False, on_wait=lambda: None, on_lost=lambda: None).__aenter__()
+            )
+        await asyncio.sleep(0.2)  # it is renewed meanwhile
+    assert await agent.exists("slo_bench:lock:e1") == 0
+    assert "lost" not in told
+
+    memory = Memory(agent, "")
+    await memory.note_pace(("small", "ner"), Request(1.0, 2.0, 3.0, "earlier run"))
+    await memory.note_done("f", ("small", "ner"), Done(1.0, 10))
+    assert (len(await memory.paces()), len(await memory.done("f"))) == (1, 1)
+    await memory.forget("f")
+    await router.delete(WORKERS_KEY)
 
 
 async def test_each_user_may_do_its_own_part_only(router: AsyncClient, agent: AsyncClient) -> None:

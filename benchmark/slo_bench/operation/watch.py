@@ -35,11 +35,12 @@ class Own(NamedTuple):
 class Watch:
     """Keeps the `Pause` of each watched deployment. `link` is `None` where there is no Redis."""
 
-    def __init__(self, link: AsyncClient | None, prefix: str, tell: Tell) -> None:
+    def __init__(self, link: AsyncClient | None, prefix: str, tell: Tell, interval_s: float = INTERVAL_S) -> None:
         self._link = link
         self._prefix = prefix
         self._http: httpx.AsyncClient | None = None  # made when it is needed, which takes a while
         self._tell = tell
+        self._interval_s = interval_s
         self._watched: dict[str, tuple[Facts, Pause, Callable[[], Own]]] = {}
 
     async def add(self, facts: Facts, pause: Pause, own: Callable[[], Own]) -> None:
@@ -55,7 +56,7 @@ class Watch:
         """Asks until it is cancelled."""
         try:
             while True:
-                await asyncio.sleep(INTERVAL_S)
+                await asyncio.sleep(self._interval_s)
                 if self._watched:
                     shared = await self._shared()
                     await asyncio.gather(*(self._ask(shared, name) for name in list(self._watched)))

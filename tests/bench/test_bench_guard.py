@@ -1,0 +1,112 @@
+"""The guard of a run: what it lets through, when it stops, and what its clock counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from io import StringIO
+from time import perf_counter
+
+import httpx
+import pytest
+from rich.console import Console
+
+from evaluation.endpoints import Handle
+from slo_bench.errors import StoppedError
+from slo_bench.operation.budget import Budget
+from slo_bench.operation.guard import Guard, Terms
+from slo_bench.operation.lock import LOCK_KEY, LOST, EndpointLock
+from slo_bench.operation.progress import State, line, shown
+from slo_bench.operation.watch import Watch
+from slo_bench.stream import Sample
+from slo_bench.targets import Target
+from slo_bench.workload import Prompt
+from slo_router.domain import Facts
+from slo_router.redis_link import AsyncClient, connect
+
+FACTS = Facts("a", "openai/a", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
+TARGET = Target("a", "a", "http://gpu/v1")
+PROMPT = Prompt("ner", ({"role": "user", "content": "Hi"},), 8)
+
+
+@pytest.fixture
+async def link(valkey_url: str) -> AsyncIterator[AsyncClient]:
+    client = connect(valkey_url)
+    yield client
+    await client.aclose()
+
+
+async def answer(_: Target, __: Prompt) -> Sample:
+    return Sample(0.1, 0.2, 10, 5)
+
+
+async def for_ever(guard: Guard) -> None:
+    while True:
+        await guard.measure(TARGET, PROMPT)
+        await asyncio.sleep(0.01)
+
+
+def quiet(_: str) -> None:
+    """Nobody is told."""
+
+
+@asynccontextmanager
+async def guarded(
+    terms: Terms, locks: Mapping[str, EndpointLock] | None = None, budget_usd: float | None = None
+) -> AsyncIterator[Guard]:
+    watch = Watch(None, "", quiet, interval_s=0.02)
+    watching = asyncio.create_task(watch.run())
+    yield Guard(answer, Budget(budget_usd, 60.0), terms, locks or {}, watch)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_lost_lock_stops_the_measuring(link: AsyncClient) -> None:
+    async with guarded(Terms(), {"a": EndpointLock(link, "", "e1", ttl_s=0.06)}) as guard:
+        async with guard.deployment(FACTS, quiet):
+            assert (await guard.measure(TARGET, PROMPT)).error is None
+            await link.set(LOCK_KEY + "e1", "another")
+            with pytest.raises(StoppedError, match=LOST):
+                await asyncio.wait_for(for_ever(guard), 10)
+        assert (guard.lost, guard.stopped) == ({"a"}, {"a": LOST})
+        with pytest.raises(StoppedError):
+            await guard.deployment(FACTS, quiet).__aenter__()
+
+
+async def test_a_spent_budget_stops_every_deployment() -> None:
+    async with guarded(Terms(), budget_usd=0.00006) as guard:
+        async with guard.deployment(FACTS, quiet):
+            await guard.measure(TARGET, PROMPT)
+            await guard.measure(TARGET, PROMPT)
+            with pytest.raises(StoppedError, match="the budget is used up"):
+                await guard.measure(TARGET, PROMPT)
+        assert guard.budget.spent_usd == pytest.approx(30e-6)
+        with pytest.raises(StoppedError, match="the budget is used up"):
+            await guard.deployment(replace(FACTS, deployment_id="b"), quiet).__aenter__()
+
+
+async def test_the_servers_own_load_pauses_the_run_and_the_clock(fleet: list[Handle]) -> None:
+    facts = replace(FACTS, metrics_url=f"{fleet[0].url}/metrics")
+    fleet[0].control("slow", factor=15, times=1)
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
+    async with httpx.AsyncClient() as user, guarded(Terms(pause_above=0)) as guard:
+        live = asyncio.create_task(user.post(f"{fleet[0].api_base}/chat/completions", json=body))
+        while not fleet[0].endpoint.model.engine.running:  # noqa: ASYNC110  # it has no event for it
+            await asyncio.sleep(0.005)
+        async with guard.deployment(facts, quiet):
+            counted_s, all_s = guard.clock("a"), perf_counter()
+            await guard.measure(TARGET, PROMPT)
+            assert live.done()
+            assert perf_counter() - all_s - (guard.clock("a") - counted_s) > 0.1  # of the 0.4 s that it waited
+        await live
+
+
+async def test_a_log_has_a_line_now_and_then() -> None:
+    state = State("small · ner", 12, 300, 840.0, 0.1234)
+    assert line(state, 61.0) == "12 of 300 requests, 61 s gone, about 14 min left, 0.1234 USD spent: small · ner"
+    output = StringIO()
+    async with shown(Console(file=output, width=200), lambda: state, line_s=0.01):
+        await asyncio.sleep(0.05)
+    assert output.getvalue().splitlines()[0].endswith("0.1234 USD spent: small · ner")
