@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 
+from redis.exceptions import NoPermissionError
 from rich.console import Console
 
 from slo_bench import event_loop
@@ -70,6 +71,10 @@ async def _run(order: Order, store: Store | None, console: Console) -> Outcome:
             if order.terms.fresh:
                 await memory.forget(order.fingerprint)
             finished = await memory.done(order.fingerprint)
+        except NoPermissionError as error:
+            raise BenchError(
+                "redis_url: its user may not use the keys slo_bench:*; docs/security.md has them"
+            ) from error
         except LINK_ERRORS as error:
             raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
         outcome = await _carry_out(order, finished, link, store.key_prefix, console)

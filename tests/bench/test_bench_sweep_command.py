@@ -47,8 +47,10 @@ def hashes(url: str) -> dict[str, dict[str, str]]:
 
 
 def test_a_sweep_prints_steps_and_knee_and_writes_a_fit_that_a_later_run_keeps(config: str, valkey_url: str) -> None:
-    result = bench("sweep", "--config", config, "--deployments", "small", *SWEEP, "--json")
+    page = Path(config).with_name("page.html")
+    result = bench("sweep", "--config", config, "--deployments", "small", *SWEEP, "--json", "--html", str(page))
     assert result.exit_code == 0, result.output
+    assert "256 tokens, 40/s" in page.read_text()
     (sweep,) = json.loads(result.stdout)["sweeps"]
     assert [(one["prompt_tokens"], one["rate"]) for one in sweep["steps"]] == [(64, 0), (64, 40), (256, 0), (256, 40)]
     assert [one["measured_prompt_tokens"] for one in sweep["steps"]] == pytest.approx([64, 64, 256, 256], abs=8)

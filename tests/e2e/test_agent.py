@@ -21,7 +21,7 @@ def unmeasured(stack: Stack) -> Iterator[Stack]:
     """The shared stack with no metrics at all; they are published again afterwards."""
     stack.changed = True
     client = stack.redis
-    client.delete(*client.scan_iter("metrics:*"))
+    client.delete(*client.scan_iter("metrics:*"), *client.scan_iter("slo_bench:*"))
     yield stack
     client.close()
 
