@@ -109,9 +109,10 @@ def test_a_configuration_is_accepted(name: str, block: str, monkeypatch: pytest.
 def test_a_command_and_its_options_exist(name: str, call: str) -> None:
     program, *words = shlex.split(call)
     if words[0] == "schedule":  # it has another command behind it
-        inner = next(place for place, word in enumerate(words) if place and word in PROGRAMS[program].commands)
-        test_a_command_and_its_options_exist(name, shlex.join([program, *words[inner:]]))
-        words = words[:inner]
+        places = (place for place, word in enumerate(words) if place and word in PROGRAMS[program].commands)
+        for place in places:
+            test_a_command_and_its_options_exist(name, shlex.join([program, *words[place:]]))
+            words = words[:place]
     command = PROGRAMS[program]
     while commands := getattr(command, "commands", None):
         assert words[0] in commands, f"{name}: {call}"
