@@ -137,6 +137,15 @@ def test_an_unmeasured_category_is_predicted_from_the_worst_of_the_others_and_ma
     assert (found.age_s, found.samples, found.quality) == (99.0, 30, 0.6)
 
 
+def test_a_category_that_was_graded_and_never_timed_has_its_own_quality_and_the_latencies_of_the_others() -> None:
+    graded = Metrics(NOW_S - 5, quality_score=0.8, quality_n=ENOUGH_ANSWERS)
+    snapshot = make_snapshot({"a": {"ner": NER, "chat": graded}}, NOW_S)
+    found = predict(PRICED, REQUEST._replace(category="chat"), view(snapshot))
+    assert (found.basis, found.ttft_s, found.tpot_s, found.quality) == ("pooled", 0.2, 0.02, 0.8)
+    alone = predict(PRICED, REQUEST._replace(category="chat"), view(make_snapshot({"a": {"chat": graded}}, NOW_S)))
+    assert (alone.basis, alone.ttft_s, alone.quality) == ("measured", None, 0.8)
+
+
 def test_pooling_keeps_what_only_one_category_knows_and_leaves_quality_out() -> None:
     assert pool([NER, CODE]) == Metrics(NOW_S - 99, 0.4, 0.1, 0.3, 0.01, 0.02, 60.0, 0.003, 0.1, samples=30)
     assert pool([Metrics(NOW_S)]) == Metrics(NOW_S)  # unknown stays unknown

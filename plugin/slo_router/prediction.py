@@ -161,15 +161,25 @@ def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
 
 
 def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:
-    """The metrics of a deployment in a category, or pooled over the categories it was measured in."""
+    """The metrics of a deployment in a category, or pooled over the categories it was measured in.
+
+    A category with a quality and no latency (its answers were graded, its speed never measured) gets the pooled ones.
+    """
     measured = snapshot.measured.get(deployment_id)
     if measured is None:
         return None, "none"
-    metrics = measured.get(category)
-    if metrics is not None:
-        return metrics, "measured"
-    pooled = snapshot.pooled.get(deployment_id)
-    return pooled, "none" if pooled is None else "pooled"
+    metrics, pooled = measured.get(category), snapshot.pooled.get(deployment_id)
+    if metrics is None:
+        return pooled, "none" if pooled is None else "pooled"
+    if metrics.ttft_s is None and metrics.tpot_s is None and pooled is not None and pooled.ttft_s is not None:
+        return pooled._replace(
+            quality_score=metrics.quality_score,
+            quality_n=metrics.quality_n,
+            quality_held=metrics.quality_held,
+            answer_fault=metrics.answer_fault,
+            error_rate=pooled.error_rate if metrics.error_rate is None else metrics.error_rate,
+        ), "pooled"
+    return metrics, "measured"
 
 
 def answer_faults(candidates: Iterable[Facts], category: str, snapshot: Snapshot) -> Mapping[str, str]:
