@@ -76,6 +76,19 @@ def test_every_text_is_scrubbed_and_nothing_else_changes() -> None:
     assert (clean.category, clean.stream) == ("support", True)
 
 
+def test_in_a_schema_and_in_arguments_no_name_is_the_protocols() -> None:
+    schema = {"default": {"name": "jane@example.org", "id": "jane@example.org", "jo@example.org": 1}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"id": "jane@example.org \\ud800"}'}}
+    prompt = Candidate("chat", False, [Message("assistant", tool_calls=[call])], tools=[tool])
+    clean = scrub(prompt, FINDERS)[0]
+    assert "example.org" not in str(clean)
+    assert "<EMAIL_2>" in str(clean.tools)
+    ((cleaned,),) = [message.tool_calls or [] for message in clean.messages]
+    assert isinstance(function := cleaned["function"], dict)
+    assert json.loads(function["arguments"].encode()) == {"id": "<EMAIL_1> \ud800"}  # half a pair can be written
+
+
 def test_numbers_start_anew_in_each_prompt() -> None:
     texts = ["a@example.org and b@example.org", "b@example.org"]
     scrubbed = [

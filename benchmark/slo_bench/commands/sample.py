@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import typer
-from rich.table import Table
 
 from slo_bench import scrubbers, traffic
 from slo_bench.commands import sample_options as options
@@ -17,10 +16,10 @@ from slo_bench.commands.terminal import console, names
 from slo_bench.errors import SampleError
 from slo_bench.private_file import write_private
 from slo_bench.results import NOTHING_MEASURED
+from slo_bench.sampling import report
 from slo_bench.sampling.entries import Wanted
-from slo_bench.sampling.extraction import Extract, Extraction
+from slo_bench.sampling.extraction import Extraction
 from slo_bench.sampling.sources import Kind, reader_of
-from slo_bench.sampling.strata import BANDS
 from slo_bench.session import Store
 from slo_router.config import load_settings
 from slo_router.contract import REQUESTS_STREAM
@@ -68,7 +67,8 @@ def sample(
                 count = extraction.read(source.entries, reader_of(source.kind, Wanted(category, group)))
                 log.print(f"{source.name}: {count:,} entries, {source.kind.value} ({source.seen_by})")
         extract = extraction.finish(finders)
-        _tell(extract)
+        for line in report.remarks(extract):
+            log.print(line)
         if not extract.lines:
             raise SampleError("nothing to sample: no file was written")
         write_private(output, extract.lines)
@@ -79,9 +79,9 @@ def sample(
         log.print(str(error))
         raise typer.Exit(NOTHING_MEASURED) from error
     if as_json:
-        typer.echo(json.dumps(_document(extract, output), indent=2))
+        typer.echo(json.dumps(report.document(extract, output), indent=2))
     else:
-        console().print(_table(extract, output))
+        console().print(report.table(extract, output))
 
 
 def _check(output: Path, files: Sequence[Path], category: str | None) -> None:
@@ -111,42 +111,3 @@ def _of_redis(config: Path | None, redis_url: str | None, hours: float | None) -
     store = Store(url, settings.plugin.key_prefix if settings else "")
     entries = traffic.stream_entries(store, hours)
     yield Source(store.key_prefix + REQUESTS_STREAM, Kind.RECORDS, "the stream in Redis", entries)
-
-
-def _tell(extract: Extract) -> None:
-    log = console(stderr=True)
-    for why, count in extract.left_out.most_common():
-        log.print(f"left out {count:,} of {extract.entries:,}: {why.value}")
-    found = ", ".join(f"{count} {kind}" for kind, count in extract.replaced.most_common()) or "nothing"
-    log.print(f"replaced in {extract.prompts_changed} of {len(extract.lines)} prompts: {found}")
-
-
-def _table(extract: Extract, output: Path) -> Table:
-    table = Table("category", "prompt tokens", "streamed", title=f"{len(extract.lines)} prompts in {output}")
-    for name in ("seen", "taken"):
-        table.add_column(name, justify="right")
-    for (category, band, stream), seen, taken in extract.shares:
-        table.add_row(category, BANDS[band], "yes" if stream else "no", f"{seen:,}", str(taken))
-    return table
-
-
-def _document(extract: Extract, output: Path) -> dict[str, object]:
-    strata = [
-        {
-            "category": where.category,
-            "prompt_tokens": BANDS[where.band],
-            "stream": where.stream,
-            "seen": seen,
-            "taken": taken,
-        }
-        for where, seen, taken in extract.shares
-    ]
-    left_out = {why.name.lower(): count for why, count in extract.left_out.items()}
-    return {
-        "output": str(output),
-        "prompts": len(extract.lines),
-        "entries": extract.entries,
-        "left_out": left_out,
-        "replaced": dict(extract.replaced),
-        "strata": strata,
-    }

@@ -4,9 +4,9 @@ What is found becomes a placeholder of its kind, `<EMAIL_1>`, the same for the s
 who is who stays readable. Numbers start anew in each prompt: nothing links two requests. Where findings overlap, all of
 what they cover goes, under the name of the first finder's kind.
 
-Roles, types, ids and function names are the protocol's; they are left as they are. Arguments are JSON inside of a text:
-they are parsed first, for a pattern over the escaped text would tear escapes apart, and their numbers and keys are
-looked at, too.
+Roles, types, ids and function names are the protocol's; they are left as they are. In arguments and schemas everything
+is looked at, numbers and keys too. Arguments are JSON inside of a text: they are parsed first, for a pattern over the
+escaped text would tear escapes apart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from slo_bench.errors import SampleError
 from slo_bench.sampling.candidate import Candidate, Message
 from slo_bench.sampling.rules import Finder, Finding
 
-_PROTOCOL = frozenset({"role", "type", "id", "tool_call_id", "name", "required", "strict"})
+_PROTOCOL = frozenset({"role", "type", "id", "tool_call_id", "name"})
+_SCHEMAS = frozenset({"parameters", "schema"})
 _KIND = re.compile(r"[A-Z][A-Z0-9_]{0,30}")
 
 
@@ -57,8 +58,10 @@ class Scrubber:
         return self._scalar(value)
 
     def _field(self, key: str, value: object) -> object:
-        if key in _PROTOCOL and not isinstance(value, Mapping):  # a mapping of that name is a tool's parameter
+        if key in _PROTOCOL:
             return value
+        if key in _SCHEMAS:
+            return self._data(value)
         return self._arguments(value) if key == "arguments" else self.structure(value)
 
     def _arguments(self, value: object) -> object:
@@ -69,9 +72,12 @@ class Scrubber:
         clean = self._data(parsed)
         if clean == parsed:
             return value
-        return json.dumps(clean, ensure_ascii=False) if isinstance(value, str) else clean
+        if not isinstance(value, str):
+            return clean
+        return json.dumps(clean, ensure_ascii=False).encode(errors="backslashreplace").decode()  # half a surrogate pair
 
     def _data(self, value: object) -> object:
+        """What has no names of the protocol in it."""
         if isinstance(value, Mapping):
             return {self.text(key): self._data(inner) for key, inner in value.items()}
         if isinstance(value, list):
