@@ -38,7 +38,7 @@ Exit code: 0 the file was written, 2 it was not: nothing could be sampled, or th
 """
 
 Files: TypeAlias = Annotated[
-    list[Path] | None, Argument(metavar="[FILE]...", show_default=False, help="Requests; none: the stream in Redis.")
+    list[Path] | None, Argument(metavar="FILE", show_default=False, help="Requests; none: the stream in Redis.")
 ]
 Output: TypeAlias = Annotated[Path, Option("--output", "-o", metavar="FILE", help="The workload: a .jsonl file.")]
 Config: TypeAlias = Annotated[Path | None, Option(help="The proxy's own YAML: where its Redis is.")]
