@@ -1,11 +1,11 @@
 """What a real model answers, intact and broken: the material that answer checks are tried on.
 
-    python -m evaluation.real_answers answers.jsonl         asks every variant below, some 40 minutes on two cores
+    python -m evaluation.real_answers answers.jsonl         asks every variant below, an hour on two cores
 
 SmolLM2-135M is served by llama.cpp in quantizations that keep its sense, in some that don't, with chat templates of
 other models, and with a tokenizer whose tokens are shifted by one. The answers were recorded once, in
-`evaluation/data/real_answers.jsonl`; the prompts are those of `evaluation/data/prompts.jsonl`, of which the first four
-of each category and split choose a threshold and the next four try it.
+`evaluation/data/real_answers.jsonl`; the prompts are from `evaluation/data/prompts.jsonl`. Some of its split `train`
+choose a threshold, all others try it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RECORDED = Path(__file__).parent / "data" / "real_answers.jsonl"
 _PROMPTS = Path(__file__).parent / "data" / "prompts.jsonl"
 _MAX_TOKENS = {"ner": 64, "summarization": 64, "reasoning": 80, "code": 80, "chat": 80}
 _SLOTS = 8
-_PER_HALF = 4  # prompts of each category and split
+_CHOOSING, _ASKED = 4, 8  # of each category: of the split `train`, and of each split
 
 Half = Literal["choose", "try"]
 
@@ -61,7 +61,7 @@ def _deployment(**settings: object) -> RealDeployment:
 
 
 VARIANTS = (
-    *(Variant(name, _deployment(quantization=name), is_sound=True) for name in ("Q8_0", "Q5_1", "Q4_1", "Q4_0")),
+    *(Variant(name, _deployment(quantization=name), is_sound=True) for name in ("Q4_1", "Q4_0", "Q5_1", "Q8_0")),
     *(Variant(name, _deployment(quantization=name)) for name in ("Q3", "Q2")),
     *(
         Variant(f"{name} template", _deployment(quantization="Q4_0", chat_template=text))
@@ -103,8 +103,8 @@ def read_prompts() -> Iterator[RealPrompt]:
         entry = json.loads(line)
         key = entry["category"], entry["split"]
         seen[key] += 1
-        if seen[key] <= 2 * _PER_HALF:
-            half: Half = "choose" if seen[key] <= _PER_HALF else "try"
+        if seen[key] <= _ASKED:
+            half: Half = "choose" if entry["split"] == "train" and seen[key] <= _CHOOSING else "try"
             yield RealPrompt(entry["id"], half, entry["category"], entry["messages"])
 
 

@@ -54,8 +54,8 @@ def test_who_never_stops_where_most_others_do_is_found_and_who_does_at_times_is_
     [
         (0, 10, "sound"),
         (1, 10, "sound"),
-        (4, 10, "sound"),  # low end of the interval 0.168
-        (5, 10, "faulty"),  # 0.237
+        (5, 10, "sound"),  # low end of the interval 0.237
+        (6, 10, "faulty"),  # 0.313
         (2, 2, "undecided"),
         (3, 3, "faulty"),  # 0.438
         (2, 4, "undecided"),
@@ -63,7 +63,8 @@ def test_who_never_stops_where_most_others_do_is_found_and_who_does_at_times_is_
         (0, 4, "undecided"),
         (0, 5, "sound"),
         (0, 0, "undecided"),
-        (60, 200, "faulty"),
+        (70, 200, "faulty"),  # 0.287
+        (60, 200, "sound"),  # 0.241
     ],
 )
 def test_a_share_surely_above_the_allowance_is_faulty_and_too_few_answers_are_undecided(

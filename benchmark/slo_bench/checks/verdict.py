@@ -4,8 +4,8 @@
     sound        it is not, and there are enough answers to say so
     undecided    too few answers
 
-Of ten answers five must fail, of three all. A small model loops now and then; a broken template does so most of the
-time.
+Of ten answers six must fail, of three all: a small model talks nonsense now and then, a broken one most of the time.
+`python -m evaluation.answer_checks` shows how often that condemns a working deployment, and how often a broken one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from slo_bench.checks.answer import FAULTS
 from slo_bench.quality.intervals import FEWEST, Interval, wilson
 
-ALLOWED = 0.2  # share of odd answers that a working deployment may have
+ALLOWED = 0.25  # share of odd answers that a working deployment may have
 _FEWEST_FAULTS = 3  # fewer may be chance, whatever their share
 
 
