@@ -50,6 +50,7 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.face_off
 	$(BIN)/python -m evaluation.report_speed
 	$(BIN)/python -m evaluation.sample_speed
+	$(BIN)/python -m evaluation.sample_bias
 	$(BIN)/python -m evaluation.explain_speed
 	$(BIN)/python -m evaluation.soak
 

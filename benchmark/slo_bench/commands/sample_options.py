@@ -31,8 +31,8 @@ Then measure with it:
   slo-bench run --config litellm_config.yaml --workload workload.jsonl
 
 As many requests of each category, of which each stratum (prompt length, streamed or not) has the share that it has in
-the traffic, but at least a few. What a scrubber finds becomes <EMAIL_1>, the same for the same thing within a prompt.
-Requests with images, audio or files are left out, for nobody can tell what is in them; so are failed ones.
+the traffic, but is there at least once. What a scrubber finds becomes <EMAIL_1>, the same for the same thing within a
+prompt. Requests with images, audio or files are left out, for nobody can tell what is in them; so are failed ones.
 
 Exit code: 0 the file was written, 2 it was not: nothing could be sampled, or the call was wrong.
 """

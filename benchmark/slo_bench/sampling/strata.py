@@ -2,7 +2,8 @@
 
 A stratum is category × band of prompt length × streamed or not. The benchmark measures each category by itself, so a
 rare category needs as many prompts as a frequent one. Within a category the figures shall be those of the traffic, the
-mean cost above all, so the strata keep their proportions; a floor of a few sees to it that rare long prompts are there.
+mean cost above all, so the strata keep their proportions. A floor of one sees to it that rare long prompts are there;
+more of them in a hundred prompts would shift the means (`python -m evaluation.sample_bias`).
 
 How many of each is known only at the end, so every stratum keeps a reservoir that could fill its category alone.
 """
