@@ -57,6 +57,9 @@ def _of_deployment(facts: Facts, group: GroupSettings, snapshot: Snapshot, now_s
     held = ", ".join(sorted(category for category, metrics in measured.items() if metrics.quality_held))
     if held:
         yield f"its quality dropped in {held}: it passes no quality floor there (slo-bench history)"
+    for category, metrics in sorted(measured.items()):
+        if metrics.answer_fault:
+            yield f"its answers for {category} are faulty, {metrics.answer_fault}: it gets no more (slo-bench run)"
     if facts.context_tokens is None:
         yield "no context window: no request counts as too long for it (model_info.max_input_tokens)"
 
