@@ -16,8 +16,7 @@ from math import hypot
 from statistics import fmean
 from typing import NamedTuple
 
-from slo_bench.gate.entry import Entry
-from slo_bench.gate.gatekeeper import QUALITY
+from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.paired import paired
 
 LOW, HIGH = "_low", "_high"  # figures that bound another, 95 %

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+QUALITY = "quality_score"  # the figure of a quality run
 Kind: TypeAlias = Literal["latency", "quality"]
 Verdict: TypeAlias = Literal["first", "good", "better", "regressed", "accepted"]
 

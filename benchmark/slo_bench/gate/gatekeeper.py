@@ -20,13 +20,12 @@ from typing import NamedTuple
 from slo_bench.errors import BenchError
 from slo_bench.gate.alerts import Alert, raise_alert
 from slo_bench.gate.baseline import Baseline, baseline, mean_scores
-from slo_bench.gate.entry import Entry
+from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.history import Cell, latest, record
 from slo_bench.gate.ruling import LOOKS, Case, Policy, Ruling, judge
 from slo_router.contract import QUALITY_HELD, metrics_key
 from slo_router.redis_link import AsyncClient
 
-QUALITY = "quality_score"
 REGRESSED = 3  # exit code
 Again = Callable[[Sequence[str]], Awaitable[Sequence[Entry]]]  # categories → one more answer to each of their items
 

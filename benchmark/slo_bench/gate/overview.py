@@ -12,8 +12,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from slo_bench.gate.comparison import compare
-from slo_bench.gate.entry import Entry
-from slo_bench.gate.gatekeeper import QUALITY
+from slo_bench.gate.entry import QUALITY, Entry
 
 SHOWN = (QUALITY, "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "throughput_tps", "error_rate", "cost_per_1k_usd")
 COURSE = 24  # runs in a sparkline

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-from slo_bench.gate.entry import Entry
-from slo_bench.gate.gatekeeper import QUALITY, conclude, review
+from slo_bench.gate.entry import QUALITY, Entry
+from slo_bench.gate.gatekeeper import conclude, review
 from slo_bench.gate.ruling import Policy
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.publish import publish_quality
