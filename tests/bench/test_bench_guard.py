@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from io import StringIO
@@ -54,9 +54,12 @@ def quiet(_: str) -> None:
 
 @asynccontextmanager
 async def guarded(
-    terms: Terms, locks: Mapping[str, EndpointLock] | None = None, budget_usd: float | None = None
+    terms: Terms,
+    locks: Mapping[str, EndpointLock] | None = None,
+    budget_usd: float | None = None,
+    tell: Callable[[str], None] = quiet,
 ) -> AsyncIterator[Guard]:
-    watch = Watch(None, "", quiet, interval_s=0.02)
+    watch = Watch(None, "", tell, interval_s=0.02)
     watching = asyncio.create_task(watch.run())
     yield Guard(answer, Budget(budget_usd, 60.0), terms, locks or {}, watch)
     watching.cancel()
@@ -89,18 +92,20 @@ async def test_a_spent_budget_stops_every_deployment() -> None:
 
 async def test_the_servers_own_load_pauses_the_run_and_the_clock(fleet: list[Handle]) -> None:
     facts = replace(FACTS, metrics_url=f"{fleet[0].url}/metrics")
-    fleet[0].control("slow", factor=15, times=1)
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
-    async with httpx.AsyncClient() as user, guarded(Terms(pause_above=0)) as guard:
+    fleet[0].control("slow", factor=1_000, times=1)
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8, "stream": True}
+    paused = asyncio.Event()
+    async with httpx.AsyncClient() as user, guarded(Terms(pause_above=0), tell=lambda _: paused.set()) as guard:
         live = asyncio.create_task(user.post(f"{fleet[0].api_base}/chat/completions", json=body))
-        while not fleet[0].endpoint.model.engine.running:  # noqa: ASYNC110  # it has no event for it
-            await asyncio.sleep(0.005)
         async with guard.deployment(facts, quiet):
+            await asyncio.wait_for(paused.wait(), 20)
             counted_s, all_s = guard.clock("a"), perf_counter()
-            await guard.measure(TARGET, PROMPT)
-            assert live.done()
-            assert perf_counter() - all_s - (guard.clock("a") - counted_s) > 0.1  # of the 0.4 s that it waited
-        await live
+            measuring = asyncio.create_task(guard.measure(TARGET, PROMPT))
+            await asyncio.sleep(0.1)
+            assert not measuring.done()
+            live.cancel()
+            await asyncio.wait_for(measuring, 20)
+            assert perf_counter() - all_s - (guard.clock("a") - counted_s) >= 0.1
 
 
 async def test_a_log_has_a_line_now_and_then() -> None:

@@ -165,7 +165,9 @@ def test_a_run_and_the_report_write_the_page(tmp_path: Path, fleet: list[Handle]
         await record(link, "", entry("quality", 3.0, quality_score=0.7))
         await link.aclose()
 
-    quick = ("run", "--requests", "2", "--categories", "ner", "--warmup", "0")
+    prompt = {"category": "ner", "max_tokens": 8, "messages": [{"role": "user", "content": "Who?"}]}
+    (tmp_path / "prompts.jsonl").write_text(json.dumps(prompt))
+    quick = ("run", "--requests", "2", "--workload", str(tmp_path / "prompts.jsonl"), "--warmup", "0")
     assert "<td>small</td>" in written(*quick, "--no-publish")
     assert "Quality against cost" not in written(*quick)
     asyncio.run(grade())

@@ -61,8 +61,7 @@ class EndpointLock:
             yield
         finally:
             renewal.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewal
+            await asyncio.gather(renewal, return_exceptions=True)
             with suppress(LockError, *LINK_ERRORS):  # no longer ours, or it expires by itself
                 await self._lock.release()
 

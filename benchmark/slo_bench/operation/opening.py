@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from slo_bench.operation.budget import Budget
 from slo_bench.operation.guard import Guard, Measure, Terms
@@ -35,5 +35,4 @@ async def open_guard(
         yield Guard(measure, budget, terms, locks, watch)
     finally:
         asking.cancel()
-        with suppress(asyncio.CancelledError):
-            await asking
+        await asyncio.gather(asking, return_exceptions=True)
