@@ -59,7 +59,7 @@ def score_table(cells: Sequence[CellScores]) -> Table:
 
 def difference_table(differences: Sequence[Difference]) -> Table:
     """Each deployment against the best of its category; JSON has all pairs."""
-    title = "Difference on the same items; the intervals of a category hold together with 95 %"
+    title = "Differences on the same items, 95 % for all of a category"
     table = Table("category", "best", "other", title=title, title_justify="left")
     for name in ("items", "difference", "interval", "told apart"):
         table.add_column(name, justify="right")
@@ -82,7 +82,7 @@ def remarks(plan: QualityPlan, found: Found) -> list[str]:
     lines.extend(alert.line() for alert in found.alerts)
     unpriced = f" without {', '.join(sorted(found.uncounted))}: no price is known" if found.uncounted else ""
     spent = f"{found.spent_usd:.4f} USD{unpriced}"
-    lines.append(f"{found.sent} requests sent, {found.kept} answers known from before, {spent}")
+    lines.append(f"{found.sent} requests sent, {found.kept} answers known already, {spent}")
     return lines
 
 
