@@ -112,7 +112,8 @@ async def _carry_out(
             tell(line)
         left = replace(limits, total_s=limits.total_s - spent().seconds)
         writer = None if link is None else Writer(link, prefix, order.fingerprint, order.limits, tell)
-        results = judged(await _measure(plan, left, guard, known, writer=writer, console=console))
+        measured = await _measure(plan, left, guard, known, writer=writer, console=console)
+        results = await asyncio.to_thread(judged, measured)  # seconds for a thousand answers; locks are kept meanwhile
         if writer is not None:
             await writer.mark(results)
         return Outcome(plan, results, finished, guard.stopped, forecast, spent(), frozenset(budget.uncounted))
