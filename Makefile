@@ -53,6 +53,8 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.sample_bias
 	$(BIN)/python -m evaluation.explain_speed
 	$(BIN)/python -m evaluation.soak
+	$(BIN)/python -m evaluation.bench_peers agreement
+	$(BIN)/python -m evaluation.bench_peers speed
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }
