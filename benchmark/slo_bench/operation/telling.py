@@ -69,11 +69,9 @@ def closing(outcome: Outcome) -> Iterator[str]:
     for (deployment_id, category), done in outcome.finished.items():
         at = strftime("%H:%M", gmtime(done.ended_at_s))
         yield f"{deployment_id} {category}: measured at {at} UTC by the interrupted run; --fresh measures it again"
-    for deployment_id, reason in outcome.stopped.items():
-        yield f"{deployment_id}: stopped: {reason}"
     spent, planned = outcome.spent, outcome.forecast
     usd = f"; {_usd(spent.usd)} USD spent, {_usd(planned.usd)} planned" if planned.usd is not None else ""
-    yield f"in all {minutes(spent.seconds)} taken, {minutes(planned.seconds)} planned{usd}"
+    yield f"in all {spent.seconds / 60:.1f} min taken, {planned.seconds / 60:.1f} planned{usd}"
 
 
 def forecast_document(order: Order, forecast: Forecast) -> dict[str, object]:

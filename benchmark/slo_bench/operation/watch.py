@@ -79,8 +79,11 @@ class Watch:
         if self._link is None:
             return {}
         try:
-            workers = sorted(map(str, await self._link.smembers(self._prefix + WORKERS_KEY)))
-            return in_flight([str(await self._link.get(f"{self._prefix}{LIVE_KEY}{worker}")) for worker in workers])
+            workers = await self._link.smembers(self._prefix + WORKERS_KEY)
+            pipeline = self._link.pipeline(transaction=False)
+            for worker in workers:
+                pipeline.get(f"{self._prefix}{LIVE_KEY}{worker!s}")
+            return in_flight(map(str, await pipeline.execute()))
         except LINK_ERRORS:
             return {}
 
