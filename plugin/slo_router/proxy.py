@@ -146,7 +146,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if trace.decision is not None:
                 self.telemetry.decided(group, trace.decision, time.perf_counter() - began_s)
                 trace.is_shadow = not self.strategy.routes(group, adapter.key_hash(call.request))
-                if trace.span is not None:
+                if trace.span is not None and trace.span.is_recording():
                     trace.span.set_attributes(span_attributes(trace.decision, shadow=trace.is_shadow))
             return None if chosen is None else by_id[chosen]
         except Exception:  # fail open: whatever breaks here must not break the request

@@ -23,6 +23,10 @@ METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there 
 class Span(Protocol):
     """What is used of an OpenTelemetry span: nothing else of OpenTelemetry is known here."""
 
+    def is_recording(self) -> bool:
+        """Whether attributes still count: it was sampled, and has not ended."""
+        ...
+
     def set_attributes(self, attributes: Mapping[str, str | float], /) -> None:
         """Adds attributes; those of the same name are replaced."""
         ...
