@@ -2,9 +2,10 @@
 
     python -m evaluation.answer_checks
 
-Each variant of the model stands beside two intact ones, as three deployments in one run. A cell is ten of its answers;
-what is printed is the chance that a random cell is condemned: a false alarm where the variant is intact, a detection
-where it is not. How many of ten must fail is chosen on one half of the prompts, and tried on the other.
+Each variant of the model stands beside two intact ones, as three deployments in one run. A cell is ten answers, of
+which so many fail by chance as the variant's share says (binomial). What is printed is the chance that a cell is
+condemned: a false alarm where the variant is intact, a detection where it is not; in brackets with the less favourable
+end of the share's interval. How many of ten must fail is chosen on one half of the prompts, and tried on the other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .real_answers import RECORDED, VARIANTS, Half, RealAnswer, read_answers, re
 
 CELL = 10  # answers, the default of `slo-bench run`
 HALVES: tuple[Half, Half] = ("choose", "try")
-FALSE_ALARMS = 0.01  # at most, of the worst intact variant
+FALSE_ALARMS, WORST = 0.01, 0.05  # at most: of all intact variants together, of the worst of them
 
 Rows = dict[str, list[RealAnswer]]
 
@@ -39,11 +40,15 @@ class Counted(NamedTuple):
     failed: int
     faults: Counter[str]
 
-    def condemned(self, needed: int) -> float:
-        """The chance that of a cell's answers, drawn from these, so many or more fail."""
-        size = min(CELL, self.checked)
-        ways = (comb(self.failed, k) * comb(self.checked - self.failed, size - k) for k in range(needed, size + 1))
-        return sum(ways) / comb(self.checked, size)
+    @property
+    def share(self) -> float:
+        """That failed."""
+        return self.failed / self.checked
+
+
+def condemned(share: float, needed: int) -> float:
+    """The chance that of a cell's answers so many or more fail."""
+    return sum(comb(CELL, k) * share**k * (1 - share) ** (CELL - k) for k in range(needed, CELL + 1))
 
 
 def count(name: str, rows: Rows) -> Counted:
@@ -74,18 +79,18 @@ def by_half(answers: list[RealAnswer]) -> dict[Half, dict[str, Counted]]:
 
 
 def threshold_table(counted: dict[str, Counted]) -> tuple[Table, int]:
-    """By how many of ten must fail: the worst false alarm and the detections. Also the fewest that are safe."""
-    sound = {one.name for one in VARIANTS if one.is_sound} & set(counted)
-    table = Table(
-        "of ten must fail", "worst false alarm", "detected, mean", "detected, worst", title="Chosen on one half"
-    )
-    safe: list[int] = []
-    for needed in range(1, 8):
-        alarms = max(counted[name].condemned(needed) for name in sound)
-        found = [one.condemned(needed) for name, one in counted.items() if name not in sound]
-        if alarms <= FALSE_ALARMS:
+    """By how many of ten must fail: false alarms and detections. Also the fewest that are safe."""
+    intact = [counted[one.name] for one in VARIANTS if one.is_sound and one.name in counted]
+    broken = [counted[one.name] for one in VARIANTS if not one.is_sound and one.name in counted]
+    share = sum(one.failed for one in intact) / sum(one.checked for one in intact)
+    columns = ("of ten must fail", "false alarms", "of the worst variant", "broken ones found, mean")
+    table, safe = Table(*columns, title="Chosen on one half"), list[int]()
+    for needed in range(1, CELL + 1):
+        alarms, worst = condemned(share, needed), max(condemned(one.share, needed) for one in intact)
+        found = [condemned(one.share, needed) for one in broken]
+        if alarms <= FALSE_ALARMS and worst <= WORST:
             safe.append(needed)
-        table.add_row(str(needed), f"{alarms:.1%}", f"{sum(found) / len(found):.0%}", f"{min(found):.0%}")
+        table.add_row(str(needed), f"{alarms:.2%}", f"{worst:.1%}", f"{sum(found) / len(found):.0%}")
     return table, min(safe)
 
 
@@ -97,10 +102,11 @@ def variant_table(counted: dict[str, Counted], needed: int, title: str) -> Table
             found = counted[one.name]
             low, high = wilson(found.failed, found.checked)
             often = ", ".join(f"{name} {times}" for name, times in found.faults.most_common(3))
-            share = f"{found.failed / found.checked:.0%} ({low:.0%} to {high:.0%})"
+            share = f"{found.share:.0%} ({low:.0%} to {high:.0%})"
+            likely, doubtful = (condemned(at, needed) for at in (found.share, high if one.is_sound else low))
             state = "intact" if one.is_sound else "broken"
             odd = f"{found.failed}/{found.checked}"
-            table.add_row(one.name, state, odd, share, often, f"{found.condemned(needed):.1%}")
+            table.add_row(one.name, state, odd, share, often, f"{likely:.1%} ({doubtful:.0%})")
     return table
 
 
@@ -113,7 +119,8 @@ def main(
     table, safe = threshold_table(found["choose"])
     used = min(k for k in range(CELL + 1) if Verdict(CELL, k).is_faulty)
     console.print(table)
-    console.print(f"{safe} of ten keep false alarms at {FALSE_ALARMS:.0%}; the checks ask for {used}")
+    said = f"{safe} of ten keep false alarms at {FALSE_ALARMS:.0%}, those of the worst variant at {WORST:.0%}"
+    console.print(f"{said}; the checks ask for {used}")
     for half in HALVES:
         console.print(variant_table(found[half], used, f"{used} of ten, the half to {half}"))
 
