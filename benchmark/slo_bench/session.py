@@ -23,18 +23,15 @@ from slo_bench.client import Client
 from slo_bench.errors import BenchError
 from slo_bench.operation.budget import Budget
 from slo_bench.operation.estimate import CellKey, Estimate, Request, estimate
-from slo_bench.operation.following import Following
 from slo_bench.operation.foresight import ask_unknown, known_requests
-from slo_bench.operation.guard import Guard
+from slo_bench.operation.measuring import measure_plan
 from slo_bench.operation.memory import Done, Memory
 from slo_bench.operation.opening import open_guard
 from slo_bench.operation.order import Forecast, Order, Outcome, Spent, Store
-from slo_bench.operation.progress import shown
 from slo_bench.operation.telling import forecast_table, heading, warnings
 from slo_bench.operation.writing import Writer
-from slo_bench.plan import Cell, Plan
-from slo_bench.results import CellResult, judged
-from slo_bench.runner import Limits, run_plan
+from slo_bench.plan import Plan
+from slo_bench.results import judged
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 
 __all__ = ["Order", "Outcome", "Store", "foresee", "run"]
@@ -56,8 +53,10 @@ def foresee(order: Order, store: Store | None) -> Forecast:
 
 
 async def _foresee(order: Order, store: Store | None) -> Forecast:
-    async with _linked(store) as link:
-        known = await known_requests(order.plan, link, "" if store is None else store.key_prefix)
+    known = await known_requests(order.plan, None, "")
+    with suppress(*LINK_ERRORS):
+        async with _linked(store) as link:
+            known = await known_requests(order.plan, link, "" if store is None else store.key_prefix)
     return Forecast(Spent(0.0, 0.0), _estimate(order, order.plan, known))
 
 
@@ -112,48 +111,11 @@ async def _carry_out(
             tell(line)
         left = replace(limits, total_s=limits.total_s - spent().seconds)
         writer = None if link is None else Writer(link, prefix, order.fingerprint, order.limits, tell)
-        measured = await _measure(plan, left, guard, known, writer=writer, console=console)
+        measured = await measure_plan(plan, left, guard, known, writer=writer, console=console)
         results = await asyncio.to_thread(judged, measured)  # seconds for a thousand answers; locks are kept meanwhile
         if writer is not None:
             await writer.mark(results)
         return Outcome(plan, results, finished, guard.stopped, forecast, spent(), frozenset(budget.uncounted))
-
-
-async def _measure(
-    plan: Plan,
-    limits: Limits,
-    guard: Guard,
-    known: Mapping[CellKey, Request],
-    *,
-    writer: Writer | None,
-    console: Console,
-) -> list[CellResult]:
-    def clock(cell: Cell) -> float:
-        return guard.clock(cell.facts.deployment_id)
-
-    async def write(result: CellResult) -> CellResult:
-        return result if writer is None else await writer.write(result, guard)
-
-    following = Following(plan, known, limits, clock)
-
-    @asynccontextmanager
-    async def hold(cell: Cell) -> AsyncIterator[None]:
-        try:
-            async with guard.deployment(cell.facts, partial(console.print, soft_wrap=True)):
-                yield
-        finally:
-            following.ended(cell.facts.deployment_id)
-
-    async with shown(console, lambda: following.state(guard.budget.spent_usd)):
-        return await run_plan(
-            plan,
-            guard.measure,
-            limits,
-            on_sample=following.answered,
-            on_cell=write,
-            hold=hold,
-            clock=clock,
-        )
 
 
 def _estimate(order: Order, plan: Plan, known: Mapping[CellKey, Request]) -> Estimate:
