@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -67,6 +66,7 @@ def test_exact_takes_the_same_text_normalised(answer: str, score: float) -> None
         (r"so \boxed{\frac{3}{4}}, as in 2020", 0.75),
         (r"\boxed{1} or rather \boxed{-1{,}234}", -1234),
         (r"\boxed{\text{none}} 5", 5),
+        (f"#### {'9' * 5_000}/3", float("inf")),  # more digits than an int may have
         ("none at all", None),
         ("", None),
         ("#### ", None),
@@ -100,10 +100,8 @@ def test_patterns_count_by_their_share_within_the_length() -> None:
 
 
 def test_a_pattern_that_explodes_is_at_fault_and_ends() -> None:
-    began_s = time.perf_counter()
     with pytest.raises(PatternTimeoutError):
-        grader("regex", "^(a|aa)+$").score("a" * 60 + "!")
-    assert time.perf_counter() - began_s < 5
+        grader("regex", "^(a|aa)+$").score("a" * 60 + "!")  # would take years
 
 
 SCHEMA = {

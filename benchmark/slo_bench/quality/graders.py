@@ -9,8 +9,8 @@
     code          unit tests on the code in the answer (see `sandbox`)
     judge         a model compares the answer with a reference (see `judge`)
 
-Scores lie in 0..1. A pattern gets a quarter of a second per answer: one that takes longer is at fault, not the
-answer.
+Scores lie in 0..1. A pattern gets a quarter of a second of CPU time per answer: one that takes longer is at
+fault, not the answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from slo_bench.quality.schema_check import check_schema
 from slo_bench.quality.text import first_words, normalised
 from slo_router.validation import Count, NotNegative, Positive, Strict
 
-PATTERN_LIMIT_S = 0.25
+PATTERN_LIMIT_S = 0.25  # of CPU time
 
 
 def _listed(value: object) -> object:

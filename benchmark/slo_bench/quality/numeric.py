@@ -43,7 +43,7 @@ def _stated(text: str) -> float | None:
     """A fraction, else the first number: a unit such as `m/s2` may follow."""
     fraction = _FRACTION.match(text.strip(" $"))
     if fraction:
-        above, below = (int(part) for part in fraction.groups()[1:] if part is not None)
+        above, below = (float(part) for part in fraction.groups()[1:] if part is not None)
         return _sign(fraction) * above / below if below else None
     first = _SIGNED.search(text)
     return None if first is None else _value(first)
