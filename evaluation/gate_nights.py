@@ -107,7 +107,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evaluation.gate_nights", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="deployments for each course")
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder), options={"appendonly": "no"}) as server:
-        Console(width=120).print(asyncio.run(study(server.url, parser.parse_args().runs)))
+        url = f"{server.url}?socket_timeout=60"  # a busy machine is no failure here
+        Console(width=120).print(asyncio.run(study(url, parser.parse_args().runs)))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
@@ -122,8 +123,11 @@ def main() -> None:
         for world, drop, nights in product(worlds, DROPS, options.nights)
         if not (world.has_own_drop and drop.size)
     ]
+    results = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(study, tasks))
+        for found in pool.map(study, tasks):
+            results.append(found)
+            print(f"{len(results)} of {len(tasks)}: {found.alarms} alarms", file=sys.stderr)
     Console(width=120).print(show(results))
 
 

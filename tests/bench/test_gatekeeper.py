@@ -57,6 +57,16 @@ async def test_a_held_deployment_stays_held_under_a_new_suite_until_it_is_accept
     assert await night(link, replace(renewed, at_s=4.0)) == ["good"]
 
 
+async def test_a_held_deployment_is_released_by_a_run_within_the_allowance_alone(link: AsyncClient) -> None:
+    """2.5 points below might be chance (p = 0.02): good from a good deployment, no proof from one that is held."""
+    doubtful = answers(200, 25)
+    runs = (GOOD, BAD, doubtful, answers(200, 23))
+    nights = [await night(link, quality_run(scores, at_s)) for at_s, scores in enumerate(runs)]
+    assert nights == [["first"], ["regressed"], ["regressed"], ["good"]]
+    others = [await night(link, quality_run(scores, category="chat")) for scores in (GOOD, doubtful)]
+    assert others == [["first"], ["good"]]
+
+
 async def test_nothing_can_be_accepted_before_a_run(link: AsyncClient) -> None:
     with pytest.raises(BenchError, match="--accept: small has no quality run in ner"):
         await accept(link, "", "small", "ner")

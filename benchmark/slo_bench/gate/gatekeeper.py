@@ -5,7 +5,8 @@
     conclude    adds the run to the history, and raises its alerts
 
 A held deployment passes no quality floor in that category, whatever its score: what broke it is not known, so neither
-is how it does on requests that the suite has none like. It is held until a run is as good as the baseline, or `accept`.
+is how it does on requests that the suite has none like. It is held until a run is within the allowance, which is more
+than not to be told from chance, or until `accept`.
 The mark stands in the hash with the score and is written in the same transaction, so that a crash leaves both or none;
 the next run then judges anew.
 """
@@ -59,7 +60,7 @@ async def review(
         found |= {entry.category: together([found[entry.category], entry]) for entry in more}
         look = look + 1 if more else LOOKS
         rulings = judge(_cases(past, found), policy, look)
-    entries = [_with_verdict(entry, past[category], rulings.get(category)) for category, entry in found.items()]
+    entries = [_with_verdict(one, past[name], rulings.get(name), policy) for name, one in found.items()]
     held = [entry for entry in entries if entry.verdict == "regressed"]
     return Review(tuple(entries), tuple(_alert(entry, past[entry.category], rulings) for entry in held))
 
@@ -110,10 +111,13 @@ def _cases(past: Mapping[str, _Past], found: Mapping[str, Entry]) -> dict[str, C
     return {category: Case(base.scores, entry.scores) for category, base, entry in bases if base is not None}
 
 
-def _with_verdict(entry: Entry, past: _Past, ruling: Ruling | None) -> Entry:
-    """What can't be compared is no proof: a deployment that is held stays so."""
-    if ruling is None or ruling.change is None:
-        return replace(entry, verdict="regressed" if past.was_held else "first" if ruling is None else "good")
+def _with_verdict(entry: Entry, past: _Past, ruling: Ruling | None, policy: Policy) -> Entry:
+    """What can't be compared, or looks as bad as before, is no proof: a deployment that is held stays so."""
+    is_proven = ruling is not None and ruling.change is not None and -ruling.change.mean <= policy.allow_drop
+    if past.was_held and not is_proven:
+        return replace(entry, verdict="regressed")
+    if ruling is None:
+        return replace(entry, verdict="first")
     return replace(entry, verdict="good" if ruling.judgement == "unsure" else ruling.judgement)
 
 
