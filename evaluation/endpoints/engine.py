@@ -10,7 +10,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,10 +18,11 @@ from .spec import EndpointSpec
 
 
 class Engine:
-    """The state that all requests of one endpoint share."""
+    """The state that all requests of one endpoint share. `clock` tells seconds, as the event loop counts them."""
 
-    def __init__(self, spec: EndpointSpec) -> None:
+    def __init__(self, spec: EndpointSpec, clock: Callable[[], float] = time.perf_counter) -> None:
         self.spec = spec
+        self.clock = clock
         self.running = 0
         self.waiting = 0
         self.kv_tokens = 0  # prompt and completion tokens of the running requests
@@ -78,7 +79,7 @@ class Run:
     async def first_token(self) -> None:
         """Return when the first token is ready."""
         await self.prefill()
-        self._due_s = time.perf_counter()
+        self._due_s = self.engine.clock()
         self._count(1)
 
     async def more_tokens(self, count: int = 1) -> None:
@@ -86,7 +87,7 @@ class Run:
         spec = self.engine.spec
         tpot_s = spec.tpot_ms / 1e3 * (1 + spec.tpot_growth * (self.engine.running - 1))
         self._due_s += count * tpot_s * self._factor()
-        await _sleep(self._due_s - time.perf_counter())
+        await _sleep(self._due_s - self.engine.clock())
         self._count(count)
 
     def _factor(self) -> float:

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluation import sweep_fit
+from evaluation.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.sending import Sent
 from slo_bench.stream import Sample
 from slo_bench.sweep.climbing import FACTOR, MOST_STEPS, Judged, judge, knee, next_rate
+from slo_bench.sweep.course import Grid, Swept
 from slo_bench.sweep.overlap import mean_load
 from slo_bench.sweep.regression import fit_sweep
 from slo_bench.sweep.step import Step, figures, queue_growth, stretch
@@ -187,3 +190,17 @@ def test_too_little_or_one_length_alone_makes_no_fit(steps: list[Step]) -> None:
 def test_answers_without_usage_make_no_fit() -> None:
     blind = [one._replace(sent=tuple(s._replace(sample=Sample(0.1, 0.5)) for s in one.sent)) for one in sweep(0)]
     assert fit_sweep(blind, 0.0) is None
+
+
+def test_the_numbers_of_an_emulated_endpoint_are_recovered_within_fifteen_percent() -> None:
+    grid = Grid((128, 2_048), step_s=2.0, output_tokens=16)
+
+    async def swept(loop: VirtualLoop) -> Swept:
+        return await sweep_fit.sweep(loop, VirtualEndpoint(sweep_fit.SPECS[0], loop.time).measure, grid)
+
+    found = run(swept)
+    assert found.fit is not None
+    assert found.ended_early is None
+    errors = sweep_fit.recovery(sweep_fit.SPECS[0], found.fit)
+    assert errors == {name: pytest.approx(0, abs=0.15) for name in ("a", "b", "d", "e", "knee")}
+    assert {one.step.length for one in found.judged if one.saturated} == {128, 2_048}  # it was driven to its limit

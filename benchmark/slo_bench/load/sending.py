@@ -32,15 +32,17 @@ class Sent(NamedTuple):
 
 
 Take = Callable[[Sent], None]
+Clock = Callable[[], float]
 
 
 class Sender:
-    """Sends to one target and hands on what was found."""
+    """Sends to one target and hands on what was found. `clock` tells seconds and never goes back."""
 
-    def __init__(self, target: Target, measure: Measure, take: Take) -> None:
+    def __init__(self, target: Target, measure: Measure, take: Take, clock: Clock = perf_counter) -> None:
         self._target = target
         self._measure = measure
         self._take = take
+        self._clock = clock
         self._in_flight = 0
         self._stopped: StoppedError | None = None
 
@@ -61,18 +63,18 @@ class Sender:
 
     async def open_loop(self, prompts: Iterable[Prompt], arrivals: Sequence[Arrival]) -> None:
         """Sends each prompt at its arrival's time from now, however many are on their way."""
-        begun_s = perf_counter()
+        begun_s = self._clock()
         async with asyncio.TaskGroup() as group:
             for prompt, arrival in zip(prompts, arrivals, strict=True):
                 due_s = begun_s + arrival.at_s
-                await asyncio.sleep(max(due_s - perf_counter(), 0.0))
+                await asyncio.sleep(max(due_s - self._clock(), 0.0))
                 if self._stopped is not None:
                     break
                 group.create_task(self._send(prompt, due_s))
         self._raise_if_stopped()
 
     async def _send(self, prompt: Prompt, due_s: float | None) -> None:
-        sent_s, in_flight = perf_counter(), self._in_flight
+        sent_s, in_flight = self._clock(), self._in_flight
         self._in_flight += 1
         try:
             sample = await self._measure(self._target, prompt)
@@ -80,7 +82,7 @@ class Sender:
             self._stopped = self._stopped or error
         else:
             lag_s = None if due_s is None else sent_s - due_s
-            self._take(Sent(prompt, sample, sent_s, perf_counter(), in_flight, lag_s))
+            self._take(Sent(prompt, sample, sent_s, self._clock(), in_flight, lag_s))
         finally:
             self._in_flight -= 1
 

@@ -45,13 +45,8 @@ def resized(prompt: Prompt, length: int, words: Sequence[str], seed: str) -> Pro
 
 def _padding(length: int, words: Sequence[str], seed: str) -> str:
     rng = random.Random(seed)  # noqa: S311  # no secret: the same seed makes the same text
-    parts: list[str] = []
-    left = length + 1
-    while left > 0:
-        word = rng.choice(words)
-        parts.append(word)
-        left -= len(word) + 1
-    return " ".join(parts)[: max(length, 0)]
+    enough = max(length, 0) // 2 + 1  # a word and a space are two characters at least
+    return " ".join(rng.choices(words, k=enough))[: max(length, 0)]
 
 
 def _with_text(message: Message, text: str) -> Message:

@@ -14,7 +14,7 @@ from time import perf_counter, time
 
 from slo_bench.errors import StoppedError
 from slo_bench.load.arrivals import gamma
-from slo_bench.load.sending import Measure, Sender, Sent
+from slo_bench.load.sending import Clock, Measure, Sender, Sent
 from slo_bench.load.sizing import CHARS_PER_TOKEN, characters, resized, vocabulary
 from slo_bench.plan import Cell
 from slo_bench.sweep.climbing import Judged, judge, next_rate
@@ -61,13 +61,16 @@ OnStep = Callable[[Swept, Judged], None]
 class Course:
     """The sweep of one deployment. `cells` are its categories; their prompts are what lengths are made from."""
 
-    def __init__(self, cells: Sequence[Cell], grid: Grid, measure: Measure, on_step: OnStep) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], grid: Grid, measure: Measure, on_step: OnStep, clock: Clock = perf_counter
+    ) -> None:
         self._target = cells[0].target
         self._prompts = [prompt for cell in cells for prompt in cell.prompts]
         self._words = vocabulary(self._prompts)
         self._grid = grid
         self._measure = measure
         self._on_step = on_step
+        self._clock = clock
         self._chars_per_token = CHARS_PER_TOKEN
         context = cells[0].facts.context_tokens
         too_long = tuple(n for n in grid.lengths if context is not None and n + grid.output_tokens >= context)
@@ -100,13 +103,13 @@ class Course:
     async def _alone(self, length: int) -> float | None:
         """The typical seconds of one request alone; from the first answer the model's characters per token."""
         first, sent = self._made(length, 1, "warm-up"), list[Sent]()
-        await Sender(self._target, self._measure, sent.append).closed_loop(first, 1)
+        await self._sender(sent).closed_loop(first, 1)
         tokens = sent.pop().sample.prompt_tokens
         if tokens:
             self._chars_per_token = characters(first[0]) / tokens
-        prompts, began_s = self._made(length, ALONE, "alone"), perf_counter()
-        await Sender(self._target, self._measure, sent.append).closed_loop(prompts, 1)
-        step = Step(length, 0.0, ALONE, 0.0, perf_counter() - began_s, tuple(sent))
+        prompts, began_s = self._made(length, ALONE, "alone"), self._clock()
+        await self._sender(sent).closed_loop(prompts, 1)
+        step = Step(length, 0.0, ALONE, 0.0, self._clock() - began_s, tuple(sent))
         unloaded_s = figures(step, self.swept.slo).e2e_p50_s
         self._judge(step, unloaded_s or 0.0)
         return unloaded_s
@@ -115,14 +118,17 @@ class Course:
         count = min(max(round(rate * self._grid.step_s), LEAST_REQUESTS), MOST_REQUESTS)
         arrivals = gamma(rate, self._grid.burstiness, count, self._grid.seed)
         prompts, sent = self._made(length, count, f"{rate:g}"), list[Sent]()
-        began_s, span_s = perf_counter(), arrivals[-1].at_s
+        began_s, span_s = self._clock(), arrivals[-1].at_s
         try:
             async with asyncio.timeout(PATIENCE * span_s + 2 * unloaded_s):
-                await Sender(self._target, self._measure, sent.append).open_loop(prompts, arrivals)
+                await self._sender(sent).open_loop(prompts, arrivals)
         except TimeoutError:
             pass  # the step says how many are missing
         sent.sort(key=lambda one: one.sent_s)
-        return Step(length, rate, count, span_s, perf_counter() - began_s, tuple(sent))
+        return Step(length, rate, count, span_s, self._clock() - began_s, tuple(sent))
+
+    def _sender(self, sent: list[Sent]) -> Sender:
+        return Sender(self._target, self._measure, sent.append, self._clock)
 
     def _judge(self, step: Step, unloaded_s: float) -> Judged:
         one = judge(step, figures(step, self.swept.slo), unloaded_s, self._grid.target)

@@ -9,9 +9,11 @@ those requests are left out. Both lines are typical values: half of the requests
 
 Errors are relative (a second matters more to a request of two than to one of a minute) and large ones count less
 (Huber): a garbage collection or a new connection must not bend the line. All steps weigh alike, however many requests
-they had, and those of one request at a time as much as all others, for in them alone length shows without load. Of a
-step whose time ran out nobody knows what the cancelled requests would have done to the others, so it tells nothing of
-the TPOT. The knee is that of `KNEES` which explains most, if it explains more than noise would.
+they had, but for their load n: by 1 / (1 + n)². The more wait for each other the more their times scatter, and the less
+has length to do with it; a router must be right where it sends, and that is where the load is low.
+
+Of a step whose time ran out nobody knows what the cancelled requests would have done to the others, so it tells nothing
+of the TPOT. The knee is that of `KNEES` which explains most, if it explains more than noise would.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import mul
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 from slo_bench.sweep.overlap import mean_load
@@ -31,6 +33,7 @@ LEAST_SAMPLES = 20
 LEAST_SPREAD = 1.5  # longest ÷ shortest prompt: below it length and a constant can't be told apart
 ROUNDS = 6
 HUBER = 1.5  # standard deviations from which on an error counts less
+LOAD_POWER = 2.0  # see the module
 NOISE = 4.0  # a knee must explain as much as so many standard errors
 MOST_RATIO = 50.0
 _LEAST_S = 1e-9
@@ -79,9 +82,8 @@ def fit_sweep(steps: Sequence[Step], measured_at_s: float) -> LatencyFit | None:
 
 def _weights(steps: Sequence[Step]) -> list[float]:
     """Of one request of each step, see the module."""
-    alone = sum(step.asked_per_s == 0 for step in steps)
-    share = (len(steps) - alone) / alone if 0 < alone < len(steps) else 1.0
-    return [(share if step.asked_per_s == 0 else 1.0) / max(len(step.sent), 1) for step in steps]
+    loads = [fmean(one.in_flight for one in step.sent) if step.sent else 0.0 for step in steps]
+    return [(1 + load) ** -LOAD_POWER / max(len(step.sent), 1) for step, load in zip(steps, loads, strict=True)]
 
 
 def _first_tokens(step: Step, weight: float) -> list[Seen]:
