@@ -8,7 +8,8 @@ each; and it works on a cluster, where a transaction must stay within one key.
 - Not measured (no request was answered): only `error_rate` is written. The last good latencies stay, with the timestamp
   that tells their age. A hash without a timestamp would be dropped by its readers, so a new one gets the present.
 - Faulty answers are marked along with the metrics. The mark is taken off at the end of a run, when the answers of all
-  deployments were compared and enough of these are sound (`mark`); too few leave it as it was.
+  deployments were compared and enough of these are sound (`mark`); too few leave it as it was, and so does a run of one
+  deployment where the fault shows only beside others.
 """
 
 from __future__ import annotations
@@ -47,5 +48,7 @@ async def mark(redis: AsyncClient, prefix: str, result: CellResult) -> None:
     fault = result.verdict.fault
     if fault is not None:
         await redis.hset(key, ANSWER_FAULT, fault)
-    elif result.verdict.is_sound:
+        return
+    earlier = await redis.hget(key, ANSWER_FAULT)
+    if earlier is not None and result.verdict.clears(str(earlier)):
         await redis.hdel(key, ANSWER_FAULT)

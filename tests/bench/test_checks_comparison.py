@@ -77,6 +77,13 @@ def test_a_share_surely_above_the_allowance_is_faulty_and_too_few_answers_are_un
     assert verdict.fault == (f"looping {failed}/{checked}" if state == "faulty" else None)
 
 
+def test_a_mark_that_was_found_beside_others_is_refuted_beside_others() -> None:
+    alone, beside, few = judge([()] * 5), judge([()] * 5, is_compared=True), judge([()] * 4, is_compared=True)
+    assert [verdict.clears("looping 9/10") for verdict in (alone, beside, few)] == [True, True, False]
+    assert [verdict.clears("gibberish 9/10") for verdict in (alone, beside, few)] == [False, True, False]
+    assert not judge([("looping",)] * 5).clears("looping 9/10")
+
+
 def test_the_mark_names_what_is_found_most_and_how_many_failed_at_all() -> None:
     found = [("looping",), ("looping", "special_token"), ("special_token",), ("special_token",), ("empty",)]
     verdict = judge(found)

@@ -13,6 +13,7 @@ BROKEN_JSON = "broken_json"  # where JSON was asked for
 NO_STOP = "no_stop"  # never ends by itself where others do
 GIBBERISH = "gibberish"  # reads like neither the prompts nor the others' answers
 FAULTS = (TRUNCATED, EMPTY, SPECIAL_TOKEN, UNDECODABLE, LOOPING, GIBBERISH, BROKEN_JSON, NO_STOP)  # the plainest first
+BESIDE_OTHERS = frozenset({GIBBERISH, NO_STOP})  # found only beside another deployment's answers
 
 
 class Answer(NamedTuple):

@@ -49,5 +49,5 @@ def judged_together(answers: Mapping[Name, Sequence[Answer]]) -> dict[Name, Verd
         beside = compared({deployment: mine for (deployment, _), mine in rows.items()})
         for name, mine in rows.items():
             both = zip(mine, beside[name[0]], strict=True)
-            verdicts[name] = judge([(*findings(answer), *found) for answer, found in both])
+            verdicts[name] = judge([(*findings(answer), *found) for answer, found in both], is_compared=len(rows) > 1)
     return verdicts

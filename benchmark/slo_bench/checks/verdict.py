@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slo_bench.checks.answer import FAULTS
+from slo_bench.checks.answer import BESIDE_OTHERS, FAULTS
 from slo_bench.quality.intervals import FEWEST, Interval, wilson
 
 ALLOWED = 0.25  # share of odd answers that a working deployment may have
@@ -23,11 +23,15 @@ _FEWEST_FAULTS = 3  # fewer may be chance, whatever their share
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of `checked` answers `failed` had something wrong. `faults`: how many had what; an answer may have several."""
+    """Of `checked` answers `failed` had something wrong. `faults`: how many had what; an answer may have several.
+
+    `is_compared`: they stood beside another deployment's.
+    """
 
     checked: int
     failed: int
     faults: Mapping[str, int] = field(default_factory=dict)
+    is_compared: bool = False
 
     @property
     def interval(self) -> Interval | None:
@@ -44,6 +48,10 @@ class Verdict:
         """Enough was checked to lift an earlier mark."""
         return self.checked >= FEWEST and not self.is_faulty
 
+    def clears(self, fault: str) -> bool:
+        """An earlier mark is refuted: by sound answers, and beside others' where it was found beside others'."""
+        return self.is_sound and (self.is_compared or fault.split(" ")[0] not in BESIDE_OTHERS)
+
     @property
     def fault(self) -> str | None:
         """The mark for the router, as in `looping 9/10`: what is found most, and how many failed; only if faulty."""
@@ -56,7 +64,7 @@ class Verdict:
 NOTHING_CHECKED = Verdict(0, 0)
 
 
-def judge(found: Sequence[Sequence[str]]) -> Verdict:
+def judge(found: Sequence[Sequence[str]], *, is_compared: bool = False) -> Verdict:
     """From what was found in each answer that was checked."""
     faults = Counter(name for names in found for name in set(names))
-    return Verdict(len(found), sum(bool(names) for names in found), dict(faults.most_common()))
+    return Verdict(len(found), sum(bool(names) for names in found), dict(faults.most_common()), is_compared)
