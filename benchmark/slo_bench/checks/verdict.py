@@ -50,7 +50,7 @@ class Verdict:
 
     def clears(self, fault: str) -> bool:
         """An earlier mark is refuted: by sound answers, and beside others' where it was found beside others'."""
-        return self.is_sound and (self.is_compared or fault.split(" ")[0] not in BESIDE_OTHERS)
+        return self.is_sound and (self.is_compared or fault.partition(" ")[0] not in BESIDE_OTHERS)
 
     @property
     def fault(self) -> str | None:
