@@ -89,7 +89,7 @@ def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str
     for cell in plan.cells:
         name = f"{cell.facts.deployment_id} {cell.category}"
         result = found.get((cell.facts.deployment_id, cell.category))
-        why = stopped.get(cell.facts.deployment_id, "the time was up")
+        why = stopped.get(cell.facts.deployment_id, "the time was up").partition(": ")[0]  # the rest is told once
         if result is None:
             lines.append(f"{name}: not measured: {why}")
             continue

@@ -69,6 +69,7 @@ def closing(outcome: Outcome) -> Iterator[str]:
     for (deployment_id, category), done in outcome.finished.items():
         at = strftime("%H:%M", gmtime(done.ended_at_s))
         yield f"{deployment_id} {category}: measured at {at} UTC by the interrupted run; --fresh measures it again"
+    yield from (reason for reason in dict.fromkeys(outcome.stopped.values()) if ": " in reason)
     spent, planned = outcome.spent, outcome.forecast
     usd = f"; {_usd(spent.usd)} USD spent, {_usd(planned.usd)} planned" if planned.usd is not None else ""
     yield f"in all {spent.seconds / 60:.1f} min taken, {planned.seconds / 60:.1f} planned{usd}"
