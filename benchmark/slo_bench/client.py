@@ -20,10 +20,12 @@ import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import cache
 from time import perf_counter
 from types import SimpleNamespace, TracebackType
 from typing import Self
-from urllib.request import getproxies
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -86,10 +88,16 @@ class Client:
                 connector=connector,
                 timeout=_UNLIMITED,
                 trace_configs=[trace],
-                trust_env=bool(getproxies()),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         )
+
+
+@cache
+def _proxy_of(url: str) -> str | None:
+    """What the environment says. aiohttp's `trust_env` would read a netrc file with every request, and use its keys."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
@@ -102,7 +110,12 @@ async def _stream(
     noted = {"reused": False}
     try:
         response = await session.post(
-            target.url, json=body, headers=target.headers(), allow_redirects=False, trace_request_ctx=noted
+            target.url,
+            json=body,
+            headers=target.headers(),
+            proxy=_proxy_of(target.url),
+            allow_redirects=False,
+            trace_request_ctx=noted,
         )
     except (aiohttp.ClientError, ValueError) as error:  # the latter for an address or a key that HTTP cannot carry
         if noted["reused"]:

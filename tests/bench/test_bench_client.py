@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,24 @@ async def test_comments_other_fields_and_data_over_several_lines_follow_the_stan
 async def test_a_line_of_a_megabyte_is_read() -> None:
     sample = await measured(chunk(delta(content="x" * 1_000_000)), chunk(delta("stop")), chunk(usage(7, 3)))
     assert (sample.error, sample.completion_tokens) == (None, 3)
+
+
+async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scripted([GOOD]) as server, Client(5.0) as client:
+        monkeypatch.setenv("http_proxy", server.api_base)
+        sample = await client.measure(at("http://model.invalid/v1"), PROMPT)
+    assert (sample.error, len(server.bodies)) == (None, 1)
+
+
+async def test_no_file_of_passwords_replaces_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login x password y")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    async with scripted([GOOD]) as server, Client(5.0) as client:
+        await client.measure(at(server.api_base, "sk-mine"), PROMPT)
+    assert server.headers[0]["authorization"] == "Bearer sk-mine"
 
 
 async def test_a_missing_done_is_no_error() -> None:
