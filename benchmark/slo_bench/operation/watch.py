@@ -32,6 +32,12 @@ class Own(NamedTuple):
     last_s: float
 
 
+class _Watched(NamedTuple):
+    facts: Facts
+    pause: Pause
+    own: Callable[[], Own]
+
+
 class Watch:
     """Keeps the `Pause` of each watched deployment. `link` is `None` where there is no Redis."""
 
@@ -41,12 +47,12 @@ class Watch:
         self._http: httpx.AsyncClient | None = None  # made when it is needed, which takes a while
         self._tell = tell
         self._interval_s = interval_s
-        self._watched: dict[str, tuple[Facts, Pause, Callable[[], Own]]] = {}
+        self._watched: dict[str, _Watched] = {}
 
     async def add(self, facts: Facts, pause: Pause, own: Callable[[], Own]) -> None:
         """Watches a deployment from now on; returns when its first count is in."""
-        self._watched[facts.deployment_id] = (facts, pause, own)
-        await self._ask(await self._shared(), facts.deployment_id)
+        watched = self._watched[facts.deployment_id] = _Watched(facts, pause, own)
+        await self._ask(await self._shared(), watched)
 
     def drop(self, deployment_id: str) -> None:
         """Watches it no longer."""
@@ -59,15 +65,15 @@ class Watch:
                 await asyncio.sleep(self._interval_s)
                 if self._watched:
                     shared = await self._shared()
-                    await asyncio.gather(*(self._ask(shared, name) for name in list(self._watched)))
+                    await asyncio.gather(*(self._ask(shared, watched) for watched in self._watched.values()))
         finally:
             if self._http is not None:
                 await self._http.aclose()
 
-    async def _ask(self, shared: dict[str, float], name: str) -> None:
-        facts, pause, own_requests = self._watched[name]
+    async def _ask(self, shared: dict[str, float], watched: _Watched) -> None:
+        facts, pause, name = watched.facts, watched.pause, watched.facts.deployment_id
         reported = None if facts.metrics_url is None else await self._reported(facts.metrics_url)
-        own, now_s, was_closed = own_requests(), perf_counter(), pause.is_closed
+        own, now_s, was_closed = watched.own(), perf_counter(), pause.is_closed
         count = own.most if now_s - own.last_s < LAG_S else 0
         pause.heard(live(shared.get(name, 0.0), reported, count, server_told=facts.metrics_url is not None), now_s)
         if pause.is_closed and not was_closed:
