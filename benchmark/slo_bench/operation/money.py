@@ -5,7 +5,7 @@
 
 No tokenizer in use makes more tokens of a text than it has bytes; what the chat template adds is allowed for. A request
 that ended without a usage report counts at its most, for the provider may charge for it; one that was refused with an
-HTTP status, or never reached the server, is free.
+HTTP status, or never reached the server, is free. One that is sent again because its connection was gone counts once.
 
 A deployment with a price per GPU hour costs nothing per request: its hours are counted by the `Budget`. `None` where
 nobody knows the price.
