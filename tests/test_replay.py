@@ -79,6 +79,14 @@ def test_those_that_move_are_judged_as_such_requests_were(tmp_path: Path) -> Non
     assert kept.interval == pytest.approx((0.75 - 0.1659, 0.75 + 0.1659), abs=1e-3)
 
 
+def test_what_was_seen_under_one_limit_tells_of_another(tmp_path: Path) -> None:
+    """`large` took 400 ms, too long for those who had asked for 300; those that move there have 500."""
+    there = decide_between(slo=Slo(ttft_s=0.3, min_quality=0.8))
+    records = [read_back(there, ttft_ms=400.0)] * 20 + [read_back(decide_between(slo=Slo(ttft_s=0.5)))] * 20
+    kept = came_to(replayed(yaml(tmp_path), yaml(tmp_path, {"min_quality": 0.8}), records)).attainment
+    assert (kept.share, kept.judged, kept.untold) == (0.5, 40, 0)
+
+
 def test_those_that_move_beyond_their_cost_limit_are_known_to_break_it(tmp_path: Path) -> None:
     """400 tokens at 0.005 USD on `large` are 0.0125 per 1,000, whatever was expected of them."""
     limit = Slo(cost_per_1k_usd=0.012)

@@ -3,8 +3,7 @@
     share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it
     cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price
     SLO kept     a request that stays is judged by what was measured. Of one that moves, cost and quality are known;
-                 its latencies are judged as those of requests were that its new deployment answered while the
-                 prediction said the same of them (meets, unknown, misses)
+                 its latencies are judged by how those of its new deployment compared with their predictions
     quality      what is believed of each pick, with the interval of the answers that were judged
 
 `replay_outcome` works the figures out once all records were added.
@@ -15,16 +14,16 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from slo_router.domain import Assessment, Prediction, Slo, Standing
+from slo_router.domain import Assessment, Prediction, Slo
 from slo_router.reporting.counterfactual import Counterfactual
 from slo_router.reporting.intervals import PairSums
 from slo_router.reporting.judging import breaks_the_rest, judge, latencies_of
 from slo_router.reporting.policy_change import PolicyChange
+from slo_router.reporting.punctuality import Punctuality, Tightness, tightness
 from slo_router.reporting.recorded import Candidate, Recorded, prediction_of
 from slo_router.reporting.redecision import Draws, Redecision, redecide
-from slo_router.scoring import assess, limits_of
 
-Cell = tuple[str, Standing]  # a deployment, and what was expected of it
+Cell = tuple[str, Tightness | None]  # a deployment, and how much time it would have had
 
 
 @dataclass(slots=True)
@@ -56,8 +55,8 @@ class Replay:
         self.quality_count = 0
         self.judged_before = [0, 0]  # met, judged: as recorded
         self.judged = [0, 0]  # met, judged: by the new SLO, where that is known
-        self.learned: defaultdict[Cell, list[int]] = defaultdict(lambda: [0, 0])  # met, judged: latencies in the log
-        self.waiting: defaultdict[Cell, int] = defaultdict(int)  # moved, to be judged by `learned`
+        self.punctuality: defaultdict[str, Punctuality] = defaultdict(Punctuality)  # by deployment
+        self.waiting: defaultdict[Cell, int] = defaultdict(int)  # moved, to be judged by `punctuality`
 
     def add(self, record: Recorded) -> None:
         """Decides it again."""
@@ -89,10 +88,10 @@ class Replay:
         (chosen, new_usd), name, is_hit = new, record.deployment or "", record.outcome == "cache_hit"
         latencies = latencies_of(slo)
         in_time = judge(record, latencies, None)
+        if not is_hit:
+            self.punctuality[name].add(record, served)
         if in_time is None:  # what its SLO names could not have been measured elsewhere either
             return
-        if served is not None and not is_hit:
-            _add(self.learned[name, assess(name, served, limits_of(latencies)).standing], is_hit=in_time)
         if name == chosen.deployment_id or is_hit:
             met = judge(record, slo, None if served is None else served.quality)
             if met is not None:
@@ -100,8 +99,7 @@ class Replay:
         elif breaks_the_rest(record, slo, new_usd, chosen.prediction.quality):
             _add(self.judged, is_hit=False)
         else:
-            standing = assess(chosen.deployment_id, chosen.prediction, limits_of(latencies)).standing
-            self.waiting[chosen.deployment_id, standing] += 1
+            self.waiting[chosen.deployment_id, tightness(latencies, chosen.prediction)] += 1
 
     @property
     def cost(self) -> PairSums:

@@ -1,12 +1,14 @@
 """What a replay comes to: shares, cost, attainment and quality, each with how far the log can tell.
 
-A request that moves is judged as such requests were that its new deployment answered. Where those are fewer than
-`ENOUGH` the log cannot tell what would have become of its SLO: it is counted as untold, and left out of the attainment.
+A request that moves is judged by the requests that its new deployment answered. Where those are fewer than `ENOUGH`, or
+nothing was expected of it, the log cannot tell what would have become of its SLO: it is counted as untold, and left out
+of the attainment.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -82,15 +84,16 @@ def outcome_of(replay: Replay, snapshot: Snapshot) -> Outcome:
 def attainment_of(replay: Replay) -> Attainment:
     """What is known, and of those that move what the log shows of such requests."""
     met, judged = (float(value) for value in replay.judged)
-    untold, evidence = 0, 0.0
-    for cell, waiting in replay.waiting.items():
-        hits, trials = replay.learned.get(cell, (0, 0))
+    untold, doubts = 0, defaultdict[str, float](float)
+    for (name, limits), waiting in replay.waiting.items():
+        hits, trials = (0, 0) if limits is None else replay.punctuality[name].kept(limits)
         if trials < ENOUGH:
             untold += waiting
             continue
         share = (hits + 1) / (trials + 2)  # else 20 of 20 would leave no doubt
         met, judged = met + waiting * hits / trials, judged + waiting
-        evidence += waiting**2 * share * (1 - share) / trials
+        doubts[name] += waiting * math.sqrt(share * (1 - share) / trials)  # they rest on the same requests
+    evidence = sum(doubt**2 for doubt in doubts.values())
     if not judged:
         return Attainment(None, None, 0, untold)
     share = met / judged
