@@ -52,6 +52,7 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.sample_speed
 	$(BIN)/python -m evaluation.sample_bias
 	$(BIN)/python -m evaluation.explain_speed
+	$(BIN)/python -m evaluation.replay_ab
 	$(BIN)/python -m evaluation.soak
 	$(BIN)/python -m evaluation.bench_peers agreement
 	$(BIN)/python -m evaluation.bench_peers speed
