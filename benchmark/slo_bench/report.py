@@ -24,7 +24,7 @@ __all__ = ["UNMEASURED", "remarks", "result_document", "result_table", "result_t
 EMPTY: Mapping[str, str] = MappingProxyType({})
 NUMBERS = (
     *("n", "errors", "odd", "TTFT p50", "p95", "TPOT p50", "ITL p95", "E2E p50", "p95"),
-    *("tok/s", "SLO", "$/1k tokens"),
+    *("tok/s", "SLO", "$/1k tok"),
 )
 
 
@@ -44,7 +44,7 @@ def result_table(results: Sequence[CellResult]) -> Table:
     """One line per cell."""
     table = Table(title="Latencies in ms", title_justify="left", caption=_caption(results), caption_justify="left")
     for name in ("deployment", "category"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")  # two lines rather than half a name
     for name in NUMBERS:
         table.add_column(name, justify="right")
     for result in results:
