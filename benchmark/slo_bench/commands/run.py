@@ -80,8 +80,8 @@ def run(
         plan = shaped(make_plan(settings.deployments, load_workload(workload), selection, proxy), arrivals)
         plan = plan.judged_by(slos_of(settings), utilization)
         if budget_usd is not None:
-            plan = _priced(plan)
-        order = Order(plan, limits, timeout_s, terms, _endpoints(settings))
+            plan = priced(plan)
+        order = Order(plan, limits, timeout_s, terms, endpoints_of(settings))
         if dry_run:
             _show_plan(order, _known_store(settings, redis_url), as_json=as_json)
             return
@@ -98,12 +98,14 @@ def run(
     raise typer.Exit(_exit_code(outcome))
 
 
-def _priced(plan: Plan) -> Plan:
+def priced(plan: Plan) -> Plan:
+    """The plan without the deployments whose price nobody knows."""
     unpriced = {cell.facts.deployment_id for cell in plan.cells if not is_priced(cell.facts)}
     return plan.leave_out(unpriced, UNPRICED)
 
 
-def _endpoints(settings: Settings) -> dict[str, str]:
+def endpoints_of(settings: Settings) -> dict[str, str]:
+    """Each deployment's endpoint, see `lock.endpoint_of`."""
     return {deployment.facts.deployment_id: endpoint_of(deployment) for deployment in settings.deployments}
 
 

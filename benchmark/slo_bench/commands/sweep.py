@@ -9,11 +9,11 @@ import typer
 
 from slo_bench import options
 from slo_bench.commands.report import write_report
+from slo_bench.commands.run import DEFAULT_BUDGET_USD, endpoints_of, priced
 from slo_bench.commands.terminal import console, names, store_of
 from slo_bench.errors import BenchError
 from slo_bench.html.measured import rates_of
 from slo_bench.operation.guard import Terms
-from slo_bench.operation.lock import endpoint_of
 from slo_bench.plan import Plan, Selection, make_plan, slos_of
 from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
 from slo_bench.sweep import options as own
@@ -24,10 +24,8 @@ from slo_bench.sweep.session import SweepOrder
 from slo_bench.sweep.session import run as run_session
 from slo_bench.targets import Proxy
 from slo_bench.workload import load_workload
-from slo_router.config import Settings, load_settings
+from slo_router.config import load_settings
 from slo_router.errors import SloRouterError
-
-DEFAULT_BUDGET_USD = 10.0
 
 
 def sweep(
@@ -71,8 +69,11 @@ def sweep(
         selection = Selection(len(prompts.prompts), seed, names(deployments), names(categories))
         proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)
         plan = make_plan(settings.deployments, prompts, selection, proxy).judged_by(slos_of(settings))
+        if budget_usd is not None:
+            plan = priced(plan)
         store = None if no_publish else store_of(settings, redis_url)
-        order = SweepOrder(plan, grid, timeout_s, max_minutes * 60, terms, _endpoints(settings))
+        order = SweepOrder(plan, grid, timeout_s, max_minutes * 60, terms, endpoints_of(settings))
+        log.print(report.heading(plan, grid, order.total_s, terms.budget_usd), soft_wrap=True)
         found = run_session(order, store, log)
         if html is not None:
             write_report(html, store, rates=rates_of(found))
@@ -98,10 +99,6 @@ def _exit_code(plan: Plan, found: Sequence[Swept]) -> int:
         return NOTHING_MEASURED
     whole = all(s.fit is not None and s.ended_early is None and s.published is not False for s in found)
     return ALL_MEASURED if whole and not plan.skipped else SOME_FAILED
-
-
-def _endpoints(settings: Settings) -> dict[str, str]:
-    return {deployment.facts.deployment_id: endpoint_of(deployment) for deployment in settings.deployments}
 
 
 def _lengths(text: str) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ Lengths: TypeAlias = Annotated[str, Option(metavar="N,N", help="Prompt lengths, 
 Rates: TypeAlias = Annotated[
     str, Option(metavar="R,R", help="Requests per second, rising.", show_default="found by climbing")
 ]
-StepS: TypeAlias = Annotated[float, Option(min=0.5, help="Seconds of sending at each rate.")]
+StepS: TypeAlias = Annotated[float, Option(min=0.1, help="Seconds of sending at each rate.")]
 OutputTokens: TypeAlias = Annotated[int, Option(min=2, help="Longest answer.")]
 TargetShare: TypeAlias = Annotated[
     float, Option("--target", min=0.0, max=1.0, help="Share of the requests that shall keep the SLO at the knee.")

@@ -12,12 +12,22 @@ from rich.table import Table
 from slo_bench.load.lag import MAX_P99_S
 from slo_bench.plan import Plan
 from slo_bench.sweep.climbing import Judged, knee
-from slo_bench.sweep.course import Swept
+from slo_bench.sweep.course import Grid, Swept
 from slo_router.domain import LatencyFit
 from slo_router.latency_fit import write_fit
 
 UNMEASURED = "–"
 MS_PER_S = 1_000
+
+
+def heading(plan: Plan, grid: Grid, total_s: float, budget_usd: float | None) -> str:
+    """What a sweep may take."""
+    deployments, lengths = len(plan.by_deployment()), ", ".join(map(str, grid.lengths))
+    most = f"{total_s / 60:g} minutes" + ("" if budget_usd is None else f" and {budget_usd:g} USD")
+    return (
+        f"{deployments} deployments, one after another, with prompts of {lengths} tokens at rates that rise until they "
+        f"are saturated, {grid.step_s:g} s of sending each: at most {most}"
+    )
 
 
 def progress_line(swept: Swept, judged: Judged) -> str:
