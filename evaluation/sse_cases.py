@@ -187,7 +187,7 @@ def _serialize(steps: Sequence[Step], rng: random.Random) -> tuple[bytes, list[i
 
 def _split(sent: Wire, rng: random.Random) -> tuple[bytes, ...]:
     data, count = sent.data, rng.choice([0, 1, 3, 20])
-    if rng.random() < 0.1 and len(data) < 1_000:
+    if rng.random() < 0.1 and len(data) < 600:
         return tuple(data[i : i + 1] for i in range(len(data)))
     marks = [0, *sorted(rng.randrange(len(data) + 1) for _ in range(count)), len(data)]
     return tuple(data[a:b] for a, b in pairwise(marks) if b > a)
