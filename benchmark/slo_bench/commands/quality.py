@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -29,8 +30,8 @@ from slo_router.errors import SloRouterError
 def clear(value: bool) -> None:  # noqa: FBT001  # typer's signature
     """Deletes the kept answers and ends, before a configuration is asked for."""
     if value:
-        path = default_path()
         try:
+            path = default_path()
             typer.echo(f"{path}: {'deleted' if clear_store(path) else 'there is no such file'}")
         except SloRouterError as error:
             console(stderr=True).print(str(error))
@@ -69,10 +70,9 @@ def quality(
 ) -> None:
     """Exits with 0, 1, 2 or 3, see `quality.options.HELP`."""
     log = console(stderr=True)
-    answers = None if no_cache else default_path()
     most_usd = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
     policy = Policy(allow_drop)
-    terms = Terms(answers, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd, policy)
+    terms = Terms(None, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd, policy)
     wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd, items)
     try:
         settings = load_settings(config)
@@ -82,7 +82,8 @@ def quality(
             _show_plan(plan, as_json=as_json)
             return
         store = None if no_publish else store_of(settings, redis_url)
-        found = run_session(plan, terms, store, log)
+        kept = None if no_cache else default_path()
+        found = run_session(plan, replace(terms, answers=kept), store, log)
     except SloRouterError as error:
         log.print(str(error))
         raise typer.Exit(NOTHING_MEASURED) from error

@@ -18,6 +18,7 @@ from slo_bench.errors import AnswerStoreError
 from slo_bench.quality.answers import Answer
 
 KEPT_S = 30 * 86_400.0
+_ELSE = "a folder for kept answers in XDG_CACHE_HOME, or --no-cache"
 _WAIT_S = 10.0  # for another agent's write
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -31,8 +32,11 @@ SELECT text, at_s, finish_reason, prompt_tokens, completion_tokens FROM answers 
 
 
 def default_path() -> Path:
-    """`slo-bench/answers.sqlite` in the user's cache directory."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slo-bench" / "answers.sqlite"
+    """`slo-bench/answers.sqlite` in the user's cache directory. Raises AnswerStoreError where the user has none."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slo-bench" / "answers.sqlite"
+    except RuntimeError as error:
+        raise AnswerStoreError(f"no home directory, expected {_ELSE}") from error
 
 
 class AnswerStore:
@@ -107,4 +111,4 @@ def _make_private(path: Path) -> None:
         finally:
             os.close(file)
     except OSError as error:
-        raise AnswerStoreError(f"{path}: {error.strerror}, expected a file that can be written") from error
+        raise AnswerStoreError(f"{path}: {error.strerror}, expected a file that can be written: {_ELSE}") from error
