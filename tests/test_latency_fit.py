@@ -116,6 +116,13 @@ def test_the_fit_serves_the_categories_that_were_not_swept_and_the_newest_counts
     assert prior(list(rows.values())).fit == SWEPT
 
 
+def test_a_fit_that_is_long_older_than_the_benchmark_counts_no_more() -> None:
+    for age_days, counts in ((13, True), (15, False)):
+        old = SWEPT._replace(measured_at_s=MEASURED.measured_at_s - age_days * 86_400)
+        assert (prior([MEASURED._replace(fit=old)]).fit is not None) is counts
+        assert (cold(8_000, 0, MEASURED._replace(fit=old)) > 0.10) is counts
+
+
 def test_without_live_samples_the_curve_is_the_fit() -> None:
     curve = fit(None, Prior(0.5, 0.5, fit=SWEPT), NOW_S)
     assert curve is not None

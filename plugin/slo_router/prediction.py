@@ -26,6 +26,7 @@ from slo_router.latency import ttft_s as curve_ttft_s
 from slo_router.live import LiveState
 
 ENOUGH_ANSWERS = 20
+FIT_LASTS_S = 14 * 86_400.0  # a deployment that was benchmarked later than that after its sweep may have changed
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
 
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
@@ -225,8 +226,13 @@ def prior(rows: Sequence[Metrics]) -> Prior:
 
 
 def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:
+    """The last sweep's, unless the benchmark has been measuring for longer since than a fit lasts."""
+    rows = list(rows)
     fits = [row.fit for row in rows if row.fit is not None]
-    return max(fits, key=lambda one: one.measured_at_s, default=None)
+    if not fits:
+        return None
+    newest = max(fits, key=lambda one: one.measured_at_s)
+    return newest if max(row.measured_at_s for row in rows) - newest.measured_at_s <= FIT_LASTS_S else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

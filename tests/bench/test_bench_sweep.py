@@ -161,7 +161,7 @@ def sweep(seed: int, outliers: int = 0) -> list[Step]:
     ]
 
 
-@pytest.mark.parametrize(("seed", "outliers"), [(0, 0), (1, 3)])
+@pytest.mark.parametrize(("seed", "outliers"), [(1, 3)])
 def test_known_coefficients_are_recovered_within_fifteen_percent(seed: int, outliers: int) -> None:
     found = fit_sweep(sweep(seed, outliers), 1_000.0)
     assert found is not None
