@@ -9,6 +9,7 @@ from slo_bench.sampling.scrub import Scrubber
 from slo_bench.scrubbers import NAMES, load
 
 
+@pytest.mark.slow  # in an environment that has the extra: its model is no part of the development one
 def test_names_become_placeholders_and_ordinary_words_stay() -> None:
     names = pytest.importorskip("slo_bench.names", reason="the extra `names` is not installed", exc_type=ImportError)
     scrubber = Scrubber([load(NAMES)])
