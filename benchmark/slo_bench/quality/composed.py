@@ -2,14 +2,15 @@
 
 A hundred items place a quality to ±8 points; to find a drop of five in one run takes about 600, see `gate.ruling`. So
 beside the items written by hand each category has `COMPOSED` more, made of the sentences and names in
-`suites/patterns.yaml`: 17 patterns, each filled ten times, the same way every time. They are easier and more alike than
-real tasks, and no substitute for a suite of one's own.
+`suites/patterns.yaml`: 17 patterns, each filled ten times, the same way every time, behind the same opening messages as
+the items written by hand. They are easier and more alike than real tasks, and no substitute for a suite of one's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from typing import NamedTuple
 
 import yaml
 from pydantic import Field
@@ -27,6 +28,14 @@ _NAMES = {
     "l2": ("places", 11),
 }
 _KINDS = {"p": "persons", "o": "organizations", "l": "locations"}
+
+
+class Question(NamedTuple):
+    """What is asked last, how the answer is graded, and how long it may be."""
+
+    text: str
+    grader: Entry
+    max_tokens: int
 
 
 class Summary(Strict):
@@ -58,7 +67,6 @@ class Patterns(Strict):
     people: str
     firms: str
     places: str
-    rules: dict[str, str]
     ner: list[str] = Field(min_length=1)
     summarization: list[Summary] = Field(min_length=1)
     reasoning: list[Sum] = Field(min_length=1)
@@ -69,45 +77,36 @@ class Patterns(Strict):
         return {key: lists[name][(number + shift) % len(lists[name])] for key, (name, shift) in _NAMES.items()}
 
 
-def composed() -> Iterator[Entry]:
-    """All of them, as entries of a suite."""
+def composed(openings: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
+    """All of them, as entries of a suite. `openings` are each category's messages before the question."""
     text = (resources.files("slo_bench") / "suites" / "patterns.yaml").read_text(encoding="utf-8")
     patterns = Patterns.model_validate(yaml.safe_load(text))
     for number in range(COMPOSED):
-        yield _ner(number, patterns)
-        yield _summary(number, patterns)
-        yield _sum(number, patterns)
+        for category, compose in (("ner", _ner), ("summarization", _summary), ("reasoning", _sum)):
+            question, grader, max_tokens = compose(number, patterns)
+            messages = [*openings[category], {"role": "user", "content": question}]
+            name = f"{category}-composed-{number:03d}"
+            yield {"id": name, "category": category, "max_tokens": max_tokens, "messages": messages, "grader": grader}
 
 
-def _ner(number: int, patterns: Patterns) -> Entry:
+def _ner(number: int, patterns: Patterns) -> Question:
     pattern, names = patterns.ner[number % len(patterns.ner)], patterns.names(number)
     expected: dict[str, list[str]] = {kind: [] for kind in _KINDS.values()}
     for key, name in names.items():
         if f"{{{key}}}" in pattern:
             expected[_KINDS[key[0]]].append(name)
-    grader: Entry = {"type": "set_f1", "expected": expected}
-    return _entry("ner", number, 128, (patterns.rules["ner"], pattern.format(**names)), grader)
+    return Question(pattern.format(**names), {"type": "set_f1", "expected": expected}, 128)
 
 
-def _summary(number: int, patterns: Patterns) -> Entry:
+def _summary(number: int, patterns: Patterns) -> Question:
     summary = patterns.summarization[number % len(patterns.summarization)]
     filling = {**patterns.names(number), "n": str(3 + number * 7 % 15)}
     facts = [f"(?i){fact.format(**filling)}" for fact in summary.facts]
-    grader: Entry = {"type": "regex", "max_words": 40, "expected": facts}
-    text = summary.text.format(**filling)
-    return _entry("summarization", number, 96, (patterns.rules["summarization"], text), grader)
+    return Question(summary.text.format(**filling), {"type": "regex", "max_words": 40, "expected": facts}, 96)
 
 
-def _sum(number: int, patterns: Patterns) -> Entry:
+def _sum(number: int, patterns: Patterns) -> Question:
     question = patterns.reasoning[number % len(patterns.reasoning)]
     a, b, times = 11 + number * 5 % 19, 3 + number * 3 % 7, question.answer
     answer = times.ab * a * b + times.a * a + times.b * b + times.one
-    grader: Entry = {"type": "numeric", "expected": answer}
-    text = question.text.format(a=a, b=b)
-    return _entry("reasoning", number, 256, (patterns.rules["reasoning"], text), grader)
-
-
-def _entry(category: str, number: int, max_tokens: int, texts: tuple[str, str], grader: Entry) -> Entry:
-    messages = [{"role": "system", "content": texts[0]}, {"role": "user", "content": texts[1]}]
-    name = f"{category}-composed-{number:03d}"
-    return {"id": name, "category": category, "max_tokens": max_tokens, "messages": messages, "grader": grader}
+    return Question(question.text.format(a=a, b=b), {"type": "numeric", "expected": answer}, 256)

@@ -95,7 +95,9 @@ def load_suite(path: Path | None) -> Suite:
     if path is None:
         shipped = resources.files("slo_bench") / "suites" / "default.yaml"
         written = parse_suite(shipped.read_text(encoding="utf-8"), "default.yaml")
-        return Suite((*written.items, *(_item(entry, "patterns.yaml") for entry in composed())))
+        firsts = {name: written.of_category(name)[0] for name in written.categories}
+        openings = {name: [message.model_dump() for message in item.messages[:-1]] for name, item in firsts.items()}
+        return Suite((*written.items, *(_item(entry, "patterns.yaml") for entry in composed(openings))))
     try:
         return parse_suite(path.read_text(encoding="utf-8"), path.name)
     except OSError as error:
