@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation import sweep_fit
+from evaluation.endpoints import EndpointSpec
 from evaluation.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.sending import Sent
+from slo_bench.plan import Cell
 from slo_bench.stream import Sample
 from slo_bench.sweep.climbing import FACTOR, MOST_STEPS, Judged, judge, knee, next_rate
-from slo_bench.sweep.course import Grid, Swept
+from slo_bench.sweep.course import Course, Grid, Swept
 from slo_bench.sweep.overlap import mean_load
 from slo_bench.sweep.regression import fit_sweep
 from slo_bench.sweep.step import Step, figures, queue_growth, stretch
 from slo_bench.workload import Prompt
-from slo_router.domain import Slo
+from slo_router.domain import Facts, Slo
 
 LIMIT = Slo(ttft_s=0.5)
 PROMPT = Prompt("ner", ({"role": "user", "content": "Who?"},), 8)
@@ -204,3 +206,18 @@ def test_the_numbers_of_an_emulated_endpoint_are_recovered_within_fifteen_percen
     errors = sweep_fit.recovery(sweep_fit.SPECS[0], found.fit)
     assert errors == {name: pytest.approx(0, abs=0.15) for name in ("a", "b", "d", "e", "knee")}
     assert {one.step.length for one in found.judged if one.saturated} == {128, 2_048}  # it was driven to its limit
+
+
+def test_when_the_time_is_up_what_was_measured_is_still_fitted() -> None:
+    endpoint = EndpointSpec(name="x", ttft_ms=40, tpot_ms=4, slots=8)
+    grid = Grid((128, 256, 512, 1_024, 2_048), rates=(2.0,), step_s=5.0, output_tokens=4)
+
+    async def swept(loop: VirtualLoop) -> Swept:
+        cells = [Cell(Facts("x", "x"), sweep_fit.TARGET, "ner", (PROMPT,))]
+        measure = VirtualEndpoint(endpoint, loop.time).measure
+        return await Course(cells, grid, measure, lambda _, __: None, loop.time).run(loop.time() + 20)
+
+    found = run(swept)
+    assert found.ended_early == "the time was up"
+    assert {one.step.length for one in found.judged} == {128, 256, 512, 1_024}
+    assert found.fit is not None

@@ -19,8 +19,9 @@ CHARS_PER_TOKEN = 4.0  # until an answer tells
 
 
 def vocabulary(prompts: Iterable[Prompt]) -> tuple[str, ...]:
-    """Every word of the prompts once, in the order of their appearance."""
-    return tuple(dict.fromkeys(word for prompt in prompts for text in _texts(prompt) for word in text.split()))
+    """Every word of the prompts once, in the order of their appearance; never empty."""
+    words = dict.fromkeys(word for prompt in prompts for text in _texts(prompt) for word in text.split())
+    return tuple(words) or ("word",)
 
 
 def characters(prompt: Prompt) -> int:

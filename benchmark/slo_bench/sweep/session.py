@@ -77,7 +77,9 @@ async def _sweep(
     on_step: OnStep = lambda swept, judged: tell(progress_line(swept, judged))  # noqa: E731
     course = Course(cells, order.grid, guard.measure, on_step)
     try:
-        async with asyncio.timeout_at(deadline_s), guard.deployment(cells[0].facts, tell):
+        async with AsyncExitStack() as held:
+            async with asyncio.timeout_at(deadline_s):
+                await held.enter_async_context(guard.deployment(cells[0].facts, tell))
             return await course.run(deadline_s)
     except TimeoutError:
         course.swept.ended_early = "the time was up"
