@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
+from types import FrameType
 
 from redis.exceptions import NoPermissionError
 from rich.console import Console
@@ -43,8 +44,15 @@ def run(order: Order, store: Store | None, console: Console) -> Outcome:
     SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _interrupt)
     return event_loop.run(_run(order, store, console))
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    """Leaves the event loop, whose end cancels everything; a single cancellation, as asyncio has it, can get lost."""
+    raise KeyboardInterrupt
 
 
 def foresee(order: Order, store: Store | None) -> Forecast:
