@@ -35,7 +35,7 @@ from slo_bench.targets import Target
 from slo_router.background import Background, Hooks
 from slo_router.cli import app
 from slo_router.config import GroupSettings, LogSettings, PluginSettings
-from slo_router.contract import RequestRecord
+from slo_router.contract import RequestRecord, request_index_key
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts
 from slo_router.live import Live
@@ -157,8 +157,10 @@ async def test_records_are_written_once_and_in_order(router: AsyncClient) -> Non
     try:
         assert await log.flush(router) == 600
         entries = cast("list[tuple[str, dict[str, str]]]", await router.xrange(STREAM))
+        assert await router.zscore(request_index_key(STREAM), "r599") is not None  # the rights suffice
     finally:
         await router.delete(STREAM)
+        await router.delete(request_index_key(STREAM))
     assert [json.loads(fields["record"])["request_id"] for _, fields in entries] == [f"r{n}" for n in range(600)]
 
 
@@ -248,7 +250,7 @@ async def _fail_over(servers: Topology) -> None:
     log.offer(build_record({"id": "during"}, Trace("acompletion", 0.0)))
     await asyncio.to_thread(until, lambda: _records(servers) == ["before", "during"], 30)
 
-    assert (strategy.store.snapshot.read_at_s or 0) > (read_at_s or 0)
+    await asyncio.to_thread(until, lambda: (strategy.store.snapshot.read_at_s or 0) > (read_at_s or 0), 30)
     assert len(strategy.store.snapshot.measured) == 12
     assert log.dropped == 0
     task = next(task for task in asyncio.all_tasks() if task.get_name() == "slo_router")
