@@ -7,14 +7,11 @@ a sign of life before the first request: measurements that nobody can store woul
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from types import FrameType
 
 from redis.exceptions import NoPermissionError
 from rich.console import Console
@@ -43,16 +40,7 @@ def run(order: Order, store: Store | None, console: Console) -> Outcome:
 
     SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start.
     """
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, _interrupt)
     return event_loop.run(_run(order, store, console))
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    """Leaves the event loop, whose end cancels everything; a single cancellation, as asyncio has it, can get lost."""
-    raise KeyboardInterrupt
 
 
 def foresee(order: Order, store: Store | None) -> Forecast:

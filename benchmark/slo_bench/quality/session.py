@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -56,8 +54,6 @@ def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) 
     SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start,
     AnswerStoreError where the file of kept answers can't be opened.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     return event_loop.run(_run(plan, terms, store, console))
 
 

@@ -6,8 +6,6 @@ Each deployment's fit is written as soon as it is known. Redis is asked for a si
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -45,8 +43,6 @@ def run(order: SweepOrder, store: Store | None, console: Console) -> list[Swept]
 
     SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     return event_loop.run(_run(order, store, console))
 
 

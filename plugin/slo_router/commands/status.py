@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from dataclasses import asdict
 from itertools import islice
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -62,6 +64,7 @@ def status(
 
 
 def _watch(settings: Settings) -> None:
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         with Screen(_shown(_read(settings)), console=console, auto_refresh=False) as screen:
             while True:
@@ -69,6 +72,11 @@ def _watch(settings: Settings) -> None:
                 screen.update(_shown(_read(settings)), refresh=True)
     except KeyboardInterrupt:
         return
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    """Leaves an event loop, too; a single cancellation, as asyncio has it for Ctrl-C, can get lost in a library."""
+    raise KeyboardInterrupt
 
 
 def _read(settings: Settings) -> Status:
