@@ -5,6 +5,7 @@ The shipped configuration also shows every option there is, with its default.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import yaml
 from pydantic import BaseModel
 
 from evaluation.demo.endpoints import own
+from slo_bench.quality.suite import load_suite
 from slo_bench.workload import load_workload, parse_yaml
 from slo_router.config import GroupSettings, LogSettings, MetricSettings, PluginSettings, SloSettings, load_settings
 from slo_router.deployments import ModelFacts
@@ -35,9 +37,12 @@ ENVIRONMENT = {
 }
 LITELLM = """
 import json, sys, litellm, yaml
-document = yaml.safe_load(open(sys.argv[1], encoding="utf-8"))
-router = litellm.Router(model_list=document["model_list"], **document.get("router_settings", {}))
-print(json.dumps([entry["model_name"] for entry in router.model_list]))
+groups = {}
+for path in sys.argv[1:]:
+    document = yaml.safe_load(open(path, encoding="utf-8"))
+    router = litellm.Router(model_list=document["model_list"], **document.get("router_settings", {}))
+    groups[path] = [entry["model_name"] for entry in router.model_list]
+print(json.dumps(groups))
 """
 
 
@@ -54,14 +59,22 @@ def yaml_files() -> list[Path]:
     return [ROOT / name for name in sorted(set(found)) if name and (ROOT / name).exists()]
 
 
-def check_proxy_config(path: Path) -> None:
-    load_settings(path)
+@functools.cache
+def groups_in_litellm(paths: tuple[Path, ...]) -> dict[str, list[str]]:
+    """The groups of each file as LiteLLM's router holds them; one start of LiteLLM for all."""
     local = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # no download of the price map
-    command = [sys.executable, "-c", LITELLM, str(path)]  # apart, for LiteLLM leaves threads and open clients behind
+    command = [sys.executable, "-c", LITELLM, *map(str, paths)]  # apart, for LiteLLM leaves threads and clients behind
     accepted = subprocess.run(command, env=local, capture_output=True, text=True, check=False)
     assert accepted.returncode == 0, accepted.stderr
+    found: dict[str, list[str]] = json.loads(accepted.stdout.splitlines()[-1])
+    return found
+
+
+def check_proxy_config(path: Path) -> None:
+    load_settings(path)
+    configs = tuple(one for one in yaml_files() if "\nmodel_list:" in one.read_text(encoding="utf-8"))
     expected = [entry["model_name"] for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["model_list"]]
-    assert json.loads(accepted.stdout.splitlines()[-1]) == expected
+    assert groups_in_litellm(configs if path in configs else (path,))[str(path)] == expected
 
 
 def check_compose(path: Path) -> None:
@@ -80,6 +93,15 @@ def check_kubernetes(path: Path) -> None:
 
 def check_workload(path: Path) -> None:
     load_workload(path)
+
+
+def check_suite(path: Path) -> None:
+    load_suite(path)
+
+
+def check_patterns(path: Path) -> None:
+    assert path.name == "patterns.yaml"
+    assert {"ner", "summarization", "reasoning"} <= {item.category for item in load_suite(None).items}
 
 
 def check_demo_endpoints(path: Path) -> None:
@@ -105,6 +127,8 @@ def check_of(path: Path) -> Callable[[Path], None]:
         "model_list": check_proxy_config,
         "services": check_compose,
         "prompts": check_workload,
+        "items": check_suite,
+        "people": check_patterns,
         "kind": check_kubernetes,
         "scrape_configs": is_tried_by("e2e/test_observability.py"),
         "groups": is_tried_by("e2e/test_observability.py"),

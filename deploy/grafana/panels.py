@@ -122,6 +122,7 @@ ARTICLE = (
 LOAD = (
     Panel("GPU memory for requests", "Use of the KV cache; near 1 requests wait or are preempted.", "percentunit", (
         Query("max by (model_name) (vllm:kv_cache_usage_perc or vllm:gpu_cache_usage_perc)", "{{model_name}}"),
+        Query("max by (deployment) (slo_router_kv_cache_usage_ratio)", "{{deployment}} by metrics_url"),
     )),
     Panel("On their way", "Requests of this proxy, and what the server reports beyond them (foreign).", "short", (
         Query("sum by (deployment, source) (slo_router_in_flight_requests)", "{{deployment}} {{source}}"),

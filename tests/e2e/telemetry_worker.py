@@ -30,6 +30,7 @@ def serve_until_ended() -> None:
         time.time(),
     )
     live.dispatched("large", began_s)
+    live.heard_of_foreign("large", 2, 0.5)
     live.states["large"].circuit = Circuit(failures=3, is_open=True, changed_at_s=began_s)
     snapshot = Snapshot({}, {"large": Metrics(began_s - 3_600)}, read_at_s=began_s - 600)
     for number in itertools.count(1):
