@@ -37,8 +37,8 @@ def test_alone_nothing_is_found() -> None:
 
 
 def test_who_never_stops_where_most_others_do_is_found_and_who_does_at_times_is_not() -> None:
-    def fleet(*reasons: str) -> list[tuple[str, ...]]:
-        mine = [Answer(SENSE, reason, ask) for reason, ask in zip(reasons, (ASK, OTHER), strict=True)]
+    def fleet(*reasons: str, text: str = SENSE * 3) -> list[tuple[str, ...]]:
+        mine = [Answer(text, reason, ask) for reason, ask in zip(reasons, (ASK, OTHER), strict=True)]
         others = {
             "a": [Answer(ALSO, "stop", ASK), Answer(ALSO, "length", OTHER)],
             "b": [Answer(SENSE, "stop", ASK), Answer(SENSE, "stop", OTHER)],
@@ -47,6 +47,7 @@ def test_who_never_stops_where_most_others_do_is_found_and_who_does_at_times_is_
 
     assert fleet("length", "length") == [("no_stop",), ()]  # to the other prompt, only half ended
     assert fleet("length", "stop") == [(), ()]
+    assert fleet("length", "length", text=SENSE) == [(), ()]  # it was given no room to end
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """What shows only beside other deployments' answers to the same prompts.
 
 - `no_stop`: every answer of the deployment ran to `max_tokens`, and most of the others' answers to this prompt ended by
-  themselves. A lost end-of-text token does that; an answer that happens to be long does not.
+  themselves. A lost end-of-text token does that; an answer that happens to be long does not, nor one for which
+  `max_tokens` left no room.
 - `gibberish`: the answer is much less like the prompts and the others' answers than every other answer to this prompt
   is. A deployment that alone answers in another language is found, too.
 
@@ -19,6 +20,7 @@ from slo_bench.checks.likeness import Passages
 MARGIN_BITS = 1.0  # per character: so much more than every other answer to the prompt
 LEAST_BITS = 4.0  # per character: below, it reads like the others however much better they fit
 _LEAST_CHARS = 40  # of an answer: what a shorter one costs is chance
+_ROOM_CHARS = 160  # some 40 tokens: a sound answer may well be longer than less
 
 Answers = Mapping[str, Sequence[Answer]]  # of one category, by deployment
 Bits = Mapping[str, Sequence[float | None]]
@@ -34,9 +36,11 @@ def compared(answers: Answers) -> dict[str, list[tuple[str, ...]]]:
     bits = _bits(answers)
 
     def found(name: str, position: int) -> tuple[str, ...]:
-        others = [one for one in to_prompt[answers[name][position].prompt] if one[0] != name]
+        mine = answers[name][position]
+        others = [one for one in to_prompt[mine.prompt] if one[0] != name]
         stopped = sum(not answers[other][i].ran_out for other, i in others)
-        never_stops = name in endless and 2 * stopped > len(others)
+        has_room = len(mine.text) + mine.reasoning_chars >= _ROOM_CHARS
+        never_stops = name in endless and has_room and 2 * stopped > len(others)
         reads_odd = _reads_odd(bits[name][position], [bits[other][i] for other, i in others])
         return (*([GIBBERISH] if reads_odd else []), *([NO_STOP] if never_stops else []))
 
