@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import typer
+from rich.console import Console
 
 from slo_bench import options, report
 from slo_bench.commands.report import write_report
@@ -64,13 +65,8 @@ def run(
 ) -> None:
     """Exits with 0, 1 or 2, see `options.RUN_HELP`."""
     log = console(stderr=True)
-    terms = Terms(
-        DEFAULT_BUDGET_USD if budget_usd is None else budget_usd,
-        pause_above,
-        max_pause_minutes * 60,
-        wait_for_lock=not skip_locked,
-        fresh=fresh,
-    )
+    most_usd, most_pause_s = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd, max_pause_minutes * 60
+    terms = Terms(most_usd, pause_above, most_pause_s, wait_for_lock=not skip_locked, fresh=fresh)
     try:
         settings = load_settings(config)
         selection = Selection(requests, seed, names(deployments), names(categories))
@@ -92,9 +88,7 @@ def run(
     except SloRouterError as error:
         log.print(str(error))
         raise typer.Exit(NOTHING_MEASURED) from error
-    _show(outcome, as_json=as_json, full=full)
-    for line in (*report.remarks(outcome.plan, outcome.results, outcome.stopped), *telling.closing(outcome)):
-        log.print(line, soft_wrap=True)
+    _show(outcome, log, as_json=as_json, full=full)
     raise typer.Exit(_exit_code(outcome))
 
 
@@ -126,13 +120,15 @@ def _show_plan(order: Order, store: Store | None, *, as_json: bool) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _show(outcome: Outcome, *, as_json: bool, full: bool) -> None:
+def _show(outcome: Outcome, log: Console, *, as_json: bool, full: bool) -> None:
     if as_json:
         document = report.result_document(outcome.plan, outcome.results) | telling.outcome_document(outcome)
         typer.echo(json.dumps(document, indent=2))
     else:
         for table in report.result_tables(outcome.results, full=full):
             console().print(table)
+    for line in (*report.remarks(outcome.plan, outcome.results, outcome.stopped), *telling.closing(outcome)):
+        log.print(line, soft_wrap=True)
 
 
 def _exit_code(outcome: Outcome) -> int:
