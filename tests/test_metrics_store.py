@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import cast
 
 import pytest
 import redis
@@ -143,6 +144,27 @@ async def test_what_redis_refuses_raises_and_keeps_the_snapshot(writer: redis.Re
     assert store.dropped_values == 0
     await store.refresh(client, ["a"], CATEGORIES)
     assert store.snapshot is not before
+
+
+class HalfDeadCluster:
+    """A cluster's pipeline while a node dies: that node's keys answer with errors, the others' with values."""
+
+    def pipeline(self, **_options: bool) -> HalfDeadCluster:
+        return self
+
+    def hgetall(self, key: str) -> None: ...
+
+    async def execute(self, **_options: bool) -> list[object]:
+        return [{"timestamp": str(time.time()), "ttft_ms": "90"}, redis.ConnectionError("Connection closed by server.")]
+
+
+async def test_a_node_that_dies_among_others_raises_and_keeps_the_snapshot() -> None:
+    store = MetricsStore("")
+    before = store.snapshot
+    with pytest.raises(LINK_ERRORS, match="closed by server"):
+        await store.refresh(cast("AsyncClient", HalfDeadCluster()), ["a", "b"], ["ner"])
+    assert store.snapshot is before
+    assert store.dropped_values == 0
 
 
 async def test_a_lost_redis_raises_keeps_the_snapshot_and_is_read_again_when_it_is_back(

@@ -11,13 +11,11 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from redis.exceptions import ResponseError
-
 from slo_router.contract import metrics_key, read_metrics
 from slo_router.domain import Metrics, Snapshot
 from slo_router.latency_fit import read_fit
 from slo_router.prediction import pool
-from slo_router.redis_link import AsyncClient
+from slo_router.redis_link import LINK_ERRORS, AsyncClient
 
 log = logging.getLogger("slo_router")
 
@@ -47,8 +45,8 @@ class MetricsStore:
         self.snapshot = make_snapshot(measured, now_s)
 
     def _read(self, key: str, answer: object, now_s: float) -> Metrics | None:
-        if isinstance(answer, ResponseError) and "WRONGTYPE" not in str(answer):
-            raise answer  # no permission, a replica without its master: Redis refuses, and the key may be fine
+        if isinstance(answer, LINK_ERRORS) and "WRONGTYPE" not in str(answer):
+            raise answer  # no permission, a node that just died: Redis refuses or is away, and the key may be fine
         if not isinstance(answer, Mapping):  # a key of another type: somebody else's, or a bad writer's
             self._drop(key, "(the key)", type(answer).__name__, "a hash")
             return None

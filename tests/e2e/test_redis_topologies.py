@@ -245,13 +245,15 @@ async def _fail_over(servers: Topology) -> None:
     await asyncio.to_thread(until, lambda: _records(servers) == ["before"])
     await asyncio.to_thread(until, lambda: _replicated(servers))
 
+    known = strategy.store.snapshot.measured
     servers.servers[0].kill()
     read_at_s = strategy.store.snapshot.read_at_s
     log.offer(build_record({"id": "during"}, Trace("acompletion", 0.0)))
     await asyncio.to_thread(until, lambda: _records(servers) == ["before", "during"], 30)
 
     await asyncio.to_thread(until, lambda: (strategy.store.snapshot.read_at_s or 0) > (read_at_s or 0), 30)
-    assert len(strategy.store.snapshot.measured) == 12
+    assert strategy.store.snapshot.measured == known, "what the dead node held was forgotten"
+    assert strategy.store.dropped_values == 0
     assert log.dropped == 0
     task = next(task for task in asyncio.all_tasks() if task.get_name() == "slo_router")
     task.cancel()
