@@ -1,4 +1,7 @@
-"""A proxy of two workers as an operator sees it: its metrics add up, and policies and switches reach both workers."""
+"""A proxy of two workers as an operator sees it: its metrics add up, and policies and switches reach both workers.
+
+Both share the Valkey that the plugin itself starts on a host (`redis_url: embedded`).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Self
+from pathlib import Path
+from typing import NamedTuple, Self, cast
 
 import httpx
 import pytest
@@ -17,10 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evaluation.endpoints import Handle
 from evaluation.stock_proxy import StockProxy
-from slo_router import rollout
+from slo_router import embedded, rollout
 from slo_router.config import GroupSettings, PluginSettings
+from slo_router.redis_link import connect_blocking
 from tests.e2e.conftest import ASK, USD_PER_TOKEN, document, publish
-from tests.valkey_server import ValkeyServer
 
 PREFIX = "metrics-test:"
 REQUESTS = 40
@@ -29,17 +33,30 @@ SLACK_S = 0.3  # beyond two intervals, for a busy machine
 
 
 @pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the embedded Valkey lives; its name is short, for a socket's path must be."""
+    directory = tmp_path_factory.mktemp("v")
+    yield directory
+    embedded.stop(directory)
+
+
+@pytest.fixture(scope="module")
 def two_workers(
-    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+    handles: Sequence[Handle], home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StockProxy]:
-    publish(redis.Redis.from_url(valkey.url), PREFIX)
-    settings = document(handles, valkey.url, key_prefix=PREFIX, refresh_interval_s=INTERVAL_S)
+    settings = document(handles, "embedded", key_prefix=PREFIX, refresh_interval_s=INTERVAL_S)
     settings["litellm_settings"] = {"callbacks": ["prometheus", "slo_router.proxy.callback"]}
-    files = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("multiproc"))}
+    environment = {
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("multiproc")),
+        "SLO_ROUTER_EMBEDDED_DIR": str(home),
+    }
     directory = tmp_path_factory.mktemp("proxy")
-    with StockProxy(settings, directory, workers=2, environment=files) as running:
-        time.sleep(1)  # until both workers have read Redis
+    with StockProxy(settings, directory, workers=2, environment=environment) as running:
+        with connect_blocking(embedded.ensure_running(home)) as client:
+            publish(client, PREFIX)  # type: ignore[arg-type]
+        time.sleep(1)  # until both workers have read it
         yield running
+    assert embedded.status(home).running, "the embedded Valkey outlives the proxy: the agent writes to it"
 
 
 def samples(proxy: StockProxy, name: str) -> dict[tuple[tuple[str, str], ...], float]:
@@ -132,10 +149,29 @@ class Load:
 
 
 @pytest.fixture
-def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(valkey.url, decode_responses=True) as connected:
+def client(home: Path) -> Iterator[redis.Redis]:
+    with cast("redis.Redis", connect_blocking(embedded.ensure_running(home))) as connected:
         yield connected
         connected.delete(PREFIX + rollout.OFF_KEY, PREFIX + rollout.POLICIES_KEY)
+
+
+def test_both_workers_read_and_write_the_one_embedded_valkey(two_workers: StockProxy, client: redis.Redis) -> None:
+    publish(client, PREFIX, small={"ttft_ms": 1500})
+    client.delete(PREFIX + "slo_router:requests")
+    time.sleep(1)
+    body = {"model": "smart", "messages": [{"role": "user", "content": ASK}]}
+    picks = set()
+    for _ in range(REQUESTS):  # each on its own connection, which either worker may take
+        answer = httpx.post(f"{two_workers.url}/v1/chat/completions", json=body, headers=two_workers.auth, timeout=30)
+        picks.add((answer.headers["x-slo-selected-model"], answer.headers["x-slo-predicted-ttft-ms"]))
+    time.sleep(1)
+    recorded = client.xlen(PREFIX + "slo_router:requests")
+    publish(client, PREFIX)
+    time.sleep(2 * INTERVAL_S + SLACK_S)
+
+    assert picks == {("medium", "80.0")}
+    assert recorded == REQUESTS
+    assert two_workers.log.count("INFO slo_router: routing smart on LiteLLM") == 2  # once per worker
 
 
 def running(proxy: StockProxy) -> PluginSettings:
