@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slo_router.circuit import share
 from slo_router.evidence import Prior
 from slo_router.latency import ttft_s
-from slo_router.live import ALIKE, LEASE_S, OVERDUE_FLIGHTS, Live
+from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, OVERDUE_FLIGHTS, Live
 from tests.builders import NOW_S
 
 PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
@@ -242,6 +242,45 @@ def test_a_request_that_waits_for_long_tells_of_the_slowdown_before_its_first_to
     live.watch(NOW_S + 1.2)  # a later one was answered: the first is an exception
     assert predicted_s(live) == pytest.approx(0.2, rel=0.2)
     live.finished(flight, "released", NOW_S + 1.3)
+
+
+def test_the_latest_answer_has_the_last_word_on_a_deployment_until_a_newer_one_or_its_time_is_over() -> None:
+    live, other = Live(), Live()
+    live.absorb([], PRIORS, NOW_S)
+    serve(live, 20, ttft_s=0.2, at_s=NOW_S)
+    live.absorb([], PRIORS, now_s := NOW_S + 20)
+    assert predicted_s(live) == pytest.approx(0.2, rel=0.1)
+    late = live.dispatched("a", now_s, expected_s=0.3)
+    live.first_token(late, now_s + 1.2, prompt_tokens=1, ttft_s=1.2)
+    for worker, others in ((live, []), (other, [sent(live)])):
+        worker.absorb(others, PRIORS, now_s + 2)  # the fit alone believes less: it is one of many
+        assert predicted_s(worker) == pytest.approx(4 * 0.2, rel=0.25)
+    live.watch(now_s + LAST_WORD_S - 0.1)
+    assert predicted_s(live) == pytest.approx(4 * 0.2, rel=0.25)
+    live.absorb([], PRIORS, now_s + LAST_WORD_S)
+    assert predicted_s(live) < 0.3
+    earlier = live.dispatched("a", now_s - 1, expected_s=0.3)
+    live.first_token(earlier, now_s + 20.0, prompt_tokens=1, ttft_s=21.0)  # a straggler says nothing new
+    live.absorb([], PRIORS, now_s + 21)
+    assert predicted_s(live) < 0.3
+
+
+def test_a_trial_that_takes_as_long_as_it_is_slow_does_not_clear_a_deployment_and_a_quick_one_does() -> None:
+    live = Live()
+    live.absorb([], PRIORS, NOW_S)
+    for at_s in (NOW_S, NOW_S + 6):
+        curve = live.states["a"].curve
+        expected_s = 0.3 * (1.0 if curve is None else curve.ttft_level)
+        live.first_token(live.dispatched("a", at_s, expected_s), at_s + 1.2, prompt_tokens=1, ttft_s=1.2)
+        live.absorb([], PRIORS, at_s + 2)
+        assert predicted_s(live) > 0.5
+    curve = live.states["a"].curve
+    assert curve is not None
+    trial = live.dispatched("a", NOW_S + 12, expected_s=0.3 * curve.ttft_level)
+    live.first_token(trial, NOW_S + 12.2, prompt_tokens=1, ttft_s=0.2)
+    live.watch(NOW_S + 13)
+    state = live.states["a"]
+    assert state.curve is state.fitted  # the last word is that it is quick; what the fit makes of all is its own
 
 
 def predicted_s(live: Live) -> float:

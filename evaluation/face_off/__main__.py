@@ -77,9 +77,13 @@ def main(
     repeats: Annotated[int, typer.Option(help="How often everything is done, each time on other arrivals.", min=1)] = 3,
     rate: Annotated[
         float,
-        typer.Option(help="Requests per second outside the burst; a proxy needs about 40 ms of CPU each.", min=0.5),
-    ] = 4.0,
-    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 8.0,
+        typer.Option(
+            help="Requests per second outside the burst. A proxy needs about 40 ms of CPU each: at 4 the burst fills "
+            "it, and every strategy is late.",
+            min=0.5,
+        ),
+    ] = 2.0,
+    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 16.0,
     strategies: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these.", callback=_strategies)] = ",".join(
         STRATEGIES
     ),
@@ -91,10 +95,10 @@ def main(
 
     Each request has a joint contract: first token within its limit, cost per 1,000 tokens within its limit, quality at
     its floor. Four phases: steady, a fourfold burst, one endpoint six times slower, one endpoint failing and hanging.
-    The default run takes about fourteen minutes and wants two idle cores.
+    The default run takes about twenty-five minutes and wants two idle cores.
 
     \b
-    First see that it works, in two minutes:
+    First see that it works, in four minutes:
       python -m evaluation.face_off --repeats 1 --seconds 5 --strategies least-busy,slo-router
     Then the run behind the README's table and plot:
       python -m evaluation.face_off --plot docs/face_off.svg

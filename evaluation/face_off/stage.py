@@ -1,7 +1,7 @@
 """Starts what the face-off needs, one phase at a time plays on it, and stops all of it.
 
 The endpoints are a process of their own, as is each proxy; the metrics that our plugin reads are measured by the agent,
-`slo-bench run` on the proxy's own configuration, and lie in an embedded Valkey.
+`slo-bench run` and `slo-bench sweep` on the proxy's own configuration, and lie in an embedded Valkey.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from evaluation.face_off.arrivals import Arrival, Plan, arrivals
 from evaluation.face_off.client import Act, open_client, play, send
 from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.proxies import OURS, document
-from evaluation.face_off.world import DEPLOYMENTS, PHASES, Event, Phase
+from evaluation.face_off.world import DEPLOYMENTS, OUTPUT_TOKENS, PHASES, Event, Phase
 from evaluation.stock_proxy import StockProxy
 from slo_router import embedded
 
 ROOT = Path(__file__).parents[2]
-BENCHMARK_REQUESTS = 6  # of each deployment and category
+RUN = ("run", "--requests", "6", "--concurrency", "2")  # of each deployment and category
+SWEEP = ("sweep", "--lengths", "64,512", "--rates", "2,4,8,16", "--step-s", "3", "--output-tokens", str(OUTPUT_TOKENS))
 WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy stops for about a second to collect garbage
 WARM_UP_AT_A_TIME = 6
 
@@ -59,7 +60,8 @@ class Stage:
             if strategy == OURS:
                 exits.callback(embedded.stop, self._home)
                 embedded.ensure_running(self._home)
-                self._benchmark(proxy)
+                for command in (RUN, SWEEP):
+                    self._measure(proxy, command)
 
     def start(self, strategy: str, exits: ExitStack) -> None:
         """Starts one proxy and warms it up with short answers."""
@@ -87,14 +89,13 @@ class Stage:
         body = {"fault": event.fault, "factor": event.factor}
         (await client.post(f"{self._urls[event.deployment]}/control", json=body)).raise_for_status()
 
-    def _benchmark(self, proxy: StockProxy) -> None:
+    def _measure(self, proxy: StockProxy, command: Sequence[str]) -> None:
         tool = str(Path(sys.executable).with_name("slo-bench"))
-        command = [tool, "run", "--config", str(proxy.config_path), "--requests", str(BENCHMARK_REQUESTS)]
-        command += ["--concurrency", "2"]
         environment = {**os.environ, **self._environment, "LITELLM_MASTER_KEY": proxy.master_key}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        words = [tool, *command, "--config", str(proxy.config_path)]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise StageError(f"slo-bench run left something unmeasured:\n{done.stdout}{done.stderr}")
+            raise StageError(f"slo-bench {command[0]} left something unmeasured:\n{done.stdout}{done.stderr}")
 
 
 @contextmanager

@@ -27,9 +27,11 @@ OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LATE = 1.5  # times its time: later than the spread explains
+LAST_WORD_S = 20.0  # so long the last word counts, unless a newer one comes
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
 MAX_LOAD = 1e6
+MAX_LEVEL = 1e3
 MAX_UNIX_S = 1e12
 MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
 
@@ -48,9 +50,20 @@ class Flight(NamedTuple):
         due_s = LEASE_S if self.expected_s is None else OVERDUE_FACTOR * self.expected_s + OVERDUE_MARGIN_S
         return now_s - self.at_s > due_s
 
-    def lateness(self, now_s: float) -> float:
-        """How many times its time it has waited."""
-        return (now_s - self.at_s) / self.expected_s if self.expected_s else 0.0
+    def level(self, waited_s: float) -> float:
+        """What the coefficients of the last minutes are to be multiplied by for it to take so long."""
+        before = 1.0 if self.curve is None else self.curve.ttft_level
+        return before * waited_s / self.expected_s if self.expected_s else 0.0
+
+
+class LastWord(NamedTuple):
+    """The level that the latest request with a first token showed, 0 before any; `at_s` is its dispatch."""
+
+    at_s: float = 0.0
+    level: float = 0.0
+
+
+NOTHING_SAID = LastWord()
 
 
 class Landing(NamedTuple):
@@ -80,6 +93,7 @@ class LiveState:
     evidence: Evidence = field(default_factory=Evidence)
     answered_at_s: float = 0.0
     begun_until_s: float = 0.0  # the latest dispatch whose first token was seen
+    last_word: LastWord = NOTHING_SAID  # of all workers
 
     @property
     def in_flight(self) -> float:
@@ -141,6 +155,7 @@ class Live:
         if not self._is_disturbed(flight.at_s, at_s):
             observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
             state.evidence.add(observation, flight.curve)
+            state.last_word = max(state.last_word, LastWord(flight.at_s, flight.level(ttft_s)))
 
     def finished(
         self,
@@ -189,8 +204,10 @@ class Live:
         if not self._is_disturbed(flight.at_s, at_s):
             whole_s = e2e_s if ending == "success" else None
             observation = Observation(at_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
-            evidence = self._state(flight.deployment_id).evidence
-            evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
+            state = self._state(flight.deployment_id)
+            state.evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
+            if ttft_s is not None and not is_ttft_known:
+                state.last_word = max(state.last_word, LastWord(flight.at_s, flight.level(ttft_s)))
 
     def _suspect(self, state: LiveState, now_s: float) -> None:
         if not state.flights or state.circuit.is_open:
@@ -199,17 +216,19 @@ class Live:
             state.circuit = opened(state.circuit, now_s)
 
     def _slow_down(self, state: LiveState, now_s: float) -> None:
-        """What waits longer than expected tells already that the deployment is slower, by that much at least."""
-        waiting = [
-            flight.lateness(now_s)
-            for key, flight in state.flights.items()
-            if key not in state.begun
-            and flight.at_s > state.begun_until_s
-            and not self._is_disturbed(flight.at_s, now_s)
-        ]
-        if state.fitted is not None:
-            late = max(waiting, default=0.0)
-            state.curve = slower(state.fitted, late) if late > LATE else state.fitted
+        """A request that waits longer than expected, or did when last seen, tells that the deployment is slower.
+
+        At a request a second the fit needs some of them for that, and each would be late.
+        """
+        if state.fitted is None:
+            return
+        level = state.last_word.level if now_s - state.last_word.at_s < LAST_WORD_S else 0.0
+        for key, flight in state.flights.items():
+            if key not in state.begun and flight.at_s > state.begun_until_s:
+                waits = not self._is_disturbed(flight.at_s, now_s)
+                level = max(level, flight.level(now_s - flight.at_s) if waits else 0.0)
+        factor = level / state.fitted.ttft_level
+        state.curve = slower(state.fitted, factor) if factor > LATE else state.fitted
 
     def _overdue(self, state: LiveState, now_s: float) -> int:
         """How many flights are long past their time without a first token, none having been answered since."""
@@ -232,6 +251,7 @@ class Live:
                 "in_flight": len(state.flights) + state.foreign,
                 "overdue": self._overdue(state, now_s),
                 "circuit": state.circuit,
+                "last_word": state.last_word,
                 "evidence": state.evidence.to_json(),
             }
             for name, state in self.states.items()
@@ -256,6 +276,7 @@ class Live:
             state.elsewhere = sum(_load(entry.get("in_flight")) for entry in said)
             for entry in said:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
+                state.last_word = max(state.last_word, _last_word(entry.get("last_word"), now_s))
             self._suspect(state, now_s)
             evidence = [found for entry in said if (found := Evidence.from_json(entry.get("evidence"))) is not None]
             state.fitted = fit(Evidence.merge([state.evidence, *evidence], now_s), priors.get(name), now_s)
@@ -289,6 +310,15 @@ class Live:
 
 def _load(value: object) -> float:
     return float(value) if isinstance(value, int | float) and 0 <= value <= MAX_LOAD else 0.0
+
+
+def _last_word(value: object, now_s: float) -> LastWord:
+    """Another worker's, as JSON brought it; none where it makes no sense or lies in the future."""
+    match value:
+        case [int() | float() as at_s, int() | float() as level] if 0 <= at_s <= now_s and 0 <= level <= MAX_LEVEL:
+            return LastWord(float(at_s), float(level))
+        case _:
+            return NOTHING_SAID
 
 
 def _circuit(value: object) -> Circuit:
