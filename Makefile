@@ -43,6 +43,7 @@ imports: .venv/.ready
 bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.pick_time
 	$(BIN)/python -m evaluation.proxy_overhead
+	$(BIN)/python -m evaluation.metrics_cost
 	$(BIN)/python -m evaluation.categorizer
 	$(BIN)/python -m evaluation.fuzz
 	$(BIN)/python -m evaluation.heap_pause
@@ -56,6 +57,8 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.soak
 	$(BIN)/python -m evaluation.bench_peers agreement
 	$(BIN)/python -m evaluation.bench_peers speed
+	$(BIN)/python -m evaluation.gate_power
+	$(BIN)/python -m evaluation.nightly_plan
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }

@@ -255,9 +255,9 @@ def test_the_latest_answer_has_the_last_word_on_a_deployment_until_a_newer_one_o
     for worker, others in ((live, []), (other, [sent(live)])):
         worker.absorb(others, PRIORS, now_s + 2)  # the fit alone believes less: it is one of many
         assert predicted_s(worker) == pytest.approx(4 * 0.2, rel=0.25)
-    live.watch(now_s + LAST_WORD_S - 0.1)
+    live.watch(now_s + 4 * LAST_WORD_S - 0.1)
     assert predicted_s(live) == pytest.approx(4 * 0.2, rel=0.25)
-    live.absorb([], PRIORS, now_s + LAST_WORD_S)
+    live.absorb([], PRIORS, now_s + 4 * LAST_WORD_S)
     assert predicted_s(live) < 0.3
     earlier = live.dispatched("a", now_s - 1, expected_s=0.3)
     live.first_token(earlier, now_s + 20.0, prompt_tokens=1, ttft_s=21.0)  # a straggler says nothing new

@@ -27,11 +27,11 @@ OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LATE = 1.5  # times its time: later than the spread explains
-LAST_WORD_S = 20.0  # so long the last word counts, unless a newer one comes
+LAST_WORD_S = 4.0  # times the level: the slower it was, the longer the last word counts, unless a newer one comes
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
 MAX_LOAD = 1e6
-MAX_LEVEL = 1e3
+MAX_LEVEL = 15.0  # a minute of the last word
 MAX_UNIX_S = 1e12
 MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
 
@@ -53,7 +53,7 @@ class Flight(NamedTuple):
     def level(self, waited_s: float) -> float:
         """What the coefficients of the last minutes are to be multiplied by for it to take so long."""
         before = 1.0 if self.curve is None else self.curve.ttft_level
-        return before * waited_s / self.expected_s if self.expected_s else 0.0
+        return min(before * waited_s / self.expected_s, MAX_LEVEL) if self.expected_s else 0.0
 
 
 class LastWord(NamedTuple):
@@ -222,7 +222,9 @@ class Live:
         """
         if state.fitted is None:
             return
-        level = state.last_word.level if now_s - state.last_word.at_s < LAST_WORD_S else 0.0
+        said_at_s, level = state.last_word
+        if now_s - said_at_s >= LAST_WORD_S * level:
+            level = 0.0
         for key, flight in state.flights.items():
             if key not in state.begun and flight.at_s > state.begun_until_s:
                 waits = not self._is_disturbed(flight.at_s, now_s)
