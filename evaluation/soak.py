@@ -1,11 +1,12 @@
-"""Whether the proxy's memory stays flat under load: with the plugin, and with a callback that does nothing.
+"""Whether the proxy's memory stays flat under load: with the plugin, with `freeze_heap`, and with a no-op callback.
 
     python -m evaluation.soak [--minutes 30]
 
-Two stock proxies of one worker each stand side by side before the same endpoints, which answer at once, and get all the
-requests that they take: streamed and not, some left by the client in the middle, some that fail. Memory is the resident
-set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches that fill in the first minutes, so growth is the
-slope of a straight line through the second half, per 1,000 requests; the bar holds the plugin's against the callback's.
+Three stock proxies of one worker each stand side by side before the same endpoints, which answer at once, and get all
+the requests that they take: streamed and not, some left by the client in the middle, some that fail. Memory is the
+resident set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches that fill in the first minutes, so growth
+is the slope of a straight line through the second half, per 1,000 requests; the bar holds the plugin's against the
+callback's. Latency is a whole answer's, of all requests that were not left, on a machine that is filled to its brim.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ SAMPLE_S = 15.0
 LEFT_EVERY, FAILED_EVERY = 20, 50  # every so many requests one is left by the client, one names no known model
 MIB = 2**20
 MARGIN_MIB = 1.0  # per 1,000 requests: a resident set moves by whole arenas
+MS_PER_S = 1_000.0
+FROZEN = "freeze_heap"
+VARIANTS = ("plugin", FROZEN, "no-op")
 
 
 class Sample(NamedTuple):
@@ -52,6 +56,7 @@ class Load:
         self.proxy = proxy
         self.sent = 0
         self.failed = 0  # that should not have
+        self.took_s: list[float] = []
 
     async def run(self, until_s: float) -> None:
         """Until `time.monotonic()` is `until_s`."""
@@ -69,10 +74,12 @@ class Load:
             fails = number % FAILED_EVERY == 1
             if fails:
                 body["model"] = "unknown"
+            begun_s = time.monotonic()
             async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
                 self.failed += answer.is_error and not fails
                 if number % LEFT_EVERY:
                     await answer.aread()
+                    self.took_s.append(time.monotonic() - begun_s)
             self.sent += 1
 
 
@@ -103,7 +110,8 @@ def slope(samples: Sequence[Sample]) -> float:
 def report(console: Console, seen: Mapping[str, Sequence[Sample]], loads: Mapping[str, Load], minutes: float) -> bool:
     """The table and the verdict."""
     table = Table(
-        "proxy with", "requests", "a second", "unexpected errors", "MiB at first", "half-way", "at last", "growth"
+        *("proxy with", "requests", "a second", "unexpected errors", "MiB at first", "half-way", "at last", "growth"),
+        *("p99 ms", "longest ms"),
     )
     for name, samples in seen.items():
         first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
@@ -113,33 +121,40 @@ def report(console: Console, seen: Mapping[str, Sequence[Sample]], loads: Mappin
             f"{last.requests / minutes / 60:.0f}",
             str(loads[name].failed),
             *(f"{sample.resident_mib:.0f}" for sample in (first, middle, last)),
-            f"{slope(samples):+.2f} MiB per 1,000 requests",
+            f"{slope(samples):+.2f} MiB per 1,000",
+            f"{statistics.quantiles(loads[name].took_s, n=100)[98] * MS_PER_S:.0f}",
+            f"{max(loads[name].took_s) * MS_PER_S:.0f}",
         )
     console.print(table)
-    more = slope(seen["plugin"]) - slope(seen["no-op"])
-    kept = more <= MARGIN_MIB
-    console.print(
-        f"growth over the second half beyond the callback's: {more:+.2f} MiB per 1,000 requests, "
-        f"at most {MARGIN_MIB:g}: {'kept' if kept else 'MISSED'}"
-    )
+    kept = True
+    for name in ("plugin", FROZEN):
+        more = slope(seen[name]) - slope(seen["no-op"])
+        kept = kept and more <= MARGIN_MIB
+        console.print(
+            f"{name}: growth over the second half beyond the callback's: {more:+.2f} MiB per 1,000 requests, "
+            f"at most {MARGIN_MIB:g}: {'kept' if more <= MARGIN_MIB else 'MISSED'}"
+        )
     return kept
 
 
 def main(minutes: Annotated[float, typer.Option(help="How long.", min=0.2)] = 30.0) -> None:
     """Memory of the proxy with the plugin beside one with a no-op callback, under all the load that they take."""
-    console = Console(width=140)
+    console = Console(width=160)
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
         handles = stack.enter_context(running_endpoints([instant(name) for name in ("small", "medium", "large")]))
         stack.callback(embedded.stop, root / "valkey")
         publish(root / "valkey", [handle.name for handle in handles])
         loads: dict[str, Load] = {}
-        for name in ("plugin", "no-op"):
+        for name in VARIANTS:
             directory = root / name
             directory.mkdir()
             (directory / "noop_callback.py").write_text(NOOP, encoding="utf-8")
             environment = {embedded.DIRECTORY_VARIABLE: str(root / "valkey")}
-            proxy = MeasuredProxy(document(handles, CALLBACKS[name]), directory, environment=environment)
+            settings = document(handles, CALLBACKS["plugin" if name == FROZEN else name])
+            if name == FROZEN:
+                settings["callback_settings"]["slo_router"]["freeze_heap"] = True  # type: ignore[index]
+            proxy = MeasuredProxy(settings, directory, environment=environment)
             loads[name] = Load(stack.enter_context(proxy))
         seen = asyncio.run(watch(loads, minutes, console))
         with redis.Redis.from_url(embedded.ensure_running(root / "valkey")) as client:
