@@ -71,6 +71,11 @@ class StockProxy:
         """What the proxy has printed so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
 
+    @property
+    def exit_status(self) -> int | None:
+        """That of a proxy that ended by itself; negative for the signal that killed it, `None` while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -265,6 +265,26 @@ def test_the_latest_answer_has_the_last_word_on_a_deployment_until_a_newer_one_o
     assert predicted_s(live) < 0.3
 
 
+def test_one_answer_must_be_very_late_to_be_believed_and_then_a_late_one_confirms_it() -> None:
+    live = Live()
+    serve(live, 20, ttft_s=0.2, at_s=NOW_S)
+    live.absorb([], PRIORS, now_s := NOW_S + 20)
+    state = live.states["a"]
+
+    def answer(at_s: float, ttft_s: float) -> bool:
+        expected_s = 0.3 * (1.0 if state.curve is None else state.curve.ttft_level)
+        flight = live.dispatched("a", at_s, expected_s)
+        live.first_token(flight, at_s + ttft_s, prompt_tokens=1, ttft_s=ttft_s)
+        live.watch(at_s + ttft_s)
+        return state.curve is not state.fitted
+
+    assert not answer(now_s, 0.6)  # twice its time: an odd one among twenty
+    assert answer(now_s + 1, 1.2)
+    assert answer(now_s + 3, 0.6)
+    assert not answer(now_s + 4, 0.2)
+    assert not answer(now_s + 5, 0.6)
+
+
 def test_a_trial_that_takes_as_long_as_it_is_slow_does_not_clear_a_deployment_and_a_quick_one_does() -> None:
     live = Live()
     live.absorb([], PRIORS, NOW_S)

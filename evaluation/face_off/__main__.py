@@ -114,6 +114,8 @@ def main(
         for number in range(repeats):
             turn = number % len(names)  # another one begins each time
             study.repeat(number, names[turn:] + names[:turn])
+        for death in stage.deaths:
+            study.say(f"{death}; the phase was played again")
     _show(study, console)
     if plot is not None:
         draw(study.results, plot)

@@ -32,6 +32,7 @@ RUN = ("run", "--requests", "6", "--concurrency", "2")  # of each deployment and
 SWEEP = ("sweep", "--lengths", "64,512", "--rates", "2,4,8,16", "--step-s", "3", "--output-tokens", str(OUTPUT_TOKENS))
 WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy stops for about a second to collect garbage
 WARM_UP_AT_A_TIME = 6
+PLAYED_AT_MOST = 3
 
 
 class StageError(RuntimeError):
@@ -42,7 +43,7 @@ class Stage:
     """The endpoints and one proxy for each strategy. Whatever it starts is stopped by `exits`.
 
     Raises:
-        StageError: the endpoints did not start or the agent measured nothing.
+        StageError: the endpoints did not start, the agent measured nothing, or a proxy died again and again.
         RuntimeError: a proxy did not start; with the end of its log.
     """
 
@@ -52,6 +53,7 @@ class Stage:
         self._environment = {embedded.DIRECTORY_VARIABLE: str(self._home)}
         api_bases = {name: f"{url}/v1" for name, url in self._urls.items()}
         self.proxies: dict[str, StockProxy] = {}
+        self.deaths: list[str] = []
         for strategy in strategies:
             place = directory / strategy
             place.mkdir()
@@ -71,8 +73,23 @@ class Stage:
         asyncio.run(_warm_up(proxy))
 
     def play(self, strategy: str, phase: Phase, requests: Sequence[Arrival], seconds: float) -> list[Outcome]:
-        """One phase on one proxy; afterwards every endpoint is well again. Returns the counted outcomes."""
+        """One phase on one proxy; afterwards every endpoint is well again. Returns the counted outcomes.
+
+        A phase in which the proxy's process died says nothing of its strategy: it is played again on a new one, and
+        `deaths` tells.
+        """
         proxy = self.proxies[strategy]
+        for _ in range(PLAYED_AT_MOST):
+            outcomes = self._play(proxy, phase, requests, seconds)
+            if proxy.exit_status is None:
+                return outcomes
+            self.deaths.append(f"{strategy}, {phase.name}: the proxy ended with exit status {proxy.exit_status}")
+            proxy.stop()
+            proxy.start()
+            asyncio.run(_warm_up(proxy))
+        raise StageError(self.deaths[-1])
+
+    def _play(self, proxy: StockProxy, phase: Phase, requests: Sequence[Arrival], seconds: float) -> list[Outcome]:
         acts: list[tuple[float, Act]] = [(event.at * seconds, partial(self._fail, event)) for event in phase.events]
 
         async def run() -> list[Outcome]:

@@ -26,7 +26,8 @@ LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
-LATE = 1.5  # times its time: later than the spread explains
+LATE = 1.5  # times its time: later than the spread explains …
+VERY_LATE = 3.0  # … and so late that one answer is enough to believe it
 LAST_WORD_S = 4.0  # times the level: the slower it was, the longer the last word counts, unless a newer one comes
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
@@ -57,10 +58,14 @@ class Flight(NamedTuple):
 
 
 class LastWord(NamedTuple):
-    """The level that the latest request with a first token showed, 0 before any; `at_s` is its dispatch."""
+    """The latest request with a first token: its dispatch, and the level that it showed; 0 where it was in time."""
 
     at_s: float = 0.0
     level: float = 0.0
+
+    def level_at(self, now_s: float) -> float:
+        """The same while it counts, then 0."""
+        return self.level if now_s - self.at_s < LAST_WORD_S * self.level else 0.0
 
 
 NOTHING_SAID = LastWord()
@@ -100,6 +105,13 @@ class LiveState:
         """Requests on their way to this deployment, from all workers."""
         own = len(self.flights)
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
+
+    def hear(self, flight: Flight, ttft_s: float) -> None:
+        """A first token came after `ttft_s`. Once one was very late, a late one confirms it and any other ends it."""
+        level, usual = flight.level(ttft_s), 1.0 if self.fitted is None else self.fitted.ttft_level
+        limit = LATE if self.last_word.level_at(flight.at_s) else VERY_LATE
+        said = LastWord(flight.at_s, level if level > limit * usual else 0.0)
+        self.last_word = max(self.last_word, said)
 
 
 class Live:
@@ -155,7 +167,7 @@ class Live:
         if not self._is_disturbed(flight.at_s, at_s):
             observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
             state.evidence.add(observation, flight.curve)
-            state.last_word = max(state.last_word, LastWord(flight.at_s, flight.level(ttft_s)))
+            state.hear(flight, ttft_s)
 
     def finished(
         self,
@@ -207,7 +219,7 @@ class Live:
             state = self._state(flight.deployment_id)
             state.evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
             if ttft_s is not None and not is_ttft_known:
-                state.last_word = max(state.last_word, LastWord(flight.at_s, flight.level(ttft_s)))
+                state.hear(flight, ttft_s)
 
     def _suspect(self, state: LiveState, now_s: float) -> None:
         if not state.flights or state.circuit.is_open:
@@ -222,9 +234,7 @@ class Live:
         """
         if state.fitted is None:
             return
-        said_at_s, level = state.last_word
-        if now_s - said_at_s >= LAST_WORD_S * level:
-            level = 0.0
+        level = state.last_word.level_at(now_s)
         for key, flight in state.flights.items():
             if key not in state.begun and flight.at_s > state.begun_until_s:
                 waits = not self._is_disturbed(flight.at_s, now_s)
