@@ -88,6 +88,10 @@ class Stack:
             raise DemoError(f"slo-bench measured nothing; its table says why, {self.proxy.log_path} what the proxy saw")
         time.sleep(2 * REFRESH_S + 0.5)  # until every worker has read the results
 
+    def begin_account(self) -> None:
+        """What was asked so far, to warm the proxy up and to measure, is in no report."""
+        self.redis.delete(REQUESTS_STREAM)
+
     def report(self) -> Path:
         """Writes what the requests so far cost and kept as one HTML page. Raises DemoError."""
         page = self.directory / "report.html"

@@ -97,6 +97,7 @@ class Story:
         asks = scenario.requests(self._endpoints, self._prompts, load)
         title = f"4  {len(asks)} requests with {len(keys)} virtual keys, {load.concurrency} at a time"
         self._narrator.step(title, scenario.rules(self._endpoints))
+        stack.begin_account()
         answers = send_all(stack.proxy.url, secrets, asks, load.concurrency)
         self._show(stack, keys, answers)
         if failed := [answer.error for answer in answers if answer.error is not None]:
