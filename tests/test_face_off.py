@@ -16,13 +16,17 @@ from evaluation.face_off.omniscient import route
 from evaluation.face_off.outcome import FAILED, Outcome, judge
 from evaluation.face_off.plot import draw
 from evaluation.face_off.proxies import OURS, PEERS, STRATEGIES, document
-from evaluation.face_off.report import OMNISCIENT, tables, verdicts
+from evaluation.face_off.report import OMNISCIENT, by_victim, tables, together, verdicts
 from evaluation.face_off.summary import Cell, Figures, bars, cells, figures, quantile
 from evaluation.face_off.world import BY_CATEGORY, DEPLOYMENTS, GROUP, KINDS, PHASES, Contract
 from slo_router.config import parse_settings
 from slo_router.slo import SloInputs, read_asked
 
-STEADY, BURST, SLOWDOWN, OUTAGE = PHASES
+STEADY, BURST = PHASES[:2]
+SLOWDOWN, OUTAGE = (
+    next(phase for phase in PHASES if (phase.name, phase.victim) == one)
+    for one in (("slowdown", "medium"), ("outage", "small"))
+)
 PLAN = Plan(rate=20, seconds=30)
 NER = Arrival(1.0, BY_CATEGORY["ner"], "who?")  # TTFT ≤ 0.6 s, ≤ $0.002 per 1,000 tokens, quality ≥ 0.5
 REASONING = Arrival(2.0, BY_CATEGORY["reasoning"], "why?")  # ≤ 1.5 s, ≤ $0.02, ≥ 0.9
@@ -187,6 +191,20 @@ def test_the_documents_differ_in_the_strategy_alone_and_ours_parses() -> None:
     assert [one.facts.deployment_id for one in settings.deployments] == [one.name for one in DEPLOYMENTS]
     assert [one.facts.quality_for("ner") for one in settings.deployments] == [one.quality for one in DEPLOYMENTS]
     assert set(settings.plugin.groups) == {GROUP}
+
+
+def test_every_endpoint_slows_down_and_fails_in_its_turn_and_they_count_together() -> None:
+    assert Counter(phase.name for phase in PHASES) == {"steady": 1, "burst": 1, "slowdown": 4, "outage": 4}
+    assert all({event.deployment for event in phase.events} == {phase.victim} for phase in PHASES[2:])
+    kept, broken = [answered(NER, "small")], [answered(NER, "large")]
+    other = next(phase for phase in PHASES if (phase.name, phase.victim) == ("slowdown", "large"))
+    played = {SLOWDOWN: {OURS: [kept, kept]}, other: {OURS: [broken, kept]}}
+    assert together(played) == {"slowdown": {OURS: [kept + broken, kept + kept]}}
+    assert [list(column.cells) for column in by_victim(played).columns] == [
+        [OURS],
+        ["100, 0.020"],  # 100 tokens at 2e-7
+        ["50, 0.335"],  # that and 0.65
+    ]
 
 
 def test_tables_bars_and_plot_show_every_strategy(tmp_path: Path) -> None:

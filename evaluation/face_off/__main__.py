@@ -18,14 +18,14 @@ from evaluation.face_off.omniscient import route
 from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.plot import draw
 from evaluation.face_off.proxies import STRATEGIES
-from evaluation.face_off.report import OMNISCIENT, tables, verdicts
+from evaluation.face_off.report import OMNISCIENT, by_victim, tables, together, verdicts
 from evaluation.face_off.stage import Stage
 from evaluation.face_off.summary import pooled
-from evaluation.face_off.world import PHASES, PhaseName
+from evaluation.face_off.world import PHASES, Phase
 
 WIDTH = 190
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-Kept = dict[PhaseName, dict[str, list[list[Outcome]]]]
+Kept = dict[Phase, dict[str, list[list[Outcome]]]]
 
 
 class Study:
@@ -34,7 +34,7 @@ class Study:
     def __init__(self, stage: Stage, plan: Plan, console: Console) -> None:
         self._stage, self._plan, self._console = stage, plan, console
         self._began_s = perf_counter()
-        self.results: Kept = {phase.name: {OMNISCIENT: []} for phase in PHASES}
+        self.results: Kept = {phase: {OMNISCIENT: []} for phase in PHASES}
 
     def say(self, text: str) -> None:
         """A line of progress, with the seconds since the beginning."""
@@ -42,15 +42,16 @@ class Study:
 
     def repeat(self, number: int, strategies: list[str]) -> None:
         """Every phase of one repeat: the same arrivals for each strategy, in the given order of strategies."""
-        asked = {phase.name: arrivals(phase, self._plan, str(number)) for phase in PHASES}
+        asked = {phase: arrivals(phase, self._plan, str(number)) for phase in PHASES}
         for phase in PHASES:
-            self.results[phase.name][OMNISCIENT].append(route(asked[phase.name], phase, self._plan.seconds))
+            self.results[phase][OMNISCIENT].append(route(asked[phase], phase, self._plan.seconds))
         for strategy in strategies:
             said = []
             for phase in PHASES:
-                outcomes = self._stage.play(strategy, phase, asked[phase.name], self._plan.seconds)
-                self.results[phase.name].setdefault(strategy, []).append(outcomes)
-                said.append(f"{phase.name} {pooled([outcomes]).kept:.0%} of {len(outcomes)}")
+                outcomes = self._stage.play(strategy, phase, asked[phase], self._plan.seconds)
+                self.results[phase].setdefault(strategy, []).append(outcomes)
+                title = f"{phase.name} {phase.victim}".strip()
+                said.append(f"{title} {pooled([outcomes]).kept:.0%} of {len(outcomes)}")
             self.say(f"repeat {number + 1}, {strategy}: contract kept: {', '.join(said)}")
 
 
@@ -66,9 +67,10 @@ def _show(study: Study, console: Console) -> None:
     study.say(
         f"litellm {version('litellm')}; load average {load} on {os.cpu_count()} cores (the study's own is about 1)"
     )
-    for table in tables(study.results):
+    results = together(study.results)
+    for table in (*tables(results), by_victim(study.results)):
         console.print(table)
-    for phase, bar in verdicts(study.results):
+    for phase, bar in verdicts(results):
         console.print(f"{'kept  ' if bar.kept else 'MISSED'}  {phase}: {bar.text}", markup=False, highlight=False)
 
 
@@ -83,7 +85,7 @@ def main(
             min=0.5,
         ),
     ] = 2.0,
-    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 16.0,
+    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 12.0,
     strategies: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these.", callback=_strategies)] = ",".join(
         STRATEGIES
     ),
@@ -94,11 +96,11 @@ def main(
     """LiteLLM's routing strategies and ours in turn on the stock proxy, before the same endpoints and requests.
 
     Each request has a joint contract: first token within its limit, cost per 1,000 tokens within its limit, quality at
-    its floor. Four phases: steady, a fourfold burst, one endpoint six times slower, one endpoint failing and hanging.
-    The default run takes about twenty-five minutes and wants two idle cores.
+    its floor. Phases: steady, a fourfold burst, one endpoint six times slower, one endpoint failing and hanging, the
+    last two for each endpoint in its turn. The default run takes about fifty minutes and wants two idle cores.
 
     \b
-    First see that it works, in four minutes:
+    First see that it works, in six minutes:
       python -m evaluation.face_off --repeats 1 --seconds 5 --strategies least-busy,slo-router
     Then the run behind the README's table and plot:
       python -m evaluation.face_off --plot docs/face_off.svg
@@ -118,7 +120,7 @@ def main(
             study.say(f"{death}; the phase was played again")
     _show(study, console)
     if plot is not None:
-        draw(study.results, plot)
+        draw(together(study.results), plot)
         console.print(f"drawn into {plot}")
 
 

@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
 def arrivals(phase: Phase, plan: Plan, seed: str) -> list[Arrival]:
     """All requests of one phase, in time."""
-    rng = random.Random(f"face-off:{seed}:{phase.name}")
+    rng = random.Random(f"face-off:{seed}:{phase.name}:{phase.victim}")
     kinds, shares = list(KINDS), [kind.share for kind in KINDS]
     found = []
     for at_s in _instants(phase, plan, rng):

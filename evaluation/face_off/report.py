@@ -6,18 +6,46 @@ from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 
+from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.proxies import OURS
 from evaluation.face_off.summary import Bar, Cell, Figures, Repeats, bars, cells, pooled
-from evaluation.face_off.world import DEPLOYMENTS, PhaseName
+from evaluation.face_off.world import DEPLOYMENTS, Phase, PhaseName
 
 OMNISCIENT = "(omniscient, computed)"
 Results = Mapping[PhaseName, Mapping[str, Repeats]]  # phase → strategy, or OMNISCIENT → repeats
+Played = Mapping[Phase, Mapping[str, Repeats]]  # likewise, each endpoint's slowdown and outage apart
 TITLES = {
     "steady": "steady",
     "burst": "burst: four times the rate in the middle third",
-    "slowdown": "slowdown: medium six times slower from a tenth on",
-    "outage": "outage: small answers 500 from a tenth on, hangs from the half on",
+    "slowdown": "slowdown: one endpoint, each in its turn, six times slower from a tenth on",
+    "outage": "outage: one endpoint, each in its turn, answers 500 from a tenth on, hangs from the half on",
 }
+
+
+def together(played: Played) -> Results:
+    """Phases of one name as one: repeat by repeat."""
+    found: dict[PhaseName, dict[str, list[list[Outcome]]]] = {}
+    for phase, by_strategy in played.items():
+        of_phase = found.setdefault(phase.name, {})
+        for strategy, repeats in by_strategy.items():
+            whole = of_phase.setdefault(strategy, [[] for _ in repeats])
+            for outcomes, more in zip(whole, repeats, strict=True):
+                outcomes.extend(more)
+    return found
+
+
+def by_victim(played: Played) -> Table:
+    """Who kept the contract whatever failed: over all repeats."""
+    phases = [phase for phase in played if phase.victim]
+    table = Table(title="Contract kept %, USD per 1,000, by the endpoint that it happened to: all repeats")
+    table.add_column("strategy", no_wrap=True)
+    for phase in phases:
+        table.add_column(f"{phase.name}\n{phase.victim}", justify="right")
+    for strategy in dict.fromkeys(name for phase in phases for name in played[phase]):
+        rows = [pooled(played[phase][strategy]) for phase in phases]
+        said = (f"{100 * row.kept:.0f}, {1_000 * row.cost_usd:.3f}" for row in rows)
+        table.add_row(strategy, *said, style="bold" if strategy == OURS else None)
+    return table
 
 
 def tables(results: Results) -> Iterable[Table]:

@@ -84,10 +84,12 @@ class Event(NamedTuple):
 class Phase(NamedTuple):
     """What happens while requests are counted. `burst` holds from a third to two thirds of it.
 
-    `settle_s` of usual traffic come before it and are not counted.
+    `settle_s` of usual traffic come before it and are not counted. Phases of one name differ in the endpoint that
+    something happens to, and count together.
     """
 
     name: PhaseName
+    victim: str = ""
     events: tuple[Event, ...] = ()
     burst: float = 1.0
     settle_s: float = 1.0
@@ -129,10 +131,14 @@ KINDS = (
 )
 BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
 
+# Each endpoint in its turn: one alone would favour whoever happens not to use it. Before something happens to the next,
+# the last has time to recover, and a strategy to come back to it.
 PHASES = (
     Phase("steady", settle_s=2.0),
     Phase("burst", burst=BURST),
-    Phase("slowdown", (Event(0.1, "medium", "slow", SLOWDOWN),)),
-    # medium has just recovered: long enough for a strategy to come back to it
-    Phase("outage", (Event(0.1, "small", "error500"), Event(0.5, "small", "hang")), settle_s=10.0),
+    *(Phase("slowdown", one.name, (Event(0.1, one.name, "slow", SLOWDOWN),), settle_s=6.0) for one in DEPLOYMENTS),
+    *(
+        Phase("outage", one.name, (Event(0.1, one.name, "error500"), Event(0.5, one.name, "hang")), settle_s=10.0)
+        for one in DEPLOYMENTS
+    ),
 )
