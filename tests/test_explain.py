@@ -101,6 +101,7 @@ def test_json_is_complete_and_plain() -> None:
         "estimated_prompt_tokens": 1_000,
         "expected_output_tokens": 500,
         "cached_tokens": 0,
+        "cached_at": "",
         "reserved_tokens": 500,
         "needs": ["tools"],
         "probability": None,

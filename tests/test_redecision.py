@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo_router.config import GroupSettings, Weights
+from slo_router.conversations import Cached
 from slo_router.domain import Decision, Facts, Features, Metrics, Slo
 from slo_router.reporting.recorded import features_of, prediction_of, slo_of
 from slo_router.reporting.redecision import Draws, Foreseen, Redecision, possible, question_of, redecide, trials
-from tests.builders import NOW_S, REQUEST, decided, measured
+from slo_router.routing import Ask, Policy, decide
+from tests.builders import NOW_S, REQUEST, decided, measured, view
 from tests.record_builders import LARGE, SMALL, decide_between, read_back
 
 SETTLED = GroupSettings(trial_share=0.0)
@@ -108,6 +110,26 @@ def test_equals_are_marked_and_named() -> None:
     assert found.is_drawn
     assert possible(found, SETTLED) == {"a", "b", "c"}
     assert not again(decide_between(), [SMALL, LARGE]).is_drawn
+
+
+def test_the_record_says_who_has_the_conversation_even_where_another_answered() -> None:
+    """`b` has it but was too slow; where it is fast enough it goes before its equals."""
+    twins = [replace(SMALL, deployment_id=name) for name in ("a", "b", "c")]
+    rows = measured(a=Metrics(NOW_S, 0.2), b=Metrics(NOW_S, 0.5), c=Metrics(NOW_S, 0.2))
+    ask = Ask(REQUEST, Slo(ttft_s=0.3), cached=Cached("b", 800))
+    decision = decide(ask, twins, view(rows), Policy(SETTLED, "cafe0123"))
+    assert decision.deployment_id in ("a", "c")
+    record = read_back(decision)
+    assert record.decision is not None
+    assert (record.decision.cached_at, record.decision.cached_tokens) == ("b", 0)
+    candidates = [
+        Foreseen(replace(SMALL, deployment_id=one.deployment), prediction_of(one.predicted))
+        for one in record.decision.candidates
+    ]
+    question = question_of(record.decision, features_of(record, record.decision), Slo(ttft_s=0.6))
+    found = redecide(question, candidates, SETTLED, Draws(0))
+    assert found.chosen.deployment_id == "b"
+    assert not found.is_drawn
 
 
 def test_a_trial_is_named_apart_from_the_pick() -> None:

@@ -301,7 +301,8 @@ def test_a_conversation_stays_where_its_beginning_is_cached_until_the_saving_els
     assert (decision.deployment_id, decision.cached_tokens) == ("home", 800)
     assert decision.selected is not None
     assert decision.selected.prediction.cost_usd == pytest.approx(0.00078)
-    assert (chosen(cheaper, much_cheaper).deployment_id, chosen(much_cheaper).cached_tokens) == ("much cheaper", 0)
+    decision = chosen(cheaper, much_cheaper)
+    assert (decision.deployment_id, decision.cached_tokens, decision.cached_at) == ("much cheaper", 0, "home")
 
 
 def test_of_equal_replicas_the_one_that_has_the_conversation_answers() -> None:

@@ -216,6 +216,7 @@ class Decision(NamedTuple):
     policy: str
     outlook: Outlook | None = None  # for the pick; `None` where nothing live tells
     cached_tokens: int = 0  # of the prompt, expected in the pick's prefix cache
+    cached_at: str = ""  # the deployment that has the conversation in its prefix cache, picked or not; "" for none
 
     @property
     def probability(self) -> float | None:

@@ -105,6 +105,7 @@ def as_json(decision: Decision) -> dict[str, object]:
         "estimated_prompt_tokens": features.prompt_tokens,
         "expected_output_tokens": features.output_tokens,
         "cached_tokens": decision.cached_tokens,
+        "cached_at": decision.cached_at,
         "reserved_tokens": features.reserved_tokens,
         "needs": sorted(features.needs),
         "probability": decision.probability,

@@ -83,6 +83,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         policy=policy.fingerprint,
         outlook=_outlook(chosen, ask, view),
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
+        cached_at=home,
     )
 
 

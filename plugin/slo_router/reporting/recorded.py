@@ -76,6 +76,7 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     rejections: tuple[Rejected, ...]
     probability: Share | None = None
     cached_tokens: Count = 0  # of the prompt, where the chosen deployment has seen the conversation before
+    cached_at: str = ""  # the deployment that has seen it, chosen or not
     relaxation: dict[str, float] = {}
     shadow: bool = False  # LiteLLM chose, and this is what would have been
 

@@ -85,9 +85,8 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
         if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
             ceiling = one.limit
     tried, shut = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
-    home = decision.deployment if decision.cached_tokens else ""
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
-    return Question(features, slo, tried, ceiling, shut, home, faults)
+    return Question(features, slo, tried, ceiling, shut, decision.cached_at, faults)
 
 
 def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
