@@ -17,6 +17,7 @@ from evaluation.face_off.outcome import FAILED, Outcome, judge
 from evaluation.face_off.plot import draw
 from evaluation.face_off.proxies import OURS, PEERS, STRATEGIES, document
 from evaluation.face_off.report import OMNISCIENT, by_victim, tables, together, verdicts
+from evaluation.face_off.shares import first_right
 from evaluation.face_off.summary import Cell, Figures, bars, cells, figures, quantile
 from evaluation.face_off.world import BY_CATEGORY, DEPLOYMENTS, GROUP, KINDS, PHASES, Contract
 from slo_router.config import parse_settings
@@ -63,6 +64,10 @@ def test_each_class_has_its_share_and_prompts_of_its_size() -> None:
     for kind in KINDS:
         assert counts[kind.category] / len(found) == pytest.approx(kind.share, abs=0.06)
     assert len({arrival.prompt for arrival in found}) == len(found)
+
+
+def test_a_prompt_belongs_to_the_smallest_model_that_answered_it_right() -> None:
+    assert first_right([(1, 0, 1), (0, 1, 1), (0, None, 1), (0, 1, 0), (0, 0, 0)]) == [1, 2, 1]
 
 
 def test_the_contracts_headers_are_what_the_plugin_reads() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slo_router.circuit import share
 from slo_router.evidence import Prior
 from slo_router.latency import ttft_s
-from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, OVERDUE_FLIGHTS, Live
+from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Live
 from tests.builders import NOW_S
 
 PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
@@ -263,6 +263,30 @@ def test_the_latest_answer_has_the_last_word_on_a_deployment_until_a_newer_one_o
     live.first_token(earlier, now_s + 20.0, prompt_tokens=1, ttft_s=21.0)  # a straggler says nothing new
     live.absorb([], PRIORS, now_s + 21)
     assert predicted_s(live) < 0.3
+
+
+def test_each_time_that_it_is_still_slow_the_last_word_counts_twice_as_long_and_a_quick_answer_ends_that() -> None:
+    live = Live()
+    serve(live, 20, ttft_s=0.2, at_s=NOW_S)
+    live.absorb([], PRIORS, now_s := NOW_S + 20)
+    state = live.states["a"]
+
+    def lasts_s(ttft_s: float) -> float:
+        nonlocal now_s
+        flight = live.dispatched("a", now_s, expected_s=0.3)
+        same = live.dispatched("a", now_s + 0.1, expected_s=0.3)  # on its way before anybody knew
+        for one in (flight, same):
+            live.first_token(one, one.at_s + ttft_s, prompt_tokens=1, ttft_s=ttft_s)
+        begun_s = now_s
+        while state.last_word.level_at(now_s):
+            now_s += 0.5
+        return now_s - begun_s
+
+    found = [lasts_s(1.2) for _ in range(5)]  # 4 times the expected 0.3 s
+    first_s = 4 * LAST_WORD_S
+    assert found == pytest.approx([first_s, 2 * first_s, 4 * first_s, LONGEST_WORD_S, LONGEST_WORD_S], abs=0.7)
+    assert lasts_s(0.2) == 0
+    assert lasts_s(1.2) == pytest.approx(first_s, abs=0.7)
 
 
 def test_one_answer_must_be_very_late_to_be_believed_and_then_a_late_one_confirms_it() -> None:

@@ -105,6 +105,32 @@ def test_where_too_few_were_seen_the_log_cannot_tell(tmp_path: Path) -> None:
     assert (nobody.share, nobody.interval, nobody.untold) == (None, None, 1)
 
 
+@pytest.mark.parametrize(
+    ("limit_ms", "samples", "close"),
+    [
+        (120, 9, 1),  # SMALL is expected to take 100: ln 1.2 = 0.18 < 1/√9
+        (120, 100, 0),  # > 1/√100
+        (95, 9, 1),  # it misses its limit by little, and is the cheaper one
+        (210, 9, 0),  # LARGE takes 200, but would not be picked anyway
+        (300, 9, 0),
+    ],
+)
+def test_picks_that_hang_on_few_samples_near_a_limit_are_counted(
+    tmp_path: Path, limit_ms: int, samples: int, close: int
+) -> None:
+    record = read_back(decide_between(slo=Slo(ttft_s=limit_ms / 1_000)))
+    decision = record.decision
+    assert decision is not None
+    candidates = tuple(
+        replace_fields(one, predicted=replace_fields(one.predicted, basis="live", samples=samples))
+        for one in decision.candidates
+    )
+    same = yaml(tmp_path)
+    live = replace_fields(record, decision=replace_fields(decision, candidates=candidates))
+    assert replayed(same, same, [live]).counts.close == close
+    assert replayed(same, same, [record]).counts.close == 0  # measured by the benchmark
+
+
 def test_a_deployment_nothing_was_measured_of_is_counted(tmp_path: Path) -> None:
     new = yaml(tmp_path, None, SMALL, LARGE, OTHER)
     outcome = came_to(replayed(yaml(tmp_path), new, [read_back(TO_SMALL)]))

@@ -5,10 +5,12 @@
     hosted   the same model at a provider's: roomy, at twice medium's price               quality 0.80
     large    hosted on fast hardware: quick, roomy, 25 times the price, 100 for output    quality 0.95
 
-The prices are of the order of a 7B model, a 32B model on own hardware and at a provider's, and a frontier model; the
-qualities are assumed. What LiteLLM's strategies do depends on such facts, for they look at one thing each: where the
-large one is slow instead, latency-based routing stays on the medium one, which keeps the contracts of nine requests in
-ten by being in the middle.
+The prices are of the order of an 8B model, a 27B model on own hardware and at a provider's, and a frontier model; the
+qualities are assumed. How much of the traffic needs which is measured, by `shares`: of 2,449 prompts of ZeroEval
+(WildEval/ZeroEval, Apache-2.0) that one of three models answered right Llama-3.1-8B-Instruct was enough for 65 %,
+gemma-2-27b-it for 16.5 % more, and 18.5 % took Claude 3.5 Sonnet. What LiteLLM's strategies do depends on such facts,
+for they look at one thing each: where the large one is slow instead, latency-based routing stays on the medium one,
+which keeps the contracts of four requests in five by being in the middle.
 """
 
 from __future__ import annotations
@@ -125,9 +127,9 @@ DEPLOYMENTS = (
 BY_NAME: Mapping[str, Deployment] = {deployment.name: deployment for deployment in DEPLOYMENTS}
 
 KINDS = (
-    Kind("ner", 0.60, Contract(0.6, 0.002, 0.5), (30, 150), "Extract all names of people and places from this text."),
-    Kind("summarization", 0.30, Contract(0.8, 0.02, 0.7), (150, 350), "Summarize this report in one sentence."),
-    Kind("reasoning", 0.10, Contract(1.5, 0.02, 0.9), (40, 120), "Explain step by step what follows from this."),
+    Kind("ner", 0.65, Contract(0.6, 0.002, 0.5), (30, 150), "Extract all names of people and places from this text."),
+    Kind("summarization", 0.165, Contract(0.8, 0.02, 0.7), (150, 350), "Summarize this report in one sentence."),
+    Kind("reasoning", 0.185, Contract(1.5, 0.02, 0.9), (40, 120), "Explain step by step what follows from this."),
 )
 BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
 

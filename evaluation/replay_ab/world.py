@@ -2,9 +2,12 @@
 
 Each policy is an arm of its own: a group with endpoints of its own, all alike. All arms get the same requests at the
 same instants, so that what the machine does to one it does to the others. The endpoints are slow beside that, and vary
-much, so that it is their own spread that an SLO is missed by. No limit and no score lies on the edge between two picks:
-there a live run differs from its own repetition. Every deployment serves somebody under the policy that is recorded: of
-one that serves nobody a log cannot tell.
+much, so that it is their own spread that an SLO is missed by. Every deployment serves somebody under the policy that
+is recorded: of one that serves nobody a log cannot tell.
+
+A p90 that is learned from a request every few seconds wanders by 10 to 15 %. So each limit is 30 % or more off every
+p90, and each score further from the next than such a wander moves it. `EDGE` is the exception: its limit is 9 and 18 %
+above two p90s, and there a live run differs from its own repetition.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ JITTER = 0.3  # sigma of the log-normal factor on each latency
 P95_FACTOR = 1.64  # e^(1.645 · JITTER)
 RECORDED = "recorded"
 CONTROL = "the same again"
+EDGE = "on the edge"
 
 
 class Deployment(NamedTuple):
@@ -75,15 +79,16 @@ KINDS = {
     "ner": Kind(0.40, 0.5, (30, 150), "Extract all names of people and places from this text."),  # small
     "summarization": Kind(0.25, 0.7, (100, 300), "Summarize this report in one sentence."),  # medium
     "reasoning": Kind(0.20, 0.9, (40, 120), "Explain step by step what follows from this."),  # large
-    "code": Kind(0.15, 0.7, (40, 120), "Write a function that does this.", {"x-slo-ttft-ms": "5000"}),  # hosted
+    "code": Kind(0.15, 0.7, (40, 120), "Write a function that does this.", {"x-slo-ttft-ms": "6000"}),  # hosted
 }
 FLOORS = {category: kind.min_quality for category, kind in KINDS.items()}
-BEFORE: dict[str, object] = {"slo": {"ttft_ms": 11_000}, "min_quality": FLOORS}
+BEFORE: dict[str, object] = {"slo": {"ttft_ms": 14_000}, "min_quality": FLOORS}
 POLICIES: Mapping[str, dict[str, object]] = {
     CONTROL: BEFORE,  # how far a live run is from its own repetition
     "higher floor": BEFORE | {"min_quality": FLOORS | {"ner": 0.7}},
-    "tighter TTFT": BEFORE | {"slo": {"ttft_ms": 5_000}},
-    "weighted": BEFORE | {"objective": "weighted", "weights": {"quality": 0.4, "cost": 0.4, "latency": 0.2}},
+    "tighter TTFT": BEFORE | {"slo": {"ttft_ms": 6_000}},
+    "weighted": BEFORE | {"objective": "weighted", "weights": {"quality": 0.35, "cost": 0.45, "latency": 0.2}},
+    EDGE: BEFORE | {"slo": {"ttft_ms": 4_500}},
 }
 
 

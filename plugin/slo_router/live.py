@@ -28,11 +28,13 @@ OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LATE = 1.5  # times its time: later than the spread explains …
 VERY_LATE = 3.0  # … and so late that one answer is enough to believe it
-LAST_WORD_S = 4.0  # times the level: the slower it was, the longer the last word counts, unless a newer one comes
+LAST_WORD_S = 2.5  # times the level: the slower it was, the longer the last word counts, unless a newer one comes
+LONGEST_WORD_S = 60.0
+MAX_PAUSES = 8
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
 MAX_LOAD = 1e6
-MAX_LEVEL = 15.0  # a minute of the last word
+MAX_LEVEL = 15.0
 MAX_UNIX_S = 1e12
 MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
 
@@ -58,14 +60,19 @@ class Flight(NamedTuple):
 
 
 class LastWord(NamedTuple):
-    """The latest request with a first token: its dispatch, and the level that it showed; 0 where it was in time."""
+    """The latest request with a first token: its dispatch, and the level that it showed; 0 where it was in time.
+
+    Then the next request tries the deployment. `pauses` is how often one was very late again: each doubles the pause.
+    """
 
     at_s: float = 0.0
     level: float = 0.0
+    pauses: int = 0
 
     def level_at(self, now_s: float) -> float:
         """The same while it counts, then 0."""
-        return self.level if now_s - self.at_s < LAST_WORD_S * self.level else 0.0
+        lasts_s = min(LAST_WORD_S * self.level * 2**self.pauses, LONGEST_WORD_S)
+        return self.level if now_s - self.at_s < lasts_s else 0.0
 
 
 NOTHING_SAID = LastWord()
@@ -109,9 +116,14 @@ class LiveState:
     def hear(self, flight: Flight, ttft_s: float) -> None:
         """A first token came after `ttft_s`. Once one was very late, a late one confirms it and any other ends it."""
         level, usual = flight.level(ttft_s), 1.0 if self.fitted is None else self.fitted.ttft_level
-        limit = LATE if self.last_word.level_at(flight.at_s) else VERY_LATE
-        said = LastWord(flight.at_s, level if level > limit * usual else 0.0)
-        self.last_word = max(self.last_word, said)
+        before = self.last_word
+        counts = before.level_at(flight.at_s) > 0
+        if level > (LATE if counts else VERY_LATE) * usual:
+            pauses = before.pauses + (before.level > 0 and not counts)
+            said = LastWord(flight.at_s, level, min(pauses, MAX_PAUSES))
+        else:
+            said = LastWord(flight.at_s)
+        self.last_word = max(before, said)
 
 
 class Live:
@@ -327,8 +339,10 @@ def _load(value: object) -> float:
 def _last_word(value: object, now_s: float) -> LastWord:
     """Another worker's, as JSON brought it; none where it makes no sense or lies in the future."""
     match value:
-        case [int() | float() as at_s, int() | float() as level] if 0 <= at_s <= now_s and 0 <= level <= MAX_LEVEL:
-            return LastWord(float(at_s), float(level))
+        case [int() | float() as at_s, int() | float() as level, int(pauses)] if (
+            0 <= at_s <= now_s and 0 <= level <= MAX_LEVEL and 0 <= pauses <= MAX_PAUSES
+        ):
+            return LastWord(float(at_s), float(level), int(pauses))
         case _:
             return NOTHING_SAID
 

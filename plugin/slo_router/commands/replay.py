@@ -103,6 +103,10 @@ def _notes(done: Replay, outcome: Outcome, change: PolicyChange, broken: int) ->
     counted = (
         (untold, "requests would go where too few such requests were answered: the log cannot tell their SLO"),
         (counts.never_measured, "requests would go to a deployment that nothing was measured of"),
+        (
+            counts.close,
+            "picks hung on a latency expected from few samples and near its limit: they may well differ live",
+        ),
         (counts.drawn, "picks hung on a draw between equals or a trial, and were drawn anew"),
         (counts.other_policy, f"requests were decided by another policy than --config's ({change.old_policy})"),
         (counts.no_candidate, "requests have no candidate under the new policy, and were left out"),

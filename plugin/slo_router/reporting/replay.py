@@ -1,6 +1,7 @@
 """What another policy would have done to recorded requests, and where the log cannot tell.
 
-    share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it
+    share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it.
+                 Where one from few samples lies near its limit, a live run could go either way: `close` counts those
     cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price
     SLO kept     a request that stays is judged by what was measured. Of one that moves, cost and quality are known;
                  its latencies are judged by how those of its new deployment compared with their predictions
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -19,7 +21,7 @@ from slo_router.reporting.counterfactual import Counterfactual
 from slo_router.reporting.intervals import PairSums
 from slo_router.reporting.judging import breaks_the_rest, judge, latencies_of
 from slo_router.reporting.policy_change import PolicyChange
-from slo_router.reporting.punctuality import Punctuality, Tightness, tightness
+from slo_router.reporting.punctuality import LATENCIES, Punctuality, Tightness, tightness
 from slo_router.reporting.recorded import Candidate, Recorded, prediction_of
 from slo_router.reporting.redecision import Draws, Redecision, redecide
 
@@ -37,6 +39,7 @@ class Counts:
     moved: int = 0
     drawn: int = 0
     never_measured: int = 0  # the new pick's prediction rests on nothing
+    close: int = 0  # a prediction that the new pick hangs on was nearer to its limit than it is certain
     met: int = 0  # expected by the new policy, fallbacks not
     unpriced: int = 0
 
@@ -72,6 +75,7 @@ class Replay:
         new = redecide(question, candidates, side.settings, self._draws)
         name = new.chosen.deployment_id
         self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
+        self.counts.close += _is_close(new, question.slo)
         by_name = {one.deployment: one for one in decision.candidates}
         new_usd = self._count_cost(record, name, by_name.get(name))
         self._count_quality(by_name.get(record.deployment), new)
@@ -143,6 +147,27 @@ class Replay:
             self.quality_count += 1
             self.quality[0] += old
             self.quality[1] += now
+
+
+def _is_close(found: Redecision, slo: Slo) -> bool:
+    """Whether a live prediction of the pick, or of a cheaper candidate, could as well be on its limit's other side.
+
+    The p90 of n latencies whose p95 is 1.6 to 2 times their median has a relative standard error of 0.4/√n to 0.6/√n.
+    About twice that counts as close.
+    """
+    most_usd = found.chosen.prediction.cost_usd
+    for one in found.pool:
+        prediction = one.prediction
+        if prediction.basis != "live" or not prediction.samples:
+            continue
+        if one is not found.chosen and not (prediction.cost_usd or math.inf) < (most_usd or math.inf):
+            continue
+        doubt = 1 / math.sqrt(prediction.samples)
+        for name in LATENCIES:
+            limit_s, expected_s = getattr(slo, name), getattr(prediction, name)
+            if limit_s and expected_s and abs(math.log(limit_s / expected_s)) < doubt:
+                return True
+    return False
 
 
 def _add(hits_of_trials: list[int], *, is_hit: bool) -> None:
