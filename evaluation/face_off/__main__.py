@@ -85,7 +85,7 @@ def main(
             min=0.5,
         ),
     ] = 2.0,
-    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 12.0,
+    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 24.0,
     strategies: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these.", callback=_strategies)] = ",".join(
         STRATEGIES
     ),
@@ -97,10 +97,10 @@ def main(
 
     Each request has a joint contract: first token within its limit, cost per 1,000 tokens within its limit, quality at
     its floor. Phases: steady, a fourfold burst, one endpoint six times slower, one endpoint failing and hanging, the
-    last two for each endpoint in its turn. The default run takes about fifty minutes and wants two idle cores.
+    last two for each endpoint in its turn. The default run takes about eighty minutes and wants two idle cores.
 
     \b
-    First see that it works, in six minutes:
+    First see that it works, in eight minutes:
       python -m evaluation.face_off --repeats 1 --seconds 5 --strategies least-busy,slo-router
     Then the run behind the README's table and plot:
       python -m evaluation.face_off --plot docs/face_off.svg

@@ -138,7 +138,7 @@ BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
 PHASES = (
     Phase("steady", settle_s=2.0),
     Phase("burst", burst=BURST),
-    *(Phase("slowdown", one.name, (Event(0.1, one.name, "slow", SLOWDOWN),), settle_s=6.0) for one in DEPLOYMENTS),
+    *(Phase("slowdown", one.name, (Event(0.1, one.name, "slow", SLOWDOWN),), settle_s=8.0) for one in DEPLOYMENTS),
     *(
         Phase("outage", one.name, (Event(0.1, one.name, "error500"), Event(0.5, one.name, "hang")), settle_s=10.0)
         for one in DEPLOYMENTS
