@@ -16,7 +16,7 @@ from evaluation.face_off.omniscient import route
 from evaluation.face_off.outcome import FAILED, Outcome, judge
 from evaluation.face_off.plot import draw
 from evaluation.face_off.proxies import OURS, PEERS, STRATEGIES, document
-from evaluation.face_off.report import OMNISCIENT, by_victim, tables, together, verdicts
+from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, by_victim, tables, together, verdicts
 from evaluation.face_off.shares import first_right
 from evaluation.face_off.summary import Cell, Figures, bars, cells, figures, quantile
 from evaluation.face_off.world import BY_CATEGORY, DEPLOYMENTS, GROUP, KINDS, PHASES, Contract
@@ -169,6 +169,13 @@ def test_the_omniscient_router_sees_queues_slowdowns_and_outages() -> None:
     assert route([summary], SLOWDOWN, seconds=10)[0].deployment == "hosted"
 
 
+def test_whoever_sends_all_to_the_large_one_pays_for_it_and_has_nobody_else_when_it_fails() -> None:
+    (outcome,) = route([NER], STEADY, 10, DEPLOYMENTS[-1:])
+    assert (outcome.deployment, judge(outcome).ttft, judge(outcome).cost) == ("large", True, False)
+    fails = next(phase for phase in PHASES if (phase.name, phase.victim) == ("outage", "large"))
+    assert [one.error for one in route([NER._replace(at_s=5.0)], fails, 10, DEPLOYMENTS[-1:])] == ["nobody answers"]
+
+
 def test_what_settles_is_routed_but_not_counted() -> None:
     assert len(route([NER._replace(at_s=-1.0), NER], STEADY, seconds=10)) == 1
 
@@ -214,8 +221,8 @@ def test_every_endpoint_slows_down_and_fails_in_its_turn_and_they_count_together
 
 def test_tables_bars_and_plot_show_every_strategy(tmp_path: Path) -> None:
     row = [[answered(NER, "small"), answered(REASONING, "large")]]
-    results = {STEADY.name: {OMNISCIENT: row, "least-busy": row, OURS: row}}
-    assert [table.row_count for table in tables(results)] == [3]
+    results = {STEADY.name: {OMNISCIENT: row, ALL_TO_LARGE: row, "least-busy": row, OURS: row}}
+    assert [table.row_count for table in tables(results)] == [4]
     assert [phase for phase, _ in verdicts(results)] == ["steady"] * 5
     assert verdicts({STEADY.name: {OMNISCIENT: row, "least-busy": row}}) == []
     draw(results, tmp_path / "plot.svg")

@@ -1,6 +1,6 @@
 """A face-off on the stock proxy: LiteLLM's routing strategies and ours in turn before the same endpoints.
 
-Three emulated endpoints of unlike speed, price and quality, with few slots and a real queue, stand behind one stock
+Four emulated endpoints of unlike speed, price and quality, with few slots and a real queue, stand behind one stock
 LiteLLM proxy for each strategy. An open-loop client sends every proxy the same requests at the same instants, and
 measures what a user would: the first chunk with content after the send, the tokens that were paid for, who answered.
 
@@ -12,6 +12,7 @@ and cost, which they never promised; the share that met the limit on the first t
     world        endpoints, prices, qualities, contracts, phases: all numbers are here
     arrivals     who asks for what and when, from a seed
     omniscient   what a router could do that knows the emulator's numbers, every queue and every answer's length
+                 (and what it takes to send all to the large one)
     proxies      the configuration of each strategy's proxy
     client       sends and measures
     stage        starts and stops processes, makes endpoints fail

@@ -18,10 +18,10 @@ from evaluation.face_off.omniscient import route
 from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.plot import draw
 from evaluation.face_off.proxies import STRATEGIES
-from evaluation.face_off.report import OMNISCIENT, by_victim, tables, together, verdicts
+from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, by_victim, tables, together, verdicts
 from evaluation.face_off.stage import Stage
 from evaluation.face_off.summary import pooled
-from evaluation.face_off.world import PHASES, Phase
+from evaluation.face_off.world import DEPLOYMENTS, PHASES, Phase
 
 WIDTH = 190
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -34,7 +34,7 @@ class Study:
     def __init__(self, stage: Stage, plan: Plan, console: Console) -> None:
         self._stage, self._plan, self._console = stage, plan, console
         self._began_s = perf_counter()
-        self.results: Kept = {phase: {OMNISCIENT: []} for phase in PHASES}
+        self.results: Kept = {phase: {OMNISCIENT: [], ALL_TO_LARGE: []} for phase in PHASES}
 
     def say(self, text: str) -> None:
         """A line of progress, with the seconds since the beginning."""
@@ -44,7 +44,8 @@ class Study:
         """Every phase of one repeat: the same arrivals for each strategy, in the given order of strategies."""
         asked = {phase: arrivals(phase, self._plan, str(number)) for phase in PHASES}
         for phase in PHASES:
-            self.results[phase][OMNISCIENT].append(route(asked[phase], phase, self._plan.seconds))
+            for name, among in ((OMNISCIENT, DEPLOYMENTS), (ALL_TO_LARGE, DEPLOYMENTS[-1:])):
+                self.results[phase][name].append(route(asked[phase], phase, self._plan.seconds, among))
         for strategy in strategies:
             said = []
             for phase in PHASES:

@@ -9,7 +9,7 @@ time, jitter and the turn at the prefill are left out, so that it looks a little
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from evaluation.face_off.arrivals import Arrival
 from evaluation.face_off.outcome import Outcome, judge
@@ -42,13 +42,19 @@ class _Queue:
         heapq.heapreplace(self._free_at_s, outcome.arrival.at_s + (outcome.e2e_s or 0.0))
 
 
-def route(requests: Iterable[Arrival], phase: Phase, seconds: float) -> list[Outcome]:
-    """The outcome of every counted request. `seconds` is the length of the phase."""
-    queues = {deployment.name: _Queue(deployment) for deployment in DEPLOYMENTS}
+def route(
+    requests: Iterable[Arrival], phase: Phase, seconds: float, among: Sequence[Deployment] = DEPLOYMENTS
+) -> list[Outcome]:
+    """The outcome of every counted request. `seconds` is the length of the phase; `among` is what there is to pick."""
+    queues = {deployment.name: _Queue(deployment) for deployment in among}
     outcomes = []
     for arrival in requests:
-        best = min(_options(queues.values(), arrival, phase, arrival.at_s / seconds), key=_preference)
-        queues[best.deployment or ""].take(best)
+        options = list(_options(queues.values(), arrival, phase, arrival.at_s / seconds))
+        if options:
+            best = min(options, key=_preference)
+            queues[best.deployment or ""].take(best)
+        else:
+            best = Outcome(arrival, error="nobody answers")
         outcomes.append(best)
     return [outcome for outcome in outcomes if outcome.arrival.counted]
 

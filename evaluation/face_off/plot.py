@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from evaluation.face_off.proxies import OURS, PEERS
-from evaluation.face_off.report import OMNISCIENT, Results
+from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, Results
 from evaluation.face_off.summary import pooled
 
-COLOURS = dict(zip((*PEERS, OURS, OMNISCIENT), ("C0", "C1", "C2", "C4", "C3", "0.6"), strict=True))
+COLOURS = dict(zip((*PEERS, OURS, OMNISCIENT, ALL_TO_LARGE), ("C0", "C1", "C2", "C4", "C3", "0.6", "0.3"), strict=True))
 MARKERS = {"steady": "o", "burst": "^", "slowdown": "s", "outage": "X"}
 
 

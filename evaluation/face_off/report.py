@@ -12,6 +12,7 @@ from evaluation.face_off.summary import Bar, Cell, Figures, Repeats, bars, cells
 from evaluation.face_off.world import DEPLOYMENTS, Phase, PhaseName
 
 OMNISCIENT = "(omniscient, computed)"
+ALL_TO_LARGE = "(all to large, computed)"  # what teams do that do not route
 Results = Mapping[PhaseName, Mapping[str, Repeats]]  # phase → strategy, or OMNISCIENT → repeats
 Played = Mapping[Phase, Mapping[str, Repeats]]  # likewise, each endpoint's slowdown and outage apart
 TITLES = {
@@ -76,6 +77,7 @@ def verdicts(results: Results) -> list[tuple[PhaseName, Bar]]:
     for phase, by_strategy in results.items():
         rows: dict[str, Figures] = {strategy: pooled(repeats) for strategy, repeats in by_strategy.items()}
         omniscient, ours = rows.pop(OMNISCIENT), rows.pop(OURS, None)
+        rows.pop(ALL_TO_LARGE, None)
         if ours is not None:
             found += [(phase, bar) for bar in bars(phase, ours, rows, omniscient)]
     return found
