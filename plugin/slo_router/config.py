@@ -161,7 +161,7 @@ class PluginSettings(Strict):
     )
     refresh_interval_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 1.0
     freeze_heap: bool = Field(
-        default=False, strict=True, description="collect the garbage of the proxy's start once, and never scan the rest"
+        default=True, strict=True, description="collect the garbage of the proxy's start once, and never scan the rest"
     )
     groups: dict[str, GroupSettings]
     log: LogSettings = LogSettings()
