@@ -87,7 +87,7 @@ POLICIES: Mapping[str, dict[str, object]] = {
     CONTROL: BEFORE,  # how far a live run is from its own repetition
     "higher floor": BEFORE | {"min_quality": FLOORS | {"ner": 0.7}},
     "tighter TTFT": BEFORE | {"slo": {"ttft_ms": 6_000}},
-    "weighted": BEFORE | {"objective": "weighted", "weights": {"quality": 0.35, "cost": 0.45, "latency": 0.2}},
+    "weighted": BEFORE | {"objective": "weighted", "weights": {"quality": 0.33, "cost": 0.47, "latency": 0.2}},
     EDGE: BEFORE | {"slo": {"ttft_ms": 4_500}},
 }
 
