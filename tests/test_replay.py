@@ -39,6 +39,16 @@ def replayed(old: Settings, new: Settings, records: Iterable[Recorded]) -> Repla
     return replay
 
 
+def as_live(record: Recorded, samples: int) -> Recorded:
+    """The same, predicted from live samples."""
+    assert record.decision is not None
+    candidates = tuple(
+        replace_fields(one, predicted=replace_fields(one.predicted, basis="live", samples=samples))
+        for one in record.decision.candidates
+    )
+    return replace_fields(record, decision=replace_fields(record.decision, candidates=candidates))
+
+
 def came_to(replay: Replay, snapshot: Snapshot | None = None) -> Outcome:
     return outcome_of(replay, snapshot or Snapshot())
 
@@ -119,16 +129,20 @@ def test_picks_that_hang_on_few_samples_near_a_limit_are_counted(
     tmp_path: Path, limit_ms: int, samples: int, close: int
 ) -> None:
     record = read_back(decide_between(slo=Slo(ttft_s=limit_ms / 1_000)))
-    decision = record.decision
-    assert decision is not None
-    candidates = tuple(
-        replace_fields(one, predicted=replace_fields(one.predicted, basis="live", samples=samples))
-        for one in decision.candidates
-    )
     same = yaml(tmp_path)
-    live = replace_fields(record, decision=replace_fields(decision, candidates=candidates))
-    assert replayed(same, same, [live]).counts.close == close
+    assert replayed(same, same, [as_live(record, samples)]).counts.close == close
     assert replayed(same, same, [record]).counts.close == 0  # measured by the benchmark
+
+
+@pytest.mark.parametrize(("quality", "samples", "close"), [(0.49, 9, 1), (0.49, 400, 0), (0.7, 9, 0)])
+def test_picks_that_hang_on_few_samples_and_near_scores_are_counted(
+    tmp_path: Path, quality: float, samples: int, close: int
+) -> None:
+    """0.41 + 0.1 for the small one, faster and cheaper, against 0.49: nearer than 0.1/√9, not than 0.1/√400."""
+    weights = {"quality": quality, "cost": 0.9 - quality, "latency": 0.1}
+    new = yaml(tmp_path, {"objective": "weighted", "weights": weights})
+    live = as_live(read_back(decide_between()), samples)
+    assert replayed(yaml(tmp_path), new, [live]).counts.close == close
 
 
 def test_a_deployment_nothing_was_measured_of_is_counted(tmp_path: Path) -> None:

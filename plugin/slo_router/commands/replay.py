@@ -105,7 +105,7 @@ def _notes(done: Replay, outcome: Outcome, change: PolicyChange, broken: int) ->
         (counts.never_measured, "requests would go to a deployment that nothing was measured of"),
         (
             counts.close,
-            "picks hung on a latency expected from few samples and near its limit: they may well differ live",
+            "picks hung on a latency that few samples tell of, near a limit or another score: they may differ live",
         ),
         (counts.drawn, "picks hung on a draw between equals or a trial, and were drawn anew"),
         (counts.other_policy, f"requests were decided by another policy than --config's ({change.old_policy})"),

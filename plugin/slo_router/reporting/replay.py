@@ -1,7 +1,8 @@
 """What another policy would have done to recorded requests, and where the log cannot tell.
 
     share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it.
-                 Where one from few samples lies near its limit, a live run could go either way: `close` counts those
+                 Where one from few samples lies near its limit, or decides between scores near each other, a live run
+                 could go either way: `close` counts those
     cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price
     SLO kept     a request that stays is judged by what was measured. Of one that moves, cost and quality are known;
                  its latencies are judged by how those of its new deployment compared with their predictions
@@ -16,6 +17,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
+from slo_router.config import GroupSettings, Weights
 from slo_router.domain import Assessment, Prediction, Slo
 from slo_router.reporting.counterfactual import Counterfactual
 from slo_router.reporting.intervals import PairSums
@@ -39,7 +41,7 @@ class Counts:
     moved: int = 0
     drawn: int = 0
     never_measured: int = 0  # the new pick's prediction rests on nothing
-    close: int = 0  # a prediction that the new pick hangs on was nearer to its limit than it is certain
+    close: int = 0  # the new pick hangs on a prediction that is less certain than it is near to another pick
     met: int = 0  # expected by the new policy, fallbacks not
     unpriced: int = 0
 
@@ -75,7 +77,7 @@ class Replay:
         new = redecide(question, candidates, side.settings, self._draws)
         name = new.chosen.deployment_id
         self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
-        self.counts.close += _is_close(new, question.slo)
+        self.counts.close += _is_close(new, question.slo, side.settings)
         by_name = {one.deployment: one for one in decision.candidates}
         new_usd = self._count_cost(record, name, by_name.get(name))
         self._count_quality(by_name.get(record.deployment), new)
@@ -149,25 +151,37 @@ class Replay:
             self.quality[1] += now
 
 
-def _is_close(found: Redecision, slo: Slo) -> bool:
-    """Whether a live prediction of the pick, or of a cheaper candidate, could as well be on its limit's other side.
-
-    The p90 of n latencies whose p95 is 1.6 to 2 times their median has a relative standard error of 0.4/√n to 0.6/√n.
-    About twice that counts as close.
-    """
-    most_usd = found.chosen.prediction.cost_usd
+def _is_close(found: Redecision, slo: Slo, group: GroupSettings) -> bool:
+    """Whether the pick could as well be another: a live prediction is nearer to a limit, or to tip the scores, than it
+    is certain. Counted are the pick's and those of candidates that would go before it."""
+    chosen = found.chosen
+    most_usd = chosen.prediction.cost_usd or math.inf
     for one in found.pool:
-        prediction = one.prediction
-        if prediction.basis != "live" or not prediction.samples:
-            continue
-        if one is not found.chosen and not (prediction.cost_usd or math.inf) < (most_usd or math.inf):
-            continue
-        doubt = 1 / math.sqrt(prediction.samples)
-        for name in LATENCIES:
-            limit_s, expected_s = getattr(slo, name), getattr(prediction, name)
-            if limit_s and expected_s and abs(math.log(limit_s / expected_s)) < doubt:
-                return True
-    return False
+        if one is chosen or (one.prediction.cost_usd or math.inf) < most_usd:
+            for name in LATENCIES:
+                limit_s, expected_s = getattr(slo, name), getattr(one.prediction, name)
+                if limit_s and expected_s and abs(math.log(limit_s / expected_s)) < _doubt(one):
+                    return True
+    if chosen.scores is None:
+        return False
+    weights, total = group.weights or Weights(), chosen.scores["total"]
+    part = weights.latency / (weights.quality + weights.cost + weights.latency)
+    return any(
+        one is not chosen
+        and one.standing is chosen.standing
+        and total - (one.scores or {}).get("total", 0.0) < part * max(_doubt(one), _doubt(chosen))
+        for one in found.pool
+    )
+
+
+def _doubt(candidate: Assessment) -> float:
+    """How far a live prediction may be off, as a share of it.
+
+    The p90 of n latencies whose p95 is 1.6 to 2 times their median has a relative standard error of 0.4/√n to 0.6/√n;
+    this is about twice that.
+    """
+    prediction = candidate.prediction
+    return 1 / math.sqrt(prediction.samples) if prediction.basis == "live" and prediction.samples else 0.0
 
 
 def _add(hits_of_trials: list[int], *, is_hit: bool) -> None:
