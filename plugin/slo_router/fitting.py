@@ -5,8 +5,8 @@ it were a few observations. The benchmark tells a mean, whatever length and load
 are drawn towards its own, and what no live request shows, such as the queue beyond the knee, is taken from it.
 
 The shorter memories correct the level, each as far as its surprise exceeds its noise (positive-part James-Stein). A
-steady deployment thus learns from minutes, and a sixfold slowdown shows in seconds. Where a shorter memory found
-another level, what the longer ones saw of the spread no longer counts.
+steady deployment thus learns from minutes, and a sixfold slowdown shows in seconds. As far as a shorter memory found
+another level, its spread takes the place of the longer ones'; else it would only count the latest answers again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from slo_router.least_squares import non_negative
 from slo_router.sums import MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
 
 PRIOR_WEIGHT = 5.0  # observations that the benchmark is worth
-SLOPE_WEIGHT = 1.0  # likewise, that length and load change nothing
+SLOPE_WEIGHT = 4.0  # likewise, that length and load change nothing
 SWEPT_WEIGHT = 20.0  # likewise, that they change what the sweep found they do
 SPREAD_WEIGHT = 2.0  # likewise, its spread: over all prompts it is wider than for one
 SURPRISE = 4.0  # squared standard errors that a level must differ by before it moves
@@ -96,7 +96,7 @@ def fit_quantity(
         level *= surplus**moved
         bins = {key: value * (1 - moved) for key, value in bins.items()}
         for key, value in sums.bins.items():
-            bins[key] = bins.get(key, 0.0) + value
+            bins[key] = bins.get(key, 0.0) + value * moved
     knee = 0.0 if alternative is None else knees[alternative]
     return coefficients, knee, _spread_of(bins, prior.sigma), level
 
