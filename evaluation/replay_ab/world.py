@@ -7,7 +7,7 @@ is recorded: of one that serves nobody a log cannot tell.
 
 A p90 that is learned from a request every few seconds wanders by 10 to 15 %. So each limit is 30 % or more off every
 p90, and each score further from the next than such a wander moves it. `EDGE` is the exception: its limit is 9 and 18 %
-above two p90s, and there a live run differs from its own repetition.
+above two p90s, and there a live run may differ from its own repetition.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Sums:
         """`[count, products, lowest bin, counts from there on]`, short enough to be sent every second."""
         first, last = min(self.bins, default=0), max(self.bins, default=-1)
         counts = [_short(self.bins.get(key, 0.0), 6) for key in range(first, last + 1)]
-        return [_short(self.count, 9), [_short(value, 9) for value in self.products], first, counts]
+        return [_short(self.count, 9), [_short(value, 11) for value in self.products], first, counts]
 
     @classmethod
     def from_json(cls, value: object, length: int) -> Sums | None:
