@@ -12,9 +12,14 @@ import pytest
 from slo_router.background import Background, Hooks
 from slo_router.config import GroupSettings, PluginSettings
 from slo_router.metrics_store import MetricsStore
+from slo_router.probing import Health
 from slo_router.request_log import RequestLog
 from slo_router.rollout import Rollout
 from slo_router.strategy import Strategy
+
+
+async def _unasked(name: str) -> Health:
+    raise AssertionError(f"nothing failed, and {name} was asked for its health")
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, fr
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
     has_router = False
     background = Background(
-        settings, strategy, log, Rollout(settings), Hooks(lambda: has_router, lambda: None, lambda: None)
+        settings, strategy, log, Rollout(settings), Hooks(lambda: has_router, lambda: None, lambda: None, _unasked)
     )
     background.ensure_running()
     await asyncio.sleep(0.1)
@@ -44,7 +49,9 @@ async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, fr
 async def test_a_process_that_stood_still_is_noticed() -> None:
     settings = PluginSettings(groups={"smart": GroupSettings()}, refresh_interval_s=0.01)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
-    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None, lambda: None))
+    background = Background(
+        settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None, lambda: None, _unasked)
+    )
     background.ensure_running()
     await asyncio.sleep(0.2)
     flight = strategy.live.dispatched("a", time.time())

@@ -11,10 +11,13 @@ from slo_router.circuit import (
     FIRST_PAUSE_S,
     FIRST_SHARE,
     LONGEST_PAUSE_S,
+    PROBE_EARLY_S,
     PROBE_S,
     RAMP_S,
+    REQUEST_EVERY,
     Circuit,
     failed,
+    is_probe_due,
     latest,
     probed,
     share,
@@ -47,6 +50,35 @@ def test_after_the_pause_one_probe_passes_and_no_second_while_it_is_on_its_way()
     probing = probed(opened(), later_s)
     assert share(probing, later_s + 0.1) == 0
     assert share(probing, later_s + PROBE_S) == 1  # nobody reported its end
+
+
+def test_the_plugins_own_probe_goes_out_before_a_request_may_and_not_twice() -> None:
+    early_s = NOW_S + FIRST_PAUSE_S - PROBE_EARLY_S
+    assert not is_probe_due(CLOSED, NOW_S)
+    assert not is_probe_due(opened(), early_s - 0.01)
+    assert is_probe_due(opened(), early_s)
+    assert share(opened(), early_s) == 0
+    probing = probed(opened(), early_s)
+    assert not is_probe_due(probing, early_s + 1)
+    assert share(probing, early_s + PROBE_S - 0.01) == 0
+    assert is_probe_due(probing, early_s + PROBE_S)  # the deployment hangs, and so does the probe
+
+
+def test_after_many_probes_in_vain_a_request_is_one() -> None:
+    circuit, now_s, by_request = opened(), NOW_S, 0
+    for _ in range(2 * REQUEST_EVERY):
+        now_s += circuit.pause_s
+        by_request += not is_probe_due(circuit, now_s)
+        assert share(circuit, now_s) == 1
+        circuit = failed(probed(circuit, now_s), now_s, now_s)
+    assert by_request == 2
+
+
+def test_the_latest_probe_of_any_worker_counts() -> None:
+    own, other = probed(opened(), NOW_S + 1), probed(opened(), NOW_S + 12)
+    assert latest(own, other, NOW_S + 12).probe_at_s == NOW_S + 12
+    assert latest(other, own, NOW_S + 12).probe_at_s == NOW_S + 12
+    assert latest(own, probed(opened(), NOW_S + 3600), NOW_S + 12).probe_at_s == NOW_S + 1  # a wrong clock's
 
 
 def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest() -> None:

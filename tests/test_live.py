@@ -179,6 +179,50 @@ def test_a_request_through_an_open_circuit_is_its_probe() -> None:
     assert 0 < share(live.states["a"].circuit, NOW_S + 2.5) < 1
 
 
+def test_a_probe_of_the_plugins_own_closes_the_circuit_and_is_no_load() -> None:
+    live = Live()
+    assert live.probes_due(NOW_S) == []
+    for _ in range(3):
+        live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
+    assert live.probes_due(NOW_S + 0.7, leave_out={"a"}) == []
+    assert live.probes_due(NOW_S + 0.7) == ["a"]
+    assert live.probes_due(NOW_S + 0.8) == []
+    assert live.in_flight("a") == 0
+    live.probe_ended("a", NOW_S + 0.7, NOW_S + 1.5, is_answered=True)
+    assert 0 < share(live.states["a"].circuit, NOW_S + 1.5) < 1
+
+
+def test_a_probe_that_fails_doubles_the_pause_and_one_that_tells_nothing_leaves_it_to_a_request() -> None:
+    live = Live()
+    for _ in range(3):
+        live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
+    live.probes_due(NOW_S + 0.7)
+    live.probe_ended("a", NOW_S + 0.7, NOW_S + 0.8, is_answered=None)
+    assert share(live.states["a"].circuit, NOW_S + 1) == 1
+    live.probes_due(NOW_S + 1)
+    live.probe_ended("a", NOW_S + 1, NOW_S + 1.1, is_answered=False)
+    assert live.states["a"].circuit.pause_s == 2
+    live.probe_ended("forgotten", NOW_S, NOW_S, is_answered=True)
+    assert "forgotten" not in live.states
+
+
+def test_requests_that_still_hang_somewhere_do_not_reopen_the_circuit_of_what_answers_again() -> None:
+    live, other = Live(), Live()
+    for _ in range(OVERDUE_FLIGHTS):
+        live.dispatched("a", NOW_S, expected_s=0.5)
+        other.dispatched("a", NOW_S, expected_s=0.5)
+    for one, heard_of in ((live, other), (other, live)):
+        one.absorb([sent(heard_of)], PRIORS, NOW_S + 2)
+    assert live.probes_due(NOW_S + 3) == ["a"]
+    live.probe_ended("a", NOW_S + 3, NOW_S + 3.1, is_answered=True)
+    for now_s in (NOW_S + 3.5, NOW_S + 4.5, NOW_S + 5.5, NOW_S + 6.5):
+        live.absorb([json.loads(json.dumps(other.export(now_s)))], PRIORS, now_s)
+        other.absorb([json.loads(json.dumps(live.export(now_s)))], PRIORS, now_s)
+        assert not live.states["a"].circuit.is_open
+        assert not other.states["a"].circuit.is_open
+    assert live.states["a"].curve == live.states["a"].fitted  # nor do they make it slow
+
+
 def test_a_deployment_that_takes_requests_and_answers_none_is_found_out_before_they_time_out() -> None:
     live = Live()
     for _ in range(OVERDUE_FLIGHTS):

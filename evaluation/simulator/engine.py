@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, Outcome, Spec
 from evaluation.simulator.policy import Call, Choice, Ended, Policy
-from evaluation.simulator.workload import Request
+from evaluation.simulator.workload import Contract, Noise, Request
 
 RETRIES = 2
 TIMEOUT_S = 10.0
 TICK_S = 0.25
+PROBE_TOKENS = (10, 1, 10, 1)  # a health check's: prompt and answer, and what is expected of them
 COOLDOWN_S = 5.0
 COOLDOWN_FAILURES = 0.5
 COOLDOWN_REQUESTS = 5
@@ -96,6 +97,7 @@ class Simulation:
         self.endpoints = [Endpoint(spec, at, TIMEOUT_S, faults.get(spec.name)) for spec in specs]
         self.served: list[Served] = []
         self._cooldowns = Cooldowns(len(specs))
+        self._probes = itertools.count(-1, -1)  # their numbers
 
     def run(self, policy: Policy, requests: Iterable[Request]) -> list[Served]:
         """What became of each request, in the order of their ends."""
@@ -108,7 +110,16 @@ class Simulation:
 
     def _tick(self, policy: Policy, now_s: float) -> None:
         policy.tick(now_s)
+        for deployment in policy.probes(now_s):
+            self._probe(policy, deployment, now_s)
         self.schedule.at(now_s + TICK_S, lambda now_s: self._tick(policy, now_s))
+
+    def _probe(self, policy: Policy, deployment: int, now_s: float) -> None:
+        def done(attempt: Attempt, outcome: Outcome, now_s: float) -> None:
+            policy.probed(deployment, attempt.sent_s, now_s, is_answered=outcome == "success")
+
+        request = Request(next(self._probes), now_s, "", *PROBE_TOKENS, Contract(TIMEOUT_S, 1.0, 0.0), ())
+        self.endpoints[deployment].submit(Attempt(request, Noise(1.0, 1.0, 1.0), now_s, done), now_s)
 
     def _place(self, policy: Policy, request: Request, before: Sequence[Choice], now_s: float) -> None:
         call = Call(request, self._cooldowns.pool(now_s), [choice.deployment for choice in before])

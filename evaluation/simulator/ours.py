@@ -19,6 +19,7 @@ from evaluation.simulator.endpoint import Spec
 from evaluation.simulator.policies import Told
 from evaluation.simulator.policy import Call, Choice, Ended
 from evaluation.simulator.workload import Request
+from slo_router.circuit import probed
 from slo_router.config import GroupSettings
 from slo_router.domain import Decision, Facts, Features, Metrics, Slo, Snapshot
 from slo_router.live import Ending, Flight, Live, LiveState
@@ -55,6 +56,7 @@ class Ours(Told):
         self.observer = Worker(Live(), random.Random(rng.random()))
         self._turn, self._ticks = itertools.count(), itertools.count()
         self._flights: dict[int, list[tuple[Live, Flight]]] = {}  # by request, the worker's and the observer's
+        self._probing: dict[tuple[str, float], list[Live]] = {}  # by deployment and dispatch, who asked
         self._begun: list[tuple[Request, float, float]] = []  # request, TTFT, when; since the last tick
         self._pictures: deque[Mapping[str, LiveState]] = deque(
             maxlen=2 * TICKS_PER_REFRESH
@@ -133,6 +135,22 @@ class Ours(Told):
                 for name, state in self.observer.live.states.items()
             }
         )
+
+    def probes(self, now_s: float) -> Sequence[int]:
+        """See Policy. The observer hears of the workers' probes and sends none."""
+        due = [(name, worker.live) for worker in self.workers for name in worker.live.probes_due(EPOCH_S + now_s)]
+        for name, live in due:
+            self._probing.setdefault((name, EPOCH_S + now_s), []).append(live)
+            seen = self.observer.live.states[name]
+            seen.circuit = probed(seen.circuit, EPOCH_S + now_s)
+        return [i for i, spec in enumerate(self.specs) for name, _ in due if name == spec.name]
+
+    def probed(self, deployment: int, sent_s: float, now_s: float, *, is_answered: bool) -> None:
+        """See Policy."""
+        name, sent_unix_s = self.specs[deployment].name, EPOCH_S + sent_s
+        prober = self._probing[name, sent_unix_s].pop()
+        for live in (prober, self.observer.live):
+            live.probe_ended(name, sent_unix_s, EPOCH_S + now_s, is_answered=is_answered)
 
     def _refresh(self, unix_s: float) -> None:
         """What the plugin's background task does once a second."""

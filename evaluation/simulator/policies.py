@@ -41,6 +41,13 @@ class Told:
     def tick(self, now_s: float) -> None:
         """See Policy."""
 
+    def probes(self, now_s: float) -> Sequence[int]:
+        """See Policy."""
+        return ()
+
+    def probed(self, deployment: int, sent_s: float, now_s: float, *, is_answered: bool) -> None:
+        """See Policy."""
+
 
 class Random(Told):
     """Any one."""

@@ -59,3 +59,11 @@ class Policy(Protocol):
     def tick(self, now_s: float) -> None:
         """A quarter of a second has passed."""
         ...
+
+    def probes(self, now_s: float) -> Sequence[int]:
+        """The deployments to ask now, by a request of nobody's, whether they answer."""
+        ...
+
+    def probed(self, deployment: int, sent_s: float, now_s: float, *, is_answered: bool) -> None:
+        """What became of such a request."""
+        ...

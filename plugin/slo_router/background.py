@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from slo_router.config import PluginSettings
 from slo_router.load_signals import LoadSignals
+from slo_router.probing import Ask, Probing
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 from slo_router.request_log import RequestLog
 from slo_router.rollout import Rollout
@@ -40,6 +41,7 @@ class Hooks(NamedTuple):
     tick: Callable[[], bool]  # looks at the router; False while the proxy has none yet
     settle: Callable[[], None]  # records the requests that ended
     fallback_url: Callable[[], str | None]  # LiteLLM's own Redis
+    ask_health: Ask
 
 
 class Background:
@@ -55,6 +57,7 @@ class Background:
         self._hooks = hooks
         self._sharing = Sharing(settings.key_prefix, settings.refresh_interval_s)
         self._load_signals = LoadSignals(settings.key_prefix, self._sharing.worker)
+        self._probing = Probing(hooks.ask_health)
         self._task: asyncio.Task[None] | None = None
         self._beats = 0
         self._heartbeat: asyncio.TimerHandle | None = None
@@ -110,6 +113,8 @@ class Background:
         self._hooks.settle()
         if self._settings.live_measurements:
             self._strategy.watch()
+            if self._settings.health_probes:
+                self._probing.start(self._strategy.live, now_s)
 
     async def _exchange(self, url: str | None) -> bool:
         try:

@@ -4,6 +4,9 @@
        ↑                            ↑                                   fails: open again, twice the pause
        └──────── any success ───────┴──────────────────────────────────────┘
 
+The probe is the plugin's own, a health check that goes out a moment before a request could. Where there is none, a
+request is the probe, and so is now and then one after many health checks in vain, for those may be what fails.
+
 Slow is not dead: a success closes the circuit however long it took, and the deployment then ranks by its prediction. A
 group of one deployment never cools down in LiteLLM, which is one reason for a breaker of our own. Between workers the
 latest change wins; a change that lies in the future is a wrong clock's and is ignored.
@@ -18,6 +21,8 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 6.0  # with a probe on top of it, traffic is back well within 15 s of recovery
 HEARSAY = 2.0  # a worker that only heard of it waits this many times as long: one probe at a time is enough for all
 PROBE_S = 10.0  # a probe whose end nobody reported is forgotten after this
+PROBE_EARLY_S = 0.5  # before a request could be one: two looks of the background task
+REQUEST_EVERY = 10  # failures in a row: then a request probes
 FIRST_SHARE = 0.1
 RAMP_S = 5.0  # from FIRST_SHARE to everything
 CLOCK_SKEW_S = 5.0
@@ -72,11 +77,15 @@ def share(circuit: Circuit, now_s: float) -> float:
     """The part of the traffic (0..1) that may be sent now; an open circuit whose pause is over lets one probe pass."""
     if circuit.changed_at_s is None:
         return 1.0
-    since_s = abs(now_s - circuit.changed_at_s)  # a clock that was set back must not keep it open for ever
     if circuit.is_open:
-        probing = circuit.probe_at_s is not None and abs(now_s - circuit.probe_at_s) < PROBE_S
-        return 0.0 if since_s < circuit.pause_s or probing else 1.0
+        return 1.0 if _is_pause_over(circuit, now_s) else 0.0
+    since_s = abs(now_s - circuit.changed_at_s)
     return min(1.0, FIRST_SHARE + (1 - FIRST_SHARE) * since_s / RAMP_S)
+
+
+def is_probe_due(circuit: Circuit, now_s: float) -> bool:
+    """Whether to ask now, without a request, if the deployment answers again."""
+    return circuit.is_open and circuit.failures % REQUEST_EVERY != 0 and _is_pause_over(circuit, now_s + PROBE_EARLY_S)
 
 
 def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
@@ -85,6 +94,15 @@ def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
         return own
     if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s:
         is_same = own.is_open and own.changed_at_s == other.changed_at_s
-        return own._replace(probe_at_s=other.probe_at_s) if is_same and own.probe_at_s is None else own
+        if not is_same or other.probe_at_s is None or other.probe_at_s > now_s + CLOCK_SKEW_S:
+            return own
+        return own._replace(probe_at_s=max(own.probe_at_s or 0.0, other.probe_at_s))
     pause_s = min(other.pause_s * HEARSAY, LONGEST_PAUSE_S * HEARSAY) if other.is_open else other.pause_s
     return other._replace(pause_s=pause_s)
+
+
+def _is_pause_over(circuit: Circuit, now_s: float) -> bool:
+    """Whether an open circuit lets a probe pass; a clock that was set back must not keep it from that for ever."""
+    if circuit.changed_at_s is None or abs(now_s - circuit.changed_at_s) < circuit.pause_s:
+        return False
+    return circuit.probe_at_s is None or abs(now_s - circuit.probe_at_s) >= PROBE_S

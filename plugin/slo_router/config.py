@@ -159,6 +159,11 @@ class PluginSettings(Strict):
         strict=True,
         description="learn latency, load and failures from the traffic; off: the benchmark alone",
     )
+    health_probes: bool = Field(
+        default=True,
+        strict=True,
+        description="ask a deployment that failed, by LiteLLM's health check, if it is back; off: a request finds out",
+    )
     refresh_interval_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 1.0
     freeze_heap: bool = Field(
         default=True, strict=True, description="collect the garbage of the proxy's start once, and never scan the rest"

@@ -19,7 +19,10 @@ from urllib.parse import quote
 import litellm
 import yaml
 from litellm.proxy import proxy_server
+from litellm.proxy.health_check import perform_health_check
 from litellm.router import CustomRoutingStrategyBase, Router
+
+from slo_router.probing import Health
 
 Deployment = Mapping[str, object]
 BAD_REQUEST, SERVER_ERROR = 400, 500
@@ -152,6 +155,21 @@ def is_deployments_fault(error: BaseException) -> bool:
     """Whether a failed request speaks against the deployment: not where the request itself was wrong (HTTP 4xx)."""
     status = getattr(error, "status_code", None)
     return not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR
+
+
+async def health(deployment: Deployment) -> Health:
+    """What LiteLLM's health check, as its own `/health` would make it, finds; `unclear` where that tells nothing."""
+    info, params = deployment["model_info"], deployment["litellm_params"]
+    if not isinstance(info, Mapping) or not isinstance(params, Mapping) or info.get("disable_background_health_check"):
+        return "unclear"
+    once = {**params, "max_retries": 0, "num_retries": 0}
+    copy = {**deployment, "model_info": dict(info), "litellm_params": once}  # LiteLLM writes into it
+    healthy, _, *errors = await perform_health_check(model_list=[copy])
+    if healthy:
+        return "answers"
+    error = errors[0].get(info["id"]) if errors else None
+    status = getattr(error, "status_code", None)
+    return "fails" if isinstance(status, int) and (status in BUSY or status >= SERVER_ERROR) else "unclear"
 
 
 def key_hash(request: Mapping[str, object]) -> str:

@@ -12,11 +12,22 @@ another wrote. The request path reads `states` and nothing else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from slo_router.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, failed, latest, opened, probed, succeeded
+from slo_router.circuit import (
+    CLOSED,
+    HEARSAY,
+    LONGEST_PAUSE_S,
+    Circuit,
+    failed,
+    is_probe_due,
+    latest,
+    opened,
+    probed,
+    succeeded,
+)
 from slo_router.evidence import Evidence, Prior, fit
 from slo_router.latency import Curve, Observation, slower
 
@@ -24,6 +35,7 @@ Ending = Literal["success", "error", "disconnected", "released"]
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
+HEARD_S = 2.5  # after it closed the others' overdue flights count again: by then they have heard of it
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LATE = 1.5  # times its time: later than the spread explains …
@@ -160,6 +172,28 @@ class Live:
             state.circuit = probed(state.circuit, now_s)
         return flight
 
+    def probes_due(self, now_s: float, leave_out: Collection[str] = ()) -> list[str]:
+        """The deployments to ask now whether they answer again; tell `probe_ended` what they did."""
+        due = [name for name, state in self.states.items() if is_probe_due(state.circuit, now_s)]
+        asked = [name for name in due if name not in leave_out]
+        for name in asked:
+            self.states[name].circuit = probed(self.states[name].circuit, now_s)
+        return asked
+
+    def probe_ended(self, deployment_id: str, sent_at_s: float, now_s: float, *, is_answered: bool | None) -> None:
+        """What a probe found that went out at `sent_at_s`; `None`: nothing. It has no part in load and curves."""
+        state = self.states.get(deployment_id)
+        if state is None:
+            return
+        if is_answered is None:
+            state.circuit = state.circuit._replace(probe_at_s=None)
+        elif is_answered:
+            state.circuit = succeeded(state.circuit, now_s)
+            state.answered_at_s = now_s
+            state.begun_until_s = max(state.begun_until_s, sent_at_s)
+        else:
+            state.circuit = failed(state.circuit, now_s, sent_at_s)
+
     def is_under_way(self, flight: Flight) -> bool:
         """Whether its end was not reported yet and its lease holds."""
         return id(flight) in self._state(flight.deployment_id).flights
@@ -236,7 +270,9 @@ class Live:
     def _suspect(self, state: LiveState, now_s: float) -> None:
         if not state.flights or state.circuit.is_open:
             return
-        if self._overdue(state, now_s) + state.overdue_elsewhere >= OVERDUE_FLIGHTS:
+        closed_at_s = state.circuit.changed_at_s
+        heard = closed_at_s is None or abs(now_s - closed_at_s) > HEARD_S
+        if self._overdue(state, now_s) + (state.overdue_elsewhere if heard else 0.0) >= OVERDUE_FLIGHTS:
             state.circuit = opened(state.circuit, now_s)
 
     def _slow_down(self, state: LiveState, now_s: float) -> None:
@@ -301,6 +337,8 @@ class Live:
             for entry in said:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
                 state.last_word = max(state.last_word, _last_word(entry.get("last_word"), now_s))
+            if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # somebody had an answer then
+                state.answered_at_s = max(state.answered_at_s, state.circuit.changed_at_s)
             self._suspect(state, now_s)
             evidence = [found for entry in said if (found := Evidence.from_json(entry.get("evidence"))) is not None]
             state.fitted = fit(Evidence.merge([state.evidence, *evidence], now_s), priors.get(name), now_s)

@@ -31,6 +31,7 @@ from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
 from slo_router.live import Landing
 from slo_router.metrics_store import MetricsStore
+from slo_router.probing import Health
 from slo_router.records import answer_began, build_record, outcome_of
 from slo_router.request_log import RequestLog
 from slo_router.rollout import Rollout
@@ -73,7 +74,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.strategy,
             self.request_log,
             self.rollout,
-            Hooks(self._tick, self.settle, adapter.redis_url),
+            Hooks(self._tick, self.settle, adapter.redis_url, _ask_health),
         )
         self._background.ensure_running()
 
@@ -280,6 +281,13 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.strategy.learn(trace, landing, record)
             effective = None if trace.is_shadow else trace.decision
             self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
+
+
+async def _ask_health(name: str) -> Health:
+    router = adapter.current_router()
+    entries = () if router is None else adapter.model_list(router)
+    found = next((entry for entry in entries if adapter.deployment_id(entry) == name), None)
+    return "unclear" if found is None else await adapter.health(found)
 
 
 def _slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:

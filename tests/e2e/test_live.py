@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from evaluation.endpoints import Handle, running_endpoints
+from evaluation.endpoints.record import Seen
 from evaluation.stock_proxy import StockProxy
 from tests.e2e.conftest import SPECS, Stack, document, publish
 from tests.valkey_server import ValkeyServer
@@ -16,6 +17,7 @@ from tests.valkey_server import ValkeyServer
 BACK_WITHIN_S = 15.0
 ANY = "20000"  # a limit that nothing here breaks, however busy the machine
 LEAVES_AFTER = 3  # failed requests
+SEVERAL_PAUSES_S = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +73,31 @@ def test_a_failing_deployment_is_left_after_three_requests_and_comes_back_by_its
     stack.endpoints["small"].control("error500")
     for _ in range(12):
         selected(stack, x_slo_ttft_ms=ANY)  # each is answered, by a retry where need be
-    asked = len(stack.endpoints["small"].seen())
-    assert LEAVES_AFTER <= asked <= LEAVES_AFTER + 1  # and a probe, where a pause was over meanwhile
+    assert len(streamed(stack, "small")) == LEAVES_AFTER
+    comes_back(stack)
+
+
+def test_no_request_finds_out_that_a_deployment_still_hangs(stack: Stack) -> None:
+    stack.endpoints["small"].control("hang")
+    for _ in range(2 * LEAVES_AFTER):
+        selected(stack, x_slo_ttft_ms=ANY)  # waits for the attempt's timeout, and is answered by another
+    waited = len(streamed(stack, "small"))
+    assert 0 < waited <= LEAVES_AFTER  # one where it had failed just before
+    until_s = time.monotonic() + SEVERAL_PAUSES_S
+    while time.monotonic() < until_s:
+        assert selected(stack, x_slo_ttft_ms=ANY) != "small"
+        time.sleep(0.1)
+    assert len(streamed(stack, "small")) == waited
+    assert len(stack.endpoints["small"].seen()) > waited  # health checks
+    comes_back(stack)
+
+
+def streamed(stack: Stack, name: str) -> Sequence[Seen]:
+    """Our requests; LiteLLM's health checks want their answers whole."""
+    return [seen for seen in stack.endpoints[name].seen() if seen.stream]
+
+
+def comes_back(stack: Stack) -> None:
     stack.endpoints["small"].control("ok")
     recovered_s = time.monotonic()
     while time.monotonic() < recovered_s + BACK_WITHIN_S:

@@ -1,0 +1,80 @@
+"""Who failed is asked in the background, and what cannot be asked is left to requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from slo_router import probing
+from slo_router.circuit import share
+from slo_router.live import Live
+from slo_router.probing import Health, Probing
+
+
+class Asked:
+    """Answers what it is told to, and remembers who was asked."""
+
+    def __init__(self, health: Health | Exception | None) -> None:
+        self._health = health
+        self.names: list[str] = []
+
+    async def __call__(self, name: str) -> Health:
+        self.names.append(name)
+        if self._health is None:
+            await asyncio.sleep(3600)
+        if isinstance(self._health, Exception):
+            raise self._health
+        assert self._health is not None
+        return self._health
+
+
+def broken(now_s: float) -> Live:
+    live = Live()
+    for name, errors in (("a", 3), ("b", 2)):
+        for _ in range(errors):
+            live.finished(live.dispatched(name, now_s), "error", now_s)
+    return live
+
+
+async def probe(live: Live, asked: Asked, now_s: float) -> Probing:
+    running = Probing(asked)
+    running.start(live, now_s)
+    await asyncio.sleep(0.05)
+    return running
+
+
+async def test_only_what_failed_is_asked_and_an_answer_lets_traffic_back() -> None:
+    now_s = time.time()
+    live, asked = broken(now_s - 1), Asked("answers")
+    await probe(live, asked, now_s)
+    assert asked.names == ["a"]
+    assert 0 < share(live.states["a"].circuit, time.time()) < 1
+
+
+@pytest.mark.parametrize("health", ["fails", None])
+async def test_what_fails_or_does_not_answer_stays_shut(health: Health | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "TIMEOUT_S", 0.02)
+    now_s = time.time()
+    live = broken(now_s - 1)
+    await probe(live, Asked(health), now_s)
+    assert (share(live.states["a"].circuit, time.time()), live.states["a"].circuit.pause_s) == (0, 2)
+
+
+@pytest.mark.parametrize("health", ["unclear", RuntimeError("http://10.0.0.1/v1")])
+async def test_where_a_health_check_cannot_tell_a_request_finds_out_and_the_log_says_so_once(
+    health: Health | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = time.time()
+    live, asked = broken(now_s - 1), Asked(health)
+    with caplog.at_level(logging.WARNING, "slo_router"):
+        running = await probe(live, asked, now_s)
+        running.start(live, now_s + 60)
+        await asyncio.sleep(0.05)
+    assert asked.names == ["a"]
+    assert share(live.states["a"].circuit, now_s + 0.1) == 1
+    assert [record.message for record in caplog.records] == [
+        "a fails, and its health check cannot tell when it is back: requests will find out"
+    ]
