@@ -404,7 +404,10 @@ _ANYTHING = st.recursive(
     st.lists(
         st.dictionaries(
             st.sampled_from(["a", "b"]),
-            st.fixed_dictionaries({}, optional={"in_flight": _ANYTHING, "circuit": _ANYTHING, "evidence": _ANYTHING})
+            st.fixed_dictionaries(
+                {},
+                optional=dict.fromkeys(("in_flight", "overdue", "circuit", "last_word", "evidence"), _ANYTHING),
+            )
             | _ANYTHING,
         ),
         max_size=3,

@@ -12,7 +12,7 @@ another wrote. The request path reads `states` and nothing else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -35,7 +35,6 @@ Ending = Literal["success", "error", "disconnected", "released"]
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
-HEARD_S = 2.5  # after it closed the others' overdue flights count again: by then they have heard of it
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LATE = 1.5  # times its time: later than the spread explains …
@@ -108,7 +107,7 @@ class LiveState:
     others: int = 0  # workers that say something of it
     own_then: int = 0  # flights of this worker when the others last said
     elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
-    overdue_elsewhere: float = 0.0  # flights of the others, see OVERDUE_FLIGHTS
+    overdue_elsewhere: Sequence[float] = ()  # when the others' flights left that are overdue, see OVERDUE_FLIGHTS
     foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
     cache_usage: float | None = None  # of its KV cache, 0..1, as it reports it; the elected worker's alone
     fitted: Curve | None = None
@@ -270,9 +269,8 @@ class Live:
     def _suspect(self, state: LiveState, now_s: float) -> None:
         if not state.flights or state.circuit.is_open:
             return
-        closed_at_s = state.circuit.changed_at_s
-        heard = closed_at_s is None or abs(now_s - closed_at_s) > HEARD_S
-        if self._overdue(state, now_s) + (state.overdue_elsewhere if heard else 0.0) >= OVERDUE_FLIGHTS:
+        elsewhere = sum(at_s > state.answered_at_s for at_s in state.overdue_elsewhere)
+        if len(self._overdue(state, now_s)) + elsewhere >= OVERDUE_FLIGHTS:
             state.circuit = opened(state.circuit, now_s)
 
     def _slow_down(self, state: LiveState, now_s: float) -> None:
@@ -290,15 +288,16 @@ class Live:
         factor = level / state.fitted.ttft_level
         state.curve = slower(state.fitted, factor) if factor > LATE else state.fitted
 
-    def _overdue(self, state: LiveState, now_s: float) -> int:
-        """How many flights are long past their time without a first token, none having been answered since."""
-        return sum(
-            flight.is_overdue(now_s)
+    def _overdue(self, state: LiveState, now_s: float) -> list[float]:
+        """When those left that are long past their time without a first token, none having been answered since."""
+        return [
+            flight.at_s
+            for key, flight in state.flights.items()
+            if flight.is_overdue(now_s)
             and flight.at_s > state.answered_at_s
             and key not in state.begun
             and not self._is_disturbed(flight.at_s, now_s)
-            for key, flight in state.flights.items()
-        )
+        ]
 
     def _is_disturbed(self, from_s: float, to_s: float) -> bool:
         still_s = sum(max(0.0, min(to_s, end_s) - max(from_s, start_s)) for start_s, end_s in self._stalls)
@@ -309,7 +308,7 @@ class Live:
         return {
             name: {
                 "in_flight": len(state.flights) + state.foreign,
-                "overdue": self._overdue(state, now_s),
+                "overdue": self._overdue(state, now_s)[-OVERDUE_FLIGHTS:],
                 "circuit": state.circuit,
                 "last_word": state.last_word,
                 "evidence": state.evidence.to_json(),
@@ -331,7 +330,7 @@ class Live:
             state = self._state(name)
             self._forget_lost(state, now_s)
             said = heard.get(name, [])
-            state.overdue_elsewhere = sum(_load(entry.get("overdue")) for entry in said)
+            state.overdue_elsewhere = [at_s for entry in said for at_s in _times(entry.get("overdue"))]
             state.own_then, state.others = len(state.flights), len(said)
             state.elsewhere = sum(_load(entry.get("in_flight")) for entry in said)
             for entry in said:
@@ -372,6 +371,12 @@ class Live:
 
 def _load(value: object) -> float:
     return float(value) if isinstance(value, int | float) and 0 <= value <= MAX_LOAD else 0.0
+
+
+def _times(value: object) -> list[float]:
+    """Unix seconds, as JSON brought them; no more than count."""
+    times = value[-OVERDUE_FLIGHTS:] if isinstance(value, list) else []
+    return [float(at_s) for at_s in times if isinstance(at_s, int | float) and 0 <= at_s <= MAX_UNIX_S]
 
 
 def _last_word(value: object, now_s: float) -> LastWord:
