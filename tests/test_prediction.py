@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from slo_router.domain import Facts, Metrics, Prediction, Snapshot
 from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import ENOUGH_ANSWERS, pool, predict
+from slo_router.prediction import ENOUGH_ANSWERS, cost_chance, pool, predict
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, measured, view
 
 PRICED = Facts("a", "m", input_usd_per_token=1e-6, output_usd_per_token=4e-6, quality={"default": 0.6, "ner": 0.7})
@@ -150,3 +151,27 @@ def test_pooling_keeps_what_only_one_category_knows_and_leaves_quality_out() -> 
     assert pool([NER, CODE]) == Metrics(NOW_S - 99, 0.4, 0.1, 0.3, 0.01, 0.02, 60.0, 0.003, 0.1, samples=30)
     assert pool([Metrics(NOW_S)]) == Metrics(NOW_S)  # unknown stays unknown
     assert pool([]) is None
+
+
+@pytest.mark.parametrize(
+    ("input_usd", "output_usd"), [(1e-6, 4e-6), (4e-6, 1e-6), (1e-6, 1e-6), (3e-6, 3e-6), (3e-6, 5e-6)]
+)
+def test_the_chance_of_keeping_a_cost_limit_is_that_of_an_answer_of_such_a_length(
+    input_usd: float, output_usd: float
+) -> None:
+    facts, limit_usd = replace(PRICED, input_usd_per_token=input_usd, output_usd_per_token=output_usd), 2e-6
+    world, rng = view(), random.Random(1)
+    predict(facts, REQUEST, world)
+    kept, prompt_tokens, draws = 0, REQUEST.prompt_tokens, 20_000
+    for _ in range(draws):
+        tokens = rng.expovariate(1 / REQUEST.output_tokens)
+        kept += prompt_tokens * input_usd + tokens * output_usd <= limit_usd * (prompt_tokens + tokens)
+    chance = cost_chance(facts.deployment_id, REQUEST, 1_000 * limit_usd, world.snapshot)
+    assert chance == pytest.approx(kept / draws, abs=0.01)
+
+
+def test_a_cost_that_depends_on_no_length_or_of_nothing_known_has_no_chance() -> None:
+    world = view()
+    assert cost_chance("nobody", REQUEST, 1.0, world.snapshot) == 0
+    predict(replace(PRICED, output_usd_per_token=None), REQUEST, world)
+    assert cost_chance(PRICED.deployment_id, REQUEST, 1.0, world.snapshot) == 0

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from slo_router.config import GroupSettings, Weights
 from slo_router.conversations import Cached
 from slo_router.domain import Decision, Facts, Features, Metrics, Slo
+from slo_router.live import Live
+from slo_router.prediction import predict
 from slo_router.reporting.recorded import features_of, prediction_of, slo_of
 from slo_router.reporting.redecision import Draws, Foreseen, Redecision, possible, question_of, redecide, trials
 from slo_router.routing import Ask, Policy, decide
@@ -159,3 +161,20 @@ def test_circuits_tries_and_the_cost_ceiling_come_from_the_recorded_rejections()
     question = question_of(record.decision, REQUEST, Slo())
     assert question.tried == {"small"}
     assert (question.cost_ceiling_per_1k_usd, question.shut) == (0.002, frozenset())
+
+
+def test_one_that_recovered_is_spared_again_and_answers_where_a_stricter_policy_leaves_no_other() -> None:
+    live = Live()
+    for _ in range(3):
+        live.finished(live.dispatched("large", NOW_S - 2), "error", NOW_S - 2)
+    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, is_answered=True)
+    decision = decide(Ask(REQUEST, Slo()), [SMALL, LARGE], view(live=live.states, seed=3), Policy(SETTLED, "cafe0123"))
+    assert [(one.deployment_id, one.value) for one in decision.rejections] == [("large", "recovering")]
+    found = again(decision, [SMALL, LARGE])
+    assert (found.chosen.deployment_id, found.rejections) == (decision.deployment_id, decision.rejections)
+    record = read_back(decision)
+    assert record.decision is not None
+    question = question_of(record.decision, features_of(record, record.decision), Slo(min_quality=0.85))
+    foreseen = [Foreseen(one, predict(one, REQUEST, view())) for one in (SMALL, LARGE)]
+    strict = redecide(question, foreseen, SETTLED, Draws(0))
+    assert (strict.chosen.deployment_id, strict.is_met) == ("large", True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slo_router.config import GroupSettings, Weights
 from slo_router.conversations import Cached
-from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo
+from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo, Standing
 from slo_router.explain import as_json, reason
 from slo_router.filters import HARDNESS
 from slo_router.live import Live
@@ -203,7 +203,7 @@ def stake(decision: Decision, name: str) -> list[float]:
     """What can decide for a candidate apart from quality: where two agree in it, chance may decide."""
     found: Assessment = next(a for a in decision.assessments if a.deployment_id == name)
     cost_usd = found.prediction.cost_usd
-    total = (found.scores or {}).get("total", 0.0)
+    total = 0.0 if found.standing is Standing.MISSES else (found.scores or {}).get("total", 0.0)
     return [found.standing, math.inf if cost_usd is None else cost_usd, found.headroom or 0.0, total]
 
 
@@ -265,6 +265,41 @@ def test_a_deployment_whose_circuit_is_open_is_left_out_and_one_alone_is_used_al
     decision = decide(Ask(REQUEST, Slo()), [shut, other], world, policy)
     assert (decision.deployment_id, decision.rejections[0].filter) == ("other", "circuit")
     assert decide(Ask(REQUEST, Slo()), [shut], world, policy).deployment_id == "shut"
+
+
+def test_a_deployment_that_recovers_is_spared_only_where_another_is_able() -> None:
+    live = Live()
+    for _ in range(3):
+        live.finished(live.dispatched("large", NOW_S - 2), "error", NOW_S - 2)
+    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, is_answered=True)  # a tenth of its traffic may come back
+    policy, chosen = Policy(GroupSettings(), "cafe0123"), {}
+    for floor, others in ((0.8, [LARGE, SMALL, MEDIUM]), (0.8, [LARGE, replace(LARGE, deployment_id="larger")])):
+        ask = Ask(REQUEST, Slo(min_quality=floor))
+        decisions = [decide(ask, others, view(live=live.states, seed=seed), policy) for seed in range(30)]
+        chosen[others[-1].deployment_id] = [decision.deployment_id for decision in decisions]
+        assert {decision.kind for decision in decisions} == {"met"}
+    assert chosen["medium"] == ["large"] * 30  # the only one above the floor
+    assert chosen["larger"].count("larger") > 20
+    assert Rejection("large", "circuit", "recovering", "closed") in decisions[0].rejections
+
+
+def test_where_all_break_the_cost_limit_one_that_a_short_answer_keeps_in_it_comes_before_the_best() -> None:
+    """Of 1,000 prompt and 500 answer tokens the middle one costs 2 % more than the limit, the best one 9 times it."""
+    middle, best = Facts("middle", "m", None, None, 1e-6, 4e-6), Facts("best", "m", None, None, 1e-5, 4e-5)
+    quality = {"middle": 0.5, "best": 0.9}
+    candidates = [replace(one, quality={"default": quality[one.deployment_id]}) for one in (middle, best)]
+    live = Live()
+    for _ in range(20):
+        for name in quality:
+            flight = live.dispatched(name, NOW_S)
+            live.finished(flight, "success", NOW_S, prompt_tokens=1_000, output_tokens=11, ttft_s=0.2, e2e_s=1.5)
+    live.absorb([], {}, NOW_S)
+    ask = Ask(REQUEST, Slo(ttft_s=1.0, cost_per_1k_usd=0.00196))
+    decision = decide(ask, candidates, view(live=live.states), Policy(GroupSettings(), "cafe0123"))
+    assert (decision.kind, decision.deployment_id) == ("fallback", "middle")
+    assert decision.probability == pytest.approx(1 - math.exp(-1_000 * 0.96e-6 / 2.04e-6 / 500), rel=0.02)
+    other = next(one for one in decision.assessments if one.deployment_id == "best")
+    assert other.probability == 0
 
 
 def test_load_moves_a_request_to_the_next_deployment_that_meets_its_slo_and_the_probability_says_why() -> None:

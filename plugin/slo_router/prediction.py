@@ -14,6 +14,7 @@ it rests on `ENOUGH_ANSWERS`; while the regression gate holds a deployment, its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -159,6 +160,23 @@ def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
             chance = probability(ratios, slo.e2e_s / (ttft_s + decode_s))
             likely = chance if likely is None or chance < likely else likely
     return Outlook(likely, ttft_s * ttft_ratios[P50], ttft_s * ttft_ratios[P95])
+
+
+def cost_chance(deployment_id: str, features: Features, limit_per_1k_usd: float, snapshot: Snapshot) -> float:
+    """P(an answer is of a length at which the cost limit is kept), for a deployment that was predicted before.
+
+    Lengths are taken to be exponential around the expected one. A cost that was measured depends on no length: 0.
+    """
+    known = snapshot.known.get((deployment_id, features.category))
+    if known is None or known.input_usd is None or known.output_usd is None or not features.output_tokens:
+        return 0.0
+    limit_usd = limit_per_1k_usd / 1_000
+    input_room, output_room = limit_usd - known.input_usd, limit_usd - known.output_usd
+    if output_room == 0:
+        return 1.0 if input_room >= 0 else 0.0
+    bound = -features.prompt_tokens * input_room / output_room / features.output_tokens  # of the expected length
+    longer = math.exp(-max(bound, 0.0))
+    return longer if output_room > 0 else 1 - longer
 
 
 def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:

@@ -1,5 +1,7 @@
 """What gives way when no candidate passes every filter: the softest filters first, and then the nearest candidates.
 
+Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers.
+
 too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
 above the key's cost ceiling        the cheapest
 below the quality floor             the best
@@ -8,12 +10,13 @@ below the quality floor             the best
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from slo_router.domain import Assessment, Facts, Rejection
 from slo_router.filters import HARDNESS
 
-Unable = Sequence[tuple[Assessment, list[Rejection]]]  # each with its rejections, hardest first
+Unable = list[tuple[Assessment, list[Rejection]]]  # each with its rejections, hardest first
+RECOVERING = "recovering"  # as opposed to open: what a circuit's rejection says
 
 
 def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessment]:
@@ -29,6 +32,17 @@ def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessme
     if HARDNESS["quality"] in softest:
         return _largest(left, lambda a: a.prediction.quality or 0.0)
     return left
+
+
+def spare(able: list[Assessment], spared: Container[str], unable: Unable) -> list[Assessment]:
+    """`able` without those that recover, if there are others; those go to `unable`."""
+    others = [assessment for assessment in able if assessment.deployment_id not in spared]
+    if not others:
+        return able
+    for assessment in able:
+        if assessment.deployment_id in spared:
+            unable.append((assessment, [Rejection(assessment.deployment_id, "circuit", RECOVERING, "closed")]))
+    return others
 
 
 def _cheapness(assessment: Assessment) -> float:

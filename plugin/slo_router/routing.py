@@ -17,8 +17,8 @@ from slo_router.domain import Assessment, Decision, Facts, Features, Outlook, Re
 from slo_router.filters import NO_FAULTS, Demand, concerned
 from slo_router.latency import LEVELS
 from slo_router.picking import pick
-from slo_router.prediction import View, answer_faults, outlook, predict, with_cache
-from slo_router.relaxation import least_rejected
+from slo_router.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
+from slo_router.relaxation import least_rejected, spare
 from slo_router.scoring import assess, limits_of, weigh
 
 NONE_SHUT: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class Policy(NamedTuple):
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group = policy.group
-    shut = _shut(candidates, view) if view.live else NONE_SHUT
+    shut, spared = _not_asked(candidates, view) if view.live else (NONE_SHUT, NONE_SHUT)
     faults = answer_faults(candidates, ask.features.category, view.snapshot) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
         ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd, shut, faults
@@ -67,6 +67,8 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
             unable.append((assessment, found))
         else:
             able.append(assessment)
+    if spared:
+        able = spare(able, spared, unable)
     pool = able or least_rejected(unable, candidates)
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
@@ -87,16 +89,17 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     )
 
 
-def _shut(candidates: Sequence[Facts], view: View) -> frozenset[str]:
-    """Those whose circuit lets this request not pass."""
+def _not_asked(candidates: Sequence[Facts], view: View) -> tuple[frozenset[str], frozenset[str]]:
+    """Those whose circuit lets this request not pass, and those that recover and are spared it if another is able."""
     shut: list[str] = []
+    spared: list[str] = []
     for facts in candidates:
         state = view.live.get(facts.deployment_id)
         if state is not None and state.circuit.changed_at_s is not None:
             part = share(state.circuit, view.now_s)
             if part < 1 and view.rng.random() >= part:
-                shut.append(facts.deployment_id)
-    return frozenset(shut) if shut else NONE_SHUT
+                (shut if state.circuit.is_open else spared).append(facts.deployment_id)
+    return frozenset(shut), frozenset(spared)
 
 
 def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
@@ -104,7 +107,11 @@ def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
     if assessment.deployment_id == ask.cached.deployment_id:
         features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
     found = None if state is None else outlook(features, ask.slo, state)
-    return found._replace(probability=0.0) if found and "cost_per_1k" in assessment.missed else found
+    if found is None or "cost_per_1k" not in assessment.missed:
+        return found
+    in_time = 1.0 if found.probability is None else found.probability
+    affordable = cost_chance(assessment.deployment_id, ask.features, ask.slo.cost_per_1k_usd or 0.0, view.snapshot)
+    return found._replace(probability=in_time * affordable)
 
 
 def _chance(assessment: Assessment, ask: Ask, view: View) -> float | None:

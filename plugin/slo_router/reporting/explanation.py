@@ -11,6 +11,7 @@ import msgspec
 
 from slo_router.domain import Decision
 from slo_router.explain import as_json, slo_record
+from slo_router.relaxation import RECOVERING
 from slo_router.reporting.recorded import AskedSlo, Candidate, Predicted, RecordedDecision, Rejected
 
 IN_SHADOW = "without effect: LiteLLM chose where the request went"
@@ -104,7 +105,9 @@ def _ruled_out(rejected: Rejected) -> str:
         case "already_tried":
             return "failed this request already"
         case "circuit":
-            return "its circuit is open, for it fails now"
+            return (
+                "it recovers, and another is able" if value == RECOVERING else "its circuit is open, for it fails now"
+            )
         case "answers":
             return f"its answers failed their checks: {value}"
         case "capability":

@@ -19,7 +19,7 @@ from slo_router.domain import Assessment, Facts, Features, Prediction, Rejection
 from slo_router.filters import NO_FAULTS, Demand, concerned
 from slo_router.picking import pick
 from slo_router.prediction import View
-from slo_router.relaxation import least_rejected
+from slo_router.relaxation import RECOVERING, least_rejected, spare
 from slo_router.reporting.recorded import RecordedDecision
 from slo_router.scoring import assess, limits_of, weigh
 
@@ -46,6 +46,7 @@ class Question(NamedTuple):
     shut: frozenset[str] = frozenset()
     home: str = ""  # the deployment that has the conversation in its cache
     answer_faults: Mapping[str, str] = NO_FAULTS
+    spared: frozenset[str] = frozenset()  # recovered, and others were able
 
 
 class Redecision(NamedTuple):
@@ -84,9 +85,10 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
         by_filter.setdefault(one.filter, set()).add(one.deployment)
         if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
             ceiling = one.limit
-    tried, shut = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
+    tried, circuits = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
+    spared = frozenset(one.deployment for one in decision.rejections if one.value == RECOVERING)
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
-    return Question(features, slo, tried, ceiling, shut, decision.cached_at, faults)
+    return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared)
 
 
 def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
@@ -112,6 +114,7 @@ def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSet
             unable.append((assessment, found))
         else:
             able.append(assessment)
+    able = spare(able, question.spared, unable)
     pool = able or least_rejected(unable, [one.facts for one in candidates])
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
