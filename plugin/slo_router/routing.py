@@ -21,7 +21,7 @@ from slo_router.prediction import View, answer_faults, cost_chance, outlook, pre
 from slo_router.relaxation import least_rejected, spare
 from slo_router.scoring import assess, limits_of, weigh
 
-NONE_SHUT: frozenset[str] = frozenset()
+ALL_ASKED: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
 
 
 class Ask(NamedTuple):
@@ -44,7 +44,7 @@ class Policy(NamedTuple):
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group = policy.group
-    shut, spared = _not_asked(candidates, view) if view.live else (NONE_SHUT, NONE_SHUT)
+    shut, spared = _not_asked(candidates, view) if view.live else ALL_ASKED
     faults = answer_faults(candidates, ask.features.category, view.snapshot) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
         ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd, shut, faults
@@ -99,7 +99,7 @@ def _not_asked(candidates: Sequence[Facts], view: View) -> tuple[frozenset[str],
             part = share(state.circuit, view.now_s)
             if part < 1 and view.rng.random() >= part:
                 (shut if state.circuit.is_open else spared).append(facts.deployment_id)
-    return frozenset(shut), frozenset(spared)
+    return (frozenset(shut), frozenset(spared)) if shut or spared else ALL_ASKED
 
 
 def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
