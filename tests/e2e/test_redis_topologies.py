@@ -41,6 +41,7 @@ from slo_router.domain import Facts
 from slo_router.live import Live
 from slo_router.load_signals import ELECTED_KEY, LoadSignals
 from slo_router.metrics_store import MetricsStore
+from slo_router.probing import Health
 from slo_router.records import build_record
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
 from slo_router.request_log import RequestLog
@@ -230,6 +231,10 @@ async def test_a_worker_follows_a_failover_and_loses_no_record(kind: str, tmp_pa
     gc.collect()  # here, where the warning is expected
 
 
+async def _health(_: str) -> Health:
+    return "unclear"
+
+
 async def _fail_over(servers: Topology) -> None:
     """The first master dies for good while the worker's own task runs; its replica takes over."""
     async with connect(servers.agent_url) as agent:
@@ -238,7 +243,8 @@ async def _fail_over(servers: Topology) -> None:
     settings = PluginSettings(groups={"smart": GroupSettings()}, redis_url=servers.router_url, refresh_interval_s=0.1)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
     strategy.know([ManagedDeployment("smart", Facts(name, "openai/m")) for name in DEPLOYMENTS])
-    background = Background(settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None, lambda: None))
+    hooks = Hooks(lambda: True, lambda: None, lambda: None, _health)
+    background = Background(settings, strategy, log, Rollout(settings), hooks)
     background.ensure_running()
     await asyncio.to_thread(until, lambda: len(strategy.store.snapshot.measured) == 12)
     log.offer(build_record({"id": "before"}, Trace("acompletion", 0.0)))
