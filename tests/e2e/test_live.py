@@ -43,8 +43,8 @@ def healthy(stack: Stack) -> None:
         handle.reset()
 
 
-def selected(stack: Stack, **headers: str) -> str:
-    answer = stack.ask(body={"stream": True, "max_tokens": 8}, **headers)
+def selected(stack: Stack, max_tokens: int = 8, **headers: str) -> str:
+    answer = stack.ask(body={"stream": True, "max_tokens": max_tokens}, **headers)
     assert answer.status_code == 200
     return answer.headers["x-slo-selected-model"]
 
@@ -63,7 +63,7 @@ def test_a_deployment_that_became_slow_loses_the_traffic_whose_slo_it_misses(sta
         selected(stack, x_slo_ttft_ms=ANY)
     stack.endpoints["small"].control("slow", factor=200)  # 5 ms to the first token become 1 s
     for _ in range(6):
-        selected(stack, x_slo_ttft_ms=ANY)
+        selected(stack, max_tokens=1, x_slo_ttft_ms=ANY)
     time.sleep(3 * stack.refresh_interval_s)
     assert selected(stack, x_slo_ttft_ms="800") == "medium"
     assert selected(stack, x_slo_ttft_ms=ANY) == "small"  # slow is not dead
