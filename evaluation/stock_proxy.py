@@ -22,7 +22,7 @@ import httpx
 import yaml
 
 START_TIMEOUT_S = 240.0  # two proxies, a database and a busy machine
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 5.0  # with a database it does not end by itself
 QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download of the price map at start
     "LITELLM_MODE": "PRODUCTION",  # no .env file of whoever runs this
