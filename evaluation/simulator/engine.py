@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, Outcome, Spec
-from evaluation.simulator.policy import Call, Choice, Ended, Policy
+from evaluation.simulator.policy import Call, Choice, Ended, Policy, Probe
 from evaluation.simulator.workload import Contract, Noise, Request
 
 RETRIES = 2
@@ -110,16 +110,16 @@ class Simulation:
 
     def _tick(self, policy: Policy, now_s: float) -> None:
         policy.tick(now_s)
-        for deployment in policy.probes(now_s):
-            self._probe(policy, deployment, now_s)
+        for probe in policy.probes(now_s):
+            self._send(probe, now_s)
         self.schedule.at(now_s + TICK_S, lambda now_s: self._tick(policy, now_s))
 
-    def _probe(self, policy: Policy, deployment: int, now_s: float) -> None:
-        def done(attempt: Attempt, outcome: Outcome, now_s: float) -> None:
-            policy.probed(deployment, attempt.sent_s, now_s, is_answered=outcome == "success")
+    def _send(self, probe: Probe, now_s: float) -> None:
+        def done(_: Attempt, outcome: Outcome, now_s: float) -> None:
+            probe.ended(now_s, outcome == "success")
 
         request = Request(next(self._probes), now_s, "", *PROBE_TOKENS, Contract(TIMEOUT_S, 1.0, 0.0), ())
-        self.endpoints[deployment].submit(Attempt(request, Noise(1.0, 1.0, 1.0), now_s, done), now_s)
+        self.endpoints[probe.deployment].submit(Attempt(request, Noise(1.0, 1.0, 1.0), now_s, done), now_s)
 
     def _place(self, policy: Policy, request: Request, before: Sequence[Choice], now_s: float) -> None:
         call = Call(request, self._cooldowns.pool(now_s), [choice.deployment for choice in before])

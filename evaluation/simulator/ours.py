@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Spec
 from evaluation.simulator.policies import Told
-from evaluation.simulator.policy import Call, Choice, Ended
+from evaluation.simulator.policy import Call, Choice, Ended, Probe
 from evaluation.simulator.workload import Request
 from slo_router.circuit import probed
 from slo_router.config import GroupSettings
@@ -56,7 +56,6 @@ class Ours(Told):
         self.observer = Worker(Live(), random.Random(rng.random()))
         self._turn, self._ticks = itertools.count(), itertools.count()
         self._flights: dict[int, list[tuple[Live, Flight]]] = {}  # by request, the worker's and the observer's
-        self._probing: dict[tuple[str, float], list[Live]] = {}  # by deployment and dispatch, who asked
         self._begun: list[tuple[Request, float, float]] = []  # request, TTFT, when; since the last tick
         self._pictures: deque[Mapping[str, LiveState]] = deque(
             maxlen=2 * TICKS_PER_REFRESH
@@ -136,21 +135,26 @@ class Ours(Told):
             }
         )
 
-    def probes(self, now_s: float) -> Sequence[int]:
+    def probes(self, now_s: float) -> Sequence[Probe]:
         """See Policy. The observer hears of the workers' probes and sends none."""
-        due = [(name, worker.live) for worker in self.workers for name in worker.live.probes_due(EPOCH_S + now_s)]
-        for name, live in due:
-            self._probing.setdefault((name, EPOCH_S + now_s), []).append(live)
-            seen = self.observer.live.states[name]
-            seen.circuit = probed(seen.circuit, EPOCH_S + now_s)
-        return [i for i, spec in enumerate(self.specs) for name, _ in due if name == spec.name]
+        sent_s = EPOCH_S + now_s
+        return [
+            self._probe(i, spec.name, worker.live, sent_s)
+            for worker in self.workers
+            for name in worker.live.probes_due(sent_s)
+            for i, spec in enumerate(self.specs)
+            if spec.name == name
+        ]
 
-    def probed(self, deployment: int, sent_s: float, now_s: float, *, is_answered: bool) -> None:
-        """See Policy."""
-        name, sent_unix_s = self.specs[deployment].name, EPOCH_S + sent_s
-        prober = self._probing[name, sent_unix_s].pop()
-        for live in (prober, self.observer.live):
-            live.probe_ended(name, sent_unix_s, EPOCH_S + now_s, is_answered=is_answered)
+    def _probe(self, deployment: int, name: str, prober: Live, sent_s: float) -> Probe:
+        seen = self.observer.live.states[name]
+        seen.circuit = probed(seen.circuit, sent_s)
+
+        def ended(now_s: float, is_answered: bool) -> None:  # noqa: FBT001
+            for live in (prober, self.observer.live):
+                live.probe_ended(name, sent_s, EPOCH_S + now_s, is_answered=is_answered)
+
+        return Probe(deployment, ended)
 
     def _refresh(self, unix_s: float) -> None:
         """What the plugin's background task does once a second."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Spec
-from evaluation.simulator.policy import Call, Choice, Ended
+from evaluation.simulator.policy import Call, Choice, Ended, Probe
 from evaluation.simulator.workload import Request
 
 
@@ -41,12 +41,9 @@ class Told:
     def tick(self, now_s: float) -> None:
         """See Policy."""
 
-    def probes(self, now_s: float) -> Sequence[int]:
+    def probes(self, now_s: float) -> Sequence[Probe]:
         """See Policy."""
         return ()
-
-    def probed(self, deployment: int, sent_s: float, now_s: float, *, is_answered: bool) -> None:
-        """See Policy."""
 
 
 class Random(Told):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from evaluation.simulator.endpoint import Outcome
@@ -37,6 +37,13 @@ class Ended(NamedTuple):
     e2e_s: float
 
 
+class Probe(NamedTuple):
+    """A request of nobody's that asks a deployment whether it answers; `ended` is told when it ended, and if it did."""
+
+    deployment: int
+    ended: Callable[[float, bool], None]
+
+
 class Policy(Protocol):
     """Places requests. All calls come in order of time."""
 
@@ -60,10 +67,6 @@ class Policy(Protocol):
         """A quarter of a second has passed."""
         ...
 
-    def probes(self, now_s: float) -> Sequence[int]:
-        """The deployments to ask now, by a request of nobody's, whether they answer."""
-        ...
-
-    def probed(self, deployment: int, sent_s: float, now_s: float, *, is_answered: bool) -> None:
-        """What became of such a request."""
+    def probes(self, now_s: float) -> Sequence[Probe]:
+        """What to ask now."""
         ...

@@ -18,8 +18,7 @@ from urllib.parse import quote
 
 import litellm
 import yaml
-from litellm.proxy import proxy_server
-from litellm.proxy.health_check import perform_health_check
+from litellm.proxy import health_check, proxy_server
 from litellm.router import CustomRoutingStrategyBase, Router
 
 from slo_router.probing import Health
@@ -151,7 +150,7 @@ def price_map() -> Mapping[str, Mapping[str, object]]:
     return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
 
 
-def is_deployments_fault(error: BaseException) -> bool:
+def is_deployments_fault(error: object) -> bool:
     """Whether a failed request speaks against the deployment: not where the request itself was wrong (HTTP 4xx)."""
     status = getattr(error, "status_code", None)
     return not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR
@@ -164,12 +163,12 @@ async def health(deployment: Deployment) -> Health:
         return "unclear"
     once = {**params, "max_retries": 0, "num_retries": 0}
     copy = {**deployment, "model_info": dict(info), "litellm_params": once}  # LiteLLM writes into it
-    healthy, _, *errors = await perform_health_check(model_list=[copy])
+    healthy, _, *errors = await health_check.perform_health_check(model_list=[copy])
     if healthy:
         return "answers"
     error = errors[0].get(info["id"]) if errors else None
-    status = getattr(error, "status_code", None)
-    return "fails" if isinstance(status, int) and (status in BUSY or status >= SERVER_ERROR) else "unclear"
+    has_status = isinstance(getattr(error, "status_code", None), int)  # else the check itself is what is wrong
+    return "fails" if has_status and is_deployments_fault(error) else "unclear"
 
 
 def key_hash(request: Mapping[str, object]) -> str:

@@ -173,11 +173,12 @@ class Live:
 
     def probes_due(self, now_s: float, leave_out: Collection[str] = ()) -> list[str]:
         """The deployments to ask now whether they answer again; tell `probe_ended` what they did."""
-        due = [name for name, state in self.states.items() if is_probe_due(state.circuit, now_s)]
-        asked = [name for name in due if name not in leave_out]
-        for name in asked:
+        due = [
+            name for name, state in self.states.items() if is_probe_due(state.circuit, now_s) and name not in leave_out
+        ]
+        for name in due:
             self.states[name].circuit = probed(self.states[name].circuit, now_s)
-        return asked
+        return due
 
     def probe_ended(self, deployment_id: str, sent_at_s: float, now_s: float, *, is_answered: bool | None) -> None:
         """What a probe found that went out at `sent_at_s`; `None`: nothing. It has no part in load and curves."""

@@ -18,7 +18,7 @@ from slo_router.filters import NO_FAULTS, Demand, concerned
 from slo_router.latency import LEVELS
 from slo_router.picking import pick
 from slo_router.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
-from slo_router.relaxation import least_rejected, spare
+from slo_router.relaxation import Unable, least_rejected, spare
 from slo_router.scoring import assess, limits_of, weigh
 
 ALL_ASKED: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
@@ -52,7 +52,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
     home = ask.cached.deployment_id
     able: list[Assessment] = []
-    unable: list[tuple[Assessment, list[Rejection]]] = []
+    unable: Unable = []
     for facts in candidates:
         prediction = predict(facts, ask.features, view, level)
         if facts.deployment_id == home:

@@ -19,7 +19,7 @@ from slo_router.domain import Assessment, Facts, Features, Prediction, Rejection
 from slo_router.filters import NO_FAULTS, Demand, concerned
 from slo_router.picking import pick
 from slo_router.prediction import View
-from slo_router.relaxation import RECOVERING, least_rejected, spare
+from slo_router.relaxation import RECOVERING, Unable, least_rejected, spare
 from slo_router.reporting.recorded import RecordedDecision
 from slo_router.scoring import assess, limits_of, weigh
 
@@ -86,7 +86,9 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
         if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
             ceiling = one.limit
     tried, circuits = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
-    spared = frozenset(one.deployment for one in decision.rejections if one.value == RECOVERING)
+    spared = frozenset(
+        one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
+    )
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
     return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared)
 
@@ -104,7 +106,7 @@ def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSet
     )
     filters, limits = concerned(demand), limits_of(question.slo)
     able: list[Assessment] = []
-    unable: list[tuple[Assessment, list[Rejection]]] = []
+    unable: Unable = []
     for facts, prediction, probability in candidates:
         assessment = assess(facts.deployment_id, prediction, limits)
         found = [broken for accepts in filters if (broken := accepts(facts, prediction, demand)) is not None]
