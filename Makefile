@@ -3,11 +3,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
+NEWEST := .venv-newest/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check # the lock is whole: nothing is left to resolve
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 CODE := plugin benchmark evaluation tests deploy docs
 
-.PHONY: help demo test test-slow test-lowest check format lint types imports bench lock clean
+.PHONY: help demo test test-slow test-lowest test-newest check format lint types imports bench lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +24,9 @@ test-slow: .venv/.ready ## the tests that take a minute or more each
 
 test-lowest: .venv-lowest/.ready ## the end-to-end tests on the lowest supported LiteLLM
 	$(LOWEST)/python $(PYTEST) tests/e2e $(ARGS)
+
+test-newest: .venv-newest/.ready ## the end-to-end tests on the newest LiteLLM
+	$(NEWEST)/python $(PYTEST) tests/e2e $(ARGS)
 
 check: lint types imports test ## format, lint, types, import contracts, tests
 
@@ -75,13 +79,26 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	@$(LOWEST)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
+.venv-newest/.ready: requirements.lock requirements-newest.lock pyproject.toml
+	@echo "setting up .venv-newest ($(PYTHON))"
+	@test -x $(NEWEST)/python || $(PYTHON) -m venv .venv-newest
+	@$(NEWEST)/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock
+	@$(NEWEST)/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements-newest.lock
+	@$(NEWEST)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --no-header --no-emit-package litellm-slo-router --extra dev pyproject.toml
 
+# What 1.110's `proxy` extra pins is not to be had on every mirror; its tests run on the extras of 1.108 and its own `semver`.
+NEWEST_LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-header --no-deps
+
 lock: ## resolve the dependencies anew (needs uv)
-	echo 'litellm==1.106.2' > .pin && uv pip $(LOCK) -c .pin -o requirements.lock
+	echo 'litellm==1.108.7' > .pin && uv pip $(LOCK) -c .pin -o requirements.lock
 	echo 'litellm==1.100.5' > .pin && uv pip $(LOCK) -c .pin -o requirements-lowest.lock
 	rm .pin
+	printf 'litellm==1.110.2\nsemver>=3.0.4,<4\n' | uv pip $(NEWEST_LOCK) - -o requirements-newest.lock
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
