@@ -1,10 +1,11 @@
-"""How long a pick takes: through LiteLLM's router with this strategy and with LiteLLM's own, and our own part alone.
+"""How long a pick takes: through LiteLLM's router with this plugin and with LiteLLM's strategies, and our part alone.
 
     python -m evaluation.pick_time [--repeats 7] [--picks 300]
 
-Every strategy picks in turn from the same deployments for the same prompt, interleaved, and the table shows the median
-over the repeats of each repeat's median, with the lowest and the highest. `own part` is features to decision: what this
-project's code adds, without LiteLLM's pool.
+Every strategy picks in turn from the same deployments for the same prompt, interleaved, and the tables show the median
+over the repeats of each repeat's median, with the lowest and the highest. The first table is LiteLLM as it comes. In
+the second its pre-call checks are on: it counts the prompt's tokens, and the plugin asks for the pool before it
+decides, so LiteLLM walks its steps twice. `own part` is features to decision: what this project's code adds by itself.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import litellm
 import typer
+from litellm.proxy import proxy_server
 from litellm.router import Router
 from rich.console import Console
 from rich.table import Table
 
 from evaluation.sample import messages_of_words
-from slo_router.config import GroupSettings, PluginSettings, SloSettings
+from slo_router import litellm_adapter
+from slo_router.config import GroupSettings, PluginSettings, Settings, SloSettings
 from slo_router.deployments import read_deployment
 from slo_router.domain import Metrics
-from slo_router.litellm_adapter import RouterCall, SloRoutingStrategy, deployment_id, install
 from slo_router.metrics_store import MetricsStore, make_snapshot
+from slo_router.proxy import Plugin
 from slo_router.strategy import Strategy
 from slo_router.trace import TRACE_KEY, Trace
 
@@ -59,11 +63,14 @@ def model_list(count: int) -> list[dict[str, object]]:
     ]
 
 
-def our_strategy(count: int) -> Strategy:
-    """The plugin's strategy with a full snapshot, live curves and an SLO in every field."""
+def settings() -> PluginSettings:
+    """An SLO in every field."""
     slo = SloSettings(ttft_ms=150.0, tpot_ms=30.0, e2e_ms=60_000.0, cost_per_1k=1.0)
-    group = GroupSettings(slo=slo, min_quality={"default": 0.6})
-    strategy = Strategy(PluginSettings(groups={GROUP: group}), MetricsStore(""))
+    return PluginSettings(groups={GROUP: GroupSettings(slo=slo, min_quality={"default": 0.6})})
+
+
+def fill(strategy: Strategy, count: int) -> Strategy:
+    """Gives the plugin's strategy a full snapshot and live curves."""
     strategy.know(read_deployment(entry, "model_list", {}) for entry in model_list(count))
     now_s = time.time()
     metrics = Metrics(measured_at_s=now_s, ttft_s=0.08, ttft_p95_s=0.1, tpot_s=0.01, error_rate=0.0, samples=100)
@@ -85,33 +92,42 @@ def request_of(messages: list[dict[str, str]]) -> dict[str, object]:
     return {"messages": messages, "metadata": metadata, "max_tokens": 400}
 
 
-def through_router(count: int, messages: list[dict[str, str]]) -> dict[str, Pick]:
-    """A pick by each strategy."""
+def pick_by(router: Router, messages: list[dict[str, str]], callbacks: list[object]) -> Pick:
+    """One pick of a router, with these callbacks in the process and no others."""
+    newer = hasattr(router, "select")  # from LiteLLM 1.109 on
+    select = router.select if newer else router.async_get_available_deployment
+
+    async def pick() -> object:
+        litellm.callbacks = callbacks
+        return await select(GROUP, request_kwargs=request_of(messages), messages=messages)
+
+    return pick
+
+
+def through_router(count: int, messages: list[dict[str, str]], *, checks: bool) -> dict[str, Pick]:
+    """A pick by each strategy; `checks`: with LiteLLM's pre-call checks."""
     picks: dict[str, Pick] = {}
     for peer in PEERS:
-        router = Router(model_list=model_list(count), routing_strategy=peer)
-        picks[peer] = lambda router=router: router.async_get_available_deployment(  # type: ignore[misc]
-            model=GROUP, request_kwargs=request_of(messages), messages=messages
-        )
-    strategy = our_strategy(count)
+        router = Router(model_list=model_list(count), routing_strategy=peer, enable_pre_call_checks=checks)
+        picks[peer] = pick_by(router, messages, [])
+    router = proxy_server.llm_router = Router(model_list=model_list(count), enable_pre_call_checks=checks)
+    plugin = Plugin(Settings(settings(), ()))
+    litellm.callbacks = [plugin]
+    plugin.take_over()
+    fill(plugin.strategy, count)
+    whole = pick_by(router, messages, [plugin])
 
-    async def pick(routing: SloRoutingStrategy, call: RouterCall) -> object:
-        pool = await routing.pool(call)
-        by_id = {deployment_id(deployment): deployment for deployment in pool}  # type: ignore[arg-type]
-        trace = call.request["metadata"][TRACE_KEY]  # type: ignore[index]
-        return by_id[str(strategy.choose(GROUP, call.arguments | call.request, by_id, trace))]
+    async def pick() -> object:
+        proxy_server.llm_router = router  # that of the proxy, which the plugin asks for the pool
+        return await whole()
 
-    router = Router(model_list=model_list(count))
-    install(router, SloRoutingStrategy(router, pick))  # type: ignore[arg-type]
-    picks["slo-router"] = lambda: router.async_get_available_deployment(
-        model=GROUP, request_kwargs=request_of(messages), messages=messages
-    )
+    picks["slo-router"] = pick
     return picks
 
 
 def own_part(count: int, messages: list[dict[str, str]]) -> Pick:
     """Features to decision."""
-    strategy = our_strategy(count)
+    strategy = fill(Strategy(settings(), MetricsStore("")), count)
     names = [f"model-{i}" for i in range(count)]
 
     async def pick() -> object:
@@ -136,30 +152,44 @@ async def time_picks(pick: Pick, picks: int) -> list[float]:
 
 
 async def measure(console: Console, repeats: int, picks: int) -> None:
-    """Prints both tables."""
-    whole = Table("deployments", "words", *PEERS, "slo-router", "ours ÷ latency-based", title="whole pick, µs (p50)")
+    """Prints the tables."""
+    for checks in (False, True):
+        title = (
+            f"whole pick, µs (p50), LiteLLM {litellm_adapter.version()}, pre-call checks {'on' if checks else 'off'}"
+        )
+        whole = Table("deployments", "words", *PEERS, "slo-router", "ours ÷ latency-based", title=title)
+        for count in DEPLOYMENTS:
+            for words in WORDS:
+                candidates = through_router(count, messages_of_words(words), checks=checks)
+                rounds = max(picks // 10, 10) if words == max(WORDS) else picks  # LiteLLM tokenizes it each time
+                medians: dict[str, list[float]] = {name: [] for name in candidates}
+                for _ in range(repeats):
+                    for name, pick in candidates.items():
+                        medians[name].append(statistics.median(await time_picks(pick, rounds)))
+                ratios = [a / b for a, b in zip(medians["slo-router"], medians["latency-based-routing"], strict=True)]
+                row = [_spread(medians[name]) for name in (*PEERS, "slo-router")]
+                whole.add_row(str(count), f"{words:,}", *row, _spread(ratios, digits=2))
+        console.print(whole)
+    console.print(await own_parts(repeats, picks))
+    console.print(
+        f"median (lowest to highest) of {repeats} interleaved repeats of {picks} picks, a tenth of them for the"
+    )
+    console.print("longest prompts. A busy machine widens the spread.")
+
+
+async def own_parts(repeats: int, picks: int) -> Table:
+    """The table of our own part."""
     own = Table("deployments", "words", "p50 µs", "p99 µs", "p99 ÷ p50", "budget", title="own part")
     for count in DEPLOYMENTS:
         for words in WORDS:
-            messages = messages_of_words(words)
-            candidates = through_router(count, messages)
-            medians: dict[str, list[float]] = {name: [] for name in candidates}
-            ours: list[list[float]] = []
-            for _ in range(repeats):
-                for name, pick in candidates.items():
-                    medians[name].append(statistics.median(await time_picks(pick, picks)))
-                ours.append(await time_picks(own_part(count, messages), picks))
-            ratios = [a / b for a, b in zip(medians["slo-router"], medians["latency-based-routing"], strict=True)]
-            row = [_spread(medians[name]) for name in (*PEERS, "slo-router")]
-            whole.add_row(str(count), f"{words:,}", *row, _spread(ratios, digits=2))
+            pick = own_part(count, messages_of_words(words))
+            ours = [await time_picks(pick, picks) for _ in range(repeats)]
             p50s = [statistics.median(taken) for taken in ours]
             p99s = [statistics.quantiles(taken, n=100)[98] for taken in ours]
             tails = [p99 / p50 for p50, p99 in zip(p50s, p99s, strict=True)]
             budget = f"≤ {BUDGET_US[words]:.0f}" if count == 10 else ""
             own.add_row(str(count), f"{words:,}", _spread(p50s), _spread(p99s), _spread(tails, digits=1), budget)
-    console.print(whole, own)
-    console.print(f"median (lowest to highest) of {repeats} interleaved repeats of {picks} picks; own part is features")
-    console.print("to decision, without LiteLLM's pool. A busy machine widens the spread.")
+    return own
 
 
 def _spread(values: list[float], digits: int = 0) -> str:

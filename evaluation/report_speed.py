@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from slo_router.attempt import Attempt
 from slo_router.config import GroupSettings
 from slo_router.contract import RequestRecord
 from slo_router.domain import Facts, Features, Metrics, Slo
@@ -69,7 +70,8 @@ def kinds(now_s: float) -> Iterator[RequestRecord]:
         slo = Slo(ttft_s=0.3, min_quality=rng.choice([None, 0.75, 0.9]))
         features = Features(category, "rules", rng.randint(50, 5_000), rng.randint(20, 800), 800)
         decision = decide(Ask(features, slo), FACTS, view, Policy(GroupSettings(), "cafe0123"))
-        trace = Trace("acompletion", now_s, stream=True, slo=slo, decision=decision, tried=[decision.deployment_id])
+        attempts = [Attempt(decision.deployment_id, is_sent=True)]
+        trace = Trace("acompletion", now_s, stream=True, slo=slo, decision=decision, attempts=attempts)
         chosen = next(one for one in FACTS if one.deployment_id == decision.deployment_id)
         prompt, completion = features.prompt_tokens, max(features.output_tokens + rng.randint(-15, 200), 1)
         price = (chosen.input_usd_per_token or 0.0) * prompt + (chosen.output_usd_per_token or 0.0) * completion

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from slo_router.attempt import Attempt
 from slo_router.config import GroupSettings
 from slo_router.contract import RequestRecord
 from slo_router.domain import Decision, Facts, Metrics, Slo
@@ -27,9 +28,8 @@ def decide_between(*candidates: Facts, slo: Slo = Slo(), group: GroupSettings | 
 def record_of(decision: Decision | None = None, **changes: object) -> RequestRecord:
     """A stream of 300 prompt and 100 completion tokens, the first after 150 ms, the last after 2 s."""
     decision = decision or decide_between()
-    trace = Trace(
-        "acompletion", NOW_S, stream=True, slo=decision.slo, decision=decision, tried=[decision.deployment_id]
-    )
+    attempts = [Attempt(decision.deployment_id, is_sent=True)]
+    trace = Trace("acompletion", NOW_S, stream=True, slo=decision.slo, decision=decision, attempts=attempts)
     payload: dict[str, object] = {
         "id": "chatcmpl-1",
         "status": "success",

@@ -54,6 +54,14 @@ async def test_only_what_failed_is_asked_and_an_answer_lets_traffic_back() -> No
     assert 0 < share(live.states["a"].circuit, time.time()) < 1
 
 
+async def test_a_deployment_that_is_left_to_litellm_is_not_asked() -> None:
+    now_s = time.time()
+    asked = Asked("answers")
+    Probing(asked).start(broken(now_s - 1), now_s, {"a"})
+    await asyncio.sleep(0.05)
+    assert asked.names == []
+
+
 @pytest.mark.parametrize("health", ["fails", None])
 async def test_what_fails_or_does_not_answer_stays_shut(health: Health | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "TIMEOUT_S", 0.02)

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from slo_router.attempt import Attempt
 from slo_router.contract import RequestRecord, SloRecord
 from slo_router.domain import Facts, Metrics, Slo
 from slo_router.records import Outcome, build_record, slo_met
@@ -37,8 +38,12 @@ STREAM: dict[str, object] = {
 NO_SLO = Slo()
 
 
+def sent(deployment_id: str) -> list[Attempt]:
+    return [Attempt(deployment_id, is_sent=True)]
+
+
 def trace(slo: Slo = NO_SLO, *, call_type: str = "acompletion", stream: bool = True) -> Trace:
-    return Trace(call_type, NOW_S, stream=stream, slo=slo, decision=DECISION, tried=["small"])
+    return Trace(call_type, NOW_S, stream=stream, slo=slo, decision=DECISION, attempts=sent("small"))
 
 
 def record(**changes: object) -> RequestRecord:
@@ -124,9 +129,9 @@ def test_a_payload_of_wrong_types_is_unmeasured(value: object) -> None:
     assert (found.e2e_ms, found.ttft_ms, found.prompt_tokens, found.cost_usd, found.key_hash) == (None,) * 5
 
 
-def test_every_attempt_counts() -> None:
+def test_every_attempt_that_was_sent_counts() -> None:
     tried = trace()
-    tried.tried = ["large", "small"]
+    tried.attempts = [*sent("large"), Attempt("medium"), *sent("small")]
     assert build_record(STREAM, tried).attempts == 2
 
 
@@ -188,6 +193,11 @@ def test_the_trace_is_found_on_every_route_and_never_taken_from_a_client() -> No
     assert find_trace({"metadata": {TRACE_KEY: {"decision": "mine"}}}) is None
     assert find_trace({"metadata": None}) is None
     assert find_trace(None) is None
+
+
+def test_a_mirrored_call_has_no_part_in_the_trace_that_it_carries() -> None:
+    """LiteLLM's `silent_model` sends a copy of the request, metadata included, whose answer no client gets."""
+    assert find_trace({"metadata": {TRACE_KEY: trace(), "is_silent_experiment": True}}) is None
 
 
 def test_litellms_own_metadata_is_taken_before_the_clients() -> None:

@@ -14,7 +14,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, FrameType
 from typing import Generic, TypeVar
@@ -129,8 +129,8 @@ async def request(plugin: Plugin, router: Router) -> tuple[Mapping[str, object],
     newer = hasattr(router, "select")  # LiteLLM 1.109
     select = router.select if newer else router.async_get_available_deployment
     chosen = await select("smart", request_kwargs=data, messages=MESSAGES)
-    named = {"model_id": chosen["model_info"]["id"]}
-    answer = await plugin.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), None, None, named)
+    await plugin.async_pre_call_deployment_hook({**data, "model_info": chosen["model_info"]}, "acompletion")
+    answer = await plugin.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object())
     return chosen, answer
 
 
@@ -141,9 +141,25 @@ async def measured(plugin: Plugin) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_request_makes_no_socket_operation(router: Router, valkey: ValkeyServer) -> None:
+@pytest.fixture
+def listed() -> Iterator[Callable[[Plugin], None]]:
+    """Lists a plugin among LiteLLM's callbacks, as the proxy does; the others of this process stay out."""
+    before = litellm.callbacks
+    yield lambda plugin: setattr(litellm, "callbacks", [plugin])
+    litellm.callbacks = before
+
+
+@pytest.mark.parametrize("narrowed", [False, True], ids=["final", "narrowed"])
+async def test_a_request_makes_no_socket_operation(
+    router: Router, valkey: ValkeyServer, listed: Callable[[Plugin], None], *, narrowed: bool
+) -> None:
+    """Whether LiteLLM is asked for its pool or not; its own check of the window tokenizes, and is left out here."""
     plugin = Plugin(parse_settings(document(valkey.url, 0.02), {}))
+    listed(plugin)
     await measured(plugin)
+    if narrowed:
+        plugin.take_over = lambda: True  # type: ignore[method-assign]  # keeps what is set here
+        plugin._narrows_all = True
 
     for _ in range(20):  # several refreshes fall in between
         watched = Watched(request(plugin, router))
@@ -194,9 +210,10 @@ async def test_the_watch_sees_a_tokenizer() -> None:
 
 
 async def test_a_decision_that_fails_leaves_the_choice_to_litellm(
-    router: Router, caplog: pytest.LogCaptureFixture
+    router: Router, listed: Callable[[Plugin], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     plugin = Plugin(parse_settings(document(None, 60.0), {}))
+    listed(plugin)
     plugin.take_over()
     plugin.strategy.store.snapshot = Snapshot(measured=None)  # type: ignore[arg-type]  # broken
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from slo_router.attempt import Fault, ending_of
 from slo_router.config import GroupSettings, LogSettings, PluginSettings, SloSettings
 from slo_router.contract import RequestRecord
 from slo_router.deployments import ManagedDeployment
@@ -45,7 +46,9 @@ def arrived(made: Strategy, **inputs: object) -> Trace:
 
 
 def over(made: Strategy, trace: Trace, told: RequestRecord, outcome: Outcome = "success") -> None:
-    """A request is over, and then learned from."""
+    """A request was sent to whom the strategy chose, is over, and then learned from."""
+    if trace.decision is not None:
+        made.sent(trace, trace.decision.deployment_id, lambda: None)
     landing = made.finish(trace, outcome)  # type: ignore[arg-type]  # a cache hit is not among them here
     made.learn(trace, landing, told.model_copy(update={"outcome": outcome}))
 
@@ -145,12 +148,13 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     trace = arrived(made)
     trace.stream = True
     made.choose("smart", REQUEST, POOL, trace)
-    assert trace.flight is not None
     came: list[float] = []
-    made.await_first_token(trace, lambda: came[0] if came else None)
+    made.sent(trace, "small", lambda: came[0] if came else None)
+    flight = trace.attempts[0].flight
+    assert flight is not None
     made.absorb(())
     assert made.live.states["small"].evidence.at_s is None
-    came.append(trace.flight.at_s + 0.25)
+    came.append(flight.at_s + 0.25)
     made.absorb(())
     sums = made.live.states["small"].evidence.ttft[0]
     assert sums.count == 1
@@ -180,21 +184,91 @@ def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_brok
 def test_a_canary_by_key_takes_the_same_keys_every_time_and_by_request_its_share_of_each() -> None:
     by_key = strategy(GroupSettings.model_validate({"mode": {"canary": "30%", "by": "key"}}))
     keys = [f"key-{number}" for number in range(1_000)]
-    routed = [by_key.routes("smart", key) for key in keys]
-    assert routed == [by_key.routes("smart", key) for key in keys]
+    routed = [by_key.routes("smart", key, 0.5) for key in keys]
+    assert routed == [by_key.routes("smart", key, 0.5) for key in keys]
     assert sum(routed) == pytest.approx(300, abs=60)  # 4 standard deviations of 14.5
     by_request = strategy(GroupSettings.model_validate({"mode": {"canary": 0.3}}))
-    assert sum(by_request.routes("smart", "one key") for _ in range(1_000)) == pytest.approx(300, abs=60)
-    assert not strategy(GroupSettings(mode="shadow")).routes("smart", "")
-    assert strategy().routes("smart", "")
+    lots = [by_request.draw_lot() for _ in range(1_000)]
+    taken = [by_request.routes("smart", "one key", lot) for lot in lots]
+    assert sum(taken) == pytest.approx(300, abs=60)
+    assert taken == [by_request.routes("smart", "one key", lot) for lot in lots]  # a retry stays where it was
+    assert not strategy(GroupSettings(mode="shadow")).routes("smart", "", 0.0)
+    assert strategy().routes("smart", "", 0.99)
 
 
 def test_in_shadow_the_load_counts_where_litellm_sent_the_request() -> None:
     made = strategy(GroupSettings(mode="shadow"))
     trace = arrived(made)
+    trace.is_shadow = True
     assert made.choose("smart", REQUEST, POOL, trace) == "small"
-    made.redirected(trace, "large")
-    assert (made.live.in_flight("small"), made.live.in_flight("large"), trace.tried) == (0, 1, ["large"])
+    assert trace.attempts == []
+    assert made.sent(trace, "large", lambda: None)
+    assert (made.live.in_flight("small"), made.live.in_flight("large"), trace.sent_to) == (0, 1, ["large"])
+
+
+def test_a_group_in_shadow_or_switched_off_is_left_to_litellm() -> None:
+    assert strategy().left_to_litellm(frozenset()) == set()
+    assert strategy().left_to_litellm({"smart"}) == {"small", "large"}
+    assert strategy(GroupSettings(mode="shadow")).left_to_litellm(()) == {"small", "large"}
+
+
+# --- an attempt
+
+
+def test_litellm_may_say_twice_that_an_attempt_is_sent() -> None:
+    """It does on /v1/messages where a provider speaks only the Responses protocol."""
+    made = strategy()
+    trace = arrived(made)
+    made.choose("smart", REQUEST, POOL, trace)
+    assert made.sent(trace, "small", lambda: None)
+    assert not made.sent(trace, "small", lambda: None)
+    assert (trace.sent_to, made.live.in_flight("small")) == (["small"], 1)
+
+
+def test_a_pick_that_was_never_sent_is_nobodys_fault_and_not_made_again() -> None:
+    """LiteLLM's usage-based strategy refuses a deployment over its rpm, and asks again."""
+    made = strategy()
+    for _ in range(5):
+        trace = arrived(made)
+        made.choose("smart", REQUEST, POOL, trace)
+        made.supersede(trace)
+        assert made.choose("smart", REQUEST, POOL, trace) == "large"
+        assert [attempt.ending for attempt in trace.attempts] == ["released", None]
+        made.finish(trace, "released")
+    assert made.live.in_flight("small") == 0
+    assert made.live.states["small"].circuit.failures == 0
+
+
+def test_an_attempt_that_was_sent_and_of_which_nothing_is_told_failed() -> None:
+    made = strategy()
+    trace = arrived(made)
+    made.choose("smart", REQUEST, POOL, trace)
+    made.sent(trace, "small", lambda: None)
+    made.supersede(trace)
+    assert trace.attempts[0].ending == "error"
+    assert made.live.states["small"].circuit.failures == 1
+
+
+@pytest.mark.parametrize(("fault", "failures"), [("deployment", 1), ("request", 0)])
+def test_a_failed_attempt_counts_once_and_only_against_whose_fault_it_was(fault: Fault, failures: int) -> None:
+    made = strategy()
+    trace = arrived(made)
+    made.choose("smart", REQUEST, POOL, trace)
+    made.sent(trace, "small", lambda: None)
+    made.finish(trace, ending_of(fault))
+    made.finish(trace, "error")  # the request's own end: no attempt is under way
+    assert made.live.states["small"].circuit.failures == failures
+    assert made.live.in_flight("small") == 0
+
+
+def test_a_deployment_that_the_configuration_does_not_know_has_no_load() -> None:
+    """A fallback of LiteLLM's leads to a group that is not managed."""
+    made = strategy()
+    trace = arrived(made)
+    made.choose("smart", REQUEST, POOL, trace)
+    assert made.sent(trace, "elsewhere", lambda: None)
+    assert trace.sent_to == ["elsewhere"]
+    assert "elsewhere" not in made.live.states
 
 
 def test_a_category_that_only_the_first_group_has_is_routed_in_its_fallback_group_too() -> None:

@@ -58,6 +58,7 @@ class Background:
         self._sharing = Sharing(settings.key_prefix, settings.refresh_interval_s)
         self._load_signals = LoadSignals(settings.key_prefix, self._sharing.worker)
         self._probing = Probing(hooks.ask_health)
+        self._rng = random.Random()  # noqa: S311  # the proxy's own randomness is not touched
         self._task: asyncio.Task[None] | None = None
         self._beats = 0
         self._heartbeat: asyncio.TimerHandle | None = None
@@ -99,7 +100,7 @@ class Background:
                 delay_s = interval_s
             else:
                 delay_s = interval_s * FIRST_RETRY_SHARE if self._just_lost else min(delay_s * 2, interval_s)
-            await asyncio.sleep(delay_s * random.uniform(0.9, 1.0))  # noqa: S311  # so that workers don't march in step
+            await asyncio.sleep(delay_s * self._rng.uniform(0.9, 1.0))  # so that workers don't march in step
 
     def _beat(self, due_s: float | None) -> None:
         """Notices when this process stood still: a collection of garbage, a blocking callback, a busy machine."""
@@ -114,7 +115,7 @@ class Background:
         if self._settings.live_measurements:
             self._strategy.watch()
             if self._settings.health_probes:
-                self._probing.start(self._strategy.live, now_s)
+                self._probing.start(self._strategy.live, now_s, self._strategy.left_to_litellm(self._rollout.off))
 
     async def _exchange(self, url: str | None) -> bool:
         try:

@@ -1,87 +1,190 @@
-"""All that depends on LiteLLM's version: how to find the proxy's router, ask it for its pool, and take over the pick.
+"""All that depends on LiteLLM: which names are used of it, and how its versions differ.
 
-Up to 1.108 a router takes a strategy by `set_custom_routing_strategy`, which shadows two of its methods on the object,
-and re-reading the settings deletes the shadows. From 1.109 on `register_plugin` does so to the router's core, under
-another name, the pool comes from `select(kind="healthy")`, and what is configured from `registry()`. Which of them
-is there is asked of the router itself, not of a version number. Nothing is patched: LiteLLM offers all of it to custom
-strategies.
+Our router strategy is LiteLLM's callback filter (`async_filter_deployments`). LiteLLM asks it while it narrows a
+group's deployments to those that may serve a request; it answers with the one it decided for, or with the list as it
+came, and then LiteLLM's own strategy picks. So what LiteLLM would do alone it does by itself, in every version.
+
+The filter stands before LiteLLM's checks of context window, tags and order. Where one of those may still narrow the
+list, the decision needs the list as it will be then: the plugin asks the router for its healthy pool, a second walk
+through the same steps, during which its own filter keeps everything (`healthy_pool`).
+
+`SEAMS` is the whole table of names. Each is asked of LiteLLM itself, never of a version number. Nothing is patched.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import NamedTuple, cast
 from urllib.parse import quote
 
 import litellm
 import yaml
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy import health_check, proxy_server
-from litellm.router import CustomRoutingStrategyBase, Router
+from litellm.router import Router
 
+from slo_router.attempt import Fault
 from slo_router.probing import Health
 
 Deployment = Mapping[str, object]
 BAD_REQUEST, SERVER_ERROR = 400, 500
 BUSY = (408, 429)  # a timeout and a rate limit: no fault of the request
+NEWEST_TESTED = "1.110"  # `make test-newest`
 
 
-class RouterCall:
-    """One request for a deployment, as LiteLLM's router made it."""
+class Seam(NamedTuple):
+    """Something that is taken from LiteLLM, and the names that offer it: the newest first, one is enough."""
 
-    __slots__ = ("arguments", "model", "request")
-
-    def __init__(self, model: str, arguments: dict[str, object]) -> None:
-        self.model = model
-        self.arguments = arguments
-        self.request = cast("dict[str, object]", arguments["request_kwargs"])
+    what: str
+    owner: object
+    names: tuple[str, ...]
 
 
-class SloRoutingStrategy(CustomRoutingStrategyBase):  # type: ignore[misc]  # LiteLLM is not followed by mypy
-    """The router's two entry points; synchronous calls keep LiteLLM's own choice."""
+#     what for                            where                         from 1.109 on   up to 1.108
+SEAMS = (
+    Seam("the healthy pool of a group", Router, ("select", "async_get_healthy_deployments")),
+    Seam("the deployments", Router, ("registry", "model_list")),
+    Seam("the aliases of groups", Router, ("registry", "model_group_alias")),
+    Seam("the router's settings", Router, ("settings", "enable_pre_call_checks")),
+    Seam("a request's arrival", CustomLogger, ("async_pre_call_hook",)),
+    Seam("the pick", CustomLogger, ("async_filter_deployments",)),
+    Seam("an attempt that is sent", CustomLogger, ("async_pre_call_deployment_hook",)),
+    Seam("an attempt that failed", CustomLogger, ("async_post_call_failure_deployment_hook",)),
+    Seam("the headers of an answer", CustomLogger, ("async_post_call_response_headers_hook",)),
+    Seam("a request's success", CustomLogger, ("async_log_success_event",)),
+    Seam("a stream that broke", CustomLogger, ("async_log_failure_event",)),
+    Seam("a request's failure", CustomLogger, ("async_post_call_failure_hook",)),
+    Seam("what other sinks log", CustomLogger, ("async_logging_hook",)),
+    Seam("the proxy's router", proxy_server, ("llm_router",)),
+    Seam("the proxy's YAML", proxy_server, ("proxy_config", "user_config_file_path")),
+    Seam("the proxy's own Redis", proxy_server, ("redis_usage_cache",)),
+    Seam("a health check", health_check, ("perform_health_check",)),
+    Seam("the callbacks", litellm, ("callbacks",)),
+    Seam("this plugin's YAML", litellm, ("callback_settings",)),
+    Seam("the price map", litellm, ("model_cost",)),
+)
+_NARROWING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "enable_tag_filtering")
+_PLUGIN_KEY = "_routing_plugin_candidate_models"  # in the metadata, where LiteLLM's routing plugins chose
+_TEXT_PARTS = ("text", "input_text", "output_text", "tool_use", "thinking")
+_asking: ContextVar[bool] = ContextVar("slo_router_asks_for_the_pool", default=False)
 
-    def __init__(self, router: Router, pick: Callable[[SloRoutingStrategy, RouterCall], Awaitable[Deployment]]) -> None:
-        self.router = router
-        self.shadow: object = None  # what `install` found in place of the router's own method
-        self._pick = pick
 
-    async def async_get_available_deployment(  # noqa: D102  # LiteLLM's signature and documentation
-        self,
-        model: str,
-        messages: list[dict[str, str]] | None = None,
-        input: str | list[object] | None = None,  # noqa: A002
-        specific_deployment: bool | None = False,  # noqa: FBT001, FBT002
-        request_kwargs: dict[str, object] | None = None,
-    ) -> Deployment:
-        arguments: dict[str, object] = {
-            "messages": messages,
-            "input": input,
-            "specific_deployment": specific_deployment,
-            "request_kwargs": {} if request_kwargs is None else request_kwargs,
-        }
-        return await self._pick(self, RouterCall(model, arguments))
+def lacking(router: Router) -> list[str]:
+    """What this LiteLLM offers under none of the known names; the plugin can't work where something is lacking."""
+    return [
+        f"{seam.what} ({' or '.join(seam.names)})"
+        for seam in SEAMS
+        if not any(hasattr(router if seam.owner is Router else seam.owner, name) for name in seam.names)
+    ]
 
-    def get_available_deployment(  # noqa: D102  # LiteLLM's signature and documentation
-        self, model: str, *args: object, **kwargs: object
-    ) -> Deployment:
-        core = _core(self.router)
-        return cast("Deployment", type(core).get_available_deployment(core, model, *args, **kwargs))
 
-    async def own_choice(self, call: RouterCall) -> Deployment:
-        """The deployment that LiteLLM alone would pick. Raises what LiteLLM raises."""
-        core = _core(self.router)
-        pick = getattr(type(core), _pick_name(core))
-        return cast("Deployment", await pick(core, model=call.model, **call.arguments))
+def is_newer_than_tested() -> bool:
+    """Whether the installed LiteLLM is above the newest that the tests ran on."""
+    return _minor(version()) > _minor(NEWEST_TESTED)
 
-    async def pool(self, call: RouterCall) -> Sequence[Deployment] | Deployment:
-        """The healthy deployments after every filter of LiteLLM's; one mapping where the request names a deployment."""
-        if hasattr(self.router, "select"):
-            pool = await self.router.select(call.model, kind="healthy", **call.arguments)
+
+def _minor(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
+def is_asking() -> bool:
+    """Whether the plugin itself is asking for the pool right now: its filter then keeps everything."""
+    return _asking.get()
+
+
+async def healthy_pool(
+    router: Router, model: str, request: Mapping[str, object], messages: object
+) -> Sequence[Deployment]:
+    """The healthy deployments after every filter of LiteLLM's but this plugin's. Raises what LiteLLM raises.
+
+    The request stays as it is: LiteLLM takes keys out of what it is given, and tells its logs of a refusal, which the
+    pick itself will do again.
+    """
+    copy = {name: value for name, value in request.items() if name != "litellm_logging_obj"}
+    arguments = {"request_kwargs": copy, "messages": messages, "input": None if messages else request.get("input")}
+    token = _asking.set(True)
+    try:
+        if hasattr(router, "select"):
+            pool = await router.select(model, kind="healthy", **arguments)
         else:
-            pool = await self.router.async_get_healthy_deployments(model=call.model, **call.arguments)
-        return cast("Sequence[Deployment] | Deployment", pool)
+            pool = await router.async_get_healthy_deployments(model=model, **arguments)
+    finally:
+        _asking.reset(token)
+    return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the one that the request names
+
+
+def narrows_all(router: Router, callback: object) -> bool:
+    """Whether LiteLLM may narrow every group's list further once `callback` has filtered it."""
+    if _setting(router, "enable_pre_call_checks") or _setting(router, "enable_tag_filtering"):
+        return True
+    callbacks = list(litellm.callbacks)
+    place = next((at for at, one in enumerate(callbacks) if one is callback), -1)
+    keeps_all = CustomLogger.async_filter_deployments
+    return any(
+        isinstance(one, CustomLogger) and type(one).async_filter_deployments is not keeps_all
+        for one in callbacks[place + 1 :]
+    )
+
+
+def narrowed_groups(deployments: Sequence[Deployment]) -> frozenset[str]:
+    """The groups that LiteLLM narrows further by what their deployments say: order, tags, endpoints."""
+    found = set()
+    for deployment in deployments:
+        params, info = deployment.get("litellm_params"), deployment.get("model_info")
+        order = params.get("order") if isinstance(params, Mapping) else None
+        flags = ("enable_tag_filtering", "enforce_supported_endpoints")
+        if order is not None or (isinstance(info, Mapping) and any(info.get(flag) for flag in flags)):
+            found.add(str(deployment.get("model_name")))
+    return frozenset(found)
+
+
+def narrows(request: Mapping[str, object], messages: object) -> bool:
+    """Whether LiteLLM may narrow the list further by what this request says: one that is not plain text, or retried."""
+    if any(request.get(key) is not None for key in _NARROWING_KEYS):
+        return True
+    if not _is_text(messages or request.get("input")) or _searches_the_web(request):
+        return True
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    return isinstance(metadata, Mapping) and metadata.get(_PLUGIN_KEY) is not None
+
+
+def _searches_the_web(request: Mapping[str, object]) -> bool:
+    tools = request.get("tools")
+    known = ("function", "custom")  # a tool that runs at the client
+    return request.get("web_search_options") is not None or (
+        isinstance(tools, list) and not all(_type_of(tool) in known or _is_anthropic(tool) for tool in tools)
+    )
+
+
+def _is_anthropic(tool: object) -> bool:
+    return isinstance(tool, Mapping) and "input_schema" in tool
+
+
+def _type_of(part: object) -> object:
+    return part.get("type") if isinstance(part, Mapping) else None
+
+
+def _is_text(body: object) -> bool:
+    """Whether a prompt, or every message, is text alone; what a tool returned may be anything."""
+    if isinstance(body, str):
+        return True
+    return isinstance(body, list) and all(isinstance(one, dict) and _is_text_content(one) for one in body)
+
+
+def _is_text_content(message: Mapping[str, object]) -> bool:
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return True
+    return isinstance(content, list) and all(_type_of(part) in _TEXT_PARTS for part in content)
+
+
+def _setting(router: Router, name: str) -> object:
+    return getattr(router.settings() if hasattr(router, "settings") else router, name, None)
 
 
 def version() -> str:
@@ -92,24 +195,6 @@ def version() -> str:
 def current_router() -> Router | None:
     """The proxy's router; `None` until the configuration is loaded. It is a new object after a reload."""
     return proxy_server.llm_router
-
-
-def is_installed(router: Router, strategy: SloRoutingStrategy | None) -> bool:
-    """Whether this router, still with this strategy, is the one that picks."""
-    if strategy is None or strategy.router is not router:
-        return False
-    core = _core(router)
-    return strategy.shadow is not None and core.__dict__.get(_pick_name(core)) is strategy.shadow
-
-
-def install(router: Router, strategy: SloRoutingStrategy) -> None:
-    """Makes `strategy` the one that picks."""
-    if hasattr(router, "register_plugin"):
-        router.register_plugin(strategy)
-    else:
-        router.set_custom_routing_strategy(strategy)
-    core = _core(router)
-    strategy.shadow = core.__dict__.get(_pick_name(core))
 
 
 def model_list(router: Router) -> Sequence[Deployment]:
@@ -150,10 +235,11 @@ def price_map() -> Mapping[str, Mapping[str, object]]:
     return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
 
 
-def is_deployments_fault(error: object) -> bool:
-    """Whether a failed request speaks against the deployment: not where the request itself was wrong (HTTP 4xx)."""
+def fault_of(error: object) -> Fault:
+    """Whose fault a failed attempt is: the request's own where it was wrong (HTTP 4xx)."""
     status = getattr(error, "status_code", None)
-    return not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR
+    is_wrong = isinstance(status, int) and status not in BUSY and BAD_REQUEST <= status < SERVER_ERROR
+    return "request" if is_wrong else "deployment"
 
 
 async def health(deployment: Deployment) -> Health:
@@ -168,7 +254,14 @@ async def health(deployment: Deployment) -> Health:
         return "answers"
     error = errors[0].get(info["id"]) if errors else None
     has_status = isinstance(getattr(error, "status_code", None), int)  # else the check itself is what is wrong
-    return "fails" if has_status and is_deployments_fault(error) else "unclear"
+    return "fails" if has_status and fault_of(error) == "deployment" else "unclear"
+
+
+def sent_to(call: Mapping[str, object]) -> str | None:
+    """The id of the deployment that a call goes to, `None` where no deployment of a router is called."""
+    info = call.get("model_info")
+    found = info.get("id") if isinstance(info, Mapping) else None
+    return None if found is None else str(found)
 
 
 def key_hash(request: Mapping[str, object]) -> str:
@@ -207,12 +300,3 @@ def redis_url() -> str | None:
         login = f"{quote(str(options.get('username') or ''), safe='')}:{quote(str(options['password']), safe='')}@"
     scheme = "rediss" if options.get("ssl") else "redis"
     return f"{scheme}://{login}{options['host']}:{options.get('port') or 6379}/{options.get('db') or 0}"
-
-
-def _core(router: Router) -> Any:  # a Router, or from 1.109 on what stands behind it
-    return router.__dict__.get("_core", router)
-
-
-def _pick_name(core: object) -> str:
-    newer = "_core_async_get_available_deployment"
-    return newer if hasattr(type(core), newer) else "async_get_available_deployment"

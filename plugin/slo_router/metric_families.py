@@ -76,6 +76,11 @@ class Families:
         self.fail_open = Counter(
             "slo_router_fail_open_total", "Decisions that failed, so that LiteLLM chose", registry=self._registry
         )
+        self.unasked = Counter(
+            "slo_router_unasked_total",
+            "Attempts in managed groups that LiteLLM sent without asking the plugin",
+            registry=self._registry,
+        )
         self.log_dropped = Counter(
             "slo_router_log_dropped_total", "Request records lost to a full queue", registry=self._registry
         )
@@ -125,6 +130,12 @@ class Families:
             "Unix time at which the worker that is furthest behind last read Redis",
             registry=self._registry,
             multiprocess_mode="livemin",
+        )
+        self.out_of_action = Gauge(
+            "slo_router_out_of_action",
+            "1 where LiteLLM lacks what the plugin needs, so that LiteLLM alone routes",
+            registry=self._registry,
+            multiprocess_mode="livemax",
         )
         self.measured_at_s = self._gauge(
             "slo_router_measured_timestamp_seconds",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Literal
 
 from slo_router.live import Live
@@ -30,9 +30,9 @@ class Probing:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unclear: set[str] = set()
 
-    def start(self, live: Live, now_s: float) -> None:
-        """Starts the probes that are due; call it some times a second."""
-        for name in live.probes_due(now_s, leave_out=self._unclear):
+    def start(self, live: Live, now_s: float, leave_out: Collection[str] = ()) -> None:
+        """Starts the probes that are due, of all but those to leave out; call it some times a second."""
+        for name in live.probes_due(now_s, leave_out=self._unclear.union(leave_out)):
             task = asyncio.create_task(self._probe(live, name, now_s))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -1,18 +1,21 @@
 """The plugin's entry point in the proxy: `callbacks: ["slo_router.proxy.callback"]`.
 
-    arrival      async_pre_call_hook                    read the SLO, answer 400 where it is malformed
-    pick         Plugin.pick (through LiteLLM's router) decide, or let LiteLLM choose
-    answer       async_post_call_response_headers_hook  say what was decided
-    end          async_log_success_event                one record, learn from the usage
-                 async_post_call_failure_hook           one record
+    arrival      async_pre_call_hook                      read the SLO, answer 400 where it is malformed
+    pick         async_filter_deployments                 decide, or leave the list to LiteLLM's own strategy
+    sent         async_pre_call_deployment_hook           an attempt is under way, whoever picked
+    failed       async_post_call_failure_deployment_hook  the attempt is over, and whose fault it was
+    answer       async_post_call_response_headers_hook    say what was decided
+    end          async_log_success_event                  one record, learn from the usage
+                 async_post_call_failure_hook             one record
 
-One background task installs the strategy, again when the router was replaced or reset, and keeps snapshot, deployments
-and request log moving. If anything of ours fails on the way to a pick, the request goes on as LiteLLM alone would have
-routed it; that is the one broad `except` of the plugin.
+One background task follows the proxy's router, and keeps snapshot, deployments and request log moving. If anything of
+ours fails on the way to a pick, the request goes on as LiteLLM alone would have routed it; that is the one broad
+`except` of the plugin.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections import deque
@@ -24,6 +27,7 @@ from litellm.proxy._types import UserAPIKeyAuth
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from slo_router import litellm_adapter as adapter
+from slo_router.attempt import ending_of
 from slo_router.background import Background, Hooks
 from slo_router.config import Settings, parse_settings
 from slo_router.deployments import ManagedDeployment, read_deployment
@@ -57,6 +61,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self.strategy.know(settings.deployments)
         self.request_log = RequestLog(settings.plugin.log, settings.plugin.key_prefix)
         self.fail_open_count = 0
+        self.unasked_count = 0  # attempts that LiteLLM sent without asking
         labels = settings.plugin.metrics
         self.telemetry = Telemetry(
             settings.plugin.groups,
@@ -65,8 +70,11 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             label_teams=labels.teams,
             label_keys=labels.keys,
         )
-        self._installed: adapter.SloRoutingStrategy | None = None
-        self._seen: tuple[object, ...] = ()
+        self.lacking: list[str] = []  # what this LiteLLM does not offer; then LiteLLM routes everything
+        self._router: object = None
+        self._entries: object = None
+        self._narrows_all = True
+        self._narrowed_groups: frozenset[str] = frozenset()
         self._ended: deque[tuple[Mapping[str, object], Trace, Landing | None]] = deque()
         self.rollout = Rollout(settings.plugin)
         self._background = Background(
@@ -79,27 +87,39 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self._background.ensure_running()
 
     def take_over(self) -> bool:
-        """Installs the strategy on the proxy's router where it is not, and reads the deployments if they changed.
-
-        False while the proxy has no router yet.
-        """
+        """Follows the proxy's router: what it offers, its settings and its deployments. False while there is none."""
         router = adapter.current_router()
         if router is None:
             return False
-        if not adapter.is_installed(router, self._installed):
-            self._installed = adapter.SloRoutingStrategy(router, self.pick)
-            adapter.install(router, self._installed)
-            log.info("routing %s on LiteLLM %s", ", ".join(self.strategy.groups), adapter.version())
+        if router is not self._router:
+            self._router = router
+            self._greet(router)
+        if self.lacking:
+            return True
         policy = self.rollout.policy
-        if policy.version != self.strategy.policy:
+        is_new = policy.version != self.strategy.policy
+        if is_new:
             self.strategy.adopt(policy.groups, policy.version)
             self.telemetry.configure(policy.groups)
-        entries = adapter.model_list(router)
-        seen = (policy.version, *map(id, entries))
-        if seen != self._seen:
-            self._seen = seen
+        self._narrows_all = adapter.narrows_all(router, self)
+        entries = list(adapter.model_list(router))
+        if is_new or entries != self._entries:
+            self._entries = copy.deepcopy(entries)
+            self._narrowed_groups = adapter.narrowed_groups(entries)
             self.strategy.know(_readable(entries, self.strategy.groups))
         return True
+
+    def _greet(self, router: object) -> None:
+        self.lacking = adapter.lacking(router)
+        groups = ", ".join(self.strategy.groups)
+        if self.lacking:
+            log.error(
+                "LiteLLM %s lacks %s: LiteLLM alone routes %s", adapter.version(), "; ".join(self.lacking), groups
+            )
+            return
+        log.info("routing %s on LiteLLM %s", groups, adapter.version())
+        if adapter.is_newer_than_tested():
+            log.warning("LiteLLM %s is newer than %s.x, the newest tested", adapter.version(), adapter.NEWEST_TESTED)
 
     def _tick(self) -> bool:
         self.telemetry.refresh(
@@ -107,54 +127,99 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.strategy.live.states,
             now_s=None if self._settings.plugin.redis_url or adapter.redis_url() else time.time(),
             fail_open=self.fail_open_count,
+            unasked=self.unasked_count,
             log_dropped=self.request_log.dropped,
+            is_lacking=bool(self.lacking),
         )
         return self.take_over()
 
-    async def pick(self, routing: adapter.SloRoutingStrategy, call: adapter.RouterCall) -> adapter.Deployment:
-        """The deployment for one attempt of one request."""
-        group = adapter.resolve_alias(routing.router, call.model)
-        trace = find_trace(call.request)
-        if trace is not None and trace.flight is not None:  # LiteLLM picks again only after a failure
-            self.strategy.finish(trace, "error")
-        if trace is None or group not in self.strategy.groups or trace.call_type not in ROUTED_CALL_TYPES:
-            if trace is not None:
-                trace.decision, trace.note = None, "this kind of call is not routed by SLO"
-            return await routing.own_choice(call)
-        if group in self.rollout.off:
-            trace.decision, trace.note = None, "the group is switched off"
-            return await routing.own_choice(call)
-        trace.group = group
-        pool = await routing.pool(call)
-        if isinstance(pool, Mapping):
-            return pool
-        chosen = self._decide(group, call, pool, trace)
-        if chosen is None:
-            return await routing.own_choice(call)
-        if trace.is_shadow:
-            chosen = await routing.own_choice(call)
-            self.strategy.redirected(trace, adapter.deployment_id(chosen))
-        self.strategy.await_first_token(trace, adapter.first_token_of(call.request))
-        return chosen
-
-    def _decide(
-        self, group: str, call: adapter.RouterCall, pool: Sequence[adapter.Deployment], trace: Trace
-    ) -> adapter.Deployment | None:
-        began_s = time.perf_counter()
+    async def async_filter_deployments(
+        self,
+        model: str,
+        healthy_deployments: list[adapter.Deployment],
+        messages: object,
+        request_kwargs: Request | None = None,
+        parent_otel_span: object = None,
+    ) -> list[adapter.Deployment]:
+        """The pick of one attempt: one deployment, or the list as it came where LiteLLM is to choose."""
+        trace = None if adapter.is_asking() else find_trace(request_kwargs)
+        if trace is None or request_kwargs is None:
+            return healthy_deployments
+        self.strategy.supersede(trace)
+        trace.was_asked, trace.decision, trace.refusal = True, None, None
+        trace.note = self._why_not(model, trace)
+        if trace.note:
+            return healthy_deployments
+        trace.group = model
         try:
-            by_id = {adapter.deployment_id(deployment): deployment for deployment in pool}
-            chosen = self.strategy.choose(group, call.arguments | call.request, by_id, trace)
-            if trace.decision is not None:
-                self.telemetry.decided(group, trace.decision, time.perf_counter() - began_s)
-                trace.is_shadow = not self.strategy.routes(group, adapter.key_hash(call.request))
-                if trace.span is not None and trace.span.is_recording():
-                    trace.span.set_attributes(span_attributes(trace.decision, shadow=trace.is_shadow))
-            return None if chosen is None else by_id[chosen]
-        except Exception:  # fail open: whatever breaks here must not break the request
-            self.fail_open_count += 1
-            trace.decision, trace.note = None, "the decision failed; LiteLLM chose"
-            log.exception("a decision failed; LiteLLM chose (%d times so far)", self.fail_open_count)
-            return None
+            chosen = await self._pick(healthy_deployments, messages, request_kwargs, trace)
+        except Exception as error:  # noqa: BLE001  # fail open: whatever breaks here must not break the request
+            if trace.asks_pool:  # LiteLLM's own pick is to raise the same; if it does not, `_sent` counts it
+                trace.asks_pool, trace.refusal = False, error
+            else:
+                self._fail_open(trace, error)
+            return healthy_deployments
+        return healthy_deployments if chosen is None else [chosen]
+
+    def _why_not(self, group: str, trace: Trace) -> str:
+        """Why LiteLLM is to choose by itself; empty where it is not."""
+        if self.lacking:
+            return f"LiteLLM {adapter.version()} is not supported; it chose by itself"
+        if group not in self.strategy.groups or trace.call_type not in ROUTED_CALL_TYPES:
+            return "this kind of call is not routed by SLO"
+        return "the group is switched off" if group in self.rollout.off else ""
+
+    async def _pick(
+        self, listed: Sequence[adapter.Deployment], messages: object, request: Request, trace: Trace
+    ) -> adapter.Deployment | None:
+        group = trace.group
+        by_id = {adapter.deployment_id(deployment): deployment for deployment in listed}
+        pool: Iterable[str] = by_id
+        router = adapter.current_router()
+        is_final = not (self._narrows_all or group in self._narrowed_groups or adapter.narrows(request, messages))
+        if router is not None and not is_final:
+            trace.asks_pool = True
+            narrowed = await adapter.healthy_pool(router, group, request, messages)
+            trace.asks_pool = False
+            pool = [name for name in map(adapter.deployment_id, narrowed) if name in by_id]
+        began_s = time.perf_counter()
+        trace.is_shadow = not self.strategy.routes(group, adapter.key_hash(request), trace.lot)
+        chosen = self.strategy.choose(group, {"messages": messages, **request}, pool, trace)
+        if trace.decision is not None:
+            self.telemetry.decided(group, trace.decision, time.perf_counter() - began_s)
+            if trace.span is not None and trace.span.is_recording():
+                trace.span.set_attributes(span_attributes(trace.decision, shadow=trace.is_shadow))
+        return None if chosen is None or trace.is_shadow else by_id[chosen]
+
+    def _fail_open(self, trace: Trace, error: Exception) -> None:
+        self.fail_open_count += 1
+        trace.decision, trace.note = None, "the decision failed; LiteLLM chose"
+        log.error("a decision failed; LiteLLM chose (%d times so far)", self.fail_open_count, exc_info=error)
+
+    async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: object) -> Request | None:
+        """LiteLLM sends an attempt to a deployment."""
+        trace, name = find_trace(kwargs), adapter.sent_to(kwargs)
+        if trace is not None and name is not None and self.strategy.sent(trace, name, adapter.first_token_of(kwargs)):
+            self._see_who_picked(trace)
+        return None
+
+    def _see_who_picked(self, trace: Trace) -> None:
+        if trace.refusal is not None:  # LiteLLM refused its pool to us, and then picked from it
+            self._fail_open(trace, trace.refusal)
+        if not trace.was_asked:
+            trace.decision, trace.note = None, "LiteLLM picked without asking this plugin"
+            if not self.unasked_count:
+                log.warning("LiteLLM picked a deployment of %s without asking this plugin", trace.group)
+            self.unasked_count += 1
+        trace.was_asked, trace.refusal = False, None
+
+    async def async_post_call_failure_deployment_hook(
+        self, request_data: Mapping[str, object], exception: Exception, call_type: object
+    ) -> None:
+        """An attempt failed."""
+        trace = find_trace(request_data)
+        if trace is not None:
+            self.strategy.finish(trace, ending_of(adapter.fault_of(exception)))
 
     async def async_pre_call_hook(
         self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: Request, call_type: str
@@ -169,11 +234,11 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         group = adapter.resolve_alias(router, model)
         if group not in self.strategy.groups:
             return None
-        if not adapter.is_installed(router, self._installed):
+        if router is not self._router:
             self.take_over()
         stream = data.get("stream") is True
         span = user_api_key_dict.parent_otel_span
-        trace = Trace(call_type=str(call_type), arrived_s=time.time(), group=group, stream=stream, span=span)
+        trace = Trace(str(call_type), time.time(), group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
         try:
             self.strategy.read_request(group, trace, _slo_inputs(data, user_api_key_dict))
         except RequestSloError as error:
@@ -191,7 +256,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
     ) -> dict[str, str] | None:
         """An answer leaves: say what was decided."""
         trace = find_trace(data)
-        if trace is None:
+        if trace is None or response is None:  # from 1.110 on also for an error
             return None
         if trace.decision is not None and not trace.is_shadow:
             return headers(trace.decision, trace.clamped)
@@ -200,8 +265,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if not trace.note:
             return None
         named = {"x-slo-decision": "passthrough", "x-slo-reason": trace.note}
-        deployment = (litellm_call_info or {}).get("model_id")
-        return named | ({"x-slo-selected-model": header_text(str(deployment))} if deployment else {})
+        served = trace.sent_to[-1] if trace.sent_to else (litellm_call_info or {}).get("model_id")
+        return named | ({"x-slo-selected-model": header_text(str(served))} if served else {})
 
     async def async_logging_hook(self, kwargs: Request, result: object, call_type: str) -> tuple[Request, object]:
         """A request succeeded: put the decision where LiteLLM's other sinks find it, before they run."""
@@ -235,13 +300,12 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """A request failed for good: record it."""
         trace = find_trace(request_data)
         if trace is not None:
-            if not adapter.is_deployments_fault(original_exception):
-                self.strategy.finish(trace, "released")
+            self.strategy.finish(trace, ending_of(adapter.fault_of(original_exception)))
             self._record(self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace)
 
     def _failure_payload(self, data: Request, error: Exception, key: UserAPIKeyAuth, trace: Trace) -> Request:
         """LiteLLM's logging payload of a request that failed for good; LiteLLM's own is of the first attempt."""
-        last = trace.tried[-1] if trace.tried else None
+        last = trace.sent_to[-1] if trace.sent_to else None
         facts = None if last is None else self.strategy.facts.get(last)
         return {
             "id": data.get("litellm_call_id"),

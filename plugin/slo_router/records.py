@@ -58,7 +58,7 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
         slo=slo_record(trace.slo),
         slo_met=slo_met(trace.slo, measured, outcome),
         outcome=outcome,
-        attempts=max(len(trace.tried), 1),
+        attempts=max(len(trace.sent_to), 1),
         error_class=_error_class(payload) if outcome == "error" else None,
         decision=None if trace.decision is None else {**as_json(trace.decision), "shadow": trace.is_shadow},
         prompt=payload.get("messages") if log_prompts else None,
@@ -112,7 +112,9 @@ def _error_class(payload: Mapping[str, object]) -> str | None:
 def _selected_quality(trace: Trace) -> float | None:
     if trace.decision is None:
         return None
-    answered = trace.tried[-1] if trace.tried else trace.decision.deployment_id  # in shadow it is not the decision's
+    answered = (
+        trace.sent_to[-1] if trace.sent_to else trace.decision.deployment_id
+    )  # in shadow it is not the decision's
     return next((a.prediction.quality for a in trace.decision.assessments if a.deployment_id == answered), None)
 
 

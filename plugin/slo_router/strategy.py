@@ -10,8 +10,9 @@ import functools
 import random
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
+from slo_router.attempt import Attempt
 from slo_router.categories import Categorizer, article, rules
 from slo_router.config import GroupSettings, PluginSettings
 from slo_router.contract import RequestRecord
@@ -21,7 +22,7 @@ from slo_router.domain import Facts, Slo
 from slo_router.errors import RequestSloError
 from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
-from slo_router.live import Ending, Landing, Live
+from slo_router.live import Ending, Flight, Landing, Live
 from slo_router.metrics_store import MetricsStore
 from slo_router.prediction import View, prior
 from slo_router.routing import Ask, Policy, decide
@@ -73,10 +74,11 @@ class Strategy:
         self.adopt(settings.groups, settings.policy)
         self.store = store
         self.facts: Mapping[str, Facts] = {}
+        self.group_of: Mapping[str, str] = {}  # deployment id → group
         self.learned = Learned()
         self.live = Live()
         self.conversations = Conversations()
-        self._awaited: dict[int, tuple[Trace, FirstToken]] = {}  # by flight: streams whose first token was not seen
+        self._awaited: dict[int, tuple[Flight, Trace, FirstToken]] = {}  # streams whose first token was not seen
         self._is_live = settings.live_measurements
         self._is_warm = False
         self._rng = random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
@@ -88,6 +90,8 @@ class Strategy:
 
     def know(self, deployments: Iterable[ManagedDeployment]) -> None:
         """Takes the deployments that LiteLLM's router holds now."""
+        deployments = list(deployments)
+        self.group_of = {deployment.facts.deployment_id: deployment.group for deployment in deployments}
         self.facts = {deployment.facts.deployment_id: deployment.facts for deployment in deployments}
         self.live.forget(self.facts)
 
@@ -121,41 +125,54 @@ class Strategy:
         ask = Ask(features, trace.slo, frozenset(trace.tried), cost_ceiling(trace.asked), cached)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
-        trace.tried.append(decision.deployment_id)
-        if self._is_live:
-            chosen = decision.selected
-            predicted = None if chosen is None else chosen.prediction
-            expected_s = None
-            if predicted is not None:
-                expected_s = predicted.ttft_s if trace.shows_first_token else predicted.e2e_s
-            trace.flight = self.live.dispatched(decision.deployment_id, now_s, expected_s)
+        if not trace.is_shadow:
+            self._begin(trace, decision.deployment_id, now_s)
         return decision.deployment_id
 
-    def routes(self, group: str, key_hash: str) -> bool:
+    def draw_lot(self) -> float:
+        """For a new request: 0 to below 1. The proxy's own randomness is not touched."""
+        return self._rng.random()
+
+    def routes(self, group: str, key_hash: str, lot: float) -> bool:
         """Whether the decision counts; else it is recorded alone, for the group is in shadow or not in the canary."""
         mode = self.groups[group].settings.mode
         if isinstance(mode, str):
             return mode == "route"
         if mode.by == "key":
             return zlib.crc32(key_hash.encode()) / 2**32 < mode.canary
-        return self._rng.random() < mode.canary
+        return lot < mode.canary
 
-    def redirected(self, trace: Trace, deployment_id: str) -> None:
-        """LiteLLM chose `deployment_id` where the decision does not count."""
-        trace.tried[-1] = deployment_id
-        if trace.flight is not None:
-            now_s = time.time()
-            self.live.finished(trace.flight, "released", now_s)
-            trace.flight = self.live.dispatched(deployment_id, now_s)
+    def sent(self, trace: Trace, deployment_id: str, first_token: FirstToken) -> bool:
+        """LiteLLM sends the request to `deployment_id`, whoever picked it. False where it says so again."""
+        attempt = trace.attempt
+        if attempt is None or attempt.deployment_id != deployment_id:  # LiteLLM's own pick
+            attempt = self._begin(trace, deployment_id, time.time())
+        if attempt.is_sent:
+            return False
+        attempt.is_sent = True
+        if attempt.flight is not None and trace.shows_first_token:
+            self._awaited[id(attempt.flight)] = attempt.flight, trace, first_token
+        return True
 
-    def await_first_token(self, trace: Trace, first_token: FirstToken) -> None:
-        """Looks now and then whether the attempt on its way has begun to answer."""
-        if trace.flight is not None and trace.shows_first_token:
-            self._awaited[id(trace.flight)] = trace, first_token
+    def supersede(self, trace: Trace) -> None:
+        """LiteLLM picks again: the attempt under way is over."""
+        if trace.attempt is not None:
+            self.finish(trace, trace.attempt.superseded())
+
+    def _begin(self, trace: Trace, deployment_id: str, now_s: float) -> Attempt:
+        self.supersede(trace)
+        attempt = Attempt(deployment_id)
+        if self._is_live and deployment_id in self.facts:
+            attempt.flight = self.live.dispatched(deployment_id, now_s, _expected_s(trace, deployment_id))
+        trace.attempts.append(attempt)
+        return attempt
 
     def finish(self, trace: Trace, ending: Ending) -> Landing | None:
-        """The attempt on its way is over: what `learn` needs of it, `None` where it teaches nothing."""
-        flight, trace.flight = trace.flight, None
+        """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing."""
+        attempt = trace.attempt
+        if attempt is None:
+            return None
+        attempt.ending, flight = ending, attempt.flight
         if flight is None:
             return None
         self._awaited.pop(id(flight), None)
@@ -166,13 +183,13 @@ class Strategy:
 
     def learn(self, trace: Trace, landing: Landing | None, record: RequestRecord) -> None:
         """Learns from a request that is over; `landing` is that of its last attempt."""
-        if record.outcome == "success" and trace.decision is not None:
+        if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             features = trace.decision.features
             self.learned = learn(self.learned, features, record.prompt_tokens, record.completion_tokens)
             if record.slo_met is False:
                 self.conversations.release(trace.beginnings)
             else:
-                cached = Cached(trace.tried[-1], features.prompt_tokens)
+                cached = Cached(trace.sent_to[-1], features.prompt_tokens)
                 self.conversations.remember(trace.beginnings, cached)
         if landing is None:
             return
@@ -184,6 +201,11 @@ class Strategy:
             ttft_s=None if record.ttft_ms is None else record.ttft_ms * MS - waited_s,
             e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
         )
+
+    def left_to_litellm(self, off: Collection[str]) -> frozenset[str]:
+        """The deployments that this plugin sends no request to: their groups are switched off, or in shadow."""
+        groups = {group for group, managed in self.groups.items() if managed.settings.mode == "shadow"}.union(off)
+        return frozenset(name for name, group in self.group_of.items() if group in groups)
 
     def watch(self) -> None:
         """Looks at what is under way, some times a second: first tokens that came, deployments that answer nothing."""
@@ -206,9 +228,9 @@ class Strategy:
         self.live.absorb(exports, priors, time.time())
 
     def _see_first_tokens(self) -> None:
-        for key, (trace, first_token) in list(self._awaited.items()):
-            flight, tokens = trace.flight, _estimated_tokens(trace)
-            if flight is None or tokens is None or not self.live.is_under_way(flight):
+        for key, (flight, trace, first_token) in list(self._awaited.items()):
+            tokens = _estimated_tokens(trace)
+            if tokens is None or not self.live.is_under_way(flight):
                 del self._awaited[key]
                 continue
             at_s = first_token()
@@ -216,6 +238,15 @@ class Strategy:
                 del self._awaited[key]
                 if self._is_warm and at_s > flight.at_s:
                     self.live.first_token(flight, at_s, prompt_tokens=tokens, ttft_s=at_s - flight.at_s)
+
+
+def _expected_s(trace: Trace, deployment_id: str) -> float | None:
+    """The predicted time to the first token, or to the end where the first token can't be seen."""
+    assessments = () if trace.decision is None else trace.decision.assessments
+    found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
+    if found is None:
+        return None
+    return found.ttft_s if trace.shows_first_token else found.e2e_s
 
 
 def _estimated_tokens(trace: Trace) -> int | None:

@@ -87,7 +87,7 @@ class Telemetry:
         )
         self._teams = Consumers(families, "team", label_teams) if label_teams else None
         self._keys = Consumers(families, "key", label_keys) if label_keys else None
-        self._told = {"fail_open": 0, "log_dropped": 0}
+        self._told = {"fail_open": 0, "unasked": 0, "log_dropped": 0}
         families.snapshot_at_s.set(now_s)  # until the first reading: not stale yet
         self.configure(groups)
 
@@ -157,12 +157,15 @@ class Telemetry:
         *,
         now_s: float | None = None,
         fail_open: int = 0,
+        unasked: int = 0,
         log_dropped: int = 0,
+        is_lacking: bool = False,
     ) -> None:
         """Brings the gauges up to date, once in each refresh interval.
 
-        `states` are the worker's live states by deployment id; `fail_open` and `log_dropped` are counts since start.
-        `now_s` (Unix seconds) is given where no Redis is configured: nothing can be stale then.
+        `states` are the worker's live states by deployment id. `fail_open`, `unasked` and `log_dropped` are counts
+        since start. `is_lacking`: LiteLLM lacks what the plugin needs. `now_s` (Unix seconds) is given where no Redis
+        is configured: nothing can be stale then.
         """
         families = self._families
         read_at_s = snapshot.read_at_s if now_s is None else now_s
@@ -182,8 +185,10 @@ class Telemetry:
                 families.cache_usage[name,].set(state.cache_usage)
             elif (name,) in families.cache_usage:  # another worker asks now
                 families.cache_usage[name,].set(0)
+        families.out_of_action.set(is_lacking)
         for counter, what, count in (
             (families.fail_open, "fail_open", fail_open),
+            (families.unasked, "unasked", unasked),
             (families.log_dropped, "log_dropped", log_dropped),
         ):
             counter.inc(max(count - self._told[what], 0))

@@ -2,7 +2,7 @@
 
 It travels in the request's own metadata, so it lives exactly as long as the request, nothing has to be evicted and no
 request can see another's. LiteLLM copies metadata here and there; copies share the trace on purpose, for a retry must
-know what the first attempt tried.
+know what the first attempt tried. A mirrored call (LiteLLM's `silent_model`) carries a copy too, and is none of ours.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from slo_router.attempt import Attempt
 from slo_router.domain import Decision, Slo
-from slo_router.live import Flight
 from slo_router.slo import NOTHING_ASKED, Asked
 
 TRACE_KEY = "slo_router"
 FIRST_TOKEN_CALL_TYPES = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
+MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, whose client is nobody
 
 
 class Span(Protocol):
@@ -39,6 +40,7 @@ class Trace:
     call_type: str
     arrived_s: float
     group: str = ""  # the managed group that was asked, or that decided last
+    lot: float = 0.0  # 0 to below 1, drawn once: which requests of a group the canary takes
     stream: bool = False
     asked: Asked = NOTHING_ASKED
     slo: Slo = field(default_factory=Slo)
@@ -46,8 +48,10 @@ class Trace:
     decision: Decision | None = None
     is_shadow: bool = False  # the decision is recorded, and LiteLLM chose
     note: str = ""  # why LiteLLM chose, where there is no decision
-    tried: list[str] = field(default_factory=list)
-    flight: Flight | None = None  # the attempt on its way
+    attempts: list[Attempt] = field(default_factory=list)  # the last one may be under way
+    was_asked: bool = False  # LiteLLM let this plugin pick the attempt that is sent next
+    asks_pool: bool = False  # this plugin waits for LiteLLM's pool
+    refusal: Exception | None = None  # that LiteLLM raised instead
     span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
     beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
     recorded: bool = False
@@ -56,6 +60,21 @@ class Trace:
     def shows_first_token(self) -> bool:
         """Whether LiteLLM's mark of the first token is one: on the other routes it is the first event."""
         return self.stream and self.call_type in FIRST_TOKEN_CALL_TYPES
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt under way."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].ending is None else None
+
+    @property
+    def tried(self) -> list[str]:
+        """The deployments of all attempts, in their order; those that were never sent among them."""
+        return [attempt.deployment_id for attempt in self.attempts]
+
+    @property
+    def sent_to(self) -> list[str]:
+        """The deployments that were really called, in their order."""
+        return [attempt.deployment_id for attempt in self.attempts if attempt.is_sent]
 
     def __copy__(self) -> Trace:
         return self
@@ -69,15 +88,15 @@ class Trace:
 
 
 def find_trace(request: object) -> Trace | None:
-    """The trace in a request's (or its `litellm_params`') metadata, `None` where the plugin has not seen it."""
-    if not isinstance(request, dict):
+    """The trace in a request's (or its `litellm_params`') metadata; `None` for a mirror, or where there is none."""
+    if not isinstance(request, Mapping):
         return None
     for key in METADATA_KEYS:
         metadata = request.get(key)
         if isinstance(metadata, dict):
             trace = metadata.get(TRACE_KEY)
             if isinstance(trace, Trace):
-                return trace
+                return None if metadata.get(MIRROR_KEY) else trace
     return None
 
 

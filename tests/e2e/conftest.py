@@ -8,6 +8,7 @@ large   fifty times the price                       quality 0.95
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import redis
 
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
 from evaluation.stock_proxy import StockProxy
+from slo_router.rollout import OFF_KEY
 from tests.valkey_server import ValkeyServer
 
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")
@@ -31,6 +33,7 @@ SPECS = [
     EndpointSpec(name=name, ttft_ms=5, tpot_ms=1, output_tokens=24, context_tokens=CONTEXT_TOKENS[name], slots=64)
     for name in TTFT_MS
 ]
+REFRESHED_WITHIN_S = 60.0
 ASK = "Summarize this in one sentence: the cat sat on the mat and looked at the rain."
 
 
@@ -96,6 +99,22 @@ def publish(client: redis.Redis, prefix: str = "", **changed: Mapping[str, objec
             client.hset(key, mapping={field: str(value) for field, value in fields.items()})
 
 
+def refreshed(proxy: StockProxy, client: redis.Redis, prefix: str = "", workers: int = 1) -> None:
+    """Returns when every worker of a proxy has read all of Redis once more, by the workers' own word.
+
+    A worker logs each group that it finds switched off. Once it has logged the first marker it begins another reading,
+    and once it has logged the second that reading is over.
+    """
+    for _ in range(2):
+        marker = f"marker-{secrets.token_hex(4)}"
+        client.sadd(prefix + OFF_KEY, marker)
+        deadline_s = time.monotonic() + REFRESHED_WITHIN_S
+        while proxy.log.count(f"group {marker} is switched off") < workers:
+            assert time.monotonic() < deadline_s, f"a worker did not read Redis within {REFRESHED_WITHIN_S:g} s"
+            time.sleep(0.02)
+        client.srem(prefix + OFF_KEY, marker)
+
+
 @dataclass
 class Stack:
     """The running parts, and what tests do with them."""
@@ -106,6 +125,7 @@ class Stack:
     began_s: float
     changed: bool = False
     refresh_interval_s: float = 0.2
+    prefix: str = ""
 
     @property
     def redis(self) -> redis.Redis:
@@ -128,13 +148,13 @@ class Stack:
         """How many requests each endpoint got since the test began; those with none are left out."""
         return {name: len(handle.seen()) for name, handle in self.endpoints.items() if handle.seen()}
 
-    def records(self, count: int, within_s: float = 5.0) -> list[dict[str, object]]:
+    def records(self, count: int, within_s: float = 60.0) -> list[dict[str, object]]:
         """The records of requests since the test began: waits for `count`, then a little longer for any too many."""
         deadline_s = time.monotonic() + within_s
         while len(found := self._records()) < count and time.monotonic() < deadline_s:
             time.sleep(0.05)
         if len(found) == count:
-            time.sleep(2 * self.refresh_interval_s)
+            self.refreshed()
         return self._records()
 
     def _records(self) -> list[dict[str, object]]:
@@ -146,7 +166,11 @@ class Stack:
         """Writes metrics, and waits until the proxy has read them."""
         publish(self.redis, **changed)
         self.changed = bool(changed)
-        time.sleep(2.5 * self.refresh_interval_s)
+        self.refreshed()
+
+    def refreshed(self) -> None:
+        """Waits until the proxy has read Redis once more."""
+        refreshed(self.proxy, self.redis, self.prefix)
 
 
 @pytest.fixture(scope="session")

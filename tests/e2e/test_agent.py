@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -55,7 +54,7 @@ def predicted_ms(stack: Stack, deployment: str, category: str) -> float:
 def test_requests_are_predicted_from_what_the_agent_measured(unmeasured: Stack, way: str) -> None:
     bench(unmeasured, *(["--via-proxy", unmeasured.proxy.url] if way == "through the proxy" else []))
     asked = unmeasured.seen()
-    time.sleep(2.5 * unmeasured.refresh_interval_s)
+    unmeasured.refreshed()
 
     assert asked == dict.fromkeys(TTFT_MS, PROBES + 1 + REQUESTS)  # for the plan, to warm up, and measured
     for deployment in TTFT_MS:

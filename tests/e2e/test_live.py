@@ -32,7 +32,8 @@ def stack(handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pyt
     settings = document(handles, valkey.url, live_measurements=True, refresh_interval_s=interval_s, key_prefix="live:")
     publish(redis.Redis.from_url(valkey.url), "live:")
     with StockProxy(settings, tmp_path_factory.mktemp("proxy")) as proxy:
-        running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time())
+        by_name = {handle.name: handle for handle in handles}
+        running = Stack(proxy, valkey, by_name, time.time(), prefix="live:")
         running.ask()
         yield running
 
@@ -52,7 +53,7 @@ def selected(stack: Stack, max_tokens: int = 8, **headers: str) -> str:
 def test_predictions_become_live_and_say_how_likely_the_slo_is_kept(stack: Stack) -> None:
     for _ in range(12):
         assert selected(stack, x_slo_ttft_ms=ANY) == "small"
-    time.sleep(3 * stack.refresh_interval_s)
+    stack.refreshed()
     answer = stack.ask(body={"stream": True}, x_slo_ttft_ms=ANY)
     assert float(answer.headers["x-slo-probability"]) > 0.9
     assert float(answer.headers["x-slo-predicted-ttft-ms"]) < 1000
@@ -64,7 +65,7 @@ def test_a_deployment_that_became_slow_loses_the_traffic_whose_slo_it_misses(sta
     stack.endpoints["small"].control("slow", factor=200)  # 5 ms to the first token become 1 s
     for _ in range(6):
         selected(stack, max_tokens=1, x_slo_ttft_ms=ANY)
-    time.sleep(3 * stack.refresh_interval_s)
+    stack.refreshed()
     assert selected(stack, x_slo_ttft_ms="800") == "medium"
     assert selected(stack, x_slo_ttft_ms=ANY) == "small"  # slow is not dead
 

@@ -23,6 +23,7 @@ pytest.importorskip("xllamacpp", reason="llama.cpp has no wheel for this platfor
 from evaluation.real_server import RealDeployment, RunningServer, running_servers
 from evaluation.stock_proxy import StockProxy
 from slo_router.contract import RequestRecord
+from tests.e2e.conftest import refreshed
 from tests.valkey_server import ValkeyServer
 
 PREFIX = "real:"  # in the Valkey that the end-to-end tests share
@@ -114,7 +115,7 @@ def routed(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> It
         for category in PROMPTS:  # so small a model may fail the answer checks, which are not what is tried here
             client.hdel(f"{PREFIX}metrics:coarse:{category}", "answer_fault")
             client.hdel(f"{PREFIX}metrics:fine:{category}", "answer_fault")
-        time.sleep(0.6)  # until the proxy has read the results
+        refreshed(proxy, client, PREFIX)  # the results are read
         yield Routed(proxy, client, {name: client.hgetall(f"{PREFIX}metrics:{name}:ner") for name in QUALITY})
 
 

@@ -1,0 +1,267 @@
+"""What is used of LiteLLM is there, is not announced as deprecated, and where it is missing LiteLLM routes by itself.
+
+`make test-lowest` and `make test-newest` run these on the other versions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from slo_router.config import parse_settings
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
+os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # LiteLLM's own
+    import litellm
+    from litellm.integrations.custom_logger import CustomLogger
+    from litellm.proxy import proxy_server
+    from litellm.proxy._types import UserAPIKeyAuth
+    from litellm.router import Router
+
+    from slo_router import litellm_adapter as adapter
+    from slo_router.proxy import Plugin
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
+
+MESSAGES = [{"role": "user", "content": "Summarize: the cat sat on the mat."}]
+
+
+def model_list(**params: object) -> list[dict[str, object]]:
+    return [
+        {
+            "model_name": "smart",
+            "litellm_params": {"model": f"openai/{name}", "api_key": "none", "mock_response": "Hi.", **params},
+            "model_info": {"id": name},
+        }
+        for name in ("small", "large")
+    ]
+
+
+@pytest.fixture(autouse=True)
+def callbacks() -> Iterator[list[object]]:
+    """LiteLLM's callbacks, empty and put back afterwards; the same for the proxy's router."""
+    before, router = litellm.callbacks, proxy_server.llm_router
+    litellm.callbacks = []
+    yield litellm.callbacks
+    litellm.callbacks, proxy_server.llm_router = before, router
+
+
+def plugin(registry: CollectorRegistry | None = None) -> Plugin:
+    groups = {"smart": {"min_quality": 0}}
+    document = {"model_list": model_list(), "callback_settings": {"slo_router": {"groups": groups}}}
+    return Plugin(parse_settings(document, {}), registry)
+
+
+async def arrive(made: Plugin, **more: object) -> dict[str, object]:
+    data: dict[str, object] = {"model": "smart", "messages": MESSAGES, "metadata": {}, **more}
+    await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acompletion")
+    return data
+
+
+async def pick(router: Router, request: dict[str, object]) -> str:
+    newer = hasattr(router, "select")
+    select = router.select if newer else router.async_get_available_deployment
+    return adapter.deployment_id(await select("smart", request_kwargs=request, messages=MESSAGES))
+
+
+# --- the table of names
+
+
+@pytest.mark.parametrize("seam", adapter.SEAMS, ids=lambda seam: seam.what)
+def test_each_name_that_is_used_is_there_and_not_deprecated(seam: adapter.Seam) -> None:
+    owner = Router(model_list=model_list()) if seam.owner is Router else seam.owner
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        name = next(name for name in seam.names if hasattr(owner, name))  # the first is the one that is used
+        assert getattr(owner, name, "") != ""
+
+
+async def test_a_whole_request_uses_nothing_that_litellm_announces_as_deprecated(callbacks: list[object]) -> None:
+    router = proxy_server.llm_router = Router(model_list=model_list(), enable_pre_call_checks=True)
+    made = plugin()
+    callbacks.append(made)
+    uses = getattr(sys.modules.get("litellm.router_deprecated"), "DEPRECATED_ROUTER_MEMBER_USES", {})
+    before = dict(uses)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Router", category=DeprecationWarning)
+        made.take_over()
+        data = await arrive(made)
+        answer = await router.acompletion(**data)
+        await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), answer)
+        adapter.redis_url()
+    assert dict(uses) == before
+    assert made.fail_open_count == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "is_newer"), [("1.100.5", False), ("1.110.9", False), ("1.111.0", True), ("2.0.0", True)]
+)
+def test_a_version_above_the_newest_that_was_tested_is_named_at_the_start(
+    version: str, is_newer: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "slo_router")
+    monkeypatch.setattr(adapter, "version", lambda: version)
+    proxy_server.llm_router = Router(model_list=model_list())
+    plugin().take_over()
+    assert f"routing smart on LiteLLM {version}" in caplog.text
+    assert (f"LiteLLM {version} is newer than {adapter.NEWEST_TESTED}.x, the newest tested" in caplog.text) == is_newer
+
+
+async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(
+    callbacks: list[object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = adapter.Seam("the healthy pool of a group", Router, ("choose_from_pool",))
+    monkeypatch.setattr(adapter, "SEAMS", (missing,))
+    router = proxy_server.llm_router = Router(model_list=model_list())
+    registry = CollectorRegistry()
+    made = plugin(registry)
+    callbacks.append(made)
+    made._tick()
+    made._tick()
+    data = await arrive(made)
+    picked = await pick(router, data)
+    named = {"model_id": picked}
+    headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object(), None, named)
+
+    reason = f"LiteLLM {adapter.version()} is not supported; it chose by itself"
+    assert headers == {"x-slo-decision": "passthrough", "x-slo-reason": reason, "x-slo-selected-model": picked}
+    said = "lacks the healthy pool of a group (choose_from_pool): LiteLLM alone routes smart"
+    assert caplog.text.count(said) == 1
+    assert registry.get_sample_value("slo_router_out_of_action") == 1
+
+
+# --- the pick
+
+
+async def test_what_litellm_picks_without_asking_is_said_and_counted() -> None:
+    """As `usage-based-routing` does up to 1.108, and any way that is added later."""
+    proxy_server.llm_router = Router(model_list=model_list())
+    registry = CollectorRegistry()
+    made = plugin(registry)
+    made.take_over()
+    data = await arrive(made)
+    for _ in range(2):  # LiteLLM may tell of an attempt twice
+        await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
+    headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object())
+    made._tick()
+    assert headers is not None
+    assert headers["x-slo-reason"] == "LiteLLM picked without asking this plugin"
+    assert headers["x-slo-selected-model"] == "large"
+    assert registry.get_sample_value("slo_router_unasked_total") == 1
+
+
+async def test_a_pool_that_is_refused_to_us_alone_is_a_failure_of_ours(
+    callbacks: list[object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(*_: object) -> list[object]:
+        raise TypeError("select() takes no `kind`")
+
+    monkeypatch.setattr(adapter, "healthy_pool", refuse)
+    router = proxy_server.llm_router = Router(model_list=model_list(), enable_pre_call_checks=True)
+    made = plugin()
+    callbacks.append(made)
+    made.take_over()
+    data = await arrive(made)
+    answer = await router.acompletion(**data)
+    headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), answer)
+    assert made.fail_open_count == 1
+    assert headers is not None
+    assert headers["x-slo-reason"] == "the decision failed; LiteLLM chose"
+    assert "select() takes no `kind`" in caplog.text
+
+
+async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
+    """LiteLLM's own pick needs the keys that its failover leaves in the request."""
+    router = proxy_server.llm_router = Router(model_list=model_list(order=1))
+    keys = {"_target_order": 1, "_excluded_deployment_ids": ["small"], "_retry_skipped_deployment_ids": ("small",)}
+    request = {"messages": MESSAGES, "metadata": {}, **keys}
+    pool = await adapter.healthy_pool(router, "smart", request, MESSAGES)
+    assert [adapter.deployment_id(one) for one in pool] == ["large"]
+    assert {name: request[name] for name in keys} == keys
+    assert not adapter.is_asking()
+
+
+# --- where LiteLLM narrows the list after the plugin
+
+
+@pytest.mark.parametrize(
+    ("settings", "narrows"),
+    [({}, False), ({"enable_pre_call_checks": True}, True), ({"enable_tag_filtering": True}, True)],
+)
+def test_a_setting_of_the_router_narrows_every_group(
+    settings: dict[str, bool], narrows: bool, callbacks: list[object]
+) -> None:
+    made = plugin()
+    callbacks.append(made)
+    assert adapter.narrows_all(Router(model_list=model_list(), **settings), made) == narrows
+
+
+def test_a_callback_that_filters_narrows_where_it_comes_after_ours(callbacks: list[object]) -> None:
+    class Filter(CustomLogger):  # type: ignore[misc]
+        async def async_filter_deployments(self, *_: object, **__: object) -> list[object]:
+            return []
+
+    router, made = Router(model_list=model_list()), plugin()
+    callbacks += [Filter(), CustomLogger(), made, CustomLogger(), "prometheus"]
+    assert not adapter.narrows_all(router, made)
+    callbacks.append(Filter())
+    assert adapter.narrows_all(router, made)
+
+
+@pytest.mark.parametrize(
+    ("params", "info"),
+    [
+        ({"order": 1}, {}),
+        ({}, {"enable_tag_filtering": True}),
+        ({}, {"enforce_supported_endpoints": True, "supported_endpoints": ["/v1/responses"]}),
+    ],
+)
+def test_what_a_deployment_says_narrows_its_group(params: dict[str, object], info: dict[str, object]) -> None:
+    def entry(group: str, params: dict[str, object], info: dict[str, object]) -> dict[str, object]:
+        return {"model_name": group, "litellm_params": params, "model_info": {"id": group, **info}}
+
+    assert adapter.narrowed_groups([entry("a", {}, {}), entry("b", params, info)]) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "messages", "narrows"),
+    [
+        ({}, MESSAGES, False),
+        ({"input": "text"}, None, False),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, MESSAGES, False),
+        ({"tools": [{"type": "web_search_preview"}]}, MESSAGES, True),
+        ({"tools": [{"googleSearch": {}}]}, MESSAGES, True),
+        ({"web_search_options": {}}, MESSAGES, True),
+        ({}, [{"role": "user", "content": [{"type": "text", "text": "Hi."}]}], False),
+        ({}, [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}], True),
+        ({}, [{"role": "assistant", "content": None, "tool_calls": []}], False),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, None, True),
+        ({"_target_order": 2}, MESSAGES, True),
+        ({"_excluded_deployment_ids": ["a"]}, MESSAGES, True),
+        ({"_retry_skipped_deployment_ids": ("a",)}, MESSAGES, True),
+        ({"enable_tag_filtering": True}, MESSAGES, True),
+        ({"metadata": {"_routing_plugin_candidate_models": []}}, MESSAGES, True),
+        ({}, None, True),
+    ],
+)
+def test_what_a_request_says_narrows_the_list(request_: dict[str, object], messages: object, narrows: bool) -> None:
+    assert adapter.narrows(request_, messages) == narrows
+
+
+# --- whose fault
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [(None, "deployment"), (500, "deployment"), (408, "deployment"), (429, "deployment"), (400, "request")],
+)
+def test_whose_fault_a_failed_attempt_is(status: int | None, fault: str) -> None:
+    assert adapter.fault_of(SimpleNamespace(status_code=status)) == fault

@@ -1,0 +1,185 @@
+"""Where the plugin does not decide, LiteLLM's picks are those that it makes alone: shadow, canary, off, unmanaged.
+
+Requests with a seed each (1,000 in `make test-slow`) go through LiteLLM's router twice, with the plugin and without it,
+and every deployment that was called is noted, in its order. From 1.110 on a weighted pick is made in Rust, where no
+seed of ours reaches it: there the shares are compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from slo_router.config import parse_settings
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
+os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # LiteLLM's own
+    import litellm
+    from litellm.integrations.custom_logger import CustomLogger
+    from litellm.proxy import proxy_server
+    from litellm.proxy._types import UserAPIKeyAuth
+    from litellm.router import Router
+
+    from slo_router.proxy import Plugin
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
+
+RPM = 5
+MINUTE_S = 60.0
+FAILS = "litellm.InternalServerError"
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # LiteLLM reads its core here
+    IS_SEEDED = not hasattr(Router, "select")  # the weighted pick, by Python's own randomness
+# Each group has three deployments, told apart by one thing that LiteLLM's own pick goes by.
+GROUPS: dict[str, list[dict[str, object]]] = {
+    "ordered": [{"order": 1, "mock_response": FAILS}, {"order": 2}, {"order": 3}],
+    "weighted": [{"weight": 1}, {"weight": 7}, {"weight": 2}],
+    "tagged": [{"tags": ["a"]}, {"tags": ["b"]}, {"tags": ["b"], "mock_response": FAILS}],
+    "failing": [{"mock_response": FAILS}, {"mock_response": FAILS}, {}],
+}
+LIMITED: dict[str, list[dict[str, object]]] = {"limited": [{"rpm": RPM}, {"rpm": RPM}, {"rpm": 10 * RPM}]}
+
+
+class Spy(CustomLogger):  # type: ignore[misc]
+    """Notes which deployments are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[str] = []
+
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, object], _: object) -> None:
+        info = kwargs["model_info"]
+        self.called.append(str(info["id"]))  # type: ignore[index]
+
+
+class Outcome(NamedTuple):
+    """One request: the group it asked, the deployments that were called, and the error it ended with."""
+
+    group: str
+    called: tuple[str, ...]
+    error: str
+
+
+def model_list(groups: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    return [
+        {
+            "model_name": group,
+            "litellm_params": {"model": f"openai/{group}-{at}", "api_key": "k", "mock_response": "Hi.", **params},
+            "model_info": {"id": f"{group}-{at}", "input_cost_per_token": 1e-6 * (3 - at)},
+        }
+        for group, entries in groups.items()
+        for at, params in enumerate(entries)
+    ]
+
+
+def plugin(way: str, groups: dict[str, list[dict[str, object]]]) -> Plugin:
+    modes = {"shadow": "shadow", "canary": {"canary": "0%"}}
+    entries = model_list(groups)
+    if way == "unmanaged":
+        entries = [*entries, {**entries[0], "model_name": "another", "model_info": {"id": "another"}}]
+    managed = ["another"] if way == "unmanaged" else list(groups)
+    groups_ = {group: {"mode": modes.get(way, "route")} for group in managed}
+    section = {"groups": groups_, "health_probes": False}  # a health check of LiteLLM's draws from the same randomness
+    made = Plugin(parse_settings({"model_list": entries, "callback_settings": {"slo_router": section}}, {}))
+    made.rollout.off = frozenset(managed if way == "off" else ())
+    return made
+
+
+@pytest.fixture
+def spy() -> Iterator[Spy]:
+    """Stands alone among LiteLLM's callbacks."""
+    before, router = litellm.callbacks, proxy_server.llm_router
+    watching = Spy()
+    litellm.callbacks = [watching]
+    yield watching
+    litellm.callbacks, proxy_server.llm_router = before, router
+
+
+async def ask(router: Router, made: Plugin | None, spy: Spy, group: str, seed: int) -> Outcome:
+    metadata: dict[str, object] = {"tags": ["b"]} if group == "tagged" else {}
+    data: dict[str, object] = {
+        "model": group,
+        "messages": [{"role": "user", "content": f"Request {seed}."}],
+        "metadata": metadata,
+    }
+    if made is not None:
+        await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acompletion")
+    spy.called.clear()
+    random.seed(seed)
+    error = ""
+    try:
+        await router.acompletion(**data)
+    except Exception as raised:  # noqa: BLE001  # LiteLLM raises many kinds
+        error = type(raised).__name__
+    return Outcome(group, tuple(spy.called), error)
+
+
+async def outcomes(
+    way: str, spy: Spy, groups: dict[str, list[dict[str, object]]], requests: int, **settings: object
+) -> list[Outcome]:
+    router = proxy_server.llm_router = Router(
+        model_list=model_list(groups), num_retries=2, disable_cooldowns=True, retry_after=0, **settings
+    )
+    made = None if way == "alone" else plugin(way, groups)
+    litellm.callbacks = [*([] if made is None else [made]), spy]
+    if made is not None:
+        made.take_over()
+    order = random.Random(7)
+    asked = [order.choice(list(groups)) for _ in range(requests)]
+    found = [await ask(router, made, spy, group, seed) for seed, group in enumerate(asked)]
+    if made is not None:
+        assert made.fail_open_count == 0
+    return found
+
+
+def shares(found: list[Outcome], group: str) -> dict[str, float]:
+    called = Counter(one.called[0] for one in found if one.group == group and one.called)
+    return {name: count / called.total() for name, count in called.items()}
+
+
+WAYS = ("shadow", "canary", "off", "unmanaged")
+
+
+@pytest.mark.parametrize("requests", [60, pytest.param(1_000, marks=pytest.mark.slow)])
+async def test_requests_go_where_litellm_alone_would_send_them(spy: Spy, requests: int) -> None:
+    settings = {"enable_tag_filtering": True, "enable_weighted_failover": True}
+    alone = await outcomes("alone", spy, GROUPS, requests, **settings)
+    assert {len(one.called) for one in alone if one.group == "ordered"} != {1}  # the failover was tried
+    for way in WAYS:
+        found = await outcomes(way, spy, GROUPS, requests, **settings)
+        if IS_SEEDED:
+            assert found == alone, way
+            continue
+        assert [(one.group, one.error) for one in found] == [(one.group, one.error) for one in alone], way
+        ordered = [one for one in found if one.group == "ordered"]
+        assert ordered == [one for one in alone if one.group == "ordered"], way
+        slack = 5 * (2 * 0.25 / (requests / len(GROUPS))) ** 0.5  # five standard deviations of the difference
+        for group in GROUPS:
+            expected, share = shares(alone, group), shares(found, group)
+            assert all(abs(share.get(name, 0) - part) < slack for name, part in expected.items()), (way, group)
+
+
+async def test_limits_of_requests_a_minute_are_kept_as_litellm_alone_keeps_them(spy: Spy) -> None:
+    settings = {"routing_strategy": "usage-based-routing-v2"}
+    requests = 2 * RPM + 3
+
+    async def within_a_minute(way: str) -> list[Outcome]:
+        left_s = MINUTE_S - time.time() % MINUTE_S
+        if left_s < 5:
+            await asyncio.sleep(left_s)  # LiteLLM counts by the clock's minutes
+        return await outcomes(way, spy, LIMITED, requests, **settings)
+
+    alone = await within_a_minute("alone")
+    for way in WAYS:
+        found = await within_a_minute(way)
+        assert Counter(found) == Counter(alone), way
