@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from slo_router import rollout
+from slo_router import installed, rollout
 from slo_router.cli import app
 from slo_router.config import GroupSettings, SloSettings, load_settings
 from slo_router.contract import write_metrics
@@ -88,3 +90,33 @@ def test_what_is_wrong_is_named(tmp_path: Path, plugin: dict[str, object], messa
     done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml", plugin))])
     assert done.exit_code == 1
     assert message in done.stderr
+
+
+def test_it_says_where_the_installed_litellms_strategy_asks_no_plugin(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml")
+    settings = {"router_settings": {"routing_strategy": "usage-based-routing"}}
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    done = RUNNER.invoke(app, ["check", str(config)])
+    shown = json.loads(RUNNER.invoke(app, ["check", str(config), "--json"]).stdout)
+    version = importlib.metadata.version("litellm")
+    said = f"router_settings.routing_strategy: 'usage-based-routing' of LiteLLM {version} asks no plugin: it routes"
+    assert done.exit_code == 0
+    assert said in done.stdout
+    assert shown["litellm"] == [said]
+
+
+def test_without_litellm_it_says_what_was_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "litellm" else find(name))
+    done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml"))])
+    assert "LiteLLM is not installed here" in done.stdout
+
+
+def test_a_plugin_that_does_not_import_beside_the_installed_litellm_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed._look.cache_clear()
+    monkeypatch.setattr(installed, "LOOK", "raise ImportError('no module of that name')")
+    done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml"))])
+    installed._look.cache_clear()
+    assert "cannot be imported beside the installed LiteLLM: ImportError: no module of that name" in done.stdout

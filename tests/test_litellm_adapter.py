@@ -108,11 +108,13 @@ def test_a_version_above_the_newest_that_was_tested_is_named_at_the_start(
     version: str, is_newer: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "slo_router")
+    newer = f"LiteLLM {version} is newer than {adapter.NEWEST_TESTED}.x, the newest tested"
     monkeypatch.setattr(adapter, "version", lambda: version)
     proxy_server.llm_router = Router(model_list=model_list())
     plugin().take_over()
     assert f"routing smart on LiteLLM {version}" in caplog.text
-    assert (f"LiteLLM {version} is newer than {adapter.NEWEST_TESTED}.x, the newest tested" in caplog.text) == is_newer
+    assert (newer in caplog.text) == is_newer
+    assert adapter.shortcomings() == ([newer] if is_newer else [])
 
 
 async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(

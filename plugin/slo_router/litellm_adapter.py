@@ -83,6 +83,20 @@ def lacking(router: Router) -> list[str]:
     ]
 
 
+def shortcomings() -> list[str]:
+    """What keeps the plugin from routing on the installed LiteLLM, or was never tried on it; for `slo-router check`."""
+    missing = "; ".join(lacking(Router(model_list=[])))
+    found = [f"LiteLLM {version()} lacks {missing}: LiteLLM alone will route"] if missing else []
+    if is_newer_than_tested():
+        found.append(f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested")
+    return found
+
+
+def unasked() -> list[str]:
+    """LiteLLM's routing strategies that pick by a path without filters, so that this plugin is not asked."""
+    return [] if hasattr(Router(model_list=[]), "select") else ["usage-based-routing"]
+
+
 def is_newer_than_tested() -> bool:
     """Whether the installed LiteLLM is above the newest that the tests ran on."""
     return _minor(version()) > _minor(NEWEST_TESTED)
