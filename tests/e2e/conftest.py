@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -34,6 +35,7 @@ SPECS = [
     for name in TTFT_MS
 ]
 REFRESHED_WITHIN_S = 60.0
+LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
 ASK = "Summarize this in one sentence: the cat sat on the mat and looked at the rain."
 
 

@@ -5,28 +5,37 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import LITELLM, Stack
 from tests.e2e.test_routes import ROUTES
 
 BEFORE_THE_FIRST_BYTE = ("error500", "error429", "drop")
 
 
+def is_retried(path: str, *, stream: bool) -> bool:
+    """Whether LiteLLM tries again: from 1.109 on it has sent the headers of a streamed text completion by then."""
+    return not (stream and path == "/v1/completions" and LITELLM >= (1, 109))
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("fault", BEFORE_THE_FIRST_BYTE)
 @pytest.mark.parametrize("path", ROUTES)
-def test_a_failing_endpoint_is_asked_once_and_another_answers(
+def test_a_failing_endpoint_is_asked_once_and_another_answers_where_litellm_tries_again(
     stack: Stack, path: str, fault: str, stream: bool
 ) -> None:
     stack.endpoints["small"].control(fault)
 
     answer = stack.post(path, {"model": "smart", "stream": stream, **ROUTES[path]})
 
-    assert answer.status_code == 200
-    assert "[medium]" in answer.text
-    assert stack.seen() == {"small": 1, "medium": 1}
-    assert answer.headers["x-slo-selected-model"] == "medium"
     (record,) = stack.records(1)
-    assert (record["outcome"], record["deployment"], record["attempts"]) == ("success", "medium", 2)
+    if is_retried(path, stream=stream):
+        assert answer.status_code == 200
+        assert "[medium]" in answer.text
+        assert stack.seen() == {"small": 1, "medium": 1}
+        assert answer.headers["x-slo-selected-model"] == "medium"
+        assert (record["outcome"], record["deployment"], record["attempts"]) == ("success", "medium", 2)
+    else:
+        assert stack.seen() == {"small": 1}
+        assert (record["outcome"], record["deployment"], record["attempts"]) == ("error", "small", 1)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
