@@ -21,6 +21,8 @@ from slo_router.environment import resolve_environment
 LENGTH_NAMES = ("max_tokens", "max_completion_tokens")
 _NEWER_LENGTH = re.compile(r"(?:^|/)(?:o[134](?:-|$)|gpt-5)")  # OpenAI's reasoning models refuse the older name
 
+_FIREWORKS = "accounts/fireworks/models/"  # what its short names stand for
+
 # LiteLLM's providers that post to `{api_base}/chat/completions` with a bearer key.
 # fmt: off
 _OPENAI_COMPATIBLE = frozenset({
@@ -116,6 +118,8 @@ def _model(deployment: ManagedDeployment, params: Mapping[str, object]) -> str:
         raise UnreachableError(f"{name} is not known to speak the OpenAI protocol; use --via-proxy URL")
     if deployment.mode == "responses" or model.startswith("responses/"):
         raise UnreachableError(f"{name} is asked by the Responses API (mode: responses); use --via-proxy URL")
+    if provider == "fireworks_ai" and not model.startswith("accounts/"):
+        return _FIREWORKS + model
     return model
 
 

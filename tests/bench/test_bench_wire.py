@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+
 import pytest
-from litellm.types.router import CredentialLiteLLMParams, GenericLiteLLMParams
-from litellm.types.utils import all_litellm_params
 
 from slo_bench.errors import UnreachableError
 from slo_bench.targets import Proxy, Target, target_of
@@ -12,7 +13,20 @@ from slo_bench.wire import _is_sent
 from slo_bench.workload import Prompt
 from slo_router.config import parse_settings
 from slo_router.deployments import read_deployment
+from tests.bench.particular_server import GOOD, particular
 
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
+os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # LiteLLM's own
+    import litellm
+    from litellm.types.router import CredentialLiteLLMParams, GenericLiteLLMParams
+    from litellm.types.utils import all_litellm_params
+
+pytestmark = [  # pydantic on LiteLLM's types
+    pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 PROMPT = Prompt("chat", ({"role": "user", "content": "Hi"},), 8)
 BASE = "http://gpu:8000/v1"
 
@@ -132,3 +146,36 @@ def test_credentials_are_found_by_name_and_the_entrys_own_fields_win() -> None:
 def test_nothing_that_litellm_keeps_to_itself_is_sent() -> None:
     known = {*all_litellm_params, *GenericLiteLLMParams.model_fields, *CredentialLiteLLMParams.model_fields}
     assert [name for name in sorted(known) if _is_sent(name)] == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"model": "openai/qwen", "temperature": 0.2, "top_p": 0.9, "top_k": 20, "organization": "org-1"},
+        {"model": "openai/qwen", "extra_body": {"chat_template_kwargs": {"enable_thinking": False}, "top_k": 1}},
+        {"model": "openai/qwen", "headers": {"X-A": "a"}, "extra_headers": {"X-B": "b"}, "rpm": 7, "weight": 2},
+        {"model": "openai/gpt-5", "reasoning_effort": "low"},
+        {"model": "openai/o3-mini", "reasoning_effort": "low"},
+        {"model": "hosted_vllm/qwen", "top_k": 20, "min_p": 0.1, "input_cost_per_token": 1e-6},
+        {"model": "qwen", "custom_llm_provider": "openai", "seed": 1, "stop": ["x"]},
+        {"model": "mistral/mistral-small", "temperature": 0.1},
+        {"model": "fireworks_ai/q", "temperature": 0.3},
+        {"model": "deepseek/deepseek-chat", "temperature": 0.3},
+    ],
+    ids=lambda params: str(params["model"]),
+)
+def test_litellm_itself_sends_the_same(params: dict[str, object]) -> None:
+    with particular(lambda _: GOOD) as server:
+        called = target(**params, api_base=server.api_base)
+        stream = litellm.completion(
+            **{"api_key": "none", "api_base": server.api_base, **params},
+            messages=PROMPT.salted(""),
+            max_tokens=PROMPT.max_tokens,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        assert list(stream)
+    (asked,) = server.requests
+    ours, theirs = called.body(PROMPT, ""), asked.body
+    assert {**ours, "stream_options": None} == {**theirs, "stream_options": None}  # left out where it may be refused
+    assert {name: asked.headers.get(name.lower()) for name in called.extra_headers} == called.extra_headers
