@@ -118,7 +118,9 @@ def outcome(steps: Sequence[Step], *, clean: bool) -> Expected:
     if error is None and not done and not (clean and found.finish_reason):
         error = "cut_stream"
     if error is None and not outputs:
-        error = "empty"
+        hidden, whole = found.reasoning_tokens or 0, found.completion_tokens or 0
+        thought = found.finish_reason == "length" and hidden > 0 and 2 * hidden >= whole
+        error = "reasoning_only" if thought else "empty"
     return found._replace(error=error, gaps=0 if error else outputs - 1)
 
 

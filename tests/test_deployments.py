@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.deployments import ManagedDeployment, PriceMap, price_map, read_deployment
+from slo_router.deployments import (
+    ManagedDeployment,
+    PriceMap,
+    price_map,
+    read_credentials,
+    read_deployment,
+    with_credential,
+)
 from slo_router.domain import Facts
 from slo_router.errors import SettingsError
 
@@ -114,3 +121,23 @@ def test_every_chat_model_of_the_installed_price_map_is_usable() -> None:
             entry = {"model_name": "smart", "litellm_params": {"model": model}, "model_info": {"id": "a"}}
             facts = read_deployment(entry, "model_list[0]", prices).facts
             assert facts.context_tokens is None or facts.context_tokens > 0
+
+
+def test_everything_else_is_kept_for_who_asks_the_deployment_and_shown_nowhere() -> None:
+    found = read(base_url="http://gpu/v1", api_base="http://other/v1", extra_headers={"X-Team": "secret"})
+    assert (found.api_base, found.params["extra_headers"]) == ("http://gpu/v1", {"X-Team": "secret"})  # as in LiteLLM
+    assert "secret" not in repr(found)
+    assert (found.mode, read(info={"mode": "responses"}).mode) == (None, "responses")
+
+
+def test_a_credential_stands_for_its_values_and_an_unknown_one_for_nothing() -> None:
+    listed = [
+        {"credential_name": "a", "credential_values": {"api_key": "k", "api_base": "b"}},
+        {"credential_name": "b"},
+        7,
+    ]
+    entry = {"litellm_params": {"model": "m", "litellm_credential_name": "a", "api_base": "own"}}
+    credentials = read_credentials(listed)
+    assert with_credential(entry, credentials) == {"litellm_params": {"model": "m", "api_key": "k", "api_base": "own"}}
+    assert with_credential(entry, read_credentials(None)) is entry
+    assert with_credential("no entry", credentials) == "no entry"

@@ -5,7 +5,8 @@ what is measured. Every read is stamped before it is parsed, so that a large eve
 
 A server may close a kept-alive connection just as the next request is sent on it. That says nothing about the model, so
 a request that dies on a reused connection before the answer begins is sent once more, on a new connection and with a
-new clock. Everything else that goes wrong ends in a `Sample` with an error class; nothing is raised.
+new clock. Everything else that goes wrong ends in a `Sample` with an error class; nothing is raised. Where the agent or
+the network is to blame the sample has an excuse, see `excuses`; it may quote the server (`quoting`).
 
 Whatever a request need not wait for is kept off its way: the salt is no system call, and the environment is asked once
 whether it names a proxy, for aiohttp would look into two files in a thread for each request.
@@ -29,6 +30,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from slo_bench import connecting
+from slo_bench.blaming import excused, words_in
+from slo_bench.excuses import ELSEWHERE, no_stream, unreached
 from slo_bench.sse import EventParser
 from slo_bench.stream import CONNECTION, CUT_STREAM, MALFORMED, TIMEOUT, WRONG_DEPLOYMENT, Sample, StreamReading
 from slo_bench.targets import Target
@@ -78,7 +82,7 @@ class Client:
                     await _stream(self._fresh, target, body, reading)
         except TimeoutError:
             reading.fail(TIMEOUT)
-        return reading.sample()
+        return excused(reading, target, body)
 
     async def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         trace = aiohttp.TraceConfig()
@@ -120,7 +124,8 @@ async def _stream(
     except (aiohttp.ClientError, ValueError) as error:  # the latter for an address or a key that HTTP cannot carry
         if noted["reused"]:
             raise _DroppedConnectionError from error
-        return reading.fail(CONNECTION)
+        why = connecting.why_unreached(error)
+        return reading.fail(CONNECTION, None if why is None else unreached(why))
     async with response:
         with _noticing_loss(response):
             await _read(response, target, reading)
@@ -150,12 +155,14 @@ def _noticing_loss(response: aiohttp.ClientResponse) -> Iterator[None]:
 
 async def _read(response: aiohttp.ClientResponse, target: Target, reading: StreamReading) -> None:
     if response.status != 200:
-        return reading.fail(f"http_{response.status}")
+        reading.fail(f"http_{response.status}")
+        reading.refused = response.status, await words_in(response)
+        return None
     answered_by = response.headers.get(_ANSWERED_BY)
     if target.answered_by is not None and answered_by not in {None, target.answered_by}:
-        return reading.fail(WRONG_DEPLOYMENT)
+        return reading.fail(WRONG_DEPLOYMENT, ELSEWHERE)
     if response.content_type != "text/event-stream":
-        return reading.fail(MALFORMED)
+        return reading.fail(MALFORMED, no_stream(response.content_type))
     parser, received = EventParser(), 0
     try:
         async for piece in response.content.iter_any():  # to its end, so that the connection is kept

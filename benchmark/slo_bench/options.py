@@ -36,6 +36,9 @@ Providers that don't speak the OpenAI protocol, through the running proxy:
 Deployments are measured one after another so that they don't disturb each other; warm-up is thrown away; a failed
 request counts in the error rate and in nothing else. A deployment that answers nothing keeps its last good values.
 
+A direct call carries headers, settings and extra_body of litellm_params. What fails for a reason of ours (a refused
+parameter, missing rights or credit, hidden reasoning that used up max_tokens) is said and counts against nobody.
+
 It says beforehand what it will take, and ends after --max-minutes or before --budget-usd is passed. One agent at a time
 measures an endpoint; where live traffic is high, it waits. A run that was interrupted goes on where it was.
 

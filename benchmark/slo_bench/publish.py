@@ -5,6 +5,7 @@ each; and it works on a cluster, where a transaction must stay within one key.
 
 - Measured: every field the agent owns is replaced, and one that could not be measured this time is removed, so that no
   old value hides under the new timestamp. `quality_score`, `quality_n` and fields of other writers stay.
+- Nothing is known (every request failed for a reason of the agent's, see `excuses`): nothing is written.
 - Not measured (no request was answered): only `error_rate` is written. The last good latencies stay, with the timestamp
   that tells their age. A hash without a timestamp would be dropped by its readers, so a new one gets the present.
 - Faulty answers are marked along with the metrics. The mark is taken off at the end of a run, when the answers of all
@@ -24,6 +25,8 @@ OWNED_FIELDS = METRICS_FIELDS - _QUALITY
 
 async def publish(redis: AsyncClient, prefix: str, result: CellResult) -> None:
     """Writes one result. Raises redis.RedisError where it was not written."""
+    if not result.tells:
+        return
     key = metrics_key(prefix, result.cell.facts.deployment_id, result.cell.category)
     fields = write_metrics(result.metrics())
     async with redis.pipeline(transaction=True) as pipe:
@@ -44,6 +47,8 @@ async def publish(redis: AsyncClient, prefix: str, result: CellResult) -> None:
 
 async def mark(redis: AsyncClient, prefix: str, result: CellResult) -> None:
     """Says in the hash what is wrong with the answers, or that nothing is. Raises redis.RedisError."""
+    if not result.tells:
+        return
     key = metrics_key(prefix, result.cell.facts.deployment_id, result.cell.category)
     fault = result.verdict.fault
     if fault is not None:

@@ -18,6 +18,7 @@ from slo_bench.load.lag import MAX_P99_S, Lag
 from slo_bench.plan import Plan
 from slo_bench.results import CellResult
 from slo_bench.rivals import rivals
+from slo_bench.stats import CellStats
 
 __all__ = ["UNMEASURED", "remarks", "result_document", "result_table", "result_tables", "skipped_document"]
 
@@ -53,7 +54,7 @@ def result_table(results: Sequence[CellResult]) -> Table:
             result.cell.facts.deployment_id,
             result.cell.category,
             str(stats.requests),
-            ", ".join(f"{count} {name}" for name, count in stats.errors.items()) or "0",
+            _errors(stats),
             f"{result.verdict.failed}/{result.verdict.checked}",
             *(figure(stats.ttft, name) for name in ("p50", "p95")),
             figure(stats.tpot, "p50"),
@@ -95,8 +96,7 @@ def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str
             continue
         if not result.complete:
             lines.append(f"{name}: after {result.stats.requests} of {len(cell.prompts)} requests {why}")
-        if not result.measured:
-            lines.append(f"{name}: not measured: no request was answered; earlier latencies are kept")
+        lines.extend(f"{name}: {line}" for line in _unanswered(result))
         if result.verdict.is_faulty:
             lines.append(f"{name}: {_faulty(result.verdict)}")
         if result.published is False:
@@ -104,6 +104,25 @@ def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str
         if result.lag is not None:
             lines.append(f"{name}: {_late(result.lag)}")
     return lines
+
+
+def _errors(stats: CellStats) -> str:
+    """By class; those that say nothing of the deployment in brackets."""
+    counted = [f"{count} {name}" for name, count in stats.errors.items()]
+    excused = [f"({count} {name})" for name, count in stats.inconclusive.items()]
+    return ", ".join([*counted, *excused]) or "0"
+
+
+def _unanswered(result: CellResult) -> Iterator[str]:
+    """What is said of requests without an answer, beside the number of errors."""
+    stats = result.stats
+    if result.unmeasured_because is not None:
+        yield f"not measured, because: {result.unmeasured_because}; nothing is published"
+    elif not result.measured:
+        yield "not measured: no request was answered; earlier latencies are kept"
+    if stats.excuse is not None and result.tells:
+        count = stats.requests - stats.conclusive
+        yield f"{count} of {stats.requests} requests say nothing, because: {stats.excuse}; they are in no error rate"
 
 
 def _faulty(verdict: Verdict) -> str:

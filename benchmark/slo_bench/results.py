@@ -1,7 +1,7 @@
 """What a run found: one result per cell, as metrics for the router and as an exit code for the shell.
 
 A cell counts as measured when at least one of its requests was answered. Metrics of a cell that was not measured hold
-its error rate and nothing else.
+its error rate and nothing else, and not even that where the requests failed for reasons of the agent's (`excuses`).
 """
 
 from __future__ import annotations
@@ -48,6 +48,16 @@ class CellResult:
     def measured(self) -> bool:
         """At least one request was answered."""
         return self.stats.succeeded > 0
+
+    @property
+    def tells(self) -> bool:
+        """Something of it is for the router: latencies, or at least that the deployment fails."""
+        return self.stats.error_rate is not None
+
+    @property
+    def unmeasured_because(self) -> str | None:
+        """Why nothing can be said of the deployment, and what to do; `None` where something can."""
+        return None if self.tells or self.stats.excuse is None else str(self.stats.excuse)
 
     @property
     def cost_per_1k_usd(self) -> float | None:

@@ -111,7 +111,9 @@ async def _carry_out(
         results = await asyncio.to_thread(judged, measured)  # seconds for a thousand answers; locks are kept meanwhile
         if writer is not None:
             await writer.mark(results)
-        return Outcome(plan, results, finished, guard.stopped, forecast, spent(), frozenset(budget.uncounted))
+        return Outcome(
+            plan, results, finished, guard.stopped, forecast, spent(), frozenset(budget.uncounted), guard.notes
+        )
 
 
 def _estimate(order: Order, plan: Plan, known: Mapping[CellKey, Request]) -> Estimate:

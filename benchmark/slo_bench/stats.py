@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slo_bench.attainment import Attainment, attainment
+from slo_bench.excuses import Excuse
 from slo_bench.intervals import percentile
 from slo_bench.quality.intervals import Interval, wilson
 from slo_bench.spreads import Spread, grouped_spread, spread
@@ -45,21 +46,33 @@ class CellStats:
     reasoning_tokens: int | None
     attainment: Attainment | None
     wall_s: float
+    inconclusive: Mapping[str, int] = field(default_factory=dict)  # by class: failures that are not the deployment's
+    excuse: Excuse | None = None  # the most frequent one of those
 
     @property
     def succeeded(self) -> int:
         """Requests that were answered; what the latencies rest on."""
-        return self.requests - sum(self.errors.values())
+        return self.conclusive - sum(self.errors.values())
+
+    @property
+    def conclusive(self) -> int:
+        """Finished requests that say something of the deployment."""
+        return self.requests - sum(self.inconclusive.values())
 
     @property
     def error_rate(self) -> float | None:
-        """Failed ÷ finished requests, 0..1."""
-        return sum(self.errors.values()) / self.requests if self.requests else None
+        """Failed ÷ finished requests, 0..1, without inconclusive ones; `None` where those are all that tells anything.
+
+        Without a single answer failures must outnumber them: one failure among refusals proves nothing.
+        """
+        failed = sum(self.errors.values())
+        told = self.succeeded > 0 or failed > self.requests - self.conclusive
+        return failed / self.conclusive if told else None
 
     @property
     def error_rate_interval(self) -> Interval | None:
         """Of the error rate, 95 %."""
-        return wilson(sum(self.errors.values()), self.requests) if self.requests else None
+        return None if self.error_rate is None else wilson(sum(self.errors.values()), self.conclusive)
 
     @property
     def output_tokens_mean(self) -> float | None:
@@ -97,9 +110,12 @@ class CellStats:
 def summarize(samples: Sequence[Sample], wall_s: float, slo: Slo | None = None) -> CellStats:
     """Summarizes a cell. `wall_s` is the time from its first send to its last answer; `slo` is what it is held to."""
     successes = [sample for sample in samples if sample.error is None]
+    judged = [sample for sample in samples if sample.excuse is None]
+    excused = [sample for sample in samples if sample.excuse is not None]
+    excuses = Counter(sample.excuse for sample in excused if sample.excuse is not None)
     return CellStats(
         requests=len(samples),
-        errors=dict(sorted(Counter(sample.error for sample in samples if sample.error is not None).items())),
+        errors=_classes(judged),
         ttft=spread(sample.ttft_s for sample in successes),
         tpot=spread(sample.tpot_s for sample in successes),
         itl=grouped_spread(sample.itl_s for sample in successes),
@@ -108,9 +124,15 @@ def summarize(samples: Sequence[Sample], wall_s: float, slo: Slo | None = None) 
         completion_tokens=_sum([sample.completion_tokens for sample in successes]),
         cached_tokens=_sum([sample.cached_tokens for sample in successes]),
         reasoning_tokens=_sum([sample.reasoning_tokens for sample in successes]),
-        attainment=None if slo is None else attainment(samples, slo),
+        attainment=None if slo is None else attainment(judged, slo),
         wall_s=wall_s,
+        inconclusive=_classes(excused),
+        excuse=excuses.most_common(1)[0][0] if excuses else None,
     )
+
+
+def _classes(samples: Sequence[Sample]) -> dict[str, int]:
+    return dict(sorted(Counter(sample.error for sample in samples if sample.error is not None).items()))
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

@@ -20,7 +20,14 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from slo_router.deployments import ManagedDeployment, PriceMap, price_map, read_deployment
+from slo_router.deployments import (
+    ManagedDeployment,
+    PriceMap,
+    price_map,
+    read_credentials,
+    read_deployment,
+    with_credential,
+)
 from slo_router.domain import CATEGORIES
 from slo_router.environment import resolve_environment
 from slo_router.errors import SettingsError
@@ -214,6 +221,8 @@ def parse_settings(document: Mapping[str, object], prices: PriceMap) -> Settings
     entries = document.get("model_list") or []
     if not isinstance(entries, list):
         raise SettingsError(f"model_list: {type(entries).__name__}, expected a list of deployments")
+    credentials = read_credentials(document.get("credential_list"))
+    entries = [with_credential(entry, credentials) for entry in entries]
     deployments = tuple(_managed(entries, plugin.groups, prices))
     for group in plugin.groups:
         if not any(d.group == group for d in deployments):

@@ -37,6 +37,8 @@ class ManagedDeployment:
     facts: Facts
     api_base: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    mode: str | None = None  # of the model, such as `chat` or `responses`
+    params: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)  # all of `litellm_params`
 
 
 def read_deployment(entry: Mapping[str, object], path: str, prices: PriceMap) -> ManagedDeployment:
@@ -68,10 +70,40 @@ def read_deployment(entry: Mapping[str, object], path: str, prices: PriceMap) ->
         unsupported=frozenset(need for need, flag in _SUPPORT_FLAGS.items() if known.get(flag) is False),
         metrics_url=own.metrics_url,
     )
-    base, key = params.get("api_base"), params.get("api_key")
+    base, key = params.get("base_url") or params.get("api_base"), params.get("api_key")  # two names, as in LiteLLM
     return ManagedDeployment(
-        str(entry.get("model_name")), facts, str(base) if base else None, str(key) if key else None
+        str(entry.get("model_name")),
+        facts,
+        str(base) if base else None,
+        str(key) if key else None,
+        mode=str(known["mode"]) if known.get("mode") else None,
+        params=params,
     )
+
+
+def with_credential(entry: object, credentials: Mapping[str, Mapping[str, object]]) -> object:
+    """An entry of `model_list` with what its `litellm_credential_name` stands for; as it is where nobody knows.
+
+    What the entry says itself wins. `credentials` are the values of `credential_list`, by name.
+    """
+    params = entry.get("litellm_params") if isinstance(entry, Mapping) else None
+    if not isinstance(entry, Mapping) or not isinstance(params, Mapping):
+        return entry
+    values = credentials.get(str(params.get("litellm_credential_name")))
+    if values is None:
+        return entry
+    own = {name: value for name, value in params.items() if name != "litellm_credential_name"}
+    return {**entry, "litellm_params": {**values, **own}}
+
+
+def read_credentials(listed: object) -> dict[str, Mapping[str, object]]:
+    """The top-level `credential_list`, by name; what has another form is left out, for LiteLLM is to judge it."""
+    entries = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+    return {
+        str(entry["credential_name"]): entry["credential_values"]
+        for entry in entries
+        if entry.get("credential_name") and isinstance(entry.get("credential_values"), Mapping)
+    }
 
 
 def price_map() -> PriceMap:

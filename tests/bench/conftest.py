@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis
+import yaml
 
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
+from tests.bench.commanded import SECRET
 from tests.valkey_server import ValkeyServer
 
 
@@ -37,3 +40,19 @@ def valkey_url(_valkey: ValkeyServer) -> str:
     with redis.Redis.from_url(_valkey.url) as link:
         link.flushall()
     return _valkey.url
+
+
+@pytest.fixture
+def configure(tmp_path: Path, valkey_url: str) -> Callable[..., str]:
+    """Writes a configuration with one deployment, `small`, and returns its path."""
+
+    def write(api_base: str, model: str = "openai/small", info: object = None, **params: object) -> str:
+        own = {"model": model, "api_base": api_base, "api_key": SECRET} | params
+        entry = {"model_name": "smart", "litellm_params": own, "model_info": {"id": "small", **(info or {})}}  # type: ignore[dict-item]
+        plugin = {"groups": {"smart": {}}, "redis_url": valkey_url}
+        path = tmp_path / "litellm_config.yaml"
+        document = {"model_list": [entry], "callback_settings": {"slo_router": plugin}}
+        path.write_text(yaml.safe_dump(document))
+        return str(path)
+
+    return write

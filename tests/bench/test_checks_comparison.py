@@ -91,3 +91,10 @@ def test_the_mark_names_what_is_found_most_and_how_many_failed_at_all() -> None:
     assert verdict.faults == {"empty": 1, "looping": 2, "special_token": 3}
     assert verdict.fault == "special_token 5/5"
     assert Verdict(0, 0).interval is None
+
+
+def test_who_thought_where_nobody_sees_it_had_no_room_to_stop() -> None:
+    others = {"a": [Answer(ALSO, "stop", ASK)], "b": [Answer(SENSE, "stop", ASK)]}
+    mine = Answer(SENSE * 3, "length", ASK)
+    assert compared({"c": [mine], **others})["c"] == [("no_stop",)]
+    assert compared({"c": [mine._replace(is_mostly_reasoning=True)], **others})["c"] == [()]

@@ -117,7 +117,9 @@ def test_json_is_read_where_it_was_asked_for(text: str, finish_reason: str, *, i
 def test_no_text_is_fine_for_a_tool_call_and_while_it_was_still_thinking() -> None:
     assert findings(Answer("", "tool_calls")) == ()
     assert findings(Answer("", "length", reasoning_chars=900)) == ()
+    assert findings(Answer(" \n", "length", is_mostly_reasoning=True)) == ()
     assert findings(Answer("", "stop", reasoning_chars=900)) == ("empty",)
+    assert findings(Answer("", "stop", is_mostly_reasoning=True)) == ("empty",)
     assert findings(Answer("", "length")) == ("empty",)
 
 

@@ -81,8 +81,10 @@ def test_a_key_changes_with_everything_that_decides_the_answer_and_with_nothing_
         answer_key("a", "m", question("r")),
         answer_key("a", "m", question(max_tokens=9)),
         answer_key("a", "m", question(temperature=1)),
+        answer_key("a", "m", question(), {"reasoning_effort": "low"}),
     ]
-    assert len({key, *others}) == 6
+    assert len({key, *others}) == 7
+    assert key == answer_key("a", "m", question(), {})
     assert key == answer_key("a", "m", Question(Prompt("chat", question().prompt.messages, 8)))
 
 

@@ -25,6 +25,7 @@ class Answer(NamedTuple):
     expects_json: bool = False
     is_cut: bool = False  # the stream ended before it was complete
     reasoning_chars: int = 0  # said apart from the answer
+    is_mostly_reasoning: bool = False  # most of its tokens are reasoning that nobody sees
 
     @property
     def ran_out(self) -> bool:

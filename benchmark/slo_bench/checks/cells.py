@@ -1,6 +1,7 @@
 """From what a run measured to a verdict on each cell: first alone, at the end of the run beside the other deployments.
 
-A request that failed for another reason than a cut or empty answer is an error already, and no answer to check.
+A request that failed for another reason than a cut or empty answer is an error already, and no answer to check; so is
+one whose failure says nothing of the deployment (`excuses`).
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ def answers_of(asked: Iterable[tuple[Prompt, Sample]]) -> tuple[Answer, ...]:
             expects_json=prompt.expects_json,
             is_cut=sample.error == stream.CUT_STREAM,
             reasoning_chars=sample.reasoning_chars,
+            is_mostly_reasoning=sample.is_mostly_reasoning,
         )
         for prompt, sample in asked
-        if sample.error in _ANSWERED
+        if sample.error in _ANSWERED and sample.excuse is None
     )
 
 

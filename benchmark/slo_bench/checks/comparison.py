@@ -2,7 +2,7 @@
 
 - `no_stop`: every answer of the deployment ran to `max_tokens`, and most of the others' answers to this prompt ended by
   themselves. A lost end-of-text token does that; an answer that happens to be long does not, nor one for which
-  `max_tokens` left no room.
+  `max_tokens` left no room, be it that hidden reasoning had taken most of it.
 - `gibberish`: the answer is much less like the prompts and the others' answers than every other answer to this prompt
   is. A deployment that alone answers in another language is found, too.
 
@@ -39,7 +39,7 @@ def compared(answers: Answers) -> dict[str, list[tuple[str, ...]]]:
         mine = answers[name][position]
         others = [one for one in to_prompt[mine.prompt] if one[0] != name]
         stopped = sum(not answers[other][i].ran_out for other, i in others)
-        has_room = len(mine.text) + mine.reasoning_chars >= _ROOM_CHARS
+        has_room = len(mine.text) + mine.reasoning_chars >= _ROOM_CHARS and not mine.is_mostly_reasoning
         never_stops = name in endless and has_room and 2 * stopped > len(others)
         reads_odd = _reads_odd(bits[name][position], [bits[other][i] for other, i in others])
         return (*([GIBBERISH] if reads_odd else []), *([NO_STOP] if never_stops else []))

@@ -29,7 +29,8 @@ def findings(answer: Answer) -> tuple[str, ...]:
     if answer.is_cut:
         return (TRUNCATED,)
     if not answer.text.strip():
-        excused = answer.finish_reason == "tool_calls" or (answer.ran_out and answer.reasoning_chars > 0)
+        thinking = answer.reasoning_chars > 0 or answer.is_mostly_reasoning
+        excused = answer.finish_reason == "tool_calls" or (answer.ran_out and thinking)
         return () if excused else (EMPTY,)
     found = {
         SPECIAL_TOKEN: has_markup(answer.text, answer.prompt),

@@ -40,9 +40,10 @@ def fingerprint(plan: Plan, how: Mapping[str, object]) -> str:
     """Names a plan: what is asked of whom, and `how` it is sent. No text can be read out of it."""
     cells = [
         [cell.facts.deployment_id, cell.target.model, cell.target.url, cell.category, *map(asdict, cell.prompts)]
+        + [dict(one) for one in (cell.target.settings, cell.target.extra_body) if one]
         for cell in plan.cells
     ]
-    return sha256(json.dumps([cells, dict(how)], sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps([cells, dict(how)], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Memory:

@@ -32,7 +32,7 @@ async def open_guard(
     watch = Watch(link, prefix, tell)
     asking = asyncio.create_task(watch.run())
     try:
-        yield Guard(measure, budget, terms, locks, watch)
+        yield Guard(measure, budget, terms, locks, watch, tell=tell)
     finally:
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)

@@ -76,6 +76,7 @@ class Outcome:
     forecast: Forecast
     spent: Spent
     uncounted: frozenset[str]  # deployments without a price
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by deployment, how it was asked otherwise
 
     @property
     def is_whole(self) -> bool:

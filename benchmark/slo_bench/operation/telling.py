@@ -69,6 +69,8 @@ def closing(outcome: Outcome) -> Iterator[str]:
     for (deployment_id, category), done in outcome.finished.items():
         at = strftime("%H:%M", gmtime(done.ended_at_s))
         yield f"{deployment_id} {category}: measured at {at} UTC by the interrupted run; --fresh measures it again"
+    for deployment_id, notes in outcome.notes.items():
+        yield from (f"{deployment_id}: {note}" for note in notes)
     yield from (reason for reason in dict.fromkeys(outcome.stopped.values()) if ": " in reason)
     spent, planned = outcome.spent, outcome.forecast
     usd = f"; {_usd(spent.usd)} USD spent, {_usd(planned.usd)} planned" if planned.usd is not None else ""
@@ -107,6 +109,7 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
             "uncounted": sorted(outcome.uncounted),
         },
         "stopped": dict(outcome.stopped),
+        "notes": {deployment_id: list(notes) for deployment_id, notes in outcome.notes.items()},
         "finished_before": [{"deployment": name, "category": category} for name, category in outcome.finished],
     }
 

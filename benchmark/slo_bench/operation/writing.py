@@ -35,6 +35,8 @@ class Writer:
 
     async def write(self, result: CellResult, guard: Guard) -> CellResult:
         """Writes one cell, and says in `published` whether its metrics were."""
+        if not result.tells:
+            return result
         if result.cell.facts.deployment_id in guard.lost:
             return replace(result, published=False)  # another agent may have been measuring it at the same time
         try:

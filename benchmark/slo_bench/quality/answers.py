@@ -10,8 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from types import MappingProxyType
 
+from slo_bench.excuses import Excuse
 from slo_bench.workload import Prompt
+
+NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer, and of which class: those of `stream`."""
+    """No answer, and of which class: those of `stream`. With an `excuse` the deployment is not to blame."""
 
     error: str
+    excuse: Excuse | None = None
 
 
-def answer_key(deployment_id: str, model: str, question: Question) -> str:
-    """What an answer is kept under."""
-    content = json.dumps([deployment_id, model, question.content()], sort_keys=True, separators=(",", ":"))
+def answer_key(deployment_id: str, model: str, question: Question, settings: Mapping[str, object] = NO_SETTINGS) -> str:
+    """What an answer is kept under. `settings` is what the configuration puts into the request, such as an effort."""
+    parts = [deployment_id, model, question.content(), *([settings] if settings else [])]
+    content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return sha256(content.encode()).hexdigest()

@@ -1,7 +1,8 @@
 """Asks deployments, or takes the answer that is kept from last time.
 
 An answer that was given is kept at once, so nothing is paid for twice. Errors are not kept: the next run asks again.
-An answer without a single token is an answer; it is the graders' to call it wrong.
+An answer without a single token is an answer; it is the graders' to call it wrong. One that hidden reasoning left no
+room for, or that a filter withheld, is none.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Asker:
     async def ask(self, who: Respondent, question: Question) -> Answer | Failure:
         """The answer. Raises what `send` does."""
         name = who.facts.deployment_id
-        key = answer_key(name, who.facts.model, question)
+        key = answer_key(name, who.facts.model, question, {**who.target.settings, **who.target.extra_body})
         async with self._slots.setdefault(name, asyncio.Semaphore(self._concurrency)):
             known = self._store.get(key, self._not_before_s)
             if known is not None:
@@ -51,8 +52,8 @@ class Asker:
                 return known
             sample = await self._send(who, question)
             self.asked += 1
-        if sample.error is not None and sample.error != EMPTY:
-            return Failure(sample.error)
+        if sample.error is not None and (sample.error != EMPTY or sample.excuse is not None):
+            return Failure(sample.error, sample.excuse)
         answer = Answer(sample.answer, time(), sample.finish_reason, sample.prompt_tokens, sample.completion_tokens)
         self._store.put(key, answer)
         return answer

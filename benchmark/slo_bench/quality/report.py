@@ -78,6 +78,7 @@ def remarks(plan: QualityPlan, found: Found) -> list[str]:
     lines.extend(plan.remarks)
     if found.stopped is not None:
         lines.append(f"{found.stopped}; call again to go on: the answers so far are kept")
+    lines.extend(f"{name}: {note}" for name, notes in found.notes.items() for note in notes)
     lines.extend(line for cell in found.cells for line in _shortfall(cell))
     lines.extend(alert.line() for alert in found.alerts)
     unpriced = f" without {', '.join(sorted(found.uncounted))}: no price is known" if found.uncounted else ""
@@ -87,7 +88,13 @@ def remarks(plan: QualityPlan, found: Found) -> list[str]:
 
 
 def _shortfall(cell: CellScores) -> list[str]:
-    name, missing = f"{cell.deployment_id} {cell.category}", ""
+    name = f"{cell.deployment_id} {cell.category}"
+    excused = [f"{name}: {count} items not graded, because: {why}" for why, count in cell.excuses.items()]
+    return [*excused, *_unwritten(cell, name)]
+
+
+def _unwritten(cell: CellScores, name: str) -> list[str]:
+    missing = ""
     if cell.unfinished:
         missing = f", {cell.unfinished} were not reached"
     if not cell.publishable:
@@ -106,6 +113,7 @@ def document(plan: QualityPlan, found: Found, differences: Sequence[Difference])
         "remarks": list(plan.remarks),
         "alerts": [alert.document() for alert in found.alerts],
         "stopped": found.stopped,
+        "notes": {name: list(notes) for name, notes in found.notes.items()},
         "requests_sent": found.sent,
         "answers_kept": found.kept,
         "spent_usd": found.spent_usd,
@@ -124,6 +132,7 @@ def _cell_document(cell: CellScores) -> dict[str, object]:
         "planned": cell.planned,
         "cut": cell.cut,
         "problems": dict(cell.problems),
+        "problems_because": dict(cell.excuses),
         "unfinished": cell.unfinished,
         "answered_at": cell.answered_at_s,
         "published": cell.published,

@@ -8,9 +8,9 @@ run goes on from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from slo_bench.errors import StoppedError
 from slo_bench.gate.alerts import Alert
@@ -44,6 +44,7 @@ class Found:
     kept: int  # answers that nobody had to be asked for
     uncounted: frozenset[str] = frozenset()  # deployments without a price
     alerts: tuple[Alert, ...] = ()  # the regression gate's
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by deployment, how it was asked otherwise
 
     def plus(self, more: Found) -> Found:
         """The same cells, with what asking again has used."""
@@ -83,7 +84,8 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
         stopped = "the time was up"
     cells = [with_grades(cell, grades.get((cell.deployment_id, cell.category), ())) for cell in plan.cells]
     budget, asker = guard.budget, tools.asker
-    return Found(tuple(cells), stopped, budget.spent_usd, asker.asked, asker.kept, frozenset(budget.uncounted))
+    uncounted = frozenset(budget.uncounted)
+    return Found(tuple(cells), stopped, budget.spent_usd, asker.asked, asker.kept, uncounted, notes=guard.notes)
 
 
 @asynccontextmanager
@@ -99,7 +101,7 @@ async def _judging(plan: QualityPlan, guard: Guard, following: Following) -> Asy
 async def _ask_and_grade(who: Respondent, item: Item, tools: Tools) -> Grade:
     said = await tools.asker.ask(who, item.question())
     if isinstance(said, Failure):
-        return Grade(item.id, None, said.error)
+        return Grade(item.id, None, said.error, excuse=None if said.excuse is None else str(said.excuse))
     return await grade(item, said, tools)
 
 

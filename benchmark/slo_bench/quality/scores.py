@@ -27,6 +27,7 @@ class Grade(NamedTuple):
     problem: str | None = None
     cut: bool = False  # the answer ended at its length limit; it is graded as it stands
     answered_at_s: float | None = None
+    excuse: str | None = None  # why the problem says nothing of the deployment, and what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class CellScores:
     planned: int  # items of the suite
     scores: Mapping[str, float] = field(default_factory=dict)  # item id → 0..1
     problems: Mapping[str, int] = field(default_factory=dict)  # by class
+    excuses: Mapping[str, int] = field(default_factory=dict)  # of problems that say nothing of it, in words
     cut: int = 0
     answered_at_s: float | None = None  # Unix seconds of the oldest answer that a score rests on
     published: bool | None = None  # None where nothing was to be written
@@ -80,6 +82,7 @@ def with_grades(cell: CellScores, grades: Sequence[Grade]) -> CellScores:
         cell,
         scores={grade.item_id: grade.score for grade in graded if grade.score is not None},
         problems=dict(sorted(problems.items())),
+        excuses=dict(Counter(grade.excuse for grade in grades if grade.excuse is not None).most_common()),
         cut=sum(grade.cut for grade in grades),
         answered_at_s=min(times_s, default=None),
     )

@@ -1,12 +1,14 @@
 """Sweeps one deployment: for each prompt length first requests one at a time, then open loops at rising rates.
 
 Every step starts on an idle server and is given twice its time: what is then still on its way is cancelled. A
-deployment that answers nothing one at a time is not swept further.
+deployment that answers nothing one at a time is not swept further, and neither is one that cannot be measured for a
+reason of the agent's (`excuses`): a refusal is no saturation.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -53,6 +55,7 @@ class Swept:
     fit: LatencyFit | None = None
     ended_early: str | None = None
     published: bool | None = None
+    notes: tuple[str, ...] = ()  # how it was asked otherwise
 
 
 OnStep = Callable[[Swept, Judged], None]
@@ -94,11 +97,22 @@ class Course:
     async def _climb(self, length: int) -> None:
         unloaded_s = await self._alone(length)
         if unloaded_s is None:
-            raise StoppedError(f"no prompt of {length} tokens was answered")
+            why = self._excuse(self.swept.judged[-1].step)
+            because = "" if why is None else f", because: {why}"
+            raise StoppedError(f"no prompt of {length} tokens was answered{because}")
         judged: list[Judged] = []
         while (rate := next_rate(judged, unloaded_s, self._grid.rates)) is not None:
             step = await self._step(length, rate, unloaded_s)
+            why = self._excuse(step)
+            if why is not None:
+                raise StoppedError(f"at {rate:.3g}/s most requests said nothing, because: {why}")
             judged.append(self._judge(step, unloaded_s))
+
+    @staticmethod
+    def _excuse(step: Step) -> str | None:
+        """Why most of a step's requests say nothing of the deployment; `None` where they do."""
+        excuses = Counter(one.sample.excuse for one in step.sent if one.sample.excuse is not None)
+        return str(excuses.most_common(1)[0][0]) if excuses and 2 * excuses.total() > len(step.sent) else None
 
     async def _alone(self, length: int) -> float | None:
         """The typical seconds of one request alone; from the first answer the model's characters per token."""

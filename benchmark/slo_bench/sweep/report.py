@@ -109,6 +109,7 @@ def remarks(plan: Plan, found: Sequence[Swept]) -> Iterator[str]:
         yield f"{skipped.deployment_id}: not swept: {skipped.reason}"
     for swept in found:
         name = swept.deployment_id
+        yield from (f"{name}: {note}" for note in swept.notes)
         if swept.too_long:
             yield f"{name}: not swept at {', '.join(map(str, swept.too_long))} tokens: its context is too short"
         if swept.ended_early is not None:
@@ -138,6 +139,7 @@ def document(plan: Plan, found: Sequence[Swept]) -> dict[str, object]:
                 ],
                 "fit": None if swept.fit is None else _fit_document(swept.fit),
                 "ended_early": swept.ended_early,
+                "notes": list(swept.notes),
                 "published": swept.published,
             }
             for swept in found

@@ -61,6 +61,7 @@ async def _run(order: SweepOrder, store: Store | None, console: Console) -> list
         found: list[Swept] = []
         for cells in order.plan.by_deployment():
             swept = await _sweep(order, cells, guard, deadline_s, tell)
+            swept.notes = tuple(guard.notes.get(swept.deployment_id, ()))
             if link is not None and swept.fit is not None:
                 swept.published = await _publish(link, prefix, swept)
             found.append(swept)
