@@ -11,8 +11,8 @@ import pytest
 
 from slo_router.background import Background, Hooks
 from slo_router.config import GroupSettings, PluginSettings
+from slo_router.live import Health
 from slo_router.metrics_store import MetricsStore
-from slo_router.probing import Health
 from slo_router.request_log import RequestLog
 from slo_router.rollout import Rollout
 from slo_router.strategy import Strategy

@@ -103,6 +103,7 @@ def test_json_is_complete_and_plain() -> None:
         "cached_tokens": 0,
         "cached_at": "",
         "reserved_tokens": 500,
+        "limit_tokens": None,
         "needs": ["tools"],
         "probability": None,
         "ttft_p50_ms": None,

@@ -83,22 +83,54 @@ def test_a_deployment_already_tried_for_this_request_is_rejected() -> None:
     assert filters.already_tried(A, NOTHING_KNOWN, Demand(REQUEST, tried=frozenset({"b"}))) is None
 
 
+def test_who_refuses_everything_is_rejected() -> None:
+    found = filters.account(A, NOTHING_KNOWN, Demand(REQUEST, denied=frozenset({"a"})))
+    assert found == Rejection("a", "account", "refuses everything", "an answer")
+    assert filters.account(A, NOTHING_KNOWN, Demand(REQUEST, denied=frozenset({"b"}))) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt_tokens", "rejected"),
+    [(7_000, False), (7_273, True)],  # × 1.1 is 7,700 and 8,000.3
+)
+def test_where_an_answer_limit_is_stated_apart_the_window_is_for_the_prompt_alone(
+    prompt_tokens: int, rejected: bool
+) -> None:
+    facts = Facts("a", "m", context_tokens=8_000, max_output_tokens=4_000)
+    asks = Demand(REQUEST._replace(prompt_tokens=prompt_tokens, reserved_tokens=4_000, limit_tokens=4_000))
+    assert (filters.context_window(facts, NOTHING_KNOWN, asks) is not None) is rejected
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "rejected"),
+    [(32_000, 4_096, True), (4_096, 4_096, False), (None, 4_096, False), (32_000, None, False)],
+)
+def test_more_room_than_the_models_answers_have_is_rejected(
+    asked: int | None, limit: int | None, rejected: bool
+) -> None:
+    facts = Facts("a", "m", max_output_tokens=limit)
+    found = filters.answer_limit(facts, NOTHING_KNOWN, Demand(REQUEST._replace(limit_tokens=asked)))
+    assert found == (Rejection("a", "answer_limit", 32_000, 4_096) if rejected else None)
+
+
 def test_every_broken_filter_is_reported_the_hardest_first() -> None:
-    facts = Facts("a", "m", context_tokens=10, unsupported=frozenset({"tools"}))
+    facts = Facts("a", "m", context_tokens=10, max_output_tokens=10, unsupported=frozenset({"tools"}))
     prediction = NOTHING_KNOWN._replace(quality=0.1, error_rate=1.0)
-    one = frozenset({"a"})
-    demand = Demand(REQUEST._replace(needs=frozenset({"tools"})), 0.5, 0.5, one, 0.01, one, {"a": "looping 9/10"})
+    one, asks = frozenset({"a"}), REQUEST._replace(needs=frozenset({"tools"}), limit_tokens=500)
+    demand = Demand(asks, 0.5, 0.5, one, 0.01, one, {"a": "looping 9/10"}, one)
     rejected = [accepts(facts, prediction, demand) for accepts in concerned(demand)]
     found = [rejection.filter for rejection in rejected if rejection is not None]
     assert found == [
+        "cost_ceiling",
         "context_window",
         "capability",
-        "cost_ceiling",
+        "answer_limit",
         "answers",
+        "account",
         "already_tried",
         "circuit",
         "error_rate",
         "quality",
     ]
-    assert [HARDNESS[name] for name in found] == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert [HARDNESS[name] for name in found] == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
     assert [accepts(A, NOTHING_KNOWN, DEMAND) for accepts in FILTERS] == [None] * len(FILTERS)

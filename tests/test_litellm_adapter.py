@@ -9,7 +9,6 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -261,9 +260,35 @@ def test_what_a_request_says_narrows_the_list(request_: dict[str, object], messa
 # --- whose fault
 
 
+class ContentPolicyViolationError(Exception):
+    """Named as LiteLLM's."""
+
+
 @pytest.mark.parametrize(
-    ("status", "fault"),
-    [(None, "deployment"), (500, "deployment"), (408, "deployment"), (429, "deployment"), (400, "request")],
+    ("status", "message", "fault"),
+    [
+        (None, "", "deployment"),
+        (500, "", "deployment"),
+        (408, "", "deployment"),
+        (429, "", "deployment"),
+        (400, "messages: field required", "unclear"),
+        (422, "", "unclear"),
+        (413, "", "request"),
+        (401, "", "account"),
+        (402, "", "account"),
+        (403, "", "account"),
+        (404, "", "account"),
+        (400, "Your credit balance is too low to access the API", "account"),
+        (400, "You exceeded your current quota: insufficient_quota", "account"),
+    ],
 )
-def test_whose_fault_a_failed_attempt_is(status: int | None, fault: str) -> None:
-    assert adapter.fault_of(SimpleNamespace(status_code=status)) == fault
+def test_whose_fault_a_failed_attempt_is(status: int | None, message: str, fault: str) -> None:
+    error = Exception(message)
+    error.status_code = status  # type: ignore[attr-defined]
+    assert adapter.fault_of(error) == fault
+
+
+def test_a_filtered_prompt_is_the_requests_own_fault() -> None:
+    error = ContentPolicyViolationError("blocked")
+    error.status_code = 400  # type: ignore[attr-defined]
+    assert adapter.fault_of(error) == "request"

@@ -188,7 +188,7 @@ def test_a_probe_of_the_plugins_own_closes_the_circuit_and_is_no_load() -> None:
     assert live.probes_due(NOW_S + 0.7) == ["a"]
     assert live.probes_due(NOW_S + 0.8) == []
     assert live.in_flight("a") == 0
-    live.probe_ended("a", NOW_S + 0.7, NOW_S + 1.5, is_answered=True)
+    live.probe_ended("a", NOW_S + 0.7, NOW_S + 1.5, "answers")
     assert 0 < share(live.states["a"].circuit, NOW_S + 1.5) < 1
 
 
@@ -197,12 +197,12 @@ def test_a_probe_that_fails_doubles_the_pause_and_one_that_tells_nothing_leaves_
     for _ in range(3):
         live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
     live.probes_due(NOW_S + 0.7)
-    live.probe_ended("a", NOW_S + 0.7, NOW_S + 0.8, is_answered=None)
+    live.probe_ended("a", NOW_S + 0.7, NOW_S + 0.8, "unclear")
     assert share(live.states["a"].circuit, NOW_S + 1) == 1
     live.probes_due(NOW_S + 1)
-    live.probe_ended("a", NOW_S + 1, NOW_S + 1.1, is_answered=False)
+    live.probe_ended("a", NOW_S + 1, NOW_S + 1.1, "fails")
     assert live.states["a"].circuit.pause_s == 2
-    live.probe_ended("forgotten", NOW_S, NOW_S, is_answered=True)
+    live.probe_ended("forgotten", NOW_S, NOW_S, "answers")
     assert "forgotten" not in live.states
 
 
@@ -214,7 +214,7 @@ def test_requests_that_still_hang_somewhere_do_not_reopen_the_circuit_of_what_an
     for one, heard_of in ((live, other), (other, live)):
         one.absorb([sent(heard_of)], PRIORS, NOW_S + 2)
     assert live.probes_due(NOW_S + 3) == ["a"]
-    live.probe_ended("a", NOW_S + 3, NOW_S + 3.1, is_answered=True)
+    live.probe_ended("a", NOW_S + 3, NOW_S + 3.1, "answers")
     for now_s in (NOW_S + 3.5, NOW_S + 4.5, NOW_S + 5.5, NOW_S + 6.5):
         live.absorb([json.loads(json.dumps(other.export(now_s)))], PRIORS, now_s)
         other.absorb([json.loads(json.dumps(live.export(now_s)))], PRIORS, now_s)

@@ -10,8 +10,8 @@ import pytest
 
 from slo_router import probing
 from slo_router.circuit import share
-from slo_router.live import Live
-from slo_router.probing import Health, Probing
+from slo_router.live import Health, Live
+from slo_router.probing import Probing
 
 
 class Asked:

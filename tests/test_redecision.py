@@ -167,7 +167,7 @@ def test_one_that_recovered_is_spared_again_and_answers_where_a_stricter_policy_
     live = Live()
     for _ in range(3):
         live.finished(live.dispatched("large", NOW_S - 2), "error", NOW_S - 2)
-    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, is_answered=True)
+    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, "answers")
     decision = decide(Ask(REQUEST, Slo()), [SMALL, LARGE], view(live=live.states, seed=3), Policy(SETTLED, "cafe0123"))
     assert [(one.deployment_id, one.value) for one in decision.rejections] == [("large", "recovering")]
     found = again(decision, [SMALL, LARGE])

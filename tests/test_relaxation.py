@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+
+import pytest
 
 from slo_router.config import GroupSettings
 from slo_router.domain import Facts, Metrics, Slo
@@ -45,3 +48,23 @@ def test_an_unknown_price_is_above_any_ceiling() -> None:
     unpriced = Facts("unpriced", "m", quality={"default": 1.0})
 
     assert picked(IMPOSSIBLE, 0.002, unpriced, CHEAP) == "cheap"
+
+
+@pytest.mark.parametrize("asks", [{"reserved_tokens": 10**6, "limit_tokens": 10**6}, {"prompt_tokens": 10**6}])
+def test_no_request_gets_past_the_ceiling_by_asking_for_more_than_cheap_ones_hold(asks: dict[str, int]) -> None:
+    cheap = replace(CHEAP, context_tokens=8_000)
+    roomy = replace(CHEAP, deployment_id="roomy", context_tokens=9_000, max_output_tokens=4_000)
+    dear = replace(DEAR, context_tokens=10**7, max_output_tokens=10**7)
+    unpriced = Facts("unpriced", "m", quality={"default": 1.0})
+    view = View(measured(), NOW_S, random.Random(0))
+    ask = Ask(REQUEST._replace(**asks), Slo(), frozenset(), 0.002)
+    picked = decide(ask, [dear, unpriced, cheap, roomy], view, Policy(GroupSettings(), "cafe0123")).deployment_id
+    assert picked in ("cheap", "roomy")
+
+
+def test_where_no_answer_may_be_so_long_the_longest_is_nearest() -> None:
+    short = replace(CHEAP, max_output_tokens=4_096)
+    long = replace(DEAR, max_output_tokens=64_000)
+    view = View(measured(), NOW_S, random.Random(0))
+    ask = Ask(REQUEST._replace(limit_tokens=100_000), Slo())
+    assert decide(ask, [short, long], view, Policy(GroupSettings(), "cafe0123")).deployment_id == "dear"

@@ -271,7 +271,7 @@ def test_a_deployment_that_recovers_is_spared_only_where_another_is_able() -> No
     live = Live()
     for _ in range(3):
         live.finished(live.dispatched("large", NOW_S - 2), "error", NOW_S - 2)
-    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, is_answered=True)  # a tenth of its traffic may come back
+    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, "answers")  # a tenth of its traffic may come back
     policy, chosen = Policy(GroupSettings(), "cafe0123"), {}
     for floor, others in ((0.8, [LARGE, SMALL, MEDIUM]), (0.8, [LARGE, replace(LARGE, deployment_id="larger")])):
         ask = Ask(REQUEST, Slo(min_quality=floor))

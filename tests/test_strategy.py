@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from slo_router.attempt import Fault, ending_of
+from slo_router.attempt import ENDINGS, Fault
 from slo_router.config import GroupSettings, LogSettings, PluginSettings, SloSettings
 from slo_router.contract import RequestRecord
 from slo_router.deployments import ManagedDeployment
@@ -249,13 +249,13 @@ def test_an_attempt_that_was_sent_and_of_which_nothing_is_told_failed() -> None:
     assert made.live.states["small"].circuit.failures == 1
 
 
-@pytest.mark.parametrize(("fault", "failures"), [("deployment", 1), ("request", 0)])
+@pytest.mark.parametrize(("fault", "failures"), [("deployment", 1), ("request", 0), ("unclear", 0), ("account", 0)])
 def test_a_failed_attempt_counts_once_and_only_against_whose_fault_it_was(fault: Fault, failures: int) -> None:
     made = strategy()
     trace = arrived(made)
     made.choose("smart", REQUEST, POOL, trace)
     made.sent(trace, "small", lambda: None)
-    made.finish(trace, ending_of(fault))
+    made.finish(trace, ENDINGS[fault])
     made.finish(trace, "error")  # the request's own end: no attempt is under way
     assert made.live.states["small"].circuit.failures == failures
     assert made.live.in_flight("small") == 0

@@ -152,7 +152,7 @@ class Ours(Told):
 
         def ended(now_s: float, is_answered: bool) -> None:  # noqa: FBT001
             for live in (prober, self.observer.live):
-                live.probe_ended(name, sent_s, EPOCH_S + now_s, is_answered=is_answered)
+                live.probe_ended(name, sent_s, EPOCH_S + now_s, "answers" if is_answered else "fails")
 
         return Probe(deployment, ended)
 

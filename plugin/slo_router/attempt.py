@@ -9,12 +9,18 @@ step. One thing is concluded: an attempt that was sent, and of which LiteLLM say
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from slo_router.live import Ending, Flight
 
-Fault = Literal["deployment", "request"]  # whose fault a failed attempt is
+# Whose fault a failed attempt is. A refusal (HTTP 4xx) may be the request's or the account's, unless it says which.
+Fault = Literal["deployment", "account", "unclear", "request"]
+ENDINGS: Mapping[Fault, Ending] = MappingProxyType(
+    {"deployment": "error", "account": "denied", "unclear": "refused", "request": "released"}
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -29,8 +35,3 @@ class Attempt:
     def superseded(self) -> Ending:
         """What it means that LiteLLM picks again while this attempt is under way."""
         return "error" if self.is_sent else "released"
-
-
-def ending_of(fault: Fault) -> Ending:
-    """How an attempt ends that failed: a request that is itself wrong says nothing of the deployment."""
-    return "error" if fault == "deployment" else "released"

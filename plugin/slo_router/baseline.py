@@ -14,7 +14,7 @@ from __future__ import annotations
 from slo_router.contract import RequestRecord
 from slo_router.domain import Assessment, Decision, Facts
 
-UNABLE = frozenset({"context_window", "capability"})
+UNABLE = frozenset({"context_window", "capability", "answer_limit"})
 
 
 def baseline(decision: Decision) -> Assessment:

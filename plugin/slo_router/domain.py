@@ -61,6 +61,7 @@ class Features(NamedTuple):
     reserved_tokens: int  # room the answer must find in the context window: the client's max_tokens, else the expected
     needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio"
     stream: bool = False
+    limit_tokens: int | None = None  # of the answer, as the client asks for; `None` where it asks for none
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ def extract(
         reserved_tokens=expected if allowed is None else allowed,
         needs=_needs(request, content, has_tools=tool_count > 0),
         stream=request.get("stream") is True,
+        limit_tokens=allowed,
     )
 
 

@@ -9,7 +9,8 @@ those are promises.
 
 The filters stand from the hardest to the softest. When no candidate passes them all, the softest give way first: better
 an answer below the quality floor, or a second try at the same deployment, than none. Faulty answers are harder than
-those: an error is seen and can be repeated, a garbled answer is paid for and looks like a success.
+those: an error is seen and can be repeated, a garbled answer is paid for and looks like a success. The cost ceiling of
+a key is the hardest: no request may get past it by asking for what only a dearer deployment can do.
 """
 
 from __future__ import annotations
@@ -35,14 +36,20 @@ class Demand(NamedTuple):
     cost_ceiling_per_1k_usd: float | None = None
     shut: frozenset[str] = frozenset()  # deployments whose circuit does not let this request pass
     answer_faults: Mapping[str, str] = NO_FAULTS  # by deployment id: what was wrong with its answers in this category
+    denied: frozenset[str] = frozenset()  # deployments that refuse everything
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Prompt (with a margin for the estimate) and answer must fit the context window."""
+    """Prompt (with a margin for the estimate) and answer must fit the context window.
+
+    Where `model_info` states an answer limit of its own, the window is for the prompt alone.
+    """
     if facts.context_tokens is None:
         return None
     features = demand.features
-    needed = features.prompt_tokens * CONTEXT_MARGIN + features.reserved_tokens
+    needed = features.prompt_tokens * CONTEXT_MARGIN
+    if facts.max_output_tokens is None:
+        needed += features.reserved_tokens
     if needed <= facts.context_tokens:
         return None
     return Rejection(facts.deployment_id, "context_window", round(needed), facts.context_tokens)
@@ -54,6 +61,14 @@ def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejectio
     if not missing:
         return None
     return Rejection(facts.deployment_id, "capability", ",".join(sorted(missing)), "supported")
+
+
+def answer_limit(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """The client asks for room that the model's answers never have: servers refuse such a request."""
+    asked, limit = demand.features.limit_tokens, facts.max_output_tokens
+    if asked is None or limit is None or asked <= limit:
+        return None
+    return Rejection(facts.deployment_id, "answer_limit", asked, limit)
 
 
 def cost_ceiling(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -68,6 +83,13 @@ def answers(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection |
     """Answered garbage in this category when it was last measured: looping, special tokens, broken JSON."""
     fault = demand.answer_faults.get(facts.deployment_id)
     return None if fault is None else Rejection(facts.deployment_id, "answers", fault, "sound")
+
+
+def account(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Refuses every request: out of credit, a key that was revoked, a model that is gone."""
+    if facts.deployment_id not in demand.denied:
+        return None
+    return Rejection(facts.deployment_id, "account", "refuses everything", "an answer")
 
 
 def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -100,10 +122,12 @@ def circuit(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection |
 
 Filter = Callable[[Facts, Prediction, Demand], Rejection | None]
 FILTERS: tuple[Filter, ...] = (
+    cost_ceiling,
     context_window,
     capability,
-    cost_ceiling,
+    answer_limit,
     answers,
+    account,
     already_tried,
     circuit,
     error_rate,
@@ -116,10 +140,12 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
     """The filters that this demand gives something to look at, hardest first: it is the same for every candidate."""
     return _asked(
         (
+            demand.cost_ceiling_per_1k_usd is not None,
             True,
             bool(demand.features.needs),
-            demand.cost_ceiling_per_1k_usd is not None,
+            demand.features.limit_tokens is not None,
             bool(demand.answer_faults),
+            bool(demand.denied),
             bool(demand.tried),
             bool(demand.shut),
             demand.max_error_rate < 1,

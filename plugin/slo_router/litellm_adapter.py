@@ -29,11 +29,20 @@ from litellm.proxy import health_check, proxy_server
 from litellm.router import Router
 
 from slo_router.attempt import Fault
-from slo_router.probing import Health
+from slo_router.live import Health
 
 Deployment = Mapping[str, object]
 BAD_REQUEST, SERVER_ERROR = 400, 500
 BUSY = (408, 429)  # a timeout and a rate limit: no fault of the request
+ACCOUNT = (401, 402, 403, 404)  # a key, its credit, its rights, the model's name
+TOO_LARGE = (413,)
+REQUESTS_OWN = frozenset({"ContextWindowExceededError", "ContentPolicyViolationError", "UnsupportedParamsError"})
+MOST_OF_A_MESSAGE = 2_000  # characters; a provider may quote the whole prompt behind its own words
+_ACCOUNT_WORDS = re.compile(
+    r"credit|billing|balance|payment|insufficient[ _](?:funds|quota)|api[ _-]?key|deactivated|suspended"
+    r"|(?:account|organization|project) (?:is|has|was)",
+    re.IGNORECASE,
+)
 NEWEST_TESTED = "1.110"  # `make test-newest`
 
 
@@ -250,10 +259,14 @@ def price_map() -> Mapping[str, Mapping[str, object]]:
 
 
 def fault_of(error: object) -> Fault:
-    """Whose fault a failed attempt is: the request's own where it was wrong (HTTP 4xx)."""
+    """Whose fault a failed attempt is, by HTTP status, LiteLLM's class and, for a refusal, the provider's message."""
     status = getattr(error, "status_code", None)
-    is_wrong = isinstance(status, int) and status not in BUSY and BAD_REQUEST <= status < SERVER_ERROR
-    return "request" if is_wrong else "deployment"
+    if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
+        return "deployment"
+    if status in TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
+        return "request"
+    is_account = status in ACCOUNT or _ACCOUNT_WORDS.search(str(error)[:MOST_OF_A_MESSAGE])
+    return "account" if is_account else "unclear"
 
 
 async def health(deployment: Deployment) -> Health:
@@ -268,7 +281,9 @@ async def health(deployment: Deployment) -> Health:
         return "answers"
     error = errors[0].get(info["id"]) if errors else None
     has_status = isinstance(getattr(error, "status_code", None), int)  # else the check itself is what is wrong
-    return "fails" if has_status and fault_of(error) == "deployment" else "unclear"
+    if not has_status:
+        return "unclear"
+    return "fails" if fault_of(error) == "deployment" else "refuses"
 
 
 def sent_to(call: Mapping[str, object]) -> str | None:

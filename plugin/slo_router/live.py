@@ -12,10 +12,12 @@ another wrote. The request path reads `states` and nothing else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from slo_router import account
+from slo_router.account import TRUSTED, Account
 from slo_router.circuit import (
     CLOSED,
     HEARSAY,
@@ -31,7 +33,8 @@ from slo_router.circuit import (
 from slo_router.evidence import Evidence, Prior, fit
 from slo_router.latency import Curve, Observation, slower
 
-Ending = Literal["success", "error", "disconnected", "released"]
+Ending = Literal["success", "error", "refused", "denied", "disconnected", "released"]
+REFUSED = ("refused", "denied")  # the second in words that speak of the account
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
@@ -48,6 +51,9 @@ MAX_LOAD = 1e6
 MAX_LEVEL = 15.0
 MAX_UNIX_S = 1e12
 MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
+
+
+Health = Literal["answers", "fails", "refuses", "unclear"]  # what a health check found
 
 
 class Flight(NamedTuple):
@@ -113,6 +119,7 @@ class LiveState:
     fitted: Curve | None = None
     curve: Curve | None = None  # as fitted, or slower where requests wait for longer than that explains
     circuit: Circuit = CLOSED
+    account: Account = TRUSTED
     evidence: Evidence = field(default_factory=Evidence)
     answered_at_s: float = 0.0
     begun_until_s: float = 0.0  # the latest dispatch whose first token was seen
@@ -142,6 +149,7 @@ class Live:
 
     def __init__(self) -> None:
         self.states: dict[str, LiveState] = {}
+        self.can_ask: Callable[[str], bool] = lambda _: False  # whether a deployment can be asked by a health check
         self._stalls: deque[tuple[float, float]] = deque(maxlen=MAX_STALLS)
 
     def in_flight(self, deployment_id: str) -> float:
@@ -169,30 +177,37 @@ class Live:
         state.flights[id(flight)] = flight
         if state.circuit.is_open:
             state.circuit = probed(state.circuit, now_s)
+        if state.account.is_shut:
+            state.account = account.asked(state.account, now_s)
         return flight
 
     def probes_due(self, now_s: float, leave_out: Collection[str] = ()) -> list[str]:
         """The deployments to ask now whether they answer again; tell `probe_ended` what they did."""
-        due = [
-            name for name, state in self.states.items() if is_probe_due(state.circuit, now_s) and name not in leave_out
-        ]
+        due = [name for name, state in self.states.items() if _is_due(state, now_s) and name not in leave_out]
         for name in due:
-            self.states[name].circuit = probed(self.states[name].circuit, now_s)
+            state = self.states[name]
+            state.circuit = probed(state.circuit, now_s)
+            state.account = account.asked(state.account, now_s)
         return due
 
-    def probe_ended(self, deployment_id: str, sent_at_s: float, now_s: float, *, is_answered: bool | None) -> None:
-        """What a probe found that went out at `sent_at_s`; `None`: nothing. It has no part in load and curves."""
+    def probe_ended(self, deployment_id: str, sent_at_s: float, now_s: float, health: Health) -> None:
+        """What a probe found that went out at `sent_at_s`. It has no part in load and curves."""
         state = self.states.get(deployment_id)
         if state is None:
             return
-        if is_answered is None:
-            state.circuit = state.circuit._replace(probe_at_s=None)
-        elif is_answered:
+        if health == "answers":
             state.circuit = succeeded(state.circuit, now_s)
+            state.account = account.answered(state.account, now_s)
             state.answered_at_s = now_s
             state.begun_until_s = max(state.begun_until_s, sent_at_s)
-        else:
+            return
+        if state.account.is_shut:  # nobody could ask: only words that speak of the account count
+            is_doubtful = health == "unclear" and not state.account.is_account
+            state.account = (account.answered if is_doubtful else account.denied)(state.account, now_s)
+        if health == "fails":
             state.circuit = failed(state.circuit, now_s, sent_at_s)
+        else:  # the check itself may be what is refused
+            state.circuit = state.circuit._replace(probe_at_s=None)
 
     def is_under_way(self, flight: Flight) -> bool:
         """Whether its end was not reported yet and its lease holds."""
@@ -242,8 +257,13 @@ class Live:
             state.circuit = failed(state.circuit, now_s, flight.at_s)
         elif ending == "success":
             state.circuit = succeeded(state.circuit, now_s)
+            state.account = account.answered(state.account, now_s)
             state.answered_at_s = now_s
             state.begun_until_s = max(state.begun_until_s, flight.at_s)
+        elif ending in REFUSED:
+            is_account, can_ask = ending == "denied", self.can_ask(flight.deployment_id)
+            state.account = account.refused(state.account, now_s, flight.at_s, is_account=is_account, can_ask=can_ask)
+            state.answered_at_s = now_s
         return Landing(flight, ending, now_s, is_ttft_known)
 
     def learn(
@@ -311,6 +331,7 @@ class Live:
                 "in_flight": len(state.flights) + state.foreign,
                 "overdue": self._overdue(state, now_s)[-OVERDUE_FLIGHTS:],
                 "circuit": state.circuit,
+                "account": state.account,
                 "last_word": state.last_word,
                 "evidence": state.evidence.to_json(),
             }
@@ -336,6 +357,7 @@ class Live:
             state.elsewhere = sum(_load(entry.get("in_flight")) for entry in said)
             for entry in said:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
+                state.account = account.latest(state.account, _account(entry.get("account")), now_s)
                 state.last_word = max(state.last_word, _last_word(entry.get("last_word"), now_s))
             if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # somebody had an answer then
                 state.answered_at_s = max(state.answered_at_s, state.circuit.changed_at_s)
@@ -389,6 +411,26 @@ def _last_word(value: object, now_s: float) -> LastWord:
             return LastWord(float(at_s), float(level), int(pauses))
         case _:
             return NOTHING_SAID
+
+
+def _is_due(state: LiveState, now_s: float) -> bool:
+    return is_probe_due(state.circuit, now_s) or account.is_question_due(state.account, now_s)
+
+
+def _account(value: object) -> Account:
+    """What another worker says of an account, as JSON brought it; trusted where it makes no sense."""
+    match value:
+        case [
+            int() as refusals,
+            bool() as is_account,
+            bool() as is_shut,
+            int() | float() as changed_at_s,
+            int() | float() as pause_s,
+            None | int() | float() as asked_at_s,
+        ] if 0 <= changed_at_s <= MAX_UNIX_S and 0 <= pause_s <= account.LONGEST_PAUSE_S and refusals >= 0:
+            return Account(refusals, is_account, is_shut, float(changed_at_s), float(pause_s), asked_at_s)
+        case _:
+            return TRUSTED
 
 
 def _circuit(value: object) -> Circuit:

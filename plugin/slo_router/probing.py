@@ -1,7 +1,8 @@
-"""Asks deployments whose circuit is open whether they answer again, so that no user's request has to find out.
+"""Asks deployments that fail or refuse whether they answer, so that no user's request has to find out.
 
-The question is LiteLLM's own health check: a few tokens, tagged as such in its spend logs. Where that cannot tell (it
-is itself refused, or the deployment is not to be checked), the circuit's probe is a request.
+The question is LiteLLM's own health check: a few tokens, tagged as such in its spend logs. Where that cannot tell (the
+deployment is not to be checked, or the check itself is what fails), a request is the probe; it is tried again after a
+while, for a check that could not tell once may tell later.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
-from typing import Literal
 
-from slo_router.live import Live
+from slo_router.live import Health, Live
 
 TIMEOUT_S = 30.0  # an answer that comes later is none
 
-Health = Literal["answers", "fails", "unclear"]
+UNCLEAR_S = 600.0  # after which a check that could not tell is made again
 Ask = Callable[[str], Awaitable[Health]]
 
 log = logging.getLogger("slo_router")
@@ -28,23 +28,34 @@ class Probing:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unclear: set[str] = set()
+        self._unclear: dict[str, float] = {}  # deployment id → when its check could not tell, Unix seconds
 
     def start(self, live: Live, now_s: float, leave_out: Collection[str] = ()) -> None:
         """Starts the probes that are due, of all but those to leave out; call it some times a second."""
-        for name in live.probes_due(now_s, leave_out=self._unclear.union(leave_out)):
+        live.can_ask = lambda name: self._can_ask(name, now_s)
+        unclear = [name for name in self._unclear if not self._can_ask(name, now_s)]
+        for name in live.probes_due(now_s, leave_out={*unclear, *leave_out}):
             task = asyncio.create_task(self._probe(live, name, now_s))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _can_ask(self, name: str, now_s: float) -> bool:
+        unclear_at_s = self._unclear.get(name)
+        return unclear_at_s is None or abs(now_s - unclear_at_s) >= UNCLEAR_S
+
     async def _probe(self, live: Live, name: str, sent_at_s: float) -> None:
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                (health,) = await asyncio.gather(self._ask(name), return_exceptions=True)  # any, of a provider's code
+                (found,) = await asyncio.gather(self._ask(name), return_exceptions=True)  # any, of a provider's code
         except TimeoutError:
-            health = "fails"
-        is_answered = {"answers": True, "fails": False}.get(str(health))
-        if is_answered is None:
-            self._unclear.add(name)
+            found = "fails"
+        health: Health = "unclear" if isinstance(found, BaseException) else found
+        state = live.states.get(name)
+        if health == "refuses" and (state is None or not state.account.is_shut):
+            health = "unclear"  # it failed otherwise, and what is refused may be the check
+        if health == "unclear":
+            self._unclear[name] = time.time()
             log.warning("%s fails, and its health check cannot tell when it is back: requests will find out", name)
-        live.probe_ended(name, sent_at_s, time.time(), is_answered=is_answered)
+        elif health == "refuses":
+            log.warning("%s refuses every request, a health check too: it gets no traffic until it answers one", name)
+        live.probe_ended(name, sent_at_s, time.time(), health)

@@ -27,15 +27,14 @@ from litellm.proxy._types import UserAPIKeyAuth
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from slo_router import litellm_adapter as adapter
-from slo_router.attempt import ending_of
+from slo_router.attempt import ENDINGS
 from slo_router.background import Background, Hooks
 from slo_router.config import Settings, parse_settings
 from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
-from slo_router.live import Landing
+from slo_router.live import Health, Landing
 from slo_router.metrics_store import MetricsStore
-from slo_router.probing import Health
 from slo_router.records import answer_began, build_record, outcome_of
 from slo_router.request_log import RequestLog
 from slo_router.rollout import Rollout
@@ -219,7 +218,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """An attempt failed."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.strategy.finish(trace, ending_of(adapter.fault_of(exception)))
+            self.strategy.finish(trace, ENDINGS[adapter.fault_of(exception)])
 
     async def async_pre_call_hook(
         self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: Request, call_type: str
@@ -300,7 +299,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """A request failed for good: record it."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.strategy.finish(trace, ending_of(adapter.fault_of(original_exception)))
+            self.strategy.finish(trace, ENDINGS[adapter.fault_of(original_exception)])
             self._record(self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace)
 
     def _failure_payload(self, data: Request, error: Exception, key: UserAPIKeyAuth, trace: Trace) -> Request:

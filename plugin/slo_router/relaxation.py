@@ -2,8 +2,9 @@
 
 Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers.
 
-too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
 above the key's cost ceiling        the cheapest
+too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
+more than any answer may have       the longest answers
 below the quality floor             the best
 """
 
@@ -24,11 +25,15 @@ def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessme
     hardness = [tuple(HARDNESS[rejection.filter] for rejection in found) for _, found in unable]
     softest = min(hardness)
     left = [assessment for (assessment, _), found in zip(unable, hardness, strict=True) if found == softest]
-    if softest[0] == HARDNESS["context_window"]:
-        windows = {facts.deployment_id: facts.context_tokens or 0 for facts in candidates}
-        return _largest([assessment for assessment, _ in unable], lambda a: windows[a.deployment_id])
     if HARDNESS["cost_ceiling"] in softest:
         return _largest(left, _cheapness)
+    if softest[0] == HARDNESS["context_window"]:
+        windows = {facts.deployment_id: facts.context_tokens or 0 for facts in candidates}
+        too_long = [one for (one, _), found in zip(unable, hardness, strict=True) if found[0] == softest[0]]
+        return _largest(too_long, lambda a: windows[a.deployment_id])
+    if HARDNESS["answer_limit"] in softest:
+        limits = {facts.deployment_id: facts.max_output_tokens or 0 for facts in candidates}
+        return _largest(left, lambda a: limits[a.deployment_id])
     if HARDNESS["quality"] in softest:
         return _largest(left, lambda a: a.prediction.quality or 0.0)
     return left

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from slo_router.account import lets_pass
 from slo_router.circuit import share
 from slo_router.config import GroupSettings, Weights
 from slo_router.conversations import NOTHING_CACHED, Cached
@@ -21,7 +22,8 @@ from slo_router.prediction import View, answer_faults, cost_chance, outlook, pre
 from slo_router.relaxation import Unable, least_rejected, spare
 from slo_router.scoring import assess, limits_of, weigh
 
-ALL_ASKED: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
+NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str]]
+ALL_ASKED: NotAsked = frozenset(), frozenset(), frozenset()
 
 
 class Ask(NamedTuple):
@@ -44,10 +46,17 @@ class Policy(NamedTuple):
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group = policy.group
-    shut, spared = _not_asked(candidates, view) if view.live else ALL_ASKED
+    shut, spared, denied = _not_asked(candidates, view) if view.live else ALL_ASKED
     faults = answer_faults(candidates, ask.features.category, view.snapshot) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
-        ask.features, ask.slo.min_quality, group.max_error_rate, ask.tried, ask.cost_ceiling_per_1k_usd, shut, faults
+        ask.features,
+        ask.slo.min_quality,
+        group.max_error_rate,
+        ask.tried,
+        ask.cost_ceiling_per_1k_usd,
+        shut,
+        faults,
+        denied,
     )
     filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
     home = ask.cached.deployment_id
@@ -89,17 +98,24 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     )
 
 
-def _not_asked(candidates: Sequence[Facts], view: View) -> tuple[frozenset[str], frozenset[str]]:
-    """Those whose circuit lets this request not pass, and those that recover and are spared it if another is able."""
+def _not_asked(candidates: Sequence[Facts], view: View) -> NotAsked:
+    """Those whose circuit lets this request not pass, those that recover and are spared it if another is able, and
+    those that refuse everything.
+    """
     shut: list[str] = []
     spared: list[str] = []
+    denied: list[str] = []
     for facts in candidates:
         state = view.live.get(facts.deployment_id)
-        if state is not None and state.circuit.changed_at_s is not None:
+        if state is None:
+            continue
+        if state.account.is_shut and not lets_pass(state.account, view.now_s):
+            denied.append(facts.deployment_id)
+        if state.circuit.changed_at_s is not None:
             part = share(state.circuit, view.now_s)
             if part < 1 and view.rng.random() >= part:
                 (shut if state.circuit.is_open else spared).append(facts.deployment_id)
-    return (frozenset(shut), frozenset(spared)) if shut or spared else ALL_ASKED
+    return (frozenset(shut), frozenset(spared), frozenset(denied)) if shut or spared or denied else ALL_ASKED
 
 
 def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:

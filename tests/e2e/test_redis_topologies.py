@@ -38,10 +38,9 @@ from slo_router.config import GroupSettings, LogSettings, PluginSettings
 from slo_router.contract import RequestRecord, request_index_key
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts
-from slo_router.live import Live
+from slo_router.live import Health, Live
 from slo_router.load_signals import ELECTED_KEY, LoadSignals
 from slo_router.metrics_store import MetricsStore
-from slo_router.probing import Health
 from slo_router.records import build_record
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
 from slo_router.request_log import RequestLog

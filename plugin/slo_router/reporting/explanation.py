@@ -101,17 +101,17 @@ def _verdict(one: Candidate, decision: RecordedDecision, slo: AskedSlo, chosen: 
 
 def _ruled_out(rejected: Rejected) -> str:
     value, limit = rejected.value, rejected.limit
-    match rejected.filter:
-        case "already_tried":
-            return "failed this request already"
-        case "circuit":
-            return (
-                "it recovers, and another is able" if value == RECOVERING else "its circuit is open, for it fails now"
-            )
-        case "answers":
-            return f"its answers failed their checks: {value}"
-        case "capability":
-            return f"cannot do {value}"
+    said = {
+        "already_tried": "failed this request already",
+        "circuit": "it recovers, and another is able"
+        if value == RECOVERING
+        else "its circuit is open, for it fails now",
+        "account": "it refuses every request: its account, or its model's name",
+        "answers": f"its answers failed their checks: {value}",
+        "capability": f"cannot do {value}",
+    }.get(rejected.filter)
+    if said is not None:
+        return said
     name = rejected.filter.replace("_", " ")
     if isinstance(value, float) and isinstance(limit, float):
         side = "above" if value > limit else "below"

@@ -69,7 +69,7 @@ def describe(name: str, group: str, seen: Seen) -> Deployment:
         name=name,
         group=group,
         in_flight=in_flight,
-        circuit=circuit_in_words(state.circuit, seen.now_s),
+        circuit=state_in_words(state, seen.now_s),
         ttft_p50_ms=None if first_s is None else first_s * MS_PER_S,
         ttft_p95_ms=None if first_s is None or curve is None else first_s * curve.ttft_ratios[P95] * MS_PER_S,
         tpot_ms=None if curve is None else tpot_s(curve, in_flight) * MS_PER_S,
@@ -85,6 +85,14 @@ def attained(tally: Tally) -> float | None:
     """Met ÷ judged."""
     judged = tally.met + tally.missed
     return tally.met / judged if judged else None
+
+
+def state_in_words(state: LiveState, now_s: float) -> str:
+    """Whether it gets traffic, and why not."""
+    if state.account.is_shut:
+        since_s = max(now_s - (state.account.changed_at_s or now_s), 0.0)
+        return f"refuses everything, asked {since_s:.0f} s ago"
+    return circuit_in_words(state.circuit, now_s)
 
 
 def circuit_in_words(circuit: Circuit, now_s: float) -> str:

@@ -76,6 +76,7 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     rejections: tuple[Rejected, ...]
     probability: Share | None = None
     cached_tokens: Count = 0  # of the prompt, where the chosen deployment has seen the conversation before
+    limit_tokens: Count | None = None  # the answer limit that the client asked for
     cached_at: str = ""  # the deployment that has seen it, chosen or not
     relaxation: dict[str, float] = {}
     shadow: bool = False  # LiteLLM chose, and this is what would have been
@@ -137,6 +138,7 @@ def features_of(record: Recorded, decision: RecordedDecision) -> Features:
         reserved_tokens=decision.reserved_tokens,
         needs=frozenset(decision.needs),
         stream=record.stream,
+        limit_tokens=decision.limit_tokens,
     )
 
 

@@ -47,6 +47,7 @@ class Question(NamedTuple):
     home: str = ""  # the deployment that has the conversation in its cache
     answer_faults: Mapping[str, str] = NO_FAULTS
     spared: frozenset[str] = frozenset()  # recovered, and others were able
+    denied: frozenset[str] = frozenset()  # refused everything
 
 
 class Redecision(NamedTuple):
@@ -85,12 +86,12 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
         by_filter.setdefault(one.filter, set()).add(one.deployment)
         if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
             ceiling = one.limit
-    tried, circuits = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit"))
+    tried, circuits, denied = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit", "account"))
     spared = frozenset(
         one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
     )
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
-    return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared)
+    return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared, denied)
 
 
 def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
@@ -103,6 +104,7 @@ def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSet
         question.cost_ceiling_per_1k_usd,
         question.shut,
         question.answer_faults,
+        question.denied,
     )
     filters, limits = concerned(demand), limits_of(question.slo)
     able: list[Assessment] = []

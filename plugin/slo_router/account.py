@@ -1,0 +1,102 @@
+"""Notices a deployment that refuses everything: out of credit, a revoked key, a model that is gone. Pure.
+
+    trusted ──REFUSALS attempts refused in a row──→ doubted: no traffic, and it is asked at once (a health check)
+       ↑                                               ├─ it answers: the requests were wrong; trusted for TRUST_S
+       │                                               └─ it refuses: denied, asked after a pause that doubles
+       └───── an answer to a question or a request ────────┘
+
+An HTTP 4xx says that the request is wrong, or that the account is. It comes fast and costs nothing, so without this a
+refusing deployment would keep its traffic. One answer does not tell which of the two it is; a request that is surely
+right does. Where a deployment cannot be asked, only what speaks of the account counts (401, 402, 403, 404, or a message
+about credit), and a request finds out after each pause.
+
+Between workers the latest change wins; one that lies in the future is a wrong clock's and is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+REFUSALS = 3  # in a row: as many as a circuit waits for
+VERIFY_S = 1.0  # that a question may take before a request goes through
+FIRST_PAUSE_S = 15.0  # four questions in the first minute at most
+LONGEST_PAUSE_S = 300.0
+ASKED_S = 30.0  # a question whose end nobody reported is forgotten after this
+TRUST_S = 60.0  # after it answered a question: refusals that may be the requests' own do not count
+CLOCK_SKEW_S = 5.0
+
+
+class Account(NamedTuple):
+    """One deployment's. Times are Unix seconds."""
+
+    refusals: int = 0  # in a row
+    is_account: bool = False  # one of them spoke of the account
+    is_shut: bool = False
+    changed_at_s: float | None = None  # `None`: it was never doubted
+    pause_s: float = VERIFY_S
+    asked_at_s: float | None = None
+
+
+TRUSTED = Account()
+
+
+def refused(account: Account, now_s: float, sent_at_s: float, *, is_account: bool, can_ask: bool) -> Account:
+    """After an attempt, sent at `sent_at_s`, that was refused; `is_account`: in words that speak of the account."""
+    if account.is_shut:  # the request that went out in place of a question, or one that was under way
+        return denied(account, now_s) if account.asked_at_s == sent_at_s else account
+    counts = is_account or (can_ask and not _is_vouched_for(account, now_s))
+    if not counts:
+        return account
+    account = account._replace(refusals=account.refusals + 1, is_account=account.is_account or is_account)
+    if account.refusals < REFUSALS:
+        return account
+    pause_s = VERIFY_S if can_ask else FIRST_PAUSE_S
+    return account._replace(is_shut=True, changed_at_s=now_s, pause_s=pause_s, asked_at_s=None)
+
+
+def denied(account: Account, now_s: float) -> Account:
+    """After a question was refused, too."""
+    pause_s = FIRST_PAUSE_S if account.pause_s < FIRST_PAUSE_S else min(account.pause_s * 2, LONGEST_PAUSE_S)
+    return account._replace(is_shut=True, changed_at_s=now_s, pause_s=pause_s, asked_at_s=None)
+
+
+def answered(account: Account, now_s: float) -> Account:
+    """After an answer, to a question or to a request."""
+    if account.is_shut:
+        return Account(changed_at_s=now_s)
+    return account if account.refusals == 0 else account._replace(refusals=0, is_account=False)
+
+
+def asked(account: Account, now_s: float) -> Account:
+    """After a question, or a request in its place, went out."""
+    return account._replace(asked_at_s=now_s)
+
+
+def lets_pass(account: Account, now_s: float) -> bool:
+    """Whether a request may go there: it is not shut, or the pause is over and nobody is asking."""
+    if not account.is_shut or account.changed_at_s is None:
+        return True
+    is_over = abs(now_s - account.changed_at_s) >= account.pause_s
+    return is_over and (account.asked_at_s is None or abs(now_s - account.asked_at_s) >= ASKED_S)
+
+
+def is_question_due(account: Account, now_s: float) -> bool:
+    """Whether to ask it now: at once when it is doubted, later whenever a request could go through."""
+    if not account.is_shut:
+        return False
+    is_new = account.pause_s <= VERIFY_S and account.asked_at_s is None
+    return is_new or lets_pass(account, now_s)
+
+
+def latest(own: Account, other: Account, now_s: float) -> Account:
+    """What a worker believes after hearing of another's."""
+    if other.changed_at_s is None or other.changed_at_s > now_s + CLOCK_SKEW_S:
+        return own
+    if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s:
+        return own
+    hearsay_s = min(max(other.pause_s, FIRST_PAUSE_S) * 2, LONGEST_PAUSE_S)  # one that asks is enough for all
+    return other._replace(pause_s=hearsay_s) if other.is_shut else other
+
+
+def _is_vouched_for(account: Account, now_s: float) -> bool:
+    return account.changed_at_s is not None and not account.is_shut and abs(now_s - account.changed_at_s) < TRUST_S

@@ -1,0 +1,120 @@
+"""Who refuses everything loses its traffic after three; three wrong requests cost a healthy deployment a moment."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_router.account import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    REFUSALS,
+    TRUST_S,
+    TRUSTED,
+    VERIFY_S,
+    Account,
+    answered,
+    asked,
+    denied,
+    is_question_due,
+    latest,
+    lets_pass,
+    refused,
+)
+from slo_router.live import Live
+
+NOW_S = 1_800_000_000.0
+
+
+def refusing(times: int, *, is_account: bool = False, can_ask: bool = True, account: Account = TRUSTED) -> Account:
+    for _ in range(times):
+        account = refused(account, NOW_S, NOW_S - 0.1, is_account=is_account, can_ask=can_ask)
+    return account
+
+
+@pytest.mark.parametrize("is_account", [False, True])
+def test_the_third_refusal_in_a_row_shuts_it_and_it_is_asked_at_once(is_account: bool) -> None:
+    assert lets_pass(refusing(REFUSALS - 1, is_account=is_account), NOW_S)
+    doubted = refusing(REFUSALS, is_account=is_account)
+    assert not lets_pass(doubted, NOW_S)
+    assert is_question_due(doubted, NOW_S)
+    assert not is_question_due(asked(doubted, NOW_S), NOW_S + 0.25)
+
+
+def test_an_answer_in_between_begins_the_count_anew() -> None:
+    account = TRUSTED
+    for _ in range(10):
+        account = answered(refusing(REFUSALS - 1, account=account), NOW_S)
+    assert lets_pass(account, NOW_S)
+
+
+def test_whoever_answers_the_question_is_trusted_and_ten_more_wrong_requests_take_nothing() -> None:
+    vouched = answered(asked(refusing(REFUSALS), NOW_S), NOW_S)
+    assert lets_pass(refusing(10, account=vouched), NOW_S)
+    assert not lets_pass(refusing(REFUSALS, is_account=True, account=vouched), NOW_S)  # those speak of the account
+    later = vouched._replace(changed_at_s=NOW_S - TRUST_S)
+    assert not lets_pass(refusing(REFUSALS, account=later), NOW_S)
+
+
+def test_whoever_refuses_the_question_is_asked_ever_more_rarely() -> None:
+    account, pauses_s = refusing(REFUSALS), []
+    for _ in range(8):
+        account = denied(asked(account, NOW_S), NOW_S)
+        pauses_s.append(account.pause_s)
+        assert not is_question_due(account, NOW_S + account.pause_s - 0.1)
+        assert is_question_due(account, NOW_S + account.pause_s)
+    assert pauses_s[:3] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
+    assert pauses_s[-1] == LONGEST_PAUSE_S
+
+
+def test_a_question_that_takes_long_lets_a_request_through_and_its_refusal_shuts_it_longer() -> None:
+    doubted = refusing(REFUSALS)
+    later_s = NOW_S + VERIFY_S
+    assert lets_pass(doubted, later_s)
+    sent = asked(doubted, later_s)
+    assert not lets_pass(sent, later_s + 0.1)
+    found = refused(sent, later_s + 0.2, later_s, is_account=False, can_ask=True)
+    assert found.pause_s == FIRST_PAUSE_S
+    assert refused(sent, later_s + 0.2, NOW_S, is_account=False, can_ask=True) == sent  # one that left before
+
+
+def test_where_nobody_can_ask_only_what_speaks_of_the_account_counts() -> None:
+    assert lets_pass(refusing(20, can_ask=False), NOW_S)
+    shut = refusing(REFUSALS, is_account=True, can_ask=False)
+    assert not lets_pass(shut, NOW_S + FIRST_PAUSE_S - 0.1)
+    assert lets_pass(shut, NOW_S + FIRST_PAUSE_S)
+
+
+def test_the_latest_of_two_workers_counts_and_none_from_the_future() -> None:
+    shut = denied(refusing(REFUSALS), NOW_S)
+    assert not lets_pass(latest(TRUSTED, shut, NOW_S), NOW_S)
+    assert latest(TRUSTED, shut._replace(changed_at_s=NOW_S + 60), NOW_S) == TRUSTED
+    back = answered(shut, NOW_S + 1)
+    assert lets_pass(latest(shut, back, NOW_S + 1), NOW_S + 1)
+    assert latest(back, shut, NOW_S + 1) == back
+
+
+def test_what_a_worker_says_of_it_reaches_another_one() -> None:
+    one, other = Live(), Live()
+    other.dispatched("a", NOW_S)
+    for _ in range(REFUSALS):
+        one.finished(one.dispatched("a", NOW_S), "denied", NOW_S)
+    other.absorb([{"a": {"account": list(one.export(NOW_S)["a"]["account"])}}], {}, NOW_S)  # type: ignore[index]
+    assert not lets_pass(other.states["a"].account, NOW_S)
+    for nonsense in (
+        None,
+        [],
+        [1, 2, 3, 4, 5, 6],
+        [3, True, True, NOW_S, 1e9, None],
+        ["3", True, True, NOW_S, 15, None],
+    ):
+        fresh = Live()
+        fresh.dispatched("a", NOW_S)
+        fresh.absorb([{"a": {"account": nonsense}}], {}, NOW_S)
+        assert lets_pass(fresh.states["a"].account, NOW_S)
+
+
+def test_a_refusal_is_an_answer_so_nobody_takes_the_deployment_for_hanging() -> None:
+    live = Live()
+    live.finished(live.dispatched("a", NOW_S - 100), "refused", NOW_S)
+    assert live.states["a"].answered_at_s == NOW_S
+    assert live.states["a"].circuit.failures == 0
