@@ -117,7 +117,7 @@ def test_every_broken_filter_is_reported_the_hardest_first() -> None:
     facts = Facts("a", "m", context_tokens=10, max_output_tokens=10, unsupported=frozenset({"tools"}))
     prediction = NOTHING_KNOWN._replace(quality=0.1, error_rate=1.0)
     one, asks = frozenset({"a"}), REQUEST._replace(needs=frozenset({"tools"}), limit_tokens=500)
-    demand = Demand(asks, 0.5, 0.5, one, 0.01, one, {"a": "looping 9/10"}, one)
+    demand = Demand(asks, 0.5, 0.5, one, 0.01, one, {"a": "looping 9/10"}, one, one)
     rejected = [accepts(facts, prediction, demand) for accepts in concerned(demand)]
     found = [rejection.filter for rejection in rejected if rejection is not None]
     assert found == [
@@ -126,11 +126,12 @@ def test_every_broken_filter_is_reported_the_hardest_first() -> None:
         "capability",
         "answer_limit",
         "answers",
+        "quota",
         "account",
         "already_tried",
         "circuit",
         "error_rate",
         "quality",
     ]
-    assert [HARDNESS[name] for name in found] == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert [HARDNESS[name] for name in found] == [11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
     assert [accepts(A, NOTHING_KNOWN, DEMAND) for accepts in FILTERS] == [None] * len(FILTERS)

@@ -187,7 +187,7 @@ async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
     pool = await adapter.healthy_pool(router, "smart", request, MESSAGES)
     assert [adapter.deployment_id(one) for one in pool] == ["large"]
     assert {name: request[name] for name in keys} == keys
-    assert not adapter.is_asking()
+    assert adapter.answer_to_us([]) is None
 
 
 # --- where LiteLLM narrows the list after the plugin

@@ -127,11 +127,12 @@ async def ask(router: Router, made: Plugin | None, spy: Spy, group: str, seed: i
 async def outcomes(
     way: str, spy: Spy, groups: dict[str, list[dict[str, object]]], requests: int, **settings: object
 ) -> list[Outcome]:
+    litellm.callbacks = []  # the router adds its own
     router = proxy_server.llm_router = Router(
-        model_list=model_list(groups), num_retries=2, disable_cooldowns=True, retry_after=0, **settings
+        model_list=model_list(groups), disable_cooldowns=True, retry_after=0, **{"num_retries": 2, **settings}
     )
     made = None if way == "alone" else plugin(way, groups)
-    litellm.callbacks = [*([] if made is None else [made]), spy]
+    litellm.callbacks = [*([] if made is None else [made]), spy, *litellm.callbacks]
     if made is not None:
         made.take_over()
     order = random.Random(7)
@@ -183,3 +184,23 @@ async def test_limits_of_requests_a_minute_are_kept_as_litellm_alone_keeps_them(
     for way in WAYS:
         found = await within_a_minute(way)
         assert Counter(found) == Counter(alone), way
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize(
+    "strategy", ["usage-based-routing-v2", "latency-based-routing", "cost-based-routing", "simple-shuffle"]
+)
+async def test_over_its_rpm_the_next_best_answers_and_no_client_sees_a_429(
+    spy: Spy, strategy: str, retries: int
+) -> None:
+    priced = [
+        {**entry, "input_cost_per_token": usd, "output_cost_per_token": usd}
+        for usd, entry in zip((1e-7, 1e-6, 1e-5), LIMITED["limited"], strict=True)
+    ]
+    found = await outcomes("route", spy, {"limited": priced}, 4 * RPM, routing_strategy=strategy, num_retries=retries)
+    assert [one.error for one in found] == [""] * len(found)
+    called = Counter(one.called[-1] for one in found)
+    if strategy == "usage-based-routing-v2":  # counts at once; the others when LiteLLM's log worker gets to it
+        assert 0 < called["limited-0"] <= RPM
+        assert 0 < called["limited-1"] <= RPM
+        assert called["limited-2"] >= 2 * RPM

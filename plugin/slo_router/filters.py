@@ -37,6 +37,7 @@ class Demand(NamedTuple):
     shut: frozenset[str] = frozenset()  # deployments whose circuit does not let this request pass
     answer_faults: Mapping[str, str] = NO_FAULTS  # by deployment id: what was wrong with its answers in this category
     denied: frozenset[str] = frozenset()  # deployments that refuse everything
+    full: frozenset[str] = frozenset()  # deployments that are over their rpm or tpm
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -92,6 +93,13 @@ def account(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection |
     return Rejection(facts.deployment_id, "account", "refuses everything", "an answer")
 
 
+def quota(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Over its `rpm` or `tpm`, so that LiteLLM's own strategy refuses it."""
+    if facts.deployment_id not in demand.full:
+        return None
+    return Rejection(facts.deployment_id, "quota", "over its rpm or tpm", "room")
+
+
 def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
     """Failed more often than the group allows when last measured."""
     if prediction.error_rate is None or prediction.error_rate <= demand.max_error_rate:
@@ -127,6 +135,7 @@ FILTERS: tuple[Filter, ...] = (
     capability,
     answer_limit,
     answers,
+    quota,
     account,
     already_tried,
     circuit,
@@ -145,6 +154,7 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
             bool(demand.features.needs),
             demand.features.limit_tokens is not None,
             bool(demand.answer_faults),
+            bool(demand.full),
             bool(demand.denied),
             bool(demand.tried),
             bool(demand.shut),

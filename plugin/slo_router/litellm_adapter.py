@@ -80,7 +80,9 @@ SEAMS = (
 _NARROWING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "enable_tag_filtering")
 _PLUGIN_KEY = "_routing_plugin_candidate_models"  # in the metadata, where LiteLLM's routing plugins chose
 _TEXT_PARTS = ("text", "input_text", "output_text", "tool_use", "thinking")
-_asking: ContextVar[bool] = ContextVar("slo_router_asks_for_the_pool", default=False)
+_REFUSING = ("usage-based-routing", "usage-based-routing-v2", "latency-based-routing", "cost-based-routing")
+_EVERYBODY = ""
+_asking: ContextVar[str | None] = ContextVar("slo_router_asks_about", default=None)  # one deployment, or everybody
 
 
 def lacking(router: Router) -> list[str]:
@@ -115,9 +117,12 @@ def _minor(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
-def is_asking() -> bool:
-    """Whether the plugin itself is asking for the pool right now: its filter then keeps everything."""
-    return _asking.get()
+def answer_to_us(deployments: list[Deployment]) -> list[Deployment] | None:
+    """What the filter leaves while the plugin itself is asking LiteLLM; `None` where it is not."""
+    about = _asking.get()
+    if about is None or about == _EVERYBODY:
+        return None if about is None else deployments
+    return [one for one in deployments if deployment_id(one) == about]
 
 
 async def healthy_pool(
@@ -128,9 +133,8 @@ async def healthy_pool(
     The request stays as it is: LiteLLM takes keys out of what it is given, and tells its logs of a refusal, which the
     pick itself will do again.
     """
-    copy = {name: value for name, value in request.items() if name != "litellm_logging_obj"}
-    arguments = {"request_kwargs": copy, "messages": messages, "input": None if messages else request.get("input")}
-    token = _asking.set(True)
+    arguments = _arguments(request, messages)
+    token = _asking.set(_EVERYBODY)
     try:
         if hasattr(router, "select"):
             pool = await router.select(model, kind="healthy", **arguments)
@@ -139,6 +143,40 @@ async def healthy_pool(
     finally:
         _asking.reset(token)
     return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the one that the request names
+
+
+async def would_pick(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
+    """Whether LiteLLM's own strategy would take this deployment where it had no other: some refuse over rpm or tpm."""
+    pick = router.select if hasattr(router, "select") else router.async_get_available_deployment
+    token = _asking.set(name)
+    try:
+        await pick(model, **_arguments(request, messages))
+    except (litellm.RateLimitError, ValueError):  # the second is its "no deployments available"
+        return False
+    finally:
+        _asking.reset(token)
+    return True
+
+
+def _arguments(request: Mapping[str, object], messages: object) -> dict[str, object]:
+    copy = {name: value for name, value in request.items() if name != "litellm_logging_obj"}
+    return {"request_kwargs": copy, "messages": messages, "input": None if messages else request.get("input")}
+
+
+def limited_groups(router: Router, deployments: Sequence[Deployment]) -> frozenset[str]:
+    """The groups of which LiteLLM's strategy refuses a deployment that is over its rpm or tpm."""
+    if _setting(router, "routing_strategy") not in _REFUSING:
+        return frozenset()
+    return frozenset(
+        str(deployment.get("model_name"))
+        for deployment in deployments
+        if any(_limit_of(deployment, name) is not None for name in ("rpm", "tpm"))
+    )
+
+
+def _limit_of(deployment: Deployment, name: str) -> object:
+    places = (deployment, deployment.get("litellm_params"), deployment.get("model_info"))
+    return next((place[name] for place in places if isinstance(place, Mapping) and place.get(name) is not None), None)
 
 
 def narrows_all(router: Router, callback: object) -> bool:

@@ -19,7 +19,7 @@ import copy
 import logging
 import time
 from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
@@ -74,6 +74,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self._entries: object = None
         self._narrows_all = True
         self._narrowed_groups: frozenset[str] = frozenset()
+        self._limited_groups: frozenset[str] = frozenset()
         self._ended: deque[tuple[Mapping[str, object], Trace, Landing | None]] = deque()
         self.rollout = Rollout(settings.plugin)
         self._background = Background(
@@ -102,6 +103,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.telemetry.configure(policy.groups)
         self._narrows_all = adapter.narrows_all(router, self)
         entries = list(adapter.model_list(router))
+        self._limited_groups = adapter.limited_groups(router, entries)
         if is_new or entries != self._entries:
             self._entries = copy.deepcopy(entries)
             self._narrowed_groups = adapter.narrowed_groups(entries)
@@ -141,7 +143,10 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         parent_otel_span: object = None,
     ) -> list[adapter.Deployment]:
         """The pick of one attempt: one deployment, or the list as it came where LiteLLM is to choose."""
-        trace = None if adapter.is_asking() else find_trace(request_kwargs)
+        answer = adapter.answer_to_us(healthy_deployments)
+        if answer is not None:
+            return answer
+        trace = find_trace(request_kwargs)
         if trace is None or request_kwargs is None:
             return healthy_deployments
         self.strategy.supersede(trace)
@@ -181,14 +186,26 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             narrowed = await adapter.healthy_pool(router, group, request, messages)
             trace.asks_pool = False
             pool = [name for name in map(adapter.deployment_id, narrowed) if name in by_id]
-        began_s = time.perf_counter()
         trace.is_shadow = not self.strategy.routes(group, adapter.key_hash(request), trace.lot)
-        chosen = self.strategy.choose(group, {"messages": messages, **request}, pool, trace)
+        full: set[str] = set()
+        while True:
+            chosen = self._choose({"messages": messages, **request}, pool, trace, full)
+            if chosen is None or trace.is_shadow or chosen in full:
+                return None
+            if router is None or group not in self._limited_groups:
+                return by_id[chosen]
+            if await adapter.would_pick(router, group, request, messages, chosen):
+                return by_id[chosen]
+            full.add(chosen)
+
+    def _choose(self, request: Request, pool: Iterable[str], trace: Trace, full: Collection[str]) -> str | None:
+        began_s = time.perf_counter()
+        chosen = self.strategy.choose(trace.group, request, pool, trace, full)
         if trace.decision is not None:
-            self.telemetry.decided(group, trace.decision, time.perf_counter() - began_s)
+            self.telemetry.decided(trace.group, trace.decision, time.perf_counter() - began_s)
             if trace.span is not None and trace.span.is_recording():
                 trace.span.set_attributes(span_attributes(trace.decision, shadow=trace.is_shadow))
-        return None if chosen is None or trace.is_shadow else by_id[chosen]
+        return chosen
 
     def _fail_open(self, trace: Trace, error: Exception) -> None:
         self.fail_open_count += 1

@@ -34,6 +34,7 @@ class Ask(NamedTuple):
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
     cached: Cached = NOTHING_CACHED
+    full: frozenset[str] = frozenset()  # over their rpm or tpm, as LiteLLM counts them
 
 
 class Policy(NamedTuple):
@@ -57,6 +58,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         shut,
         faults,
         denied,
+        ask.full,
     )
     filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
     home = ask.cached.deployment_id

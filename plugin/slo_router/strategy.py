@@ -103,10 +103,18 @@ class Strategy:
             raise RequestSloError(CATEGORY_HEADER, asked.category, f"one of {', '.join(known)}")
         trace.asked = asked
 
-    def choose(self, group: str, request: Mapping[str, object], pool: Iterable[str], trace: Trace) -> str | None:
+    def choose(
+        self,
+        group: str,
+        request: Mapping[str, object],
+        pool: Iterable[str],
+        trace: Trace,
+        full: Collection[str] = (),
+    ) -> str | None:
         """Decides, and leaves the decision in the trace. Returns a deployment id of `pool`.
 
-        `None` where no deployment of the pool is one that the configuration knows: LiteLLM then chooses.
+        `None` where no deployment of the pool is one that the configuration knows: LiteLLM then chooses. Those that are
+        `full` come last.
         """
         managed = self.groups[group]
         known = self.facts
@@ -122,7 +130,8 @@ class Strategy:
         if managed.settings.stickiness:
             trace.beginnings = fingerprints(request.get("messages"))
             cached = self.conversations.find(trace.beginnings)
-        ask = Ask(features, trace.slo, frozenset(trace.tried), cost_ceiling(trace.asked), cached)
+        tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
+        ask = Ask(features, trace.slo, tried, cost_ceiling(trace.asked), cached, frozenset(full))
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         if not trace.is_shadow:

@@ -160,7 +160,7 @@ class Stack:
         return self._records()
 
     def _records(self) -> list[dict[str, object]]:
-        entries = self.redis.xrange("slo_router:requests")
+        entries = self.redis.xrange(f"{self.prefix}slo_router:requests")
         records = [json.loads(fields["record"]) for _, fields in entries]
         return [record for record in records if record["ts"] >= self.began_s]
 

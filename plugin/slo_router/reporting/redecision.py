@@ -48,6 +48,7 @@ class Question(NamedTuple):
     answer_faults: Mapping[str, str] = NO_FAULTS
     spared: frozenset[str] = frozenset()  # recovered, and others were able
     denied: frozenset[str] = frozenset()  # refused everything
+    full: frozenset[str] = frozenset()  # over rpm or tpm
 
 
 class Redecision(NamedTuple):
@@ -86,12 +87,14 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
         by_filter.setdefault(one.filter, set()).add(one.deployment)
         if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
             ceiling = one.limit
-    tried, circuits, denied = (frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit", "account"))
+    tried, circuits, denied, full = (
+        frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit", "account", "quota")
+    )
     spared = frozenset(
         one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
     )
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
-    return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared, denied)
+    return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared, denied, full)
 
 
 def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
@@ -105,6 +108,7 @@ def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSet
         question.shut,
         question.answer_faults,
         question.denied,
+        question.full,
     )
     filters, limits = concerned(demand), limits_of(question.slo)
     able: list[Assessment] = []
