@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from slo_router.config import parse_settings
+from slo_router.contract import RequestRecord
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
@@ -26,6 +28,7 @@ with warnings.catch_warnings():
     from litellm.router import Router
 
     from slo_router import litellm_adapter as adapter
+    from slo_router import proxy
     from slo_router.proxy import Plugin
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
@@ -188,6 +191,58 @@ async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
     assert [adapter.deployment_id(one) for one in pool] == ["large"]
     assert {name: request[name] for name in keys} == keys
     assert adapter.answer_to_us([]) is None
+
+
+# --- a stream that breaks
+
+
+def payload(status: str, deployment: str) -> dict[str, object]:
+    now_s = time.time()
+    times = {"startTime": now_s - 1, "completionStartTime": now_s - 0.9, "endTime": now_s}
+    tokens = {"prompt_tokens": 10, "completion_tokens": 20, "response_cost": 0.002}
+    return {"id": "r1", "status": status, "model_id": deployment, "stream": True, **times, **tokens}
+
+
+async def broken_stream(made: Plugin) -> dict[str, object]:
+    """A stream of `small` that broke after its first words, as LiteLLM tells of it."""
+    data = await arrive(made, stream=True)
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
+    event = {"litellm_params": data, "standard_logging_object": payload("failure", "small")}
+    await made.async_log_failure_event(event, None, None, None)
+    return data
+
+
+async def recorded(made: Plugin) -> list[RequestRecord]:
+    made.settle()
+    return [RequestRecord.model_validate_json(line) for _, line in made.request_log._queue]
+
+
+async def test_a_stream_that_goes_on_elsewhere_is_one_success_of_who_finished_it() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data = await broken_stream(made)
+    assert await recorded(made) == []
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
+    event = {"litellm_params": data, "standard_logging_object": payload("success", "large")}
+    await made.async_log_success_event(event, None, None, None)
+    (record,) = await recorded(made)
+    assert (record.outcome, record.deployment, record.attempts) == ("success", "large", 2)
+    assert (record.completion_tokens, record.cost_usd) == (20, 0.002)
+    assert made.strategy.live.states["small"].circuit.failures == 1
+    assert made.strategy.live.states["large"].circuit.failures == 0
+
+
+async def test_a_stream_that_does_not_go_on_is_one_error_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    await broken_stream(made)
+    assert await recorded(made) == []
+    monkeypatch.setattr(proxy, "BROKEN_S", 0.0)
+    (record,) = await recorded(made)
+    assert (record.outcome, record.deployment, record.attempts) == ("error", "small", 1)
+    assert record.ttft_ms is not None
 
 
 # --- where LiteLLM narrows the list after the plugin

@@ -41,10 +41,11 @@ from slo_router.rollout import Rollout
 from slo_router.slo import SloInputs
 from slo_router.strategy import ROUTED_CALL_TYPES, Strategy
 from slo_router.telemetry import Telemetry
-from slo_router.trace import TRACE_KEY, Trace, find_trace, own_metadata
+from slo_router.trace import TRACE_KEY, Trace, find_trace, find_waiting, own_metadata
 
 Request = dict[str, object]
 
+BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
 
 log = logging.getLogger("slo_router")
@@ -76,6 +77,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self._narrowed_groups: frozenset[str] = frozenset()
         self._limited_groups: frozenset[str] = frozenset()
         self._ended: deque[tuple[Mapping[str, object], Trace, Landing | None]] = deque()
+        self._broken: list[tuple[float, Mapping[str, object], Trace]] = []  # streams that LiteLLM may go on with
         self.rollout = Rollout(settings.plugin)
         self._background = Background(
             settings.plugin,
@@ -146,8 +148,10 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         answer = adapter.answer_to_us(healthy_deployments)
         if answer is not None:
             return answer
-        trace = find_trace(request_kwargs)
-        if trace is None or request_kwargs is None:
+        if request_kwargs is None:
+            return healthy_deployments
+        trace = find_trace(request_kwargs) or self._wake(model, request_kwargs)
+        if trace is None:
             return healthy_deployments
         self.strategy.supersede(trace)
         trace.was_asked, trace.decision, trace.refusal = True, None, None
@@ -164,6 +168,18 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
                 self._fail_open(trace, error)
             return healthy_deployments
         return healthy_deployments if chosen is None else [chosen]
+
+    def _wake(self, group: str, request: Request) -> Trace | None:
+        """The trace of a request that a fallback led into a managed group; what it asks for counts from here on."""
+        trace = find_waiting(request) if group in self.strategy.groups else None
+        if trace is None or trace.waiting is None:
+            return None
+        inputs, trace.waiting = trace.waiting, None
+        try:
+            self.strategy.read_request(group, trace, inputs)
+        except RequestSloError as error:  # too late to refuse the request: it is said that the wish does not count
+            trace.ignored = (error.field,)
+        return trace
 
     def _why_not(self, group: str, trace: Trace) -> str:
         """Why LiteLLM is to choose by itself; empty where it is not."""
@@ -248,15 +264,16 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if router is None or metadata is None or not isinstance(model, str):
             return None
         group = adapter.resolve_alias(router, model)
-        if group not in self.strategy.groups:
-            return None
         if router is not self._router:
             self.take_over()
-        stream = data.get("stream") is True
+        inputs, stream = _slo_inputs(data, user_api_key_dict), data.get("stream") is True
         span = user_api_key_dict.parent_otel_span
         trace = Trace(str(call_type), time.time(), group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
+        if group not in self.strategy.groups:  # a fallback may lead into one that is
+            trace.waiting, metadata[TRACE_KEY] = inputs, trace
+            return data
         try:
-            self.strategy.read_request(group, trace, _slo_inputs(data, user_api_key_dict))
+            self.strategy.read_request(group, trace, inputs)
         except RequestSloError as error:
             raise HTTPException(status_code=400, detail={"error": str(error)}) from error
         metadata[TRACE_KEY] = trace
@@ -275,7 +292,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if trace is None or response is None:  # from 1.110 on also for an error
             return None
         if trace.decision is not None and not trace.is_shadow:
-            return headers(trace.decision, trace.clamped)
+            return headers(trace.decision, (*trace.clamped, *trace.ignored))
         if trace.decision is not None:
             trace.note = f"shadow: {trace.decision.deployment_id} would have been chosen"
         if not trace.note:
@@ -300,11 +317,13 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
     async def async_log_failure_event(
         self, kwargs: Request, response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """An attempt failed. If its answer had begun the request is over; else a retry may still succeed."""
+        """An attempt failed. If its answer had begun the request is over, unless LiteLLM goes on with it elsewhere."""
         _share_decision(kwargs)
         trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
         if trace is not None and isinstance(payload, dict) and answer_began(payload, trace):
-            self._record(payload, trace)
+            if trace.attempt is not None and trace.attempt.deployment_id == payload.get("model_id"):
+                self.strategy.finish(trace, ENDINGS[adapter.fault_of(kwargs.get("exception"))])
+            self._broken.append((time.time(), payload, trace))
 
     async def async_post_call_failure_hook(
         self,
@@ -317,7 +336,10 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         trace = find_trace(request_data)
         if trace is not None:
             self.strategy.finish(trace, ENDINGS[adapter.fault_of(original_exception)])
-            self._record(self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace)
+            broken = next((payload for _, payload, other in self._broken if other is trace), None)
+            self._record(
+                broken or self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace
+            )
 
     def _failure_payload(self, data: Request, error: Exception, key: UserAPIKeyAuth, trace: Trace) -> Request:
         """LiteLLM's logging payload of a request that failed for good; LiteLLM's own is of the first attempt."""
@@ -354,6 +376,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
 
         Four times a second, many at a time: one by one, in between a request's other code, each takes more CPU.
         """
+        self._give_up_broken(time.time())
         while self._ended:
             payload, trace, landing = self._ended.popleft()
             record = build_record(payload, trace, log_prompts=self._settings.plugin.log.log_prompts)
@@ -361,6 +384,16 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.strategy.learn(trace, landing, record)
             effective = None if trace.is_shadow else trace.decision
             self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
+
+    def _give_up_broken(self, now_s: float) -> None:
+        broken, self._broken = self._broken, []
+        for since_s, payload, trace in broken:
+            if trace.recorded:
+                continue
+            if trace.attempt is None and abs(now_s - since_s) > BROKEN_S:
+                self._record(payload, trace)
+            else:
+                self._broken.append((since_s, payload, trace))
 
 
 async def _ask_health(name: str) -> Health:

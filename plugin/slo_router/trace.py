@@ -13,7 +13,7 @@ from typing import Protocol
 
 from slo_router.attempt import Attempt
 from slo_router.domain import Decision, Slo
-from slo_router.slo import NOTHING_ASKED, Asked
+from slo_router.slo import NOTHING_ASKED, Asked, SloInputs
 
 TRACE_KEY = "slo_router"
 FIRST_TOKEN_CALL_TYPES = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
@@ -42,9 +42,11 @@ class Trace:
     group: str = ""  # the managed group that was asked, or that decided last
     lot: float = 0.0  # 0 to below 1, drawn once: which requests of a group the canary takes
     stream: bool = False
+    waiting: SloInputs | None = None  # asked for a group that is not managed: what counts if a fallback leads elsewhere
     asked: Asked = NOTHING_ASKED
     slo: Slo = field(default_factory=Slo)
     clamped: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # fields that are malformed, found when the request could not be refused any more
     decision: Decision | None = None
     is_shadow: bool = False  # the decision is recorded, and LiteLLM chose
     note: str = ""  # why LiteLLM chose, where there is no decision
@@ -87,8 +89,19 @@ class Trace:
         return "slo_router" if decision is None else f"slo_router {decision.kind}: {decision.deployment_id}"
 
 
+def find_waiting(request: object) -> Trace | None:
+    """The trace of a request that asked for a group that is not managed, if no fallback led it into one that is yet."""
+    trace = _find(request)
+    return None if trace is None or trace.waiting is None else trace
+
+
 def find_trace(request: object) -> Trace | None:
     """The trace in a request's (or its `litellm_params`') metadata; `None` for a mirror, or where there is none."""
+    trace = _find(request)
+    return None if trace is None or trace.waiting is not None else trace
+
+
+def _find(request: object) -> Trace | None:
     if not isinstance(request, Mapping):
         return None
     for key in METADATA_KEYS:
