@@ -140,6 +140,22 @@ def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
     assert made.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
 
 
+def test_the_cheap_by_token_that_writes_a_lot_loses_its_traffic_to_the_cheap_by_answer() -> None:
+    """Half the price per token, 25 times the answer."""
+    terse, talker = (Facts(name, "m", None, None, usd, usd) for name, usd in (("terse", 2e-6), ("talker", 1e-6)))
+    made = strategy()
+    made.know([ManagedDeployment("smart", terse), ManagedDeployment("smart", talker)])
+    picks = []
+    for _ in range(150):
+        trace = arrived(made)
+        picks.append(made.choose("smart", REQUEST, ["terse", "talker"], trace))
+        over(made, trace, record(14, 24 if picks[-1] == "terse" else 600))
+    assert picks[0] == "talker"
+    assert picks[20:].count("terse") >= 125
+    assert trace.decision is not None
+    assert trace.decision.features.output_tokens < 60  # what is predicted, recorded and shown is of the pick
+
+
 def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> None:
     made = strategy()
     warm = arrived(made)
@@ -210,6 +226,27 @@ def test_a_group_in_shadow_or_switched_off_is_left_to_litellm() -> None:
     assert strategy().left_to_litellm(frozenset()) == set()
     assert strategy().left_to_litellm({"smart"}) == {"small", "large"}
     assert strategy(GroupSettings(mode="shadow")).left_to_litellm(()) == {"small", "large"}
+
+
+@pytest.mark.parametrize(
+    ("call_type", "stream", "limit", "expected_s"),
+    [
+        ("acompletion", True, None, 0.1),  # the first token
+        ("acompletion", False, 100, 1.1),  # 0.1 + 100 × 0.01: the longest answer that may come
+        ("acompletion", False, None, None),  # it may be long, and nobody knows how long
+        ("anthropic_messages", True, None, None),  # the first token can't be seen
+    ],
+)
+def test_an_answer_that_may_be_long_is_not_taken_for_one_that_hangs(
+    call_type: str, stream: bool, limit: int | None, expected_s: float | None
+) -> None:
+    made = strategy()
+    made.store.snapshot = measured(small=Metrics(time.time(), 0.1, tpot_s=0.01))
+    trace = Trace(call_type, time.time(), stream=stream)
+    made.choose("smart", REQUEST | ({} if limit is None else {"max_tokens": limit}), ["small"], trace)
+    flight = trace.attempts[0].flight
+    assert flight is not None
+    assert flight.expected_s == (None if expected_s is None else pytest.approx(expected_s))
 
 
 # --- an attempt

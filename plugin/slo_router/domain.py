@@ -62,6 +62,9 @@ class Features(NamedTuple):
     needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio"
     stream: bool = False
     limit_tokens: int | None = None  # of the answer, as the client asks for; `None` where it asks for none
+    text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools and images
+    tools: int = 0
+    images: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 Prompt tokens are estimated as characters × a ratio that is learned per category from the usage that servers report;
 Python keeps a text's length and whether it is ASCII, so neither is counted here. Of a text outside ASCII a sample tells
-how much of it is written in wide scripts, where a character is about a token. Images and tool schemas count as
-constants. An estimate that is off does no harm but near a context edge, and there the filter keeps a margin.
+how much of it is written in wide scripts, where a character is about a token. What an image and a tool's schema take
+is learned apart, from requests that have only the one besides text. An estimate that is off does no harm but near a
+context edge, and there the filter keeps a margin.
 """
 
 from __future__ import annotations
@@ -37,6 +38,18 @@ class Learned:
 
     prompt_factor: Mapping[str, float] = field(default_factory=dict)  # reported ÷ estimated prompt tokens
     output_tokens: Mapping[str, float] = field(default_factory=dict)
+    lengths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # category → deployment id → tokens
+    answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # likewise: how many that rests on
+    tool_tokens: float = TOKENS_PER_TOOL  # of one tool's schema
+    image_tokens: float = TOKENS_PER_IMAGE
+
+    def unknown_length(self, category: str) -> float:
+        """The expected answer of a deployment that nothing is known of where others are known to write long ones.
+
+        The shorter of what the others write and of the prior: it is tried, and then known.
+        """
+        prior = float(OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
+        return min(self.output_tokens.get(category, prior), prior)
 
 
 class Content(NamedTuple):
@@ -65,22 +78,29 @@ def extract(
     content = measure(body)
     tools = request.get("tools") or request.get("functions")
     tool_count = len(tools) if isinstance(tools, list) else 0
-    estimate = (
-        (content.chars - content.wide_chars) * TOKENS_PER_CHAR
-        + content.wide_chars
-        + content.messages * TOKENS_PER_MESSAGE
-    ) * learned.prompt_factor.get(category, 1.0)
+    text_tokens = round(
+        (
+            (content.chars - content.wide_chars) * TOKENS_PER_CHAR
+            + content.wide_chars
+            + content.messages * TOKENS_PER_MESSAGE
+        )
+        * learned.prompt_factor.get(category, 1.0)
+    )
+    other_tokens = round(content.images * learned.image_tokens + tool_count * learned.tool_tokens)
     expected = round(learned.output_tokens.get(category) or OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
     allowed = _output_limit(request)
     return Features(
         category=category,
         category_source=source,
-        prompt_tokens=round(estimate) + content.images * TOKENS_PER_IMAGE + tool_count * TOKENS_PER_TOOL,
+        prompt_tokens=text_tokens + other_tokens,
         output_tokens=expected if allowed is None else min(expected, allowed),
         reserved_tokens=expected if allowed is None else allowed,
         needs=_needs(request, content, has_tools=tool_count > 0),
         stream=request.get("stream") is True,
         limit_tokens=allowed,
+        text_tokens=text_tokens,
+        tools=tool_count,
+        images=content.images,
     )
 
 

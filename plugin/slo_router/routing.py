@@ -7,7 +7,8 @@ Pure: the clock and the randomness come in with `View`, and nothing here logs, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.account import lets_pass
@@ -26,6 +27,9 @@ NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str]]
 ALL_ASKED: NotAsked = frozenset(), frozenset(), frozenset()
 
 
+NO_LENGTHS: Mapping[str, float] = MappingProxyType({})
+
+
 class Ask(NamedTuple):
     """One request: what it is, what it asks for, and who already failed it."""
 
@@ -35,6 +39,16 @@ class Ask(NamedTuple):
     cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
     cached: Cached = NOTHING_CACHED
     full: frozenset[str] = frozenset()  # over their rpm or tpm, as LiteLLM counts them
+    lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id
+    unknown_length: float = 0.0  # of a deployment that is not in `lengths`, where that holds any
+
+    def features_for(self, deployment_id: str) -> Features:
+        """The features with the answer that this deployment is expected to write, at most what the client allows."""
+        if not self.lengths:
+            return self.features
+        tokens = self.lengths.get(deployment_id, self.unknown_length)
+        limit = self.features.limit_tokens
+        return self.features._replace(output_tokens=round(tokens if limit is None else min(tokens, limit)))
 
 
 class Policy(NamedTuple):
@@ -65,9 +79,10 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     able: list[Assessment] = []
     unable: Unable = []
     for facts in candidates:
-        prediction = predict(facts, ask.features, view, level)
+        features = ask.features_for(facts.deployment_id)
+        prediction = predict(facts, features, view, level)
         if facts.deployment_id == home:
-            prediction = with_cache(facts, ask.features, view, level, ask.cached.tokens)
+            prediction = with_cache(facts, features, view, level, ask.cached.tokens)
         assessment = assess(facts.deployment_id, prediction, limits)
         found: list[Rejection] = []
         for accepts in filters:  # a comprehension would cost a call
@@ -89,7 +104,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     return Decision(
         kind="fallback" if not able or chosen.missed or chosen.unknown else "met",
         deployment_id=chosen.deployment_id,
-        features=ask.features,
+        features=ask.features_for(chosen.deployment_id),
         slo=ask.slo,
         assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
         rejections=tuple([rejection for _, found in unable for rejection in found]) if unable else (),
@@ -121,14 +136,15 @@ def _not_asked(candidates: Sequence[Facts], view: View) -> NotAsked:
 
 
 def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
-    state, features = view.live.get(assessment.deployment_id), ask.features
+    state, features = view.live.get(assessment.deployment_id), ask.features_for(assessment.deployment_id)
     if assessment.deployment_id == ask.cached.deployment_id:
         features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
     found = None if state is None else outlook(features, ask.slo, state)
     if found is None or "cost_per_1k" not in assessment.missed:
         return found
     in_time = 1.0 if found.probability is None else found.probability
-    affordable = cost_chance(assessment.deployment_id, ask.features, ask.slo.cost_per_1k_usd or 0.0, view.snapshot)
+    whole = ask.features_for(assessment.deployment_id)
+    affordable = cost_chance(assessment.deployment_id, whole, ask.slo.cost_per_1k_usd or 0.0, view.snapshot)
     return found._replace(probability=in_time * affordable)
 
 

@@ -25,7 +25,7 @@ from slo_router.features import UNSURE, Learned, extract
 from slo_router.live import Ending, Flight, Landing, Live
 from slo_router.metrics_store import MetricsStore
 from slo_router.prediction import View, prior
-from slo_router.routing import Ask, Policy, decide
+from slo_router.routing import NO_LENGTHS, Ask, Policy, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
 from slo_router.usage import learn
@@ -131,7 +131,10 @@ class Strategy:
             trace.beginnings = fingerprints(request.get("messages"))
             cached = self.conversations.find(trace.beginnings)
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        ask = Ask(features, trace.slo, tried, cost_ceiling(trace.asked), cached, frozenset(full))
+        lengths = self.learned.lengths.get(features.category, NO_LENGTHS)
+        unknown = self.learned.unknown_length(features.category)
+        ceiling = cost_ceiling(trace.asked)
+        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), lengths, unknown)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         if not trace.is_shadow:
@@ -194,7 +197,8 @@ class Strategy:
         """Learns from a request that is over; `landing` is that of its last attempt."""
         if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             features = trace.decision.features
-            self.learned = learn(self.learned, features, record.prompt_tokens, record.completion_tokens)
+            answered = trace.sent_to[-1], record.prompt_tokens, record.completion_tokens
+            self.learned = learn(self.learned, features, *answered)
             if record.slo_met is False:
                 self.conversations.release(trace.beginnings)
             else:
@@ -250,12 +254,21 @@ class Strategy:
 
 
 def _expected_s(trace: Trace, deployment_id: str) -> float | None:
-    """The predicted time to the first token, or to the end where the first token can't be seen."""
-    assessments = () if trace.decision is None else trace.decision.assessments
+    """The predicted time to the first token. Where that can't be seen, to the end of the longest answer that may come.
+
+    An answer that takes long is not one that hangs; where the client sets no limit to it, nothing is expected.
+    """
+    decision = trace.decision
+    assessments = () if decision is None else decision.assessments
     found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
-    if found is None:
+    if found is None or decision is None:
         return None
-    return found.ttft_s if trace.shows_first_token else found.e2e_s
+    if trace.shows_first_token:
+        return found.ttft_s
+    limit = decision.features.limit_tokens
+    if limit is None or found.ttft_s is None or found.tpot_s is None:
+        return None
+    return found.ttft_s + found.tpot_s * limit
 
 
 def _estimated_tokens(trace: Trace) -> int | None:

@@ -1,8 +1,10 @@
 """Learns from reported usage how long prompts and answers really are, by category.
 
-Two exponentially weighted means: reported ÷ estimated prompt tokens, and completion tokens. Each worker learns for
-itself; the priors in `features` hold until then. An answer of exactly `reserved_tokens` was cut short by the client's
-max_tokens, or is just as long as expected where the client set none: either way it says nothing, and is left out.
+Exponentially weighted means: reported ÷ estimated prompt tokens of text, tokens of a tool and of an image, and
+completion tokens, those also by deployment, for
+one model writes twenty times as much as another. Each worker learns for itself; the priors in `features` hold until
+then. An answer of exactly `reserved_tokens` was cut short by the client's max_tokens, or is just as long as expected
+where the client set none. It counts where it is longer than what is expected: it would have been longer still.
 """
 
 from __future__ import annotations
@@ -12,18 +14,48 @@ from slo_router.features import OUTPUT_TOKENS, OUTPUT_TOKENS_ELSE, Learned
 
 STEP = 0.05  # a category's last 20 requests carry two thirds of the weight
 FACTOR_BOUNDS = (0.2, 5.0)  # a server that reports nonsense must not make every context window look full
+TOOL_BOUNDS = (5.0, 2_000.0)  # tokens of one tool's schema; likewise
+IMAGE_BOUNDS = (20.0, 5_000.0)
 LONGEST_ANSWER = 100_000  # likewise
+PRIOR_ANSWERS = 2  # what the prior of a deployment's length counts as: a first answer moves it by a third
 
 
-def learn(learned: Learned, features: Features, prompt_tokens: int | None, completion_tokens: int | None) -> Learned:
-    """What is known after one more request."""
+def learn(
+    learned: Learned,
+    features: Features,
+    deployment_id: str,
+    prompt_tokens: int | None,
+    completion_tokens: int | None,
+) -> Learned:
+    """What is known after one more request, which `deployment_id` answered."""
     category = features.category
     factors, outputs = learned.prompt_factor, learned.output_tokens
-    if prompt_tokens and features.prompt_tokens:
-        before = factors.get(category, 1.0)
-        after = before * (1 + STEP * (prompt_tokens / features.prompt_tokens - 1))
-        factors = {**factors, category: min(max(after, FACTOR_BOUNDS[0]), FACTOR_BOUNDS[1])}
+    tool_tokens, image_tokens = learned.tool_tokens, learned.image_tokens
+    if prompt_tokens and features.text_tokens:
+        rest = prompt_tokens - features.text_tokens
+        if features.tools and not features.images:
+            tool_tokens = _towards(tool_tokens, rest / features.tools, TOOL_BOUNDS)
+        elif features.images and not features.tools:
+            image_tokens = _towards(image_tokens, rest / features.images, IMAGE_BOUNDS)
+        elif not features.tools:
+            before = factors.get(category, 1.0)
+            after = before * (1 + STEP * (prompt_tokens / features.text_tokens - 1))
+            factors = {**factors, category: min(max(after, FACTOR_BOUNDS[0]), FACTOR_BOUNDS[1])}
     if completion_tokens and completion_tokens > 0 and completion_tokens != features.reserved_tokens:
         before = outputs.get(category, OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
         outputs = {**outputs, category: before + STEP * (min(completion_tokens, LONGEST_ANSWER) - before)}
-    return Learned(factors, outputs)
+    lengths, answers = learned.lengths, learned.answers
+    if completion_tokens and completion_tokens > 0:
+        own, counts = lengths.get(category, {}), answers.get(category, {})
+        known, count = own.get(deployment_id), counts.get(deployment_id, 0)
+        before = learned.unknown_length(category) if known is None else known
+        if completion_tokens != features.reserved_tokens or completion_tokens > before:
+            step = max(STEP, 1 / (count + 1 + PRIOR_ANSWERS))
+            after = before + step * (min(completion_tokens, LONGEST_ANSWER) - before)
+            lengths = {**lengths, category: {**own, deployment_id: after}}
+            answers = {**answers, category: {**counts, deployment_id: count + 1}}
+    return Learned(factors, outputs, lengths, answers, tool_tokens, image_tokens)
+
+
+def _towards(before: float, reported: float, bounds: tuple[float, float]) -> float:
+    return min(max(before + STEP * (reported - before), bounds[0]), bounds[1])
