@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -142,7 +143,7 @@ def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
 
 def test_the_cheap_by_token_that_writes_a_lot_loses_its_traffic_to_the_cheap_by_answer() -> None:
     """Half the price per token, 25 times the answer."""
-    terse, talker = (Facts(name, "m", None, None, usd, usd) for name, usd in (("terse", 2e-6), ("talker", 1e-6)))
+    terse, talker = (Facts(name, name, None, None, usd, usd) for name, usd in (("terse", 2e-6), ("talker", 1e-6)))
     made = strategy()
     made.know([ManagedDeployment("smart", terse), ManagedDeployment("smart", talker)])
     picks = []
@@ -247,6 +248,23 @@ def test_an_answer_that_may_be_long_is_not_taken_for_one_that_hangs(
     flight = trace.attempts[0].flight
     assert flight is not None
     assert flight.expected_s == (None if expected_s is None else pytest.approx(expected_s))
+
+
+@pytest.mark.parametrize("slo", [SloSettings(), SloSettings(ttft_ms=1_000)], ids=["no limit", "a limit"])
+def test_of_three_equal_deployments_each_gets_its_share(slo: SloSettings) -> None:
+    """The same model with three keys, and nothing measured: the first one with live evidence must not keep it all."""
+    made = strategy(GroupSettings(slo=slo))
+    made.know([ManagedDeployment("smart", replace(SMALL, deployment_id=name)) for name in "abc"])
+    picks: Counter[str | None] = Counter()
+    for _ in range(400):
+        trace = arrived(made)
+        trace.stream = True
+        name = made.choose("smart", REQUEST, ["a", "b", "c"], trace)
+        picks[name] += 1
+        told = record(14, 24).model_copy(update={"ttft_ms": 100.0, "e2e_ms": 400.0})
+        over(made, trace, told)
+        made.absorb(())
+    assert min(picks.values()) > 60, picks
 
 
 # --- an attempt

@@ -54,7 +54,7 @@ def test_tools_and_images_are_learned_apart_and_leave_the_text_alone() -> None:
     assert learned.prompt_factor == {}
 
 
-def test_each_deployment_has_its_own_length_which_the_first_answers_move_far() -> None:
+def test_each_model_has_its_own_length_which_the_first_answers_move_far() -> None:
     learned = Learned()
     for tokens in (600, 600, 600):
         learned = learn(learned, UNLIMITED, "talker", None, tokens)

@@ -38,13 +38,13 @@ class Learned:
 
     prompt_factor: Mapping[str, float] = field(default_factory=dict)  # reported ÷ estimated prompt tokens
     output_tokens: Mapping[str, float] = field(default_factory=dict)
-    lengths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # category → deployment id → tokens
+    lengths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # category → model → tokens
     answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # likewise: how many that rests on
     tool_tokens: float = TOKENS_PER_TOOL  # of one tool's schema
     image_tokens: float = TOKENS_PER_IMAGE
 
     def unknown_length(self, category: str) -> float:
-        """The expected answer of a deployment that nothing is known of where others are known to write long ones.
+        """The expected answer of a model that nothing is known of where others are known to write long ones.
 
         The shorter of what the others write and of the prior: it is tried, and then known.
         """

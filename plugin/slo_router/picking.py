@@ -7,12 +7,13 @@
 
 An unknown cost ranks behind every known one. Costs within the tie band count as equal: of two taken at random the one
 with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
-each sees the others' load a second late; the better of two keeps equal replicas evenly filled. The one that has the
-conversation in its prefix cache goes before.
+each sees the others' load a second late; the better of two keeps equal replicas evenly filled. Where the two finish at
+about the same time, or nothing is known of one, the one with less on its way answers: unknown is not slow. The one that
+has the conversation in its prefix cache goes before.
 
-A cheaper candidate that nothing was measured for, that was slow when last seen some seconds ago, or that is getting
-faster, is tried now and then while none of its requests is on the way: how else should it become known that it is fast,
-or is so again?
+A candidate that is no dearer and that nothing was measured for, that was slow when last seen some seconds ago, or that
+is getting faster, is tried now and then while none of its requests is on the way: how else should it become known that
+it is fast, or is so again?
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from slo_router.prediction import View
 
 Rank = Callable[[Assessment], tuple[float, ...]]
 PROBABILITY_STEPS = 20
+CLOSE = 0.1  # of a predicted finish: replicas that were measured some times differ by as much
 STALE_S = 5.0  # since the last live sample: it may have recovered
 RECOVERING = 0.9  # the last seconds took less than this part of what the last minutes did: it does recover
 _MISSES = Standing.MISSES  # an enum's attribute is slow to look up
@@ -61,7 +63,7 @@ def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float, home:
             return candidate
     one = rng.choice(tied)
     other = rng.choice([candidate for candidate in tied if candidate is not one])
-    return min(one, other, key=_finish)
+    return min(one, other, key=_load if _is_close(_finish_s(one), _finish_s(other)) else _finish)
 
 
 def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment:
@@ -77,7 +79,9 @@ def _trial(candidates: Sequence[Assessment], chosen: Assessment, view: View) -> 
     untried = [
         candidate
         for candidate in candidates
-        if _cost(candidate) < limit_usd and _would_teach(candidate, view.live.get(candidate.deployment_id))
+        if candidate is not chosen
+        and _cost(candidate) <= limit_usd
+        and _would_teach(candidate, view.live.get(candidate.deployment_id))
     ]
     return view.rng.choice(untried) if untried else None
 
@@ -100,10 +104,25 @@ def _cost(candidate: Assessment) -> float:
     return math.inf if cost_usd is None else cost_usd
 
 
-def _finish(candidate: Assessment) -> tuple[float, ...]:
+def _is_close(one_s: float | None, other_s: float | None) -> bool:
+    """Whether nobody can tell which of two finishes earlier."""
+    if one_s is None or other_s is None:
+        return one_s is not other_s
+    return abs(one_s - other_s) <= CLOSE * max(one_s, other_s)
+
+
+def _finish_s(candidate: Assessment) -> float | None:
     prediction = candidate.prediction
-    finish_s = prediction.ttft_s if prediction.e2e_s is None else prediction.e2e_s
-    return (math.inf if finish_s is None else finish_s, *_room(candidate), prediction.in_flight)
+    return prediction.ttft_s if prediction.e2e_s is None else prediction.e2e_s
+
+
+def _finish(candidate: Assessment) -> tuple[float, ...]:
+    finish_s = _finish_s(candidate)
+    return (math.inf if finish_s is None else finish_s, *_room(candidate), _load(candidate))
+
+
+def _load(candidate: Assessment) -> float:
+    return candidate.prediction.in_flight
 
 
 def _room(candidate: Assessment) -> tuple[float]:

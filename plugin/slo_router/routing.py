@@ -15,7 +15,7 @@ from slo_router.account import lets_pass
 from slo_router.circuit import share
 from slo_router.config import GroupSettings, Weights
 from slo_router.conversations import NOTHING_CACHED, Cached
-from slo_router.domain import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo
+from slo_router.domain import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo, Standing
 from slo_router.filters import NO_FAULTS, Demand, concerned
 from slo_router.latency import LEVELS
 from slo_router.picking import pick
@@ -39,14 +39,13 @@ class Ask(NamedTuple):
     cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
     cached: Cached = NOTHING_CACHED
     full: frozenset[str] = frozenset()  # over their rpm or tpm, as LiteLLM counts them
-    lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id
-    unknown_length: float = 0.0  # of a deployment that is not in `lengths`, where that holds any
+    lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id; all or none
 
     def features_for(self, deployment_id: str) -> Features:
         """The features with the answer that this deployment is expected to write, at most what the client allows."""
-        if not self.lengths:
+        tokens = self.lengths.get(deployment_id)
+        if tokens is None:
             return self.features
-        tokens = self.lengths.get(deployment_id, self.unknown_length)
         limit = self.features.limit_tokens
         return self.features._replace(output_tokens=round(tokens if limit is None else min(tokens, limit)))
 
@@ -95,6 +94,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
             able.append(assessment)
     if spared:
         able = spare(able, spared, unable)
+    able = _with_twins(able, candidates)
     pool = able or least_rejected(unable, candidates)
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
@@ -113,6 +113,22 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
     )
+
+
+def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Assessment]:
+    """Lets those of which nothing is known stand beside their equals: the same model at the same price, known to meet
+    the SLO. Else the first replica with measurements would get all the traffic, and the others never any.
+    """
+    if not any(one.standing is Standing.UNKNOWN for one in able):
+        return able
+    kinds = {one.deployment_id: (one.model, one.input_usd_per_token, one.output_usd_per_token) for one in candidates}
+    met = {kinds[one.deployment_id] for one in able if one.standing is Standing.MEETS}
+    return [
+        one._replace(standing=Standing.MEETS)
+        if one.standing is Standing.UNKNOWN and one.prediction.basis == "none" and kinds[one.deployment_id] in met
+        else one
+        for one in able
+    ]
 
 
 def _not_asked(candidates: Sequence[Facts], view: View) -> NotAsked:

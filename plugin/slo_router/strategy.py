@@ -10,7 +10,7 @@ import functools
 import random
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slo_router.attempt import Attempt
 from slo_router.categories import Categorizer, article, rules
@@ -131,15 +131,21 @@ class Strategy:
             trace.beginnings = fingerprints(request.get("messages"))
             cached = self.conversations.find(trace.beginnings)
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths = self.learned.lengths.get(features.category, NO_LENGTHS)
-        unknown = self.learned.unknown_length(features.category)
-        ceiling = cost_ceiling(trace.asked)
-        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), lengths, unknown)
+        lengths = self._lengths(features.category, candidates)
+        ask = Ask(features, trace.slo, tried, cost_ceiling(trace.asked), cached, frozenset(full), lengths)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         if not trace.is_shadow:
             self._begin(trace, decision.deployment_id, now_s)
         return decision.deployment_id
+
+    def _lengths(self, category: str, candidates: Sequence[Facts]) -> Mapping[str, float]:
+        """The expected answer of each candidate: that of its model."""
+        known = self.learned.lengths.get(category)
+        if not known:
+            return NO_LENGTHS
+        unknown = self.learned.unknown_length(category)
+        return {one.deployment_id: known.get(one.model, unknown) for one in candidates}
 
     def draw_lot(self) -> float:
         """For a new request: 0 to below 1. The proxy's own randomness is not touched."""
@@ -197,8 +203,9 @@ class Strategy:
         """Learns from a request that is over; `landing` is that of its last attempt."""
         if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             features = trace.decision.features
-            answered = trace.sent_to[-1], record.prompt_tokens, record.completion_tokens
-            self.learned = learn(self.learned, features, *answered)
+            served = self.facts.get(trace.sent_to[-1])
+            model = "" if served is None else served.model
+            self.learned = learn(self.learned, features, model, record.prompt_tokens, record.completion_tokens)
             if record.slo_met is False:
                 self.conversations.release(trace.beginnings)
             else:

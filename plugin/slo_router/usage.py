@@ -1,7 +1,7 @@
 """Learns from reported usage how long prompts and answers really are, by category.
 
 Exponentially weighted means: reported ÷ estimated prompt tokens of text, tokens of a tool and of an image, and
-completion tokens, those also by deployment, for
+completion tokens, those also by model, for
 one model writes twenty times as much as another. Each worker learns for itself; the priors in `features` hold until
 then. An answer of exactly `reserved_tokens` was cut short by the client's max_tokens, or is just as long as expected
 where the client set none. It counts where it is longer than what is expected: it would have been longer still.
@@ -17,17 +17,17 @@ FACTOR_BOUNDS = (0.2, 5.0)  # a server that reports nonsense must not make every
 TOOL_BOUNDS = (5.0, 2_000.0)  # tokens of one tool's schema; likewise
 IMAGE_BOUNDS = (20.0, 5_000.0)
 LONGEST_ANSWER = 100_000  # likewise
-PRIOR_ANSWERS = 2  # what the prior of a deployment's length counts as: a first answer moves it by a third
+PRIOR_ANSWERS = 2  # what the prior of a model's length counts as: a first answer moves it by a third
 
 
 def learn(
     learned: Learned,
     features: Features,
-    deployment_id: str,
+    model: str,
     prompt_tokens: int | None,
     completion_tokens: int | None,
 ) -> Learned:
-    """What is known after one more request, which `deployment_id` answered."""
+    """What is known after one more request, which a deployment of `model` answered."""
     category = features.category
     factors, outputs = learned.prompt_factor, learned.output_tokens
     tool_tokens, image_tokens = learned.tool_tokens, learned.image_tokens
@@ -47,13 +47,13 @@ def learn(
     lengths, answers = learned.lengths, learned.answers
     if completion_tokens and completion_tokens > 0:
         own, counts = lengths.get(category, {}), answers.get(category, {})
-        known, count = own.get(deployment_id), counts.get(deployment_id, 0)
+        known, count = own.get(model), counts.get(model, 0)
         before = learned.unknown_length(category) if known is None else known
         if completion_tokens != features.reserved_tokens or completion_tokens > before:
             step = max(STEP, 1 / (count + 1 + PRIOR_ANSWERS))
             after = before + step * (min(completion_tokens, LONGEST_ANSWER) - before)
-            lengths = {**lengths, category: {**own, deployment_id: after}}
-            answers = {**answers, category: {**counts, deployment_id: count + 1}}
+            lengths = {**lengths, category: {**own, model: after}}
+            answers = {**answers, category: {**counts, model: count + 1}}
     return Learned(factors, outputs, lengths, answers, tool_tokens, image_tokens)
 
 
