@@ -185,8 +185,8 @@ def test_the_checks_see_a_fault(tmp_path: Path, text: str, check: Callable[[Path
         ),
         (
             "      id: claude-opus\n",
-            "",
-            "model_list[2].model_info.id: missing, expected a stable deployment id: metrics are kept under it",
+            "      id:\n",
+            "model_list[2].model_info.id: empty, expected a name, or no such line: LiteLLM then makes one that lasts",
         ),
         (
             "    groups:\n      smart:",
@@ -199,7 +199,7 @@ def test_the_checks_see_a_fault(tmp_path: Path, text: str, check: Callable[[Path
             "model_list[2].model_info.slo_router.quality.default: 95, expected less than or equal to 1",
         ),
     ],
-    ids=["a misspelt key", "no id", "a misspelt group", "quality in percent"],
+    ids=["a misspelt key", "an empty id", "a misspelt group", "quality in percent"],
 )
 def test_a_typical_mistake_in_the_shipped_configuration_is_named_in_one_line(
     tmp_path: Path, right: str, wrong: str, message: str

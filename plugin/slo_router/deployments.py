@@ -25,7 +25,6 @@ from slo_router.model_facts import Stated, read_flag
 from slo_router.price_names import PriceMap, listing
 from slo_router.validation import NotNegative, QualityTable, Strict, validate
 
-
 Credentials = Mapping[str, Mapping[str, object]]
 
 
