@@ -210,7 +210,10 @@ class Settings:
 def load_settings(path: Path) -> Settings:
     """Reads a LiteLLM proxy configuration file as the proxy does. Raises SettingsError naming the file."""
     document = read_document(path)
-    settings = parse_settings(document.fields, price_map())
+    try:
+        settings = parse_settings(document.fields, price_map())
+    except SettingsError as error:
+        raise SettingsError("\n".join((str(error), *document.remarks))) from None
     environment = {**block_of(document.fields), **os.environ}
     return with_remarks(with_litellm_redis(settings, document.fields, environment), document.remarks)
 

@@ -95,7 +95,7 @@ def _fallbacks(document: Fields, groups: Container[str]) -> Iterator[str]:
 
 
 def _ids(document: Fields, groups: Container[str], deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
-    without = [deployment for deployment in deployments if not deployment.has_own_id]
+    without = [deployment for deployment in deployments if not deployment.has_own_id and "*" not in deployment.group]
     if not without:
         return
     proposed = proposed_ids(deployments)

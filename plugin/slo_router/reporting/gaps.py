@@ -35,7 +35,7 @@ def find_gaps(settings: Settings, snapshot: Snapshot, now_s: float) -> list[Gap]
     for name, group in settings.plugin.groups.items():
         facts = [one.facts for one in settings.deployments if one.group == name]
         for one in facts:
-            gaps += [Gap(one.deployment_id, what) for what in _of_deployment(one, group, snapshot, now_s)]
+            gaps += [Gap(one.name, what) for what in _of_deployment(one, group, snapshot, now_s)]
         gaps += [Gap(name, what) for what in _of_group(group, facts, snapshot, now_s)]
     return gaps
 
