@@ -21,9 +21,11 @@ with warnings.catch_warnings():
     import litellm
     from litellm.proxy import proxy_server
     from litellm.router import Router
+    from litellm.types.router import Deployment, LiteLLM_Params, ModelInfo
 
     from slo_router import litellm_adapter as adapter
     from slo_router.litellm_config import proxy_settings
+    from slo_router.proxy import Plugin
 
 from slo_router.config import load_settings
 from slo_router.deployment_ids import generated_id
@@ -127,3 +129,26 @@ def test_what_the_file_lost_is_said_with_the_error_or_with_the_notes(tmp_path: P
     started(path)
     with pytest.raises(SettingsError, match="callback_settings stands twice, in lines "):
         proxy_settings()
+
+
+def test_a_deployment_that_the_database_adds_joins_under_litellms_id(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    started(path)
+    settings = proxy_settings()
+    assert settings.deployments == ()
+    before, router = proxy_server.llm_router, Router(model_list=[])
+    try:
+        proxy_server.llm_router = router
+        made = Plugin(settings)
+        made.take_over()
+        assert made.strategy.facts == {}
+        params = LiteLLM_Params(model="openai/gpt-4o", api_key="none")
+        team = {"team_id": "t", "team_public_model_name": "smart"}
+        router.add_deployment(Deployment("smart", params, ModelInfo()))
+        router.add_deployment(Deployment("model_name_t_1", params, ModelInfo(id="of-a-team", **team)))
+        made.take_over()
+        assert set(made.strategy.facts) == {adapter.deployment_id(one) for one in adapter.model_list(router)}
+        assert len(made.strategy.facts) == 2
+        assert {one.context_tokens for one in made.strategy.facts.values()} == {128_000}
+    finally:
+        proxy_server.llm_router = before

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from slo_router.deployment_ids import group_of
 from slo_router.deployments import ManagedDeployment
-from slo_router.environment import unset_in
+from slo_router.environment import variables_in
 
 CALLBACK = "slo_router.proxy.callback"
 GROUPS_PATH = "callback_settings.slo_router.groups"
@@ -106,7 +106,7 @@ def _ids(document: Fields, groups: Container[str], deployments: Sequence[Managed
     )
     for index, entry in enumerate(entries_of(document)):
         info = entry.get("model_info")
-        unset = unset_in(entry.get("litellm_params"))
+        unset = variables_in(entry.get("litellm_params"))
         if unset and group_of(entry, groups) is not None and not (isinstance(info, Mapping) and "id" in info):
             yield (
                 f"model_list[{index}]: its generated id depends on {', '.join(unset)}, not set here: the proxy's may "

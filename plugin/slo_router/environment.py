@@ -61,10 +61,10 @@ def as_litellm_reads(value: object) -> object:
     return str(value) if isinstance(value, FromEnvironment) else value
 
 
-def unset_in(value: object) -> list[str]:
-    """The variables that a value names and that are not set here, in order."""
+def variables_in(value: object) -> list[str]:
+    """The variables that a value names, in order; of a document that was resolved, those that are not set."""
     if isinstance(value, Mapping):
-        return [name for one in value.values() for name in unset_in(one)]
+        return [name for one in value.values() for name in variables_in(one)]
     return [value.removeprefix(ENV_PREFIX)] if isinstance(value, str) and value.startswith(ENV_PREFIX) else []
 
 

@@ -119,10 +119,7 @@ def test_a_redis_that_cannot_be_right_stops_the_proxy_with_its_path_and_without_
     proxy = proxy_of("include.yaml", tmp_path, variables, ("min_quality: 0.5", "min_qualty: 0.5"))
     with pytest.raises(RuntimeError, match="the proxy did not start"):
         proxy.start()
-    said = "callback_settings.slo_router.redis_url: os.environ/CASE_REDIS"
-    assert (
-        f"{said}, http://…/0, expected embedded, redis://" in proxy.log or f"{said[:42]}: http://…/0, exp" in proxy.log
-    )
+    assert "callback_settings.slo_router.redis_url: http://…/0, expected embedded, " in proxy.log
     assert "groups.writer.min_qualty: unknown key, expected one of" in proxy.log
     assert "hunter2" not in proxy.log
 
