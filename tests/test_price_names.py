@@ -7,8 +7,9 @@ import warnings
 
 import pytest
 
-from slo_router.deployments import price_map
+from slo_router.deployments import price_map, read_deployment
 from slo_router.price_names import PriceMap, listing, names
+from slo_router.pricing import cost_usd
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
 with warnings.catch_warnings():
@@ -84,3 +85,24 @@ def test_every_chat_model_is_found_where_litellm_finds_it() -> None:
 
 def test_a_name_is_tried_with_its_provider_first() -> None:
     assert next(iter(names("azure/responses/gpt-4o", "azure"))) == "azure/responses/gpt-4o"
+
+
+async def test_what_is_predicted_is_what_litellm_books() -> None:
+    """With prices of one's own, with the base model's, and above a tier."""
+    cases: list[tuple[str, dict[str, object], dict[str, object]]] = [
+        ("openai/gpt-4o-mini", {}, {}),
+        ("openai/gpt-4o-mini", {"input_cost_per_token": 1e-3, "output_cost_per_token": 2e-3}, {}),
+        ("openai/gpt-4o-mini", {}, {"input_cost_per_token": 1e-3, "output_cost_per_token": 2e-3}),
+        ("openai/own-name", {}, {"base_model": "gpt-4o"}),
+        ("azure/own-name", {"api_base": "http://h", "base_model": "azure/gpt-4o"}, {}),
+        ("gemini/gemini-2.5-pro", {"api_base": "http://h"}, {}),
+    ]
+    for number, (model, params, info) in enumerate(cases):
+        usage = {"prompt_tokens": 250_000, "completion_tokens": 1_000, "total_tokens": 251_000}
+        mock = litellm.ModelResponse(usage=litellm.Usage(**usage), choices=[{"message": {"content": "x"}}])
+        known = {"model": model, "api_key": "none", **params}
+        entry = {"model_name": "g", "litellm_params": known, "model_info": {"id": f"booked-{number}", **info}}
+        router = litellm.Router(model_list=[entry])
+        booked = await router.acompletion("g", [{"role": "user", "content": "hi"}], mock_response=mock)
+        predicted = cost_usd(read_deployment(entry, "model_list[0]", price_map()).facts, 250_000, 1_000)
+        assert booked._hidden_params["response_cost"] == pytest.approx(predicted), model

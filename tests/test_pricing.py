@@ -90,3 +90,5 @@ def test_a_price_per_second_counts_where_no_token_has_one_and_never_as_nothing()
     both = facts("own", input_cost_per_token=1e-6, output_cost_per_token=1e-6, output_cost_per_second=0.001)
     assert cost_usd(both, 1_000, 0, seconds=2.5) == pytest.approx(0.001)
     assert cost_usd(facts("own"), 1_000, 100, seconds=2.5) is None
+    listed = facts("gemini-2.5-pro", output_cost_per_second=0.001)  # LiteLLM books seconds then, not the map's tokens
+    assert (listed.input_usd_per_token, listed.tiers, listed.usd_per_second) == (None, (), 0.001)

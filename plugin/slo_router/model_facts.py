@@ -1,8 +1,7 @@
 """Prices and windows of one deployment: read from where they may stand, checked, and named where they are wrong.
 
-litellm_params      wins; a price here makes the map's tiers void, for LiteLLM then bills by it alone
-model_info          next
-the price map       last; a window of 0 there says nothing
+`litellm_params` wins, then `model_info`, then the price map, where a window of 0 says nothing. A price of one's own
+makes the map's tiers void, and one per second the map's prices per token: LiteLLM books by it alone.
 """
 
 from __future__ import annotations
@@ -45,6 +44,8 @@ class Stated:
         said = {name: value for name, value in listed.items() if value or not name.endswith("_tokens")}  # 0: not said
         own = {**_present(info), **_present(params)}
         is_priced = any(own.get(name) is not None for name in _BASE[:2])
+        if not is_priced and any(own.get(name) is not None for name in _PER_SECOND):
+            said = {name: value for name, value in said.items() if "_cost_per_" not in name and name not in _BASE}
         if is_priced:
             said = {name: value for name, value in said.items() if "_above_" not in name and name != "tiered_pricing"}
         self._known = {**said, **own}
