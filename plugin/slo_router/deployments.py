@@ -69,11 +69,7 @@ def read_deployment(
         raise SettingsError(f"{path}.model_info: {info!r}, expected a mapping")
     faults: list[str] = []
     deployment_id = id_of(given, path, faults)
-    own = ModelFacts()
-    try:
-        own = validate(ModelFacts, from_environment(info.get("slo_router") or {}), f"{path}.model_info.slo_router")
-    except SettingsError as error:
-        faults.append(str(error))
+    own = _own(info, path, faults)
     stated = Stated(params, info, listing(prices, params, info), path, faults)
     facts = Facts(
         deployment_id=deployment_id,
@@ -98,6 +94,14 @@ def read_deployment(
         path=path,
         has_own_id="id" in info,
     )
+
+
+def _own(info: Mapping[str, object], path: str, faults: list[str]) -> ModelFacts:
+    try:
+        return validate(ModelFacts, from_environment(info.get("slo_router") or {}), f"{path}.model_info.slo_router")
+    except SettingsError as error:
+        faults.append(str(error))
+        return ModelFacts()
 
 
 def with_credential(entry: Mapping[str, object], credentials: Credentials) -> Mapping[str, object]:
