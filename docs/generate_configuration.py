@@ -72,14 +72,16 @@ SECTIONS = (
     Section(
         "model_list[*].model_info.slo_router",
         ModelFacts,
-        "What LiteLLM has no field for. `model_info.id` must be set beside it: measurements are kept under that name.",
+        "What LiteLLM has no field for. Measurements are kept under `model_info.id`. Where there is none, LiteLLM's "
+        "generated id is used, which lasts until a parameter or a key changes; `slo-router check` proposes a readable "
+        "one.",
     ),
 )
 
 WORDS: Mapping[str, str] = {
     "PluginSettings.redis_url": "a URL, see [operations](operations.md#redis), or `embedded`: one Valkey per host, "
-    "started on demand. `os.environ/NAME` reads a variable. Absent: LiteLLM's own Redis where one is configured, else "
-    "this process's memory",
+    "started on demand. `os.environ/NAME` reads a variable. Absent: LiteLLM's own Redis, however it is configured "
+    "([operations](operations.md#redis)), else this process's memory",
     "PluginSettings.key_prefix": "goes before every Redis key, for several proxies on one server",
     "PluginSettings.refresh_interval_s": "how often a worker reads Redis and writes to it; requests never wait for it",
     "PluginSettings.groups": "the groups to route, by name",

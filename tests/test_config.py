@@ -136,15 +136,129 @@ def test_an_environment_variable_is_read_and_an_unset_one_is_named(monkeypatch: 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ((SMART | {"model_info": {}},), "model_list[0].model_info.id: missing, expected a stable deployment id"),
-        ((SMART, SMART), "model_list: id 'small' is used twice, expected ids to be unique"),
+        (
+            (SMART | {"model_info": {"id": None}},),
+            "model_list[0].model_info.id: empty, expected a name, or no such line",
+        ),
+        (
+            (SMART | {"model_info": {"id": "os.environ/NO"}},),
+            "model_list[0].model_info.id: 'os.environ/NO', expected a",
+        ),
+        (
+            (SMART, SMART),
+            "model_list: id 'small' is used twice, expected ids to be unique: model_list[0].model_info.id and ",
+        ),
         ((SMART, {"model_name": "smart"}), "model_list[1].litellm_params.model: missing, expected a model name"),
         ("smart", "model_list: str, expected a list of deployments"),
-        (None, "groups.smart: no such group, expected a model_name of model_list: []"),
+        (
+            (SMART | {"model_name": "smrat"},),
+            "groups.smart: no such group, expected a model_name of model_list: ['smrat'",
+        ),
     ],
 )
 def test_a_wrong_model_list_is_named(entries: object, message: str) -> None:
     assert fault(entries=entries).startswith(message)
+
+
+@pytest.mark.parametrize("entries", [None, (), [SMART | {"model_name": "other"}]])
+def test_a_group_may_be_empty_where_a_database_may_fill_it(entries: object) -> None:
+    document = {
+        "model_list": entries and list(entries),  # type: ignore[call-overload]
+        "callback_settings": {"slo_router": {"groups": {"smart": {}}}},
+        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
+        "general_settings": {"store_model_in_db": True},
+    }
+    found = parse_settings(document, {})
+    assert found.deployments == ()
+    assert found.notes == (
+        "callback_settings.slo_router.groups.smart: no deployment yet in group smart; LiteLLM's database may add one",
+    )
+
+
+def test_all_faults_of_a_configuration_are_told_at_once() -> None:
+    wrong = SMART | {"model_info": {"id": "", "max_input_tokens": "32k", "slo_router": {"quality": 2}}}
+    document = {
+        "model_list": [wrong, {"model_name": "smart"}, SMART, SMART],
+        "callback_settings": {"slo_router": {"redis_url": "http://h", "groups": {"smart": {"slo": {"ttft": 1}}}}},
+    }
+    with pytest.raises(SettingsError) as error:
+        parse_settings(document, {})
+    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
+        "callback_settings.slo_router.redis_url",
+        "callback_settings.slo_router.groups.smart.slo.ttft",
+        "model_list[0].model_info.id",
+        "model_list[0].model_info.slo_router.quality.default",
+        "model_list[0].model_info.max_input_tokens",
+        "model_list[1].litellm_params.model",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://user:hunter2@h:6379", "redis_url: http://…/0, expected embedded, redis://[user:password@]host"),
+        ("localhost:6379", "redis_url: …, expected embedded, redis://"),
+        ("", "redis_url: empty, expected embedded, redis://"),
+        ("redis://:hunter2@h:port/0", "redis_url: redis://…/0, expected embedded, redis://"),
+        ("redis+sentinel://h", "redis_url: redis+sentinel://…/0, expected embedded, redis://"),
+    ],
+)
+def test_a_redis_url_that_cannot_be_right_is_refused_without_its_password(
+    url: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLO_TEST_URL", url)
+    found = fault(redis_url=url)
+    assert found.startswith(message)
+    assert "hunter2" not in found
+    named = fault(redis_url="os.environ/SLO_TEST_URL")
+    assert named.startswith("redis_url: ")
+    assert "os.environ/SLO_TEST_URL" in named
+    assert "hunter2" not in named
+
+
+def test_a_variable_may_stand_where_a_number_or_a_boolean_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"S": "0.5", "B": "false", "N": "7", "Q": "0.6", "M": "120", "P": "2024"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"SLO_TEST_{name}", value)
+    path = tmp_path / "c.yaml"
+    path.write_text("""
+model_list:
+  - model_name: smart
+    litellm_params: {model: openai/x}
+    model_info: {id: x, max_input_tokens: os.environ/SLO_TEST_M, slo_router: {quality: os.environ/SLO_TEST_Q}}
+callback_settings:
+  slo_router:
+    redis_url: redis://h:1/0
+    key_prefix: os.environ/SLO_TEST_P
+    refresh_interval_s: os.environ/SLO_TEST_S
+    freeze_heap: os.environ/SLO_TEST_B
+    log: {jsonl_backups: os.environ/SLO_TEST_N, jsonl_path: os.environ/SLO_TEST_P}
+    groups: {smart: {slo: {ttft_ms: os.environ/SLO_TEST_M}, min_quality: {chat: os.environ/SLO_TEST_Q}}}
+""")
+    found = load_settings(path)
+    plugin, facts = found.plugin, found.deployments[0].facts
+    assert (plugin.refresh_interval_s, plugin.freeze_heap, plugin.key_prefix) == (0.5, False, "2024")
+    assert (plugin.log.jsonl_backups, plugin.log.jsonl_path) == (7, "2024")
+    assert (plugin.groups["smart"].slo.ttft_ms, plugin.groups["smart"].min_quality) == (120, {"chat": 0.6})
+    assert (facts.context_tokens, facts.quality_for("chat")) == (120, 0.6)
+    monkeypatch.setenv("SLO_TEST_S", "fast")
+    with pytest.raises(SettingsError, match=r"refresh_interval_s: 'fast', expected a valid number"):
+        load_settings(path)
+
+
+def test_litellms_redis_is_used_where_the_section_names_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_HOST", raising=False)
+    path = tmp_path / "c.yaml"
+    path.write_text("""
+environment_variables: {REDIS_HOST: cache}
+model_list: [{model_name: smart, litellm_params: {model: openai/x}, model_info: {id: x}}]
+litellm_settings: {cache: true, callbacks: slo_router.proxy.callback}
+callback_settings: {slo_router: {groups: {smart: {}}}}
+""")
+    found = load_settings(path)
+    assert (found.plugin.redis_url, found.notes) == ("redis://cache:6379/0", ())
 
 
 def test_an_id_of_an_unmanaged_group_may_be_anything() -> None:

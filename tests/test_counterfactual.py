@@ -9,7 +9,7 @@ from msgspec.structs import replace as replace_fields
 
 from slo_router.domain import Facts, Metrics, Slo
 from slo_router.errors import SettingsError
-from slo_router.reporting.counterfactual import Counterfactual, Money, list_price
+from slo_router.reporting.counterfactual import Counterfactual, Money, Price, list_price
 from slo_router.reporting.recorded import Recorded, decode
 from tests.builders import NOW_S, decided, measured
 from tests.record_builders import LARGE, SMALL, decide_between, read_back, shadow_line_of
@@ -95,6 +95,6 @@ def test_a_deployment_that_left_the_yaml_is_estimated_by_its_record() -> None:
 
 
 def test_a_list_price_needs_both_prices_and_no_gpu() -> None:
-    assert list_price(SMALL) == (1e-6, 2e-6)
+    assert list_price(SMALL) == Price(1e-6, 2e-6)
     assert list_price(GPU) is None
     assert list_price(replace(SMALL, output_usd_per_token=None)) is None

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.deployments import (
-    ManagedDeployment,
-    PriceMap,
-    price_map,
-    read_credentials,
-    read_deployment,
-    with_credential,
-)
+from slo_router.deployment_ids import generated_id, group_of
+from slo_router.deployments import ManagedDeployment, price_map, read_credentials, read_deployment, with_credential
 from slo_router.domain import Facts
+from slo_router.environment import FromBlock
 from slo_router.errors import SettingsError
+from slo_router.price_names import PriceMap
 
 PRICES: PriceMap = {
     "gpt-x": {
@@ -65,6 +61,49 @@ def test_the_plugins_own_facts() -> None:
     assert (facts.quality_for("ner"), facts.gpu_usd_per_hour) == (0.7, 1.01)
     assert facts.metrics_url == "http://a:8000/metrics"
     assert read(info={"slo_router": {"quality": {"ner": 0.9}}}).facts.quality_for("chat") is None
+
+
+def test_a_number_or_a_flag_may_be_text_as_a_variable_gives_it() -> None:
+    info = {"max_input_tokens": "32768", "supports_vision": "false", "slo_router": {"quality": "0.7"}}
+    facts = read("openai/own", info=info, output_cost_per_token="0.0000002").facts
+    assert (facts.context_tokens, facts.output_usd_per_token, facts.quality_for("ner")) == (32_768, 2e-7, 0.7)
+    assert facts.unsupported == {"vision"}
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    with pytest.raises(SettingsError) as error:
+        read("openai/own", info={"max_input_tokens": "os.environ/CTX"}, input_cost_per_token="os.environ/PRICE")
+    price, window = str(error.value).splitlines()
+    assert price.startswith(
+        "model_list[3].litellm_params.input_cost_per_token: 'os.environ/PRICE', which is not set here"
+    )
+    assert window.startswith(
+        "model_list[3].model_info.max_input_tokens: 'os.environ/CTX', which is not set here, expected"
+    )
+
+
+def test_without_an_id_there_is_litellms_which_follows_every_parameter_and_a_name_that_people_read() -> None:
+    def without_id(**params: object) -> ManagedDeployment:
+        entry = {"model_name": "smart", "litellm_params": {"model": "openai/org/gpt-x", **params}}
+        return read_deployment(entry, "model_list[0]", {})
+
+    found = without_id(api_key="a")
+    assert not found.has_own_id
+    assert found.facts.deployment_id == without_id(api_key="a").facts.deployment_id
+    assert found.facts.deployment_id != without_id(api_key="b").facts.deployment_id
+    assert found.facts.name == f"gpt-x~{found.facts.deployment_id[:8]}"
+    assert read().facts.name == "a"
+
+
+def test_what_is_not_set_is_nothing_to_litellm_and_its_id_follows_that() -> None:
+    unset = {"model": "x", "api_key": "os.environ/NOT_SET", "extra": {"a": FromBlock("b")}}
+    assert generated_id("smart", unset) == generated_id("smart", {"model": "x", "api_key": None, "extra": {"a": None}})
+
+
+def test_a_teams_model_is_in_the_group_that_its_team_calls() -> None:
+    entry = {"model_name": "model_name_t1_5f", "model_info": {"id": "a", "team_public_model_name": "smart"}}
+    assert group_of(entry, {"smart"}) == "smart"
+    assert group_of(entry, {"other"}) is None
 
 
 def test_only_a_declared_false_is_unsupported() -> None:
@@ -140,4 +179,8 @@ def test_a_credential_stands_for_its_values_and_an_unknown_one_for_nothing() -> 
     credentials = read_credentials(listed)
     assert with_credential(entry, credentials) == {"litellm_params": {"model": "m", "api_key": "k", "api_base": "own"}}
     assert with_credential(entry, read_credentials(None)) is entry
-    assert with_credential("no entry", credentials) == "no entry"
+    found = read_deployment({"model_name": "smart", **entry}, "model_list[0]", {}, {"smart"}, credentials)
+    assert (found.api_base, found.api_key) == ("own", "k")
+    assert found.facts.deployment_id == generated_id(
+        "smart", entry["litellm_params"]
+    )  # LiteLLM's is of the entry as it stands

@@ -25,7 +25,7 @@ def latency_table(results: Sequence[CellResult]) -> Table:
         stats, cell = result.stats, result.cell
         for metric, spread in (("TTFT", stats.ttft), ("TPOT", stats.tpot), ("ITL", stats.itl), ("E2E", stats.e2e)):
             figures = (_with_interval(spread, name) for name in FIGURES)
-            table.add_row(cell.facts.deployment_id, cell.category, metric, str(spread.n if spread else 0), *figures)
+            table.add_row(cell.facts.name, cell.category, metric, str(spread.n if spread else 0), *figures)
         table.add_section()
     return table
 
@@ -38,7 +38,7 @@ def rate_table(results: Sequence[CellResult]) -> Table:
     for result in results:
         stats, found = result.stats, result.stats.attainment
         table.add_row(
-            result.cell.facts.deployment_id,
+            result.cell.facts.name,
             result.cell.category,
             *(number(rate, ".2f") for rate in (stats.requests_per_s, stats.prompt_tps, stats.throughput_tps)),
             _share(stats.error_rate, stats.error_rate_interval),
@@ -57,7 +57,7 @@ def size_table(results: Sequence[CellResult]) -> Table:
         stats = result.stats
         counts = (stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.reasoning_tokens)
         table.add_row(
-            result.cell.facts.deployment_id,
+            result.cell.facts.name,
             result.cell.category,
             *(number(count, ",") for count in counts),
             number(result.cost_per_1k_usd, ".3g"),
@@ -76,8 +76,8 @@ def break_even_table(pairs: Sequence[Rivals]) -> Table:
         at = pair.at
         table.add_row(
             pair.gpu.cell.category,
-            pair.gpu.cell.facts.deployment_id,
-            pair.priced.cell.facts.deployment_id,
+            pair.gpu.cell.facts.name,
+            pair.priced.cell.facts.name,
             f"{at.gpu_usd_per_hour:.2f}",
             f"{at.usd_per_request:.3g}",
             number(at.requests_per_hour, ",.0f"),

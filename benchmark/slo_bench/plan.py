@@ -100,7 +100,9 @@ def make_plan(
 ) -> Plan:
     """Plans a run. Raises BenchError where a filter names something that does not exist."""
     known = {deployment.facts.deployment_id: deployment for deployment in deployments}
-    ids = _filter("--deployments", selection.deployments, tuple(known))
+    by_name = {one.facts.name: name for name, one in known.items()}  # what the tables show instead of a generated id
+    wanted = [by_name.get(name, name) for name in selection.deployments]
+    ids = _filter("--deployments", wanted, tuple(known))
     categories = _filter("--categories", selection.categories, workload.categories)
     prompts = {category: _order(workload, category, selection) for category in categories}
     cells: list[Cell] = []

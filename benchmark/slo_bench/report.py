@@ -51,7 +51,7 @@ def result_table(results: Sequence[CellResult]) -> Table:
     for result in results:
         stats = result.stats
         table.add_row(
-            result.cell.facts.deployment_id,
+            result.cell.facts.name,
             result.cell.category,
             str(stats.requests),
             _errors(stats),
@@ -88,7 +88,7 @@ def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str
     lines = [f"{skipped.deployment_id}: not measured: {skipped.reason}" for skipped in plan.skipped]
     found = {(result.cell.facts.deployment_id, result.cell.category): result for result in results}
     for cell in plan.cells:
-        name = f"{cell.facts.deployment_id} {cell.category}"
+        name = f"{cell.facts.name} {cell.category}"
         result = found.get((cell.facts.deployment_id, cell.category))
         why = stopped.get(cell.facts.deployment_id, "the time was up").partition(": ")[0]  # the rest is told once
         if result is None:

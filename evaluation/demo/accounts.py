@@ -15,6 +15,7 @@ from evaluation.demo.client import Answer
 from slo_bench.stats import Spread, spread
 from slo_router.contract import RequestRecord
 from slo_router.domain import Facts
+from slo_router.pricing import cost_usd
 
 MS_PER_S = 1_000.0
 
@@ -65,11 +66,8 @@ def account(served: Sequence[Served], deployments: Sequence[Facts], best: Facts)
 
 def price_usd(record: RequestRecord, facts: Facts) -> float | None:
     """The request's tokens at a deployment's prices; `None` where a price or a token count is unknown."""
-    input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
     prompt, completion = record.prompt_tokens, record.completion_tokens
-    if input_usd is None or output_usd is None or prompt is None or completion is None:
-        return None
-    return prompt * input_usd + completion * output_usd
+    return None if prompt is None or completion is None else cost_usd(facts, prompt, completion)
 
 
 def met(served: Served) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from slo_router.contract import RequestRecord
 from slo_router.domain import Assessment, Decision, Facts
+from slo_router.pricing import cost_usd as price_of
 
 UNABLE = frozenset({"context_window", "capability", "answer_limit"})
 
@@ -37,9 +38,9 @@ def cost_usd(facts: Facts | None, candidate: Assessment | None, record: RequestR
     if prompt_tokens is None or completion_tokens is None:
         return None
     if facts is not None and facts.gpu_usd_per_hour is None:
-        input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
-        if input_usd is not None and output_usd is not None:
-            return prompt_tokens * input_usd + completion_tokens * output_usd
+        usd = price_of(facts, prompt_tokens, completion_tokens)
+        if usd is not None:
+            return usd
     per_1k_usd = None if candidate is None else candidate.prediction.cost_per_1k_usd
     return None if per_1k_usd is None else per_1k_usd * (prompt_tokens + completion_tokens) / 1_000
 

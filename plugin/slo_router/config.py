@@ -4,40 +4,43 @@
     model_list[*] of a managed group    → ManagedDeployment with its Facts (what there is to choose from)
 
 LiteLLM is not imported here: the proxy, the benchmark agent and the command line read the same file alike. An unknown
-key, a wrong type, a limit that makes no sense, a group that is not in `model_list` or a managed deployment without an
-`id` raises `SettingsError` with the YAML path, the value and what was expected.
+key, a wrong type, a limit that makes no sense or a group that is not in `model_list` raises `SettingsError` with the
+YAML path, the value and what was expected, all faults at once. What works and is probably not meant is a note.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from slo_router.deployments import (
-    ManagedDeployment,
-    PriceMap,
-    price_map,
-    read_credentials,
-    read_deployment,
-    with_credential,
-)
+from slo_router.config_faults import duplicates, missing_groups, unknown_categories
+from slo_router.config_notes import notes_on
+from slo_router.deployment_ids import group_of
+from slo_router.deployments import ManagedDeployment, price_map, read_credentials, read_deployment
 from slo_router.domain import CATEGORIES
-from slo_router.environment import resolve_environment
+from slo_router.environment import ENV_PREFIX, resolve_environment
 from slo_router.errors import SettingsError
+from slo_router.litellm_redis import find_redis
+from slo_router.price_names import PriceMap
+from slo_router.redis_link import FORMS, is_usable, masked
 from slo_router.validation import Count, NotNegative, Positive, QualityTable, Share, Strict, validate
+from slo_router.yaml_document import block_of, read_document
 
 CONFIDENCES = (0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)  # of `latency.LEVELS`, the quantiles that are kept
 PLUGIN_PATH = "callback_settings.slo_router"
 
 Category = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what a client can name in `x-slo-category`
 Keyword = Annotated[str, Field(pattern=r"\S")]
+Read = TypeVar("Read")
 
 
 def _from_percent(value: object) -> object:
@@ -182,7 +185,12 @@ class PluginSettings(Strict):
     @field_validator("redis_url")
     @classmethod
     def _from_environment(cls, value: str | None) -> str | None:
-        return resolve_environment(value)
+        url = resolve_environment(value)
+        if url is not None and not is_usable(url):
+            shown = "empty" if not url.strip() else masked(url)
+            named = f"{value}, {shown}" if value is not None and value.startswith(ENV_PREFIX) else shown
+            raise PydanticCustomError("secret", "{forms}", {"forms": FORMS, "shown": named})
+        return url
 
     @property
     def policy(self) -> str:
@@ -192,71 +200,88 @@ class PluginSettings(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the plugin, the agent and the command line take from one YAML file."""
+    """Everything the plugin, the agent and the command line take from one YAML file. `notes`: what is odd about it."""
 
     plugin: PluginSettings
     deployments: tuple[ManagedDeployment, ...]
+    notes: tuple[str, ...] = ()
 
 
 def load_settings(path: Path) -> Settings:
-    """Reads a LiteLLM proxy configuration file. Raises SettingsError naming the file."""
+    """Reads a LiteLLM proxy configuration file as the proxy does. Raises SettingsError naming the file."""
+    document = read_document(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}, expected a LiteLLM configuration file") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise SettingsError(f"{path}: expected a mapping with model_list and callback_settings")
-    return parse_settings(document, price_map())
+        settings = parse_settings(document.fields, price_map())
+    except SettingsError as error:
+        raise SettingsError("\n".join((str(error), *document.remarks))) from None
+    environment = {**block_of(document.fields), **os.environ}
+    return with_remarks(with_litellm_redis(settings, document.fields, environment), document.remarks)
+
+
+def with_remarks(settings: Settings, remarks: Sequence[str]) -> Settings:
+    """The settings with these notes before their own."""
+    return replace(settings, notes=(*remarks, *settings.notes))
+
+
+def with_litellm_redis(settings: Settings, document: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """The settings with LiteLLM's own Redis where they name none."""
+    if settings.plugin.redis_url is not None:
+        return settings
+    found = find_redis(document, environment)
+    plugin = settings.plugin.model_copy(update={"redis_url": found.url})
+    return replace(settings, plugin=plugin, notes=(*settings.notes, *found.notes))
 
 
 def parse_settings(document: Mapping[str, object], prices: PriceMap) -> Settings:
-    """Validates a whole proxy configuration. `prices` is LiteLLM's, for what YAML leaves out."""
+    """Validates a whole proxy configuration. `prices` is LiteLLM's, for what YAML leaves out.
+
+    Raises SettingsError with a line for each fault, whichever part it is in.
+    """
+    faults: list[str] = []
+    section = _plugin_section(document, faults)
+    named = section.get("groups")
+    plugin = _unless(faults, lambda: validate(PluginSettings, section, PLUGIN_PATH)) if section else None
+    groups: Mapping[str, object] = named if isinstance(named, Mapping) else {}
+    deployments = _deployments(document, groups, prices, faults)
+    if not isinstance(document.get("model_list") or [], list) or plugin is None:
+        raise SettingsError("\n".join(faults))
+    faults += missing_groups(document, plugin.groups)
+    faults += duplicates(deployments)
+    faults += unknown_categories(plugin.groups, deployments)
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return Settings(plugin, tuple(deployments), tuple(notes_on(document, list(plugin.groups), deployments)))
+
+
+def _plugin_section(document: Mapping[str, object], faults: list[str]) -> Mapping[str, object]:
     settings = document.get("callback_settings")
     section = settings.get("slo_router") if isinstance(settings, Mapping) else None
-    if not isinstance(section, Mapping):
-        raise SettingsError(f"{PLUGIN_PATH}: {section!r}, expected a mapping with at least `groups`")
-    plugin = validate(PluginSettings, section, PLUGIN_PATH)
+    if isinstance(section, Mapping) and section:
+        return section
+    faults.append(f"{PLUGIN_PATH}: {section!r}, expected a mapping with at least `groups`")
+    return {}
+
+
+def _unless(faults: list[str], read: Callable[[], Read]) -> Read | None:
+    """What is read, or `None` and the fault."""
+    try:
+        return read()
+    except SettingsError as error:
+        faults.append(str(error))
+        return None
+
+
+def _deployments(
+    document: Mapping[str, object], groups: Mapping[str, object], prices: PriceMap, faults: list[str]
+) -> list[ManagedDeployment]:
     entries = document.get("model_list") or []
     if not isinstance(entries, list):
-        raise SettingsError(f"model_list: {type(entries).__name__}, expected a list of deployments")
+        faults.append(f"model_list: {type(entries).__name__}, expected a list of deployments")
+        return []
     credentials = read_credentials(document.get("credential_list"))
-    entries = [with_credential(entry, credentials) for entry in entries]
-    deployments = tuple(_managed(entries, plugin.groups, prices))
-    for group in plugin.groups:
-        if not any(d.group == group for d in deployments):
-            names = sorted({str(e.get("model_name")) for e in entries if isinstance(e, Mapping)})
-            raise SettingsError(
-                f"{PLUGIN_PATH}.groups.{group}: no such group, expected a model_name of model_list: {names}"
-            )
-    _reject_duplicates(deployments)
-    for name, managed in plugin.groups.items():
-        _reject_unknown(managed.min_quality, managed, f"{PLUGIN_PATH}.groups.{name}.min_quality")
-    for deployment in deployments:
-        path = f"model_list: {deployment.facts.deployment_id}: model_info.slo_router.quality"
-        _reject_unknown(deployment.facts.quality, plugin.groups[deployment.group], path)
-    return Settings(plugin, deployments)
-
-
-def _managed(entries: Iterable[object], groups: Mapping[str, object], prices: PriceMap) -> Iterable[ManagedDeployment]:
-    for index, entry in enumerate(entries):
-        if isinstance(entry, Mapping) and entry.get("model_name") in groups:
-            yield read_deployment(entry, f"model_list[{index}]", prices)
-
-
-def _reject_unknown(table: Iterable[str], group: GroupSettings, path: str) -> None:
-    known = ("default", *group.known_categories)
-    for category in table:
-        if category not in known:
-            raise SettingsError(f"{path}.{category}: no such category, expected one of {', '.join(known)}")
-
-
-def _reject_duplicates(deployments: Iterable[ManagedDeployment]) -> None:
-    seen: set[str] = set()
-    for deployment in deployments:
-        if deployment.facts.deployment_id in seen:
-            raise SettingsError(
-                f"model_list: id {deployment.facts.deployment_id!r} is used twice, expected ids to be unique"
-            )
-        seen.add(deployment.facts.deployment_id)
+    found = (
+        _unless(faults, partial(read_deployment, entry, f"model_list[{index}]", prices, groups, credentials))
+        for index, entry in enumerate(entries)
+        if isinstance(entry, Mapping) and group_of(entry, groups) is not None
+    )
+    return [deployment for deployment in found if deployment is not None]

@@ -13,6 +13,7 @@ third of a frozen dataclass to make; those that live long are frozen dataclasses
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -67,6 +68,18 @@ class Features(NamedTuple):
     images: int = 0
 
 
+class Tier(NamedTuple):
+    """The prices of a request whose prompt is longer than so many tokens, USD per token, for all of its tokens."""
+
+    above_tokens: int
+    input_usd: float
+    output_usd: float
+    cached_usd: float | None = None  # `None`: as below
+
+
+_GENERATED_ID = re.compile(r"[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a SHA-256, or a UUID
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the configuration says of a deployment. Prices are USD per token."""
@@ -82,6 +95,16 @@ class Facts:
     quality: Mapping[str, float] = field(default_factory=lambda: EMPTY)  # by category, "default" for the rest
     unsupported: frozenset[str] = frozenset()
     metrics_url: str | None = None
+    tiers: tuple[Tier, ...] = ()  # ascending
+    usd_per_second: float | None = None  # of the whole request, where tokens have no price
+    usd_per_request: float | None = None  # beside the tokens
+
+    @property
+    def name(self) -> str:
+        """What people read: the id, or where LiteLLM generated it the model's name and the id's beginning."""
+        if _GENERATED_ID.fullmatch(self.deployment_id) is None:
+            return self.deployment_id
+        return f"{self.model.rpartition('/')[2]}~{self.deployment_id[:8]}"
 
     def quality_for(self, category: str) -> float | None:
         """The configured quality (0..1) for a category, `None` where nothing is configured."""

@@ -1,10 +1,28 @@
-"""LiteLLM's way to keep a value out of the YAML: `os.environ/NAME` stands for the environment variable NAME."""
+"""LiteLLM's way to keep a value out of the YAML: `os.environ/NAME` stands for the environment variable NAME.
+
+LiteLLM replaces it anywhere, also where a number or a boolean stands, and what it puts there is text. `FromEnvironment`
+marks such text, so that a strict section takes "0.5" from a variable as the number it is meant to be, and not from a
+slip of the pen in the YAML.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 ENV_PREFIX = "os.environ/"
+
+
+class FromEnvironment(str):
+    """Text that came from the process environment."""
+
+    __slots__ = ()
+
+
+class FromBlock(FromEnvironment):
+    """Text from the YAML's `environment_variables`, which LiteLLM sets after it has read `model_list`."""
+
+    __slots__ = ()
 
 
 def resolve_environment(value: str | None) -> str | None:
@@ -15,3 +33,43 @@ def resolve_environment(value: str | None) -> str | None:
     if not os.environ.get(name):
         raise ValueError(f"the environment variable {name} to be set")
     return os.environ[name]
+
+
+def resolve_all(value: object, block: Mapping[str, str]) -> object:
+    """Every `os.environ/NAME` in a document that is set; `block`: of `environment_variables`. The rest stays as it is.
+
+    As LiteLLM does it: in mappings, and in mappings in lists, but no text that is itself an item of a list.
+    """
+    if isinstance(value, Mapping):
+        return {name: resolve_all(one, block) for name, one in value.items()}
+    if isinstance(value, list):
+        return [resolve_all(one, block) if isinstance(one, Mapping) else one for one in value]
+    if not isinstance(value, str) or not value.startswith(ENV_PREFIX):
+        return value
+    name = value.removeprefix(ENV_PREFIX)
+    if name in os.environ:
+        return FromEnvironment(os.environ[name])
+    return FromBlock(block[name]) if name in block else value
+
+
+def as_litellm_reads(value: object) -> object:
+    """A value of `litellm_params` as LiteLLM holds it: what is not set is `None`."""
+    if isinstance(value, Mapping):
+        return {name: as_litellm_reads(one) for name, one in value.items()}
+    if isinstance(value, FromBlock) or (isinstance(value, str) and value.startswith(ENV_PREFIX)):
+        return None
+    return str(value) if isinstance(value, FromEnvironment) else value
+
+
+def variables_in(value: object) -> list[str]:
+    """The variables that a value names, in order; of a document that was resolved, those that are not set."""
+    if isinstance(value, Mapping):
+        return [name for one in value.values() for name in variables_in(one)]
+    return [value.removeprefix(ENV_PREFIX)] if isinstance(value, str) and value.startswith(ENV_PREFIX) else []
+
+
+def from_environment(value: object) -> object:
+    """Marks every text of a section that came through the router, where nothing tells any more what was a variable."""
+    if isinstance(value, Mapping):
+        return {name: from_environment(one) for name, one in value.items()}
+    return FromEnvironment(value) if type(value) is str else value

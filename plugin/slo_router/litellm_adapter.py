@@ -13,14 +13,15 @@ through the same steps, during which its own filter keeps everything (`healthy_p
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
-from urllib.parse import quote
 
 import litellm
 import yaml
@@ -29,6 +30,7 @@ from litellm.proxy import health_check, proxy_server
 from litellm.router import Router
 
 from slo_router.attempt import Fault
+from slo_router.litellm_redis import url_of
 from slo_router.live import Health
 
 Deployment = Mapping[str, object]
@@ -270,6 +272,13 @@ def deployment_id(deployment: Deployment) -> str:
     return str(info["id"]) if isinstance(info, Mapping) else ""
 
 
+def generated_id(group: str, params: Mapping[str, object]) -> str:
+    """The id that LiteLLM gives a deployment without one; `deployments.generated_id` must be the same."""
+    if importlib.util.find_spec("litellm.router_api") is None:  # up to 1.108
+        return str(Router.generate_model_id(group, dict(params)))
+    return str(importlib.import_module("litellm.router_api").deployment_id(group, params))
+
+
 def resolve_alias(router: Router, model: str) -> str:
     """The group behind a `model_group_alias`, else the name itself."""
     aliases = router.registry().aliases() if hasattr(router, "registry") else router.model_group_alias
@@ -358,12 +367,7 @@ def redis_url() -> str | None:
     options = getattr(cache, "redis_kwargs", None)
     if not isinstance(options, Mapping):
         return None
-    if options.get("url"):
-        return str(options["url"])
-    if not options.get("host"):
+    try:
+        return url_of(options)
+    except (ValueError, KeyError):  # `litellm_redis.find_redis` names it, once
         return None
-    login = ""
-    if options.get("password"):
-        login = f"{quote(str(options.get('username') or ''), safe='')}:{quote(str(options['password']), safe='')}@"
-    scheme = "rediss" if options.get("ssl") else "redis"
-    return f"{scheme}://{login}{options['host']}:{options.get('port') or 6379}/{options.get('db') or 0}"

@@ -5,7 +5,7 @@
     TPOT  likewise
     E2E   TTFT + TPOT × (expected output tokens − 1)
     cost  self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's tokens;
-          else prices × tokens; else the measured USD per 1,000 tokens; else unknown
+          else prices × tokens (`pricing`); else the measured USD per 1,000 tokens; else unknown
 
 A category that a deployment was not measured in is predicted from its other categories (basis `pooled`). Nothing
 measured is `None`, never 0: an unknown deployment is not a fast one. Measured quality replaces configured quality once
@@ -25,6 +25,8 @@ from slo_router.latency import P50, P95, Curve, probability
 from slo_router.latency import tpot_s as curve_tpot_s
 from slo_router.latency import ttft_s as curve_ttft_s
 from slo_router.live import LiveState
+from slo_router.pricing import cost_usd as price_of
+from slo_router.pricing import rates
 
 ENOUGH_ANSWERS = 20
 FIT_LASTS_S = 14 * 86_400.0  # a deployment that was benchmarked later than that after its sweep may have changed
@@ -54,8 +56,7 @@ class Known(NamedTuple):
     samples: int | None
     quality: float | None
     error_rate: float | None
-    input_usd: float | None  # per token; `None` where `per_1k_usd` is what counts
-    output_usd: float | None
+    is_priced: bool  # False: `per_1k_usd` is what counts, for it was measured
     per_1k_usd: float | None
     curve: Curve | None = None  # of a sweep
 
@@ -66,7 +67,7 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
     known = view.snapshot.known.get((facts.deployment_id, features.category))
     if known is None or known.facts is not facts:
         known = _know(facts, features.category, view.snapshot)
-    _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, input_usd, output_usd, per_1k_usd, curve = known
+    _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, is_priced, per_1k_usd, curve = known
     live, in_flight = view.live.get(facts.deployment_id), 0.0
     if live is not None:
         in_flight = live.in_flight
@@ -78,8 +79,8 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
         tpot_s = curve_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
     e2e_s = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
     tokens = prompt_tokens + output_tokens
-    if input_usd is not None and output_usd is not None:
-        cost_usd = prompt_tokens * input_usd + output_tokens * output_usd
+    cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, e2e_s) if is_priced else None
+    if cost_usd is not None:
         per_1k_usd = cost_usd * 1_000 / tokens if tokens else None
     else:
         cost_usd = None if per_1k_usd is None else per_1k_usd * tokens / 1_000
@@ -96,26 +97,28 @@ def with_cache(facts: Facts, features: Features, view: View, level: int, cached_
     whole = predict(facts, features, view, level)
     fresh = predict(facts, features._replace(prompt_tokens=fresh_tokens), view, level)
     whole = whole._replace(ttft_s=fresh.ttft_s, e2e_s=fresh.e2e_s)
-    input_usd, cached_usd = facts.input_usd_per_token, facts.cached_usd_per_token
-    if whole.cost_usd is None or input_usd is None or cached_usd is None or facts.gpu_usd_per_hour is not None:
+    if facts.cached_usd_per_token is None or facts.gpu_usd_per_hour is not None:
         return whole
-    cost_usd = whole.cost_usd - (features.prompt_tokens - fresh_tokens) * (input_usd - cached_usd)
+    cached_tokens = features.prompt_tokens - fresh_tokens
+    cost_usd = price_of(facts, features.prompt_tokens, features.output_tokens, cached_tokens)
+    if cost_usd is None:
+        return whole
     tokens = features.prompt_tokens + features.output_tokens
     return whole._replace(cost_usd=cost_usd, cost_per_1k_usd=cost_usd * 1_000 / tokens if tokens else None)
 
 
 def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
     metrics, basis = look_up(facts.deployment_id, category, snapshot)
-    quality, prices = facts.quality_for(category), (facts.input_usd_per_token, facts.output_usd_per_token)
+    quality, is_priced = facts.quality_for(category), True
     if metrics is None:
-        known = Known(facts, basis, None, None, None, None, quality, None, *prices, None)
+        known = Known(facts, basis, None, None, None, None, quality, None, is_priced, None)
     else:
         if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
             quality = metrics.quality_score
         if metrics.quality_held:
             quality = None  # nobody knows what broke it, so no floor may rest on what it scored, or was said to
         if facts.gpu_usd_per_hour is not None and metrics.cost_per_1k_usd is not None:
-            prices = None, None  # self-hosted: what it was measured to cost
+            is_priced = False  # self-hosted: what it was measured to cost
         known = Known(
             facts,
             basis,
@@ -125,7 +128,7 @@ def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
             metrics.samples,
             quality,
             metrics.error_rate,
-            *prices,
+            is_priced,
             metrics.cost_per_1k_usd,
         )
     swept = _newest_fit(snapshot.measured.get(facts.deployment_id, {}).values())
@@ -168,10 +171,13 @@ def cost_chance(deployment_id: str, features: Features, limit_per_1k_usd: float,
     Lengths are taken to be exponential around the expected one. A cost that was measured depends on no length: 0.
     """
     known = snapshot.known.get((deployment_id, features.category))
-    if known is None or known.input_usd is None or known.output_usd is None or not features.output_tokens:
+    if known is None or not known.is_priced or not features.output_tokens:
+        return 0.0
+    input_usd, output_usd, _ = rates(known.facts, features.prompt_tokens)
+    if input_usd is None or output_usd is None:
         return 0.0
     limit_usd = limit_per_1k_usd / 1_000
-    input_room, output_room = limit_usd - known.input_usd, limit_usd - known.output_usd
+    input_room, output_room = limit_usd - input_usd, limit_usd - output_usd
     if output_room == 0:
         return 1.0 if input_room >= 0 else 0.0
     bound = -features.prompt_tokens * input_room / output_room / features.output_tokens  # of the expected length

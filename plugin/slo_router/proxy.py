@@ -29,10 +29,12 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from slo_router import litellm_adapter as adapter
 from slo_router.attempt import ENDINGS
 from slo_router.background import Background, Hooks
-from slo_router.config import Settings, parse_settings
+from slo_router.config import Settings
+from slo_router.deployment_ids import group_of
 from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
+from slo_router.litellm_config import proxy_settings
 from slo_router.live import Health, Landing
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import answer_began, build_record, outcome_of
@@ -431,13 +433,13 @@ def _share_decision(event: Request) -> None:
             metadata["spend_logs_metadata"] = {**(own if isinstance(own, dict) else {}), "slo_router": decision}
 
 
-def _readable(entries: Iterable[adapter.Deployment], groups: Container[object]) -> Iterable[ManagedDeployment]:
+def _readable(entries: Iterable[adapter.Deployment], groups: Container[str]) -> Iterable[ManagedDeployment]:
     """The managed deployments; one that was added at run time with unusable facts is left out and named."""
     prices = adapter.price_map()
     for index, entry in enumerate(entries):
-        if entry.get("model_name") in groups:
+        if group_of(entry, groups) is not None:
             try:
-                yield read_deployment(entry, f"model_list[{index}]", prices)
+                yield read_deployment(entry, f"model_list[{index}]", prices, groups)
             except SettingsError as error:
                 log.warning("a deployment is left out: %s", error)
 
@@ -448,8 +450,10 @@ def _create() -> Plugin:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log.addHandler(handler)
     log.setLevel(min(log.level or logging.INFO, logging.INFO))
-    document = {**adapter.proxy_document(), "callback_settings": {"slo_router": adapter.plugin_section()}}
-    return Plugin(parse_settings(document, adapter.price_map()), REGISTRY)
+    settings = proxy_settings()
+    for note in settings.notes:
+        log.warning("%s", note)
+    return Plugin(settings, REGISTRY)
 
 
 def __getattr__(name: str) -> Plugin:

@@ -58,7 +58,7 @@ _DEFAULT_PORT = {
     "redis+cluster": 6379,
     "rediss+cluster": 6379,
 }
-_FORMS = (
+FORMS = (
     "embedded, redis://[user:password@]host[:6379][/db], unix:///path/to/redis.sock[?db=0], "
     "redis+sentinel://host[:26379],host/service[/db] or redis+cluster://host[:6379],host (rediss… for TLS)"
 )
@@ -121,6 +121,20 @@ def connect_blocking(url: str) -> BlockingClient:
     return redis.Redis.from_url(target.url, retry=retry, **_COMMON)
 
 
+def is_usable(url: str) -> bool:
+    """Whether a URL is of a form that can be connected to. No I/O; a missing certificate is found on connecting."""
+    url = url.strip()
+    if url == EMBEDDED:
+        return True
+    try:
+        parts = _split(url)
+        return bool(_unix(url, parts) if parts.scheme == "unix" else _network(parts))
+    except FileNotFoundError:
+        return True
+    except (ValueError, TypeError, redis.RedisError):
+        return False
+
+
 def masked(url: str) -> str:
     """The URL for logs: scheme and database, without credentials, addresses and options: `rediss://…/0`."""
     scheme, separator, rest = url.strip().partition("://")
@@ -147,8 +161,8 @@ def _parse(url: str) -> _Target:
     try:
         parts = _split(url)
         return _unix(url, parts) if parts.scheme == "unix" else _network(parts)
-    except (ValueError, TypeError, redis.RedisError) as error:  # redis-py raises all three for a bad option
-        raise SettingsError(f"redis_url: {masked(url)} is not usable: {error}; expected {_FORMS}") from None
+    except (OSError, ValueError, TypeError, redis.RedisError) as error:  # redis-py raises these for a bad option
+        raise SettingsError(f"redis_url: {masked(url)} is not usable: {error}; expected {FORMS}") from None
 
 
 def _split(url: str) -> SplitResult:
@@ -208,7 +222,7 @@ def _options(node_url: str) -> Options:
     options: Options = {**_COMMON, **parse_url(node_url)}
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
         if name in options and not Path(options[name]).is_file():
-            raise ValueError(f"{name}: no such file: {options[name]}")
+            raise FileNotFoundError(f"{name}: no such file: {options[name]}")
     for name in ("host", "port", "path", "connection_class"):
         options.pop(name, None)
     return options | ({"ssl": True} if node_url.startswith("rediss:") else {})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from slo_router.environment import FromEnvironment
 from slo_router.errors import SettingsError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -39,7 +40,40 @@ class Strict(BaseModel):
             if key not in cls.model_fields:
                 known = ", ".join(cls.model_fields)
                 raise PydanticCustomError("unknown_key", "one of {known}", {"key": str(key), "known": known})
-        return section
+        if not isinstance(section, Mapping):
+            return _typed(section)
+        return {key: _meant(value, _parts(cls.model_fields[key].annotation)) for key, value in section.items()}
+
+
+def _parts(annotation: object) -> list[object]:
+    """A field's type and everything that it is made of; the keys of a mapping are none of its values."""
+    inner = get_args(annotation)[1:] if get_origin(annotation) is dict else get_args(annotation)
+    return [annotation, *(one for part in inner for one in _parts(part))]
+
+
+def _meant(value: object, parts: Sequence[object]) -> object:
+    """A value from the environment as its field takes it; a section within reads its own."""
+    if isinstance(value, FromEnvironment):
+        return str(value) if str in parts else _typed(value)
+    holds_sections = any(isinstance(part, type) and issubclass(part, BaseModel) for part in parts)
+    return value if holds_sections else _typed(value)
+
+
+def _typed(value: object) -> object:
+    """Text from the environment as the number or boolean that YAML would read it as."""
+    if isinstance(value, Mapping):
+        return {name: _typed(one) for name, one in value.items()}
+    if not isinstance(value, FromEnvironment):
+        return value
+    plain = str(value).strip()
+    if plain.lower() in ("true", "false"):
+        return plain.lower() == "true"
+    for read in (int, float):
+        try:
+            return read(plain)
+        except ValueError:
+            continue
+    return plain
 
 
 def validate(model: type[Model], value: object, path: str) -> Model:
@@ -55,6 +89,8 @@ def _describe(path: str, fault: ErrorDetails) -> str:
     expected = re.sub("^(Value error, |Input should be |String should )", "", fault["msg"])
     if fault["type"] == "unknown_key":
         return f"{where}.{fault['ctx']['key']}: unknown key, expected {expected}"
+    if fault["type"] == "secret":
+        return f"{where}: {fault['ctx']['shown']}, expected {expected}"
     if fault["type"] == "missing":
         return f"{where}: missing"
     shown = "" if isinstance(fault["input"], Mapping) else f"{fault['input']!r}, "

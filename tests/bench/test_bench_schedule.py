@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from slo_bench.cli import app
 from slo_bench.errors import BenchError
-from slo_bench.operation.schedule import Job, check_cron, crontab_line
+from slo_bench.operation.schedule import Job, check_cron, crontab_line, variables_of
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 CONFIG = str(KUBERNETES / "litellm_config.yaml")
@@ -95,3 +95,18 @@ def test_a_command_that_would_fail_every_night_fails_now(words: tuple[str, ...],
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stdout == ""
+
+
+def test_without_an_id_or_a_redis_of_its_own_the_agent_needs_what_litellm_takes_them_from() -> None:
+    document = {
+        "model_list": [
+            {"model_name": "smart", "litellm_params": {"model": "os.environ/MODEL", "api_key": "os.environ/KEY"}},
+            {"model_name": "plain", "litellm_params": {"model": "os.environ/OTHER", "api_key": "os.environ/PLAIN"}},
+        ],
+        "litellm_settings": {"cache_params": {"host": "os.environ/HOST"}},
+        "router_settings": {"redis_password": "os.environ/PASSWORD", "x": "os.environ/NO"},
+        "callback_settings": {"slo_router": {"key_prefix": "os.environ/PREFIX", "groups": {"smart": {}}}},
+    }
+    assert variables_of(document, via_proxy=True) == [
+        *("LITELLM_MASTER_KEY", "MODEL", "KEY", "PREFIX", "HOST", "PASSWORD"),
+    ]

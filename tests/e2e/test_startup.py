@@ -32,12 +32,10 @@ def test_an_unknown_key_and_a_wrong_value_stop_the_proxy_and_are_both_named(
     assert "callback_settings.slo_router.groups.smart.objectiv: unknown key, expected one of mode, slo," in log
 
 
-def test_a_managed_deployment_without_an_id_stops_the_proxy_and_is_named(
-    handles: Sequence[Handle], tmp_path: Path
-) -> None:
+def test_an_empty_id_stops_the_proxy_and_is_named(handles: Sequence[Handle], tmp_path: Path) -> None:
     configuration = document(handles, None)
-    del configuration["model_list"][1]["model_info"]["id"]  # type: ignore[index]
+    configuration["model_list"][1]["model_info"]["id"] = None  # type: ignore[index]
 
     log = refusal(configuration, tmp_path)
 
-    assert "model_list[1].model_info.id: missing, expected a stable deployment id" in log
+    assert "model_list[1].model_info.id: empty, expected a name, or no such line" in log

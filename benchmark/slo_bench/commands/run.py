@@ -9,7 +9,7 @@ from rich.console import Console
 
 from slo_bench import options, report
 from slo_bench.commands.report import write_report
-from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.commands.terminal import console, names, store_of, tell_unknown
 from slo_bench.html.measured import histories_of
 from slo_bench.load.planning import Shape, shaped
 from slo_bench.operation import telling
@@ -69,6 +69,7 @@ def run(
     terms = Terms(most_usd, pause_above, most_pause_s, wait_for_lock=not skip_locked, fresh=fresh)
     try:
         settings = load_settings(config)
+        tell_unknown(settings)
         selection = Selection(requests, seed, names(deployments), names(categories))
         proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)
         arrivals = Shape(rate, burstiness, trace, speed).arrivals(requests, seed)

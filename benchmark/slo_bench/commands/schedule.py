@@ -17,6 +17,7 @@ from slo_bench.errors import BenchError
 from slo_bench.operation.schedule import CONFIG_PATH, Job, check_cron, cron_job, crontab_line, variables_of
 from slo_bench.results import NOTHING_MEASURED
 from slo_router.errors import SloRouterError
+from slo_router.yaml_document import read_raw
 
 HELP = """Prints a crontab line or a Kubernetes CronJob that runs a command of the agent at fixed times.
 
@@ -57,7 +58,7 @@ def schedule(
     try:
         parameters = _parsed(context, command)
         config = Path(str(parameters["config"]))
-        variables = variables_of(_read(config), via_proxy=parameters.get("via_proxy") is not None)
+        variables = variables_of(read_raw(config).fields, via_proxy=parameters.get("via_proxy") is not None)
         minutes = parameters.get("max_minutes")
         minutes = float(minutes) if isinstance(minutes, int | float) else DEFAULT_MINUTES
         job = Job(check_cron(cron), command, minutes, image, secrets=variables)
@@ -88,15 +89,3 @@ def _parsed(context: typer.Context, words: Sequence[str]) -> Mapping[str, object
     if parameters.get("config") is None:
         raise BenchError(f"{name} reads no configuration, expected a command with --config")
     return parameters
-
-
-def _read(path: Path) -> Mapping[str, object]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchError(f"{path}: {error.strerror}, expected a LiteLLM configuration file") from error
-    except yaml.YAMLError as error:
-        raise BenchError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise BenchError(f"{path}: expected a mapping with model_list and callback_settings")
-    return document

@@ -24,6 +24,13 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def tell_unknown(settings: Settings) -> None:
+    """Says which of the proxy's variables this process lacks, for results may then go under another id."""
+    for note in settings.notes:
+        if "not set here" in note:
+            console(stderr=True).print(note, soft_wrap=True)
+
+
 def store_of(settings: Settings, redis_url: str | None) -> Store:
     """Where results go: the option, else the configuration. Raises BenchError where neither says."""
     url = redis_url or settings.plugin.redis_url

@@ -18,6 +18,7 @@ import json
 from slo_bench.stream import CONNECTION, Sample
 from slo_bench.workload import Prompt
 from slo_router.domain import Facts
+from slo_router.pricing import cost_usd
 
 SECONDS_PER_HOUR = 3_600
 TEMPLATE_TOKENS = 32  # per message, with the salt
@@ -34,12 +35,7 @@ def request_usd(facts: Facts, prompt_tokens: float, completion_tokens: float, ca
     """USD of one request of this size; 0 where the GPU is paid by the hour."""
     if facts.gpu_usd_per_hour is not None:
         return 0.0
-    input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
-    if input_usd is None or output_usd is None:
-        return None
-    cached_usd = input_usd if facts.cached_usd_per_token is None else facts.cached_usd_per_token
-    cached = min(cached_tokens, prompt_tokens)
-    return (prompt_tokens - cached) * input_usd + cached * cached_usd + completion_tokens * output_usd
+    return cost_usd(facts, prompt_tokens, completion_tokens, min(cached_tokens, prompt_tokens))
 
 
 def most_usd(facts: Facts, prompt: Prompt) -> float | None:

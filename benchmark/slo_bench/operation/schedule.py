@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from slo_bench.errors import BenchError
+from slo_router.environment import variables_in
 
 Manifest: TypeAlias = dict[str, object]
 
@@ -96,13 +97,27 @@ def cron_job(job: Job) -> Manifest:
 def variables_of(document: Mapping[str, object], *, via_proxy: bool) -> list[str]:
     """The environment variables that the agent needs with a proxy configuration (`os.environ/NAME` in it).
 
-    Through the proxy it needs the proxy's key, else those of the deployments.
+    Through the proxy it needs the proxy's key, else those of the deployments. A deployment without an id needs all of
+    its own, for LiteLLM makes the id of them; without a `redis_url`, LiteLLM's own Redis is found by its own.
     """
     found = ["LITELLM_MASTER_KEY"] if via_proxy else []
-    for entry in () if via_proxy else _list(document.get("model_list")):
-        found += _named(_get(entry, "litellm_params"), ("api_base", "api_key"))
     settings = _get(document.get("callback_settings"), "slo_router")
-    return list(dict.fromkeys(found + _named(settings, ("redis_url",))))
+    groups = _get(settings, "groups")
+    for entry in _list(document.get("model_list")):
+        params, info = _get(entry, "litellm_params"), _get(entry, "model_info")
+        is_managed = isinstance(groups, Mapping) and _get(entry, "model_name") in groups
+        if is_managed and _get(info, "id") is None:
+            found += variables_in(params)
+        elif not via_proxy:
+            found += _named(params, ("api_base", "api_key"))
+        found += variables_in(info) if is_managed else []
+    found += variables_in(settings)
+    if _get(settings, "redis_url") is None:
+        found += variables_in(_get(document.get("litellm_settings"), "cache_params"))
+        router = document.get("router_settings")
+        names = [str(name) for name in router] if isinstance(router, Mapping) else []
+        found += _named(router, [name for name in names if name.startswith("redis_")])
+    return list(dict.fromkeys(found))
 
 
 def _container(job: Job) -> Manifest:

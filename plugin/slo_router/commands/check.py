@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
-import yaml
 
 from slo_router.commands.measured import Measured, read_measured
 from slo_router.commands.running import Running, running
@@ -22,10 +21,12 @@ from slo_router.commands.terminal import (
     remarks,
     span,
 )
-from slo_router.config import load_settings
+from slo_router.config import Settings, load_settings
+from slo_router.config_notes import proposed_ids
 from slo_router.domain import Facts, Snapshot
 from slo_router.installed import litellm_notes
-from slo_router.reporting.gaps import find_gaps
+from slo_router.reporting.gaps import Gap, find_gaps
+from slo_router.yaml_document import read_document
 
 Ages = dict[str, float]  # by category, in seconds
 
@@ -38,6 +39,10 @@ def check(
 ) -> None:
     """Validates the YAML, shows what is known of each managed deployment, and says what is missing or cannot work.
 
+    The file is read as the proxy reads it: with what it includes, and with `os.environ/` resolved. It is said where the
+    plugin is configured and not loaded, a key stands twice, a group has no deployment or cannot be routed, and which
+    readable id a deployment without one could have.
+
     The LiteLLM that is installed here is looked at too: whether it has what the plugin needs, and was tested.
 
     Where another policy was published over the YAML, that one is looked at, and every difference is named.
@@ -47,40 +52,71 @@ def check(
     with problems():
         own = load_settings(config)
         live = Running(own, {}) if offline else running(own)
-        settings = live.settings
-        found = Measured(Snapshot(), {}, 0) if offline else asyncio.run(read_measured(settings))
-    if settings.plugin.redis_url is None:
+        found = Measured(Snapshot(), {}, 0) if offline else asyncio.run(read_measured(live.settings))
+    if live.settings.plugin.redis_url is None:
         remarks.print("no redis_url: only the file is checked")
-    notes = [*live.notes, *([] if offline else litellm_notes(_router_settings(config)))]
-    now_s = time.time()
-    gaps = [] if offline else find_gaps(settings, found.snapshot, now_s)
-    known = [(one.group, one.facts, _ages(one.facts, found.snapshot, now_s)) for one in settings.deployments]
+    checked = Checked(
+        own,
+        live,
+        found.snapshot,
+        [] if offline else litellm_notes(_router_settings(config)),
+        [] if offline else find_gaps(live.settings, found.snapshot, time.time()),
+        time.time(),
+    )
     if as_json:
-        missing = [{"where": gap.where, "what": gap.what} for gap in gaps]
-        policy = {"in_force": settings.plugin.policy, "notes": live.notes, "off": sorted(live.off)}
-        litellm = notes[len(live.notes) :]
-        print_json(
-            {"policy": policy, "litellm": litellm, "deployments": [_as_json(*one) for one in known], "missing": missing}
-        )
-        return
+        print_json(_document(checked))
+    else:
+        _show(checked, offline=offline)
+
+
+class Checked(NamedTuple):
+    """Everything that was found; `own` is the file, `live` what is in force."""
+
+    own: Settings
+    live: Running
+    snapshot: Snapshot
+    of_litellm: list[str]
+    gaps: list[Gap]
+    now_s: float
+
+
+def _document(found: Checked) -> dict[str, object]:
+    settings = found.live.settings
+    by_path = proposed_ids(settings.deployments)
+    return {
+        "configuration": found.own.notes,
+        "policy": {"in_force": settings.plugin.policy, "notes": found.live.notes, "off": sorted(found.live.off)},
+        "litellm": found.of_litellm,
+        "deployments": [
+            {
+                **_as_json(one.group, one.facts, _ages(one.facts, found.snapshot, found.now_s)),
+                "proposed_id": by_path.get(one.path),
+            }
+            for one in settings.deployments
+        ],
+        "missing": [{"where": gap.where, "what": gap.what} for gap in found.gaps],
+    }
+
+
+def _show(found: Checked, *, offline: bool) -> None:
     table = make_table("Deployments", "group", "deployment", "price", "quality", "context", "measured categories")
-    for group, facts, ages in known:
+    for one in found.live.settings.deployments:
+        facts, ages = one.facts, _ages(one.facts, found.snapshot, found.now_s)
         measured = ", ".join(f"{category} ({span(age_s)} ago)" for category, age_s in ages.items()) or "none"
         quality = ", ".join(f"{name} {value:g}" for name, value in facts.quality.items()) or "unknown"
         context = "unknown" if facts.context_tokens is None else f"{facts.context_tokens:,} tokens"
         shown = "not looked at" if offline else measured
-        table.add_row(group, facts.deployment_id, _price(facts), quality, context, shown)
+        table.add_row(one.group, facts.name, _price(facts), quality, context, shown)
     console.print(table)
-    for note in notes:
-        console.print(f"· {note}", markup=False, highlight=False)
-    if live.off:
-        console.print(f"· switched off, so that LiteLLM alone routes: {', '.join(sorted(live.off))}", markup=False)
-    for gap in gaps:
-        console.print(f"· {gap.where}: {gap.what}", markup=False, highlight=False)
+    lines = [*found.own.notes, *found.live.notes, *found.of_litellm]
+    if found.live.off:
+        lines.append(f"switched off, so that LiteLLM alone routes: {', '.join(sorted(found.live.off))}")
+    for line in (*lines, *(f"{gap.where}: {gap.what}" for gap in found.gaps)):
+        console.print(f"· {line}", markup=False, highlight=False)
 
 
 def _router_settings(config: Path) -> dict[str, object]:
-    found = yaml.safe_load(config.read_text(encoding="utf-8")).get("router_settings")
+    found = read_document(config).fields.get("router_settings")
     return found if isinstance(found, dict) else {}
 
 
@@ -96,6 +132,8 @@ def _as_json(group: str, facts: Facts, ages: Ages) -> dict[str, object]:
         "model": facts.model,
         "input_usd_per_token": facts.input_usd_per_token,
         "output_usd_per_token": facts.output_usd_per_token,
+        "tiers": [tier._asdict() for tier in facts.tiers],
+        "usd_per_second": facts.usd_per_second,
         "gpu_usd_per_hour": facts.gpu_usd_per_hour,
         "quality": dict(facts.quality),
         "context_tokens": facts.context_tokens,
@@ -107,5 +145,7 @@ def _price(facts: Facts) -> str:
     if facts.gpu_usd_per_hour is not None:
         return f"${facts.gpu_usd_per_hour:g} per GPU hour"
     if facts.input_usd_per_token is None or facts.output_usd_per_token is None:
-        return "unknown"
-    return f"${facts.input_usd_per_token * 1e6:g} in, ${facts.output_usd_per_token * 1e6:g} out per 1M tokens"
+        return "unknown" if facts.usd_per_second is None else f"${facts.usd_per_second:g} per second"
+    tiers = [f"; above {t.above_tokens:,} ${t.input_usd * 1e6:g} in, ${t.output_usd * 1e6:g} out" for t in facts.tiers]
+    flat = f"${facts.input_usd_per_token * 1e6:g} in, ${facts.output_usd_per_token * 1e6:g} out per 1M tokens"
+    return flat + "".join(tiers)

@@ -15,16 +15,19 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from slo_router.baseline import UNABLE
-from slo_router.domain import Facts
+from slo_router.domain import Facts, Tier
 from slo_router.errors import SettingsError
+from slo_router.pricing import cost_usd as price_of
 from slo_router.reporting.recorded import Candidate, Recorded
 
 
 class Price(NamedTuple):
-    """USD per token."""
+    """USD per token, and per request beside them."""
 
     input_usd: float
     output_usd: float
+    tiers: tuple[Tier, ...] = ()
+    usd_per_request: float | None = None
 
 
 class Money(NamedTuple):
@@ -44,7 +47,7 @@ def list_price(facts: Facts) -> Price | None:
     """What the YAML or LiteLLM's price map states; `None` where cost comes from GPU hours, or is unknown."""
     if facts.gpu_usd_per_hour is not None or facts.input_usd_per_token is None or facts.output_usd_per_token is None:
         return None
-    return Price(facts.input_usd_per_token, facts.output_usd_per_token)
+    return Price(facts.input_usd_per_token, facts.output_usd_per_token, facts.tiers, facts.usd_per_request)
 
 
 class Counterfactual:
@@ -57,7 +60,7 @@ class Counterfactual:
         self._baseline = baseline
         self._prices = {name: price for name, one in known.items() if (price := list_price(one)) is not None}
         self._self_hosted = frozenset(name for name, one in known.items() if one.gpu_usd_per_hour is not None)
-        self._quality: Mapping[str, Facts] = known
+        self._known: Mapping[str, Facts] = known
 
     def account(self, record: Recorded) -> Money:
         """What was spent, and what the baseline would have cost."""
@@ -96,9 +99,8 @@ class Counterfactual:
         return self._cost(name, candidate, record.prompt_tokens, record.completion_tokens)
 
     def _cost(self, name: str, candidate: Candidate | None, prompt: int, completion: int) -> float | None:
-        price = self._prices.get(name)
-        if price is not None:
-            return prompt * price.input_usd + completion * price.output_usd
+        if name in self._prices:
+            return price_of(self._known[name], prompt, completion)
         per_1k_usd = None if candidate is None else candidate.predicted.cost_per_1k
         return None if per_1k_usd is None else per_1k_usd * (prompt + completion) / 1_000
 
@@ -120,5 +122,5 @@ class Counterfactual:
     def _believed(self, name: str, candidate: Candidate | None, category: str | None) -> float | None:
         if candidate is not None:
             return candidate.predicted.quality
-        facts = self._quality.get(name)
+        facts = self._known.get(name)
         return None if facts is None else facts.quality_for(category or "default")

@@ -35,7 +35,7 @@ def find_gaps(settings: Settings, snapshot: Snapshot, now_s: float) -> list[Gap]
     for name, group in settings.plugin.groups.items():
         facts = [one.facts for one in settings.deployments if one.group == name]
         for one in facts:
-            gaps += [Gap(one.deployment_id, what) for what in _of_deployment(one, group, snapshot, now_s)]
+            gaps += [Gap(one.name, what) for what in _of_deployment(one, group, snapshot, now_s)]
         gaps += [Gap(name, what) for what in _of_group(group, facts, snapshot, now_s)]
     return gaps
 
@@ -49,7 +49,8 @@ def _of_deployment(facts: Facts, group: GroupSettings, snapshot: Snapshot, now_s
     has_cost = any(metrics.cost_per_1k_usd is not None for metrics in measured.values())
     if facts.gpu_usd_per_hour is not None and not has_cost:
         yield "gpu_usd_per_hour counts only once its throughput was measured (slo-bench run)"
-    if not has_cost and (facts.input_usd_per_token is None or facts.output_usd_per_token is None):
+    by_token = facts.input_usd_per_token is not None and facts.output_usd_per_token is not None
+    if not has_cost and not by_token and facts.usd_per_second is None:
         yield "no price: it ranks behind every deployment that has one (input_cost_per_token, output_cost_per_token)"
     has_quality = facts.quality or any(metrics.quality_score is not None for metrics in measured.values())
     if group.min_quality and not has_quality:

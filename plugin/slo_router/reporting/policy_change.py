@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from slo_router.config import GroupSettings, Settings
 from slo_router.domain import Facts, Features, Prediction, Slo
+from slo_router.pricing import cost_usd as price_of
 from slo_router.reporting.counterfactual import list_price
 from slo_router.reporting.recorded import MS_PER_S, Recorded, RecordedDecision, features_of, prediction_of, slo_of
 from slo_router.reporting.redecision import Foreseen, Question, question_of
@@ -108,12 +109,11 @@ def _unmeasured(facts: Facts, features: Features) -> Prediction:
 
 
 def _listed(facts: Facts, features: Features) -> tuple[float | None, float | None]:
-    price = list_price(facts)
-    if price is None:
+    if list_price(facts) is None:
         return None, None
-    cost_usd = features.prompt_tokens * price.input_usd + features.output_tokens * price.output_usd
+    cost_usd = price_of(facts, features.prompt_tokens, features.output_tokens)
     tokens = features.prompt_tokens + features.output_tokens
-    return cost_usd, cost_usd * 1_000 / tokens if tokens else None
+    return cost_usd, cost_usd * 1_000 / tokens if tokens and cost_usd is not None else None
 
 
 def _same(value: float | None, other: float | None) -> bool:

@@ -1,0 +1,127 @@
+"""What starts and is probably not meant is said, by `slo-router check` and in the proxy's log."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from slo_bench.cli import app as bench
+from slo_router.cli import app
+from slo_router.config import parse_settings
+
+RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
+CALLBACK = "slo_router.proxy.callback"
+LOADED = {"callbacks": [CALLBACK]}
+GROUPS = "callback_settings.slo_router.groups"
+
+
+def entry(name: str = "smart", model: str = "openai/org/Gpt_X", **info: object) -> dict[str, object]:
+    return {"model_name": name, "litellm_params": {"model": model}, **({"model_info": info} if info else {})}
+
+
+def notes(group: str = "smart", **sections: object) -> list[str]:
+    document = {
+        "model_list": [entry(id="a")],
+        "litellm_settings": LOADED,
+        "callback_settings": {"slo_router": {"groups": {group: {}}}},
+        **sections,
+    }
+    return list(parse_settings(document, {}).notes)
+
+
+@pytest.mark.parametrize("callbacks", [CALLBACK, [CALLBACK], ["prometheus", CALLBACK], ("my.own", CALLBACK)])
+def test_every_form_of_the_callback_list_loads_the_plugin(callbacks: object) -> None:
+    listed = list(callbacks) if isinstance(callbacks, tuple) else callbacks
+    assert notes(litellm_settings={"callbacks": listed}) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({}, "is missing"),
+        (None, "is missing"),
+        ({"callbacks": ["prometheus"]}, "is missing"),
+        (
+            {"success_callback": [CALLBACK]},
+            "stands under litellm_settings.success_callback only, which is asked nothing",
+        ),
+    ],
+)
+def test_a_plugin_that_is_configured_and_not_loaded_is_said(settings: object, why: str) -> None:
+    (note,) = notes(litellm_settings=settings)
+    assert note.startswith(f"litellm_settings.callbacks: {CALLBACK} {why}")
+    assert note.endswith(f'so the plugin is not loaded; add callbacks: ["{CALLBACK}"]')
+
+
+def test_a_group_that_cannot_be_routed_is_said() -> None:
+    wild = [entry("openai/*", "openai/*"), entry(id="a")]
+    assert notes("openai/*", model_list=wild) == [
+        f"{GROUPS}.openai/*: a wildcard, which the plugin does not route; name a group of your own",
+    ]
+    assert notes("openai/gpt-x", model_list=wild) == [
+        f"{GROUPS}.openai/gpt-x: only a wildcard of model_list serves it, so LiteLLM alone routes it"
+    ]
+    aliases = {"model_group_alias": {"fast": "smart", "quick": {"model": "smart", "hidden": True}}}
+    for alias in ("fast", "quick"):
+        assert notes(alias, router_settings=aliases) == [
+            f"{GROUPS}.{alias}: an alias in router_settings.model_group_alias; name the group behind it"
+        ]
+
+
+def test_a_fallback_that_leaves_the_managed_groups_is_said() -> None:
+    (note,) = notes(router_settings={"fallbacks": [{"smart": ["plain", "smart"]}, {"plain": ["smart"]}]})
+    assert note.startswith("router_settings.fallbacks: smart falls back to plain, which the plugin does not route")
+
+
+def test_a_readable_id_is_proposed_for_each_deployment_without_one() -> None:
+    listed = [entry(), entry(model="azure/gpt-x"), entry(id="gpt-x-2"), entry(model="bedrock/us.x-v1:0[1m]")]
+    (note,) = notes(model_list=listed)
+    for path, proposed in (("[0] Gpt_X~", "gpt-x)"), ("[1] gpt-x~", "gpt-x-3)"), ("[3] us.x-v1", "us.x-v1-0-1m)")):
+        assert f"model_list{path}" in note
+        assert f"(say {proposed}" in note
+
+
+TWICE = """
+litellm_settings: {callbacks: [slo_router.proxy.callback]}
+model_list: [{model_name: smart, litellm_params: {model: openai/gpt-x, api_key: os.environ/SLO_TEST_NOT_SET}}]
+callback_settings: {slo_router: {redis_url: "redis://127.0.0.1:1/0", groups: {smart: {}}}}
+litellm_settings: {drop_params: true}
+"""
+
+
+def test_check_says_everything_at_once(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(TWICE)
+    shown = RUNNER.invoke(app, ["check", str(tmp_path / "c.yaml"), "--offline", "--json"])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    twice, loading, ids, unset = found["configuration"]
+    assert twice == "c.yaml: litellm_settings stands twice, in lines 2 and 5: only the last counts"
+    assert loading.startswith("litellm_settings.callbacks: slo_router.proxy.callback is missing")
+    assert ids.startswith("model_info.id: without one")
+    assert unset.startswith("model_list[0]: its generated id depends on SLO_TEST_NOT_SET, not set here")
+    (one,) = found["deployments"]
+    assert (len(one["deployment"]), one["proposed_id"]) == (64, "gpt-x")
+    table = RUNNER.invoke(app, ["check", str(tmp_path / "c.yaml"), "--offline"]).stdout
+    assert f"gpt-x~{one['deployment'][:8]}" in table
+    assert f"· {twice}" in table
+
+
+def test_check_says_what_is_twice_with_what_it_broke(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(TWICE + "callback_settings: {}\n")
+    done = RUNNER.invoke(app, ["check", str(tmp_path / "c.yaml"), "--offline"])
+    assert done.exit_code == 1
+    assert "callback_settings.slo_router: None, expected a mapping with at least `groups`" in done.stderr
+    assert "c.yaml: callback_settings stands twice, in lines 4 and 6: only the last counts" in done.stderr
+
+
+def test_the_agent_sees_what_the_proxy_includes_and_says_which_variable_an_id_lacks(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(TWICE.splitlines()[2])
+    text = "\n".join(line for line in TWICE.splitlines() if not line.startswith("model_list"))
+    (tmp_path / "c.yaml").write_text(f"include: [models.yaml]\n{text}")
+    done = RUNNER.invoke(bench, ["run", "--config", str(tmp_path / "c.yaml"), "--dry-run", "--json"])
+    assert "its generated id depends on SLO_TEST_NOT_SET, not set here" in done.stderr
+    assert re.search('"[0-9a-f]{64}"', done.stdout) is not None
