@@ -12,6 +12,7 @@ from slo_router.categories import article, rules
 from slo_router.domain import Features
 from slo_router.features import (
     MAX_OUTPUT_TOKENS,
+    TOKENS_PER_FILE,
     TOKENS_PER_IMAGE,
     TOKENS_PER_MESSAGE,
     TOKENS_PER_TOOL,
@@ -179,3 +180,24 @@ def test_parts_nested_without_end_are_read_to_a_bounded_depth() -> None:
         nested = [nested]
     assert features({"messages": user(nested)}).prompt_tokens == 4
     assert measure([[["x" * 400]]]).chars == 400  # messages, parts, parts of a part
+
+
+@pytest.mark.parametrize(
+    ("part", "need"),
+    [
+        ({"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}}, "pdf"),
+        ({"type": "input_file", "file_id": "f"}, "pdf"),
+        ({"type": "document", "source": {}}, "pdf"),
+        ({"type": "video_url", "video_url": {"url": "u"}}, "video"),
+    ],
+)
+def test_a_file_has_a_weight_and_files_and_videos_are_needs(part: dict[str, object], need: str) -> None:
+    found = extract({"messages": [{"role": "user", "content": [part]}]}, rules(), None, Learned())
+    assert found.needs == {need}
+    assert found.prompt_tokens >= (TOKENS_PER_FILE if need == "pdf" else 0)
+
+
+@pytest.mark.parametrize(("count", "answers"), [(4, 4), (1, 1), (0, 1), ("4", 1), (True, 1), (10**9, 128)])
+def test_each_answer_that_is_asked_for_is_expected(count: object, answers: int) -> None:
+    request = {"messages": [{"role": "user", "content": "Hi."}], "n": count, "max_tokens": 10}
+    assert extract(request, rules(), "chat", Learned()).output_tokens == 10 * answers

@@ -43,6 +43,13 @@ def test_declared_missing_capabilities_reject_and_are_all_named() -> None:
     assert filters.capability(A, NOTHING_KNOWN, asks) is None  # nothing declared
 
 
+def test_a_history_that_others_can_not_read_is_a_capability_too() -> None:
+    asks = Demand(REQUEST, readers=frozenset({"b"}))
+    assert filters.capability(A, NOTHING_KNOWN, asks) == Rejection("a", "capability", "history", "supported")
+    assert filters.capability(Facts("b", "m"), NOTHING_KNOWN, asks) is None
+    assert filters.capability in concerned(asks)
+
+
 def test_a_deployment_that_failed_more_often_than_allowed_is_rejected() -> None:
     demand = Demand(REQUEST, max_error_rate=0.5)
     worse = NOTHING_KNOWN._replace(error_rate=0.51)

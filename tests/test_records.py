@@ -129,6 +129,24 @@ def test_a_payload_of_wrong_types_is_unmeasured(value: object) -> None:
     assert (found.e2e_ms, found.ttft_ms, found.prompt_tokens, found.cost_usd, found.key_hash) == (None,) * 5
 
 
+@pytest.mark.parametrize(
+    ("price", "cached", "expected"),
+    [
+        (1e-6, False, 0.0004),  # 300 + 100 tokens: LiteLLM books 0 where it does not know the deployment's price
+        (None, False, None),  # nor do we: unknown is not zero
+        (0.0, False, 0.0),  # a free model says so
+        (1e-6, True, 0.0),  # an answer from the cache costs nothing
+    ],
+)
+def test_a_cost_of_zero_is_believed_only_where_it_is_one(
+    price: float | None, cached: bool, expected: float | None
+) -> None:
+    facts = Facts("small", "m", None, None, price, price)
+    found = build_record(STREAM | {"response_cost": 0.0, "cache_hit": cached}, trace(), facts=facts)
+    assert found.cost_usd == (None if expected is None else pytest.approx(expected))
+    assert build_record(STREAM, trace(), facts=facts).cost_usd == 0.0004  # what LiteLLM books counts
+
+
 def test_every_attempt_that_was_sent_counts() -> None:
     tried = trace()
     tried.attempts = [*sent("large"), Attempt("medium"), *sent("small")]

@@ -267,6 +267,34 @@ def test_of_three_equal_deployments_each_gets_its_share(slo: SloSettings) -> Non
     assert min(picks.values()) > 60, picks
 
 
+THOUGHT = {"role": "assistant", "content": "Hm.", "thinking_blocks": [{"type": "thinking", "signature": "s"}]}
+
+
+@pytest.mark.parametrize("stickiness", [False, True])
+def test_a_conversation_that_only_its_model_can_read_stays_there_whatever_it_costs(stickiness: bool) -> None:
+    made = strategy(GroupSettings(stickiness=stickiness, slo=SloSettings(ttft_ms=1)))
+    first = [{"role": "user", "content": "Think it over."}]
+    begun = arrived(made, headers={"x-slo-min-quality": "0.8"})
+    asks = {"messages": first, "reasoning_effort": "low"}
+    assert made.choose("smart", asks, POOL, begun) == "large"
+    over(made, begun, record(28, 200).model_copy(update={"slo_met": False}))
+    turn = {"messages": [*first, THOUGHT, {"role": "user", "content": "Sure?"}]}
+    trace = arrived(made)
+    assert made.choose("smart", turn, POOL, trace) == "large"
+    assert trace.decision is not None
+    assert [(one.deployment_id, one.filter, one.value) for one in trace.decision.rejections] == [
+        ("small", "capability", "history")
+    ]
+    plain = {"messages": [*first, {"role": "assistant", "content": "Hm."}, {"role": "user", "content": "Sure?"}]}
+    assert made.choose("smart", plain, POOL, arrived(made, headers={"x-slo-ttft-ms": "900"})) == "small"
+
+
+def test_a_response_is_gone_on_with_where_it_is_held() -> None:
+    made = strategy()
+    assert made.choose("smart", REQUEST, POOL, arrived(made), holder="large") == "large"
+    assert made.choose("smart", REQUEST, ["small"], arrived(made), holder="large") == "small"  # it cools down
+
+
 # --- an attempt
 
 

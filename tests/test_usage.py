@@ -64,6 +64,11 @@ def test_each_model_has_its_own_length_which_the_first_answers_move_far() -> Non
     assert learned.unknown_length("ner") == 120.0
 
 
+def test_of_several_answers_each_is_as_long_as_the_mean() -> None:
+    learned = learn(Learned(), UNLIMITED._replace(choices=4), "a", None, 4 * 320)
+    assert learned.output_tokens == pytest.approx({"ner": 130.0})  # 120 + 0.05 × 200
+
+
 def test_an_answer_that_was_cut_says_at_least_so_long() -> None:
     limited = UNLIMITED._replace(output_tokens=300, reserved_tokens=300, limit_tokens=300)
     assert learn(Learned(), limited, "a", None, 300).lengths["ner"] == pytest.approx({"a": 180.0})  # 120 + 180 / 3

@@ -144,4 +144,6 @@ _SUPPORT_FLAGS = {
     "vision": "supports_vision",
     "json_schema": "supports_response_schema",
     "audio": "supports_audio_input",
+    "pdf": "supports_pdf_input",
+    "video": "supports_video_input",
 }

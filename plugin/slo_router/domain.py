@@ -60,12 +60,14 @@ class Features(NamedTuple):
     prompt_tokens: int  # estimated, never tokenized
     output_tokens: int  # expected, capped by what the client allows
     reserved_tokens: int  # room the answer must find in the context window: the client's max_tokens, else the expected
-    needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio"
+    needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio", "pdf", "video"
     stream: bool = False
     limit_tokens: int | None = None  # of the answer, as the client asks for; `None` where it asks for none
     text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools and images
     tools: int = 0
     images: int = 0
+    files: int = 0
+    choices: int = 1  # answers that are asked for (`n`); `output_tokens` are those of all of them
 
 
 class Tier(NamedTuple):

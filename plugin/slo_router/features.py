@@ -19,12 +19,14 @@ from slo_router.domain import Features
 TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
 TOKENS_PER_IMAGE = 1_000
 TOKENS_PER_TOOL = 150
+TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
 WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
 SAMPLE_CHARS = 256
 OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
 OUTPUT_TOKENS_ELSE = 300
 MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
+MAX_CHOICES = 128  # what OpenAI allows
 MAX_NESTING = 3  # messages, their parts, the parts of a tool result
 UNSURE = "unsure"
 
@@ -60,6 +62,8 @@ class Content(NamedTuple):
     images: int
     audio: bool
     messages: int
+    files: int = 0
+    video: bool = False
 
 
 def extract(
@@ -86,14 +90,16 @@ def extract(
         )
         * learned.prompt_factor.get(category, 1.0)
     )
-    other_tokens = round(content.images * learned.image_tokens + tool_count * learned.tool_tokens)
+    other_tokens = round(
+        content.images * learned.image_tokens + tool_count * learned.tool_tokens + content.files * TOKENS_PER_FILE
+    )
     expected = round(learned.output_tokens.get(category) or OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
-    allowed = _output_limit(request)
+    allowed, choices = _output_limit(request), _choices(request)
     return Features(
         category=category,
         category_source=source,
         prompt_tokens=text_tokens + other_tokens,
-        output_tokens=expected if allowed is None else min(expected, allowed),
+        output_tokens=(expected if allowed is None else min(expected, allowed)) * choices,
         reserved_tokens=expected if allowed is None else allowed,
         needs=_needs(request, content, has_tools=tool_count > 0),
         stream=request.get("stream") is True,
@@ -101,6 +107,8 @@ def extract(
         text_tokens=text_tokens,
         tools=tool_count,
         images=content.images,
+        files=content.files,
+        choices=choices,
     )
 
 
@@ -108,8 +116,8 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
     if isinstance(body, str):
         return Content(len(body), 0 if body.isascii() else _wide_chars(body), images=0, audio=False, messages=1)
-    chars = wide = images = 0
-    audio = False
+    chars = wide = images = files = 0
+    audio = video = False
     messages = body if isinstance(body, list) and nesting else ()
     for message in messages:
         content = message.get("content", message.get("text")) if isinstance(message, dict) else message
@@ -120,12 +128,14 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
         elif isinstance(content, list):
             inner = measure(content, nesting - 1)
             chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
-            audio = audio or inner.audio
+            files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
         elif isinstance(message, dict):
             kind = message.get("type")
             images += kind in ("image", "image_url", "input_image")  # no set: anything may stand there
+            files += kind in ("file", "input_file", "document")
             audio = audio or kind == "input_audio"
-    return Content(chars, wide, images, audio, len(messages))
+            video = video or kind in ("video_url", "input_video")
+    return Content(chars, wide, images, audio, len(messages), files, video)
 
 
 def _as_user(text: object) -> dict[str, object]:
@@ -136,6 +146,12 @@ def _wide_chars(text: str) -> int:
     step = max(len(text) // SAMPLE_CHARS, 1)
     sample = text[::step] if step == 1 else text[: SAMPLE_CHARS * step : step]
     return round(sum(character >= WIDE_FROM for character in sample) / len(sample) * len(text))
+
+
+def _choices(request: Mapping[str, object]) -> int:
+    """How many answers are asked for: each is paid for."""
+    count = request.get("n")
+    return min(count, MAX_CHOICES) if isinstance(count, int) and not isinstance(count, bool) and count > 1 else 1
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:
@@ -150,12 +166,14 @@ def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) 
     text = request.get("text")
     form = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
     schema = isinstance(form, dict) and form.get("type") == "json_schema"
-    if not (has_tools or content.images or content.audio or schema):
+    if not (has_tools or content.images or content.audio or content.files or content.video or schema):
         return _NO_NEEDS
     flags: Sequence[tuple[str, object]] = (
         ("tools", has_tools),
         ("vision", content.images),
         ("audio", content.audio),
+        ("pdf", content.files),
+        ("video", content.video),
         ("json_schema", schema),
     )
     return frozenset(name for name, needed in flags if needed)

@@ -38,6 +38,7 @@ class Demand(NamedTuple):
     answer_faults: Mapping[str, str] = NO_FAULTS  # by deployment id: what was wrong with its answers in this category
     denied: frozenset[str] = frozenset()  # deployments that refuse everything
     full: frozenset[str] = frozenset()  # deployments that are over their rpm or tpm
+    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -57,8 +58,10 @@ def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Reje
 
 
 def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Tools, vision, JSON schema or audio that `model_info` declares unsupported."""
+    """What `model_info` declares unsupported (tools, vision, …), or a history that only another deployment can read."""
     missing = demand.features.needs & facts.unsupported
+    if demand.readers is not None and facts.deployment_id not in demand.readers:
+        missing |= {"history"}
     if not missing:
         return None
     return Rejection(facts.deployment_id, "capability", ",".join(sorted(missing)), "supported")
@@ -151,7 +154,7 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
         (
             demand.cost_ceiling_per_1k_usd is not None,
             True,
-            bool(demand.features.needs),
+            bool(demand.features.needs) or demand.readers is not None,
             demand.features.limit_tokens is not None,
             bool(demand.answer_faults),
             bool(demand.full),

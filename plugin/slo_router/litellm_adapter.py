@@ -27,6 +27,7 @@ import litellm
 import yaml
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy import health_check, proxy_server
+from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.router import Router
 
 from slo_router.attempt import Fault
@@ -74,6 +75,7 @@ SEAMS = (
     Seam("the proxy's router", proxy_server, ("llm_router",)),
     Seam("the proxy's YAML", proxy_server, ("proxy_config", "user_config_file_path")),
     Seam("the proxy's own Redis", proxy_server, ("redis_usage_cache",)),
+    Seam("who holds a response", ResponsesAPIRequestUtils, ("get_model_id_from_response_id",)),
     Seam("a health check", health_check, ("perform_health_check",)),
     Seam("the callbacks", litellm, ("callbacks",)),
     Seam("this plugin's YAML", litellm, ("callback_settings",)),
@@ -338,6 +340,14 @@ def sent_to(call: Mapping[str, object]) -> str | None:
     info = call.get("model_info")
     found = info.get("id") if isinstance(info, Mapping) else None
     return None if found is None else str(found)
+
+
+def holder_of(request: Mapping[str, object]) -> str | None:
+    """The deployment that has the response with which this request goes on; LiteLLM writes it into the id."""
+    before = request.get("previous_response_id")
+    if not isinstance(before, str):
+        return None
+    return cast("str | None", ResponsesAPIRequestUtils.get_model_id_from_response_id(before))
 
 
 def key_hash(request: Mapping[str, object]) -> str:

@@ -218,7 +218,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
 
     def _choose(self, request: Request, pool: Iterable[str], trace: Trace, full: Collection[str]) -> str | None:
         began_s = time.perf_counter()
-        chosen = self.strategy.choose(trace.group, request, pool, trace, full)
+        holder = adapter.holder_of(request)
+        chosen = self.strategy.choose(trace.group, request, pool, trace, full=full, holder=holder)
         if trace.decision is not None:
             self.telemetry.decided(trace.group, trace.decision, time.perf_counter() - began_s)
             if trace.span is not None and trace.span.is_recording():
@@ -381,7 +382,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self._give_up_broken(time.time())
         while self._ended:
             payload, trace, landing = self._ended.popleft()
-            record = build_record(payload, trace, log_prompts=self._settings.plugin.log.log_prompts)
+            facts = self.strategy.facts.get(str(payload.get("model_id")))
+            record = build_record(payload, trace, facts=facts, log_prompts=self._settings.plugin.log.log_prompts)
             self.request_log.offer(record)
             self.strategy.learn(trace, landing, record)
             effective = None if trace.is_shadow else trace.decision

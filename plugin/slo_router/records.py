@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from slo_router import pricing
 from slo_router.contract import RequestRecord
-from slo_router.domain import Slo
+from slo_router.domain import Facts, Slo
 from slo_router.explain import as_json, slo_record
 from slo_router.trace import Trace
 
@@ -19,8 +20,13 @@ MS_PER_S = 1_000.0
 Outcome = Literal["success", "error", "disconnected", "cache_hit"]
 
 
-def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bool = False) -> RequestRecord:
-    """The record of one finished request. `payload` is LiteLLM's `standard_logging_object`."""
+def build_record(
+    payload: Mapping[str, object], trace: Trace, *, facts: Facts | None = None, log_prompts: bool = False
+) -> RequestRecord:
+    """The record of one finished request. `payload` is LiteLLM's `standard_logging_object`.
+
+    `facts` are those of the deployment that answered; `None` where it is in no managed group.
+    """
     outcome = outcome_of(payload)
     end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
     timed = outcome != "cache_hit" and trace.shows_first_token and answer_began(payload, trace)
@@ -32,6 +38,8 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
         tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
     prompt_tokens = _count(payload.get("prompt_tokens")) if outcome != "error" else None
     cost_usd = _number(payload.get("response_cost")) if outcome != "error" else None
+    if not cost_usd and facts is not None and outcome in ("success", "disconnected"):
+        cost_usd = _own_cost_usd(facts, prompt_tokens, completion_tokens, e2e_s)
     tokens = (prompt_tokens or 0) + (completion_tokens or 0)
     cost_per_1k_usd = None if cost_usd is None or not tokens else cost_usd * 1_000 / tokens
     measured = Slo(ttft_s, tpot_s, e2e_s, cost_per_1k_usd, _selected_quality(trace))
@@ -64,6 +72,15 @@ def build_record(payload: Mapping[str, object], trace: Trace, *, log_prompts: bo
         prompt=payload.get("messages") if log_prompts else None,
         answer=payload.get("response") if log_prompts else None,
     )
+
+
+def _own_cost_usd(
+    facts: Facts, prompt_tokens: int | None, completion_tokens: int | None, e2e_s: float | None
+) -> float | None:
+    """USD by the deployment's prices, where LiteLLM books 0: it does so too where it knows no price."""
+    if prompt_tokens is None or completion_tokens is None:
+        return None
+    return pricing.cost_usd(facts, prompt_tokens, completion_tokens, seconds=e2e_s)
 
 
 def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:

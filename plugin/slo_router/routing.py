@@ -39,6 +39,7 @@ class Ask(NamedTuple):
     cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
     cached: Cached = NOTHING_CACHED
     full: frozenset[str] = frozenset()  # over their rpm or tpm, as LiteLLM counts them
+    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
     lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id; all or none
 
     def features_for(self, deployment_id: str) -> Features:
@@ -47,7 +48,8 @@ class Ask(NamedTuple):
         if tokens is None:
             return self.features
         limit = self.features.limit_tokens
-        return self.features._replace(output_tokens=round(tokens if limit is None else min(tokens, limit)))
+        tokens = tokens if limit is None else min(tokens, limit)
+        return self.features._replace(output_tokens=round(tokens * self.features.choices))
 
 
 class Policy(NamedTuple):
@@ -72,6 +74,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         faults,
         denied,
         ask.full,
+        ask.readers,
     )
     filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
     home = ask.cached.deployment_id

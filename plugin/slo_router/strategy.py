@@ -22,6 +22,7 @@ from slo_router.domain import Facts, Slo
 from slo_router.errors import RequestSloError
 from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
+from slo_router.history import is_signed, may_be_signed
 from slo_router.live import Ending, Flight, Landing, Live
 from slo_router.metrics_store import MetricsStore
 from slo_router.prediction import View, prior
@@ -109,12 +110,14 @@ class Strategy:
         request: Mapping[str, object],
         pool: Iterable[str],
         trace: Trace,
+        *,
         full: Collection[str] = (),
+        holder: str | None = None,
     ) -> str | None:
         """Decides, and leaves the decision in the trace. Returns a deployment id of `pool`.
 
         `None` where no deployment of the pool is one that the configuration knows: LiteLLM then chooses. Those that are
-        `full` come last.
+        `full` come last; `holder` has the response that this request goes on with.
         """
         managed = self.groups[group]
         known = self.facts
@@ -127,12 +130,20 @@ class Strategy:
         now_s = time.time()
         view = View(self.store.snapshot, now_s, self._rng, self.live.states)  # empty where nothing live counts
         cached = NOTHING_CACHED
-        if managed.settings.stickiness:
-            trace.beginnings = fingerprints(request.get("messages"))
-            cached = self.conversations.find(trace.beginnings)
+        messages = request.get("messages") or request.get("input")
+        has_signed = is_signed(messages)
+        trace.is_signed = has_signed or may_be_signed(request)
+        if managed.settings.stickiness or trace.is_signed:
+            trace.beginnings = fingerprints(messages)
+            found = self.conversations.find(trace.beginnings)
+            if managed.settings.stickiness:
+                cached = found
+            if has_signed and found.deployment_id in known:
+                holder = found.deployment_id
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
         lengths = self._lengths(features.category, candidates)
-        ask = Ask(features, trace.slo, tried, cost_ceiling(trace.asked), cached, frozenset(full), lengths)
+        readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
+        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         if not trace.is_shadow:
@@ -206,7 +217,7 @@ class Strategy:
             served = self.facts.get(trace.sent_to[-1])
             model = "" if served is None else served.model
             self.learned = learn(self.learned, features, model, record.prompt_tokens, record.completion_tokens)
-            if record.slo_met is False:
+            if record.slo_met is False and not trace.is_signed:
                 self.conversations.release(trace.beginnings)
             else:
                 cached = Cached(trace.sent_to[-1], features.prompt_tokens)
@@ -258,6 +269,12 @@ class Strategy:
                 del self._awaited[key]
                 if self._is_warm and at_s > flight.at_s:
                     self.live.first_token(flight, at_s, prompt_tokens=tokens, ttft_s=at_s - flight.at_s)
+
+
+def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:
+    """Who can read what `holder` holds: it and every other deployment of its model; everybody where it is away."""
+    model = next((one.model for one in candidates if one.deployment_id == holder), None)
+    return None if model is None else frozenset(one.deployment_id for one in candidates if one.model == model)
 
 
 def _expected_s(trace: Trace, deployment_id: str) -> float | None:

@@ -56,6 +56,7 @@ class Trace:
     refusal: Exception | None = None  # that LiteLLM raised instead
     span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
     beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
+    is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
     recorded: bool = False
 
     @property

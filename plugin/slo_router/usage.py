@@ -29,11 +29,15 @@ def learn(
 ) -> Learned:
     """What is known after one more request, which a deployment of `model` answered."""
     category = features.category
+    if completion_tokens and completion_tokens > 0:
+        completion_tokens = max(round(completion_tokens / features.choices), 1)
     factors, outputs = learned.prompt_factor, learned.output_tokens
     tool_tokens, image_tokens = learned.tool_tokens, learned.image_tokens
     if prompt_tokens and features.text_tokens:
         rest = prompt_tokens - features.text_tokens
-        if features.tools and not features.images:
+        if features.files:
+            pass  # what a file takes depends on its pages
+        elif features.tools and not features.images:
             tool_tokens = _towards(tool_tokens, rest / features.tools, TOOL_BOUNDS)
         elif features.images and not features.tools:
             image_tokens = _towards(image_tokens, rest / features.images, IMAGE_BOUNDS)

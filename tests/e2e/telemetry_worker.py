@@ -48,7 +48,7 @@ def serve_until_ended() -> None:
         )
         telemetry.decided("smart", decision, took_s=80e-6)
         telemetry.observe("smart", made, None if number % 30 == 0 else decision, FACTS)
-        telemetry.refresh(snapshot, live.states, fail_open=number, log_dropped=number)
+        telemetry.refresh(snapshot, live.states, fail_open=number, unasked=number, log_dropped=number)
         time.sleep(1 / REQUESTS_PER_S)
 
 

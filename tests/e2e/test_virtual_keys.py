@@ -128,7 +128,7 @@ def _decided(response: httpx.Response) -> tuple[str, str, str | None]:
     return headers["x-slo-selected-model"], headers["x-slo-decision"], headers.get("x-slo-clamped")
 
 
-def _eventually(read: Callable[[], T | None], timeout_s: float = 30.0) -> T:
+def _eventually(read: Callable[[], T | None], timeout_s: float = 120.0) -> T:
     """The first answer that is not `None`: LiteLLM writes spend in the background."""
     deadline_s = time.monotonic() + timeout_s
     while (answer := read()) is None:

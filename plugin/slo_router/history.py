@@ -1,0 +1,40 @@
+"""Whether only some deployments can read a conversation's history. Pure.
+
+Models sign what they thought, or encrypt it, and refuse what another model signed: `thinking_blocks` and parts of type
+`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning (Responses). Who asks for thinking gets such
+answers, so where its turn was answered is worth remembering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_ASKS = ("thinking", "reasoning_effort", "reasoning")
+_SIGNED_PARTS = ("thinking", "redacted_thinking")
+
+
+def may_be_signed(request: Mapping[str, object]) -> bool:
+    """Whether the answer to this request may hold something signed."""
+    return any(request.get(name) for name in _ASKS)
+
+
+def is_signed(messages: object) -> bool:
+    """Whether the history holds something that was signed by a model. `messages` may be those of any route."""
+    return isinstance(messages, list) and any(isinstance(one, dict) and _holds(one) for one in reversed(messages))
+
+
+def _holds(message: Mapping[str, object]) -> bool:
+    if message.get("type") == "reasoning":
+        return bool(message.get("encrypted_content"))
+    if message.get("role") not in ("assistant", "model"):
+        return False
+    if message.get("thinking_blocks") or _signs(message):
+        return True
+    content, calls = message.get("content"), message.get("tool_calls")
+    parts = (*(content if isinstance(content, list) else ()), *(calls if isinstance(calls, list) else ()))
+    return any(isinstance(part, dict) and (part.get("type") in _SIGNED_PARTS or _signs(part)) for part in parts)
+
+
+def _signs(part: Mapping[str, object]) -> bool:
+    fields = part.get("provider_specific_fields")
+    return isinstance(fields, Mapping) and bool(fields.get("thought_signature") or fields.get("thought_signatures"))
