@@ -273,6 +273,7 @@ THOUGHT = {"role": "assistant", "content": "Hm.", "thinking_blocks": [{"type": "
 @pytest.mark.parametrize("stickiness", [False, True])
 def test_a_conversation_that_only_its_model_can_read_stays_there_whatever_it_costs(stickiness: bool) -> None:
     made = strategy(GroupSettings(stickiness=stickiness, slo=SloSettings(ttft_ms=1)))
+    made.know([ManagedDeployment("smart", SMALL), ManagedDeployment("smart", replace(LARGE, model="another"))])
     first = [{"role": "user", "content": "Think it over."}]
     begun = arrived(made, headers={"x-slo-min-quality": "0.8"})
     asks = {"messages": first, "reasoning_effort": "low"}
@@ -291,6 +292,7 @@ def test_a_conversation_that_only_its_model_can_read_stays_there_whatever_it_cos
 
 def test_a_response_is_gone_on_with_where_it_is_held() -> None:
     made = strategy()
+    made.know([ManagedDeployment("smart", SMALL), ManagedDeployment("smart", replace(LARGE, model="another"))])
     assert made.choose("smart", REQUEST, POOL, arrived(made), holder="large") == "large"
     assert made.choose("smart", REQUEST, ["small"], arrived(made), holder="large") == "small"  # it cools down
 
