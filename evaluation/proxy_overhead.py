@@ -52,6 +52,17 @@ class Noop(CustomLogger):
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
         return None
 
+    async def async_filter_deployments(
+        self, model, healthy_deployments, messages, request_kwargs=None, parent_otel_span=None
+    ):
+        return healthy_deployments
+
+    async def async_pre_call_deployment_hook(self, kwargs, call_type):
+        return None
+
+    async def async_post_call_failure_deployment_hook(self, request_data, exception, call_type):
+        return None
+
     async def async_post_call_response_headers_hook(
         self, data, user_api_key_dict, response, request_headers=None, litellm_call_info=None
     ):
