@@ -1,6 +1,6 @@
 """How long a pick takes: through LiteLLM's router with this plugin and with LiteLLM's strategies, and our part alone.
 
-    python -m evaluation.pick_time [--repeats 7] [--picks 300]
+    python -m evaluation.pick_time [--repeats 7] [--picks 300] [--deployments 10]
 
 Every strategy picks in turn from the same deployments for the same prompt, interleaved, and the tables show the median
 over the repeats of each repeat's median, with the lowest and the highest. The first table is LiteLLM as it comes. In
@@ -15,7 +15,7 @@ import gc
 import logging
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 import litellm
@@ -151,14 +151,14 @@ async def time_picks(pick: Pick, picks: int) -> list[float]:
     return taken
 
 
-async def measure(console: Console, repeats: int, picks: int) -> None:
+async def measure(console: Console, repeats: int, picks: int, counts: Sequence[int]) -> None:
     """Prints the tables."""
     for checks in (False, True):
         title = (
             f"whole pick, µs (p50), LiteLLM {litellm_adapter.version()}, pre-call checks {'on' if checks else 'off'}"
         )
         whole = Table("deployments", "words", *PEERS, "slo-router", "ours ÷ latency-based", title=title)
-        for count in DEPLOYMENTS:
+        for count in counts:
             for words in WORDS:
                 candidates = through_router(count, messages_of_words(words), checks=checks)
                 rounds = max(picks // 10, 10) if words == max(WORDS) else picks  # LiteLLM tokenizes it each time
@@ -170,17 +170,17 @@ async def measure(console: Console, repeats: int, picks: int) -> None:
                 row = [_spread(medians[name]) for name in (*PEERS, "slo-router")]
                 whole.add_row(str(count), f"{words:,}", *row, _spread(ratios, digits=2))
         console.print(whole)
-    console.print(await own_parts(repeats, picks))
+    console.print(await own_parts(repeats, picks, counts))
     console.print(
         f"median (lowest to highest) of {repeats} interleaved repeats of {picks} picks, a tenth of them for the"
     )
     console.print("longest prompts. A busy machine widens the spread.")
 
 
-async def own_parts(repeats: int, picks: int) -> Table:
+async def own_parts(repeats: int, picks: int, counts: Sequence[int]) -> Table:
     """The table of our own part."""
     own = Table("deployments", "words", "p50 µs", "p99 µs", "p99 ÷ p50", "budget", title="own part")
-    for count in DEPLOYMENTS:
+    for count in counts:
         for words in WORDS:
             pick = own_part(count, messages_of_words(words))
             ours = [await time_picks(pick, picks) for _ in range(repeats)]
@@ -199,10 +199,13 @@ def _spread(values: list[float], digits: int = 0) -> str:
 def main(
     repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 7,
     picks: Annotated[int, typer.Option(help="Picks per repeat and strategy.")] = 300,
+    deployments: Annotated[int | None, typer.Option(help="Only this many deployments; else 3, 10 and 50.")] = None,
 ) -> None:
     """Time of a pick, ours beside LiteLLM's own strategies."""
     logging.getLogger("LiteLLM").setLevel(logging.ERROR)
-    asyncio.run(measure(Console(width=160), repeats, picks))
+    logging.getLogger("slo_router").setLevel(logging.ERROR)
+    counts = DEPLOYMENTS if deployments is None else (deployments,)
+    asyncio.run(measure(Console(width=160), repeats, picks, counts))
 
 
 if __name__ == "__main__":

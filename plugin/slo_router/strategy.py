@@ -273,6 +273,8 @@ class Strategy:
 
 def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:
     """Who can read what `holder` holds: it and every other deployment of its model; everybody where it is away."""
+    if holder is None:
+        return None
     model = next((one.model for one in candidates if one.deployment_id == holder), None)
     return None if model is None else frozenset(one.deployment_id for one in candidates if one.model == model)
 
