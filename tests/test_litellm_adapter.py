@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from fastapi import HTTPException
 from prometheus_client import CollectorRegistry
 
 from slo_router.config import parse_settings
@@ -30,6 +31,7 @@ with warnings.catch_warnings():
     from slo_router import litellm_adapter as adapter
     from slo_router import proxy
     from slo_router.proxy import Plugin
+    from slo_router.trace import find_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 
@@ -193,6 +195,52 @@ async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
     assert adapter.answer_to_us([]) is None
 
 
+async def test_what_is_not_routed_and_not_managed_is_not_touched_at_all() -> None:
+    """A batch's metadata goes to the provider, as the client wrote it."""
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    data: dict[str, object] = {"model": "other", "metadata": {"slo": "mine"}, "user_slo": 1}
+    assert await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acreate_batch") is None
+    assert data == {"model": "other", "metadata": {"slo": "mine"}, "user_slo": 1}
+
+
+async def test_a_malformed_wish_after_a_fallback_lifts_no_limit_of_the_key() -> None:
+    router = proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    litellm.callbacks.append(made)
+    made.take_over()
+    key = UserAPIKeyAuth(metadata={"slo_limits": {"cost_per_1k": {"max": 0.01}}})
+    headers = {"headers": {"x-slo-ttft-ms": "soon"}}
+    data = {"model": "other", "messages": MESSAGES, "metadata": {}, "proxy_server_request": headers}
+    await made.async_pre_call_hook(key, None, data, "acompletion")
+    await pick(router, data)
+    trace = find_trace(data)
+    assert trace is not None
+    assert trace.ignored == ("x-slo-ttft-ms",)
+    assert made.strategy.has_ceiling(trace)
+
+
+async def test_several_models_at_once_are_litellms_alone() -> None:
+    """They run side by side with one metadata: what ends the one would be taken for the other's."""
+    proxy_server.llm_router = Router(model_list=model_list())
+    data = await arrive(plugin(), model="smart,other", user_slo={})
+    assert find_trace(data) is None
+    assert "user_slo" not in data
+
+
+async def test_a_call_that_litellm_makes_after_the_answer_leaves_nothing_in_flight() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data = await arrive(made)
+    event = {"litellm_params": data, "standard_logging_object": payload("success", "small")}
+    for _ in range(2):
+        await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
+        await made.async_log_success_event(event, None, None, None)
+    assert made.strategy.live.in_flight("small") == 0
+    assert len(await recorded(made)) == 1
+
+
 # --- a stream that breaks
 
 
@@ -331,16 +379,25 @@ class ContentPolicyViolationError(Exception):
         (413, "", "request"),
         (401, "", "account"),
         (402, "", "account"),
-        (403, "", "account"),
-        (404, "", "account"),
-        (400, "Your credit balance is too low to access the API", "account"),
-        (400, "You exceeded your current quota: insufficient_quota", "account"),
+        (403, "", "unclear"),
+        (404, "", "unclear"),
+        (400, "Your credit balance is too low", "unclear"),  # it may quote the request
     ],
 )
 def test_whose_fault_a_failed_attempt_is(status: int | None, message: str, fault: str) -> None:
     error = Exception(message)
     error.status_code = status  # type: ignore[attr-defined]
     assert adapter.fault_of(error) == fault
+
+
+def test_what_the_proxy_itself_raises_is_nobodys_fault_but_the_requests() -> None:
+    """A guardrail that blocks, a client that left: no provider is named."""
+    for status in (400, 499, 500):
+        error = HTTPException(status, "Blocked: credit card")
+        assert adapter.fault_of(error, at_proxy=True) == "request"
+    provided = Exception("boom")
+    provided.llm_provider, provided.status_code = "openai", 500  # type: ignore[attr-defined]
+    assert adapter.fault_of(provided, at_proxy=True) == "deployment"
 
 
 def test_a_filtered_prompt_is_the_requests_own_fault() -> None:

@@ -8,6 +8,7 @@ seed of ours reaches it: there the shares are compared.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -204,3 +205,22 @@ async def test_over_its_rpm_the_next_best_answers_and_no_client_sees_a_429(
         assert 0 < called["limited-0"] <= RPM
         assert 0 < called["limited-1"] <= RPM
         assert called["limited-2"] >= 2 * RPM
+
+
+async def test_a_keys_ceiling_holds_where_the_cheap_one_is_over_its_rpm(spy: Spy) -> None:
+    prices = (1e-7, 1e-3)
+    entries = [{"rpm": RPM, "input_cost_per_token": usd, "output_cost_per_token": usd} for usd in prices]
+    entries[1]["rpm"] = 100 * RPM
+    litellm.callbacks = []
+    settings = {"routing_strategy": "usage-based-routing-v2", "num_retries": 0, "disable_cooldowns": True}
+    router = proxy_server.llm_router = Router(model_list=model_list({"limited": entries}), **settings)
+    made = plugin("route", {"limited": entries})
+    litellm.callbacks = [made, spy, *litellm.callbacks]
+    made.take_over()
+    key = UserAPIKeyAuth(metadata={"slo_limits": {"cost_per_1k": {"max": 0.01}}})
+    for number in range(3 * RPM):
+        data = {"model": "limited", "messages": [{"role": "user", "content": f"{number}"}], "metadata": {}}
+        await made.async_pre_call_hook(key, None, data, "acompletion")
+        with contextlib.suppress(litellm.RateLimitError, ValueError):
+            await router.acompletion(**data)
+    assert set(spy.called) == {"limited-0"}

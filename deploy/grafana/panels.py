@@ -170,8 +170,8 @@ HEALTH = (
         Query("time() - min(slo_router_snapshot_timestamp_seconds)", "snapshot"),
         Query("time() - min by (deployment) (slo_router_measured_timestamp_seconds)", "{{deployment}} measured"),
     )),
-    Panel("Losses", "Decisions that failed and attempts that nobody asked the plugin about (LiteLLM chose), and request "
-          "records that found the queue full.", "short", (
+    Panel("Losses", "Decisions that failed, attempts that the plugin was not asked about (LiteLLM chose), and records "
+          "that found the queue full.", "short", (
         Query(f"sum(increase(slo_router_fail_open_total{RATE}))", "failed open"),
         Query(f"sum(increase(slo_router_unasked_total{RATE}))", "not asked"),
         Query(f"sum(increase(slo_router_log_dropped_total{RATE}))", "records dropped"),

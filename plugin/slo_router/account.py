@@ -7,8 +7,9 @@
 
 An HTTP 4xx says that the request is wrong, or that the account is. It comes fast and costs nothing, so without this a
 refusing deployment would keep its traffic. One answer does not tell which of the two it is; a request that is surely
-right does. Where a deployment cannot be asked, only what speaks of the account counts (401, 402, 403, 404, or a message
-about credit), and a request finds out after each pause.
+right does. Where a deployment cannot be asked, only what speaks of the account counts (401 and 402, which no request
+can bring about), and a request finds out after each pause. Nobody reads the provider's words: they may quote the
+request's.
 
 Between workers the latest change wins; one that lies in the future is a wrong clock's and is ignored.
 """

@@ -37,15 +37,9 @@ from slo_router.live import Health
 Deployment = Mapping[str, object]
 BAD_REQUEST, SERVER_ERROR = 400, 500
 BUSY = (408, 429)  # a timeout and a rate limit: no fault of the request
-ACCOUNT = (401, 402, 403, 404)  # a key, its credit, its rights, the model's name
+ACCOUNT = (401, 402)  # a key, its credit: no request can bring them about, while 403 and 404 may be about a file
 TOO_LARGE = (413,)
 REQUESTS_OWN = frozenset({"ContextWindowExceededError", "ContentPolicyViolationError", "UnsupportedParamsError"})
-MOST_OF_A_MESSAGE = 2_000  # characters; a provider may quote the whole prompt behind its own words
-_ACCOUNT_WORDS = re.compile(
-    r"credit|billing|balance|payment|insufficient[ _](?:funds|quota)|api[ _-]?key|deactivated|suspended"
-    r"|(?:account|organization|project) (?:is|has|was)",
-    re.IGNORECASE,
-)
 NEWEST_TESTED = "1.110"  # `make test-newest`
 
 
@@ -172,10 +166,18 @@ def limited_groups(router: Router, deployments: Sequence[Deployment]) -> frozens
     if _setting(router, "routing_strategy") not in _REFUSING:
         return frozenset()
     return frozenset(
-        str(deployment.get("model_name"))
+        name
         for deployment in deployments
-        if any(_limit_of(deployment, name) is not None for name in ("rpm", "tpm"))
+        if any(_limit_of(deployment, limit) is not None for limit in ("rpm", "tpm"))
+        for name in _names(deployment)
     )
+
+
+def _names(deployment: Deployment) -> tuple[str, ...]:
+    """The groups that a deployment is in: a team's goes by its public name, too."""
+    info = deployment.get("model_info")
+    public = info.get("team_public_model_name") if isinstance(info, Mapping) else None
+    return (str(deployment.get("model_name")), *([str(public)] if public else []))
 
 
 def _limit_of(deployment: Deployment, name: str) -> object:
@@ -198,13 +200,13 @@ def narrows_all(router: Router, callback: object) -> bool:
 
 def narrowed_groups(deployments: Sequence[Deployment]) -> frozenset[str]:
     """The groups that LiteLLM narrows further by what their deployments say: order, tags, endpoints."""
-    found = set()
+    found: set[str] = set()
     for deployment in deployments:
         params, info = deployment.get("litellm_params"), deployment.get("model_info")
         order = params.get("order") if isinstance(params, Mapping) else None
         flags = ("enable_tag_filtering", "enforce_supported_endpoints")
         if order is not None or (isinstance(info, Mapping) and any(info.get(flag) for flag in flags)):
-            found.add(str(deployment.get("model_name")))
+            found.update(_names(deployment))
     return frozenset(found)
 
 
@@ -307,15 +309,19 @@ def price_map() -> Mapping[str, Mapping[str, object]]:
     return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
 
 
-def fault_of(error: object) -> Fault:
-    """Whose fault a failed attempt is, by HTTP status, LiteLLM's class and, for a refusal, the provider's message."""
+def fault_of(error: object, *, at_proxy: bool = False) -> Fault:
+    """Whose fault a failed attempt is, by HTTP status and LiteLLM's class; `at_proxy`: it may be the proxy's own error.
+
+    Never by the provider's words: they may quote the request's.
+    """
+    if at_proxy and not getattr(error, "llm_provider", None):  # a guardrail's, a client's that left
+        return "request"
     status = getattr(error, "status_code", None)
     if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
         return "deployment"
     if status in TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
         return "request"
-    is_account = status in ACCOUNT or _ACCOUNT_WORDS.search(str(error)[:MOST_OF_A_MESSAGE])
-    return "account" if is_account else "unclear"
+    return "account" if status in ACCOUNT else "unclear"
 
 
 async def health(deployment: Deployment) -> Health:

@@ -202,7 +202,7 @@ class Live:
             state.begun_until_s = max(state.begun_until_s, sent_at_s)
             return
         if state.account.is_shut:  # nobody could ask: only words that speak of the account count
-            is_doubtful = health == "unclear" and not state.account.is_account
+            is_doubtful = health != "refuses" and not state.account.is_account
             state.account = (account.answered if is_doubtful else account.denied)(state.account, now_s)
         if health == "fails":
             state.circuit = failed(state.circuit, now_s, sent_at_s)

@@ -35,7 +35,7 @@ from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
 from slo_router.litellm_config import proxy_settings
-from slo_router.live import Health, Landing
+from slo_router.live import LEASE_S, Health, Landing
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import answer_began, build_record, outcome_of
 from slo_router.request_log import RequestLog
@@ -48,6 +48,7 @@ from slo_router.trace import TRACE_KEY, Trace, find_trace, find_waiting, own_met
 Request = dict[str, object]
 
 BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
+CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
 
 log = logging.getLogger("slo_router")
@@ -176,11 +177,13 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         trace = find_waiting(request) if group in self.strategy.groups else None
         if trace is None or trace.waiting is None:
             return None
-        inputs, trace.waiting = trace.waiting, None
-        try:
-            self.strategy.read_request(group, trace, inputs)
-        except RequestSloError as error:  # too late to refuse the request: it is said that the wish does not count
-            trace.ignored = (error.field,)
+        inputs, trace.waiting, trace.group = trace.waiting, None, group
+        for wishes in (inputs, SloInputs(key_metadata=inputs.key_metadata, team_metadata=inputs.team_metadata)):
+            try:
+                self.strategy.read_request(group, trace, wishes)
+                break
+            except RequestSloError as error:  # too late to refuse the request: it is said what does not count
+                trace.ignored = (*trace.ignored, error.field)
         return trace
 
     def _why_not(self, group: str, trace: Trace) -> str:
@@ -208,7 +211,12 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         full: set[str] = set()
         while True:
             chosen = self._choose({"messages": messages, **request}, pool, trace, full)
-            if chosen is None or trace.is_shadow or chosen in full:
+            if chosen is None or trace.is_shadow:
+                return None
+            if chosen in full:  # all are: LiteLLM refuses it, or picks by itself where no ceiling must hold
+                if self.strategy.has_ceiling(trace):
+                    return by_id[chosen]
+                trace.decision, trace.note = None, "all are over their rpm or tpm; LiteLLM chose"
                 return None
             if router is None or group not in self._limited_groups:
                 return by_id[chosen]
@@ -267,12 +275,18 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if router is None or metadata is None or not isinstance(model, str):
             return None
         group = adapter.resolve_alias(router, model)
+        if "," in model and group not in self.strategy.groups:  # several at once, which LiteLLM alone routes
+            _slo_inputs(data, user_api_key_dict)  # no provider sees what is meant for us
+            return data
+        if group not in self.strategy.groups and call_type not in ROUTED_CALL_TYPES:
+            return None
         if router is not self._router:
             self.take_over()
-        inputs, stream = _slo_inputs(data, user_api_key_dict), data.get("stream") is True
+        is_managed, stream = group in self.strategy.groups, data.get("stream") is True
+        inputs = _slo_inputs(data, user_api_key_dict)
         span = user_api_key_dict.parent_otel_span
         trace = Trace(str(call_type), time.time(), group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
-        if group not in self.strategy.groups:  # a fallback may lead into one that is
+        if not is_managed:  # a fallback may lead into one that is
             trace.waiting, metadata[TRACE_KEY] = inputs, trace
             return data
         try:
@@ -338,7 +352,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """A request failed for good: record it."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.strategy.finish(trace, ENDINGS[adapter.fault_of(original_exception)])
+            self.strategy.finish(trace, ENDINGS[adapter.fault_of(original_exception, at_proxy=True)])
             broken = next((payload for _, payload, other in self._broken if other is trace), None)
             self._record(
                 broken or self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace
@@ -348,9 +362,11 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """LiteLLM's logging payload of a request that failed for good; LiteLLM's own is of the first attempt."""
         last = trace.sent_to[-1] if trace.sent_to else None
         facts = None if last is None else self.strategy.facts.get(last)
+        has_left = getattr(error, "status_code", None) == CLIENT_LEFT
         return {
             "id": data.get("litellm_call_id"),
-            "status": "failure",
+            "status": "success" if has_left else "failure",
+            "error_str": "Client disconnected" if has_left else None,
             "endTime": time.time(),
             "model_group": data.get("model"),
             "model_id": last,
@@ -365,10 +381,11 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         }
 
     def _record(self, payload: Mapping[str, object], trace: Trace) -> None:
-        if trace.recorded:
+        outcome = outcome_of(payload)
+        if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
+            self.strategy.finish(trace, "released" if outcome == "cache_hit" else outcome)
             return
         trace.recorded = True
-        outcome = outcome_of(payload)
         landing = self.strategy.finish(trace, "released" if outcome == "cache_hit" else outcome)
         self._ended.append((payload, trace, landing))
         if trace.beginnings or len(self._ended) >= MOST_ENDED:  # the conversation's next turn may come at once
@@ -394,7 +411,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         for since_s, payload, trace in broken:
             if trace.recorded:
                 continue
-            if trace.attempt is None and abs(now_s - since_s) > BROKEN_S:
+            waited_s = abs(now_s - since_s)
+            if waited_s > LEASE_S or (trace.attempt is None and waited_s > BROKEN_S):
                 self._record(payload, trace)
             else:
                 self._broken.append((since_s, payload, trace))

@@ -158,6 +158,11 @@ class Strategy:
         unknown = self.learned.unknown_length(category)
         return {one.deployment_id: known.get(one.model, unknown) for one in candidates}
 
+    @staticmethod
+    def has_ceiling(trace: Trace) -> bool:
+        """Whether the request's key or team has a cost limit that must hold."""
+        return cost_ceiling(trace.asked) is not None
+
     def draw_lot(self) -> float:
         """For a new request: 0 to below 1. The proxy's own randomness is not touched."""
         return self._rng.random()
