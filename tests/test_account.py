@@ -50,6 +50,12 @@ def test_an_answer_in_between_begins_the_count_anew() -> None:
 def test_whoever_answers_the_question_is_trusted_and_ten_more_wrong_requests_take_nothing() -> None:
     vouched = answered(asked(refusing(REFUSALS), NOW_S), NOW_S)
     assert lets_pass(refusing(10, account=vouched), NOW_S)
+    assert not is_question_due(refusing(2 * REFUSALS - 1, account=vouched), NOW_S)
+    again = refusing(2 * REFUSALS, account=vouched)
+    assert is_question_due(again, NOW_S)  # and keeps its traffic meanwhile
+    assert not is_question_due(asked(again, NOW_S), NOW_S + 1)
+    assert not lets_pass(denied(asked(again, NOW_S), NOW_S), NOW_S)
+    assert not is_question_due(answered(asked(again, NOW_S), NOW_S), NOW_S)
     assert not lets_pass(refusing(REFUSALS, is_account=True, account=vouched), NOW_S)  # those speak of the account
     later = vouched._replace(changed_at_s=NOW_S - TRUST_S)
     assert not lets_pass(refusing(REFUSALS, account=later), NOW_S)

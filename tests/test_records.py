@@ -147,6 +147,11 @@ def test_a_cost_of_zero_is_believed_only_where_it_is_one(
     assert build_record(STREAM, trace(), facts=facts).cost_usd == 0.0004  # what LiteLLM books counts
 
 
+def test_a_stream_that_began_to_answer_has_no_zero_tokens() -> None:
+    assert record(completion_tokens=0).completion_tokens is None
+    assert build_record(STREAM | {"completion_tokens": 0}, trace(stream=False)).completion_tokens == 0
+
+
 def test_every_attempt_that_was_sent_counts() -> None:
     tried = trace()
     tried.attempts = [*sent("large"), Attempt("medium"), *sent("small")]

@@ -1,9 +1,11 @@
 """Notices a deployment that refuses everything: out of credit, a revoked key, a model that is gone. Pure.
 
     trusted ──REFUSALS attempts refused in a row──→ doubted: no traffic, and it is asked at once (a health check)
-       ↑                                               ├─ it answers: the requests were wrong; trusted for TRUST_S
+       ↑                                               ├─ it answers: the requests were wrong; vouched for, for TRUST_S
        │                                               └─ it refuses: denied, asked after a pause that doubles
        └───── an answer to a question or a request ────────┘
+
+Whoever was vouched for keeps its traffic while it is asked again, after twice as many refusals.
 
 An HTTP 4xx says that the request is wrong, or that the account is. It comes fast and costs nothing, so without this a
 refusing deployment would keep its traffic. One answer does not tell which of the two it is; a request that is surely
@@ -45,11 +47,10 @@ def refused(account: Account, now_s: float, sent_at_s: float, *, is_account: boo
     """After an attempt, sent at `sent_at_s`, that was refused; `is_account`: in words that speak of the account."""
     if account.is_shut:  # the request that went out in place of a question, or one that was under way
         return denied(account, now_s) if account.asked_at_s == sent_at_s else account
-    counts = is_account or (can_ask and not _is_vouched_for(account, now_s))
-    if not counts:
+    if not is_account and not can_ask:
         return account
     account = account._replace(refusals=account.refusals + 1, is_account=account.is_account or is_account)
-    if account.refusals < REFUSALS:
+    if account.refusals < REFUSALS or (not account.is_account and _is_vouched_for(account, now_s)):
         return account
     pause_s = VERIFY_S if can_ask else FIRST_PAUSE_S
     return account._replace(is_shut=True, changed_at_s=now_s, pause_s=pause_s, asked_at_s=None)
@@ -65,7 +66,12 @@ def answered(account: Account, now_s: float) -> Account:
     """After an answer, to a question or to a request."""
     if account.is_shut:
         return Account(changed_at_s=now_s)
-    return account if account.refusals == 0 else account._replace(refusals=0, is_account=False)
+    return account if account.refusals == 0 else account._replace(refusals=0, is_account=False, asked_at_s=None)
+
+
+def is_doubted(account: Account) -> bool:
+    """Whether what a question finds counts."""
+    return account.is_shut or account.refusals >= 2 * REFUSALS
 
 
 def asked(account: Account, now_s: float) -> Account:
@@ -83,8 +89,8 @@ def lets_pass(account: Account, now_s: float) -> bool:
 
 def is_question_due(account: Account, now_s: float) -> bool:
     """Whether to ask it now: at once when it is doubted, later whenever a request could go through."""
-    if not account.is_shut:
-        return False
+    if not account.is_shut:  # vouched for, else it would be shut
+        return is_doubted(account) and (account.asked_at_s is None or abs(now_s - account.asked_at_s) >= ASKED_S)
     is_new = account.pause_s <= VERIFY_S and account.asked_at_s is None
     return is_new or lets_pass(account, now_s)
 

@@ -187,7 +187,8 @@ class Live:
         for name in due:
             state = self.states[name]
             state.circuit = probed(state.circuit, now_s)
-            state.account = account.asked(state.account, now_s)
+            if account.is_doubted(state.account):
+                state.account = account.asked(state.account, now_s)
         return due
 
     def probe_ended(self, deployment_id: str, sent_at_s: float, now_s: float, health: Health) -> None:
@@ -201,7 +202,7 @@ class Live:
             state.answered_at_s = now_s
             state.begun_until_s = max(state.begun_until_s, sent_at_s)
             return
-        if state.account.is_shut:  # nobody could ask: only words that speak of the account count
+        if account.is_doubted(state.account):  # nobody could ask: only words that speak of the account count
             is_doubtful = health != "refuses" and not state.account.is_account
             state.account = (account.answered if is_doubtful else account.denied)(state.account, now_s)
         if health == "fails":

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
 
+from slo_router.account import is_doubted
 from slo_router.live import Health, Live
 
 TIMEOUT_S = 30.0  # an answer that comes later is none
@@ -51,7 +52,7 @@ class Probing:
             found = "fails"
         health: Health = "unclear" if isinstance(found, BaseException) else found
         state = live.states.get(name)
-        if health == "refuses" and (state is None or not state.account.is_shut):
+        if health == "refuses" and (state is None or not is_doubted(state.account)):
             health = "unclear"  # it failed otherwise, and what is refused may be the check
         if health == "unclear":
             self._unclear[name] = time.time()

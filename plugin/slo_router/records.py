@@ -33,6 +33,8 @@ def build_record(
     ttft_s = _since(trace, first_s) if timed else None
     e2e_s = _since(trace, end_s)
     completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None
+    if not completion_tokens and answer_began(payload, trace):  # something was written: the usage was lost
+        completion_tokens = None
     tpot_s = None
     if ttft_s is not None and e2e_s is not None and completion_tokens is not None and completion_tokens > 1:
         tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
