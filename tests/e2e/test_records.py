@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from slo_router.contract import RequestRecord
-from tests.e2e.conftest import ASK, Stack
+from tests.e2e.conftest import ASK, LITELLM, Stack
 from tests.e2e.test_routes import ROUTES
 
 
@@ -21,8 +21,10 @@ def test_a_success_leaves_one_record_with_the_whole_decision(stack: Stack, path:
     assert (record.model_group, record.deployment, record.category) == ("smart", "medium", "summarization")
     assert record.stream is stream
     assert record.prompt_tokens is not None
-    assert record.completion_tokens is not None
-    assert record.cost_usd == pytest.approx(record.prompt_tokens * 5e-7 + record.completion_tokens * 1e-6)
+    if record.completion_tokens is None:  # up to 1.108 LiteLLM loses the usage of a streamed text completion
+        assert (path, stream, LITELLM < (1, 109)) == ("/v1/completions", True, True)
+    else:
+        assert record.cost_usd == pytest.approx(record.prompt_tokens * 5e-7 + record.completion_tokens * 1e-6)
     assert record.slo.min_quality == 0.7
     assert (record.ttft_ms is not None) is (stream and path in {"/v1/chat/completions", "/v1/completions"})
     assert record.prompt is None
