@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TypeVar
 
 import httpx
@@ -22,7 +24,7 @@ import redis
 
 from evaluation.endpoints import Handle
 from evaluation.stock_proxy import StockProxy
-from tests.e2e.conftest import ASK, USD_PER_TOKEN, document, publish
+from tests.e2e.conftest import ASK, LITELLM, USD_PER_TOKEN, document, publish
 from tests.e2e.postgres import UnavailableError, litellm_database
 from tests.valkey_server import ValkeyServer
 
@@ -39,6 +41,9 @@ GPT_4_REQUESTS: dict[str, dict[str, object]] = {
 LIMITS = {"cost_per_1k": {"max": 0.002}, "min_quality": {"min": 0.7}}  # only `medium` is within
 LOOSE = {"cost_per_1k": {"max": 0.5}, "min_quality": {"min": 0.1}}  # all are
 ACCESS_GROUP = "beta"  # of `medium` and `large`
+# Its migrations come in a package of their own. 1.109 on writes spend to a table that older ones do not make.
+EXTRAS = tuple(int(number) for number in re.findall(r"\d+", version("litellm-proxy-extras"))[:3])
+SPEND_LOGS = LITELLM < (1, 109) or EXTRAS >= (0, 4, 114)
 ALIAS = {"models": ["smart", "gpt-4"], "aliases": {"gpt-4": "smart"}}  # LiteLLM 1.100 looks for the alias in `models`
 
 
@@ -307,6 +312,11 @@ def test_spend_is_booked_on_the_deployment_that_answered(platform: Platform) -> 
     expected |= _streamed_cost_usd(platform, key, min_quality="0.9")
     assert list(expected) == ["small", "medium", "large"]
 
+    records = _eventually(lambda: found if len(found := platform.records("payer")) == len(expected) else None)
+    assert {record["deployment"]: record["cost_usd"] for record in records} == pytest.approx(expected)
+    assert {record["team_id"] for record in records} == {team}
+    if not SPEND_LOGS:
+        return
     rows = _eventually(lambda: rows if len(rows := platform.spend_logs(key)) == len(expected) else None)
     assert {row["model_id"]: row["spend"] for row in rows} == pytest.approx(expected)
     assert {row["model_group"] for row in rows} == {"smart"}
@@ -317,10 +327,7 @@ def test_spend_is_booked_on_the_deployment_that_answered(platform: Platform) -> 
     spend_usd = _eventually(lambda: spend if (spend := platform.spend_usd(key)) > 0.999 * total_usd else None)
     assert spend_usd == pytest.approx(total_usd)
 
-    records = _eventually(lambda: found if len(found := platform.records("payer")) == len(expected) else None)
-    assert {record["deployment"]: record["cost_usd"] for record in records} == pytest.approx(expected)
     assert {record["key_hash"] for record in records} == {row["api_key"] for row in rows}
-    assert {record["team_id"] for record in records} == {team}
 
 
 def _cost_usd(deployment: str, prompt_tokens: int, completion_tokens: int) -> float:
