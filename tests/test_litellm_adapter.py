@@ -171,7 +171,7 @@ async def test_a_pool_that_is_refused_to_us_alone_is_a_failure_of_ours(
         raise TypeError("select() takes no `kind`")
 
     monkeypatch.setattr(adapter, "healthy_pool", refuse)
-    router = proxy_server.llm_router = Router(model_list=model_list(), enable_pre_call_checks=True)
+    router = proxy_server.llm_router = Router(model_list=model_list(order=1))
     made = plugin()
     callbacks.append(made)
     made.take_over()
@@ -182,6 +182,36 @@ async def test_a_pool_that_is_refused_to_us_alone_is_a_failure_of_ours(
     assert headers is not None
     assert headers["x-slo-reason"] == "the decision failed; LiteLLM chose"
     assert "select() takes no `kind`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("region", "chosen", "looks"), [(None, "small", ["small"]), ("eu", "large", ["small", "small", "large"])]
+)
+async def test_pre_call_checks_look_at_the_chosen_alone_and_at_all_where_it_does_not_pass(
+    region: str | None, chosen: str, looks: list[str], callbacks: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look takes half a millisecond."""
+    entries = model_list(input_cost_per_token=1e-6, output_cost_per_token=1e-6)
+    for entry, place in zip(entries, ("us", "eu"), strict=True):
+        entry["litellm_params"] |= {"region_name": place}  # type: ignore[operator]
+    entries[1]["litellm_params"]["input_cost_per_token"] = 2e-6  # type: ignore[index]
+    router = proxy_server.llm_router = Router(model_list=entries, enable_pre_call_checks=True)
+    made = plugin()
+    callbacks.append(made)
+    made.take_over()
+    seen: list[str] = []
+    answers = adapter.answer_to_us
+
+    def look(deployments: list[adapter.Deployment]) -> list[adapter.Deployment] | None:
+        kept = answers(deployments)
+        seen.extend(map(adapter.deployment_id, kept or ()))
+        return kept
+
+    monkeypatch.setattr(adapter, "answer_to_us", look)
+    data = await arrive(made, **({"allowed_model_region": region} if region else {}))
+    assert await pick(router, data) == chosen
+    assert seen == looks
+    assert made.fail_open_count == 0
 
 
 async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
@@ -298,7 +328,7 @@ async def test_a_stream_that_does_not_go_on_is_one_error_after_a_while(monkeypat
 
 @pytest.mark.parametrize(
     ("settings", "narrows"),
-    [({}, False), ({"enable_pre_call_checks": True}, True), ({"enable_tag_filtering": True}, True)],
+    [({}, False), ({"enable_pre_call_checks": True}, False), ({"enable_tag_filtering": True}, True)],
 )
 def test_a_setting_of_the_router_narrows_every_group(
     settings: dict[str, bool], narrows: bool, callbacks: list[object]

@@ -6,7 +6,8 @@ came, and then LiteLLM's own strategy picks. So what LiteLLM would do alone it d
 
 The filter stands before LiteLLM's checks of context window, tags and order. Where one of those may still narrow the
 list, the decision needs the list as it will be then: the plugin asks the router for its healthy pool, a second walk
-through the same steps, during which its own filter keeps everything (`healthy_pool`).
+through the same steps, during which its own filter keeps everything (`healthy_pool`). Pre-call checks look at each
+deployment by itself, half a millisecond each: of them the plugin decides first, and asks about the one alone (`keeps`).
 
 `SEAMS` is the whole table of names. Each is asked of LiteLLM itself, never of a version number. Nothing is patched.
 """
@@ -131,16 +132,30 @@ async def healthy_pool(
     The request stays as it is: LiteLLM takes keys out of what it is given, and tells its logs of a refusal, which the
     pick itself will do again.
     """
-    arguments = _arguments(request, messages)
     token = _asking.set(_EVERYBODY)
     try:
-        if hasattr(router, "select"):
-            pool = await router.select(model, kind="healthy", **arguments)
-        else:
-            pool = await router.async_get_healthy_deployments(model=model, **arguments)
+        return await _healthy(router, model, _arguments(request, messages))
     finally:
         _asking.reset(token)
+
+
+async def _healthy(router: Router, model: str, arguments: Mapping[str, object]) -> Sequence[Deployment]:
+    if hasattr(router, "select"):
+        pool = await router.select(model, kind="healthy", **arguments)
+    else:
+        pool = await router.async_get_healthy_deployments(model=model, **arguments)
     return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the one that the request names
+
+
+async def keeps(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
+    """Whether LiteLLM's checks leave this deployment where it is looked at alone. Why they do not is not told."""
+    token = _asking.set(name)
+    try:
+        return bool(await _healthy(router, model, _arguments(request, messages)))
+    except Exception:  # noqa: BLE001  # whatever it is, the walk with every deployment raises it too, or has another
+        return False
+    finally:
+        _asking.reset(token)
 
 
 async def would_pick(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
@@ -185,9 +200,14 @@ def _limit_of(deployment: Deployment, name: str) -> object:
     return next((place[name] for place in places if isinstance(place, Mapping) and place.get(name) is not None), None)
 
 
+def checks_each(router: Router) -> bool:
+    """Whether LiteLLM looks at each deployment by itself, its window, rpm, region and parameters, after the filters."""
+    return bool(_setting(router, "enable_pre_call_checks"))
+
+
 def narrows_all(router: Router, callback: object) -> bool:
     """Whether LiteLLM may narrow every group's list further once `callback` has filtered it."""
-    if _setting(router, "enable_pre_call_checks") or _setting(router, "enable_tag_filtering"):
+    if _setting(router, "enable_tag_filtering"):
         return True
     callbacks = list(litellm.callbacks)
     place = next((at for at, one in enumerate(callbacks) if one is callback), -1)

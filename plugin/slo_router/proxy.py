@@ -77,6 +77,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self._router: object = None
         self._entries: object = None
         self._narrows_all = True
+        self._checks_each = True
         self._narrowed_groups: frozenset[str] = frozenset()
         self._limited_groups: frozenset[str] = frozenset()
         self._ended: deque[tuple[Mapping[str, object], Trace, Landing | None]] = deque()
@@ -107,6 +108,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.strategy.adopt(policy.groups, policy.version)
             self.telemetry.configure(policy.groups)
         self._narrows_all = adapter.narrows_all(router, self)
+        self._checks_each = adapter.checks_each(router)
         entries = list(adapter.model_list(router))
         self._limited_groups = adapter.limited_groups(router, entries)
         if is_new or entries != self._entries:
@@ -201,16 +203,17 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         by_id = {adapter.deployment_id(deployment): deployment for deployment in listed}
         pool: Iterable[str] = by_id
         router = adapter.current_router()
-        is_final = not (self._narrows_all or group in self._narrowed_groups or adapter.narrows(request, messages))
-        if router is not None and not is_final:
-            trace.asks_pool = True
-            narrowed = await adapter.healthy_pool(router, group, request, messages)
-            trace.asks_pool = False
-            pool = [name for name in map(adapter.deployment_id, narrowed) if name in by_id]
+        narrows = self._narrows_all or group in self._narrowed_groups or adapter.narrows(request, messages)
+        if router is not None and narrows:
+            pool = await self._narrowed(router, by_id, messages, request, trace)
+        checking = None if narrows or not self._checks_each else router
         trace.is_shadow = not self.strategy.routes(group, adapter.key_hash(request), trace.lot)
         full: set[str] = set()
         while True:
             chosen = self._choose({"messages": messages, **request}, pool, trace, full)
+            if chosen and checking and not await adapter.keeps(checking, group, request, messages, chosen):
+                pool, checking = await self._narrowed(checking, by_id, messages, request, trace), None
+                continue
             if chosen is None or trace.is_shadow:
                 return None
             if chosen in full:  # all are: LiteLLM refuses it, or picks by itself where no ceiling must hold
@@ -223,6 +226,14 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if await adapter.would_pick(router, group, request, messages, chosen):
                 return by_id[chosen]
             full.add(chosen)
+
+    async def _narrowed(
+        self, router: object, listed: Container[str], messages: object, request: Request, trace: Trace
+    ) -> list[str]:
+        trace.asks_pool = True
+        narrowed = await adapter.healthy_pool(router, trace.group, request, messages)
+        trace.asks_pool = False
+        return [name for name in map(adapter.deployment_id, narrowed) if name in listed]
 
     def _choose(self, request: Request, pool: Iterable[str], trace: Trace, full: Collection[str]) -> str | None:
         began_s = time.perf_counter()
