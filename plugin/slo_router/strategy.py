@@ -67,9 +67,15 @@ class ManagedGroup:
 
 
 class Strategy:
-    """Everything a worker needs to decide."""
+    """Everything a worker needs to decide. `clock` tells Unix seconds; a study brings its own, and its own chance."""
 
-    def __init__(self, settings: PluginSettings, store: MetricsStore) -> None:
+    def __init__(
+        self,
+        settings: PluginSettings,
+        store: MetricsStore,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
         self.policy = ""
         self.groups: Mapping[str, ManagedGroup] = {}
         self.adopt(settings.groups, settings.policy)
@@ -82,7 +88,8 @@ class Strategy:
         self._awaited: dict[int, tuple[Flight, Trace, FirstToken]] = {}  # streams whose first token was not seen
         self._is_live = settings.live_measurements
         self._is_warm = False
-        self._rng = random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
 
     def adopt(self, groups: Mapping[str, GroupSettings], policy: str) -> None:
         """Routes by these settings from now on; `policy` is their fingerprint."""
@@ -127,7 +134,7 @@ class Strategy:
             return None
         features = extract(request, managed.categorizer, trace.asked.category, self.learned)
         trace.slo, trace.clamped = resolve(trace.asked, managed.default_slo(features.category))
-        now_s = time.time()
+        now_s = self._clock()
         view = View(self.store.snapshot, now_s, self._rng, self.live.states)  # empty where nothing live counts
         cached = NOTHING_CACHED
         messages = request.get("messages") or request.get("input")
@@ -180,7 +187,7 @@ class Strategy:
         """LiteLLM sends the request to `deployment_id`, whoever picked it. False where it says so again."""
         attempt = trace.attempt
         if attempt is None or attempt.deployment_id != deployment_id:  # LiteLLM's own pick
-            attempt = self._begin(trace, deployment_id, time.time())
+            attempt = self._begin(trace, deployment_id, self._clock())
         if attempt.is_sent:
             return False
         attempt.is_sent = True
@@ -213,7 +220,7 @@ class Strategy:
         is_warm, self._is_warm = self._is_warm, True
         if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
             ending = "released"
-        return self.live.ended(flight, ending, time.time())
+        return self.live.ended(flight, ending, self._clock())
 
     def learn(self, trace: Trace, landing: Landing | None, record: RequestRecord) -> None:
         """Learns from a request that is over; `landing` is that of its last attempt."""
@@ -246,12 +253,12 @@ class Strategy:
     def watch(self) -> None:
         """Looks at what is under way, some times a second: first tokens that came, deployments that answer nothing."""
         self._see_first_tokens()
-        self.live.watch(time.time())
+        self.live.watch(self._clock())
 
     def export(self) -> dict[str, object]:
         """What this worker saw, for the others."""
         self._see_first_tokens()
-        return {**self.live.export(time.time()), CONVERSATIONS: self.conversations.export()}
+        return {**self.live.export(self._clock()), CONVERSATIONS: self.conversations.export()}
 
     def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
         """Takes in what the other workers see, and what the benchmark last measured."""
@@ -261,7 +268,7 @@ class Strategy:
             self.conversations.absorb(export.get(CONVERSATIONS))
         measured = self.store.snapshot.measured
         priors: dict[str, Prior] = {name: prior(list(measured.get(name, {}).values())) for name in self.facts}
-        self.live.absorb(exports, priors, time.time())
+        self.live.absorb(exports, priors, self._clock())
 
     def _see_first_tokens(self) -> None:
         for key, (flight, trace, first_token) in list(self._awaited.items()):
