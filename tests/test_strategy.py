@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ from slo_router.records import Outcome, build_record
 from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
-from tests.builders import measured
+from tests.builders import NOW_S, measured
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5, "reasoning": 0.2})
 LARGE = Facts("large", "m", None, None, 4e-6, 4e-6, quality={"default": 0.9})
@@ -33,9 +34,19 @@ def record(prompt_tokens: int, completion_tokens: int) -> RequestRecord:
     return build_record(payload, Trace("acompletion", time.time()))
 
 
-def strategy(group: GroupSettings | None = None) -> Strategy:
+class FakeClock:
+    """Unix seconds that stand still."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def strategy(group: GroupSettings | None = None, clock: Callable[[], float] = time.time) -> Strategy:
     settings = PluginSettings(groups={"smart": group or GroupSettings()}, log=LogSettings())
-    made = Strategy(settings, MetricsStore(""))
+    made = Strategy(settings, MetricsStore(""), clock)
     made.know([ManagedDeployment("smart", SMALL), ManagedDeployment("smart", LARGE)])
     return made
 
@@ -179,6 +190,23 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     assert made.live.in_flight("small") == 1
     over(made, trace, record(28, 200), "disconnected")
     assert made.live.in_flight("small") == 0
+
+
+def test_a_worker_whose_first_answers_are_long_does_not_take_their_deployment_for_hanging() -> None:
+    """Until a worker's first request ended its first tokens teach nothing, but they do say that somebody answers."""
+    clock = FakeClock(NOW_S)
+    made = strategy(clock=clock)
+    made.store.snapshot = measured(small=Metrics(NOW_S, 0.1, ttft_p95_s=0.2))
+    for _ in range(4):
+        trace = arrived(made)
+        trace.stream = True
+        assert made.choose("smart", REQUEST, POOL, trace) == "small"
+        made.sent(trace, "small", lambda: NOW_S + 0.15)
+    for _ in range(20):
+        clock.now_s += 0.25
+        made.watch()
+    assert not made.live.states["small"].circuit.is_open
+    assert made.live.states["small"].evidence.at_s is None
 
 
 def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_broken() -> None:

@@ -218,15 +218,18 @@ class Live:
         """This process itself stood still: what it measured meanwhile says nothing about a deployment."""
         self._stalls.append((from_s, to_s))
 
-    def first_token(self, flight: Flight, at_s: float, *, prompt_tokens: int, ttft_s: float) -> None:
-        """The flight's first token came at `at_s`, Unix seconds. A second report of it is ignored."""
+    def first_token(self, flight: Flight, at_s: float, *, prompt_tokens: int | None, ttft_s: float) -> None:
+        """The flight's first token came at `at_s`, Unix seconds. A second report of it is ignored.
+
+        Where `prompt_tokens` is `None` nothing is learned but that it came.
+        """
         state, key = self._state(flight.deployment_id), id(flight)
         if key not in state.flights or key in state.begun:
             return
         state.begun.add(key)
         state.answered_at_s = max(state.answered_at_s, at_s)
         state.begun_until_s = max(state.begun_until_s, flight.at_s)
-        if not self._is_disturbed(flight.at_s, at_s):
+        if prompt_tokens is not None and not self._is_disturbed(flight.at_s, at_s):
             observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
             state.evidence.add(observation, flight.curve)
             state.hear(flight, ttft_s)

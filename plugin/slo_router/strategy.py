@@ -279,8 +279,9 @@ class Strategy:
             at_s = first_token()
             if at_s is not None:
                 del self._awaited[key]
-                if self._is_warm and at_s > flight.at_s:
-                    self.live.first_token(flight, at_s, prompt_tokens=tokens, ttft_s=at_s - flight.at_s)
+                teaches = self._is_warm and at_s > flight.at_s
+                sized = tokens if teaches else None
+                self.live.first_token(flight, at_s, prompt_tokens=sized, ttft_s=at_s - flight.at_s)
 
 
 def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:
