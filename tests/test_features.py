@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from slo_router.categories import article, rules
 from slo_router.domain import Features
 from slo_router.features import (
+    CHARS_PER_TOOL,
     MAX_OUTPUT_TOKENS,
     TOKENS_PER_FILE,
     TOKENS_PER_IMAGE,
     TOKENS_PER_MESSAGE,
-    TOKENS_PER_TOOL,
     Learned,
     extract,
     measure,
@@ -72,10 +72,29 @@ def test_a_wide_character_is_about_a_token() -> None:
     assert features({"messages": user("é" * 400)}).prompt_tokens == 104  # an accent is not wide
 
 
-def test_images_and_tools_count_as_constants_outside_the_learned_factor() -> None:
+def test_images_and_tools_count_outside_the_learned_factor_of_text() -> None:
     content = [{"type": "text", "text": "x" * 400}, {"type": "image_url", "image_url": {"url": "data:..."}}]
-    found = features({"messages": user(content), "tools": [{}, {}]}, "ner", Learned({"ner": 2.0}))
-    assert found.prompt_tokens == 208 + TOKENS_PER_IMAGE + 2 * TOKENS_PER_TOOL  # (400 / 4 + 4) × 2
+    tools = [{"name": "y" * 789}] * 2  # 800 characters as JSON, and 3 of the list around both
+    found = features({"messages": user(content), "tools": tools}, "ner", Learned({"ner": 2.0}, tool_factor=0.5))
+    assert found.tool_tokens == 200  # 1,603 / 4 × 0.5
+    assert found.prompt_tokens == 208 + TOKENS_PER_IMAGE + 200  # (400 / 4 + 4) × 2
+
+
+def test_the_tools_of_each_application_are_as_long_as_they_are() -> None:
+    """One size for all took 1,200 tokens of one application for 4,400, and 9,000 of another likewise."""
+    for tokens in (40, 300):
+        tools = [
+            {"type": "function", "function": {"name": f"f{i}", "description": "d" * (4 * tokens)}} for i in range(30)
+        ]
+        assert features({"messages": user("x"), "tools": tools}).tool_tokens == pytest.approx(30 * tokens, rel=0.5)
+
+
+@pytest.mark.parametrize("odd", [object(), {"surrogate": "\ud800"}, {"set": {object()}}])
+def test_tools_that_are_no_json_are_of_usual_length(odd: object) -> None:
+    assert features({"messages": user("x"), "tools": [odd, odd]}).tool_tokens == 2 * CHARS_PER_TOOL / 4
+    endless: list[object] = []
+    endless.append(endless)
+    assert features({"messages": user("x"), "tools": endless}).tool_tokens == CHARS_PER_TOOL / 4
 
 
 # --- category and output

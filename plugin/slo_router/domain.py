@@ -63,8 +63,8 @@ class Features(NamedTuple):
     needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio", "pdf", "video"
     stream: bool = False
     limit_tokens: int | None = None  # of the answer, as the client asks for; `None` where it asks for none
-    text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools and images
-    tools: int = 0
+    text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools, images and files
+    tool_tokens: int = 0  # the part that are the tools' schemas
     images: int = 0
     files: int = 0
     choices: int = 1  # answers that are asked for (`n`); `output_tokens` are those of all of them
