@@ -3,7 +3,8 @@
     TTFT  live: what the curve keeps with the group's confidence, for this prompt at this load; else the same by the
           curve of the last sweep; else the benchmark's p95, else its mean
     TPOT  likewise
-    E2E   TTFT + TPOT × (expected output tokens − 1)
+    E2E   TTFT + TPOT × (output tokens − 1), of an answer that is longer than expected: with the group's confidence no
+          longer one comes. Lengths are taken to be exponential around the expected one, and end at the client's limit
     cost  self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's tokens;
           else prices × tokens (`pricing`); else the measured USD per 1,000 tokens; else unknown
 
@@ -14,6 +15,7 @@ it rests on `ENOUGH_ANSWERS`; while the regression gate holds a deployment, its 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -21,7 +23,7 @@ from typing import NamedTuple
 
 from slo_router.domain import Basis, Facts, Features, LatencyFit, Metrics, Outlook, Prediction, Rng, Slo, Snapshot
 from slo_router.evidence import Prior, fit
-from slo_router.latency import P50, P95, Curve, probability
+from slo_router.latency import LEVELS, P50, P95, Curve, probability
 from slo_router.latency import tpot_s as curve_tpot_s
 from slo_router.latency import ttft_s as curve_ttft_s
 from slo_router.live import LiveState
@@ -31,6 +33,10 @@ from slo_router.pricing import rates
 ENOUGH_ANSWERS = 20
 FIT_LASTS_S = 14 * 86_400.0  # a deployment that was benchmarked later than that after its sweep may have changed
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
+
+_EDGES = (0.0, *((a + b) / 2 for a, b in itertools.pairwise(LEVELS)), 1.0)
+_WEIGHTS = tuple(high - low for low, high in itertools.pairwise(_EDGES))  # what each of LEVELS stands for
+_LONGER = tuple(-math.log(1 - level) for level in LEVELS)  # quantiles of an exponential length, in expected ones
 
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _LEAST_S = 1e-9  # nothing is faster, and a limit can be divided by it
@@ -77,9 +83,15 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
     if curve is not None:
         ttft_s = curve_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[level]
         tpot_s = curve_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
-    e2e_s = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
+    e2e_s = expected_s = None
+    if ttft_s is not None and tpot_s is not None:
+        answer = output_tokens / features.choices  # several are written at the same time
+        expected_s = ttft_s + tpot_s * max(answer - 1, 0)
+        limit = features.limit_tokens
+        longest = answer * _LONGER[level] if limit is None else min(answer * _LONGER[level], limit)
+        e2e_s = ttft_s + tpot_s * max(longest - 1, 0)
     tokens = prompt_tokens + output_tokens
-    cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, e2e_s) if is_priced else None
+    cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, expected_s) if is_priced else None
     if cost_usd is not None:
         per_1k_usd = cost_usd * 1_000 / tokens if tokens else None
     else:
@@ -158,11 +170,23 @@ def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
             chance = probability(tpot_ratios, slo.tpot_s / tpot_s)
             likely = chance if likely is None or chance < likely else likely
         if slo.e2e_s is not None:
-            decode_s = tpot_s * max(features.output_tokens - 1, 0)
-            ratios = tpot_ratios if decode_s > ttft_s else ttft_ratios
-            chance = probability(ratios, slo.e2e_s / (ttft_s + decode_s))
+            chance = _chance_to_end(
+                features, slo.e2e_s, [(ttft_s * a, tpot_s * b) for a, b in zip(ttft_ratios, tpot_ratios, strict=True)]
+            )
             likely = chance if likely is None or chance < likely else likely
     return Outlook(likely, ttft_s * ttft_ratios[P50], ttft_s * ttft_ratios[P95])
+
+
+def _chance_to_end(features: Features, limit_s: float, latencies: Sequence[tuple[float, float]]) -> float:
+    """P(the answer has ended in time), by TTFT and TPOT at each of `LEVELS`, and by how long it gets."""
+    expected, most = features.output_tokens / features.choices, features.limit_tokens
+    chance = 0.0
+    for (ttft_s, tpot_s), weight in zip(latencies, _WEIGHTS, strict=True):
+        room = (limit_s - ttft_s) / tpot_s + 1  # tokens
+        if room >= 1:
+            is_sure = expected <= 1 or (most is not None and room >= most)
+            chance += weight * (1.0 if is_sure else 1 - math.exp(-room / expected))
+    return chance
 
 
 def cost_chance(deployment_id: str, features: Features, limit_per_1k_usd: float, snapshot: Snapshot) -> float:
