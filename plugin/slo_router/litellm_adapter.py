@@ -220,6 +220,13 @@ def narrows(request: Mapping[str, object], messages: object) -> bool:
     return isinstance(metadata, Mapping) and metadata.get(_PLUGIN_KEY) is not None
 
 
+def place_of(request: Mapping[str, object]) -> tuple[object, ...]:
+    """Where LiteLLM is in its retries and fallbacks of a request: the same as long as nothing failed."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    retries = metadata.get("attempted_retries") if isinstance(metadata, Mapping) else None
+    return (retries or 0, request.get("fallback_depth") or 0, *(request.get(key) for key in _NARROWING_KEYS))
+
+
 def _searches_the_web(request: Mapping[str, object]) -> bool:
     tools = request.get("tools")
     known = ("function", "custom")  # a tool that runs at the client
