@@ -93,12 +93,15 @@ def lacking(router: Router) -> list[str]:
 
 
 def shortcomings() -> list[str]:
-    """What keeps the plugin from routing on the installed LiteLLM, or was never tried on it; for `slo-router check`."""
+    """What keeps the plugin from routing on the installed LiteLLM; for `slo-router check`."""
     missing = "; ".join(lacking(Router(model_list=[])))
-    found = [f"LiteLLM {version()} lacks {missing}: LiteLLM alone will route"] if missing else []
-    if is_newer_than_tested():
-        found.append(f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested")
-    return found
+    return [f"LiteLLM {version()} lacks {missing}: LiteLLM alone will route"] if missing else []
+
+
+def untried() -> list[str]:
+    """What was never tried on the installed LiteLLM; likewise."""
+    is_newer = is_newer_than_tested()
+    return [f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested"] if is_newer else []
 
 
 def unasked() -> list[str]:

@@ -490,7 +490,7 @@ def _create() -> Plugin:
     log.setLevel(min(log.level or logging.INFO, logging.INFO))
     settings = proxy_settings()
     for note in settings.notes:
-        log.warning("%s", note)
+        log.log(logging.ERROR if note in settings.broken else logging.WARNING, "%s", note)
     return Plugin(settings, REGISTRY)
 
 
