@@ -80,5 +80,7 @@ def write_config(path: Path, plugin: Mapping[str, object] | None = None, *facts:
         for one in facts or (SMALL, LARGE)
     ]
     section = {"groups": {"smart": {}}, **(plugin or {})}
-    path.write_text(json.dumps({"model_list": entries, "callback_settings": {"slo_router": section}}))
+    loaded = {"callbacks": ["slo_router.proxy.callback"]}
+    document = {"model_list": entries, "litellm_settings": loaded, "callback_settings": {"slo_router": section}}
+    path.write_text(json.dumps(document))
     return path

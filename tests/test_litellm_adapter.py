@@ -118,7 +118,7 @@ def test_a_version_above_the_newest_that_was_tested_is_named_at_the_start(
     plugin().take_over()
     assert f"routing smart on LiteLLM {version}" in caplog.text
     assert (newer in caplog.text) == is_newer
-    assert adapter.shortcomings() == ([newer] if is_newer else [])
+    assert (adapter.shortcomings(), adapter.untried()) == ([], [newer] if is_newer else [])
 
 
 async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(

@@ -94,12 +94,15 @@ def lacking(router: Router) -> list[str]:
 
 
 def shortcomings() -> list[str]:
-    """What keeps the plugin from routing on the installed LiteLLM, or was never tried on it; for `slo-router check`."""
+    """What keeps the plugin from routing on the installed LiteLLM; for `slo-router check`."""
     missing = "; ".join(lacking(Router(model_list=[])))
-    found = [f"LiteLLM {version()} lacks {missing}: LiteLLM alone will route"] if missing else []
-    if is_newer_than_tested():
-        found.append(f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested")
-    return found
+    return [f"LiteLLM {version()} lacks {missing}: LiteLLM alone will route"] if missing else []
+
+
+def untried() -> list[str]:
+    """What was never tried on the installed LiteLLM; likewise."""
+    is_newer = is_newer_than_tested()
+    return [f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested"] if is_newer else []
 
 
 def unasked() -> list[str]:
@@ -238,6 +241,13 @@ def narrows(request: Mapping[str, object], messages: object) -> bool:
         return True
     metadata = request.get("litellm_metadata") or request.get("metadata")
     return isinstance(metadata, Mapping) and metadata.get(_PLUGIN_KEY) is not None
+
+
+def place_of(request: Mapping[str, object]) -> tuple[object, ...]:
+    """Where LiteLLM is in its retries and fallbacks of a request: the same as long as nothing failed."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    retries = metadata.get("attempted_retries") if isinstance(metadata, Mapping) else None
+    return (retries or 0, request.get("fallback_depth") or 0, *(request.get(key) for key in _NARROWING_KEYS))
 
 
 def _searches_the_web(request: Mapping[str, object]) -> bool:

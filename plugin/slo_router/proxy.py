@@ -153,13 +153,15 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         answer = adapter.answer_to_us(healthy_deployments)
         if answer is not None:
             return answer
-        if request_kwargs is None:
+        trace = None if request_kwargs is None else find_trace(request_kwargs) or self._wake(model, request_kwargs)
+        if request_kwargs is None or trace is None:
             return healthy_deployments
-        trace = find_trace(request_kwargs) or self._wake(model, request_kwargs)
-        if trace is None:
-            return healthy_deployments
+        place = (model, *adapter.place_of(request_kwargs))
+        again = _same_answer(trace, place, healthy_deployments)
+        if again is not None:
+            return again
         self.strategy.supersede(trace)
-        trace.was_asked, trace.decision, trace.refusal = True, None, None
+        trace.was_asked, trace.decision, trace.refusal, trace.answer = True, None, None, None
         trace.note = self._why_not(model, trace)
         if trace.note:
             return healthy_deployments
@@ -172,6 +174,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             else:
                 self._fail_open(trace, error)
             return healthy_deployments
+        trace.answer = place, None if chosen is None else adapter.deployment_id(chosen)
         return healthy_deployments if chosen is None else [chosen]
 
     def _wake(self, group: str, request: Request) -> Trace | None:
@@ -265,7 +268,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if not self.unasked_count:
                 log.warning("LiteLLM picked a deployment of %s without asking this plugin", trace.group)
             self.unasked_count += 1
-        trace.was_asked, trace.refusal = False, None
+        trace.was_asked, trace.refusal, trace.answer = False, None, None
 
     async def async_post_call_failure_deployment_hook(
         self, request_data: Mapping[str, object], exception: Exception, call_type: object
@@ -429,6 +432,21 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
                 self._broken.append((since_s, payload, trace))
 
 
+def _same_answer(
+    trace: Trace, place: tuple[object, ...], listed: list[adapter.Deployment]
+) -> list[adapter.Deployment] | None:
+    """The last answer where LiteLLM asks again and nothing was sent or failed in between: a look is no pick.
+
+    LiteLLM looks at the pool while a request waits in its priority queue. `None` where there is none, or it is gone.
+    """
+    if trace.answer is None or trace.answer[0] != place:
+        return None
+    picked = trace.answer[1]
+    if picked is None:
+        return listed
+    return next(([one] for one in listed if adapter.deployment_id(one) == picked), None)
+
+
 async def _ask_health(name: str) -> Health:
     router = adapter.current_router()
     entries = () if router is None else adapter.model_list(router)
@@ -483,7 +501,7 @@ def _create() -> Plugin:
     log.setLevel(min(log.level or logging.INFO, logging.INFO))
     settings = proxy_settings()
     for note in settings.notes:
-        log.warning("%s", note)
+        log.log(logging.ERROR if note in settings.broken else logging.WARNING, "%s", note)
     return Plugin(settings, REGISTRY)
 
 

@@ -52,6 +52,7 @@ class Trace:
     note: str = ""  # why LiteLLM chose, where there is no decision
     attempts: list[Attempt] = field(default_factory=list)  # the last one may be under way
     was_asked: bool = False  # LiteLLM let this plugin pick the attempt that is sent next
+    answer: tuple[tuple[object, ...], str | None] | None = None  # to LiteLLM's last question: at what place, and whom
     asks_pool: bool = False  # this plugin waits for LiteLLM's pool
     refusal: Exception | None = None  # that LiteLLM raised instead
     span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
