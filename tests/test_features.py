@@ -114,7 +114,7 @@ def test_the_client_names_the_category_else_the_categorizer_else_nobody() -> Non
         ({}, 120, 120),  # no limit: room for the expected answer
         ({"max_tokens": 50}, 50, 50),
         ({"max_tokens": 4_000}, 120, 4_000),  # 120 are expected, but the window must hold what the client allows
-        ({"max_completion_tokens": 30, "max_tokens": 50}, 30, 30),
+        ({"max_completion_tokens": 30, "max_tokens": 50}, 50, 50),  # which one counts is the server's choice
         ({"max_output_tokens": 40}, 40, 40),
         ({"max_tokens": 10**400}, 120, MAX_OUTPUT_TOKENS),
         ({"max_tokens": 0}, 120, 120),
@@ -218,5 +218,6 @@ def test_a_file_has_a_weight_and_files_and_videos_are_needs(part: dict[str, obje
 
 @pytest.mark.parametrize(("count", "answers"), [(4, 4), (1, 1), (0, 1), ("4", 1), (True, 1), (10**9, 128)])
 def test_each_answer_that_is_asked_for_is_expected(count: object, answers: int) -> None:
-    request = {"messages": [{"role": "user", "content": "Hi."}], "n": count, "max_tokens": 10}
-    assert extract(request, rules(), "chat", Learned()).output_tokens == 10 * answers
+    for name in ("n", "best_of"):  # all of the second are paid for
+        request = {"messages": [{"role": "user", "content": "Hi."}], name: count, "max_tokens": 10}
+        assert extract(request, rules(), "chat", Learned()).output_tokens == 10 * answers

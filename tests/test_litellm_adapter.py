@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 import warnings
@@ -17,6 +18,8 @@ from prometheus_client import CollectorRegistry
 
 from slo_router.config import parse_settings
 from slo_router.contract import RequestRecord
+from slo_router.history import is_signed, may_be_signed
+from tests.request_bodies import random_body
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
@@ -434,3 +437,15 @@ def test_a_filtered_prompt_is_the_requests_own_fault() -> None:
     error = ContentPolicyViolationError("blocked")
     error.status_code = 400  # type: ignore[attr-defined]
     assert adapter.fault_of(error) == "request"
+
+
+def test_no_body_breaks_what_reads_it_for_a_decision_that_fails_is_litellms_own() -> None:
+    """And then no ceiling of a key would hold."""
+    rng = random.Random(12)
+    for _ in range(2_000):
+        body = random_body(rng)
+        messages = body.get("messages")
+        adapter.narrows(body, messages)
+        adapter.holder_of(body)
+        is_signed(messages or body.get("input"))
+        may_be_signed(body)

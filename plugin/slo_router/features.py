@@ -163,17 +163,20 @@ def _wide_chars(text: str) -> int:
 
 
 def _choices(request: Mapping[str, object]) -> int:
-    """How many answers are asked for: each is paid for."""
-    count = request.get("n")
-    return min(count, MAX_CHOICES) if isinstance(count, int) and not isinstance(count, bool) and count > 1 else 1
+    """How many answers are asked for: each is paid for, also those that `best_of` does not return."""
+    return min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:
-    for name in _OUTPUT_LIMITS:
-        limit = request.get(name)
-        if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
-            return min(limit, MAX_OUTPUT_TOKENS)
-    return None
+    """The largest that is named: which of several counts is the server's choice."""
+    largest = max([_positive(request, name) for name in _OUTPUT_LIMITS])
+    return min(largest, MAX_OUTPUT_TOKENS) or None
+
+
+def _positive(request: Mapping[str, object], name: str) -> int:
+    """A whole number above 0, else 0."""
+    number = request.get(name)
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 0
 
 
 def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) -> frozenset[str]:

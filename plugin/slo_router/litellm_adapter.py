@@ -34,6 +34,7 @@ from litellm.router import Router
 from slo_router.attempt import Fault
 from slo_router.litellm_redis import url_of
 from slo_router.live import Health
+from slo_router.slo import SloInputs, ceiling_in
 
 Deployment = Mapping[str, object]
 BAD_REQUEST, SERVER_ERROR = 400, 500
@@ -390,6 +391,15 @@ def key_hash(request: Mapping[str, object]) -> str:
     """The virtual key's hash, empty where there is none."""
     metadata = request.get("litellm_metadata") or request.get("metadata")
     return str(metadata.get("user_api_key_hash") or "") if isinstance(metadata, Mapping) else ""
+
+
+def ceiling_of(request: Mapping[str, object]) -> float | None:
+    """The cost ceiling of the request's key or team, USD per 1,000 tokens."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return None
+    key, team = metadata.get("user_api_key_metadata"), metadata.get("user_api_key_team_metadata")
+    return ceiling_in(SloInputs(key_metadata=key, team_metadata=team))
 
 
 def first_token_of(request: Mapping[str, object]) -> Callable[[], float | None]:

@@ -20,6 +20,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
@@ -32,6 +33,7 @@ from slo_router.background import Background, Hooks
 from slo_router.config import Settings
 from slo_router.deployment_ids import group_of
 from slo_router.deployments import ManagedDeployment, read_deployment
+from slo_router.domain import Facts
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
 from slo_router.litellm_config import proxy_settings
@@ -40,10 +42,10 @@ from slo_router.metrics_store import MetricsStore
 from slo_router.records import answer_began, build_record, outcome_of
 from slo_router.request_log import RequestLog
 from slo_router.rollout import Rollout
-from slo_router.slo import SloInputs
+from slo_router.slo import SloInputs, cost_ceiling, limits_alone
 from slo_router.strategy import ROUTED_CALL_TYPES, Strategy
 from slo_router.telemetry import Telemetry
-from slo_router.trace import TRACE_KEY, Trace, find_trace, find_waiting, own_metadata
+from slo_router.trace import TRACE_KEY, Trace, find_trace, find_waiting, is_mirror, own_metadata
 
 Request = dict[str, object]
 
@@ -153,23 +155,24 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         answer = adapter.answer_to_us(healthy_deployments)
         if answer is not None:
             return answer
-        trace = None if request_kwargs is None else find_trace(request_kwargs) or self._wake(model, request_kwargs)
-        if request_kwargs is None or trace is None:
+        if request_kwargs is None:
             return healthy_deployments
+        trace = find_trace(request_kwargs) or self._wake(model, request_kwargs)
         place = (model, *adapter.place_of(request_kwargs))
-        again = _same_answer(trace, place, healthy_deployments)
-        if again is not None:
-            return again
-        self.strategy.supersede(trace)
-        trace.was_asked, trace.decision, trace.refusal, trace.answer = True, None, None, None
-        trace.note = self._why_not(model, trace)
-        if trace.note:
-            return healthy_deployments
-        trace.group = model
+        if trace is not None:
+            again = _same_answer(trace, place, healthy_deployments)
+            if again is not None:
+                return again
+            self.strategy.supersede(trace)
+            trace.was_asked, trace.decision, trace.refusal, trace.answer = True, None, None, None
+            trace.note = self._why_not(model, trace)
         try:
+            if trace is None or trace.note:
+                return self._affordable(model, healthy_deployments, {"messages": messages, **request_kwargs}, trace)
+            trace.group = model
             chosen = await self._pick(healthy_deployments, messages, request_kwargs, trace)
         except Exception as error:  # noqa: BLE001  # fail open: whatever breaks here must not break the request
-            if trace.asks_pool:  # LiteLLM's own pick is to raise the same; if it does not, `_sent` counts it
+            if trace is not None and trace.asks_pool:  # LiteLLM's own pick is to raise the same; else `_sent` counts it
                 trace.asks_pool, trace.refusal = False, error
             else:
                 self._fail_open(trace, error)
@@ -177,13 +180,30 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         trace.answer = place, None if chosen is None else adapter.deployment_id(chosen)
         return healthy_deployments if chosen is None else [chosen]
 
+    def _affordable(
+        self, group: str, listed: list[adapter.Deployment], request: Request, trace: Trace | None
+    ) -> list[adapter.Deployment]:
+        """What LiteLLM may pick from where it picks by itself: after a fallback into a group that is not managed, and
+        of models that are asked side by side, only what the key's or team's cost ceiling allows.
+        """
+        is_managed = group in self.strategy.groups
+        if is_managed is (trace is not None) or is_mirror(request):
+            return listed
+        ceiling_usd = adapter.ceiling_of(request) if trace is None else cost_ceiling(trace.asked)
+        if ceiling_usd is None:
+            return listed
+        offered = _facts_of(listed)
+        kept = self.strategy.affordable([*offered.values()], request, ceiling_usd)
+        return [one for one in listed if adapter.deployment_id(one) in kept]
+
     def _wake(self, group: str, request: Request) -> Trace | None:
         """The trace of a request that a fallback led into a managed group; what it asks for counts from here on."""
         trace = find_waiting(request) if group in self.strategy.groups else None
         if trace is None or trace.waiting is None:
             return None
         inputs, trace.waiting, trace.group = trace.waiting, None, group
-        for wishes in (inputs, SloInputs(key_metadata=inputs.key_metadata, team_metadata=inputs.team_metadata)):
+        without_requests_own = SloInputs(key_metadata=inputs.key_metadata, team_metadata=inputs.team_metadata)
+        for wishes in (inputs, without_requests_own, limits_alone(inputs)):
             try:
                 self.strategy.read_request(group, trace, wishes)
                 break
@@ -248,9 +268,10 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
                 trace.span.set_attributes(span_attributes(trace.decision, shadow=trace.is_shadow))
         return chosen
 
-    def _fail_open(self, trace: Trace, error: Exception) -> None:
+    def _fail_open(self, trace: Trace | None, error: Exception) -> None:
         self.fail_open_count += 1
-        trace.decision, trace.note = None, "the decision failed; LiteLLM chose"
+        if trace is not None:
+            trace.decision, trace.note = None, "the decision failed; LiteLLM chose"
         log.error("a decision failed; LiteLLM chose (%d times so far)", self.fail_open_count, exc_info=error)
 
     async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: object) -> Request | None:
@@ -491,6 +512,19 @@ def _readable(entries: Iterable[adapter.Deployment], groups: Container[str]) -> 
                 yield read_deployment(entry, f"model_list[{index}]", prices, groups)
             except SettingsError as error:
                 log.warning("a deployment is left out: %s", error)
+
+
+def _facts_of(entries: Iterable[adapter.Deployment]) -> dict[str, Facts]:
+    """By id, of deployments that may be in no managed group; those with unusable facts have an unknown price."""
+    prices, found = adapter.price_map(), dict[str, Facts]()
+    for index, entry in enumerate(entries):
+        name = adapter.deployment_id(entry)
+        try:
+            facts = read_deployment(entry, f"model_list[{index}]", prices).facts
+            found[name] = replace(facts, deployment_id=name)
+        except SettingsError:
+            found[name] = Facts(name, name)
+    return found
 
 
 def _create() -> Plugin:

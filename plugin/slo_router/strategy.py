@@ -7,6 +7,7 @@ lock. LiteLLM is not imported here.
 from __future__ import annotations
 
 import functools
+import math
 import random
 import time
 import zlib
@@ -25,7 +26,7 @@ from slo_router.features import UNSURE, Learned, extract
 from slo_router.history import is_signed, may_be_signed
 from slo_router.live import Ending, Flight, Landing, Live
 from slo_router.metrics_store import MetricsStore
-from slo_router.prediction import View, prior
+from slo_router.prediction import View, predict, prior
 from slo_router.routing import NO_LENGTHS, Ask, Policy, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
@@ -164,6 +165,18 @@ class Strategy:
             return NO_LENGTHS
         unknown = self.learned.unknown_length(category)
         return {one.deployment_id: known.get(one.model, unknown) for one in candidates}
+
+    def affordable(self, offered: Sequence[Facts], request: Mapping[str, object], ceiling_usd: float) -> frozenset[str]:
+        """Of deployments among which LiteLLM picks, those that keep a key's ceiling (USD per 1,000 tokens).
+
+        Where none does, the cheapest; all of them where no price is known.
+        """
+        features = extract(request, _default_rules(), None, self.learned)
+        view = View(self.store.snapshot, time.time(), self._rng, self.live.states)
+        costs = {one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in offered}
+        known = {name: usd for name, usd in costs.items() if usd is not None}
+        limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
+        return frozenset(name for name, usd in known.items() if usd <= limit_usd) or frozenset(costs)
 
     @staticmethod
     def has_ceiling(trace: Trace) -> bool:

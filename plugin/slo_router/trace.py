@@ -115,6 +115,11 @@ def _find(request: object) -> Trace | None:
     return None
 
 
+def is_mirror(request: Mapping[str, object]) -> bool:
+    """Whether this is a mirrored call."""
+    return any(isinstance(found := request.get(key), Mapping) and bool(found.get(MIRROR_KEY)) for key in METADATA_KEYS)
+
+
 def own_metadata(request: dict[str, object]) -> dict[str, object] | None:
     """The metadata that LiteLLM keeps for itself in this request (the client's own may be under the other key)."""
     for key in METADATA_KEYS:
