@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from time import sleep
 
 import pytest
 import redis
@@ -138,17 +137,10 @@ def test_a_failure_is_no_loss_until_the_life_since_the_last_renewal_is_over() ->
     run(main)
 
 
-def own_all_slots(url: str) -> None:
-    with redis.Redis.from_url(url) as node:
-        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while b"cluster_state:ok" not in node.execute_command("CLUSTER", "INFO"):
-            sleep(0.02)
-
-
 @pytest.mark.slow
 async def test_a_cluster_takes_it_too(tmp_path: Path) -> None:
     with ValkeyServer(tmp_path, options={"cluster-enabled": "yes", "appendonly": "no"}) as server:
-        own_all_slots(server.url)
+        server.own_all_slots()
         link = connect(server.url.replace("redis://", "redis+cluster://").removesuffix("/0"))
         holder = Holder(link)
         async with holder.held():
