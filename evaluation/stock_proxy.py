@@ -21,7 +21,9 @@ from typing import Self
 import httpx
 import yaml
 
-START_TIMEOUT_S = 240.0  # two proxies, a database and a busy machine
+START_TIMEOUT_S = (
+    200.0  # two proxies, a database and a busy machine; less than a test's own time, which has no log to show
+)
 STOP_TIMEOUT_S = 5.0  # with a database it does not end by itself
 QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download of the price map at start
@@ -33,10 +35,16 @@ QUIET = {
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A TCP port for a server that will listen on it; until this process ends nobody else is given it.
+
+    A socket that is bound and does not listen keeps it: the system gives the port to no other, neither for a server nor
+    for the near end of a connection, and lets one bind it that names it and has SO_REUSEADDR, as servers do.
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port: int = kept.getsockname()[1]
+        kept.detach()  # stays open
         return port
 
 

@@ -19,20 +19,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import redis
+
+from evaluation.stock_proxy import free_port
 from slo_router.embedded import server_binary
 
-_START_TIMEOUT_S = 10.0
-_HIGHEST_PORT = 55_535
-
-
-def free_port() -> int:
-    """A TCP port of this host that nobody listens on now, low enough for a Cluster's bus port 10,000 above it."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port <= _HIGHEST_PORT:
-            return port
+_START_TIMEOUT_S = 60.0
 
 
 class ValkeyServer:
@@ -53,6 +45,8 @@ class ValkeyServer:
         self._config = config
         self._binary = binary
         self._options = {"save": "", "appendonly": "yes", **(options or {})}
+        if "cluster-enabled" in self._options:
+            self._options.setdefault("cluster-port", str(free_port()))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -111,6 +105,16 @@ class ValkeyServer:
         if self._process:
             self._process.send_signal(signal.SIGCONT)
 
+    def own_all_slots(self) -> None:
+        """Makes a Cluster of this server alone. Raises RuntimeError where it does not become one."""
+        with redis.Redis(port=self.port) as node:
+            node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+            deadline_s = time.monotonic() + _START_TIMEOUT_S
+            while b"cluster_state:ok" not in (state := node.execute_command("CLUSTER", "INFO")):  # type: ignore[no-untyped-call]
+                if time.monotonic() > deadline_s:
+                    raise RuntimeError(f"no Cluster came about: {state!r}")
+                time.sleep(0.02)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process:
             self._process.send_signal(how)
@@ -120,7 +124,7 @@ class ValkeyServer:
     def _answers(self) -> bool:
         """Any reply but "loading" to a PING will do: with a password set the reply is an error."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as link:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5.0) as link:
                 link.sendall(b"PING\r\n")
                 reply = link.recv(64)
                 return bool(reply) and not reply.startswith(b"-LOADING")

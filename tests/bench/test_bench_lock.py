@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 import redis
 
+from evaluation.virtual_time import VirtualLoop, run
 from slo_bench.errors import StoppedError
 from slo_bench.operation.lock import LOCK_KEY, EndpointLock, endpoint_of
 from slo_router.deployments import ManagedDeployment
@@ -29,15 +29,19 @@ async def link(valkey_url: str) -> AsyncIterator[AsyncClient]:
 
 
 class Holder:
-    """An agent that wants the lock of endpoint e1."""
+    """An agent that wants the lock of endpoint e1. It has it for half a minute, and renews it much more often."""
 
     def __init__(self, link: AsyncClient, ttl_s: float = 30.0) -> None:
         self.told: list[str] = []
-        self.is_lost = asyncio.Event()
-        self._lock = EndpointLock(link, "team:", "e1", ttl_s)
+        self.waits, self.is_lost = asyncio.Event(), asyncio.Event()
+        self._lock = EndpointLock(link, "team:", "e1", ttl_s, renewed_every_s=0.02)
 
     def held(self, *, wait: bool = False) -> AbstractAsyncContextManager[None]:
-        return self._lock.held(wait=wait, on_wait=lambda: self.told.append("waits"), on_lost=self._lose)
+        return self._lock.held(wait=wait, on_wait=self._wait, on_lost=self._lose)
+
+    def _wait(self) -> None:
+        self.told.append("waits")
+        self.waits.set()
 
     def _lose(self) -> None:
         self.told.append("lost")
@@ -53,27 +57,40 @@ async def test_a_second_agent_is_told_and_the_end_frees_it(link: AsyncClient) ->
 
 
 async def test_a_second_agent_waits_where_it_is_asked_to(link: AsyncClient) -> None:
-    await link.set(KEY, "another", px=150)  # whose owner was killed
-    waiting = Holder(link)
-    async with waiting.held(wait=True):
-        assert waiting.told == ["waits"]
+    await link.set(KEY, "another")
+    second = Holder(link)
+    holding = second.held(wait=True)
+    entering = asyncio.create_task(holding.__aenter__())
+    await asyncio.wait_for(second.waits.wait(), 60)
+    assert not entering.done()
+    await link.delete(KEY)  # as when the time of one that was killed is over
+    await asyncio.wait_for(entering, 60)
+    assert second.told == ["waits"]
+    await holding.__aexit__(None, None, None)
 
 
-async def test_it_is_renewed_for_as_long_as_it_is_held(link: AsyncClient) -> None:
-    holder = Holder(link, ttl_s=0.6)
-    async with holder.held():
-        await asyncio.sleep(0.15)
-        while await link.pttl(KEY) < 500:  # noqa: ASYNC110  # it has 450 ms left, until it is renewed
+async def renewed(link: AsyncClient, holder: Holder) -> None:
+    """Returns when the lock has been renewed."""
+    await link.pexpire(KEY, 15_000)
+    async with asyncio.timeout(60):
+        while await link.pttl(KEY) <= 15_000 and not holder.told:  # noqa: ASYNC110  # Redis knows, and tells nobody
             await asyncio.sleep(0.01)
     assert holder.told == []
 
 
+async def test_it_is_renewed_for_as_long_as_it_is_held(link: AsyncClient) -> None:
+    holder = Holder(link)
+    async with holder.held():
+        await renewed(link, holder)
+        await renewed(link, holder)
+
+
 async def test_a_lock_that_somebody_else_has_is_lost_once_and_stays_theirs(link: AsyncClient) -> None:
-    holder = Holder(link, ttl_s=0.06)
+    holder = Holder(link)
     async with holder.held():
         await link.set(KEY, "another")
-        await asyncio.wait_for(holder.is_lost.wait(), 10)
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(holder.is_lost.wait(), 60)
+        await asyncio.sleep(0.1)  # five more renewals, were there any
         assert holder.told == ["lost"]
     assert await link.get(KEY) == "another"
 
@@ -84,31 +101,52 @@ async def test_a_lock_is_lost_when_redis_is_silent_until_its_life_is_over(tmp_pa
         holder = Holder(link, ttl_s=0.1)
         async with holder.held():
             server.kill()
-            began_s = monotonic()
-            await asyncio.wait_for(holder.is_lost.wait(), 10)
-            assert monotonic() - began_s > 0.05  # a first failure is no loss yet
+            await asyncio.wait_for(holder.is_lost.wait(), 60)
             assert holder.told == ["lost"]
         await link.aclose()
 
 
-def own_all_slots(url: str) -> None:
-    with redis.Redis.from_url(url) as node:
-        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while b"cluster_state:ok" not in node.execute_command("CLUSTER", "INFO"):
-            sleep(0.02)
+class Failing:
+    """A lock's Redis that answers when it is taken, and once more."""
+
+    def __init__(self) -> None:
+        self.renewals = 0
+
+    async def acquire(self, **_: object) -> bool:
+        return True
+
+    async def reacquire(self) -> None:
+        self.renewals += 1
+        if self.renewals > 1:
+            raise redis.ConnectionError
+
+    release = reacquire
+
+
+def test_a_failure_is_no_loss_until_the_life_since_the_last_renewal_is_over() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        silent = Failing()
+        lost_at_s: list[float] = []
+        lock = EndpointLock(redis.asyncio.Redis(), "", "e1", ttl_s=30.0)
+        lock._lock = silent  # type: ignore[assignment]
+        async with lock.held(wait=False, on_wait=lambda: None, on_lost=lambda: lost_at_s.append(loop.time())):
+            await asyncio.sleep(100)
+        assert silent.renewals == 4 + 1  # every third of its life: well at 10 s, failing at 20, 30, 40; and freed
+        assert lost_at_s == pytest.approx([40.0])
+
+    run(main)
 
 
 @pytest.mark.slow
 async def test_a_cluster_takes_it_too(tmp_path: Path) -> None:
     with ValkeyServer(tmp_path, options={"cluster-enabled": "yes", "appendonly": "no"}) as server:
-        own_all_slots(server.url)
+        server.own_all_slots()
         link = connect(server.url.replace("redis://", "redis+cluster://").removesuffix("/0"))
-        holder = Holder(link, ttl_s=0.06)
+        holder = Holder(link)
         async with holder.held():
-            await asyncio.sleep(0.1)
+            await renewed(link, holder)
             with pytest.raises(StoppedError):
                 await Holder(link).held().__aenter__()
-        assert holder.told == []
         await link.aclose()
 
 

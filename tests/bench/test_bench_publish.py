@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from time import sleep
 
 import pytest
-import redis
 
 from slo_bench.plan import Cell
 from slo_bench.publish import OWNED_FIELDS, publish
@@ -111,17 +109,10 @@ async def test_a_reader_never_sees_a_mix_of_old_and_new(link: AsyncClient) -> No
     assert len(seen) > 50
 
 
-def _own_all_slots(url: str) -> None:
-    with redis.Redis.from_url(url) as node:
-        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while b"cluster_state:ok" not in node.execute_command("CLUSTER", "INFO"):
-            sleep(0.02)
-
-
 async def test_a_cluster_takes_the_same_transaction(tmp_path: Path) -> None:
     options = {"cluster-enabled": "yes", "appendonly": "no"}
     with ValkeyServer(tmp_path, options=options) as server:
-        _own_all_slots(server.url)
+        server.own_all_slots()
         client = connect(server.url.replace("redis://", "redis+cluster://").removesuffix("/0"))
         await publish(client, "team:", result(FAST))
         await publish(client, "team:", result(Sample(error="timeout")))

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import redis
 
+from evaluation.stock_proxy import free_port
 from tests.certificate import self_made_certificate
 from tests.e2e.postgres import UnavailableError
-from tests.valkey_server import ValkeyServer, free_port
+from tests.valkey_server import ValkeyServer
 
 ROUTER_RIGHTS = "resetchannels ~slo_router:* %R~metrics:* -@all +@read +@write +@connection -@dangerous"
 AGENT_RIGHTS = (
@@ -45,6 +46,15 @@ class Topology:
     agent_url: str
     servers: Sequence[ValkeyServer]  # those that hold data
     watchers: Sequence[ValkeyServer] = field(default=())
+
+    def take_over(self) -> None:
+        """Lets the first master's replica be master at once. Left to themselves they notice half a minute later."""
+        if self.watchers:
+            with redis.Redis(port=self.watchers[0].port, password="watch-pass", decode_responses=True) as link:
+                until(lambda: _accepts(link, "SENTINEL", "FAILOVER", "main"))
+        else:
+            with admin(self.servers[-1]) as link:
+                until(lambda: _accepts(link, "CLUSTER", "FAILOVER", "TAKEOVER"))
 
     def admins(self) -> Iterator[redis.Redis]:
         """A client of each living data server, with every right."""
@@ -78,7 +88,7 @@ class Maker:
         until(lambda: admin(replica).info("replication")["master_link_status"] == "up")
         watch = (
             f"sentinel monitor main 127.0.0.1 {master_port} 2\nsentinel auth-pass main {ADMIN_PASSWORD}\n"
-            "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 4000\n"
+            "sentinel down-after-milliseconds main 30000\n"
             "sentinel sentinel-pass watch-pass\n"
         )
         watchers = [self._server(f"sentinel{n}", {"requirepass": "watch-pass"}, watch) for n in range(3)]
@@ -87,16 +97,13 @@ class Maker:
             "rediss+sentinel", hosts, "/main/0", [master, replica], more="&sentinel_password=watch-pass"
         )
         topology.watchers = [watcher for watcher, _ in watchers]
-        until(lambda: all(_knows_all(watcher) for watcher in topology.watchers), timeout_s=20)
+        until(lambda: all(_knows_all(watcher) for watcher in topology.watchers))
         return topology
 
     def cluster(self) -> Topology:
         """Three masters, and a replica of the first."""
-        options = {"cluster-enabled": "yes", "cluster-node-timeout": "1000", "tls-cluster": "yes"}
-        nodes = [
-            self._data(f"node{n}", options | {"cluster-port": str(free_port())}, rights=CLUSTER_RIGHTS)
-            for n in range(4)
-        ]
+        options = {"cluster-enabled": "yes", "cluster-node-timeout": "30000", "tls-cluster": "yes"}
+        nodes = [self._data(f"node{n}", options, rights=CLUSTER_RIGHTS) for n in range(4)]
         links = [self._stack.enter_context(admin(server)) for server, _ in nodes]
         bus_port = links[0].config_get("cluster-port")["cluster-port"]
         for number, (link, last) in enumerate(zip(links, [5460, 10921, 16383, None], strict=True)):
@@ -167,7 +174,7 @@ def admin(server: ValkeyServer) -> redis.Redis:
     return redis.Redis(port=server.port, password=ADMIN_PASSWORD, decode_responses=True)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Waits for it. Raises TimeoutError."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():

@@ -28,6 +28,7 @@ from tests.e2e.conftest import ASK, LITELLM, USD_PER_TOKEN, document, publish
 from tests.e2e.postgres import UnavailableError, litellm_database
 from tests.valkey_server import ValkeyServer
 
+pytestmark = pytest.mark.timeout(900)  # Postgres and Prisma's engine are installed by whoever comes first
 T = TypeVar("T")
 
 PREFIX = "keys:"  # in the Valkey that the end-to-end tests share

@@ -41,11 +41,20 @@ def endpoint_of(deployment: ManagedDeployment) -> str:
 
 
 class EndpointLock:
-    """The lock of one endpoint. `ttl_s` is how long a killed agent keeps it."""
+    """The lock of one endpoint. `ttl_s` is how long a killed agent keeps it; `renewed_every_s` is a third of that."""
 
-    def __init__(self, link: AsyncClient, prefix: str, endpoint: str, ttl_s: float = TTL_S) -> None:
+    def __init__(
+        self,
+        link: AsyncClient,
+        prefix: str,
+        endpoint: str,
+        ttl_s: float = TTL_S,
+        *,
+        renewed_every_s: float | None = None,
+    ) -> None:
         self._lock = Lock(link, prefix + LOCK_KEY + endpoint, timeout=ttl_s, sleep=POLL_S, thread_local=False)
         self._ttl_s = ttl_s
+        self._renewed_every_s = ttl_s / 3 if renewed_every_s is None else renewed_every_s
 
     @asynccontextmanager
     async def held(
@@ -80,7 +89,7 @@ class EndpointLock:
         now_s = asyncio.get_running_loop().time
         until_s = now_s() + self._ttl_s
         while now_s() < until_s:
-            await asyncio.sleep(min(self._ttl_s / 3, max(until_s - now_s(), 0)))
+            await asyncio.sleep(min(self._renewed_every_s, max(until_s - now_s(), 0)))
             asked_at_s = now_s()
             try:
                 await self._lock.reacquire()
