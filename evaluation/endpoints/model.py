@@ -121,7 +121,8 @@ class Model:
 
     async def _events(self, dialect: Dialect, ask: Ask, answer: Answer, call: Call) -> AsyncIterator[bytes]:
         noise = call.noise
-        early, late = (dialect.opening(answer), []) if noise else ([], dialect.opening(answer))
+        opening: list[bytes] = dialect.opening(answer)
+        early, late = (opening, []) if self.spec.opens_early else ([], opening)
         for event in dialect.accepted(answer) + early + noise:
             yield event
         async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:

@@ -34,6 +34,7 @@ class EndpointSpec:
     context_tokens: Positive = 8192
     output_tokens: Positive = 48  # mean; a prompt's answer has 0.5 to 1.5 times as many
     jitter: NonNegative = 0.05  # sigma of the log-normal factor on each latency
+    opens_early: bool = True  # what precedes the first token, a role-only chunk, comes at once and not with the token
     seed: int = 0
     fault: FaultKind = "ok"
 
@@ -50,9 +51,8 @@ class Fault(BaseModel):
 
     `error500`, `error429`, `status`: answer with that status. `hang`: accept and never answer. `drop`: close the
     connection before the first byte. `cut`: close it after `after_chunks` pieces of the answer (half the body where
-    nothing is streamed). `slow`: take `factor` times as long. `noise`: send a role-only chunk at once, and blank lines
-    and comments before and between the content. `leak`: end each answer with the markup of a chat template, as a server
-    with a wrong one does.
+    nothing is streamed). `slow`: take `factor` times as long. `noise`: send blank lines and comments before and between
+    the content. `leak`: end each answer with the markup of a chat template, as a server with a wrong one does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
