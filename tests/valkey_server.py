@@ -108,9 +108,9 @@ class ValkeyServer:
     def own_all_slots(self) -> None:
         """Makes a Cluster of this server alone. Raises RuntimeError where it does not become one."""
         with redis.Redis(port=self.port) as node:
-            node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+            node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             deadline_s = time.monotonic() + _START_TIMEOUT_S
-            while b"cluster_state:ok" not in (state := node.execute_command("CLUSTER", "INFO")):  # type: ignore[no-untyped-call]
+            while b"cluster_state:ok" not in (state := node.execute_command("CLUSTER", "INFO")):
                 if time.monotonic() > deadline_s:
                     raise RuntimeError(f"no Cluster came about: {state!r}")
                 time.sleep(0.02)
