@@ -34,6 +34,15 @@ QUIET = {
 }
 
 
+# Reads no certificates, which takes longer than a request, and opens a connection for each, which any worker may take.
+LOCAL = httpx.Client(
+    verify=False,  # noqa: S501  # http://127.0.0.1 has none
+    trust_env=False,
+    timeout=60.0,
+    limits=httpx.Limits(max_keepalive_connections=0),
+)
+
+
 def free_port() -> int:
     """A TCP port for a server that will listen on it; until this process ends nobody else is given it.
 
@@ -121,11 +130,11 @@ class StockProxy:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_TIMEOUT_S)
         _signal_group(process, signal.SIGKILL)  # workers that outlived their parent
-        process.wait(STOP_TIMEOUT_S)
+        process.wait()
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health/liveliness", timeout=2.0).status_code == httpx.codes.OK
+            return LOCAL.get(f"{self.url}/health/liveliness", timeout=5.0).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 

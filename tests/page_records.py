@@ -73,4 +73,4 @@ def _worker(now_s: float) -> Live:
 
 async def _publish(url: str, live: Live) -> None:
     async with connect(url) as link:
-        await Sharing("", 1.0).exchange(link, live.export(time.time()))
+        await Sharing("", 60.0).exchange(link, live.export(time.time()))

@@ -35,28 +35,39 @@ async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, fr
     settings = PluginSettings(groups={"smart": GroupSettings()}, freeze_heap=freeze, refresh_interval_s=0.01)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
     has_router = False
+    looked, looked_again = asyncio.Event(), asyncio.Event()
+
+    def tick() -> bool:
+        if has_router and looked.is_set():
+            looked_again.set()  # it looks again once it has found the router and done what it does then
+        looked.set()
+        return has_router
+
     background = Background(
-        settings, strategy, log, Rollout(settings), Hooks(lambda: has_router, lambda: None, lambda: None, _unasked)
+        settings, strategy, log, Rollout(settings), Hooks(tick, lambda: None, lambda: None, _unasked)
     )
     background.ensure_running()
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(looked.wait(), 60)
     assert gc.get_freeze_count() == 0
     has_router = True
-    await asyncio.sleep(1.0)  # the task looks every 50 ms
+    looked.clear()
+    await asyncio.wait_for(looked_again.wait(), 60)
     assert (gc.get_freeze_count() > 0) == freeze
 
 
 async def test_a_process_that_stood_still_is_noticed() -> None:
     settings = PluginSettings(groups={"smart": GroupSettings()}, refresh_interval_s=0.01)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
+    beat = asyncio.Event()  # every fifth heartbeat settles what has ended
     background = Background(
-        settings, strategy, log, Rollout(settings), Hooks(lambda: True, lambda: None, lambda: None, _unasked)
+        settings, strategy, log, Rollout(settings), Hooks(lambda: True, beat.set, lambda: None, _unasked)
     )
     background.ensure_running()
-    await asyncio.sleep(0.2)
+    await beat.wait()
     flight = strategy.live.dispatched("a", time.time())
     time.sleep(0.3)  # noqa: ASYNC251  # stands still
-    await asyncio.sleep(0.1)
+    beat.clear()
+    await beat.wait()
     took_s = time.time() - flight.at_s
     strategy.live.first_token(flight, time.time(), prompt_tokens=1, ttft_s=took_s)
     assert strategy.live.states["a"].evidence.at_s is None

@@ -7,14 +7,14 @@ seed of ours reaches it: there the shares are compared.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import random
-import time
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
@@ -36,7 +36,6 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 
 RPM = 5
-MINUTE_S = 60.0
 FAILS = "litellm.InternalServerError"
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # LiteLLM reads its core here
@@ -144,11 +143,13 @@ async def outcomes(
     return found
 
 
-async def early_in_the_minute() -> None:
-    """LiteLLM counts by the clock's minutes."""
-    left_s = MINUTE_S - time.time() % MINUTE_S
-    if left_s < 10:
-        await asyncio.sleep(left_s)
+@pytest.fixture
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM counts by the clock's minutes, and this one does not end."""
+    now = datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("litellm") and hasattr(module, "get_utc_datetime"):
+            monkeypatch.setattr(module, "get_utc_datetime", lambda: now)
 
 
 def shares(found: list[Outcome], group: str) -> dict[str, float]:
@@ -178,20 +179,17 @@ async def test_requests_go_where_litellm_alone_would_send_them(spy: Spy, way: st
         assert all(abs(share.get(name, 0) - part) < slack for name, part in expected.items()), (way, group)
 
 
+@pytest.mark.usefixtures("one_minute")
 async def test_limits_of_requests_a_minute_are_kept_as_litellm_alone_keeps_them(spy: Spy) -> None:
     settings = {"routing_strategy": "usage-based-routing-v2"}
     requests = 2 * RPM + 3
-
-    async def within_a_minute(way: str) -> list[Outcome]:
-        await early_in_the_minute()
-        return await outcomes(way, spy, LIMITED, requests, **settings)
-
-    alone = await within_a_minute("alone")
+    alone = await outcomes("alone", spy, LIMITED, requests, **settings)
     for way in WAYS:
-        found = await within_a_minute(way)
+        found = await outcomes(way, spy, LIMITED, requests, **settings)
         assert Counter(found) == Counter(alone), way
 
 
+@pytest.mark.usefixtures("one_minute")
 @pytest.mark.parametrize("retries", [0, 2])
 @pytest.mark.parametrize(
     "strategy", ["usage-based-routing-v2", "latency-based-routing", "cost-based-routing", "simple-shuffle"]
@@ -203,7 +201,6 @@ async def test_over_its_rpm_the_next_best_answers_and_no_client_sees_a_429(
         {**entry, "input_cost_per_token": usd, "output_cost_per_token": usd}
         for usd, entry in zip((1e-7, 1e-6, 1e-5), LIMITED["limited"], strict=True)
     ]
-    await early_in_the_minute()
     found = await outcomes("route", spy, {"limited": priced}, 4 * RPM, routing_strategy=strategy, num_retries=retries)
     assert [one.error for one in found] == [""] * len(found)
     called = Counter(one.called[-1] for one in found)

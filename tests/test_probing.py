@@ -42,8 +42,13 @@ def broken(now_s: float) -> Live:
 async def probe(live: Live, asked: Asked, now_s: float) -> Probing:
     running = Probing(asked)
     running.start(live, now_s)
-    await asyncio.sleep(0.05)
+    await ended(running)
     return running
+
+
+async def ended(running: Probing) -> None:
+    async with asyncio.timeout(60):
+        await asyncio.gather(*running._tasks)
 
 
 async def test_only_what_failed_is_asked_and_an_answer_lets_traffic_back() -> None:
@@ -51,15 +56,17 @@ async def test_only_what_failed_is_asked_and_an_answer_lets_traffic_back() -> No
     live, asked = broken(now_s - 1), Asked("answers")
     await probe(live, asked, now_s)
     assert asked.names == ["a"]
-    assert 0 < share(live.states["a"].circuit, time.time()) < 1
+    circuit = live.states["a"].circuit
+    assert circuit.changed_at_s is not None
+    assert 0 < share(circuit, circuit.changed_at_s) < 1
 
 
 async def test_a_deployment_that_is_left_to_litellm_is_not_asked() -> None:
     now_s = time.time()
     asked = Asked("answers")
-    Probing(asked).start(broken(now_s - 1), now_s, {"a"})
-    await asyncio.sleep(0.05)
-    assert asked.names == []
+    running = Probing(asked)
+    running.start(broken(now_s - 1), now_s, {"a"})
+    assert running._tasks == set()
 
 
 @pytest.mark.parametrize("health", ["fails", None])
@@ -68,7 +75,9 @@ async def test_what_fails_or_does_not_answer_stays_shut(health: Health | None, m
     now_s = time.time()
     live = broken(now_s - 1)
     await probe(live, Asked(health), now_s)
-    assert (share(live.states["a"].circuit, time.time()), live.states["a"].circuit.pause_s) == (0, 2)
+    circuit = live.states["a"].circuit
+    assert circuit.changed_at_s is not None
+    assert (share(circuit, circuit.changed_at_s), circuit.pause_s) == (0, 2)
 
 
 @pytest.mark.parametrize("health", ["unclear", RuntimeError("http://10.0.0.1/v1")])
@@ -80,7 +89,7 @@ async def test_where_a_health_check_cannot_tell_a_request_finds_out_and_the_log_
     with caplog.at_level(logging.WARNING, "slo_router"):
         running = await probe(live, asked, now_s)
         running.start(live, now_s + 60)
-        await asyncio.sleep(0.05)
+        await ended(running)
     assert asked.names == ["a"]
     assert share(live.states["a"].circuit, now_s + 0.1) == 1
     assert [record.message for record in caplog.records] == [

@@ -136,7 +136,7 @@ async def request(plugin: Plugin, router: Router) -> tuple[Mapping[str, object],
 
 async def measured(plugin: Plugin) -> None:
     """Waits until the background task has read Redis."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not plugin.strategy.store.snapshot.measured:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

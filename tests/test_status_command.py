@@ -34,7 +34,7 @@ RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 async def publish(url: str, *workers: Live) -> None:
     async with connect(url) as link:
         for live in workers:
-            await Sharing("", 1.0).exchange(link, live.export(time.time()))
+            await Sharing("", 60.0).exchange(link, live.export(time.time()))
 
 
 def busy_worker() -> Live:
@@ -64,7 +64,7 @@ def test_load_circuits_latency_and_shares_of_all_workers(
     before = {key: client.type(key) for key in client.keys("*")}
     found = json.loads(RUNNER.invoke(app, ["status", "--config", str(config), "--json"]).stdout)
     assert (found["workers"], found["stream_length"], found["recent"], found["recent_attainment"]) == (2, 3, 3, 1.0)
-    assert found["last_record_age_s"] == pytest.approx(4, abs=3)
+    assert 4 <= found["last_record_age_s"] < 64
     small, large = found["deployments"]
     assert small["in_flight"] == 4
     assert small["ttft_p50_ms"] == pytest.approx(300, rel=0.2)
@@ -72,7 +72,7 @@ def test_load_circuits_latency_and_shares_of_all_workers(
     assert small["live_samples"] == pytest.approx(40, rel=0.05)
     assert small["recent_share"] == pytest.approx(2 / 3)
     assert large["circuit"].startswith("open for")
-    assert large["benchmarked"]["ner"] == pytest.approx(7_300, abs=5)
+    assert 7_300 <= large["benchmarked"]["ner"] < 7_360
     assert {key: client.type(key) for key in client.keys("*")} == before
 
     shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
@@ -96,8 +96,8 @@ def test_a_published_policy_is_named_with_its_differences_and_so_is_a_group_that
     found = json.loads(RUNNER.invoke(app, ["status", "--config", str(config), "--json"]).stdout)
     assert found["policy"] == published.version
     assert found["off"] == ["smart"]
-    assert found["notes"] == [
-        f"policy {published.version} was published 0 s ago and is in force instead of the YAML's {own.policy}",
+    assert [re.sub(r"published \d+ s ago", "published N s ago", note) for note in found["notes"]] == [
+        f"policy {published.version} was published N s ago and is in force instead of the YAML's {own.policy}",
         "smart.slo.ttft_ms: 300.0, was unset",
     ]
     shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
@@ -144,13 +144,13 @@ def test_watching_shows_it_anew_until_ctrl_c(tmp_path: Path, server: ValkeyServe
         env={**os.environ, "COLUMNS": "200", "TERM": "xterm", "FORCE_COLOR": "1", "PYTHONUNBUFFERED": "1"},
     )
     assert watching.stdout is not None
-    too_long = threading.Timer(30, watching.kill)
+    too_long = threading.Timer(120, watching.kill)
     too_long.start()
     plain = (re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", line) for line in watching.stdout)  # without colours
     assert any(b"1 records" in line for line in plain)
     client.xadd("slo_router:requests", {"record": line_of()})
     assert any(b"2 records" in line for line in plain)
     watching.send_signal(signal.SIGINT)
-    _, errors = watching.communicate(timeout=20)
+    _, errors = watching.communicate(timeout=60)
     too_long.cancel()
     assert (watching.returncode, errors) == (0, b"")

@@ -114,8 +114,8 @@ def running_endpoints(specs: Sequence[EndpointSpec]) -> Iterator[list[Handle]]:
     thread = threading.Thread(target=host.serve_until_stopped, name="emulated-endpoints", daemon=True)
     thread.start()
     try:
-        if not ready.wait(timeout=10):
-            raise TimeoutError("the emulated endpoints did not start within 10 s")
+        if not ready.wait(timeout=60):
+            raise TimeoutError("the emulated endpoints did not start within 60 s")
         yield host.handles
     finally:
         host.should_exit = True

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from slo_bench.cli import app
 
 SECRET = "sk-very-secret-4711"
-QUICK = ("--requests", "4", "--categories", "ner", "--timeout-s", "3")
+QUICK = ("--requests", "4", "--categories", "ner", "--timeout-s", "60")
 
 
 def bench(*arguments: str, command: str = "run") -> Result:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from evaluation.stock_proxy import free_port
 from tests.bench.scripted_server import DONE, Reply, chunk, delta, stream, usage
 
 HOLD = b""  # the connection is closed without a byte
@@ -54,7 +55,7 @@ class Particular:
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.requests: list[Request] = []
-        self._port = 0
+        self._port = free_port()
         self.start()
 
     @property
@@ -66,10 +67,9 @@ class Particular:
         return [request.body for request in self.requests]
 
     def start(self) -> None:
-        """Listens, where it did before if it did."""
+        """Listens."""
         self._server = _Server(("127.0.0.1", self._port), _Handler)
         self._server.owner = self
-        self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def stop(self) -> None:

@@ -1,12 +1,15 @@
-"""Latencies are those of the server's own clock, within 2 % or 2 ms; `evaluation.bench_accuracy` tries more of them."""
+"""Latencies are those of the server's own clock, within 2 % or 2 ms; `evaluation.bench_accuracy` tries more of them.
+
+A busy machine may stop any request, and then the two clocks are read at different times. So requests are sent until
+each latency was found right, which one that is measured wrongly never is.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
-
-import pytest
 
 from evaluation.bench_accuracy import within
 from slo_bench.client import Client
@@ -14,7 +17,7 @@ from slo_bench.stream import Sample
 from slo_bench.targets import Target
 from tests.bench.scripted_server import DONE, EVENT_STREAM, chunk, delta, usage
 
-CHUNKS, REQUESTS, PAUSE_S = 8, 5, 0.005
+CHUNKS, REQUESTS, ROUNDS, PAUSE_S = 8, 5, 40, 0.005
 
 
 class ClockedServer:
@@ -24,7 +27,7 @@ class ClockedServer:
         self.written_s: list[list[float]] = []  # for each request: when it came, then each chunk
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(REQUESTS):
+        for _ in range(REQUESTS * ROUNDS):
             await reader.readuntil(b"\r\n\r\n")
             times_s = [perf_counter()]
             self.written_s.append(times_s)
@@ -43,21 +46,22 @@ class ClockedServer:
         writer.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
-@pytest.fixture
-async def measured() -> tuple[list[Sample], list[list[float]]]:
+async def test_ttft_gaps_tpot_and_e2e_are_those_of_the_servers_clock() -> None:
     server = ClockedServer()
     listener = await asyncio.start_server(server.handle, "127.0.0.1", 0)
     target = Target("x", "x", f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1/chat/completions")
-    async with listener, Client(10.0) as client:
-        samples = [await client.send(target, {}) for _ in range(REQUESTS)]
-    return samples, server.written_s
+    async with listener, Client(60.0) as client:
+        for _ in range(ROUNDS):
+            server.written_s.clear()
+            samples = [await client.send(target, {}) for _ in range(REQUESTS)]
+            assert [sample.error for sample in samples] == [None] * REQUESTS
+            if not (wrong := off(samples, server.written_s)):
+                break
+    assert wrong == {}
 
 
-async def test_ttft_gaps_tpot_and_e2e_are_those_of_the_servers_clock(
-    measured: tuple[list[Sample], list[list[float]]],
-) -> None:
-    samples, written_s = measured
-    assert [sample.error for sample in samples] == [None] * REQUESTS
+def off(samples: Sequence[Sample], written_s: Sequence[Sequence[float]]) -> dict[str, float]:
+    """The latencies that no request has right, and by how many seconds; of the gaps, the median."""
     pairs = list(zip(samples, written_s, strict=True))
     found = {
         "TTFT": [(sample.ttft_s, times_s[1] - times_s[0]) for sample, times_s in pairs],
@@ -70,7 +74,10 @@ async def test_ttft_gaps_tpot_and_e2e_are_those_of_the_servers_clock(
         ],
     }
     assert len(found["ITL"]) == REQUESTS * (CHUNKS - 1)
+    wrong = {}
     for name, values in found.items():
         off_s = sorted((ours_s or 0.0) - servers_s for ours_s, servers_s in values)
-        least_s = median(off_s) if name == "ITL" else min(off_s, key=abs)  # a busy machine may stop any one request
-        assert within(values[0][1] + least_s, values[0][1]), name
+        least_s = median(off_s) if name == "ITL" else min(off_s, key=abs)
+        if not within(values[0][1] + least_s, values[0][1]):
+            wrong[name] = least_s
+    return wrong

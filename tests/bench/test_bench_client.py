@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
@@ -25,7 +26,7 @@ def at(api_base: str, key: str | None = None) -> Target:
     return target_of(ManagedDeployment("smart", Facts("small", "openai/small"), api_base, key), None)
 
 
-async def ask(*replies: Reply, timeout_s: float = 5.0, times: int = 1) -> tuple[list[Sample], Server]:
+async def ask(*replies: Reply, timeout_s: float = 60.0, times: int = 1) -> tuple[list[Sample], Server]:
     async with scripted(replies) as server, Client(timeout_s) as client:
         return [await client.measure(at(server.api_base), PROMPT) for _ in range(times)], server
 
@@ -78,7 +79,7 @@ async def test_a_line_of_a_megabyte_is_read() -> None:
 
 
 async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scripted([GOOD]) as server, Client(5.0) as client:
+    async with scripted([GOOD]) as server, Client(60.0) as client:
         monkeypatch.setenv("http_proxy", server.api_base)
         sample = await client.measure(at("http://model.invalid/v1"), PROMPT)
     assert (sample.error, len(server.bodies)) == (None, 1)
@@ -90,7 +91,7 @@ async def test_no_file_of_passwords_replaces_the_key(tmp_path: Path, monkeypatch
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    async with scripted([GOOD]) as server, Client(5.0) as client:
+    async with scripted([GOOD]) as server, Client(60.0) as client:
         await client.measure(at(server.api_base, "sk-mine"), PROMPT)
     assert server.headers[0]["authorization"] == "Bearer sk-mine"
 
@@ -123,18 +124,18 @@ async def test_each_failure_has_its_class_and_no_latency(reply: Reply, error: st
 async def test_a_refused_connection_is_an_error() -> None:
     async with scripted([GOOD]) as server:
         target = at(server.api_base)
-    async with Client(5.0) as client:
+    async with Client(60.0) as client:
         assert (await client.measure(target, PROMPT)).error == "connection"
 
 
 @pytest.mark.parametrize("sent", [[], GOOD[:1], GOOD[:2], GOOD[:3]])
 async def test_a_request_that_hangs_ends_at_the_timeout_wherever_it_hangs(sent: Reply) -> None:
-    (sample,), _ = await ask([*sent, 1.0], timeout_s=0.1)
+    (sample,), _ = await ask([*sent, 60.0], timeout_s=0.1)
     assert (sample.error, sample.ttft_s, sample.e2e_s, sample.itl_s) == ("timeout", None, None, ())
 
 
 async def test_an_answer_that_was_complete_before_the_hang_counts() -> None:
-    (sample,), _ = await ask([*GOOD[:-1], 1.0], timeout_s=0.1)
+    (sample,), _ = await ask([*GOOD[:-1], 60.0], timeout_s=2.0)
     assert (sample.error, sample.completion_tokens) == (None, 3)
 
 
@@ -145,9 +146,13 @@ async def test_a_dropped_kept_alive_connection_is_retried_on_a_new_one_and_not_c
 
 
 async def test_the_retry_starts_its_own_clock() -> None:
-    samples, _ = await ask(GOOD, [0.5, None], GOOD, times=2)
-    assert samples[1].ttft_s is not None
-    assert samples[1].ttft_s < 0.4
+    async with scripted([GOOD, [0.5, None], GOOD]) as server, Client(60.0) as client:
+        await client.measure(at(server.api_base), PROMPT)
+        began_s = perf_counter()
+        sample = await client.measure(at(server.api_base), PROMPT)
+        all_s = perf_counter() - began_s
+    assert sample.ttft_s is not None
+    assert sample.ttft_s <= all_s - 0.5
 
 
 async def test_a_second_drop_is_the_servers_fault() -> None:
@@ -165,7 +170,7 @@ async def test_a_stream_that_is_cut_on_a_kept_alive_connection_is_not_sent_again
 async def test_a_server_that_drops_kept_alive_connections_has_no_errors(fleet: list[Handle]) -> None:
     small = fleet[0]
     small.control(drop_keepalive_every=2)
-    async with Client(5.0) as client:
+    async with Client(60.0) as client:
         samples = [await client.measure(at(small.api_base), PROMPT) for _ in range(8)]
     assert [sample.error for sample in samples] == [None] * 8
     assert sum(seen.fault == "drop" for seen in small.seen()) >= 2
@@ -185,7 +190,7 @@ async def test_every_call_carries_another_salt_at_its_very_beginning() -> None:
 
 async def test_noise_changes_neither_ttft_nor_tokens(fleet: list[Handle]) -> None:
     small = fleet[0]
-    async with Client(5.0) as client:
+    async with Client(60.0) as client:
         await client.measure(at(small.api_base), PROMPT)
         plain = await client.measure(at(small.api_base), PROMPT)
         small.control("noise")
@@ -199,15 +204,19 @@ async def test_noise_changes_neither_ttft_nor_tokens(fleet: list[Handle]) -> Non
 
 async def test_requests_do_not_wait_for_each_other(fleet: list[Handle]) -> None:
     small = fleet[0]
-    small.control("slow", factor=10)  # 0.2 s to the first token
-    async with Client(5.0) as client, asyncio.timeout(2.0):  # one after another: 16 × 0.2 s = 3.2 s
-        samples = await asyncio.gather(*(client.measure(at(small.api_base), PROMPT) for _ in range(16)))
-    assert [sample.error for sample in samples] == [None] * 16
+    small.control("hang")
+    async with Client(120.0) as client, asyncio.timeout(60):
+        asking = [asyncio.create_task(client.measure(at(small.api_base), PROMPT)) for _ in range(16)]
+        while len(small.seen()) < 16:  # noqa: ASYNC110  # the endpoint tells nobody
+            await asyncio.sleep(0.01)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def test_an_answer_from_another_deployment_is_an_error() -> None:
     other = GOOD[0].replace(b"\r\n\r\n", b"\r\nx-litellm-model-id: large\r\n\r\n")  # type: ignore[union-attr]
-    async with scripted([[other, *GOOD[1:]]]) as server, Client(5.0) as client:
+    async with scripted([[other, *GOOD[1:]]]) as server, Client(60.0) as client:
         deployment = ManagedDeployment("smart", Facts("small", "anthropic/small"))
         target = target_of(deployment, Proxy(server.api_base, "sk-proxy"))
         assert (await client.measure(target, PROMPT)).error == "wrong_deployment"

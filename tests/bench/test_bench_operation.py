@@ -23,7 +23,7 @@ from slo_bench.operation.traffic import LIVE_KEY, WORKERS_KEY
 from slo_router.config import load_settings
 
 CELLS = 2 * 3  # deployments × categories
-SHORT = ("--requests", "2", "--concurrency", "2", "--timeout-s", "5")
+SHORT = ("--requests", "2", "--concurrency", "2", "--timeout-s", "60")
 PROMPTS = [
     {"category": name, "max_tokens": 8, "messages": [{"role": "user", "content": f"A task: {name}."}]}
     for name in ("ner", "summarization", "reasoning")
@@ -106,7 +106,7 @@ def test_a_deployment_without_a_price_is_left_out_where_a_budget_is_given(
 
 def test_gpu_hours_are_spent_by_the_clock(fleet: list[Handle], valkey_url: str, tmp_path: Path) -> None:
     config = configuration(fleet, valkey_url, tmp_path / "c.yaml", gpu_usd_per_hour=3_600)  # a dollar a second
-    found = document(config, "--categories", "ner")
+    found = document(config, "--categories", "ner", "--budget-usd", "1000")
     spent = found["spent"]
     assert isinstance(spent, dict)
     assert 0.08 <= spent["usd"] <= 60 * spent["minutes"]  # two endpoints, each three times 20 ms at least

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from evaluation import virtual_time
 from slo_bench.plan import Plan, Selection, make_plan
 from slo_bench.results import CellResult
 from slo_bench.runner import Limits, run_plan
@@ -100,16 +101,17 @@ async def test_categories_of_a_deployment_are_never_mixed() -> None:
     assert endpoint.calls == [("a", "ner")] * 6 + [("a", "chat")] * 6
 
 
-async def test_the_time_limit_cancels_what_is_in_flight_and_keeps_what_was_answered() -> None:
+def test_the_time_limit_cancels_what_is_in_flight_and_keeps_what_was_answered() -> None:
     endpoint = Endpoint(0.1)
     # 2 at a time, 0.1 s each: by 0.25 s two rounds are answered, the third is in flight
-    results, _ = await run(plan("a", "b"), endpoint, Limits(concurrency=2, warmup=0, total_s=0.25))
+    limits = Limits(concurrency=2, warmup=0, total_s=0.25)
+    results, _ = virtual_time.run(lambda _: run(plan("a", "b"), endpoint, limits))
     assert [(r.stats.requests, r.complete) for r in results] == [(4, False)]
     assert endpoint.in_flight["a"] == 0
 
 
-async def test_the_time_limit_holds_during_warm_up() -> None:
-    results, seen = await run(plan("a"), Endpoint(60), Limits(total_s=0.05))
+def test_the_time_limit_holds_during_warm_up() -> None:
+    results, seen = virtual_time.run(lambda _: run(plan("a"), Endpoint(60), Limits(total_s=0.05)))
     assert (results, seen) == ([], 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -54,14 +54,14 @@ def test_splitting_the_bytes_anywhere_changes_nothing(lines: list[tuple[bytes, b
 
 
 def test_ten_megabytes_in_one_line_take_linear_time() -> None:
-    def time_s(size: int) -> float:
+    def computed_s(size: int) -> float:
         event = b"data: " + b"x" * size + b"\n\n"
         pieces = [event[i : i + 1_000] for i in range(0, len(event), 1_000)]
-        began_s = perf_counter()
+        began_s = process_time()
         assert [len(data) for data in events(*pieces)] == [size]
-        return perf_counter() - began_s
+        return process_time() - began_s
 
-    assert time_s(10_000_000) < 1.0  # 0.02 s on an idle core; looking at what is there with each piece takes 50 s
+    assert computed_s(10_000_000) < 5.0  # 0.02 s of a core; looking at what is there with each piece takes 50 s
 
 
 @given(st.lists(st.integers(0, 2**32), min_size=4, max_size=4))

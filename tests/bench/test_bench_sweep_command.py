@@ -75,7 +75,6 @@ def test_a_sweep_prints_steps_and_knee_and_writes_a_fit_that_a_later_run_keeps(c
     found, bad = read_fit(hashes(valkey_url)["metrics:small:ner"], time.time())
     assert bad == []
     assert found is not None
-    assert 0.019 <= found.a_s + 64 * found.b_s_per_token < 0.2  # the endpoint's own 20 ms, on a busy machine
     assert sweep["fit"]["fit_a_ms"] == pytest.approx(found.a_s * 1_000)
 
     bench("run", "--config", config, *RUN, "--rate", "200")

@@ -1,4 +1,5 @@
-"""One stock proxy with the plugin, one real Valkey and three emulated endpoints, shared by the end-to-end tests.
+"""One stock proxy with the plugin, one real Valkey and three emulated endpoints, shared by the end-to-end tests; and
+one proxy with live measurements, shared by the tests of these (`live`).
 
 small   cheap, weak, 2,000 tokens of context        quality 0.60
 medium  five times the price                        quality 0.80
@@ -20,7 +21,7 @@ import pytest
 import redis
 
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
-from evaluation.stock_proxy import StockProxy
+from evaluation.stock_proxy import LOCAL, StockProxy
 from slo_router.rollout import OFF_KEY
 from tests.valkey_server import ValkeyServer
 
@@ -35,6 +36,7 @@ SPECS = [
     for name in TTFT_MS
 ]
 REFRESHED_WITHIN_S = 60.0
+SOON = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for a request that finds one who hangs
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
 ASK = "Summarize this in one sentence: the cat sat on the mat and looked at the rain."
 
@@ -50,8 +52,8 @@ def deployment(handle: Handle, group: str, deployment_id: str, **info: object) -
             "api_key": "none",
             "input_cost_per_token": price,
             "output_cost_per_token": 2 * price,
-            "timeout": 3,
-            "stream_timeout": 1.5,
+            "timeout": 60,
+            "stream_timeout": 60,
         },
         "model_info": {
             "id": deployment_id,
@@ -128,16 +130,19 @@ class Stack:
     changed: bool = False
     refresh_interval_s: float = 0.2
     prefix: str = ""
+    streams: int = 0  # that the plugin routed
 
     @property
     def redis(self) -> redis.Redis:
         """A client of the proxy's Valkey."""
-        return redis.Redis.from_url(self.valkey.url, decode_responses=True, socket_timeout=5)
+        return redis.Redis.from_url(self.valkey.url, decode_responses=True, socket_timeout=60)
 
     def post(self, path: str, body: Mapping[str, object], **headers: str) -> httpx.Response:
         """One request with the master key; header names are given with underscores."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(f"{self.proxy.url}{path}", json=body, headers={**self.proxy.auth, **named}, timeout=30)
+        answer = LOCAL.post(f"{self.proxy.url}{path}", json=body, headers={**self.proxy.auth, **named})
+        self.streams += bool(body.get("stream") and answer.is_success and "x-slo-decision" in answer.headers)
+        return answer
 
     def ask(
         self, text: str = ASK, model: str = "smart", body: Mapping[str, object] | None = None, **headers: str
@@ -158,6 +163,13 @@ class Stack:
         if len(found) == count:
             self.refreshed()
         return self._records()
+
+    def settle(self) -> None:
+        """Waits for the records of the streams, which end a moment after their last byte: they are this test's."""
+        deadline_s = time.monotonic() + 60
+        while sum(bool(record["stream"]) for record in self._records()) < self.streams:
+            assert time.monotonic() < deadline_s, "no record of a stream within 60 s"
+            time.sleep(0.02)
 
     def _records(self) -> list[dict[str, object]]:
         entries = self.redis.xrange(f"{self.prefix}slo_router:requests")
@@ -191,15 +203,18 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 def proxy(
     handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StockProxy]:
-    publish(redis.Redis.from_url(valkey.url))
+    """Beside `document` it has what test_fallbacks.py asks: `strict` falls back to `outside`, and that to `smart`."""
+    client = redis.Redis.from_url(valkey.url)
+    publish(client)
     directory: Path = tmp_path_factory.mktemp("proxy")
-    with StockProxy(document(handles, valkey.url, refresh_interval_s=Stack.refresh_interval_s), directory) as running:
-        httpx.post(
-            f"{running.url}/v1/chat/completions",
-            json={"model": "smart", "messages": [{"role": "user", "content": ASK}]},
-            headers=running.auth,
-            timeout=30,
-        )  # a worker's first request is slower than the rest
+    settings = document(handles, valkey.url, refresh_interval_s=Stack.refresh_interval_s)
+    small, medium, _ = handles
+    more_models = [deployment(small, "outside", "outside-small"), deployment(medium, "strict", "strict-medium")]
+    settings["model_list"] += more_models  # type: ignore[operator]
+    settings["callback_settings"]["slo_router"]["groups"]["strict"] = {"trial_share": 0}  # type: ignore[index]
+    settings["router_settings"] |= {"fallbacks": [{"outside": ["smart"]}, {"strict": ["outside"]}]}  # type: ignore[operator]
+    with StockProxy(settings, directory) as running:
+        refreshed(running, client)
         yield running
 
 
@@ -210,8 +225,39 @@ def stack(proxy: StockProxy, valkey: ValkeyServer, handles: Sequence[Handle]) ->
     for handle in handles:
         handle.reset()
     yield running
+    running.settle()
     for handle in handles:
         handle.reset()
     if running.changed:
         running.publish()
-    time.sleep(0.05)  # events of the last request, which would look like the next test's
+
+
+@pytest.fixture(scope="session")
+def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Beside `document` it has the group `short`, whose cheap deployment gives short answers only."""
+    prefix = "live:"
+    with running_endpoints(SPECS) as handles:
+        interval_s = Stack.refresh_interval_s
+        settings = document(
+            handles, valkey.url, live_measurements=True, refresh_interval_s=interval_s, key_prefix=prefix
+        )
+        settings["model_list"] += [  # type: ignore[operator]
+            deployment(handles[0], "short", "short-small", max_output_tokens=4_096),
+            deployment(handles[1], "short", "short-medium", max_output_tokens=64_000),
+        ]
+        settings["callback_settings"]["slo_router"]["groups"]["short"] = {"trial_share": 0}  # type: ignore[index]
+        publish(redis.Redis.from_url(valkey.url), prefix)
+        with StockProxy(settings, tmp_path_factory.mktemp("live")) as proxy:
+            running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time(), prefix=prefix)
+            running.refreshed()
+            yield running
+
+
+@pytest.fixture
+def live(_live: Stack) -> Iterator[Stack]:
+    """A stack of its own with live measurements; no endpoint has a fault, and none has seen anything."""
+    for handle in _live.endpoints.values():
+        handle.reset()
+    yield _live
+    for handle in _live.endpoints.values():
+        handle.reset()

@@ -33,7 +33,7 @@ class SpanCollector:
         url = f"http://127.0.0.1:{self._server.server_port}"
         return {"OTEL_EXPORTER": "otlp_http", "OTEL_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100"}  # milliseconds
 
-    def wait_for(self, count: int, attributes: Mapping[str, object], within_s: float = 10.0) -> list[Attributes]:
+    def wait_for(self, count: int, attributes: Mapping[str, object], within_s: float = 60.0) -> list[Attributes]:
         """The spans with these attributes, once there are so many or the time is up."""
         deadline_s = time.monotonic() + within_s
         while len(found := self._with(attributes)) < count and time.monotonic() < deadline_s:

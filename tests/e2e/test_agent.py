@@ -26,8 +26,9 @@ def unmeasured(stack: Stack) -> Iterator[Stack]:
 
 
 def bench(stack: Stack, *arguments: str) -> None:
-    """Measures every deployment of the proxy's own configuration in the category `ner`."""
+    """Measures the deployments of the group `smart`, by the proxy's own configuration, in the category `ner`."""
     command = ["run", "--config", str(stack.proxy.config_path), "--requests", str(REQUESTS), "--categories", "ner"]
+    command += ["--deployments", ",".join(TTFT_MS)]
     result = CliRunner(env={"LITELLM_MASTER_KEY": stack.proxy.master_key}).invoke(app, [*command, *arguments])
     assert result.exit_code == 0, result.output
     assert stack.proxy.master_key not in result.output

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import redis
+import yaml
 
 from evaluation.endpoints import Handle
-from evaluation.stock_proxy import StockProxy
+from evaluation.stock_proxy import LOCAL, StockProxy, free_port
 from slo_router.config import load_settings
-from tests.e2e.conftest import ASK
+from tests.e2e.conftest import ASK, document
 from tests.valkey_server import ValkeyServer
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -42,29 +43,30 @@ def environment(handles: Sequence[Handle], valkey: ValkeyServer) -> dict[str, st
     }
 
 
-def proxy_of(
-    name: str, directory: Path, variables: Mapping[str, str], changed: tuple[str, str] = ("", "")
-) -> StockProxy:
-    """A proxy of one case, as it stands in its file; the file's text with one change."""
+def proxy_of(name: str, directory: Path, variables: Mapping[str, str]) -> StockProxy:
+    """A proxy of one case, as it stands in its file."""
     for path in CASES.glob("*.yaml"):
         shutil.copy(path, directory)
     proxy = StockProxy({}, directory, environment=variables)
-    proxy.config_path.write_text((CASES / name).read_text(encoding="utf-8").replace(*changed), encoding="utf-8")
+    shutil.copy(CASES / name, proxy.config_path)
     return proxy
 
 
-def routed(proxy: StockProxy) -> str:
-    """The deployment that answered a request."""
-    body = {"model": "writer", "messages": [{"role": "user", "content": ASK}]}
-    answer = httpx.post(f"{proxy.url}/v1/chat/completions", json=body, headers=proxy.auth, timeout=60)
+def routed(proxy: StockProxy, group: str = "writer", **headers: str) -> httpx.Headers:
+    """The headers of the answer to a request; a header's name is given with underscores."""
+    body = {"model": group, "messages": [{"role": "user", "content": ASK}]}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    url = f"{proxy.url}/v1/chat/completions"
+    answer = LOCAL.post(url, json=body, headers={**proxy.auth, **named})
     assert answer.status_code == 200, answer.text
-    return answer.headers["x-slo-selected-model"]
+    return answer.headers
 
 
 def recorded(valkey: ValkeyServer, deployment: str) -> bool:
     """Whether the record of a request to it came to the Redis within a while."""
     with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
-        for _ in range(100):
+        deadline_s = time.monotonic() + 60
+        while time.monotonic() < deadline_s:
             if any(deployment in fields["record"] for _, fields in client.xrange("slo_router:requests")):
                 return True
             time.sleep(0.1)
@@ -76,7 +78,7 @@ def test_a_plain_configuration_routes_by_litellms_id_and_its_redis_and_says_what
 ) -> None:
     variables = environment(handles, valkey)
     with proxy_of("twice.yaml", tmp_path, variables) as proxy:
-        chosen, log = routed(proxy), proxy.log
+        chosen, log = routed(proxy)["x-slo-selected-model"], proxy.log
         assert recorded(valkey, chosen)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -93,9 +95,33 @@ def test_a_plain_configuration_routes_by_litellms_id_and_its_redis_and_says_what
     assert not settings.notes or all(note in log for note in settings.notes)
 
 
-def test_variables_stand_where_numbers_do(handles: Sequence[Handle], valkey: ValkeyServer, tmp_path: Path) -> None:
-    with proxy_of("numbers.yaml", tmp_path, environment(handles, valkey)) as proxy:
-        assert routed(proxy) == "from-environment"
+@pytest.fixture(scope="module")
+def numbers(
+    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StockProxy]:
+    """The case of that name beside conftest's own document, with a Redis that is not there."""
+    nowhere = f"redis://user:hidden-password@127.0.0.1:{free_port()}/0"
+    case = yaml.safe_load((CASES / "numbers.yaml").read_text(encoding="utf-8"))
+    own = document(handles, None)
+    case["model_list"] += own["model_list"]
+    case["callback_settings"]["slo_router"]["groups"] |= own["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
+    variables = environment(handles, valkey) | {"CASE_REDIS": nowhere}
+    with StockProxy(case, tmp_path_factory.mktemp("numbers"), environment=variables) as proxy:
+        yield proxy
+
+
+def test_variables_stand_where_numbers_do(numbers: StockProxy) -> None:
+    assert routed(numbers)["x-slo-selected-model"] == "from-environment"
+
+
+def test_without_redis_the_proxy_starts_routes_on_configuration_and_says_so(numbers: StockProxy) -> None:
+    cheapest, best = routed(numbers, "smart"), routed(numbers, "smart", x_slo_min_quality="0.9")
+
+    assert cheapest["x-slo-selected-model"] == "small"
+    assert cheapest["x-slo-reason"] == "cheapest; no measurement of ttft_ms"
+    assert best["x-slo-selected-model"] == "large"
+    assert "routing on configuration (quality, prices) until it answers" in numbers.log
+    assert "hidden-password" not in numbers.log
 
 
 @pytest.mark.slow
@@ -108,28 +134,6 @@ def test_more_of_what_people_have_starts(
             assert "groups.writer: no deployment yet in group writer; LiteLLM's database may add one" in proxy.log
             assert "Redis at redis://…/0: 0 of 0 deployments measured" in proxy.log
         else:
-            assert re.fullmatch("[0-9a-f]{64}", routed(proxy))  # of "included-models.yaml" the one that is good enough
+            chosen = routed(proxy)["x-slo-selected-model"]  # of "included-models.yaml" the one that is good enough
+            assert re.fullmatch("[0-9a-f]{64}", chosen)
             assert WITHOUT_ID in proxy.log
-
-
-def test_a_redis_that_cannot_be_right_stops_the_proxy_with_its_path_and_without_its_password(
-    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path: Path
-) -> None:
-    variables = environment(handles, valkey) | {"CASE_REDIS": "http://user:hunter2@cache:6379"}
-    proxy = proxy_of("include.yaml", tmp_path, variables, ("min_quality: 0.5", "min_qualty: 0.5"))
-    with pytest.raises(RuntimeError, match="the proxy did not start"):
-        proxy.start()
-    assert "callback_settings.slo_router.redis_url: http://…/0, expected embedded, " in proxy.log
-    assert "groups.writer.min_qualty: unknown key, expected one of" in proxy.log
-    assert "hunter2" not in proxy.log
-
-
-def test_a_redis_variable_that_is_not_set_stops_the_proxy(
-    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path: Path
-) -> None:
-    variables = {name: value for name, value in environment(handles, valkey).items() if name != "CASE_REDIS"}
-    proxy = proxy_of("include.yaml", tmp_path, variables)
-    with pytest.raises(RuntimeError, match="the proxy did not start"):
-        proxy.start()
-    expected = "expected the environment variable CASE_REDIS to be set"
-    assert f"callback_settings.slo_router.redis_url: 'os.environ/CASE_REDIS', {expected}" in proxy.log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.e2e.conftest import LITELLM, Stack
+from tests.e2e.conftest import LITELLM, SOON, Stack
 from tests.e2e.test_routes import ROUTES
 
 BEFORE_THE_FIRST_BYTE = ("error500", "error429", "drop")
@@ -42,7 +42,7 @@ def test_a_failing_endpoint_is_asked_once_and_another_answers_where_litellm_trie
 def test_an_endpoint_that_hangs_before_the_first_byte_is_left_after_the_timeout(stack: Stack, stream: bool) -> None:
     stack.endpoints["small"].control("hang")
 
-    answer = stack.ask(body={"stream": stream})
+    answer = stack.ask(body={"stream": stream}, **SOON)
 
     assert answer.status_code == 200
     assert stack.seen() == {"small": 1, "medium": 1}
@@ -84,7 +84,7 @@ def test_a_stream_that_is_cut_is_one_error_and_is_not_sent_again(stack: Stack, p
         f"{stack.proxy.url}{path}",
         json={"model": "smart", "stream": True, **ROUTES[path]},
         headers=stack.proxy.auth,
-        timeout=30,
+        timeout=60,
     ) as answer:
         assert answer.status_code == 200
         try:

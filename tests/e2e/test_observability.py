@@ -31,7 +31,7 @@ RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 CONFIGURATION = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 GRAFANA = {"$__rate_interval": "1m", "$__range": "1m", "$group": ".*"}  # what Grafana puts in; `.*` is All
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 
 
 def panel_expressions() -> list[tuple[str, str]]:
@@ -98,10 +98,8 @@ def test_prometheus_itself_evaluates_every_rule_and_raises_every_alert(prometheu
 
 
 def test_two_workers_are_one_scrape(prometheus: Prometheus) -> None:
-    (_, series) = prometheus.query('count(slo_router_slo_total{met="false"})')[0]
-    assert series == 1
-    (_, in_flight) = prometheus.query('sum(slo_router_in_flight_requests{source="own"})')[0]
-    assert in_flight == 2  # one for each worker
+    assert _finite(prometheus, 'count(slo_router_slo_total{met="false"})') == [1]
+    assert _finite(prometheus, 'sum(slo_router_in_flight_requests{source="own"})') == [2]  # one for each worker
 
 
 def test_the_alerts_fire_and_stay_silent_on_samples_worked_out_by_hand(promtool: str) -> None:

@@ -20,7 +20,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from evaluation.endpoints import Handle
-from evaluation.stock_proxy import StockProxy
+from evaluation.stock_proxy import LOCAL, StockProxy
 from slo_router import embedded, rollout
 from slo_router.config import GroupSettings, PluginSettings
 from slo_router.redis_link import connect_blocking
@@ -60,9 +60,16 @@ def two_workers(
     assert embedded.status(home).running, "the embedded Valkey outlives the proxy: the agent writes to it"
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s, "not within 60 s"
+        time.sleep(0.05)
+
+
 def samples(proxy: StockProxy, name: str) -> dict[tuple[tuple[str, str], ...], float]:
     """The values of one metric by their labels."""
-    answer = httpx.get(f"{proxy.url}/metrics/", headers=proxy.auth, timeout=30)
+    answer = LOCAL.get(f"{proxy.url}/metrics/", headers=proxy.auth)
     answer.raise_for_status()
     return {
         tuple(sorted(sample.labels.items())): sample.value
@@ -76,10 +83,8 @@ def test_the_counts_of_all_workers_add_up(two_workers: StockProxy) -> None:
     body = {"model": "smart", "messages": [{"role": "user", "content": ASK}], "stream": True}
     for number in range(REQUESTS):  # each over a connection of its own, so that both workers get some
         headers = {**two_workers.auth, "x-slo-min-quality": "0.9" if number % 4 == 0 else "0"}
-        httpx.post(f"{two_workers.url}/v1/chat/completions", json=body, headers=headers, timeout=30).raise_for_status()
-    deadline_s = time.monotonic() + 60
-    while sum(samples(two_workers, "slo_router_slo_total").values()) < REQUESTS and time.monotonic() < deadline_s:
-        time.sleep(0.1)
+        LOCAL.post(f"{two_workers.url}/v1/chat/completions", json=body, headers=headers).raise_for_status()
+    until(lambda: sum(samples(two_workers, "slo_router_slo_total").values()) >= REQUESTS)
     decisions = samples(two_workers, "model_routing_decisions_total")
     by_deployment = {dict(labels)["deployment"]: count for labels, count in decisions.items()}
     assert by_deployment == {"small": 30, "large": 10}
@@ -93,13 +98,14 @@ def test_the_counts_of_all_workers_add_up(two_workers: StockProxy) -> None:
 
 
 def test_the_state_is_fresh(two_workers: StockProxy) -> None:
-    assert time.time() - samples(two_workers, "slo_router_snapshot_timestamp_seconds")[()] < 5
+    since_s = time.time()
+    until(lambda: samples(two_workers, "slo_router_snapshot_timestamp_seconds")[()] > since_s)
     assert samples(two_workers, "slo_router_fail_open_total") == {(): 0.0}
     assert samples(two_workers, "slo_router_slo_limit_seconds") == {(("field", "ttft"), ("group", "smart")): 1.0}
 
 
 def test_who_has_no_key_sees_nothing(two_workers: StockProxy) -> None:
-    assert httpx.get(f"{two_workers.url}/metrics/").status_code == httpx.codes.UNAUTHORIZED
+    assert LOCAL.get(f"{two_workers.url}/metrics/").status_code == httpx.codes.UNAUTHORIZED
 
 
 class Answered(NamedTuple):
@@ -135,9 +141,7 @@ class Load:
         body = {"model": "smart", "messages": [{"role": "user", "content": ASK}], "max_tokens": 2}
         while not self._stopping.is_set():
             sent_s = time.monotonic()
-            answer = httpx.post(
-                f"{self._proxy.url}/v1/chat/completions", json=body, headers=self._proxy.auth, timeout=30
-            )
+            answer = LOCAL.post(f"{self._proxy.url}/v1/chat/completions", json=body, headers=self._proxy.auth)
             said = answer.headers
             names = ("x-slo-decision", "x-slo-reason", "x-slo-selected-model")
             self.answers.append(Answered(sent_s, answer.status_code, *(said.get(name, "") for name in names)))
@@ -146,11 +150,9 @@ class Load:
         """Some answers to what was sent once every worker had read Redis again after a change."""
         change()
         self._refresh()
-        from_s, deadline_s = time.monotonic(), time.monotonic() + 60
-        while len(found := [answer for answer in self.answers if answer.sent_s > from_s]) < ANSWERS:
-            assert time.monotonic() < deadline_s, f"{len(found)} answers within 60 s"
-            time.sleep(0.05)
-        return found
+        from_s = time.monotonic()
+        until(lambda: sum(answer.sent_s > from_s for answer in self.answers) >= ANSWERS)
+        return [answer for answer in self.answers if answer.sent_s > from_s]
 
 
 @pytest.fixture
@@ -167,8 +169,9 @@ def test_both_workers_read_and_write_the_one_embedded_valkey(two_workers: StockP
     body = {"model": "smart", "messages": [{"role": "user", "content": ASK}]}
     picks = set()
     for _ in range(REQUESTS):  # each on its own connection, which either worker may take
-        answer = httpx.post(f"{two_workers.url}/v1/chat/completions", json=body, headers=two_workers.auth, timeout=30)
+        answer = LOCAL.post(f"{two_workers.url}/v1/chat/completions", json=body, headers=two_workers.auth)
         picks.add((answer.headers["x-slo-selected-model"], answer.headers["x-slo-predicted-ttft-ms"]))
+    until(lambda: client.xlen(PREFIX + "slo_router:requests") >= REQUESTS)
     refreshed(two_workers, client, PREFIX, WORKERS)
     recorded = client.xlen(PREFIX + "slo_router:requests")
     publish(client, PREFIX)

@@ -66,7 +66,9 @@ def featured(
         client.close()
         whole = configuration(handles, valkey.url, directory / "requests.jsonl")
         with StockProxy(whole, directory, environment=collector.environment) as proxy:
-            yield Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time())
+            running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time())
+            running.refreshed()
+            yield running
 
 
 @pytest.fixture
@@ -74,8 +76,9 @@ def stack(featured: Stack) -> Iterator[Stack]:
     """This module's stack as a test finds it: no faults, nothing seen."""
     for handle in featured.endpoints.values():
         handle.reset()
-    yield Stack(featured.proxy, featured.valkey, featured.endpoints, time.time())
-    time.sleep(0.05)  # events of the last request, which would look like the next test's
+    running = Stack(featured.proxy, featured.valkey, featured.endpoints, time.time())
+    yield running
+    running.settle()
     for handle in featured.endpoints.values():
         handle.reset()
 

@@ -29,7 +29,7 @@ def run(text: str, cwd: Path, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout

@@ -53,7 +53,7 @@ def test_a_client_that_leaves_is_one_disconnect_and_its_slo_is_judged_by_what_wa
         f"{stack.proxy.url}/v1/chat/completions",
         json={"model": "smart", "stream": True, "messages": [{"role": "user", "content": ASK}]},
         headers=stack.proxy.auth,
-        timeout=30,
+        timeout=60,
     ) as answer:
         next(answer.iter_lines())
 

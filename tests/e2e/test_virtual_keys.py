@@ -24,7 +24,7 @@ import redis
 
 from evaluation.endpoints import Handle
 from evaluation.stock_proxy import StockProxy
-from tests.e2e.conftest import ASK, LITELLM, USD_PER_TOKEN, document, publish
+from tests.e2e.conftest import ASK, LITELLM, USD_PER_TOKEN, document, publish, refreshed
 from tests.e2e.postgres import UnavailableError, litellm_database
 from tests.valkey_server import ValkeyServer
 
@@ -108,7 +108,7 @@ def platform(
         if entry["model_info"]["id"] in ("medium", "large"):
             entry["model_info"]["access_groups"] = [ACCESS_GROUP]
     with ExitStack() as stack:
-        client = stack.enter_context(redis.Redis.from_url(valkey.url, decode_responses=True, socket_timeout=5))
+        client = stack.enter_context(redis.Redis.from_url(valkey.url, decode_responses=True, socket_timeout=60))
         publish(client, PREFIX)
         try:
             database = stack.enter_context(litellm_database())
@@ -123,7 +123,8 @@ def platform(
         }  # seconds between writes of the spend
         proxy = StockProxy(configuration, tmp_path_factory.mktemp("virtual-keys"), environment=environment)
         stack.enter_context(proxy)
-        http = stack.enter_context(httpx.Client(base_url=proxy.url, timeout=30))
+        refreshed(proxy, client, PREFIX)
+        http = stack.enter_context(httpx.Client(base_url=proxy.url, timeout=60))
         yield Platform(proxy, http, client, handles)
 
 
@@ -269,7 +270,7 @@ def test_it_goes_on_routing_when_the_router_settings_are_reloaded(platform: Plat
         settings = platform.http.get("/router/settings", headers=platform.proxy.auth).json()
         return settings["current_values"]["routing_strategy"] == "least-busy" or None
 
-    assert _eventually(reloaded, timeout_s=60)
+    assert _eventually(reloaded, timeout_s=120)
     for _ in range(5):
         assert _decided(platform.ask(key))[0] == "small"
 
