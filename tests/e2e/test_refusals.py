@@ -92,3 +92,18 @@ def test_more_room_than_a_models_answers_have_goes_to_one_that_has_it(stack: Sta
         answer = stack.ask(model="short", body={name: 32_000})
         assert answer.headers["x-slo-selected-model"] == "short-medium"
     assert stack.ask(model="short", body={"max_tokens": 4_096}).headers["x-slo-selected-model"] == "short-small"
+
+
+def test_who_has_no_patience_shuts_nobody_for_the_others(stack: Stack) -> None:
+    """Three timeouts in a row that a client asked for, a tenth of what an answer takes."""
+    wait_until_small_answers(stack)
+    stack.endpoints["small"].reset()
+    stack.endpoints["small"].control("slow", factor=20)  # an answer takes half a second
+
+    statuses = [ask(stack, stream=False, max_tokens=24, timeout=0.05) for _ in range(6)]
+
+    assert set(statuses) == {408}
+    stack.endpoints["small"].control("ok")
+    assert (
+        stack.ask(body={"stream": True, "max_tokens": 4}, x_slo_ttft_ms=ANY).headers["x-slo-selected-model"] == "small"
+    )
