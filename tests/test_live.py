@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.circuit import share
+from slo_router.circuit import CLOSED, is_suspected, share
 from slo_router.evidence import Prior
 from slo_router.latency import ttft_s
 from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Live
@@ -231,6 +231,44 @@ def test_a_deployment_that_takes_requests_and_answers_none_is_found_out_before_t
     assert share(live.states["a"].circuit, NOW_S + 1.2) == 1
     live.absorb([], PRIORS, NOW_S + 1.3)
     assert share(live.states["a"].circuit, NOW_S + 1.3) == 0
+
+
+def test_what_seems_to_hang_gets_a_request_each_second_and_fails_where_it_leaves_two_of_those_too() -> None:
+    live = Live()
+    for _ in range(OVERDUE_FLIGHTS):
+        live.dispatched("a", NOW_S, expected_s=0.1)  # overdue after 0.65 s
+    live.watch(NOW_S + 0.7)
+    assert is_suspected(live.states["a"].circuit)
+    for number in (1, 2):
+        at_s = NOW_S + 0.7 + number
+        assert share(live.states["a"].circuit, at_s) == 1
+        live.dispatched("a", at_s, expected_s=0.1)
+        assert share(live.states["a"].circuit, at_s + 0.1) == 0
+        live.watch(at_s + 0.9)
+        assert is_suspected(live.states["a"].circuit) is (number == 1)
+
+
+@pytest.mark.parametrize("told", ["first token", "answer", "another worker"])
+def test_any_sign_of_life_ends_a_suspicion(told: str) -> None:
+    live, other = Live(), Live()
+    flights = [live.dispatched("a", NOW_S, expected_s=0.1) for _ in range(OVERDUE_FLIGHTS)]
+    live.watch(NOW_S + 0.7)
+    if told == "first token":
+        live.first_token(flights[0], NOW_S + 0.8, prompt_tokens=1, ttft_s=0.8)
+    elif told == "answer":
+        live.finished(flights[0], "success", NOW_S + 0.8)
+    else:
+        other.finished(other.dispatched("a", NOW_S), "success", NOW_S + 0.8)
+        live.absorb([sent(other)], PRIORS, NOW_S + 1)
+    assert live.states["a"].circuit == CLOSED
+
+
+def test_nobody_hangs_of_whom_nothing_is_expected() -> None:
+    live = Live()
+    for _ in range(OVERDUE_FLIGHTS):
+        live.dispatched("a", NOW_S)
+    live.watch(NOW_S + LEASE_S + 1)
+    assert live.states["a"].circuit == CLOSED
 
 
 def test_a_first_token_teaches_the_ttft_at_once_and_counts_once() -> None:

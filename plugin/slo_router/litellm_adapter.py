@@ -340,6 +340,21 @@ def price_map() -> Mapping[str, Mapping[str, object]]:
     return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
 
 
+def is_timeout(error: object) -> bool:
+    """Whether an attempt was ended because it took too long."""
+    return getattr(error, "status_code", None) == BUSY[0]
+
+
+def is_impatient(request: Mapping[str, object]) -> bool:
+    """Whether the client set a timeout, in the body or in LiteLLM's headers."""
+    return any(request.get(name) is not None for name in ("timeout", "request_timeout", "stream_timeout"))
+
+
+def is_elsewhere(request: Mapping[str, object]) -> bool:
+    """Whether the client named its own key or address: what becomes of it there says nothing of the deployment."""
+    return any(request.get(name) for name in ("api_key", "api_base", "base_url"))
+
+
 def fault_of(error: object, *, at_proxy: bool = False) -> Fault:
     """Whose fault a failed attempt is, by HTTP status and LiteLLM's class; `at_proxy`: it may be the proxy's own error.
 

@@ -22,13 +22,15 @@ from slo_router.circuit import (
     CLOSED,
     HEARSAY,
     LONGEST_PAUSE_S,
+    SUSPECT_REQUESTS,
     Circuit,
     failed,
     is_probe_due,
+    is_suspected,
     latest,
-    opened,
     probed,
     succeeded,
+    suspected,
 )
 from slo_router.evidence import Evidence, Prior, fit
 from slo_router.latency import Curve, Observation, slower
@@ -37,7 +39,7 @@ Ending = Literal["success", "error", "refused", "denied", "disconnected", "relea
 REFUSED = ("refused", "denied")  # the second in words that speak of the account
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
-OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it hangs
+OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it seems to hang
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LATE = 1.5  # times its time: later than the spread explains …
@@ -67,8 +69,9 @@ class Flight(NamedTuple):
 
     def is_overdue(self, now_s: float) -> bool:
         """Long past its time."""
-        due_s = LEASE_S if self.expected_s is None else OVERDUE_FACTOR * self.expected_s + OVERDUE_MARGIN_S
-        return now_s - self.at_s > due_s
+        if self.expected_s is None:
+            return False
+        return now_s - self.at_s > OVERDUE_FACTOR * self.expected_s + OVERDUE_MARGIN_S
 
     def level(self, waited_s: float) -> float:
         """What the coefficients of the last minutes are to be multiplied by for it to take so long."""
@@ -131,6 +134,12 @@ class LiveState:
         own = len(self.flights)
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
 
+    def answered(self, at_s: float) -> None:
+        """It gave a sign of life."""
+        self.answered_at_s = max(self.answered_at_s, at_s)
+        if is_suspected(self.circuit) and at_s > (self.circuit.changed_at_s or 0.0):
+            self.circuit = succeeded(self.circuit, at_s)
+
     def hear(self, flight: Flight, ttft_s: float) -> None:
         """A first token came after `ttft_s`. Once one was very late, a late one confirms it and any other ends it."""
         level, usual = flight.level(ttft_s), 1.0 if self.fitted is None else self.fitted.ttft_level
@@ -177,8 +186,7 @@ class Live:
         state.flights[id(flight)] = flight
         if state.circuit.is_open:
             state.circuit = probed(state.circuit, now_s)
-        if state.account.is_shut:
-            state.account = account.asked(state.account, now_s)
+        state.account = account.sent(state.account, now_s)
         return flight
 
     def probes_due(self, now_s: float, leave_out: Collection[str] = ()) -> list[str]:
@@ -199,7 +207,7 @@ class Live:
         if health == "answers":
             state.circuit = succeeded(state.circuit, now_s)
             state.account = account.answered(state.account, now_s)
-            state.answered_at_s = now_s
+            state.answered(now_s)
             state.begun_until_s = max(state.begun_until_s, sent_at_s)
             return
         if account.is_doubted(state.account):  # nobody could ask: only words that speak of the account count
@@ -227,7 +235,7 @@ class Live:
         if key not in state.flights or key in state.begun:
             return
         state.begun.add(key)
-        state.answered_at_s = max(state.answered_at_s, at_s)
+        state.answered(at_s)
         state.begun_until_s = max(state.begun_until_s, flight.at_s)
         if prompt_tokens is not None and not self._is_disturbed(flight.at_s, at_s):
             observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
@@ -262,12 +270,12 @@ class Live:
         elif ending == "success":
             state.circuit = succeeded(state.circuit, now_s)
             state.account = account.answered(state.account, now_s)
-            state.answered_at_s = now_s
+            state.answered(now_s)
             state.begun_until_s = max(state.begun_until_s, flight.at_s)
         elif ending in REFUSED:
             is_account, can_ask = ending == "denied", self.can_ask(flight.deployment_id)
             state.account = account.refused(state.account, now_s, flight.at_s, is_account=is_account, can_ask=can_ask)
-            state.answered_at_s = now_s
+            state.answered(now_s)
         return Landing(flight, ending, now_s, is_ttft_known)
 
     def learn(
@@ -292,11 +300,14 @@ class Live:
                 state.hear(flight, ttft_s)
 
     def _suspect(self, state: LiveState, now_s: float) -> None:
-        if not state.flights or state.circuit.is_open:
-            return
-        elsewhere = sum(at_s > state.answered_at_s for at_s in state.overdue_elsewhere)
-        if len(self._overdue(state, now_s)) + elsewhere >= OVERDUE_FLIGHTS:
-            state.circuit = opened(state.circuit, now_s)
+        overdue = self._overdue(state, now_s) if state.flights else ()
+        if is_suspected(state.circuit):
+            if sum(at_s > (state.circuit.changed_at_s or 0.0) for at_s in overdue) >= SUSPECT_REQUESTS:
+                state.circuit = failed(state.circuit, now_s)
+        elif overdue and not state.circuit.is_open:
+            elsewhere = sum(at_s > state.answered_at_s for at_s in state.overdue_elsewhere)
+            if len(overdue) + elsewhere >= OVERDUE_FLIGHTS:
+                state.circuit = suspected(state.circuit, now_s)
 
     def _slow_down(self, state: LiveState, now_s: float) -> None:
         """A request that waits longer than expected, or did when last seen, tells that the deployment is slower.
@@ -333,6 +344,7 @@ class Live:
         return {
             name: {
                 "in_flight": len(state.flights) + state.foreign,
+                "answered_at_s": state.answered_at_s,
                 "overdue": self._overdue(state, now_s)[-OVERDUE_FLIGHTS:],
                 "circuit": state.circuit,
                 "account": state.account,
@@ -363,8 +375,9 @@ class Live:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
                 state.account = account.latest(state.account, _account(entry.get("account")), now_s)
                 state.last_word = max(state.last_word, _last_word(entry.get("last_word"), now_s))
+                state.answered(_moment(entry.get("answered_at_s"), now_s))
             if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # somebody had an answer then
-                state.answered_at_s = max(state.answered_at_s, state.circuit.changed_at_s)
+                state.answered(state.circuit.changed_at_s)
             self._suspect(state, now_s)
             evidence = [found for entry in said if (found := Evidence.from_json(entry.get("evidence"))) is not None]
             state.fitted = fit(Evidence.merge([state.evidence, *evidence], now_s), priors.get(name), now_s)
@@ -398,6 +411,11 @@ class Live:
 
 def _load(value: object) -> float:
     return float(value) if isinstance(value, int | float) and 0 <= value <= MAX_LOAD else 0.0
+
+
+def _moment(value: object, now_s: float) -> float:
+    """Unix seconds, as JSON brought them: now at the latest, 0 where they make no sense."""
+    return min(float(value), now_s) if isinstance(value, int | float) and 0 <= value <= MAX_UNIX_S else 0.0
 
 
 def _times(value: object) -> list[float]:

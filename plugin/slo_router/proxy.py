@@ -28,7 +28,7 @@ from litellm.proxy._types import UserAPIKeyAuth
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from slo_router import litellm_adapter as adapter
-from slo_router.attempt import ENDINGS
+from slo_router.attempt import ENDINGS, Fault
 from slo_router.background import Background, Hooks
 from slo_router.config import Settings
 from slo_router.deployment_ids import group_of
@@ -37,7 +37,7 @@ from slo_router.domain import Facts
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
 from slo_router.litellm_config import proxy_settings
-from slo_router.live import LEASE_S, Health, Landing
+from slo_router.live import LEASE_S, Ending, Health, Landing
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import answer_began, build_record, outcome_of
 from slo_router.request_log import RequestLog
@@ -297,7 +297,15 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """An attempt failed."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.strategy.finish(trace, ENDINGS[adapter.fault_of(exception)])
+            self.strategy.finish(trace, ENDINGS[self._fault_of(exception, trace)])
+
+    def _fault_of(self, error: object, trace: Trace, *, at_proxy: bool = False) -> Fault:
+        """Whose fault a failed attempt is: also the client's, where it waits for less than an answer takes."""
+        if trace.is_elsewhere:
+            return "request"
+        if trace.is_impatient and adapter.is_timeout(error) and not self.strategy.is_overdue(trace):
+            return "request"
+        return adapter.fault_of(error, at_proxy=at_proxy)
 
     async def async_pre_call_hook(
         self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: Request, call_type: str
@@ -321,6 +329,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         inputs = _slo_inputs(data, user_api_key_dict)
         span = user_api_key_dict.parent_otel_span
         trace = Trace(str(call_type), time.time(), group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
+        trace.is_impatient, trace.is_elsewhere = adapter.is_impatient(data), adapter.is_elsewhere(data)
         if not is_managed:  # a fallback may lead into one that is
             trace.waiting, metadata[TRACE_KEY] = inputs, trace
             return data
@@ -374,7 +383,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
         if trace is not None and isinstance(payload, dict) and answer_began(payload, trace):
             if trace.attempt is not None and trace.attempt.deployment_id == payload.get("model_id"):
-                self.strategy.finish(trace, ENDINGS[adapter.fault_of(kwargs.get("exception"))])
+                self.strategy.finish(trace, ENDINGS[self._fault_of(kwargs.get("exception"), trace)])
             self._broken.append((time.time(), payload, trace))
 
     async def async_post_call_failure_hook(
@@ -387,7 +396,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """A request failed for good: record it."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.strategy.finish(trace, ENDINGS[adapter.fault_of(original_exception, at_proxy=True)])
+            self.strategy.finish(trace, ENDINGS[self._fault_of(original_exception, trace, at_proxy=True)])
             broken = next((payload for _, payload, other in self._broken if other is trace), None)
             self._record(
                 broken or self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace
@@ -417,11 +426,11 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
 
     def _record(self, payload: Mapping[str, object], trace: Trace) -> None:
         outcome = outcome_of(payload)
+        ending: Ending = "released" if outcome == "cache_hit" or trace.is_elsewhere else outcome
+        landing = self.strategy.finish(trace, ending)
         if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
-            self.strategy.finish(trace, "released" if outcome == "cache_hit" else outcome)
             return
         trace.recorded = True
-        landing = self.strategy.finish(trace, "released" if outcome == "cache_hit" else outcome)
         self._ended.append((payload, trace, landing))
         if trace.beginnings or len(self._ended) >= MOST_ENDED:  # the conversation's next turn may come at once
             self.settle()

@@ -221,6 +221,11 @@ class Strategy:
         trace.attempts.append(attempt)
         return attempt
 
+    def is_overdue(self, trace: Trace) -> bool:
+        """Whether the attempt under way has waited for longer than was expected of it."""
+        flight = None if trace.attempt is None else trace.attempt.flight
+        return flight is not None and flight.is_overdue(time.time())
+
     def finish(self, trace: Trace, ending: Ending) -> Landing | None:
         """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing."""
         attempt = trace.attempt

@@ -57,6 +57,8 @@ class Trace:
     refusal: Exception | None = None  # that LiteLLM raised instead
     span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
     beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
+    is_impatient: bool = False  # the client set a timeout of its own
+    is_elsewhere: bool = False  # the client named a key or an address of its own, as some proxies allow
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
     recorded: bool = False
 

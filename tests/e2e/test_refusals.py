@@ -22,8 +22,9 @@ def streamed(live: Stack, name: str) -> int:
     return sum(seen.stream for seen in live.endpoints[name].seen())
 
 
-def ask(live: Stack) -> httpx.Response:
-    return live.ask(body={"stream": True, "max_tokens": 4}, x_slo_ttft_ms=ANY, x_litellm_num_retries="0")
+def ask(live: Stack, **body: object) -> httpx.Response:
+    whole = {"stream": True, "max_tokens": 4, **body}
+    return live.ask(body=whole, x_slo_ttft_ms=ANY, x_litellm_num_retries="0")
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404])
@@ -53,3 +54,16 @@ def test_more_room_than_a_models_answers_have_goes_to_one_that_has_it(live: Stac
         answer = live.ask(model="short", body={name: 32_000})
         assert answer.headers["x-slo-selected-model"] == "short-medium"
     assert live.ask(model="short", body={"max_tokens": 4_096}).headers["x-slo-selected-model"] == "short-small"
+
+
+def test_who_has_no_patience_shuts_nobody_for_the_others(live: Stack) -> None:
+    """Three timeouts in a row that a client asked for, a tenth of what an answer takes."""
+    wait_until_small_answers(live)
+    live.endpoints["small"].reset()
+    live.endpoints["small"].control("slow", factor=20)  # an answer takes half a second
+
+    statuses = [ask(live, stream=False, max_tokens=24, timeout=0.05).status_code for _ in range(6)]
+
+    assert set(statuses) == {408}
+    live.endpoints["small"].control("ok")
+    assert ask(live).headers["x-slo-selected-model"] == "small"
