@@ -116,7 +116,7 @@ class Habits(NamedTuple):
     wobble: float = 0.0  # standard deviation of the logarithm of that, from prompt to prompt
     limit: RateLimit | None = None
     is_measured: bool = True  # False: a replica that nobody benchmarked
-    sends_role_first: bool = False  # a chunk with the role alone, long before the first token
+    opens_early: bool = True  # a stream begins at once, with a chunk that has the role alone
 
     def answer_tokens(self, ask: Ask, rng: random.Random) -> int:
         """How long this endpoint's answer gets. Draws nothing where there is no wobble."""

@@ -27,8 +27,12 @@ from hypothesis import strategies as st
 
 from evaluation import virtual_time
 from evaluation.endpoints import EndpointSpec, Handle, instant, read_specs, running_endpoints
-from evaluation.endpoints.answers import Ask, compose
+from evaluation.endpoints.answers import Ask, compose, output_tokens
 from evaluation.endpoints.engine import Engine
+from evaluation.endpoints.faults import Allowance
+from evaluation.traffic import IMAGE_TOKENS, PATHS, Route, body
+from evaluation.traffic import Ask as AskedFor
+from evaluation.traffic import Fault as AskFault
 from evaluation.virtual_time import VirtualLoop
 
 Json = dict[str, Any]
@@ -234,11 +238,49 @@ def test_answers_vary_from_token_to_token_and_keep_every_limit(
     prompt: str, mean: int, limit: int | None, room: int
 ) -> None:
     ask = Ask(prompt=prompt, max_tokens=limit, stream=True, include_usage=False, tool=None)
-    answer = compose(ask, answer_id="1", model="m", created=0, mean_tokens=mean, room=room)
+    answer = compose(ask, answer_id="1", model="m", created=0, wanted=output_tokens(prompt, mean), room=room)
     assert all(one != next_one for one, next_one in pairwise(answer.pieces))
     assert 1 <= len(answer.pieces) <= min(room, limit or room)
     if answer.finish_reason == "stop":
         assert mean * 0.5 - 1 <= len(answer.pieces) <= max(1, mean * 1.5)
+
+
+def test_answers_of_a_heavy_tail_have_the_mean_that_was_asked_for() -> None:
+    lengths = sorted(output_tokens(f"prompt {i}", 100, sigma=0.9) for i in range(5_000))
+    assert sum(lengths) / len(lengths) == pytest.approx(100, rel=0.05)
+    assert lengths[-50] > 5 * lengths[2_500]
+
+
+@pytest.mark.parametrize("route", list(PATHS))
+def test_tools_and_images_are_part_of_the_prompt(quick: Handle, route: Route) -> None:
+    if route == "messages":
+        return  # LiteLLM translates those
+    with_both = AskedFor(route, stream=False, text_tokens=50, answer_tokens=5, tools=3, tool_tokens=100, images=2)
+    usage = CLIENT.post(quick.url + PATHS[route], json=body(with_both, "any")).json()["usage"]
+    found = usage["prompt_tokens" if route == "chat" else "input_tokens"]
+    assert found == pytest.approx(50 + 3 * 100 + 2 * IMAGE_TOKENS, rel=0.05)
+
+
+@pytest.mark.parametrize(("fault", "code"), [("parameter", "invalid_value"), ("policy", "content_policy_violation")])
+def test_a_request_with_a_fault_of_its_own_is_refused(quick: Handle, fault: AskFault, code: str) -> None:
+    wrong = AskedFor("chat", stream=False, text_tokens=50, answer_tokens=5, fault=fault)
+    response = CLIENT.post(quick.url + PATHS["chat"], json=body(wrong, "any"))
+    assert (response.status_code, response.json()["error"]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize("says_when", [True, False])
+def test_beyond_its_rate_limit_an_endpoint_answers_429_and_says_when_to_come_back_or_does_not(says_when: bool) -> None:
+    now_s = 0.0
+    allowance = Allowance(EndpointSpec(name="limited", per_minute=30, burst=2), lambda: now_s)
+    assert [allowance.wait_s() for _ in range(3)] == [None, None, 2.0]
+    now_s = 2.0
+    assert [allowance.wait_s() for _ in range(2)] == [None, 2.0]
+    limited = EndpointSpec(name="limited", per_minute=1, burst=1, says_when=says_when)
+    with running_endpoints([limited]) as (handle,):
+        assert post(handle, CHAT, asking(CHAT, "hello")).status_code == 200
+        refused = post(handle, CHAT, asking(CHAT, "hello"))
+    assert refused.status_code == 429
+    assert refused.headers.get("retry-after") == ("60" if says_when else None)
 
 
 # --- pace

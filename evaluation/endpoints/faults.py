@@ -1,6 +1,9 @@
-"""Which request an endpoint fails, and how."""
+"""Which request an endpoint fails, and how; and which one is beyond its rate limit."""
 
-from .spec import Fault
+import time
+from collections.abc import Callable
+
+from .spec import EndpointSpec, Fault
 
 
 class FaultSwitch:
@@ -27,3 +30,23 @@ class FaultSwitch:
             if self._left == 0:
                 self.fault, self._left = Fault(drop_keepalive_every=fault.drop_keepalive_every), None
         return fault
+
+
+class Allowance:
+    """What the rate limit still lets pass: a bucket of `burst` requests that fills at the limit's rate."""
+
+    def __init__(self, spec: EndpointSpec, clock: Callable[[], float] = time.monotonic) -> None:
+        self._spec = spec
+        self._clock = clock
+        self._left, self._at_s = float(spec.burst), clock()
+
+    def wait_s(self) -> float | None:
+        """Takes a request: `None` where it may pass, else the seconds after which one could."""
+        if self._spec.per_minute is None:
+            return None
+        now_s, per_s = self._clock(), self._spec.per_minute / 60
+        self._left, self._at_s = min(self._spec.burst, self._left + (now_s - self._at_s) * per_s), now_s
+        if self._left < 1:
+            return (1 - self._left) / per_s
+        self._left -= 1
+        return None

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from .answers import Answer, Ask, compose, embedding, token_count
+from evaluation.traffic import FORBIDDEN
+
+from .answers import Answer, Ask, compose, embedding, output_tokens, token_count
 from .bodies import EmbeddingsBody
 from .connection import Connection
 from .dialects import Dialect, Json
@@ -28,9 +30,18 @@ _NOISE = b": keep-alive\n\n\n\n"
 class RefusedError(Exception):
     """A request that is answered with an error in OpenAI's shape."""
 
-    def __init__(self, status: int, message: str, *, code: str, kind: str = "invalid_request_error") -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        kind: str = "invalid_request_error",
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = None if retry_after_s is None else {"retry-after": str(retry_after_s)}
         self.body: Json = {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
@@ -70,12 +81,14 @@ class Model:
     async def text(self, dialect: Dialect, call: Call) -> Response:
         """The response to a text route. Raises RefusedError."""
         ask = validated(dialect.body, call.body).ask()
+        if FORBIDDEN in ask.prompt:
+            raise RefusedError(400, "The prompt is against our content policy.", code="content_policy_violation")
         answer = compose(
             ask,
             answer_id=f"{self.spec.name}-{next(self._ids)}",
             model=self.spec.name,
             created=int(time.time()),
-            mean_tokens=self.spec.output_tokens,
+            wanted=output_tokens(ask.prompt, self.spec.output_tokens, self.spec.output_sigma),
             room=self._room(ask.prompt_tokens),
         )
         if call.fault.fault == "leak":

@@ -50,6 +50,11 @@ class Spec:
     habits: Habits = PLAIN
     model: str = ""  # that it serves; empty: the one of its name
 
+    @property
+    def served(self) -> str:
+        """The model that answers here."""
+        return self.model or self.name
+
     def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float:
         """What an answer costs."""
         return prompt_tokens * self.input_usd_per_token + output_tokens * self.output_usd_per_token

@@ -40,6 +40,7 @@ from slo_router.trace import Trace
 GROUP = "simulator"
 WORKERS = 4
 OBSERVED_EVERY = 4
+BY_FAR = 1.25  # more than the margin of the filter and the error of an estimate
 TICKS_PER_REFRESH = 4
 EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
 BENCHMARK_AGE_S = 6 * 3_600.0  # it ran last night
@@ -149,9 +150,10 @@ class Ours(Told):
             live.states = states
 
     def _misjudges(self, decision: Decision, request: Request) -> bool:
+        """Whether it rules somebody out as too small whose window holds the request by far."""
         return any(
             rejection.filter == "context_window"
-            and self.specs[self._position[rejection.deployment_id]].context_tokens >= request.ask.needs_tokens
+            and self.specs[self._position[rejection.deployment_id]].context_tokens >= BY_FAR * request.ask.needs_tokens
             for rejection in decision.rejections
         )
 
@@ -260,7 +262,7 @@ def facts_of(spec: Spec) -> Facts:
     """What the configuration says of an endpoint."""
     return Facts(
         spec.name,
-        spec.model or spec.name,
+        spec.served,
         context_tokens=spec.context_tokens,
         input_usd_per_token=spec.input_usd_per_token,
         output_usd_per_token=spec.output_usd_per_token,

@@ -25,7 +25,7 @@ class Choice(NamedTuple):
     ttft_p95_s: float | None = None
     agreed: bool | None = None  # with what one observer of everything would have chosen
     agreed_soon: bool | None = None  # or would have within the last two seconds
-    misjudged: bool = False  # a deployment was ruled out as too small that holds the request
+    misjudged: bool = False  # a deployment was ruled out as too small that holds the request by far
 
 
 class Ended(NamedTuple):

@@ -11,7 +11,7 @@ are not.
     agreement    share of first decisions that one observer of everything would have made alike, at once; and what it
                  would have decided on what it knew up to two seconds before counts as well
     failed       share of all requests that ended without an answer though the clairvoyant's ended with one
-    misjudged    share of first decisions that ruled out as too small who holds the request
+    misjudged    share of first decisions that ruled out as too small who holds the request by far
     shut         deployments that were shut for longer than SHUT_S though they had done nothing wrong, per run
 """
 

@@ -81,6 +81,10 @@ class Server(Protocol):
         """The spread of its noise."""
 
     @property
+    def served(self) -> str:
+        """The model."""
+
+    @property
     def habits(self) -> Habits:
         """How long its answers get."""
 
@@ -183,7 +187,9 @@ def generate(
         contract = Contract(time_s, rng.choice(kind.cost_per_1k_usd), rng.choice(kind.min_quality))
         chars = max(1, round(CHARS_PER_TOKEN * ask.text_tokens * _factor(rng, SIZE_ERROR)))
         noise = tuple(Noise(*(_factor(rng, one.sigma) for _ in range(3))) for one in servers)
-        answers = tuple(one.habits.answer_tokens(ask, rng) for one in servers)
+        models = {one.served: one.habits for one in servers}
+        lengths = {model: habits.answer_tokens(ask, rng) for model, habits in models.items()}  # replicas write alike
+        answers = tuple(lengths[one.served] for one in servers)
         requests.append(Request(len(requests), at_s, category, ask, chars, answers, contract, noise))
     return requests
 
