@@ -58,7 +58,7 @@ def _rank(path: PurePath) -> tuple[bool, int, str]:
     return path.parent.name != "e2e", LONGEST.index(unit) if unit in LONGEST else len(LONGEST), unit
 
 
-class _Units(LoadFileScheduling):
+class _Units(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
         return _unit(PurePath(super()._split_scope(nodeid)))
 

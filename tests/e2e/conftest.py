@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -37,7 +38,7 @@ SPECS = [
 ]
 REFUSALS = (400, 401, 402, 403, 404)
 REFRESHED_WITHIN_S = 60.0
-SOON = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for a request that finds one who hangs
+SOON: dict[str, Any] = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for one that meets a hang
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
 ASK = "Summarize this in one sentence: the cat sat on the mat and looked at the rain."
 
@@ -183,13 +184,13 @@ class Stack:
             time.sleep(0.02)
 
     def _records(self) -> list[dict[str, object]]:
-        entries = self.redis.xrange(f"{self.prefix}slo_router:requests")
+        entries = cast("list[tuple[str, dict[str, str]]]", self.redis.xrange(f"{self.prefix}slo_router:requests"))
         records = [json.loads(fields["record"]) for _, fields in entries]
         return [record for record in records if record["ts"] >= self.began_s]
 
     def publish(self, **changed: Mapping[str, object]) -> None:
         """Writes metrics, and waits until the proxy has read them."""
-        publish(self.redis, **changed)
+        publish(self.redis, "", **changed)
         self.changed = bool(changed)
         self.refreshed()
 

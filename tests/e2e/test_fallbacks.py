@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
 from tests.e2e.conftest import ASK, Stack
 from tests.e2e.test_routes import ROUTES
 
-AT_ONCE = {"x_litellm_num_retries": "0"}  # LiteLLM waits before it tries a deployment again
+AT_ONCE: dict[str, Any] = {"x_litellm_num_retries": "0"}  # LiteLLM waits before it tries a deployment again
 
 
 @pytest.mark.parametrize("path", ROUTES)
