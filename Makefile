@@ -5,7 +5,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 NEWEST := .venv-newest/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check # the lock is whole: nothing is left to resolve
-PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := -m pytest -n 2 --no-loadscope-reorder
 CODE := plugin benchmark evaluation tests deploy docs
 
 .PHONY: help demo test test-slow test-lowest test-newest check format lint types imports bench lock clean

@@ -5,35 +5,67 @@ each. Property tests are judged by what they find, not by how fast a busy machin
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import signal
 import sys
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from pathlib import PurePath
 from types import FrameType
 
 import pytest
 import pytest_timeout
 import redis
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
+from slo_router import installed
 from tests.valkey_server import ValkeyServer
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
-WRITES_PRISMAS_CLIENT = "test_virtual_keys.py"  # 10 MB of Python: a proxy that starts after that takes 5 s longer
+SHARED = {  # modules that share a proxy, so that one worker runs them
+    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "readme", "records", "redis", "routes", "slo"), "stack"),
+    **dict.fromkeys(("live", "refusals"), "live"),
+}
+LONGEST = ("stack", "live", "virtual_keys", "operations", "real_model", "configurations")
 AGAIN_S = 30.0  # between two interruptions of a test whose time is up
 TIMEOUT = pytest.StashKey[pytest_timeout.Settings]()
 SLOW_TIMEOUT_S = 1_800  # of a test that is marked `slow`; the others' is in pyproject.toml
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Proxies first, so that small files fill up what is left, and the one with a database last of them."""
-    items.sort(key=lambda item: ("e2e" not in item.path.parts, item.path.name == WRITES_PRISMAS_CLIENT))
+    """What takes longest comes first, so that small files fill up what is left."""
+    items.sort(key=lambda item: _rank(item.path))
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
+
+
+def _unit(path: PurePath) -> str:
+    """What one worker runs: a module, or the modules that share a proxy."""
+    name = path.stem.removeprefix("test_")
+    return SHARED.get(name, name) if path.parent.name == "e2e" else str(path)
+
+
+def _rank(path: PurePath) -> tuple[bool, int, str]:
+    unit = _unit(path)
+    return path.parent.name != "e2e", LONGEST.index(unit) if unit in LONGEST else len(LONGEST), unit
+
+
+class _Units(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    def _split_scope(self, nodeid: str) -> str:
+        return _unit(PurePath(super()._split_scope(nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return _Units(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,6 +93,28 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     if TIMEOUT in item.stash:
         item.ihook.pytest_timeout_set_timer(item=item, settings=item.stash[TIMEOUT])
     return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _litellm_is_looked_at_here() -> Iterator[None]:
+    """`check` starts a process that imports LiteLLM, once for each of ours; most of these have imported it already.
+
+    tests/e2e/test_readme.py runs the command as it is.
+    """
+    look = installed._look
+
+    @functools.cache
+    def look_here() -> tuple[str, list[str], list[str]]:
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # LiteLLM's own
+            from slo_router import litellm_adapter  # noqa: PLC0415  # takes seconds
+
+            return litellm_adapter.version(), litellm_adapter.shortcomings(), litellm_adapter.unasked()
+
+    installed._look = look_here
+    yield
+    installed._look = look
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from evaluation.categorizer import accuracy, load_prompts, outcomes
 from slo_router.categories import (
-    CATEGORIES,
     EDGE_CHARS,
     EDGE_PARTS,
     OPENING_CHARS,
@@ -16,6 +15,7 @@ from slo_router.categories import (
     instruction_windows,
     rules,
 )
+from slo_router.domain import CATEGORIES
 
 PROSE = "The harbour was rebuilt after the storm, and the boats came back one after the other. " * 40  # 640 words
 categorize = rules()

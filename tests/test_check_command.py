@@ -20,6 +20,7 @@ from slo_router.domain import Metrics
 from tests.record_builders import write_config
 from tests.valkey_server import ValkeyServer
 
+LOOK = installed._look  # as it is; tests/conftest.py lets the others look in this process
 RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
 
 
@@ -116,9 +117,8 @@ def test_without_litellm_it_says_what_was_not_checked(tmp_path: Path, monkeypatc
 def test_a_plugin_that_does_not_import_beside_the_installed_litellm_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed._look.cache_clear()
+    monkeypatch.setattr(installed, "_look", LOOK.__wrapped__)
     monkeypatch.setattr(installed, "LOOK", "raise ImportError('no module of that name')")
     done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml"))])
-    installed._look.cache_clear()
     assert done.exit_code == 1
     assert "cannot be imported beside the installed LiteLLM: ImportError: no module of that name" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
 ALERTS = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
-PROGRAMS = {"slo-router": get_command(slo_router), "slo-bench": get_command(slo_bench)}
+PROGRAMS: dict[str, Any] = {"slo-router": get_command(slo_router), "slo-bench": get_command(slo_bench)}
 
 each_page = pytest.mark.parametrize("name", PAGES)
 

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi import HTTPException
@@ -73,7 +74,7 @@ async def arrive(made: Plugin, **more: object) -> dict[str, object]:
     return data
 
 
-async def pick(router: Router, request: dict[str, object]) -> str:
+async def pick(router: Any, request: dict[str, object]) -> str:
     newer = hasattr(router, "select")
     select = router.select if newer else router.async_get_available_deployment
     return adapter.deployment_id(await select("smart", request_kwargs=request, messages=MESSAGES))
@@ -84,7 +85,8 @@ async def pick(router: Router, request: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("seam", adapter.SEAMS, ids=lambda seam: seam.what)
 def test_each_name_that_is_used_is_there_and_not_deprecated(seam: adapter.Seam) -> None:
-    owner = Router(model_list=model_list()) if seam.owner is Router else seam.owner
+    router = Router(model_list=model_list())
+    owner = router if seam.owner is Router else seam.owner
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         name = next(name for name in seam.names if hasattr(owner, name))  # the first is the one that is used
@@ -137,7 +139,7 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
     made._tick()
     data = await arrive(made)
     picked = await pick(router, data)
-    named = {"model_id": picked}
+    named: dict[str, object] = {"model_id": picked}
     headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object(), None, named)
 
     reason = f"LiteLLM {adapter.version()} is not supported; it chose by itself"
@@ -244,7 +246,7 @@ async def test_a_malformed_wish_after_a_fallback_lifts_no_limit_of_the_key() -> 
     made.take_over()
     key = UserAPIKeyAuth(metadata={"slo_limits": {"cost_per_1k": {"max": 0.01}}})
     headers = {"headers": {"x-slo-ttft-ms": "soon"}}
-    data = {"model": "other", "messages": MESSAGES, "metadata": {}, "proxy_server_request": headers}
+    data: dict[str, object] = {"model": "other", "messages": MESSAGES, "metadata": {}, "proxy_server_request": headers}
     await made.async_pre_call_hook(key, None, data, "acompletion")
     await pick(router, data)
     trace = find_trace(data)
@@ -266,7 +268,7 @@ async def test_a_call_that_litellm_makes_after_the_answer_leaves_nothing_in_flig
     made = plugin()
     made.take_over()
     data = await arrive(made)
-    event = {"litellm_params": data, "standard_logging_object": payload("success", "small")}
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("success", "small")}
     for _ in range(2):
         await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
         await made.async_log_success_event(event, None, None, None)
@@ -288,7 +290,7 @@ async def broken_stream(made: Plugin) -> dict[str, object]:
     """A stream of `small` that broke after its first words, as LiteLLM tells of it."""
     data = await arrive(made, stream=True)
     await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
-    event = {"litellm_params": data, "standard_logging_object": payload("failure", "small")}
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("failure", "small")}
     await made.async_log_failure_event(event, None, None, None)
     return data
 
@@ -305,7 +307,7 @@ async def test_a_stream_that_goes_on_elsewhere_is_one_success_of_who_finished_it
     data = await broken_stream(made)
     assert await recorded(made) == []
     await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
-    event = {"litellm_params": data, "standard_logging_object": payload("success", "large")}
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("success", "large")}
     await made.async_log_success_event(event, None, None, None)
     (record,) = await recorded(made)
     assert (record.outcome, record.deployment, record.attempts) == ("success", "large", 2)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slo_router.circuit import CLOSED, is_suspected, share
 from slo_router.evidence import Prior
 from slo_router.latency import ttft_s
-from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Live
+from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Flight, Live
 from tests.builders import NOW_S
 
 PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
@@ -466,7 +466,7 @@ def test_whatever_another_writes_the_state_stays_usable(exports: list[dict[str, 
 @given(st.integers(0, 2**32))
 def test_events_lost_doubled_reordered_and_under_jumping_clocks_leave_no_negative_load(seed: int) -> None:
     rng, live = random.Random(seed), Live()
-    flights = []
+    flights: list[Flight] = []
     for _ in range(60):
         now_s = NOW_S + rng.uniform(-1000, 1000)
         if rng.random() < 0.5 or not flights:

@@ -47,7 +47,7 @@ def test_every_metric_is_named_with_its_labels() -> None:
     Telemetry({}, registry, 0.0, label_teams=1, label_keys=1)
     metrics = [one for one in registry._collector_to_names if isinstance(one, MetricWrapperBase)]
     suffix = {"counter": "_total"}
-    known = {one._name + suffix.get(one._type, ""): ", ".join(one._labelnames) for one in metrics}
+    known = {one._name + suffix.get(str(one._type), ""): ", ".join(one._labelnames) for one in metrics}
     assert {cells[0].strip("`"): cells[1] for cells in rows("On the proxy's /metrics")} == known
 
 

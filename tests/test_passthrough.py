@@ -197,7 +197,7 @@ async def test_limits_of_requests_a_minute_are_kept_as_litellm_alone_keeps_them(
 async def test_over_its_rpm_the_next_best_answers_and_no_client_sees_a_429(
     spy: Spy, strategy: str, retries: int
 ) -> None:
-    priced = [
+    priced: list[dict[str, object]] = [
         {**entry, "input_cost_per_token": usd, "output_cost_per_token": usd}
         for usd, entry in zip((1e-7, 1e-6, 1e-5), LIMITED["limited"], strict=True)
     ]
@@ -212,7 +212,9 @@ async def test_over_its_rpm_the_next_best_answers_and_no_client_sees_a_429(
 
 async def test_a_keys_ceiling_holds_where_the_cheap_one_is_over_its_rpm(spy: Spy) -> None:
     prices = (1e-7, 1e-3)
-    entries = [{"rpm": RPM, "input_cost_per_token": usd, "output_cost_per_token": usd} for usd in prices]
+    entries: list[dict[str, object]] = [
+        {"rpm": RPM, "input_cost_per_token": usd, "output_cost_per_token": usd} for usd in prices
+    ]
     entries[1]["rpm"] = 100 * RPM
     litellm.callbacks = []
     settings = {"routing_strategy": "usage-based-routing-v2", "num_retries": 0, "disable_cooldowns": True}
@@ -222,7 +224,11 @@ async def test_a_keys_ceiling_holds_where_the_cheap_one_is_over_its_rpm(spy: Spy
     made.take_over()
     key = UserAPIKeyAuth(metadata={"slo_limits": {"cost_per_1k": {"max": 0.01}}})
     for number in range(3 * RPM):
-        data = {"model": "limited", "messages": [{"role": "user", "content": f"{number}"}], "metadata": {}}
+        data: dict[str, object] = {
+            "model": "limited",
+            "messages": [{"role": "user", "content": f"{number}"}],
+            "metadata": {},
+        }
         await made.async_pre_call_hook(key, None, data, "acompletion")
         with contextlib.suppress(litellm.RateLimitError, ValueError):
             await router.acompletion(**data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_an_unknown_price_is_above_any_ceiling() -> None:
 
 
 @pytest.mark.parametrize("asks", [{"reserved_tokens": 10**6, "limit_tokens": 10**6}, {"prompt_tokens": 10**6}])
-def test_no_request_gets_past_the_ceiling_by_asking_for_more_than_cheap_ones_hold(asks: dict[str, int]) -> None:
+def test_no_request_gets_past_the_ceiling_by_asking_for_more_than_cheap_ones_hold(asks: dict[str, Any]) -> None:
     cheap = replace(CHEAP, context_tokens=8_000)
     roomy = replace(CHEAP, deployment_id="roomy", context_tokens=9_000, max_output_tokens=4_000)
     dear = replace(DEAR, context_tokens=10**7, max_output_tokens=10**7)

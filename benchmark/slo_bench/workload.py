@@ -28,6 +28,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from slo_bench.errors import WorkloadError
+from slo_bench.yaml_text import read_with_lines
 
 Message = Mapping[str, object]
 
@@ -136,14 +137,12 @@ def load_workload(path: Path | None) -> Workload:
 def parse_yaml(text: str, name: str) -> Workload:
     """Reads YAML text; `name` stands for the file in errors."""
     try:
-        document = yaml.safe_load(text)
-        root = yaml.compose(text, yaml.SafeLoader)  # the same document with its line numbers
+        document, lines = read_with_lines(text)
     except yaml.YAMLError as error:
         raise WorkloadError(f"{name}: not valid YAML: {error}") from error
     entries = document.get("prompts") if isinstance(document, dict) else None
     if not isinstance(document, dict) or set(document) != {"prompts"} or not isinstance(entries, list):
         raise WorkloadError(f"{name}: expected a mapping with one key, `prompts`, and a list below it")
-    lines = [node.start_mark.line + 1 for node in root.value[-1][1].value] if root else []
     return _workload(zip(lines, entries, strict=True), name)
 
 

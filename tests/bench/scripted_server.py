@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ DROP: Reply = [None]
 DONE = b"data: [DONE]\n\n"
 
 
-def chunk(payload: dict[str, object]) -> bytes:
+def chunk(payload: Mapping[str, object]) -> bytes:
     """One event with `payload` as JSON, not escaped to ASCII."""
     return b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\n\n"
 

@@ -63,7 +63,7 @@ async def test_ttft_gaps_tpot_and_e2e_are_those_of_the_servers_clock() -> None:
 def off(samples: Sequence[Sample], written_s: Sequence[Sequence[float]]) -> dict[str, float]:
     """The latencies that no request has right, and by how many seconds; of the gaps, the median."""
     pairs = list(zip(samples, written_s, strict=True))
-    found = {
+    found: dict[str, list[tuple[float | None, float]]] = {
         "TTFT": [(sample.ttft_s, times_s[1] - times_s[0]) for sample, times_s in pairs],
         "E2E": [(sample.e2e_s, times_s[-1] - times_s[0]) for sample, times_s in pairs],
         "TPOT": [(sample.tpot_s, (times_s[-1] - times_s[1]) / (CHUNKS - 1)) for sample, times_s in pairs],

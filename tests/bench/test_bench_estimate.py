@@ -47,7 +47,8 @@ def test_a_request_of_which_nothing_is_known_is_assumed() -> None:
 
 def test_metrics_tell_a_request_where_they_say_enough() -> None:
     metrics = Metrics(0.0, ttft_s=0.2, tpot_s=0.01, output_tokens_mean=31.0)
-    assert from_metrics(CELL, metrics) == Request(pytest.approx(0.5), 100.0, 31.0, "metrics")
+    request = Request(pytest.approx(0.5), 100.0, 31.0, "metrics")  # type: ignore[arg-type]
+    assert from_metrics(CELL, metrics) == request
     assert from_metrics(CELL, Metrics(0.0, ttft_s=0.2)) is None
 
 

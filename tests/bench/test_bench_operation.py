@@ -76,7 +76,8 @@ def document(config: str, *arguments: str) -> dict[str, object]:
 
 def charged_usd(fleet: list[Handle]) -> float:
     """What a provider with these prices would charge."""
-    return sum((one.prompt_tokens or 0) * 1e-6 + one.completion_tokens * 1e-5 for h in fleet for one in h.seen())
+    seen = [one for handle in fleet for one in handle.seen()]
+    return sum((one.prompt_tokens or 0) * 1e-6 + (one.completion_tokens or 0) * 1e-5 for one in seen)
 
 
 @pytest.mark.parametrize("budget_usd", [0.0, 0.0005, 0.0015])
@@ -174,7 +175,7 @@ def killed_at_random(config: str, link: redis.Redis, seed: int, longest_s: float
     unfinished = link.keys(UNFINISHED_KEY + "*")
     finished = link.hgetall(unfinished[0]) if unfinished else {}
     for key in link.keys("metrics:*"):
-        fields, (_, name, category) = link.hgetall(key), key.split(":")
+        fields, (_, name, category) = link.hgetall(key), str(key).split(":")
         is_new = fields.get("timestamp") != before.get(key, {}).get("timestamp")
         assert is_new or fields == before[key], key  # all of the old ones
         assert not is_new or {"ttft_ms", "tpot_ms", "cost_per_1k", "error_rate", "samples"} <= fields.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -122,9 +123,9 @@ def test_the_break_even_is_told_where_both_kinds_are_measured() -> None:
         replace(cell("api"), facts=Facts("api", "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6)),
     )
     results = [CellResult(c, summarize(answered, 10.0), 0.0) for c in (gpu, priced)]
-    document = result_document(PLAN, results)["break_even"]
+    document: Any = result_document(PLAN, results)["break_even"]
     # 0.001 USD a request; 1.8 ÷ 0.001 = 1,800 requests an hour, and 1 request/s in 3/4 of the time serves 2,700
-    (pair,) = document  # type: ignore[misc]
+    (pair,) = document
     assert (pair["category"], pair["self_hosted"], pair["priced"], pair["reachable"]) == ("ner", "gpu", "api", True)
     figures = ("gpu_usd_per_hour", "usd_per_request", "requests_per_hour", "tokens_per_hour")
     assert [pair[name] for name in figures] == pytest.approx([1.8, 0.001, 1_800, 1_800_000])

@@ -196,7 +196,7 @@ def test_what_cannot_be_done_exits_2_and_writes_nothing(
 def test_a_run_measures_with_the_sample(log: Path, output: Path, tmp_path: Path, fleet: list[Handle]) -> None:
     sample(log, "-o", output)
     config = tmp_path / "litellm_config.yaml"
-    plugin = {"groups": {"smart": {}}}
+    plugin: dict[str, object] = {"groups": {"smart": {}}}
     document = {"model_list": [entry("small", fleet[0].api_base)], "callback_settings": {"slo_router": plugin}}
     config.write_text(yaml.safe_dump(document))
     options = ["--workload", str(output), "--requests", "2", "--warmup", "0", "--no-publish"]

@@ -92,7 +92,9 @@ def phones() -> st.SearchStrategy[str]:
     shown = [phonenumbers.format_number(one, PhoneNumberFormat.INTERNATIONAL) for one in examples.values() if one]
     for region in DEFAULT_REGIONS:
         forms = (PhoneNumberFormat.NATIONAL, PhoneNumberFormat.E164)
-        shown += [phonenumbers.format_number(examples[region], form) for form in forms]
+        example = examples[region]
+        assert example is not None
+        shown += [phonenumbers.format_number(example, form) for form in forms]
     return st.sampled_from(shown)
 
 

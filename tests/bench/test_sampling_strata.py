@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
@@ -26,7 +27,7 @@ def test_bands_begin_at_their_edge(tokens: int, band: int) -> None:
 
 
 def test_a_length_that_was_not_counted_is_estimated_from_all_texts() -> None:
-    parts = [{"type": "text", "text": "x" * 2_000}, {"type": "text", "text": "x" * 2_000}]
+    parts: list[Mapping[str, object]] = [{"type": "text", "text": "x" * 2_000}, {"type": "text", "text": "x" * 2_000}]
     call = {"function": {"name": "f", "arguments": "x" * 2_000}}
     messages = [Message("user", parts), Message("assistant", tool_calls=[call]), Message("tool", "x" * 2_000)]
     assert 2_000 <= Candidate("chat", False, messages).tokens() < 2_050

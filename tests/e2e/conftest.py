@@ -12,9 +12,10 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -35,15 +36,19 @@ SPECS = [
     EndpointSpec(name=name, ttft_ms=5, tpot_ms=1, output_tokens=24, context_tokens=CONTEXT_TOKENS[name], slots=64)
     for name in TTFT_MS
 ]
+REFUSALS = (400, 401, 402, 403, 404)
 REFRESHED_WITHIN_S = 60.0
-SOON = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for a request that finds one who hangs
+SOON: dict[str, Any] = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for one that meets a hang
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
 ASK = "Summarize this in one sentence: the cat sat on the mat and looked at the rain."
 
 
-def deployment(handle: Handle, group: str, deployment_id: str, **info: object) -> dict[str, object]:
-    """One entry of `model_list` on an emulated endpoint."""
-    price = USD_PER_TOKEN[handle.name]
+def deployment(
+    handle: Handle, group: str, deployment_id: str, like: str | None = None, **info: object
+) -> dict[str, object]:
+    """One entry of `model_list` on an emulated endpoint, with the facts of the one that it is named or `like`."""
+    name = like or handle.name
+    price = USD_PER_TOKEN[name]
     return {
         "model_name": group,
         "litellm_params": {
@@ -57,8 +62,8 @@ def deployment(handle: Handle, group: str, deployment_id: str, **info: object) -
         },
         "model_info": {
             "id": deployment_id,
-            "max_input_tokens": CONTEXT_TOKENS[handle.name],
-            "slo_router": {"quality": QUALITY[handle.name]},
+            "max_input_tokens": CONTEXT_TOKENS[name],
+            "slo_router": {"quality": QUALITY[name]},
             **info,
         },
     }
@@ -88,19 +93,26 @@ def document(handles: Sequence[Handle], redis_url: str | None, **plugin: object)
 
 def publish(client: redis.Redis, prefix: str = "", **changed: Mapping[str, object]) -> None:
     """Writes plausible metrics of every deployment and category; `changed` overrides fields of a deployment."""
-    for name, ttft_ms in TTFT_MS.items():
-        fields = {
-            "ttft_ms": ttft_ms,
-            "tpot_ms": TPOT_MS[name],
-            "throughput_tps": 1000 / TPOT_MS[name],
-            "error_rate": 0.0,
-            "timestamp": time.time(),
-            **changed.get(name, {}),
-        }
-        for category in CATEGORIES:
-            key = f"{prefix}metrics:{name}:{category}"
-            client.delete(key)
-            client.hset(key, mapping={field: str(value) for field, value in fields.items()})
+    for name in TTFT_MS:
+        publish_one(client, prefix, name, name, changed.get(name, {}))
+
+
+def publish_one(
+    client: redis.Redis, prefix: str, deployment_id: str, like: str, changed: Mapping[str, object] | None = None
+) -> None:
+    """Writes the metrics of the one that it is `like`."""
+    fields = {
+        "ttft_ms": TTFT_MS[like],
+        "tpot_ms": TPOT_MS[like],
+        "throughput_tps": 1000 / TPOT_MS[like],
+        "error_rate": 0.0,
+        "timestamp": time.time(),
+        **(changed or {}),
+    }
+    for category in CATEGORIES:
+        key = f"{prefix}metrics:{deployment_id}:{category}"
+        client.delete(key)
+        client.hset(key, mapping={field: str(value) for field, value in fields.items()})
 
 
 def refreshed(proxy: StockProxy, client: redis.Redis, prefix: str = "", workers: int = 1) -> None:
@@ -172,13 +184,13 @@ class Stack:
             time.sleep(0.02)
 
     def _records(self) -> list[dict[str, object]]:
-        entries = self.redis.xrange(f"{self.prefix}slo_router:requests")
+        entries = cast("list[tuple[str, dict[str, str]]]", self.redis.xrange(f"{self.prefix}slo_router:requests"))
         records = [json.loads(fields["record"]) for _, fields in entries]
         return [record for record in records if record["ts"] >= self.began_s]
 
     def publish(self, **changed: Mapping[str, object]) -> None:
         """Writes metrics, and waits until the proxy has read them."""
-        publish(self.redis, **changed)
+        publish(self.redis, "", **changed)
         self.changed = bool(changed)
         self.refreshed()
 
@@ -234,19 +246,35 @@ def stack(proxy: StockProxy, valkey: ValkeyServer, handles: Sequence[Handle]) ->
 
 @pytest.fixture(scope="session")
 def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Beside `document` it has the group `short`, whose cheap deployment gives short answers only."""
+    """Beside `document` it has what test_refusals.py asks.
+
+    short         its cheap deployment gives short answers only
+    refuses-400   and so on: the cheap one, of that name, has an endpoint of its own, which may refuse with this status
+    """
     prefix = "live:"
-    with running_endpoints(SPECS) as handles:
-        interval_s = Stack.refresh_interval_s
+    refusing = [replace(SPECS[0], name=f"refuses-{status}") for status in REFUSALS]
+    with running_endpoints([*SPECS, *refusing]) as handles:
+        (small, medium, _), others = handles[:3], handles[3:]
         settings = document(
-            handles, valkey.url, live_measurements=True, refresh_interval_s=interval_s, key_prefix=prefix
+            handles[:3],
+            valkey.url,
+            live_measurements=True,
+            refresh_interval_s=Stack.refresh_interval_s,
+            key_prefix=prefix,
         )
         settings["model_list"] += [  # type: ignore[operator]
-            deployment(handles[0], "short", "short-small", max_output_tokens=4_096),
-            deployment(handles[1], "short", "short-medium", max_output_tokens=64_000),
+            deployment(small, "short", "short-small", max_output_tokens=4_096),
+            deployment(medium, "short", "short-medium", max_output_tokens=64_000),
+            *(deployment(one, one.name, one.name, like="small") for one in others),
+            *(deployment(medium, one.name, f"{one.name}-medium") for one in others),
         ]
-        settings["callback_settings"]["slo_router"]["groups"]["short"] = {"trial_share": 0}  # type: ignore[index]
-        publish(redis.Redis.from_url(valkey.url), prefix)
+        groups = settings["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
+        groups |= {name: {"trial_share": 0} for name in ("short", *(one.name for one in others))}
+        client = redis.Redis.from_url(valkey.url)
+        publish(client, prefix)
+        for one in others:
+            publish_one(client, prefix, one.name, "small")
+            publish_one(client, prefix, f"{one.name}-medium", "medium")
         with StockProxy(settings, tmp_path_factory.mktemp("live")) as proxy:
             running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time(), prefix=prefix)
             running.refreshed()

@@ -5,9 +5,9 @@ LiteLLM reaches Postgres through Prisma, whose native engines come from a host o
     ../shared/virtual-keys beside the repository   its `up` does everything, with Prisma's WASM engine (root, node, npm)
     otherwise                                      `prisma` fetches its own engines, the rest is done here
 
-Both use the Postgres server of Debian's package, which is installed where it is missing and this is root, and write
-LiteLLM's generated Prisma client into the environment that runs the tests. Downloads aside, nothing else outlives the
-`with` block.
+Both use the Postgres server of Debian's package, which is installed where it is missing and this is root. Prisma writes
+LiteLLM's client, 10 MB of Python that every proxy would read from then on, into its own package; it gets a copy.
+Downloads aside, nothing outlives the `with` block.
 """
 
 from __future__ import annotations
@@ -54,8 +54,11 @@ def litellm_database() -> Iterator[dict[str, str]]:
     directory = Path(tempfile.mkdtemp(prefix="slo-postgres-", dir=parent))
     directory.chmod(0o755)
     server = _Server(binaries, directory, free_port())
+    shutil.copytree(SITE_PACKAGES / "prisma", directory / "python" / "prisma")
+    path = os.pathsep.join(filter(None, [str(directory / "python"), os.environ.get("PYTHONPATH")]))
+    added = {**COMPILE_ONCE, "PYTHONPATH": path}
     try:
-        yield _shared_way(server) if SHARED.is_dir() and _is_root() else _native_way(server)
+        yield _shared_way(server, added) if SHARED.is_dir() and _is_root() else _native_way(server, added)
     finally:
         server.stop()
         shutil.rmtree(directory)
@@ -92,18 +95,19 @@ class _Server:
         _run([*as_user, str(self._binaries / program), *arguments], log=self.directory / f"{program}.log")
 
 
-def _shared_way(server: _Server) -> dict[str, str]:
+def _shared_way(server: _Server, added: Mapping[str, str]) -> dict[str, str]:
     _need("node", "npm")
     directory = server.directory
-    _run([str(SHARED / "up"), str(directory), sys.executable, str(server.port)], log=directory / "up.log")
-    sourced = _run(["bash", "-c", f". {directory}/env.sh && env -0"], log=directory / "environment")
+    up = [str(SHARED / "up"), str(directory), sys.executable, str(server.port)]
+    _run(up, log=directory / "up.log", environment=added)
+    sourced = _run(["bash", "-c", f". {directory}/env.sh && env -0"], log=directory / "environment", environment=added)
     return dict(line.split("=", 1) for line in sourced.split("\0") if line)
 
 
-def _native_way(server: _Server) -> dict[str, str]:
+def _native_way(server: _Server, added: Mapping[str, str]) -> dict[str, str]:
     """Needs the package `prisma` in the tests' environment and Prisma's host of engines."""
     added = {
-        **COMPILE_ONCE,
+        **added,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "DATABASE_URL": server.url,
         "DISABLE_SCHEMA_UPDATE": "true",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from evaluation.endpoints import FaultKind
 from tests.e2e.conftest import LITELLM, SOON, Stack
 from tests.e2e.test_routes import ROUTES
 
-BEFORE_THE_FIRST_BYTE = ("error500", "error429", "drop")
+BEFORE_THE_FIRST_BYTE: tuple[FaultKind, ...] = ("error500", "error429", "drop")
 
 
 def is_retried(path: str, *, stream: bool) -> bool:
@@ -20,7 +21,7 @@ def is_retried(path: str, *, stream: bool) -> bool:
 @pytest.mark.parametrize("fault", BEFORE_THE_FIRST_BYTE)
 @pytest.mark.parametrize("path", ROUTES)
 def test_a_failing_endpoint_is_asked_once_and_another_answers_where_litellm_tries_again(
-    stack: Stack, path: str, fault: str, stream: bool
+    stack: Stack, path: str, fault: FaultKind, stream: bool
 ) -> None:
     stack.endpoints["small"].control(fault)
 

@@ -54,8 +54,8 @@ def two_workers(
     directory = tmp_path_factory.mktemp("proxy")
     with StockProxy(settings, directory, workers=WORKERS, environment=environment) as running:
         with connect_blocking(embedded.ensure_running(home)) as client:
-            publish(client, PREFIX)  # type: ignore[arg-type]
-            refreshed(running, client, PREFIX, WORKERS)  # type: ignore[arg-type]
+            publish(client, PREFIX)
+            refreshed(running, client, PREFIX, WORKERS)
         yield running
     assert embedded.status(home).running, "the embedded Valkey outlives the proxy: the agent writes to it"
 
@@ -123,7 +123,7 @@ class Load:
 
     def __init__(self, proxy: StockProxy, client: redis.Redis) -> None:
         self._proxy = proxy
-        self._refresh = lambda: refreshed(proxy, client, PREFIX, WORKERS)
+        self._refresh: Callable[[], None] = lambda: refreshed(proxy, client, PREFIX, WORKERS)
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(4)
         self.answers: list[Answered] = []
@@ -224,7 +224,8 @@ def test_a_decision_in_shadow_is_recorded_beside_what_litellm_chose(
     with Load(two_workers, client) as load:
         load.after(lambda: None)
     refreshed(two_workers, client, PREFIX, WORKERS)
-    records = [json.loads(fields["record"]) for _, fields in client.xrange(PREFIX + "slo_router:requests")]
+    entries = cast("list[tuple[str, dict[str, str]]]", client.xrange(PREFIX + "slo_router:requests"))
+    records = [json.loads(fields["record"]) for _, fields in entries]
     assert len(records) > 5
     assert {record["decision"]["policy"] for record in records} == {policy.version}
     assert {record["decision"]["shadow"] for record in records} == {True}

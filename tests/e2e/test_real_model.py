@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -116,7 +117,11 @@ def routed(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> It
             client.hdel(f"{PREFIX}metrics:coarse:{category}", "answer_fault")
             client.hdel(f"{PREFIX}metrics:fine:{category}", "answer_fault")
         refreshed(proxy, client, PREFIX)  # the results are read
-        yield Routed(proxy, client, {name: client.hgetall(f"{PREFIX}metrics:{name}:ner") for name in QUALITY})
+        yield Routed(proxy, client, {name: measured(client, name) for name in QUALITY})
+
+
+def measured(client: redis.Redis, name: str) -> Mapping[str, str]:
+    return cast("dict[str, str]", client.hgetall(f"{PREFIX}metrics:{name}:ner"))
 
 
 def benchmark(config: Path, directory: Path) -> None:
@@ -142,7 +147,7 @@ def test_the_benchmark_finds_the_coarser_weights_faster(routed: Routed, tmp_path
         if float(coarse["ttft_p50_ms"]) < float(fine["ttft_p50_ms"]):
             break
         benchmark(routed.proxy.config_path, tmp_path)
-        coarse, fine = (routed.redis.hgetall(f"{PREFIX}metrics:{name}:ner") for name in ("coarse", "fine"))
+        coarse, fine = (measured(routed.redis, name) for name in ("coarse", "fine"))
     assert {coarse["samples"], fine["samples"]} == {"6"}
     assert {coarse["error_rate"], fine["error_rate"]} == {"0"}
     assert 0 < float(coarse["ttft_p50_ms"]) < float(fine["ttft_p50_ms"])

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import ASK, Stack
 
 MESSAGES = [{"role": "user", "content": ASK}]
-ROUTES = {
+ROUTES: dict[str, dict[str, object]] = {
     "/v1/chat/completions": {"messages": MESSAGES},
     "/v1/completions": {"prompt": ASK},
     "/v1/responses": {"input": ASK},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.e2e.conftest import Stack
@@ -60,7 +62,8 @@ def test_the_header_wins_over_the_body(stack: Stack) -> None:
     ],
 )
 def test_a_malformed_value_is_a_400_that_names_header_and_value(stack: Stack, header: str, value: str) -> None:
-    answer = stack.ask(**{header: value})
+    asked: dict[str, Any] = {header: value}
+    answer = stack.ask(**asked)
 
     assert answer.status_code == 400
     assert header in answer.text

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import NamedTuple
 
-import yaml
 from pydantic import Field
 
+from slo_bench.yaml_text import read
 from slo_router.validation import Strict
 
 COMPOSED = 170  # per category
@@ -80,7 +80,7 @@ class Patterns(Strict):
 def composed(openings: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
     """All of them, as entries of a suite. `openings` are each category's messages before the question."""
     text = (resources.files("slo_bench") / "suites" / "patterns.yaml").read_text(encoding="utf-8")
-    patterns = Patterns.model_validate(yaml.safe_load(text))
+    patterns = Patterns.model_validate(read(text))
     for number in range(COMPOSED):
         for category, compose in (("ner", _ner), ("summarization", _summary), ("reasoning", _sum)):
             question, grader, max_tokens = compose(number, patterns)

@@ -31,6 +31,7 @@ from slo_bench.quality.answers import Question
 from slo_bench.quality.composed import composed
 from slo_bench.quality.graders import Grader
 from slo_bench.workload import Prompt
+from slo_bench.yaml_text import read_with_lines
 from slo_router.errors import SettingsError
 from slo_router.validation import Count, Strict, validate
 
@@ -127,14 +128,12 @@ def _lines(text: str, name: str) -> Iterable[tuple[int, object]]:
 
 def _listed(text: str, name: str) -> Iterable[tuple[int, object]]:
     try:
-        document = yaml.safe_load(text)
-        root = yaml.compose(text, yaml.SafeLoader)  # the same document with its line numbers
+        document, lines = read_with_lines(text)
     except yaml.YAMLError as error:
         raise SuiteError(f"{name}: not valid YAML: {error}") from error
     items = document.get("items") if isinstance(document, Mapping) else None
     if not isinstance(document, Mapping) or set(document) != {"items"} or not isinstance(items, list):
         raise SuiteError(f"{name}: expected a mapping with one key, `items`, and a list below it")
-    lines = [node.start_mark.line + 1 for node in root.value[-1][1].value] if root else []
     return zip(lines, items, strict=True)
 
 
