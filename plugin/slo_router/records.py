@@ -123,6 +123,22 @@ def outcome_of(payload: Mapping[str, object]) -> Outcome:
     return "success"
 
 
+def ended_by_itself(payload: Mapping[str, object]) -> bool | None:
+    """Whether an answer says that it is complete and not cut at a limit; `None` where it says nothing of its end."""
+    answer = payload.get("response")
+    if not isinstance(answer, Mapping) or outcome_of(payload) != "success":
+        return None
+    choices = answer.get("choices")
+    if isinstance(choices, list) and choices:
+        said = [choice.get("finish_reason") for choice in choices if isinstance(choice, Mapping)]
+        return all(reason in _ENDED for reason in said) if any(said) else None
+    said_once = answer.get("stop_reason") or answer.get("status")  # messages, responses
+    return None if said_once is None else said_once in _ENDED
+
+
+_ENDED = ("stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence", "completed")
+
+
 def _error_class(payload: Mapping[str, object]) -> str | None:
     information = payload.get("error_information")
     return _text(information.get("error_class")) if isinstance(information, Mapping) else None

@@ -13,7 +13,8 @@ import redis
 
 from evaluation.endpoints import Handle, running_endpoints
 from evaluation.stock_proxy import StockProxy
-from tests.e2e.conftest import SPECS, Stack, deployment, document, publish
+from slo_router.ages import HANDFUL as HANDFUL_OF_ANSWERS
+from tests.e2e.conftest import CATEGORIES, SPECS, Stack, deployment, document, publish
 from tests.valkey_server import ValkeyServer
 
 PREFIX = "refusals:"
@@ -37,6 +38,8 @@ def stack(handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pyt
     settings["model_list"] += [short, long]  # type: ignore[operator]
     groups = settings["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
     groups["short"] = {"trial_share": 0}
+    settings["model_list"] += [deployment(by_name[name], "tried", f"tried-{name}") for name in ("small", "medium")]  # type: ignore[operator]
+    groups["tried"] = {"trial_share": 0.5}
     settings["router_settings"] |= {"num_retries": 0}  # type: ignore[operator]
     publish(redis.Redis.from_url(valkey.url), PREFIX)
     with StockProxy(settings, tmp_path_factory.mktemp("proxy")) as proxy:
@@ -107,3 +110,41 @@ def test_who_has_no_patience_shuts_nobody_for_the_others(stack: Stack) -> None:
     assert (
         stack.ask(body={"stream": True, "max_tokens": 4}, x_slo_ttft_ms=ANY).headers["x-slo-selected-model"] == "small"
     )
+
+
+def found_failing(stack: Stack, age_s: float) -> None:
+    """As the agent publishes it."""
+    for category in CATEGORIES:
+        said = {"error_rate": "1", "timestamp": str(time.time() - age_s)}
+        stack.redis.hset(f"{PREFIX}metrics:tried-small:{category}", mapping=said)  # type: ignore[arg-type]
+    stack.refreshed()
+
+
+def test_a_handful_of_live_answers_outweighs_an_error_rate_of_an_hour_ago(stack: Stack) -> None:
+    found_failing(stack, age_s=3_600)
+    reasons: list[str] = []
+    deadline_s = time.monotonic() + 90
+    while reasons[-5:] != ["cheapest of 2 that meet the SLO"] * 5:
+        assert time.monotonic() < deadline_s, reasons
+        answer = stack.ask(model="tried", body={"max_tokens": 4})
+        assert answer.status_code == 200
+        reasons.append(answer.headers["x-slo-reason"])
+    on_trial = [reason for reason in reasons if reason.startswith("on trial")]
+    assert len(on_trial) == HANDFUL_OF_ANSWERS
+    assert answer.headers["x-slo-selected-model"] == "tried-small"
+
+
+def test_what_was_found_failing_and_fails_still_costs_no_request(stack: Stack) -> None:
+    stack.endpoints["small"].control("error500")
+    found_failing(stack, age_s=60)
+    deadline_s, asked = time.monotonic() + 60, 0
+    while asked < 30 or not stack.endpoints["small"].seen():  # by a health check
+        assert time.monotonic() < deadline_s
+        assert stack.ask(model="tried", body={"stream": True, "max_tokens": 4}).status_code == 200
+        asked += 1
+    assert streamed(stack, "small") == 0
+
+
+def test_an_error_rate_of_yesterday_counts_no_more(stack: Stack) -> None:
+    found_failing(stack, age_s=86_401)
+    assert stack.ask(model="tried", body={"max_tokens": 4}).headers["x-slo-selected-model"] == "tried-small"
