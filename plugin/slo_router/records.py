@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from slo_router import pricing
-from slo_router.contract import RequestRecord
+from slo_router.contract import MAX_VALUE, RequestRecord
 from slo_router.domain import Facts, Slo
 from slo_router.explain import as_json, slo_record
 from slo_router.trace import Trace
@@ -158,11 +158,16 @@ def _since(trace: Trace, moment_s: float | None) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number that a cost or a time can be: finite, and not below 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= MAX_VALUE else None
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A count of tokens; some servers report 12.0."""
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def _text(value: object) -> str | None:
