@@ -181,7 +181,8 @@ def test_a_category_that_was_graded_and_never_timed_has_its_own_quality_and_the_
 
 
 def test_pooling_keeps_what_only_one_category_knows_and_leaves_quality_out() -> None:
-    assert pool([NER, CODE]) == Metrics(NOW_S - 99, 0.4, 0.1, 0.3, 0.01, 0.02, 60.0, 0.003, 0.1, samples=30)
+    worst = Metrics(NOW_S - 99, 0.4, 0.1, 0.3, 0.01, 0.02, 60.0, 0.003, 0.1, samples=30, error_at_s=NOW_S - 99)
+    assert pool([NER, CODE]) == worst
     assert pool([Metrics(NOW_S)]) == Metrics(NOW_S)  # unknown stays unknown
     assert pool([]) is None
 

@@ -11,6 +11,7 @@ another wrote. The request path reads `states` and nothing else.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Literal, NamedTuple
 
 from slo_router import account
 from slo_router.account import TRUSTED, Account
+from slo_router.ages import Proof
 from slo_router.circuit import (
     CLOSED,
     HEARSAY,
@@ -54,6 +56,11 @@ MAX_LEVEL = 15.0
 MAX_UNIX_S = 1e12
 MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
 
+
+ERRORS, ANSWERS = "errors", "answers"  # what a benchmark found against a deployment: it fails, or answers garbage
+CHECK_S = 60.0  # between health checks of one that a benchmark found failing
+MAX_COUNT = 1_000_000
+Findings = Mapping[tuple[str, str], float]  # kind and category → when it was measured, Unix seconds
 
 Health = Literal["answers", "fails", "refuses", "unclear"]  # what a health check found
 
@@ -127,12 +134,36 @@ class LiveState:
     answered_at_s: float = 0.0
     begun_until_s: float = 0.0  # the latest dispatch whose first token was seen
     last_word: LastWord = NOTHING_SAID  # of all workers
+    proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)  # by finding, of this worker
+    proofs_elsewhere: Mapping[tuple[str, str], Proof] = field(default_factory=dict)
+    vouched_s: float = 0.0  # the last finding of errors after which a health check answered, or could not tell
+    checked_at_s: float = 0.0
 
     @property
     def in_flight(self) -> float:
         """Requests on their way to this deployment, from all workers."""
         own = len(self.flights)
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
+
+    @property
+    def failing_s(self) -> float:
+        """When a benchmark last found it failing, 0 where none did that still counts."""
+        return max([proof.since_s for (kind, _), proof in self.proofs.items() if kind == ERRORS], default=0.0)
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a request may try what a benchmark found failing: a health check was answered since."""
+        return self.vouched_s >= self.failing_s
+
+    def bad_share(self, kind: str, category: str, since_s: float) -> float | None:
+        """The share of live requests (0..1) that bear out what a benchmark found at `since_s`, of all workers.
+
+        `None` while they are too few, or it is not looked for.
+        """
+        proof = self.proofs.get((kind, category))
+        if proof is None or proof.since_s != since_s:
+            return None
+        return proof.plus(self.proofs_elsewhere.get((kind, category))).bad_share
 
     def answered(self, at_s: float) -> None:
         """It gave a sign of life."""
@@ -195,6 +226,7 @@ class Live:
         for name in due:
             state = self.states[name]
             state.circuit = probed(state.circuit, now_s)
+            state.checked_at_s = now_s
             if account.is_doubted(state.account):
                 state.account = account.asked(state.account, now_s)
         return due
@@ -209,10 +241,13 @@ class Live:
             state.account = account.answered(state.account, now_s)
             state.answered(now_s)
             state.begun_until_s = max(state.begun_until_s, sent_at_s)
+            state.vouched_s = state.failing_s
             return
         if account.is_doubted(state.account):  # nobody could ask: only words that speak of the account count
             is_doubtful = health != "refuses" and not state.account.is_account
             state.account = (account.answered if is_doubtful else account.denied)(state.account, now_s)
+        if health == "unclear":  # a request finds out
+            state.vouched_s = state.failing_s
         if health == "fails":
             state.circuit = failed(state.circuit, now_s, sent_at_s)
         else:  # the check itself may be what is refused
@@ -299,6 +334,30 @@ class Live:
             if ttft_s is not None and not is_ttft_known:
                 state.hear(flight, ttft_s)
 
+    def find(self, deployment_id: str, findings: Findings) -> None:
+        """Takes what a benchmark found against a deployment, and forgets what it finds no more, or anew."""
+        state = self._state(deployment_id)
+        if findings or state.proofs:
+            known, before_s = state.proofs, state.failing_s
+            state.proofs = {
+                key: known[key] if key in known and known[key].since_s == since_s else Proof(since_s)
+                for key, since_s in findings.items()
+            }
+            if state.failing_s > before_s:
+                state.checked_at_s = 0.0
+            if not self.can_ask(deployment_id):  # a request finds out
+                state.vouched_s = state.failing_s
+
+    def prove(self, deployment_id: str, kind: str, category: str, *, is_good: bool) -> None:
+        """A live request bears out what a benchmark found, or speaks against it."""
+        state = self._state(deployment_id)
+        proof = state.proofs.get((kind, category))
+        if proof is not None:
+            more = Proof(proof.since_s, int(is_good), int(not is_good))
+            state.proofs[kind, category] = proof.plus(more)
+            if is_good and kind == ERRORS:
+                state.vouched_s = state.failing_s
+
     def _suspect(self, state: LiveState, now_s: float) -> None:
         overdue = self._overdue(state, now_s) if state.flights else ()
         if is_suspected(state.circuit):
@@ -350,6 +409,8 @@ class Live:
                 "account": state.account,
                 "last_word": state.last_word,
                 "evidence": state.evidence.to_json(),
+                **({"proofs": [[*key, *proof] for key, proof in state.proofs.items()]} if state.proofs else {}),
+                **({"vouched_s": state.vouched_s} if state.proofs else {}),
             }
             for name, state in self.states.items()
         }
@@ -376,6 +437,9 @@ class Live:
                 state.account = account.latest(state.account, _account(entry.get("account")), now_s)
                 state.last_word = max(state.last_word, _last_word(entry.get("last_word"), now_s))
                 state.answered(_moment(entry.get("answered_at_s"), now_s))
+            if state.proofs:
+                state.proofs_elsewhere = _proofs(entry.get("proofs") for entry in said)
+                state.vouched_s = max([state.vouched_s, *(_moment(entry.get("vouched_s"), now_s) for entry in said)])
             if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # somebody had an answer then
                 state.answered(state.circuit.changed_at_s)
             self._suspect(state, now_s)
@@ -436,7 +500,23 @@ def _last_word(value: object, now_s: float) -> LastWord:
 
 
 def _is_due(state: LiveState, now_s: float) -> bool:
-    return is_probe_due(state.circuit, now_s) or account.is_question_due(state.account, now_s)
+    if is_probe_due(state.circuit, now_s) or account.is_question_due(state.account, now_s):
+        return True
+    return bool(state.proofs) and not state.is_vouched_for and abs(now_s - state.checked_at_s) >= CHECK_S
+
+
+def _proofs(said: Iterable[object]) -> dict[tuple[str, str], Proof]:
+    """What the other workers' requests showed, as JSON brought it, together; what makes no sense is left out."""
+    found: dict[tuple[str, str], Proof] = {}
+    for entry in itertools.chain.from_iterable(one for one in said if isinstance(one, list)):
+        match entry:
+            case [str(kind), str(category), int() | float() as since_s, int(good), int(bad)] if (
+                0 <= since_s <= MAX_UNIX_S and 0 <= good <= MAX_COUNT and 0 <= bad <= MAX_COUNT
+            ):
+                told = Proof(float(since_s), good, bad)
+                before = found.get((kind, category))
+                found[kind, category] = told if before is None or before.since_s < told.since_s else before.plus(told)
+    return found
 
 
 def _account(value: object) -> Account:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from slo_router.ages import fresh, lapses_at_s
 from slo_router.contract import metrics_key, read_metrics
 from slo_router.domain import Metrics, Snapshot
 from slo_router.latency_fit import read_fit
@@ -44,6 +45,12 @@ class MetricsStore:
                 measured.setdefault(deployment, {})[category] = metrics
         self.snapshot = make_snapshot(measured, now_s)
 
+    def lapse(self, now_s: float) -> None:
+        """Drops what has lapsed since Redis was read: it may have been away for long."""
+        before = self.snapshot
+        if now_s >= before.lapses_at_s:
+            self.snapshot = make_snapshot(before.measured, now_s, before.read_at_s)
+
     def _read(self, key: str, answer: object, now_s: float) -> Metrics | None:
         if isinstance(answer, LINK_ERRORS) and "WRONGTYPE" not in str(answer):
             raise answer  # no permission, a node that just died: Redis refuses or is away, and the key may be fine
@@ -63,8 +70,23 @@ class MetricsStore:
             log.warning("ignoring %s of %s in Redis: %.60r, expected %s", field, key, value, expected)
 
 
-def make_snapshot(measured: Mapping[str, Mapping[str, Metrics]], now_s: float) -> Snapshot:
-    """A snapshot with the pooled metrics worked out once, instead of in every decision."""
-    pooled = {deployment: pool(by_category.values()) for deployment, by_category in measured.items()}
-    any_fault = any(row.answer_fault for by_category in measured.values() for row in by_category.values())
-    return Snapshot(measured, {name: row for name, row in pooled.items() if row is not None}, now_s, any_fault)
+def make_snapshot(
+    measured: Mapping[str, Mapping[str, Metrics]], now_s: float, read_at_s: float | None = None
+) -> Snapshot:
+    """A snapshot without what has lapsed, with the pooled metrics worked out once instead of in every decision.
+
+    `read_at_s` is when Redis said so, if that was not now.
+    """
+    counting = {
+        name: {category: fresh(row, now_s) for category, row in rows.items()} for name, rows in measured.items()
+    }
+    pooled = {name: pool(rows.values()) for name, rows in counting.items()}
+    every = [row for rows in counting.values() for row in rows.values()]
+    return Snapshot(
+        counting,
+        {name: row for name, row in pooled.items() if row is not None},
+        now_s if read_at_s is None else read_at_s,
+        any_fault=any(row.answer_fault for row in every),
+        any_error=any(row.error_rate for row in every),
+        lapses_at_s=lapses_at_s(every),
+    )

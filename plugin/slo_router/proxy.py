@@ -39,7 +39,7 @@ from slo_router.explain import header_text, headers, span_attributes, summary
 from slo_router.litellm_config import proxy_settings
 from slo_router.live import LEASE_S, Ending, Health, Landing
 from slo_router.metrics_store import MetricsStore
-from slo_router.records import answer_began, build_record, outcome_of
+from slo_router.records import answer_began, build_record, ended_by_itself, outcome_of
 from slo_router.request_log import RequestLog
 from slo_router.rollout import Rollout
 from slo_router.slo import SloInputs, cost_ceiling, limits_alone
@@ -132,6 +132,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             log.warning("LiteLLM %s is newer than %s.x, the newest tested", adapter.version(), adapter.NEWEST_TESTED)
 
     def _tick(self) -> bool:
+        self.strategy.store.lapse(time.time())
         self.telemetry.refresh(
             self.strategy.store.snapshot,
             self.strategy.live.states,
@@ -443,12 +444,20 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self._give_up_broken(time.time())
         while self._ended:
             payload, trace, landing = self._ended.popleft()
-            facts = self.strategy.facts.get(str(payload.get("model_id")))
+            facts = self._facts(str(payload.get("model_id")))
             record = build_record(payload, trace, facts=facts, log_prompts=self._settings.plugin.log.log_prompts)
             self.request_log.offer(record)
-            self.strategy.learn(trace, landing, record)
+            self.strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))
             effective = None if trace.is_shadow else trace.decision
             self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
+
+    def _facts(self, name: str) -> Facts | None:
+        """Of a deployment that answered; a fallback may have led to one that is in no managed group."""
+        known = self.strategy.facts.get(name)
+        if known is not None:
+            return known
+        entries = self._entries if isinstance(self._entries, list) else []
+        return _facts_of(entry for entry in entries if adapter.deployment_id(entry) == name).get(name)
 
     def _give_up_broken(self, now_s: float) -> None:
         broken, self._broken = self._broken, []

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from slo_router import pricing
-from slo_router.contract import RequestRecord
+from slo_router.contract import MAX_VALUE, RequestRecord
 from slo_router.domain import Facts, Slo
 from slo_router.explain import as_json, slo_record
 from slo_router.trace import Trace
@@ -123,6 +123,22 @@ def outcome_of(payload: Mapping[str, object]) -> Outcome:
     return "success"
 
 
+def ended_by_itself(payload: Mapping[str, object]) -> bool | None:
+    """Whether an answer says that it is complete and not cut at a limit; `None` where it says nothing of its end."""
+    answer = payload.get("response")
+    if not isinstance(answer, Mapping) or outcome_of(payload) != "success":
+        return None
+    choices = answer.get("choices")
+    if isinstance(choices, list) and choices:
+        said = [choice.get("finish_reason") for choice in choices if isinstance(choice, Mapping)]
+        return all(reason in _ENDED for reason in said) if any(said) else None
+    said_once = answer.get("stop_reason") or answer.get("status")  # messages, responses
+    return None if said_once is None else said_once in _ENDED
+
+
+_ENDED = ("stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence", "completed")
+
+
 def _error_class(payload: Mapping[str, object]) -> str | None:
     information = payload.get("error_information")
     return _text(information.get("error_class")) if isinstance(information, Mapping) else None
@@ -142,11 +158,16 @@ def _since(trace: Trace, moment_s: float | None) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number that a cost or a time can be: finite, and not below 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= MAX_VALUE else None
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A count of tokens; some servers report 12.0."""
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def _text(value: object) -> str | None:

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from slo_router.ages import LENGTH_HALF_LIFE_S
 from slo_router.attempt import Attempt
 from slo_router.categories import Categorizer, article, rules
 from slo_router.config import GroupSettings, PluginSettings
@@ -24,9 +25,9 @@ from slo_router.errors import RequestSloError
 from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
 from slo_router.history import is_signed, may_be_signed
-from slo_router.live import Ending, Flight, Landing, Live
+from slo_router.live import ANSWERS, ERRORS, Ending, Findings, Flight, Landing, Live
 from slo_router.metrics_store import MetricsStore
-from slo_router.prediction import View, predict, prior
+from slo_router.prediction import View, findings, predict, prior
 from slo_router.routing import NO_LENGTHS, Ask, Policy, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
@@ -84,6 +85,7 @@ class Strategy:
         self.facts: Mapping[str, Facts] = {}
         self.group_of: Mapping[str, str] = {}  # deployment id → group
         self.learned = Learned()
+        self._told_lengths: dict[tuple[str, str], float] = {}  # by category and model: when it last answered, Unix s
         self.live = Live()
         self.conversations = Conversations()
         self._awaited: dict[int, tuple[Flight, Trace, FirstToken]] = {}  # streams whose first token was not seen
@@ -144,12 +146,12 @@ class Strategy:
         if managed.settings.stickiness or trace.is_signed:
             trace.beginnings = fingerprints(messages)
             found = self.conversations.find(trace.beginnings)
-            if managed.settings.stickiness:
+            if managed.settings.stickiness and found.counts(now_s):
                 cached = found
             if has_signed and found.deployment_id in known:
                 holder = found.deployment_id
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths = self._lengths(features.category, candidates)
+        lengths = self._lengths(features.category, candidates, now_s)
         readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
         ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths)
         decision = decide(ask, candidates, view, managed.policy)
@@ -158,13 +160,21 @@ class Strategy:
             self._begin(trace, decision.deployment_id, now_s)
         return decision.deployment_id
 
-    def _lengths(self, category: str, candidates: Sequence[Facts]) -> Mapping[str, float]:
-        """The expected answer of each candidate: that of its model."""
+    def _lengths(self, category: str, candidates: Sequence[Facts], now_s: float) -> Mapping[str, float]:
+        """The expected answer of each candidate: that of its model, and the longer it has not answered, the more that
+        of a model that nothing is known of: else one that once wrote long answers would never be asked again.
+        """
         known = self.learned.lengths.get(category)
         if not known:
             return NO_LENGTHS
         unknown = self.learned.unknown_length(category)
-        return {one.deployment_id: known.get(one.model, unknown) for one in candidates}
+
+        def length(model: str) -> float:
+            age_s = now_s - self._told_lengths.get((category, model), now_s)
+            weight: float = 0.5 ** (abs(age_s) / LENGTH_HALF_LIFE_S)
+            return unknown + (known.get(model, unknown) - unknown) * weight
+
+        return {one.deployment_id: length(one.model) for one in candidates}
 
     def affordable(self, offered: Sequence[Facts], request: Mapping[str, object], ceiling_usd: float) -> frozenset[str]:
         """Of deployments among which LiteLLM picks, those that keep a key's ceiling (USD per 1,000 tokens).
@@ -172,7 +182,7 @@ class Strategy:
         Where none does, the cheapest; all of them where no price is known.
         """
         features = extract(request, _default_rules(), None, self.learned)
-        view = View(self.store.snapshot, time.time(), self._rng, self.live.states)
+        view = View(self.store.snapshot, self._clock(), self._rng, self.live.states)
         costs = {one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in offered}
         known = {name: usd for name, usd in costs.items() if usd is not None}
         limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
@@ -224,7 +234,7 @@ class Strategy:
     def is_overdue(self, trace: Trace) -> bool:
         """Whether the attempt under way has waited for longer than was expected of it."""
         flight = None if trace.attempt is None else trace.attempt.flight
-        return flight is not None and flight.is_overdue(time.time())
+        return flight is not None and flight.is_overdue(self._clock())
 
     def finish(self, trace: Trace, ending: Ending) -> Landing | None:
         """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing."""
@@ -236,21 +246,33 @@ class Strategy:
             return None
         self._awaited.pop(id(flight), None)
         is_warm, self._is_warm = self._is_warm, True
+        if ending in ("success", "error") and trace.decision is not None:
+            category = trace.decision.features.category
+            self.live.prove(flight.deployment_id, ERRORS, category, is_good=ending == "success")
         if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
             ending = "released"
         return self.live.ended(flight, ending, self._clock())
 
-    def learn(self, trace: Trace, landing: Landing | None, record: RequestRecord) -> None:
-        """Learns from a request that is over; `landing` is that of its last attempt."""
+    def learn(
+        self, trace: Trace, landing: Landing | None, record: RequestRecord, *, is_whole: bool | None = None
+    ) -> None:
+        """Learns from a request that is over; `landing` is that of its last attempt.
+
+        `is_whole`: its answer ended by itself; `None` where nobody can tell.
+        """
+        if landing is not None and is_whole is not None and trace.decision is not None:
+            category = trace.decision.features.category
+            self.live.prove(landing.flight.deployment_id, ANSWERS, category, is_good=is_whole)
         if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             features = trace.decision.features
             served = self.facts.get(trace.sent_to[-1])
             model = "" if served is None else served.model
+            self._told_lengths[features.category, model] = record.ts
             self.learned = learn(self.learned, features, model, record.prompt_tokens, record.completion_tokens)
             if record.slo_met is False and not trace.is_signed:
                 self.conversations.release(trace.beginnings)
             else:
-                cached = Cached(trace.sent_to[-1], features.prompt_tokens)
+                cached = Cached(trace.sent_to[-1], features.prompt_tokens, record.ts)
                 self.conversations.remember(trace.beginnings, cached)
         if landing is None:
             return
@@ -283,10 +305,19 @@ class Strategy:
         self._see_first_tokens()
         exports = list(exports)
         for export in exports:
-            self.conversations.absorb(export.get(CONVERSATIONS))
+            self.conversations.absorb(export.get(CONVERSATIONS), self._clock())
         measured = self.store.snapshot.measured
         priors: dict[str, Prior] = {name: prior(list(measured.get(name, {}).values())) for name in self.facts}
+        for name in self.facts:
+            self.live.find(name, self._findings(name))
         self.live.absorb(exports, priors, self._clock())
+
+    def _findings(self, name: str) -> Findings:
+        """What the benchmark found against a deployment, in the categories of its group."""
+        group = self.groups.get(self.group_of.get(name, ""))
+        if group is None:
+            return {}
+        return findings(name, (*group.categories, UNSURE), self.store.snapshot, group.settings.max_error_rate)
 
     def _see_first_tokens(self) -> None:
         for key, (flight, trace, first_token) in list(self._awaited.items()):

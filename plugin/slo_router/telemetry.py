@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter
 
-from slo_router.baseline import baseline, cost_usd, spent_usd
+from slo_router.baseline import baseline, spent_usd
 from slo_router.config import GroupSettings
 from slo_router.contract import RequestRecord
 from slo_router.domain import Assessment, Decision, Facts, Snapshot
@@ -137,14 +137,16 @@ class Telemetry:
                 families.decisions[group, served, record.category or NONE, "passthrough"].inc()
         else:
             self._count_error(record, decision, chosen)
-            best = self._count_pick(group, decision, chosen)
-            if usd is not None and best is not chosen and record.outcome != "cache_hit":
-                known_usd = cost_usd(facts.get(best.deployment_id), best, record)
-                unrouted_usd = usd if known_usd is None else known_usd
+            best, best_usd = baseline(decision, record, facts)
+            self._count_pick(group, decision, chosen, best)
+            if best is not chosen and best_usd is not None and record.outcome != "cache_hit":
+                unrouted_usd = best_usd
         if usd is not None and unrouted_usd is not None:
             families.cost_usd[group, served].inc(usd)
             families.baseline_cost_usd[group,].inc(unrouted_usd)
             families.request_cost_usd[group,].observe(usd)
+        elif record.outcome != "error":
+            families.unpriced[group, served].inc()
         if self._teams is not None:
             self._teams.observe(record.team_id, met, usd)
         if self._keys is not None:
@@ -194,9 +196,9 @@ class Telemetry:
             counter.inc(max(count - self._told[what], 0))
             self._told[what] = count
 
-    def _count_pick(self, group: str, decision: Decision, chosen: Assessment) -> Assessment:
-        """Holds the pick against the baseline, and returns that."""
-        families, best = self._families, baseline(decision)
+    def _count_pick(self, group: str, decision: Decision, chosen: Assessment, best: Assessment) -> None:
+        """Holds the pick against the baseline."""
+        families = self._families
         only = len(decision.assessments) == 1
         families.picks[group, "only" if only else "baseline" if best is chosen else "another"].inc()
         quality, best_quality = chosen.prediction.quality, best.prediction.quality
@@ -204,7 +206,6 @@ class Telemetry:
             category = decision.features.category
             families.quality[group, category].observe(quality)
             families.baseline_quality[group, category].observe(best_quality)
-        return best
 
     def _count_error(self, record: RequestRecord, decision: Decision, chosen: Assessment) -> None:
         """Holds the observed TTFT against the predicted; that of a retry has the failed attempt in it."""

@@ -249,6 +249,7 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Beside `document` it has what test_refusals.py asks.
 
     short         its cheap deployment gives short answers only
+    tried         half of its requests may be trials of a deployment that evidence excludes
     refuses-400   and so on: the cheap one, of that name, has an endpoint of its own, which may refuse with this status
     """
     prefix = "live:"
@@ -265,11 +266,14 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         settings["model_list"] += [  # type: ignore[operator]
             deployment(small, "short", "short-small", max_output_tokens=4_096),
             deployment(medium, "short", "short-medium", max_output_tokens=64_000),
+            deployment(small, "tried", "tried-small"),
+            deployment(medium, "tried", "tried-medium"),
             *(deployment(one, one.name, one.name, like="small") for one in others),
             *(deployment(medium, one.name, f"{one.name}-medium") for one in others),
         ]
         groups = settings["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
         groups |= {name: {"trial_share": 0} for name in ("short", *(one.name for one in others))}
+        groups["tried"] = {"trial_share": 0.5}
         client = redis.Redis.from_url(valkey.url)
         publish(client, prefix)
         for one in others:
