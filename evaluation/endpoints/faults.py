@@ -42,11 +42,16 @@ class Allowance:
 
     def wait_s(self) -> float | None:
         """Takes a request: `None` where it may pass, else the seconds after which one could."""
-        if self._spec.per_minute is None:
+        if self.lets_pass():
+            self._left -= 1
             return None
-        now_s, per_s = self._clock(), self._spec.per_minute / 60
-        self._left, self._at_s = min(self._spec.burst, self._left + (now_s - self._at_s) * per_s), now_s
-        if self._left < 1:
-            return (1 - self._left) / per_s
-        self._left -= 1
-        return None
+        return (1 - self._left) * 60 / (self._spec.per_minute or 1)
+
+    def lets_pass(self) -> bool:
+        """Whether a request may pass now."""
+        if self._spec.per_minute is None:
+            return True
+        now_s = self._clock()
+        grown = self._left + max(now_s - self._at_s, 0.0) * self._spec.per_minute / 60
+        self._left, self._at_s = min(self._spec.burst, grown), now_s
+        return self._left >= 1
