@@ -64,7 +64,7 @@ def worker(rng: random.Random) -> Strategy:
         tie_band=rng.choice((0.0, 0.05, 1.0)),
         stickiness=rng.random() < 0.3,
         min_quality={"default": rng.choice((0.0, 0.5, 0.9, 1.0))},
-        slo={"ttft_ms": rng.choice((1, 100, 10_000))},  # type: ignore[arg-type]  # pydantic reads it
+        slo={"ttft_ms": rng.choice((1, 100, 10_000))},
     )
     made = Strategy(PluginSettings(groups={"smart": group}, log=LogSettings()), MetricsStore(""))
     some = rng.sample(DEPLOYMENTS, rng.randint(2, len(DEPLOYMENTS)))

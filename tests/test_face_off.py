@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -342,7 +343,7 @@ def test_the_first_token_is_the_first_text_on_every_route(
 def test_whom_we_shut_without_a_cause_is_told_by_what_we_publish_and_what_the_endpoint_was_asked() -> None:
     closed, opened = [0, False, None, 1.0, None], [3, True, 5.0, 1.0, None]
     trusted, denied = [0, False, False, None, 1.0, None], [3, True, True, 5.0, 1.0, None]
-    exports = [
+    exports: list[Mapping[str, object]] = [
         {"a": {"circuit": closed, "account": trusted}, "b": {"circuit": opened, "account": trusted}},
         {"a": {"circuit": closed, "account": denied}, ".conversations": []},
     ]

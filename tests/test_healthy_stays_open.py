@@ -7,6 +7,7 @@ for what they ask, mirrored calls; and health checks that stand in the same queu
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import json
@@ -30,7 +31,7 @@ from tests.builders import NOW_S
 
 NAMES = ("one", "two", "three")
 FACTS = [Facts(name, "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6) for name in NAMES]
-POLICY = Policy(GroupSettings(slo={"ttft_ms": 500}), "cafe0123")  # type: ignore[arg-type]  # pydantic reads it
+POLICY = Policy(GroupSettings(slo={"ttft_ms": 500}), "cafe0123")
 BENCHMARK = Metrics(NOW_S - 3_600, 0.1, tpot_s=0.01, ttft_p95_s=0.15, tpot_p95_s=0.015)
 TICK_S, REFRESH_TICKS = 0.25, 4
 LONGEST_S = 1.0
@@ -86,7 +87,7 @@ class World:
             for _ in range(self.rng.choice((1, 1, 2, 12))):
                 self.at(at_s, self.arrive)
         for tick in range(int(seconds / TICK_S)):
-            self.at(NOW_S + tick * TICK_S, lambda now_s, tick=tick: self.tick(now_s, tick))
+            self.at(NOW_S + tick * TICK_S, functools.partial(self.tick, tick))
         while self.events and self.events[0][0] < NOW_S + seconds:
             now_s, _, what = heapq.heappop(self.events)
             self.look(now_s)
@@ -138,7 +139,7 @@ class World:
         leaves_s = rng.uniform(0, 5) if rng.random() < 0.1 else None
         return Request(trace, features, int(tokens * off), answer, ending, leaves_s)
 
-    def tick(self, now_s: float, tick: int) -> None:
+    def tick(self, tick: int, now_s: float) -> None:
         for live in self.lives:
             live.watch(now_s)
             if self.probes:

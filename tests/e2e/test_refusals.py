@@ -101,13 +101,17 @@ def found_failing(live: Stack, age_s: float) -> None:
     live.refreshed()
 
 
+def tried(live: Stack, *, stream: bool = False) -> httpx.Response:
+    return live.ask(model="tried", body={"max_tokens": 4, "stream": stream}, x_litellm_num_retries="0")
+
+
 def test_a_handful_of_live_answers_outweighs_an_error_rate_of_an_hour_ago(live: Stack) -> None:
     found_failing(live, age_s=3_600)
     reasons: list[str] = []
     deadline_s = time.monotonic() + 90
     while reasons[-5:] != ["cheapest of 2 that meet the SLO"] * 5:
         assert time.monotonic() < deadline_s, reasons
-        answer = ask(live, "tried", stream=False)
+        answer = tried(live)
         assert answer.status_code == 200
         reasons.append(answer.headers["x-slo-reason"])
     on_trial = [reason for reason in reasons if reason.startswith("on trial")]
@@ -121,11 +125,11 @@ def test_what_was_found_failing_and_fails_still_costs_no_request(live: Stack) ->
     deadline_s, asked = time.monotonic() + 60, 0
     while asked < 30 or not live.endpoints["small"].seen():  # by a health check
         assert time.monotonic() < deadline_s
-        assert ask(live, "tried").status_code == 200
+        assert tried(live, stream=True).status_code == 200
         asked += 1
     assert not any(seen.stream for seen in live.endpoints["small"].seen())
 
 
 def test_an_error_rate_of_yesterday_counts_no_more(live: Stack) -> None:
     found_failing(live, age_s=86_401)
-    assert ask(live, "tried", stream=False).headers["x-slo-selected-model"] == "tried-small"
+    assert tried(live).headers["x-slo-selected-model"] == "tried-small"
