@@ -63,7 +63,7 @@ class Flight(NamedTuple):
     at_s: float
     in_flight: float
     curve: Curve | None
-    expected_s: float | None  # to the first token, or to the end where the first token can't be seen
+    expected_s: float | None  # to the first token, or to the end of an answer in one piece
 
     def is_overdue(self, now_s: float) -> bool:
         """Long past its time."""
@@ -170,7 +170,7 @@ class Live:
     def dispatched(self, deployment_id: str, now_s: float, expected_s: float | None = None) -> Flight:
         """A request goes to a deployment. End it with `ended` or `finished`.
 
-        `expected_s` is the predicted time to its first token, or to its end where the first token can't be seen.
+        `expected_s` is the predicted time to its first token, or to the end of an answer in one piece.
         """
         state = self._state(deployment_id)
         flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s)

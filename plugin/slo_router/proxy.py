@@ -5,6 +5,7 @@
     sent         async_pre_call_deployment_hook           an attempt is under way, whoever picked
     failed       async_post_call_failure_deployment_hook  the attempt is over, and whose fault it was
     answer       async_post_call_response_headers_hook    say what was decided
+    stream       async_post_call_streaming_iterator_hook  see the first token pass
     end          async_log_success_event                  one record, learn from the usage
                  async_post_call_failure_hook             one record
 
@@ -19,7 +20,7 @@ import copy
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapping, Sequence
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
@@ -34,6 +35,7 @@ from slo_router.deployment_ids import group_of
 from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
+from slo_router.first_token import Look
 from slo_router.litellm_config import proxy_settings
 from slo_router.live import LEASE_S, Health, Landing
 from slo_router.metrics_store import MetricsStore
@@ -242,7 +244,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
     async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: object) -> Request | None:
         """LiteLLM sends an attempt to a deployment."""
         trace, name = find_trace(kwargs), adapter.sent_to(kwargs)
-        if trace is not None and name is not None and self.strategy.sent(trace, name, adapter.first_token_of(kwargs)):
+        if trace is not None and name is not None and self.strategy.sent(trace, name):
             self._see_who_picked(trace)
         return None
 
@@ -285,7 +287,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         is_managed, stream = group in self.strategy.groups, data.get("stream") is True
         inputs = _slo_inputs(data, user_api_key_dict)
         span = user_api_key_dict.parent_otel_span
-        trace = Trace(str(call_type), time.time(), group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
+        arrived_s = adapter.arrived_s(data, time.time())
+        trace = Trace(str(call_type), arrived_s, group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
         if not is_managed:  # a fallback may lead into one that is
             trace.waiting, metadata[TRACE_KEY] = inputs, trace
             return data
@@ -317,6 +320,22 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         named = {"x-slo-decision": "passthrough", "x-slo-reason": trace.note}
         served = trace.sent_to[-1] if trace.sent_to else (litellm_call_info or {}).get("model_id")
         return named | ({"x-slo-selected-model": header_text(str(served))} if served else {})
+
+    def async_post_call_streaming_iterator_hook(
+        self, user_api_key_dict: UserAPIKeyAuth, response: AsyncIterator[object], request_data: Request
+    ) -> AsyncIterator[object]:
+        """A stream goes to its client; one that is none of ours goes as it came, without a step more."""
+        trace = find_trace(request_data)
+        return response if trace is None else self._watch(response, trace, request_data)
+
+    @staticmethod
+    async def _watch(response: AsyncIterator[object], trace: Trace, data: Request) -> AsyncIterator[object]:
+        """Every piece as it came. Each is looked at until one has the first token; then it costs a comparison."""
+        look = Look()
+        async for piece in response:
+            if trace.awaits_token and look.finds_token(piece):
+                trace.saw_token(None if adapter.is_from_cache(data) else time.time())
+            yield piece
 
     async def async_logging_hook(self, kwargs: Request, result: object, call_type: str) -> tuple[Request, object]:
         """A request succeeded: put the decision where LiteLLM's other sinks find it, before they run."""

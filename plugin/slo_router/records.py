@@ -1,8 +1,8 @@
 """Turns LiteLLM's standard logging payload and a request's trace into the record of the contract. Pure.
 
 `ttft_ms` and `e2e_ms` are what the client saw: from the request's arrival, failed attempts included. TTFT is known only
-for streams that a model began to answer, and only on the completion routes: on `/v1/responses` and `/v1/messages`
-LiteLLM's mark is the first event, which says that the request was accepted, not that a token came.
+for streams of which the plugin saw the first token pass. LiteLLM's own mark is the first chunk whatever it holds (a
+role, a filter notice), and is not used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ def build_record(
     `facts` are those of the deployment that answered; `None` where it is in no managed group.
     """
     outcome = outcome_of(payload)
-    end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
-    timed = outcome != "cache_hit" and trace.shows_first_token and answer_began(payload, trace)
-    ttft_s = _since(trace, first_s) if timed else None
+    end_s = _number(payload.get("endTime"))
+    ttft_s = _since(trace, trace.first_token_s) if outcome != "cache_hit" else None
     e2e_s = _since(trace, end_s)
     completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None
     if not completion_tokens and answer_began(payload, trace):  # something was written: the usage was lost
@@ -86,7 +85,7 @@ def _own_cost_usd(
 
 
 def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:
-    """Whether a first token was streamed: else LiteLLM sets the first token's time to the end's."""
+    """Whether something was streamed, if only a role: else LiteLLM sets the time of its first chunk to the end's."""
     first_s, end_s = _number(payload.get("completionStartTime")), _number(payload.get("endTime"))
     return trace.stream and first_s is not None and (end_s is None or first_s < end_s)
 
