@@ -83,6 +83,15 @@ def test_a_stream_of_which_no_token_was_seen_has_no_first_token_time_whatever_li
     assert (found.ttft_ms, found.tpot_ms, found.e2e_ms, found.slo_met) == (None, None, 2230.0, None)
 
 
+@pytest.mark.parametrize(("limit_s", "met"), [(3.0, None), (1.0, False)])
+def test_a_client_that_left_before_a_token_waited_longer_than_its_limit_or_it_is_not_known(
+    limit_s: float, met: bool | None
+) -> None:
+    left = STREAM | {"error_str": "Client disconnected"}
+    assert build_record(left, trace(Slo(ttft_s=limit_s), first_token_s=None)).slo_met is met
+    assert build_record(left, trace(Slo(ttft_s=limit_s), stream=False)).slo_met is None  # no token is seen of those
+
+
 def test_a_cache_hit_has_no_first_token_time_and_costs_what_litellm_says() -> None:
     found = record(cache_hit=True, response_cost=0.0)
     assert (found.outcome, found.ttft_ms, found.tpot_ms, found.cost_usd) == ("cache_hit", None, None, 0.0)

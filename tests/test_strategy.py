@@ -206,6 +206,20 @@ def test_a_later_attempt_that_goes_on_with_a_broken_stream_has_a_first_token_of_
     assert sums.products[1] / sums.products[4] == pytest.approx(0.25)
 
 
+def test_of_a_client_that_leaves_the_first_token_is_learned_though_nobody_tells_more() -> None:
+    made = strategy()
+    warm = arrived(made)
+    made.choose("smart", REQUEST, POOL, warm)
+    over(made, warm, record(28, 200))
+    trace = arrived(made)
+    trace.stream = True
+    made.choose("smart", REQUEST, POOL, trace)
+    made.sent(trace, "small")
+    trace.saw_token(time.time() + 0.25)
+    made.finish(trace, "disconnected")
+    assert made.live.states["small"].evidence.ttft[0].count == 1
+
+
 def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_broken() -> None:
     made = strategy(GroupSettings(stickiness=True))
     large = made.facts["large"]

@@ -5,7 +5,7 @@
     sent         async_pre_call_deployment_hook           an attempt is under way, whoever picked
     failed       async_post_call_failure_deployment_hook  the attempt is over, and whose fault it was
     answer       async_post_call_response_headers_hook    say what was decided
-    stream       async_post_call_streaming_iterator_hook  see the first token pass
+    stream       async_post_call_streaming_iterator_hook  see the first token pass, and that the client leaves
     end          async_log_success_event                  one record, learn from the usage
                  async_post_call_failure_hook             one record
 
@@ -16,6 +16,7 @@ ours fails on the way to a pick, the request goes on as LiteLLM alone would have
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import time
@@ -326,16 +327,29 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
     ) -> AsyncIterator[object]:
         """A stream goes to its client; one that is none of ours goes as it came, without a step more."""
         trace = find_trace(request_data)
-        return response if trace is None else self._watch(response, trace, request_data)
+        return response if trace is None else self._watch(response, trace, request_data, user_api_key_dict)
 
-    @staticmethod
-    async def _watch(response: AsyncIterator[object], trace: Trace, data: Request) -> AsyncIterator[object]:
+    async def _watch(
+        self, response: AsyncIterator[object], trace: Trace, data: Request, key: UserAPIKeyAuth
+    ) -> AsyncIterator[object]:
         """Every piece as it came. Each is looked at until one has the first token; then it costs a comparison."""
         look = Look()
-        async for piece in response:
-            if trace.awaits_token and look.finds_token(piece):
-                trace.saw_token(None if adapter.is_from_cache(data) else time.time())
-            yield piece
+        try:
+            async for piece in response:
+                if trace.awaits_token and look.finds_token(piece):
+                    trace.saw_token(None if adapter.is_from_cache(data) else time.time())
+                yield piece
+        except (GeneratorExit, asyncio.CancelledError):
+            self._client_left(trace, data, key)
+            raise
+
+    def _client_left(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
+        """The client left. LiteLLM tells so where it has chunks to bill; elsewhere the record is made here, later."""
+        if trace.recorded or trace.attempt is None:
+            return
+        if trace.awaits_token:  # nothing is to be learned of it
+            self.strategy.finish(trace, "disconnected")
+        self._broken.append((time.time(), self._own_payload(data, key, trace, error=None), trace))
 
     async def async_logging_hook(self, kwargs: Request, result: object, call_type: str) -> tuple[Request, object]:
         """A request succeeded: put the decision where LiteLLM's other sinks find it, before they run."""
@@ -371,26 +385,28 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """A request failed for good: record it."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.strategy.finish(trace, ENDINGS[adapter.fault_of(original_exception, at_proxy=True)])
+            error = None if getattr(original_exception, "status_code", None) == CLIENT_LEFT else original_exception
+            fault = adapter.fault_of(original_exception, at_proxy=True)
+            self.strategy.finish(trace, "disconnected" if error is None else ENDINGS[fault])
             broken = next((payload for _, payload, other in self._broken if other is trace), None)
-            self._record(
-                broken or self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace
-            )
+            self._record(broken or self._own_payload(request_data, user_api_key_dict, trace, error), trace)
 
-    def _failure_payload(self, data: Request, error: Exception, key: UserAPIKeyAuth, trace: Trace) -> Request:
-        """LiteLLM's logging payload of a request that failed for good; LiteLLM's own is of the first attempt."""
+    def _own_payload(self, data: Request, key: UserAPIKeyAuth, trace: Trace, error: Exception | None) -> Request:
+        """What LiteLLM's logging payload would be of a request that failed for good, or whose client left.
+
+        LiteLLM's own is of the first attempt that failed, or there is none. Without an error the client left.
+        """
         last = trace.sent_to[-1] if trace.sent_to else None
         facts = None if last is None else self.strategy.facts.get(last)
-        has_left = getattr(error, "status_code", None) == CLIENT_LEFT
         return {
             "id": data.get("litellm_call_id"),
-            "status": "success" if has_left else "failure",
-            "error_str": "Client disconnected" if has_left else None,
+            "status": "success" if error is None else "failure",
+            "error_str": "Client disconnected" if error is None else None,
             "endTime": time.time(),
             "model_group": data.get("model"),
             "model_id": last,
             "model": None if facts is None else facts.model,
-            "error_information": {"error_class": type(error).__name__},
+            "error_information": {} if error is None else {"error_class": type(error).__name__},
             "metadata": {
                 "user_api_key_hash": key.token,
                 "user_api_key_alias": key.key_alias,
@@ -431,7 +447,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if trace.recorded:
                 continue
             waited_s = abs(now_s - since_s)
-            if waited_s > LEASE_S or (trace.attempt is None and waited_s > BROKEN_S):
+            goes_on = trace.attempt is not None and outcome_of(payload) != "disconnected"
+            if waited_s > (LEASE_S if goes_on else BROKEN_S):
                 self._record(payload, trace)
             else:
                 self._broken.append((since_s, payload, trace))

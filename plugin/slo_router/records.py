@@ -65,7 +65,7 @@ def build_record(
         e2e_ms=_ms(e2e_s),
         cost_usd=cost_usd,
         slo=slo_record(trace.slo),
-        slo_met=slo_met(trace.slo, measured, outcome),
+        slo_met=False if _waited_too_long(trace, measured, outcome) else slo_met(trace.slo, measured, outcome),
         outcome=outcome,
         attempts=max(len(trace.sent_to), 1),
         error_class=_error_class(payload) if outcome == "error" else None,
@@ -82,6 +82,14 @@ def _own_cost_usd(
     if prompt_tokens is None or completion_tokens is None:
         return None
     return pricing.cost_usd(facts, prompt_tokens, completion_tokens, seconds=e2e_s)
+
+
+def _waited_too_long(trace: Trace, measured: Slo, outcome: Outcome) -> bool:
+    """Whether the client left a stream after its limit for the first token, and without one."""
+    limit_s, waited_s = trace.slo.ttft_s, measured.e2e_s
+    if outcome != "disconnected" or not trace.stream or measured.ttft_s is not None:
+        return False
+    return limit_s is not None and waited_s is not None and waited_s > limit_s
 
 
 def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:

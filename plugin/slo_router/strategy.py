@@ -208,7 +208,9 @@ class Strategy:
         attempt.ending, flight = ending, attempt.flight
         if flight is None:
             return None
-        self._awaited.pop(id(attempt), None)
+        was_awaited = self._awaited.pop(id(attempt), None) is not None
+        if was_awaited and ending == "disconnected":  # LiteLLM may tell no more of it
+            self._learn_first_token(attempt, trace)
         is_warm, self._is_warm = self._is_warm, True
         if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
             ending = "released"

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import httpx
 import pytest
 import redis
 
-from evaluation.first_token.asking import Seen, ask_all, document
-from evaluation.first_token.habits import HABITS
+from evaluation.first_token.asking import CALL_TYPES, Seen, ask_all, document, leave
+from evaluation.first_token.habits import HABITS, Habit
 from evaluation.first_token.server import Providers, providers
 from evaluation.stock_proxy import StockProxy
+from tests.e2e.conftest import refreshed
 from tests.valkey_server import ValkeyServer
 
+OPENAI = next(habit for habit in HABITS if habit.name == "openai")
 PREFIX = "first-token:"
 GAP_S = 0.4  # between what opens a stream and its first token, so that no other reading can be taken for it
 WITHIN_S = 60.0
@@ -53,6 +56,13 @@ class Stack:
                 return found
             time.sleep(0.05)
 
+    def in_flight(self) -> float:
+        """As the worker tells the others."""
+        refreshed(self.proxy, self.redis, PREFIX)
+        (worker,) = self.redis.smembers(f"{PREFIX}slo_router:workers")  # type: ignore[misc]
+        told = json.loads(self.redis.get(f"{PREFIX}slo_router:live:{worker}"))  # type: ignore[arg-type]
+        return sum(state["in_flight"] for state in told.values() if "in_flight" in state)
+
 
 @pytest.fixture
 def stack(proxy: StockProxy, server: Providers, valkey: ValkeyServer) -> Iterator[Stack]:
@@ -77,6 +87,51 @@ def test_a_records_first_token_lies_between_when_the_server_sent_it_and_when_the
         (habit.provider, route) for habit in HABITS for route in ("chat", "completions", "messages", "responses")
     }
     assert {one["outcome"] for one in found.values()} == {"success"}
+
+
+LEAVING = [
+    (route, stop)
+    for route in ("chat", "completions", "messages", "responses")
+    for stop in ("opening", "token", "rest")
+    if (route, stop) != ("chat", "opening")  # LiteLLM itself waits for the first chunk of a chat, whoever leaves
+]
+
+
+def test_a_client_that_leaves_a_stream_ends_its_attempt_and_leaves_one_record(stack: Stack) -> None:
+    asyncio.run(_leave(stack, [(OPENAI, route, stop) for route, stop in LEAVING]))
+
+    found = stack.records(len(LEAVING))
+    assert {one["outcome"] for one in found} == {"disconnected"}
+    known = sorted(str(one["call_type"]) for one in found if one["ttft_ms"] is not None)
+    assert known == sorted(CALL_TYPES.values())  # those whose client left before the rest
+    assert stack.in_flight() == 0
+    assert len(stack.records(len(LEAVING))) == len(LEAVING)
+
+
+def test_a_client_that_left_before_a_chat_s_first_chunk_is_noticed_when_that_comes(stack: Stack) -> None:
+    asyncio.run(_leave_at_once(stack))
+
+    (record,) = stack.records(1)
+    assert (record["outcome"], record["call_type"]) == ("disconnected", "acompletion")
+    assert stack.in_flight() == 0
+
+
+async def _leave(stack: Stack, requests: Sequence[tuple[Habit, str, str]]) -> None:
+    async with httpx.AsyncClient(headers=stack.proxy.auth, timeout=WITHIN_S) as client:
+        await asyncio.gather(
+            *(leave(client, stack.proxy.url, habit, route, stack.server, stop=stop) for habit, route, stop in requests)
+        )
+
+
+async def _leave_at_once(stack: Stack) -> None:
+    """LiteLLM shows nothing of Anthropic's stream before its first token, which comes after the gap."""
+    asked = {"model": "anthropic", "stream": True, "messages": [{"role": "user", "content": "ask 0"}]}
+    async with httpx.AsyncClient(headers=stack.proxy.auth, timeout=WITHIN_S) as client:
+        reading = asyncio.create_task(client.post(f"{stack.proxy.url}/v1/chat/completions", json=asked))
+        while "0" not in stack.server.asked:  # noqa: ASYNC110  # it runs on another thread's loop
+            await asyncio.sleep(0.01)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 def _fault(seen: Seen, record: dict[str, object], server: Providers) -> str | None:
