@@ -47,6 +47,8 @@ imports: .venv/.ready
 bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.pick_time
 	$(BIN)/python -m evaluation.proxy_overhead
+	$(BIN)/python -m evaluation.proxy_overhead --rounds 16 --requests 16 --stream --chunks 500
+	$(BIN)/python -m evaluation.first_token
 	$(BIN)/python -m evaluation.metrics_cost
 	$(BIN)/python -m evaluation.categorizer
 	$(BIN)/python -m evaluation.fuzz

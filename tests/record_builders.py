@@ -30,13 +30,14 @@ def record_of(decision: Decision | None = None, **changes: object) -> RequestRec
     decision = decision or decide_between()
     attempts = [Attempt(decision.deployment_id, is_sent=True)]
     trace = Trace("acompletion", NOW_S, stream=True, slo=decision.slo, decision=decision, attempts=attempts)
+    trace.saw_token(NOW_S + 0.15)
     payload: dict[str, object] = {
         "id": "chatcmpl-1",
         "status": "success",
         "model": "m",
         "model_id": decision.deployment_id,
         "model_group": "smart",
-        "completionStartTime": NOW_S + 0.15,
+        "completionStartTime": NOW_S + 0.02,  # a role
         "endTime": NOW_S + 2.0,
         "prompt_tokens": 300,
         "completion_tokens": 100,

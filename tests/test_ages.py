@@ -78,7 +78,7 @@ class Worker:
         assert name is not None
         assert trace.decision is not None
         self.reason = reason(trace.decision)
-        self.strategy.sent(trace, name, lambda: None)
+        self.strategy.sent(trace, name)
         is_error = fails and name == "cheap"
         landing = self.strategy.finish(trace, "error" if is_error else "success")
         if not is_error:
@@ -303,7 +303,7 @@ def test_who_wrote_three_long_answers_is_asked_again_after_some_hours() -> None:
             trace = Trace("acompletion", now_s)
             strategy.read_request("smart", trace, SloInputs(headers={"x-slo-category": "chat"}))
             strategy.choose("smart", {"messages": [{"role": "user", "content": "Hi."}]}, [facts.deployment_id], trace)
-            strategy.sent(trace, facts.deployment_id, lambda: None)
+            strategy.sent(trace, facts.deployment_id)
             landing = strategy.finish(trace, "success")
             usage = {"prompt_tokens": 10, "completion_tokens": tokens, "endTime": now_s}
             strategy.learn(trace, landing, build_record({"status": "success", **usage}, trace))

@@ -153,7 +153,7 @@ def requests_of(seed: int, count: int) -> Counter[str]:
             if rng.random() < 0.1:
                 full.add(chosen)
                 continue
-            made.sent(trace, chosen, lambda: None)
+            made.sent(trace, chosen)
             ending = rng.choice(endings)
             landing = made.finish(trace, ending)
             if ending == "success":

@@ -10,7 +10,8 @@ import random
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -290,9 +291,16 @@ async def broken_stream(made: Plugin) -> dict[str, object]:
     """A stream of `small` that broke after its first words, as LiteLLM tells of it."""
     data = await arrive(made, stream=True)
     await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), pieces(), data):
+        pass
     event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("failure", "small")}
     await made.async_log_failure_event(event, None, None, None)
     return data
+
+
+async def pieces() -> AsyncIterator[object]:
+    yield {"choices": [{"delta": {"role": "assistant"}}]}
+    yield {"choices": [{"delta": {"content": "word"}}]}
 
 
 async def recorded(made: Plugin) -> list[RequestRecord]:
@@ -326,6 +334,50 @@ async def test_a_stream_that_does_not_go_on_is_one_error_after_a_while(monkeypat
     (record,) = await recorded(made)
     assert (record.outcome, record.deployment, record.attempts) == ("error", "small", 1)
     assert record.ttft_ms is not None
+
+
+# --- a stream on its way to the client
+
+
+async def test_a_stream_passes_as_it_came_and_its_first_token_is_seen_once() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    data = await arrive(made, stream=True)
+    trace = find_trace(data)
+    assert trace is not None
+    passed = [one async for one in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), pieces(), data)]
+    assert passed == [one async for one in pieces()]
+    assert trace.first_token_s is not None
+    assert trace.arrived_s <= trace.first_token_s <= time.time()
+    assert not trace.awaits_token
+
+
+def test_a_stream_of_an_unmanaged_group_is_not_touched() -> None:
+    made, stream = plugin(), pieces()
+    assert made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), stream, {"metadata": {}}) is stream
+
+
+async def test_an_answer_from_litellms_cache_has_no_first_token() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    data = await arrive(made, stream=True)
+    data["litellm_logging_obj"] = SimpleNamespace(caching_details={"cache_hit": True})
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), pieces(), data):
+        pass
+    trace = find_trace(data)
+    assert trace is not None
+    assert (trace.first_token_s, trace.awaits_token) == (None, False)
+
+
+@pytest.mark.parametrize("before_s", [0.2, None, "soon", -5.0, 3_600.0])
+async def test_a_request_counts_from_when_the_proxy_had_it_unless_that_cannot_be(before_s: float | str | None) -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made, now_s = plugin(), time.time()
+    at_s = now_s - before_s if isinstance(before_s, float) else before_s
+    data = await arrive(made, proxy_server_request={"arrival_time": at_s})
+    trace = find_trace(data)
+    assert trace is not None
+    assert trace.arrived_s == at_s if before_s == 0.2 else trace.arrived_s >= now_s
 
 
 # --- where LiteLLM narrows the list after the plugin

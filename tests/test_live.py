@@ -271,6 +271,47 @@ def test_nobody_hangs_of_whom_nothing_is_expected() -> None:
     assert live.states["a"].circuit == CLOSED
 
 
+def test_clients_that_give_up_waiting_tell_of_a_hang_as_those_do_that_wait() -> None:
+    live = Live()
+    for number in range(OVERDUE_FLIGHTS):
+        flight = live.dispatched("a", NOW_S + number, expected_s=0.5)
+        live.ended(flight, "disconnected", NOW_S + number + 1.3)
+    assert live.in_flight("a") == 0
+    live.watch(NOW_S + 4)
+    assert is_suspected(live.states["a"].circuit)
+
+
+@pytest.mark.parametrize("waited_s", [0.9, 1.3])
+def test_clients_that_leave_in_time_or_before_an_answer_to_a_later_request_tell_of_no_hang(waited_s: float) -> None:
+    live = Live()
+    for number in range(OVERDUE_FLIGHTS):
+        flight = live.dispatched("a", NOW_S + number, expected_s=0.5)
+        live.ended(flight, "disconnected", NOW_S + number + waited_s)
+    answered = live.dispatched("a", NOW_S + 3, expected_s=0.5)
+    live.first_token(answered, NOW_S + 3.4, prompt_tokens=1, ttft_s=0.4)
+    live.watch(NOW_S + 4)
+    assert live.states["a"].circuit == CLOSED
+
+
+def test_what_clients_that_gave_up_told_of_a_hang_lapses() -> None:
+    live = Live()
+    for number in range(OVERDUE_FLIGHTS):
+        flight = live.dispatched("a", NOW_S + number, expected_s=0.5)
+        live.ended(flight, "disconnected", NOW_S + number + 1.3)
+    live.watch(NOW_S + LEASE_S)
+    assert live.states["a"].circuit == CLOSED
+
+
+def test_a_client_that_gave_up_after_long_tells_that_the_deployment_is_slow() -> None:
+    live = Live()
+    live.absorb([], PRIORS, NOW_S)
+    assert predicted_s(live) == pytest.approx(0.2)
+    flight = live.dispatched("a", NOW_S, expected_s=0.3)
+    live.ended(flight, "disconnected", NOW_S + 1.2)  # four times its time, and nothing came
+    live.watch(NOW_S + 1.3)
+    assert predicted_s(live) == pytest.approx(0.8)
+
+
 def test_a_first_token_teaches_the_ttft_at_once_and_counts_once() -> None:
     live = Live()
     for number in range(20):

@@ -44,7 +44,6 @@ BY_FAR = 1.25  # more than the margin of the filter and the error of an estimate
 TICKS_PER_REFRESH = 4
 EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
 BENCHMARK_AGE_S = 6 * 3_600.0  # it ran last night
-FIRST_EVENT_S = 0.01  # after the dispatch: on `/v1/messages` and `/v1/responses` a server says at once that it begins
 ENDINGS: Mapping[Outcome, Ending] = {  # as `litellm_adapter.fault_of` reads what LiteLLM raises
     "success": "success",
     "error": "error",
@@ -66,8 +65,6 @@ class Way:
     worker: Strategy
     trace: Trace
     observed: Trace
-    sent_s: float = 0.0
-    first_s: float | None = None  # of the attempt under way
 
 
 class Ours(Told):
@@ -160,13 +157,15 @@ class Ours(Told):
     def begun(self, call: Call, deployment: int, now_s: float) -> None:
         """See Policy."""
         way, name = self._ways[call.request.number], self.specs[deployment].name
-        way.sent_s, way.first_s = self._now_s, None
         for strategy, trace in ((way.worker, way.trace), (self.observer, way.observed)):
-            strategy.sent(trace, name, lambda: way.first_s)
+            strategy.sent(trace, name)
 
     def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
         """See Policy. The plugin looks at its ticks."""
-        self._ways[request.number].first_s = EPOCH_S + now_s
+        way = self._ways[request.number]
+        for trace in (way.trace, way.observed):
+            if request.ask.stream and trace.awaits_token:
+                trace.saw_token(EPOCH_S + now_s)
 
     def ended(self, end: Ended, now_s: float) -> None:
         """See Policy."""
@@ -178,18 +177,14 @@ class Ours(Told):
         )
         if end.is_over:
             del self._ways[end.request.number]
-            self._over.append((way, own, observed, self._payload(end, way)))
+            self._over.append((way, own, observed, self._payload(end)))
 
-    def _payload(self, end: Ended, way: Way) -> dict[str, object]:
+    def _payload(self, end: Ended) -> dict[str, object]:
         """LiteLLM's standard logging payload, as far as a record is made of it."""
-        ask, first_s = end.request.ask, way.first_s
-        if ask.route != "chat":
-            first_s = way.sent_s + FIRST_EVENT_S
         return {
             "status": "success" if end.outcome in ("success", "left") else "failure",
             "error_str": "Client disconnected" if end.outcome == "left" else None,
             "endTime": self._now_s,
-            "completionStartTime": first_s if ask.stream and first_s is not None else self._now_s,
             "prompt_tokens": end.request.prompt_tokens,
             "completion_tokens": end.request.answers[end.deployment],
             "model_id": self.specs[end.deployment].name,

@@ -18,9 +18,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -42,6 +41,7 @@ BUSY = (408, 429)  # a timeout and a rate limit: no fault of the request
 ACCOUNT = (401, 402)  # a key, its credit: no request can bring them about, while 403 and 404 may be about a file
 TOO_LARGE = (413,)
 REQUESTS_OWN = frozenset({"ContextWindowExceededError", "ContentPolicyViolationError", "UnsupportedParamsError"})
+LONGEST_LOOKUP_S = 60.0  # from a request's arrival to its first hook: more is a clock that was set
 NEWEST_TESTED = "1.110"  # `make test-newest`
 
 
@@ -63,6 +63,7 @@ SEAMS = (
     Seam("the pick", CustomLogger, ("async_filter_deployments",)),
     Seam("an attempt that is sent", CustomLogger, ("async_pre_call_deployment_hook",)),
     Seam("an attempt that failed", CustomLogger, ("async_post_call_failure_deployment_hook",)),
+    Seam("the pieces of a stream", CustomLogger, ("async_post_call_streaming_iterator_hook",)),
     Seam("the headers of an answer", CustomLogger, ("async_post_call_response_headers_hook",)),
     Seam("a request's success", CustomLogger, ("async_log_success_event",)),
     Seam("a stream that broke", CustomLogger, ("async_log_failure_event",)),
@@ -417,19 +418,17 @@ def ceiling_of(request: Mapping[str, object]) -> float | None:
     return ceiling_in(SloInputs(key_metadata=key, team_metadata=team))
 
 
-def first_token_of(request: Mapping[str, object]) -> Callable[[], float | None]:
-    """Tells when the request's first token came (Unix seconds), `None` before that and for an answer from a cache.
+def arrived_s(request: Mapping[str, object], now_s: float) -> float:
+    """When the proxy had the request, in Unix seconds: before it looked up the key."""
+    sent = request.get("proxy_server_request")
+    at_s = sent.get("arrival_time") if isinstance(sent, Mapping) else None
+    return float(at_s) if isinstance(at_s, int | float) and 0 <= now_s - at_s < LONGEST_LOOKUP_S else now_s
 
-    LiteLLM notes the time for its own logs. Asking it costs a stream nothing, a hook of ours a call for every chunk.
-    """
-    logged = request.get("litellm_logging_obj")
 
-    def look() -> float | None:
-        moment = getattr(logged, "completion_start_time", None)
-        from_cache = getattr(logged, "model_call_details", {}).get("cache_hit")
-        return moment.timestamp() if isinstance(moment, datetime) and not from_cache else None
-
-    return look
+def is_from_cache(request: Mapping[str, object]) -> bool:
+    """Whether LiteLLM answers from its cache."""
+    details = getattr(request.get("litellm_logging_obj"), "caching_details", None)
+    return isinstance(details, Mapping) and bool(details.get("cache_hit"))
 
 
 def redis_url() -> str | None:

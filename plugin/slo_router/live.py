@@ -72,7 +72,7 @@ class Flight(NamedTuple):
     at_s: float
     in_flight: float
     curve: Curve | None
-    expected_s: float | None  # to the first token, or to the end where the first token can't be seen
+    expected_s: float | None  # to the first token, or to the end of an answer in one piece
 
     def is_overdue(self, now_s: float) -> bool:
         """Long past its time."""
@@ -122,6 +122,7 @@ class LiveState:
     begun: set[int] = field(default_factory=set)  # those of them whose first token was seen
     others: int = 0  # workers that say something of it
     own_then: int = 0  # flights of this worker when the others last said
+    given_up: tuple[float, ...] = ()  # when flights left whose clients left them overdue; no more than count
     elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
     overdue_elsewhere: Sequence[float] = ()  # when the others' flights left that are overdue, see OVERDUE_FLIGHTS
     foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
@@ -210,7 +211,7 @@ class Live:
     def dispatched(self, deployment_id: str, now_s: float, expected_s: float | None = None) -> Flight:
         """A request goes to a deployment. End it with `ended` or `finished`.
 
-        `expected_s` is the predicted time to its first token, or to its end where the first token can't be seen.
+        `expected_s` is the predicted time to its first token, or to the end of an answer in one piece.
         """
         state = self._state(deployment_id)
         flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s)
@@ -300,7 +301,9 @@ class Live:
             return None
         is_ttft_known = id(flight) in state.begun
         state.begun.discard(id(flight))
-        if ending == "error":
+        if ending == "disconnected" and not is_ttft_known:
+            self._gave_up(state, flight, now_s)
+        elif ending == "error":
             state.circuit = failed(state.circuit, now_s, flight.at_s)
         elif ending == "success":
             state.circuit = succeeded(state.circuit, now_s)
@@ -312,6 +315,15 @@ class Live:
             state.account = account.refused(state.account, now_s, flight.at_s, is_account=is_account, can_ask=can_ask)
             state.answered(now_s)
         return Landing(flight, ending, now_s, is_ttft_known)
+
+    def _gave_up(self, state: LiveState, flight: Flight, now_s: float) -> None:
+        """A client left before anything came. If it was late that says as much as if the client still waited."""
+        if self._is_disturbed(flight.at_s, now_s):
+            return
+        if flight.is_overdue(now_s):
+            state.given_up = (*state.given_up, flight.at_s)[-OVERDUE_FLIGHTS:]
+        if state.fitted is not None and flight.level(now_s - flight.at_s) > VERY_LATE * state.fitted.ttft_level:
+            state.hear(flight, now_s - flight.at_s)
 
     def learn(
         self,
@@ -359,7 +371,7 @@ class Live:
                 state.vouched_s = state.failing_s
 
     def _suspect(self, state: LiveState, now_s: float) -> None:
-        overdue = self._overdue(state, now_s) if state.flights else ()
+        overdue = self._overdue(state, now_s) if state.flights or state.given_up else ()
         if is_suspected(state.circuit):
             if sum(at_s > (state.circuit.changed_at_s or 0.0) for at_s in overdue) >= SUSPECT_REQUESTS:
                 state.circuit = failed(state.circuit, now_s)
@@ -384,8 +396,9 @@ class Live:
         state.curve = slower(state.fitted, factor) if factor > LATE else state.fitted
 
     def _overdue(self, state: LiveState, now_s: float) -> list[float]:
-        """When those left that are long past their time without a first token, none having been answered since."""
-        return [
+        """When those left that are, or were given up, long past their time, none having been answered since."""
+        left = [at_s for at_s in state.given_up if at_s > state.answered_at_s and now_s - at_s < LEASE_S]
+        return left + [
             flight.at_s
             for key, flight in state.flights.items()
             if flight.is_overdue(now_s)

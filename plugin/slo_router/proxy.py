@@ -5,6 +5,7 @@
     sent         async_pre_call_deployment_hook           an attempt is under way, whoever picked
     failed       async_post_call_failure_deployment_hook  the attempt is over, and whose fault it was
     answer       async_post_call_response_headers_hook    say what was decided
+    stream       async_post_call_streaming_iterator_hook  see the first token pass, and that the client leaves
     end          async_log_success_event                  one record, learn from the usage
                  async_post_call_failure_hook             one record
 
@@ -15,11 +16,12 @@ ours fails on the way to a pick, the request goes on as LiteLLM alone would have
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fastapi import HTTPException
@@ -36,6 +38,7 @@ from slo_router.deployments import ManagedDeployment, read_deployment
 from slo_router.domain import Facts
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.explain import header_text, headers, span_attributes, summary
+from slo_router.first_token import Look
 from slo_router.litellm_config import proxy_settings
 from slo_router.live import LEASE_S, Ending, Health, Landing
 from slo_router.metrics_store import MetricsStore
@@ -278,7 +281,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
     async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: object) -> Request | None:
         """LiteLLM sends an attempt to a deployment."""
         trace, name = find_trace(kwargs), adapter.sent_to(kwargs)
-        if trace is not None and name is not None and self.strategy.sent(trace, name, adapter.first_token_of(kwargs)):
+        if trace is not None and name is not None and self.strategy.sent(trace, name):
             self._see_who_picked(trace)
         return None
 
@@ -329,7 +332,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         is_managed, stream = group in self.strategy.groups, data.get("stream") is True
         inputs = _slo_inputs(data, user_api_key_dict)
         span = user_api_key_dict.parent_otel_span
-        trace = Trace(str(call_type), time.time(), group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
+        arrived_s = adapter.arrived_s(data, time.time())
+        trace = Trace(str(call_type), arrived_s, group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
         trace.is_impatient, trace.is_elsewhere = adapter.is_impatient(data), adapter.is_elsewhere(data)
         if not is_managed:  # a fallback may lead into one that is
             trace.waiting, metadata[TRACE_KEY] = inputs, trace
@@ -362,6 +366,35 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         named = {"x-slo-decision": "passthrough", "x-slo-reason": trace.note}
         served = trace.sent_to[-1] if trace.sent_to else (litellm_call_info or {}).get("model_id")
         return named | ({"x-slo-selected-model": header_text(str(served))} if served else {})
+
+    def async_post_call_streaming_iterator_hook(
+        self, user_api_key_dict: UserAPIKeyAuth, response: AsyncIterator[object], request_data: Request
+    ) -> AsyncIterator[object]:
+        """A stream goes to its client; one that is none of ours goes as it came, without a step more."""
+        trace = find_trace(request_data)
+        return response if trace is None else self._watch(response, trace, request_data, user_api_key_dict)
+
+    async def _watch(
+        self, response: AsyncIterator[object], trace: Trace, data: Request, key: UserAPIKeyAuth
+    ) -> AsyncIterator[object]:
+        """Every piece as it came. Each is looked at until one has the first token; then it costs a comparison."""
+        look = Look()
+        try:
+            async for piece in response:
+                if trace.awaits_token and look.finds_token(piece):
+                    trace.saw_token(None if adapter.is_from_cache(data) else time.time())
+                yield piece
+        except (GeneratorExit, asyncio.CancelledError):
+            self._client_left(trace, data, key)
+            raise
+
+    def _client_left(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
+        """The client left. LiteLLM tells so where it has chunks to bill; elsewhere the record is made here, later."""
+        if trace.recorded or trace.attempt is None:
+            return
+        if trace.awaits_token:  # nothing is to be learned of it
+            self.strategy.finish(trace, "disconnected")
+        self._broken.append((time.time(), self._own_payload(data, key, trace, error=None), trace))
 
     async def async_logging_hook(self, kwargs: Request, result: object, call_type: str) -> tuple[Request, object]:
         """A request succeeded: put the decision where LiteLLM's other sinks find it, before they run."""
@@ -397,26 +430,28 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         """A request failed for good: record it."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.strategy.finish(trace, ENDINGS[self._fault_of(original_exception, trace, at_proxy=True)])
+            error = None if getattr(original_exception, "status_code", None) == CLIENT_LEFT else original_exception
+            fault = self._fault_of(original_exception, trace, at_proxy=True)
+            self.strategy.finish(trace, "disconnected" if error is None else ENDINGS[fault])
             broken = next((payload for _, payload, other in self._broken if other is trace), None)
-            self._record(
-                broken or self._failure_payload(request_data, original_exception, user_api_key_dict, trace), trace
-            )
+            self._record(broken or self._own_payload(request_data, user_api_key_dict, trace, error), trace)
 
-    def _failure_payload(self, data: Request, error: Exception, key: UserAPIKeyAuth, trace: Trace) -> Request:
-        """LiteLLM's logging payload of a request that failed for good; LiteLLM's own is of the first attempt."""
+    def _own_payload(self, data: Request, key: UserAPIKeyAuth, trace: Trace, error: Exception | None) -> Request:
+        """What LiteLLM's logging payload would be of a request that failed for good, or whose client left.
+
+        LiteLLM's own is of the first attempt that failed, or there is none. Without an error the client left.
+        """
         last = trace.sent_to[-1] if trace.sent_to else None
         facts = None if last is None else self.strategy.facts.get(last)
-        has_left = getattr(error, "status_code", None) == CLIENT_LEFT
         return {
             "id": data.get("litellm_call_id"),
-            "status": "success" if has_left else "failure",
-            "error_str": "Client disconnected" if has_left else None,
+            "status": "success" if error is None else "failure",
+            "error_str": "Client disconnected" if error is None else None,
             "endTime": time.time(),
             "model_group": data.get("model"),
             "model_id": last,
             "model": None if facts is None else facts.model,
-            "error_information": {"error_class": type(error).__name__},
+            "error_information": {} if error is None else {"error_class": type(error).__name__},
             "metadata": {
                 "user_api_key_hash": key.token,
                 "user_api_key_alias": key.key_alias,
@@ -465,7 +500,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if trace.recorded:
                 continue
             waited_s = abs(now_s - since_s)
-            if waited_s > LEASE_S or (trace.attempt is None and waited_s > BROKEN_S):
+            goes_on = trace.attempt is not None and outcome_of(payload) != "disconnected"
+            if waited_s > (LEASE_S if goes_on else BROKEN_S):
                 self._record(payload, trace)
             else:
                 self._broken.append((since_s, payload, trace))

@@ -1,8 +1,8 @@
 """Turns LiteLLM's standard logging payload and a request's trace into the record of the contract. Pure.
 
 `ttft_ms` and `e2e_ms` are what the client saw: from the request's arrival, failed attempts included. TTFT is known only
-for streams that a model began to answer, and only on the completion routes: on `/v1/responses` and `/v1/messages`
-LiteLLM's mark is the first event, which says that the request was accepted, not that a token came.
+for streams of which the plugin saw the first token pass. LiteLLM's own mark is the first chunk whatever it holds (a
+role, a filter notice), and is not used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ def build_record(
     `facts` are those of the deployment that answered; `None` where it is in no managed group.
     """
     outcome = outcome_of(payload)
-    end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
-    timed = outcome != "cache_hit" and trace.shows_first_token and answer_began(payload, trace)
-    ttft_s = _since(trace, first_s) if timed else None
+    end_s = _number(payload.get("endTime"))
+    ttft_s = _since(trace, trace.first_token_s) if outcome != "cache_hit" else None
     e2e_s = _since(trace, end_s)
     completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None
     if not completion_tokens and answer_began(payload, trace):  # something was written: the usage was lost
@@ -66,7 +65,7 @@ def build_record(
         e2e_ms=_ms(e2e_s),
         cost_usd=cost_usd,
         slo=slo_record(trace.slo),
-        slo_met=slo_met(trace.slo, measured, outcome),
+        slo_met=False if _waited_too_long(trace, measured, outcome) else slo_met(trace.slo, measured, outcome),
         outcome=outcome,
         attempts=max(len(trace.sent_to), 1),
         error_class=_error_class(payload) if outcome == "error" else None,
@@ -85,8 +84,16 @@ def _own_cost_usd(
     return pricing.cost_usd(facts, prompt_tokens, completion_tokens, seconds=e2e_s)
 
 
+def _waited_too_long(trace: Trace, measured: Slo, outcome: Outcome) -> bool:
+    """Whether the client left a stream after its limit for the first token, and without one."""
+    limit_s, waited_s = trace.slo.ttft_s, measured.e2e_s
+    if outcome != "disconnected" or not trace.stream or measured.ttft_s is not None:
+        return False
+    return limit_s is not None and waited_s is not None and waited_s > limit_s
+
+
 def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:
-    """Whether a first token was streamed: else LiteLLM sets the first token's time to the end's."""
+    """Whether something was streamed, if only a role: else LiteLLM sets the time of its first chunk to the end's."""
     first_s, end_s = _number(payload.get("completionStartTime")), _number(payload.get("endTime"))
     return trace.stream and first_s is not None and (end_s is None or first_s < end_s)
 

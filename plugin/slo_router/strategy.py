@@ -25,7 +25,7 @@ from slo_router.errors import RequestSloError
 from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
 from slo_router.history import is_signed, may_be_signed
-from slo_router.live import ANSWERS, ERRORS, Ending, Findings, Flight, Landing, Live
+from slo_router.live import ANSWERS, ERRORS, Ending, Findings, Landing, Live
 from slo_router.metrics_store import MetricsStore
 from slo_router.prediction import View, findings, predict, prior
 from slo_router.routing import NO_LENGTHS, Ask, Policy, decide
@@ -34,7 +34,6 @@ from slo_router.trace import Trace
 from slo_router.usage import learn
 
 CONVERSATIONS = ".conversations"  # beside the deployments' names in what a worker publishes
-FirstToken = Callable[[], float | None]  # Unix seconds of an attempt's first token, `None` before
 ROUTED_CALL_TYPES = frozenset(
     {
         "completion",
@@ -88,7 +87,7 @@ class Strategy:
         self._told_lengths: dict[tuple[str, str], float] = {}  # by category and model: when it last answered, Unix s
         self.live = Live()
         self.conversations = Conversations()
-        self._awaited: dict[int, tuple[Flight, Trace, FirstToken]] = {}  # streams whose first token was not seen
+        self._awaited: dict[int, tuple[Attempt, Trace]] = {}  # streams whose first token was not learned yet
         self._is_live = settings.live_measurements
         self._is_warm = False
         self._clock = clock
@@ -206,7 +205,7 @@ class Strategy:
             return zlib.crc32(key_hash.encode()) / 2**32 < mode.canary
         return lot < mode.canary
 
-    def sent(self, trace: Trace, deployment_id: str, first_token: FirstToken) -> bool:
+    def sent(self, trace: Trace, deployment_id: str) -> bool:
         """LiteLLM sends the request to `deployment_id`, whoever picked it. False where it says so again."""
         attempt = trace.attempt
         if attempt is None or attempt.deployment_id != deployment_id:  # LiteLLM's own pick
@@ -214,8 +213,8 @@ class Strategy:
         if attempt.is_sent:
             return False
         attempt.is_sent = True
-        if attempt.flight is not None and trace.shows_first_token:
-            self._awaited[id(attempt.flight)] = attempt.flight, trace, first_token
+        if attempt.flight is not None and trace.stream:
+            self._awaited[id(attempt)] = attempt, trace
         return True
 
     def supersede(self, trace: Trace) -> None:
@@ -228,7 +227,7 @@ class Strategy:
         attempt = Attempt(deployment_id)
         if self._is_live and deployment_id in self.facts:
             attempt.flight = self.live.dispatched(deployment_id, now_s, _expected_s(trace, deployment_id))
-        trace.attempts.append(attempt)
+        trace.begin(attempt)
         return attempt
 
     def is_overdue(self, trace: Trace) -> bool:
@@ -244,7 +243,9 @@ class Strategy:
         attempt.ending, flight = ending, attempt.flight
         if flight is None:
             return None
-        self._awaited.pop(id(flight), None)
+        was_awaited = self._awaited.pop(id(attempt), None) is not None
+        if was_awaited and ending == "disconnected":  # LiteLLM may tell no more of it
+            self._learn_first_token(attempt, trace)
         is_warm, self._is_warm = self._is_warm, True
         if ending in ("success", "error") and trace.decision is not None:
             category = trace.decision.features.category
@@ -276,12 +277,14 @@ class Strategy:
                 self.conversations.remember(trace.beginnings, cached)
         if landing is None:
             return
-        waited_s = landing.flight.at_s - trace.arrived_s  # in the proxy, and for attempts that failed
+        began_s = landing.flight.at_s
+        waited_s = began_s - trace.arrived_s  # in the proxy, and for attempts that failed
+        first_s = next((one.first_token_s for one in trace.attempts if one.flight is landing.flight), None)
         self.live.learn(
             landing,
             prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
             output_tokens=record.completion_tokens,
-            ttft_s=None if record.ttft_ms is None else record.ttft_ms * MS - waited_s,
+            ttft_s=None if first_s is None else first_s - began_s,
             e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
         )
 
@@ -320,17 +323,19 @@ class Strategy:
         return findings(name, (*group.categories, UNSURE), self.store.snapshot, group.settings.max_error_rate)
 
     def _see_first_tokens(self) -> None:
-        for key, (flight, trace, first_token) in list(self._awaited.items()):
-            tokens = _estimated_tokens(trace)
-            if tokens is None or not self.live.is_under_way(flight):
+        for key, (attempt, trace) in list(self._awaited.items()):
+            if attempt.flight is None or not self.live.is_under_way(attempt.flight):
                 del self._awaited[key]
-                continue
-            at_s = first_token()
-            if at_s is not None:
+            elif attempt.first_token_s is not None:
                 del self._awaited[key]
-                teaches = self._is_warm and at_s > flight.at_s
-                sized = tokens if teaches else None
-                self.live.first_token(flight, at_s, prompt_tokens=sized, ttft_s=at_s - flight.at_s)
+                self._learn_first_token(attempt, trace)
+
+    def _learn_first_token(self, attempt: Attempt, trace: Trace) -> None:
+        flight, at_s, tokens = attempt.flight, attempt.first_token_s, _estimated_tokens(trace)
+        if flight is None or at_s is None or tokens is None:
+            return
+        teaches = self._is_warm and at_s > flight.at_s
+        self.live.first_token(flight, at_s, prompt_tokens=tokens if teaches else None, ttft_s=at_s - flight.at_s)
 
 
 def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:
@@ -342,7 +347,7 @@ def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] 
 
 
 def _expected_s(trace: Trace, deployment_id: str) -> float | None:
-    """The predicted time to the first token. Where that can't be seen, to the end of the longest answer that may come.
+    """The predicted time to the first token; for an answer in one piece, to the end of the longest that may come.
 
     An answer that takes long is not one that hangs; where the client sets no limit to it, nothing is expected.
     """
@@ -351,7 +356,7 @@ def _expected_s(trace: Trace, deployment_id: str) -> float | None:
     found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
     if found is None or decision is None:
         return None
-    if trace.shows_first_token:
+    if trace.stream:
         return found.ttft_s
     limit = decision.features.limit_tokens
     if limit is None or found.ttft_s is None or found.tpot_s is None:
