@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -132,6 +133,77 @@ async def test_a_lost_redis_leaves_the_records_waiting_and_they_are_written_when
     assert await log.flush(client) == 4
     assert [line["request_id"] for line in written(reader)] == ["r0", "r1", "r2", "r3"]
     assert log.dropped == 0
+
+
+class Relay:
+    """A connection to Redis that breaks: once it has carried `XADD`s to the server it swallows what comes back."""
+
+    def __init__(self, port: int, breaks: int) -> None:
+        self.upstream, self.breaks = port, breaks
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self.upstream)
+        while data := await reader.read(1 << 20):
+            to_server.write(data)
+            answer = await from_server.read(1 << 20)
+            if b"XADD" in data and self.breaks:
+                self.breaks -= 1
+                break
+            writer.write(answer)
+        writer.close()
+        to_server.close()
+
+
+@pytest.mark.parametrize("breaks", [1, 3])
+@pytest.mark.parametrize("before", [0, 1, 700])
+async def test_what_redis_took_before_the_connection_broke_is_not_written_again(
+    server: ValkeyServer, reader: redis.Redis, client: AsyncClient, breaks: int, before: int
+) -> None:
+    """`before`: records of this worker that are in the stream already; those of others come in between."""
+    log = request_log(before)
+    await log.flush(client)
+    listening = await asyncio.start_server(Relay(server.port, breaks).carry, "127.0.0.1", 0)
+    async with listening, connect(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}") as broken:
+        for number in range(breaks):
+            log.offer(record(before + number))
+            with pytest.raises(LINK_ERRORS):
+                await log.flush(broken)
+            await request_log_of_another(number).flush(client)
+        await log.flush(broken)
+    ids = [str(line["request_id"]) for line in written(reader)]
+    assert sorted(ids) == sorted([*(f"r{n}" for n in range(before + breaks)), *(f"other{n}" for n in range(breaks))])
+    assert set(cast("list[str]", reader.zrange(request_index_key(STREAM), 0, -1))) == set(ids)
+    assert log.dropped == 0
+
+
+def request_log_of_another(number: int) -> RequestLog:
+    log = request_log()
+    log.offer(record(0, request_id=f"other{number}"))
+    return log
+
+
+class Refusing:
+    """A client that begins each pipeline with a command that Redis does not know; the rest of it is carried out."""
+
+    def __init__(self, link: AsyncClient) -> None:
+        self._link = link
+
+    def pipeline(self, *, transaction: bool) -> object:
+        made = self._link.pipeline(transaction=transaction)
+        made.execute_command("NOSUCH")
+        return made
+
+
+async def test_what_redis_took_of_a_pipeline_that_it_refused_in_part_is_not_written_again(
+    reader: redis.Redis, client: AsyncClient
+) -> None:
+    log = request_log(3)
+    await log.flush(client)
+    log.offer(record(3))
+    with pytest.raises(LINK_ERRORS):
+        await log.flush(cast("AsyncClient", Refusing(client)))
+    await log.flush(client)
+    assert [line["request_id"] for line in written(reader)] == ["r0", "r1", "r2", "r3"]
 
 
 async def test_a_redis_that_refuses_leaves_the_records_waiting(reader: redis.Redis, client: AsyncClient) -> None:

@@ -2,6 +2,9 @@
 
     request path → offer() → bounded queue (memory) → one task, in batches → XADD MAXLEN ~, ZADD of their ids, file
 
+A flush that broke may have written: where the answer is lost nobody knows. So before its records are written again the
+stream's end is searched for them, back to the last entry that this worker knows of.
+
 `offer` never waits and never raises: a full queue drops the record and counts it. A batch that Redis refuses waits for
 the next flush; while Redis is away the queue fills and then drops, so a long outage costs records, not memory.
 
@@ -21,6 +24,7 @@ from collections.abc import Sequence
 from itertools import islice
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import cast
 
 from redis.exceptions import NoPermissionError
 
@@ -28,7 +32,9 @@ from slo_router.config import LogSettings
 from slo_router.contract import REQUESTS_STREAM, RequestRecord, request_index_key
 from slo_router.redis_link import AsyncClient
 
+Entry = tuple[str, dict[str, str]]  # of a stream
 BATCH = 500
+PAGE, MOST_PAGES = 500, 20  # of the stream's end that is searched for what a broken flush may have written
 NODE = 100  # entries: so many the stream may keep beyond its maximum, which is trimmed by whole nodes
 log = logging.getLogger("slo_router")
 
@@ -44,6 +50,8 @@ class RequestLog:
         self._file_queue: deque[str] = deque()
         self._file = _open_file(settings)
         self.dropped = 0
+        self._last_id = "-"  # of the entries that this worker wrote
+        self._in_doubt: frozenset[str] = frozenset()  # records that a broken flush may have written
 
     def offer(self, record: RequestRecord) -> None:
         """Takes a record if there is room."""
@@ -62,15 +70,38 @@ class RequestLog:
         written = 0
         while client is not None and self._queue:
             batch = list(islice(self._queue, BATCH))
-            pipeline = client.pipeline(transaction=False)
-            for _, line in batch:
-                pipeline.xadd(self._stream, {"record": line}, maxlen=self._settings.stream_maxlen, approximate=True)
-            entries = await pipeline.execute()
+            entries = await self._write(client, [line for _, line in batch])
             for _ in batch:
                 self._queue.popleft()
             written += len(batch)
             await self._note([request_id for request_id, _ in batch], entries, client)
         return written
+
+    async def _write(self, client: AsyncClient, lines: Sequence[str]) -> list[str]:
+        """Writes what the stream has not, and returns the ids of the entries of all."""
+        found = await self._find(client) if self._in_doubt else {}
+        self._in_doubt |= frozenset(lines)
+        missing = [line for line in lines if line not in found]
+        pipeline = client.pipeline(transaction=False)
+        for line in missing:
+            pipeline.xadd(self._stream, {"record": line}, maxlen=self._settings.stream_maxlen, approximate=True)
+        found |= dict(zip(missing, await pipeline.execute(), strict=True))
+        self._in_doubt = frozenset()
+        entries = [found[line] for line in lines]
+        self._last_id = entries[-1]
+        return entries
+
+    async def _find(self, client: AsyncClient) -> dict[str, str]:
+        """Of the records in doubt those that the stream has, with their entries' ids."""
+        found: dict[str, str] = {}
+        start, end = self._last_id if self._last_id == "-" else f"({self._last_id}", "+"
+        for _ in range(MOST_PAGES):
+            page = cast("list[Entry]", await client.xrevrange(self._stream, max=end, min=start, count=PAGE))
+            found |= {line: entry for entry, fields in page if (line := fields.get("record", "")) in self._in_doubt}
+            if len(page) < PAGE:
+                break
+            end = f"({page[-1][0]}"
+        return found
 
     async def _note(self, request_ids: Sequence[str], entries: Sequence[str], client: AsyncClient) -> None:
         times_ms = {name: int(entry.partition("-")[0]) for name, entry in zip(request_ids, entries, strict=True)}
