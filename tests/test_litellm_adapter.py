@@ -130,8 +130,8 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
     registry = CollectorRegistry()
     made = plugin(registry)
     callbacks.append(made)
-    made._tick()
-    made._tick()
+    list(made._tick())
+    list(made._tick())
     data = await arrive(made)
     picked = await pick(router, data)
     named = {"model_id": picked}
@@ -157,7 +157,7 @@ async def test_what_litellm_picks_without_asking_is_said_and_counted() -> None:
     for _ in range(2):  # LiteLLM may tell of an attempt twice
         await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
     headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object())
-    made._tick()
+    list(made._tick())
     assert headers is not None
     assert headers["x-slo-reason"] == "LiteLLM picked without asking this plugin"
     assert headers["x-slo-selected-model"] == "large"

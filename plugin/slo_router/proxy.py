@@ -8,9 +8,9 @@
     end          async_log_success_event                  one record, learn from the usage
                  async_post_call_failure_hook             one record
 
-One background task follows the proxy's router, and keeps snapshot, deployments and request log moving. If anything of
-ours fails on the way to a pick, the request goes on as LiteLLM alone would have routed it; that is the one broad
-`except` of the plugin.
+Background jobs follow the proxy's router, and keep snapshot, deployments and request log moving. If anything of ours
+fails on the way to a pick, the request goes on as LiteLLM alone would have routed it; that is the one broad `except`
+on a request's way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import copy
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Generator, Iterable, Mapping, Sequence
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
@@ -50,6 +50,7 @@ Request = dict[str, object]
 BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
 CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
+MOST_BROKEN = 1_000  # streams that are held likewise
 
 log = logging.getLogger("slo_router")
 
@@ -75,7 +76,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         )
         self.lacking: list[str] = []  # what this LiteLLM does not offer; then LiteLLM routes everything
         self._router: object = None
-        self._entries: object = None
+        self._entries: Sequence[adapter.Deployment] = ()
         self._narrows_all = True
         self._narrowed_groups: frozenset[str] = frozenset()
         self._limited_groups: frozenset[str] = frozenset()
@@ -87,12 +88,21 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.strategy,
             self.request_log,
             self.rollout,
-            Hooks(self._tick, self.settle, adapter.redis_url, _ask_health),
+            Hooks(self._tick, self._settling, adapter.redis_url, _ask_health),
         )
         self._background.ensure_running()
 
     def take_over(self) -> bool:
         """Follows the proxy's router: what it offers, its settings and its deployments. False while there is none."""
+        following = self._follow()
+        while True:
+            try:
+                next(following)
+            except StopIteration as over:
+                return bool(over.value)
+
+    def _follow(self) -> Generator[None, None, bool]:
+        """The same step by step, for there may be many deployments."""
         router = adapter.current_router()
         if router is None:
             return False
@@ -103,16 +113,25 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             return True
         policy = self.rollout.policy
         is_new = policy.version != self.strategy.policy
-        if is_new:
-            self.strategy.adopt(policy.groups, policy.version)
-            self.telemetry.configure(policy.groups)
         self._narrows_all = adapter.narrows_all(router, self)
         entries = list(adapter.model_list(router))
         self._limited_groups = adapter.limited_groups(router, entries)
-        if is_new or entries != self._entries:
-            self._entries = copy.deepcopy(entries)
-            self._narrowed_groups = adapter.narrowed_groups(entries)
-            self.strategy.know(_readable(entries, self.strategy.groups))
+        if not is_new and entries == self._entries:
+            return True
+        yield
+        copies: list[adapter.Deployment] = []
+        known: list[ManagedDeployment] = []
+        for index, entry in enumerate(entries):
+            copies.append(copy.deepcopy(entry))
+            known += _read(entry, index, policy.groups)
+            yield
+        if router is not self._router or policy is not self.rollout.policy:  # it goes on changing
+            return True
+        if is_new:
+            self.strategy.adopt(policy.groups, policy.version)
+            self.telemetry.configure(policy.groups)
+        self._entries, self._narrowed_groups = copies, adapter.narrowed_groups(entries)
+        self.strategy.know(known)
         return True
 
     def _greet(self, router: object) -> None:
@@ -127,8 +146,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if adapter.is_newer_than_tested():
             log.warning("LiteLLM %s is newer than %s.x, the newest tested", adapter.version(), adapter.NEWEST_TESTED)
 
-    def _tick(self) -> bool:
-        self.telemetry.refresh(
+    def _tick(self) -> Generator[None, None, bool]:
+        yield from self.telemetry.refreshing(
             self.strategy.store.snapshot,
             self.strategy.live.states,
             now_s=None if self._settings.plugin.redis_url or adapter.redis_url() else time.time(),
@@ -136,8 +155,9 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             unasked=self.unasked_count,
             log_dropped=self.request_log.dropped,
             is_lacking=bool(self.lacking),
+            jobs=self._background.standings,
         )
-        return self.take_over()
+        return (yield from self._follow())
 
     async def async_filter_deployments(
         self,
@@ -344,6 +364,9 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if trace.attempt is not None and trace.attempt.deployment_id == payload.get("model_id"):
                 self.strategy.finish(trace, ENDINGS[adapter.fault_of(kwargs.get("exception"))])
             self._broken.append((time.time(), payload, trace))
+            if len(self._broken) > MOST_BROKEN:
+                _, oldest, of = self._broken.pop(0)
+                self._record(oldest, of)
 
     async def async_post_call_failure_hook(
         self,
@@ -390,24 +413,35 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             return
         trace.recorded = True
         landing = self.strategy.finish(trace, "released" if outcome == "cache_hit" else outcome)
+        if trace.beginnings:  # the conversation's next turn may come at once
+            self._settle(payload, trace, landing)
+            return
         self._ended.append((payload, trace, landing))
-        if trace.beginnings or len(self._ended) >= MOST_ENDED:  # the conversation's next turn may come at once
-            self.settle()
+        if len(self._ended) > MOST_ENDED:
+            self._settle(*self._ended.popleft())
 
     def settle(self) -> None:
-        """Records and learns from the requests that ended since the last call.
+        """Records and learns from the requests that ended since the last call."""
+        for _ in self._settling():
+            pass
 
-        Four times a second, many at a time: one by one, in between a request's other code, each takes more CPU.
+    def _settling(self) -> Generator[None, None, None]:
+        """The same one by one.
+
+        Four times a second, several at a time: each in between a request's other code takes more CPU.
         """
         self._give_up_broken(time.time())
         while self._ended:
-            payload, trace, landing = self._ended.popleft()
-            facts = self.strategy.facts.get(str(payload.get("model_id")))
-            record = build_record(payload, trace, facts=facts, log_prompts=self._settings.plugin.log.log_prompts)
-            self.request_log.offer(record)
-            self.strategy.learn(trace, landing, record)
-            effective = None if trace.is_shadow else trace.decision
-            self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
+            self._settle(*self._ended.popleft())
+            yield
+
+    def _settle(self, payload: Mapping[str, object], trace: Trace, landing: Landing | None) -> None:
+        facts = self.strategy.facts.get(str(payload.get("model_id")))
+        record = build_record(payload, trace, facts=facts, log_prompts=self._settings.plugin.log.log_prompts)
+        self.request_log.offer(record)
+        self.strategy.learn(trace, landing, record)
+        effective = None if trace.is_shadow else trace.decision
+        self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
 
     def _give_up_broken(self, now_s: float) -> None:
         broken, self._broken = self._broken, []
@@ -471,15 +505,15 @@ def _share_decision(event: Request) -> None:
             metadata["spend_logs_metadata"] = {**(own if isinstance(own, dict) else {}), "slo_router": decision}
 
 
-def _readable(entries: Iterable[adapter.Deployment], groups: Container[str]) -> Iterable[ManagedDeployment]:
-    """The managed deployments; one that was added at run time with unusable facts is left out and named."""
-    prices = adapter.price_map()
-    for index, entry in enumerate(entries):
-        if group_of(entry, groups) is not None:
-            try:
-                yield read_deployment(entry, f"model_list[{index}]", prices, groups)
-            except SettingsError as error:
-                log.warning("a deployment is left out: %s", error)
+def _read(entry: adapter.Deployment, index: int, groups: Container[str]) -> Iterable[ManagedDeployment]:
+    """The deployment, if it is managed; one that was added at run time with unusable facts is left out and named."""
+    if group_of(entry, groups) is None:
+        return ()
+    try:
+        return (read_deployment(entry, f"model_list[{index}]", adapter.price_map(), groups),)
+    except SettingsError as error:
+        log.warning("a deployment is left out: %s", error)
+        return ()
 
 
 def _create() -> Plugin:

@@ -1,9 +1,11 @@
 """Writes request records in the background: to the Redis stream and, if configured, to a rotating JSONL file.
 
-    request path → offer() → bounded queue (memory) → one task, in batches → XADD MAXLEN ~, ZADD of their ids, file
+    request path → offer() → bounded queue (memory) → one job, in batches → XADD MAXLEN ~, ZADD of their ids
+                           → bounded queue (memory) → one thread          → file
 
 `offer` never waits and never raises: a full queue drops the record and counts it. A batch that Redis refuses waits for
-the next flush; while Redis is away the queue fills and then drops, so a long outage costs records, not memory.
+the next flush; while Redis is away the queue fills and then drops, so a long outage costs records, not memory. Where no
+Redis is configured nothing waits for one. A disk that hangs holds up the file's thread and nobody else.
 
 The ids say in which millisecond each record was written, so that one is found without looking through the stream. They
 are as many as the stream has entries. What is lost of them (a user without the right, a connection that breaks in
@@ -12,55 +14,73 @@ between) costs a search, no record.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
-import os
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
 
 from redis.exceptions import NoPermissionError
 
 from slo_router.config import LogSettings
 from slo_router.contract import REQUESTS_STREAM, RequestRecord, request_index_key
+from slo_router.jobs import Standing
+from slo_router.record_file import RecordFile
 from slo_router.redis_link import AsyncClient
+from slo_router.turns import give_way
 
-BATCH = 500
+BATCH = 50
 NODE = 100  # entries: so many the stream may keep beyond its maximum, which is trimmed by whole nodes
-log = logging.getLogger("slo_router")
 
 
 class RequestLog:
-    """The queue and its writer. `dropped` counts records that were lost since start."""
+    """The queues. `dropped` counts records that found a queue full; `has_redis`: one is configured."""
 
     def __init__(self, settings: LogSettings, prefix: str) -> None:
         self._settings = settings
         self._stream = prefix + REQUESTS_STREAM
         self._index = request_index_key(self._stream)
         self._queue: deque[tuple[str, str]] = deque()  # request id and JSON
-        self._file_queue: deque[str] = deque()
-        self._file = _open_file(settings)
-        self.dropped = 0
+        self._file = None if settings.jsonl_path is None else RecordFile(settings)
+        self._dropped = 0
+        self._has_redis = True
+
+    @property
+    def dropped(self) -> int:
+        """Records that were lost since start: to one of the two, or to both."""
+        return self._dropped + (0 if self._file is None else self._file.dropped)
+
+    @property
+    def has_redis(self) -> bool:
+        """Whether records are to go to Redis."""
+        return self._has_redis
+
+    @has_redis.setter
+    def has_redis(self, value: bool) -> None:
+        self._has_redis = value
+        if not value:
+            self._queue.clear()
+
+    @property
+    def file_standing(self) -> Standing | None:
+        """How the file's thread goes; `None` where there is no file."""
+        return None if self._file is None else self._file.standing
 
     def offer(self, record: RequestRecord) -> None:
         """Takes a record if there is room."""
         line = record.model_dump_json()
-        if len(self._queue) >= self._settings.queue_size:
-            self.dropped += 1
+        if not self._has_redis:
+            pass
+        elif len(self._queue) >= self._settings.queue_size:
+            self._dropped += 1
         else:
             self._queue.append((record.request_id, line))
-        if self._file is not None and len(self._file_queue) < self._settings.queue_size:
-            self._file_queue.append(line)
+        if self._file is not None:
+            self._file.offer(line)
 
-    async def flush(self, client: AsyncClient | None) -> int:
+    async def flush(self, client: AsyncClient) -> int:
         """Writes what is waiting and returns how many records Redis took. Redis errors leave the records waiting."""
-        if self._file is not None and self._file_queue:
-            await asyncio.to_thread(self._write_file)
         written = 0
-        while client is not None and self._queue:
+        while self._queue:
             batch = list(islice(self._queue, BATCH))
             pipeline = client.pipeline(transaction=False)
             for _, line in batch:
@@ -70,6 +90,7 @@ class RequestLog:
                 self._queue.popleft()
             written += len(batch)
             await self._note([request_id for request_id, _ in batch], entries, client)
+            await give_way()
         return written
 
     async def _note(self, request_ids: Sequence[str], entries: Sequence[str], client: AsyncClient) -> None:
@@ -79,19 +100,3 @@ class RequestLog:
         pipeline.zremrangebyrank(self._index, 0, -(self._settings.stream_maxlen + NODE + 1))
         with contextlib.suppress(NoPermissionError):
             await pipeline.execute()
-
-    def _write_file(self) -> None:
-        while self._file is not None and self._file_queue:
-            line = self._file_queue.popleft()
-            self._file.handle(logging.LogRecord("slo_router.requests", logging.INFO, "", 0, line, None, None))
-
-
-def _open_file(settings: LogSettings) -> RotatingFileHandler | None:
-    if settings.jsonl_path is None:
-        return None
-    path = Path(settings.jsonl_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = path.with_name(f"{path.stem}.{os.getpid()}{path.suffix or '.jsonl'}")  # workers must not rotate each other's
-    return RotatingFileHandler(
-        own, maxBytes=settings.jsonl_max_mb * 2**20, backupCount=settings.jsonl_backups, encoding="utf-8", delay=True
-    )

@@ -11,7 +11,8 @@ keeps each worker's numbers in files that the scrape adds up (LiteLLM sets PROME
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -19,12 +20,14 @@ from slo_router.baseline import baseline, cost_usd, spent_usd
 from slo_router.config import GroupSettings
 from slo_router.contract import RequestRecord
 from slo_router.domain import Assessment, Decision, Facts, Snapshot
+from slo_router.jobs import Standing
 from slo_router.live import LiveState
 from slo_router.metric_families import Children, Families
 
 MS = 1e-3
 OTHER = "other"
 NONE = "none"
+EMPTY: Mapping[str, Standing] = {}
 MET = {True: "true", False: "false", None: "unknown"}
 
 
@@ -87,7 +90,7 @@ class Telemetry:
         )
         self._teams = Consumers(families, "team", label_teams) if label_teams else None
         self._keys = Consumers(families, "key", label_keys) if label_keys else None
-        self._told = {"fail_open": 0, "unasked": 0, "log_dropped": 0}
+        self._told: dict[object, int] = {}
         families.snapshot_at_s.set(now_s)  # until the first reading: not stale yet
         self.configure(groups)
 
@@ -150,7 +153,12 @@ class Telemetry:
         if self._keys is not None:
             self._keys.observe(record.key_alias or (record.key_hash or "")[:12] or None, met, usd)
 
-    def refresh(
+    def refresh(self, snapshot: Snapshot, states: Mapping[str, LiveState], **counts: Any) -> None:
+        """As `refreshing`, all at once."""
+        for _ in self.refreshing(snapshot, states, **counts):
+            pass
+
+    def refreshing(
         self,
         snapshot: Snapshot,
         states: Mapping[str, LiveState],
@@ -160,12 +168,13 @@ class Telemetry:
         unasked: int = 0,
         log_dropped: int = 0,
         is_lacking: bool = False,
-    ) -> None:
-        """Brings the gauges up to date, once in each refresh interval.
+        jobs: Mapping[str, Standing] = EMPTY,
+    ) -> Generator[None, None, None]:
+        """Brings the gauges up to date, once in each refresh interval, step by step.
 
-        `states` are the worker's live states by deployment id. `fail_open`, `unasked` and `log_dropped` are counts
-        since start. `is_lacking`: LiteLLM lacks what the plugin needs. `now_s` (Unix seconds) is given where no Redis
-        is configured: nothing can be stale then.
+        `states` are the worker's live states by deployment id, `jobs` how the background jobs go. `fail_open`,
+        `unasked` and `log_dropped` are counts since start. `is_lacking`: LiteLLM lacks what the plugin needs. `now_s`
+        (Unix seconds) is given where no Redis is configured: nothing can be stale then.
         """
         families = self._families
         read_at_s = snapshot.read_at_s if now_s is None else now_s
@@ -173,11 +182,13 @@ class Telemetry:
             families.snapshot_at_s.set(read_at_s)
         for name, metrics in snapshot.pooled.items():
             families.measured_at_s[name,].set(metrics.measured_at_s)
+        yield
         for gone in families.circuit_open.keys() - {(name,) for name in states}:  # series of files can't be removed
             families.circuit_open[gone].set(0)
             families.in_flight[(*gone, "own")].set(0)
             families.in_flight[(*gone, "foreign")].set(0)
-        for name, state in states.items():
+        for name, state in list(states.items()):
+            yield
             families.circuit_open[name,].set(state.circuit.is_open)
             families.in_flight[name, "own"].set(len(state.flights))
             families.in_flight[name, "foreign"].set(state.foreign)
@@ -186,13 +197,16 @@ class Telemetry:
             elif (name,) in families.cache_usage:  # another worker asks now
                 families.cache_usage[name,].set(0)
         families.out_of_action.set(is_lacking)
-        for counter, what, count in (
-            (families.fail_open, "fail_open", fail_open),
-            (families.unasked, "unasked", unasked),
-            (families.log_dropped, "log_dropped", log_dropped),
-        ):
-            counter.inc(max(count - self._told[what], 0))
-            self._told[what] = count
+        for name, standing in jobs.items():
+            families.job_at_s[name,].set(standing.succeeded_at_s)
+            self._catch_up(families.job_failures[name,], standing.failures)
+        self._catch_up(families.fail_open, fail_open)
+        self._catch_up(families.unasked, unasked)
+        self._catch_up(families.log_dropped, log_dropped)
+
+    def _catch_up(self, counter: Counter, count: int) -> None:
+        counter.inc(max(count - self._told.get(counter, 0), 0))
+        self._told[counter] = count
 
     def _count_pick(self, group: str, decision: Decision, chosen: Assessment) -> Assessment:
         """Holds the pick against the baseline, and returns that."""

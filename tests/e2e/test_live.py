@@ -1,9 +1,18 @@
-"""Live traffic moves the picture: a real proxy leaves a slow or failing endpoint by what it sees, and comes back."""
+"""Live traffic moves the picture: a real proxy leaves a slow or failing endpoint by what it sees, and comes back.
+
+All the while one of its `metrics_url` sends a byte now and then, and its file of records is a pipe that nobody reads.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import redis
@@ -29,13 +38,53 @@ def handles() -> Iterator[Sequence[Handle]]:
 @pytest.fixture(scope="module")
 def stack(handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     interval_s = Stack.refresh_interval_s
-    settings = document(handles, valkey.url, live_measurements=True, refresh_interval_s=interval_s, key_prefix="live:")
+    directory = tmp_path_factory.mktemp("proxy")
+    settings = document(
+        handles,
+        valkey.url,
+        live_measurements=True,
+        refresh_interval_s=interval_s,
+        key_prefix="live:",
+        log={"jsonl_path": str(directory / "records.jsonl")},
+    )
     publish(redis.Redis.from_url(valkey.url), "live:")
-    with StockProxy(settings, tmp_path_factory.mktemp("proxy")) as proxy:
+    with dripping() as metrics_url:
+        settings["model_list"][1]["model_info"]["slo_router"]["metrics_url"] = metrics_url  # type: ignore[index]
+        yield from served(settings, directory, handles, valkey)
+
+
+def served(
+    settings: dict[str, object], directory: Path, handles: Sequence[Handle], valkey: ValkeyServer
+) -> Iterator[Stack]:
+    """The stack, once its worker's file of records is a pipe."""
+    with StockProxy(settings, directory) as proxy:
+        assert proxy._process is not None
+        os.mkfifo(directory / f"records.{proxy._process.pid}.jsonl")
         by_name = {handle.name: handle for handle in handles}
         running = Stack(proxy, valkey, by_name, time.time(), prefix="live:")
         running.ask()
         yield running
+
+
+@contextmanager
+def dripping() -> Iterator[str]:
+    """The address of a page that sends a byte now and then, and never ends."""
+    listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def drip(link: socket.socket) -> None:
+        with link, suppress(OSError):
+            while not over.wait(0.2):
+                link.send(b"H")
+
+    def meet() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=meet, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
+    over.set()
+    listening.close()
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +156,31 @@ def comes_back(stack: Stack) -> None:
             break
         time.sleep(0.2)
     assert chosen == ["small"] * 5
+
+
+def test_redis_hangs_beside_the_file_and_the_metrics_url_and_what_is_seen_here_still_counts(stack: Stack) -> None:
+    for _ in range(8):
+        selected(stack, x_slo_ttft_ms=ANY)
+    stack.valkey.pause()
+    try:
+        stack.endpoints["small"].control("slow", factor=200)
+        deadline_s = time.monotonic() + 60
+        while selected(stack, max_tokens=1, x_slo_ttft_ms="800") == "small":
+            assert time.monotonic() < deadline_s
+            selected(stack, max_tokens=1, x_slo_ttft_ms=ANY)
+        asked_s = time.time()
+        selected(stack, max_tokens=1, x_slo_ttft_ms=ANY)
+        while "routing on the last snapshot until it answers" not in stack.proxy.log:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+    finally:
+        stack.valkey.resume()
+    stack.began_s = asked_s
+    assert len(stack.records(1)) == 1  # it waited in memory
+    log = stack.proxy.log
+    assert "the load of medium cannot be read from its metrics_url (TimeoutError)" in log
+    assert re.findall("the job .*", log) == []
+    assert [path.is_fifo() for path in stack.proxy.config_path.parent.glob("records.*")] == [True]
 
 
 def test_the_workers_state_is_shared_under_the_prefix_and_gone_when_the_worker_is(stack: Stack) -> None:
