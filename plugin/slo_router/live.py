@@ -52,6 +52,7 @@ LONGEST_WORD_S = 60.0
 MAX_PAUSES = 8
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
+MOST_FLIGHTS = 10_000  # to one deployment, of one worker: the oldest are taken for lost
 MAX_LOAD = 1e6
 MAX_LEVEL = 15.0
 MAX_UNIX_S = 1e12
@@ -157,6 +158,11 @@ class LiveState:
         own = len(self.flights)
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
 
+    def lose(self, key: int) -> None:
+        """The end of a flight will not be reported any more."""
+        del self.flights[key]
+        self.begun.discard(key)
+
     def hear(self, flight: Flight, ttft_s: float) -> None:
         """A first token came after `ttft_s`. Once one was very late, a late one confirms it and any other ends it."""
         level, usual = flight.level(ttft_s), 1.0 if self.fitted is None else self.fitted.ttft_level
@@ -201,6 +207,8 @@ class Live:
         state = self._state(deployment_id)
         flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s)
         state.flights[id(flight)] = flight
+        if len(state.flights) > MOST_FLIGHTS:
+            state.lose(next(iter(state.flights)))
         if state.circuit.is_open:
             state.circuit = probed(state.circuit, now_s)
         if state.account.is_shut:
@@ -238,7 +246,8 @@ class Live:
 
     def is_under_way(self, flight: Flight) -> bool:
         """Whether its end was not reported yet and its lease holds."""
-        return id(flight) in self._state(flight.deployment_id).flights
+        state = self.states.get(flight.deployment_id)
+        return state is not None and id(flight) in state.flights
 
     def stalled(self, from_s: float, to_s: float) -> None:
         """This process itself stood still: what it measured meanwhile says nothing about a deployment."""
@@ -246,8 +255,8 @@ class Live:
 
     def first_token(self, flight: Flight, at_s: float, *, prompt_tokens: int, ttft_s: float) -> None:
         """The flight's first token came at `at_s`, Unix seconds. A second report of it is ignored."""
-        state, key = self._state(flight.deployment_id), id(flight)
-        if key not in state.flights or key in state.begun:
+        state, key = self.states.get(flight.deployment_id), id(flight)
+        if state is None or key not in state.flights or key in state.begun:
             return
         state.begun.add(key)
         state.answered_at_s = max(state.answered_at_s, at_s)
@@ -275,8 +284,8 @@ class Live:
 
     def ended(self, flight: Flight, ending: Ending, now_s: float) -> Landing | None:
         """The flight is over, however it ended. A second report of the same flight is ignored: `None`."""
-        state = self._state(flight.deployment_id)
-        if state.flights.pop(id(flight), None) is None:
+        state = self.states.get(flight.deployment_id)
+        if state is None or state.flights.pop(id(flight), None) is None:
             return None
         is_ttft_known = id(flight) in state.begun
         state.begun.discard(id(flight))
@@ -309,7 +318,9 @@ class Live:
         if not self._is_disturbed(flight.at_s, at_s):
             whole_s = e2e_s if ending == "success" else None
             observation = Observation(at_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
-            state = self._state(flight.deployment_id)
+            state = self.states.get(flight.deployment_id)
+            if state is None:  # it was taken away meanwhile
+                return
             state.evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
             if ttft_s is not None and not is_ttft_known:
                 state.hear(flight, ttft_s)
@@ -459,8 +470,7 @@ class Live:
     def _forget_lost(state: LiveState, now_s: float) -> None:
         for key, flight in list(state.flights.items()):
             if abs(now_s - flight.at_s) > LEASE_S:
-                del state.flights[key]
-                state.begun.discard(key)
+                state.lose(key)
 
 
 def _read(text: object) -> Mapping[str, object] | None:

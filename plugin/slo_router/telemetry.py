@@ -26,17 +26,35 @@ from slo_router.metric_families import Children, Families
 
 MS = 1e-3
 OTHER = "other"
+MOST_DEPLOYMENTS = 1_000  # that get a label of their own, those that are gone among them
 NONE = "none"
 EMPTY: Mapping[str, Standing] = {}
 MET = {True: "true", False: "false", None: "unknown"}
+
+
+class Labels:
+    """The first `limit` names that come get a label, the rest is `other`: a series can never be taken back."""
+
+    def __init__(self, limit: int) -> None:
+        self._names: set[str] = set()
+        self._limit = limit
+
+    def of(self, name: str) -> str:
+        """The label of a name."""
+        if name in self._names:
+            return name
+        if len(self._names) >= self._limit:
+            return OTHER
+        self._names.add(name)
+        return name
 
 
 class Consumers:
     """Attainment and spend by team or by key: the first `limit` names that come get a label, the rest is `other`."""
 
     def __init__(self, families: Families, kind: str, limit: int) -> None:
-        self._names: set[str] = set()
-        self._limit = limit
+        self._labels = Labels(limit)
+        self._begun: set[str] = set()
         self._slo: Children[Counter] = families.counter(
             f"slo_router_{kind}_slo_total",
             f"Finished requests of a {kind} by whether they kept their SLO",
@@ -50,20 +68,15 @@ class Consumers:
 
     def observe(self, name: str | None, met: str, usd: float | None) -> None:
         """One finished request of whoever is called so."""
-        label = NONE if name is None else self._label(name)
+        label = NONE if name is None else self._labels.of(name)
+        if label not in self._begun:
+            self._begin(label)
         self._slo[label, met].inc()
         if usd:
             self._cost_usd[label,].inc(usd)
 
-    def _label(self, name: str) -> str:
-        if name not in self._names:
-            if len(self._names) >= self._limit:
-                return OTHER
-            self._names.add(name)
-            self._begin(name)
-        return name
-
     def _begin(self, name: str) -> None:
+        self._begun.add(name)
         for met in MET.values():  # from 0 on: who never kept an SLO has an attainment of 0, not none
             self._slo[name, met].inc(0)
 
@@ -91,6 +104,7 @@ class Telemetry:
         self._teams = Consumers(families, "team", label_teams) if label_teams else None
         self._keys = Consumers(families, "key", label_keys) if label_keys else None
         self._told: dict[object, int] = {}
+        self._deployments = Labels(MOST_DEPLOYMENTS)
         families.snapshot_at_s.set(now_s)  # until the first reading: not stale yet
         self.configure(groups)
 
@@ -110,8 +124,8 @@ class Telemetry:
 
     def decided(self, group: str, decision: Decision, took_s: float) -> None:
         """One decision was made, for one attempt of one request."""
-        families = self._families
-        families.decisions[group, decision.deployment_id, decision.features.category, decision.kind].inc()
+        families, chosen = self._families, self._deployments.of(decision.deployment_id)
+        families.decisions[group, chosen, decision.features.category, decision.kind].inc()
         families.decision_s[group,].observe(took_s)
         if decision.rejections:
             by_reason: dict[str, int] = {}
@@ -124,7 +138,7 @@ class Telemetry:
         """One request is over. `decision` is its last one; `None` where LiteLLM chose. `facts` by deployment id."""
         families = self._families
         own = None if record.deployment is None else facts.get(record.deployment)
-        served = OTHER if own is None else own.deployment_id
+        served = OTHER if own is None else self._deployments.of(own.deployment_id)
         met = MET[record.slo_met]
         families.requests[group, served, record.outcome].inc()
         families.slo[group, met].inc()
@@ -181,7 +195,8 @@ class Telemetry:
         if read_at_s is not None:
             families.snapshot_at_s.set(read_at_s)
         for name, metrics in snapshot.pooled.items():
-            families.measured_at_s[name,].set(metrics.measured_at_s)
+            if self._deployments.of(name) == name:
+                families.measured_at_s[name,].set(metrics.measured_at_s)
         yield
         for gone in families.circuit_open.keys() - {(name,) for name in states}:  # series of files can't be removed
             families.circuit_open[gone].set(0)
@@ -189,6 +204,8 @@ class Telemetry:
             families.in_flight[(*gone, "foreign")].set(0)
         for name, state in list(states.items()):
             yield
+            if self._deployments.of(name) != name:
+                continue
             families.circuit_open[name,].set(state.circuit.is_open)
             families.in_flight[name, "own"].set(len(state.flights))
             families.in_flight[name, "foreign"].set(state.foreign)
@@ -225,7 +242,8 @@ class Telemetry:
         if record.ttft_ms is None or record.attempts > 1:
             return
         observed_s, ratios = record.ttft_ms * MS, self._families.ttft_ratio
+        name = self._deployments.of(chosen.deployment_id)
         if chosen.prediction.ttft_s:
-            ratios[chosen.deployment_id, "bound"].observe(observed_s / chosen.prediction.ttft_s)
+            ratios[name, "bound"].observe(observed_s / chosen.prediction.ttft_s)
         if decision.outlook is not None and decision.outlook.ttft_p50_s:
-            ratios[chosen.deployment_id, "median"].observe(observed_s / decision.outlook.ttft_p50_s)
+            ratios[name, "median"].observe(observed_s / decision.outlook.ttft_p50_s)
