@@ -147,6 +147,24 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
 # --- the pick
 
 
+def test_a_plugin_that_is_taken_out_of_the_callbacks_says_so_and_counts_as_out_of_action(
+    callbacks: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As whoever sets `litellm.callbacks` anew does."""
+    proxy_server.llm_router, registry = Router(model_list=model_list()), CollectorRegistry()
+    made = plugin(registry)
+    list(made._tick())  # LiteLLM makes it before it lists it
+    callbacks.append(made)
+    for listed, out in (([made], 0), ([], 1), ([], 1), ([made], 0)):
+        litellm.callbacks = listed
+        list(made._tick())
+        list(made._tick())
+        assert registry.get_sample_value("slo_router_out_of_action") == out
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "the plugin was taken out of litellm.callbacks: LiteLLM alone routes"
+    ]
+
+
 async def test_what_litellm_picks_without_asking_is_said_and_counted() -> None:
     """As `usage-based-routing` does up to 1.108, and any way that is added later."""
     proxy_server.llm_router = Router(model_list=model_list())

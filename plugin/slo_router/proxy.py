@@ -77,6 +77,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self.lacking: list[str] = []  # what this LiteLLM does not offer; then LiteLLM routes everything
         self._router: object = None
         self._entries: Sequence[adapter.Deployment] = ()
+        self._is_listed: bool | None = None  # among LiteLLM's callbacks; `None` until it was
         self._narrows_all = True
         self._narrowed_groups: frozenset[str] = frozenset()
         self._limited_groups: frozenset[str] = frozenset()
@@ -111,6 +112,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self._greet(router)
         if self.lacking:
             return True
+        self._see_if_listed()
         policy = self.rollout.policy
         is_new = policy.version != self.strategy.policy
         self._narrows_all = adapter.narrows_all(router, self)
@@ -134,6 +136,17 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         self.strategy.know(known)
         return True
 
+    def _see_if_listed(self) -> None:
+        """Says it where somebody takes the plugin out of LiteLLM's callbacks, or puts it back."""
+        is_listed = adapter.is_listed(self)
+        if is_listed == self._is_listed or (self._is_listed is None and not is_listed):
+            return
+        if not is_listed:
+            log.error("the plugin was taken out of litellm.callbacks: LiteLLM alone routes")
+        elif self._is_listed is not None:
+            log.info("the plugin is among litellm.callbacks again")
+        self._is_listed = is_listed
+
     def _greet(self, router: object) -> None:
         self.lacking = adapter.lacking(router)
         groups = ", ".join(self.strategy.groups)
@@ -154,7 +167,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             fail_open=self.fail_open_count,
             unasked=self.unasked_count,
             log_dropped=self.request_log.dropped,
-            is_lacking=bool(self.lacking),
+            is_lacking=bool(self.lacking) or self._is_listed is False,
             jobs=self._background.standings,
         )
         return (yield from self._follow())
