@@ -32,6 +32,7 @@ from slo_router.records import build_record, ended_by_itself
 from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
+from slo_router.turns import at_once
 from tests.builders import NOW_S
 
 CHEAP = Facts("cheap", "m/cheap", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
@@ -171,7 +172,7 @@ def test_what_one_worker_saw_counts_for_the_others() -> None:
     one, other = Worker(row := ago(FAILING, 3_600)), Worker(row, trial_share=0.0)
     one.check("answers")
     one.counted()
-    export = json.loads(json.dumps(one.strategy.export()))
+    export = json.loads(at_once(one.strategy.export()))
     other.strategy.absorb([export])
     assert other.ask() == "cheap"
     for nonsense in ("x", [[1, 2]], [["errors", "chat", -1, 1, 1]], [["errors", "chat", 1e99, 1, 1]], {"a": 1}):

@@ -136,8 +136,8 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
     registry = CollectorRegistry()
     made = plugin(registry)
     callbacks.append(made)
-    made._tick()
-    made._tick()
+    list(made._tick())
+    list(made._tick())
     data = await arrive(made)
     picked = await pick(router, data)
     named: dict[str, object] = {"model_id": picked}
@@ -153,6 +153,24 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
 # --- the pick
 
 
+def test_a_plugin_that_is_taken_out_of_the_callbacks_says_so_and_counts_as_out_of_action(
+    callbacks: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As whoever sets `litellm.callbacks` anew does."""
+    proxy_server.llm_router, registry = Router(model_list=model_list()), CollectorRegistry()
+    made = plugin(registry)
+    list(made._tick())  # LiteLLM makes it before it lists it
+    callbacks.append(made)
+    for listed, out in (([made], 0), ([], 1), ([], 1), ([made], 0)):
+        litellm.callbacks = listed
+        list(made._tick())
+        list(made._tick())
+        assert registry.get_sample_value("slo_router_out_of_action") == out
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "the plugin was taken out of litellm.callbacks: LiteLLM alone routes"
+    ]
+
+
 async def test_what_litellm_picks_without_asking_is_said_and_counted() -> None:
     """As `usage-based-routing` does up to 1.108, and any way that is added later."""
     proxy_server.llm_router = Router(model_list=model_list())
@@ -163,7 +181,7 @@ async def test_what_litellm_picks_without_asking_is_said_and_counted() -> None:
     for _ in range(2):  # LiteLLM may tell of an attempt twice
         await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
     headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object())
-    made._tick()
+    list(made._tick())
     assert headers is not None
     assert headers["x-slo-reason"] == "LiteLLM picked without asking this plugin"
     assert headers["x-slo-selected-model"] == "large"

@@ -167,16 +167,18 @@ HEALTH = (
     )),
     Panel("Circuits", "1 while traffic is kept off a deployment that fails.", "none",
           (Query("max by (deployment) (slo_router_circuit_open)", "{{deployment}}"),), "steps"),
-    Panel("Age of the data", "Since the slowest worker last read Redis, and since the benchmark agent last measured.",
-          "s", (
+    Panel("Age of the data", "Since the slowest worker last read Redis and ended a round of each background job, and "
+          "since the benchmark agent last measured.", "s", (
         Query("time() - min(slo_router_snapshot_timestamp_seconds)", "snapshot"),
         Query("time() - min by (deployment) (slo_router_measured_timestamp_seconds)", "{{deployment}} measured"),
+        Query("time() - min by (job) (slo_router_job_timestamp_seconds)", "{{job}}"),
     )),
-    Panel("Losses", "Decisions that failed, attempts that the plugin was not asked about (LiteLLM chose), and records "
-          "that found the queue full.", "short", (
+    Panel("Losses", "Decisions that failed, attempts that the plugin was not asked about (LiteLLM chose), records that "
+          "found the queue full, and rounds of background jobs that failed.", "short", (
         Query(f"sum(increase(slo_router_fail_open_total{RATE}))", "failed open"),
         Query(f"sum(increase(slo_router_unasked_total{RATE}))", "not asked"),
         Query(f"sum(increase(slo_router_log_dropped_total{RATE}))", "records dropped"),
+        Query(f"sum by (job) (increase(slo_router_job_failures_total{RATE}))", "{{job}} failed"),
     )),
 )  # fmt: skip
 

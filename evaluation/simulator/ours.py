@@ -36,6 +36,7 @@ from slo_router.records import build_record
 from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
+from slo_router.turns import at_once
 
 GROUP = "simulator"
 WORKERS = 4
@@ -246,7 +247,7 @@ class Ours(Told):
 
     def _refresh(self) -> None:
         """What the plugin's background task does once a second."""
-        published = [json.dumps(worker.export()) for worker in self.workers]
+        published = [at_once(worker.export()) for worker in self.workers]
         heard = [json.loads(text) for text in published]
         for i, worker in enumerate(self.workers):
             worker.absorb([*heard[:i], *heard[i + 1 :]])

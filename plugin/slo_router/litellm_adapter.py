@@ -223,6 +223,11 @@ def narrows_all(router: Router, callback: object) -> bool:
     )
 
 
+def is_listed(callback: object) -> bool:
+    """Whether LiteLLM asks this callback."""
+    return any(one is callback for one in litellm.callbacks)
+
+
 def narrowed_groups(deployments: Sequence[Deployment]) -> frozenset[str]:
     """The groups that LiteLLM narrows further by what their deployments say: order, tags, endpoints."""
     found: set[str] = set()

@@ -3,19 +3,24 @@
     a pick    → dispatched() → Flight ─→ first_token(): its TTFT is learned
                                        └→ ended(): in-flight falls, the circuit hears of it
                                           └→ learn(): its TPOT is learned, a little later
-    each second: export() → (Redis) → absorb(the others' exports): curves, everybody's load, circuits
+    each second: export() → (Redis) → hear(the others' exports): everybody's load, circuits, what they saw of latencies
+                 refit(): curves, of what changed
 
 Each worker publishes only what it saw itself, as sums that can be added, so nobody reads, changes and writes back what
-another wrote. The request path reads `states` and nothing else.
+another wrote. The request path reads `states` and nothing else. What is done for every deployment is done step by step,
+so that whoever runs it can let others go on in between.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from itertools import chain
+from typing import Any, Literal, NamedTuple, TypedDict
+
+import msgspec
 
 from slo_router import account
 from slo_router.account import TRUSTED, Account
@@ -51,10 +56,13 @@ LONGEST_WORD_S = 60.0
 MAX_PAUSES = 8
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
+MOST_FLIGHTS = 10_000  # to one deployment, of one worker: the oldest are taken for lost
 MAX_LOAD = 1e6
 MAX_LEVEL = 15.0
 MAX_UNIX_S = 1e12
-MAX_DEPLOYMENTS = 10_000  # of one worker's export: more is not a worker of ours
+FEW = 8  # other workers, whose evidence is heard each time; of many it takes so long to add up …
+ADD_UP_S = 0.1  # … that it is heard every so many seconds for each of them, while their last words always are
+AGED = 0.05  # of the latest evidence's age must pass before a curve fades enough to be worked out anew
 
 
 ERRORS, ANSWERS = "errors", "answers"  # what a benchmark found against a deployment: it fails, or answers garbage
@@ -114,6 +122,20 @@ class Landing(NamedTuple):
     is_ttft_known: bool
 
 
+class Said(TypedDict, total=False):
+    """What a worker publishes of one deployment. Of another's nothing is trusted."""
+
+    in_flight: Any
+    overdue: Any
+    circuit: Any
+    account: Any
+    last_word: Any
+    evidence: msgspec.Raw  # left as it came: it is read where it changed
+
+
+_said = msgspec.json.Decoder(Said)
+
+
 @dataclass(slots=True)
 class LiveState:
     """One deployment as this worker knows it now."""
@@ -132,6 +154,11 @@ class LiveState:
     circuit: Circuit = CLOSED
     account: Account = TRUSTED
     evidence: Evidence = field(default_factory=Evidence)
+    heard: Evidence = field(default_factory=Evidence)  # what all the others saw
+    heard_marks: Sequence[object] = field(default_factory=list)  # tell whether one of them says something new
+    heard_at_s: float = 0.0
+    fit_of: object = None  # what `fitted` was made of …
+    fit_at_s: float = 0.0  # … and when
     answered_at_s: float = 0.0
     begun_until_s: float = 0.0  # the latest dispatch whose first token was seen
     last_word: LastWord = NOTHING_SAID  # of all workers
@@ -145,6 +172,11 @@ class LiveState:
         """Requests on their way to this deployment, from all workers."""
         own = len(self.flights)
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
+
+    def lose(self, key: int) -> None:
+        """The end of a flight will not be reported any more."""
+        del self.flights[key]
+        self.begun.discard(key)
 
     @property
     def failing_s(self) -> float:
@@ -216,6 +248,8 @@ class Live:
         state = self._state(deployment_id)
         flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s)
         state.flights[id(flight)] = flight
+        if len(state.flights) > MOST_FLIGHTS:
+            state.lose(next(iter(state.flights)))
         if state.circuit.is_open:
             state.circuit = probed(state.circuit, now_s)
         state.account = account.sent(state.account, now_s)
@@ -256,7 +290,8 @@ class Live:
 
     def is_under_way(self, flight: Flight) -> bool:
         """Whether its end was not reported yet and its lease holds."""
-        return id(flight) in self._state(flight.deployment_id).flights
+        state = self.states.get(flight.deployment_id)
+        return state is not None and id(flight) in state.flights
 
     def stalled(self, from_s: float, to_s: float) -> None:
         """This process itself stood still: what it measured meanwhile says nothing about a deployment."""
@@ -267,8 +302,8 @@ class Live:
 
         Where `prompt_tokens` is `None` nothing is learned but that it came.
         """
-        state, key = self._state(flight.deployment_id), id(flight)
-        if key not in state.flights or key in state.begun:
+        state, key = self.states.get(flight.deployment_id), id(flight)
+        if state is None or key not in state.flights or key in state.begun:
             return
         state.begun.add(key)
         state.answered(at_s)
@@ -296,8 +331,8 @@ class Live:
 
     def ended(self, flight: Flight, ending: Ending, now_s: float) -> Landing | None:
         """The flight is over, however it ended. A second report of the same flight is ignored: `None`."""
-        state = self._state(flight.deployment_id)
-        if state.flights.pop(id(flight), None) is None:
+        state = self.states.get(flight.deployment_id)
+        if state is None or state.flights.pop(id(flight), None) is None:
             return None
         is_ttft_known = id(flight) in state.begun
         state.begun.discard(id(flight))
@@ -341,7 +376,9 @@ class Live:
         if not self._is_disturbed(flight.at_s, at_s):
             whole_s = e2e_s if ending == "success" else None
             observation = Observation(at_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
-            state = self._state(flight.deployment_id)
+            state = self.states.get(flight.deployment_id)
+            if state is None:  # it was taken away meanwhile
+                return
             state.evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
             if ttft_s is not None and not is_ttft_known:
                 state.hear(flight, ttft_s)
@@ -408,58 +445,102 @@ class Live:
         ]
 
     def _is_disturbed(self, from_s: float, to_s: float) -> bool:
-        still_s = sum(max(0.0, min(to_s, end_s) - max(from_s, start_s)) for start_s, end_s in self._stalls)
+        still_s = 0.0
+        for start_s, end_s in reversed(self._stalls):
+            if end_s <= from_s:  # nor do those before it matter
+                break
+            still_s += max(0.0, min(to_s, end_s) - max(from_s, start_s))
         return still_s > MOST_STILL * (to_s - from_s)
 
     def export(self, now_s: float) -> dict[str, object]:
         """What this worker saw itself, as JSON values."""
         return {
-            name: {
-                "in_flight": len(state.flights) + state.foreign,
-                "answered_at_s": state.answered_at_s,
-                "overdue": self._overdue(state, now_s)[-OVERDUE_FLIGHTS:],
-                "circuit": state.circuit,
-                "account": state.account,
-                "last_word": state.last_word,
-                "evidence": state.evidence.to_json(),
-                **({"proofs": [[*key, *proof] for key, proof in state.proofs.items()]} if state.proofs else {}),
-                **({"vouched_s": state.vouched_s} if state.proofs else {}),
-            }
+            name: {**self._export(state, now_s), "evidence": state.evidence.to_json()}
             for name, state in self.states.items()
         }
 
-    def absorb(self, others: Iterable[Mapping[str, object]], priors: Mapping[str, Prior], now_s: float) -> None:
-        """Takes in what the other workers published and the benchmark's priors, and works the curves out anew.
+    def export_raw(self, now_s: float) -> Iterator[tuple[str, msgspec.Raw]]:
+        """The same deployment by deployment, as JSON text. What did not change is not written anew."""
+        for name, state in list(self.states.items()):
+            said = {**self._export(state, now_s), "evidence": state.evidence.to_raw()}
+            yield name, msgspec.Raw(msgspec.json.encode(said))
 
-        Of the exports nothing is trusted: what cannot be true is left out.
+    def _export(self, state: LiveState, now_s: float) -> dict[str, object]:
+        proofs = [[*key, *proof] for key, proof in state.proofs.items()]
+        return {
+            "in_flight": len(state.flights) + state.foreign,
+            "answered_at_s": state.answered_at_s,
+            "overdue": self._overdue(state, now_s)[-OVERDUE_FLIGHTS:],
+            "circuit": state.circuit,
+            "account": state.account,
+            "last_word": state.last_word,
+            **({"proofs": proofs, "vouched_s": state.vouched_s} if proofs else {}),
+        }
+
+    def absorb(self, others: Iterable[Mapping[str, object]], priors: Mapping[str, Prior], now_s: float) -> None:
+        """Hears the others and works the curves out anew, all at once."""
+        for _ in chain(self.hear(others, priors, now_s), self.refit(priors, now_s)):
+            pass
+
+    def hear(
+        self, others: Iterable[Mapping[str, object]], known: Iterable[str], now_s: float
+    ) -> Generator[None, None, None]:
+        """Takes in what the other workers published, of the deployments in `known` and those that it knows.
+
+        Of the exports nothing is trusted: what cannot be true is left out. A deployment is an object, or JSON of one.
         """
-        heard: dict[str, list[Mapping[str, object]]] = {}
-        for export in others:
-            for name, said in list(export.items())[:MAX_DEPLOYMENTS]:
-                if isinstance(said, Mapping):
-                    heard.setdefault(name, []).append(said)
-        for name in priors.keys() | self.states.keys():
-            state = self._state(name)
-            self._forget_lost(state, now_s)
-            said = heard.get(name, [])
-            state.overdue_elsewhere = [at_s for entry in said for at_s in _times(entry.get("overdue"))]
-            state.own_then, state.others = len(state.flights), len(said)
-            state.elsewhere = sum(_load(entry.get("in_flight")) for entry in said)
-            for entry in said:
+        for name in known:
+            self._state(name)
+        others = list(others)
+        for name, state in list(self.states.items()):
+            told = [export[name] for export in others if name in export]
+            entries = [said for text in told if (said := _read(text)) is not None]
+            state.overdue_elsewhere = [at_s for entry in entries for at_s in _times(entry.get("overdue"))]
+            state.own_then, state.others = len(state.flights), len(entries)
+            state.elsewhere = sum(_load(entry.get("in_flight")) for entry in entries)
+            for entry in entries:
                 state.circuit = latest(state.circuit, _circuit(entry.get("circuit")), now_s)
                 state.account = account.latest(state.account, _account(entry.get("account")), now_s)
                 state.last_word = max(state.last_word, _last_word(entry.get("last_word"), now_s))
                 state.answered(_moment(entry.get("answered_at_s"), now_s))
             if state.proofs:
-                state.proofs_elsewhere = _proofs(entry.get("proofs") for entry in said)
-                state.vouched_s = max([state.vouched_s, *(_moment(entry.get("vouched_s"), now_s) for entry in said)])
+                state.proofs_elsewhere = _proofs(entry.get("proofs") for entry in entries)
+                state.vouched_s = max([state.vouched_s, *(_moment(entry.get("vouched_s"), now_s) for entry in entries)])
             if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # somebody had an answer then
                 state.answered(state.circuit.changed_at_s)
+            yield from self._hear_evidence(state, [entry.get("evidence") for entry in entries], now_s)
+            yield
+
+    @staticmethod
+    def _hear_evidence(state: LiveState, told: Sequence[object], now_s: float) -> Generator[None, None, None]:
+        """Adds up what the others saw, if one of them saw something new."""
+        if len(told) > FEW and abs(now_s - state.heard_at_s) < ADD_UP_S * len(told):
+            return
+        marks = [hash(bytes(text)) if isinstance(text, msgspec.Raw) else object() for text in told]
+        if marks == state.heard_marks:
+            return
+        heard = Evidence()
+        for text in told:
+            found = Evidence.from_json(text)
+            if found is not None:
+                heard.include(found, now_s)
+            del found  # else the next one's memory is looked through for garbage together with this one's
+            yield
+        state.heard, state.heard_marks, state.heard_at_s = heard, marks, now_s
+
+    def refit(self, priors: Mapping[str, Prior], now_s: float) -> Generator[None, None, None]:
+        """Works out the curves of those of which something was learned, or whose evidence aged; a step for each."""
+        for name in priors.keys() | self.states.keys():
+            state, prior = self._state(name), priors.get(name)
+            self._forget_lost(state, now_s)
             self._suspect(state, now_s)
-            evidence = [found for entry in said if (found := Evidence.from_json(entry.get("evidence"))) is not None]
-            state.fitted = fit(Evidence.merge([state.evidence, *evidence], now_s), priors.get(name), now_s)
+            made_of = (state.evidence.changes, state.heard_marks, prior)
+            if made_of != state.fit_of or _has_aged(state, now_s):
+                state.fitted = fit(Evidence.merge([state.evidence, state.heard], now_s), prior, now_s)
+                state.fit_of, state.fit_at_s = made_of, now_s
             state.curve = state.fitted
             self._slow_down(state, now_s)
+            yield
 
     def watch(self, now_s: float) -> None:
         """Looks at those that let requests wait, some times a second: of a hang or slowdown no event tells in time."""
@@ -482,8 +563,23 @@ class Live:
     def _forget_lost(state: LiveState, now_s: float) -> None:
         for key, flight in list(state.flights.items()):
             if abs(now_s - flight.at_s) > LEASE_S:
-                del state.flights[key]
-                state.begun.discard(key)
+                state.lose(key)
+
+
+def _read(text: object) -> Mapping[str, object] | None:
+    """What another worker says of a deployment; `None` where it is no object."""
+    if not isinstance(text, msgspec.Raw):
+        return text if isinstance(text, Mapping) else None
+    try:
+        return _said.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _has_aged(state: LiveState, now_s: float) -> bool:
+    """Whether the evidence faded since the last fit as much as makes a difference."""
+    newest_s = max(state.evidence.at_s or 0.0, state.heard.at_s or 0.0)
+    return newest_s > 0 and abs(now_s - state.fit_at_s) >= AGED * abs(now_s - newest_s)
 
 
 def _load(value: object) -> float:

@@ -87,6 +87,10 @@ class Families:
             "slo_router_log_dropped_total", "Request records lost to a full queue", registry=self._registry
         )
 
+        self.job_failures = self.counter(
+            "slo_router_job_failures_total", "Rounds of a background job that failed or took too long", ("job",)
+        )
+
     def _cost_and_quality(self) -> None:
         self.cost_usd = self.counter(
             "slo_router_cost_usd_total", "USD spent on finished requests", ("group", "deployment")
@@ -137,6 +141,12 @@ class Families:
             "Unix time at which the worker that is furthest behind last read Redis",
             registry=self._registry,
             multiprocess_mode="livemin",
+        )
+        self.job_at_s = self._gauge(
+            "slo_router_job_timestamp_seconds",
+            "Unix time at which the worker that is furthest behind last finished a round of a background job",
+            ("job",),
+            "livemin",
         )
         self.out_of_action = Gauge(
             "slo_router_out_of_action",

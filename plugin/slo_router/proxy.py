@@ -9,9 +9,9 @@
     end          async_log_success_event                  one record, learn from the usage
                  async_post_call_failure_hook             one record
 
-One background task follows the proxy's router, and keeps snapshot, deployments and request log moving. If anything of
-ours fails on the way to a pick, the request goes on as LiteLLM alone would have routed it; that is the one broad
-`except` of the plugin.
+Background jobs follow the proxy's router, and keep snapshot, deployments and request log moving. If anything of ours
+fails on the way to a pick, the request goes on as LiteLLM alone would have routed it; that is the one broad `except`
+on a request's way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import copy
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fastapi import HTTPException
@@ -55,6 +55,7 @@ Request = dict[str, object]
 BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
 CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
+MOST_BROKEN = 1_000  # streams that are held likewise
 
 log = logging.getLogger("slo_router")
 
@@ -80,7 +81,8 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         )
         self.lacking: list[str] = []  # what this LiteLLM does not offer; then LiteLLM routes everything
         self._router: object = None
-        self._entries: object = None
+        self._entries: Sequence[adapter.Deployment] = ()
+        self._is_listed: bool | None = None  # among LiteLLM's callbacks; `None` until it was
         self._narrows_all = True
         self._checks_each = True
         self._narrowed_groups: frozenset[str] = frozenset()
@@ -93,12 +95,21 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self.strategy,
             self.request_log,
             self.rollout,
-            Hooks(self._tick, self.settle, adapter.redis_url, _ask_health),
+            Hooks(self._tick, self._settling, adapter.redis_url, _ask_health),
         )
         self._background.ensure_running()
 
     def take_over(self) -> bool:
         """Follows the proxy's router: what it offers, its settings and its deployments. False while there is none."""
+        following = self._follow()
+        while True:
+            try:
+                next(following)
+            except StopIteration as over:
+                return bool(over.value)
+
+    def _follow(self) -> Generator[None, None, bool]:
+        """The same step by step, for there may be many deployments."""
         router = adapter.current_router()
         if router is None:
             return False
@@ -107,20 +118,41 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             self._greet(router)
         if self.lacking:
             return True
+        self._see_if_listed()
         policy = self.rollout.policy
         is_new = policy.version != self.strategy.policy
-        if is_new:
-            self.strategy.adopt(policy.groups, policy.version)
-            self.telemetry.configure(policy.groups)
         self._narrows_all = adapter.narrows_all(router, self)
         self._checks_each = adapter.checks_each(router)
         entries = list(adapter.model_list(router))
         self._limited_groups = adapter.limited_groups(router, entries)
-        if is_new or entries != self._entries:
-            self._entries = copy.deepcopy(entries)
-            self._narrowed_groups = adapter.narrowed_groups(entries)
-            self.strategy.know(_readable(entries, self.strategy.groups))
+        if not is_new and entries == self._entries:
+            return True
+        yield
+        copies: list[adapter.Deployment] = []
+        known: list[ManagedDeployment] = []
+        for index, entry in enumerate(entries):
+            copies.append(copy.deepcopy(entry))
+            known += _read(entry, index, policy.groups)
+            yield
+        if router is not self._router or policy is not self.rollout.policy:  # it goes on changing
+            return True
+        if is_new:
+            self.strategy.adopt(policy.groups, policy.version)
+            self.telemetry.configure(policy.groups)
+        self._entries, self._narrowed_groups = copies, adapter.narrowed_groups(entries)
+        self.strategy.know(known)
         return True
+
+    def _see_if_listed(self) -> None:
+        """Says it where somebody takes the plugin out of LiteLLM's callbacks, or puts it back."""
+        is_listed = adapter.is_listed(self)
+        if is_listed == self._is_listed or (self._is_listed is None and not is_listed):
+            return
+        if not is_listed:
+            log.error("the plugin was taken out of litellm.callbacks: LiteLLM alone routes")
+        elif self._is_listed is not None:
+            log.info("the plugin is among litellm.callbacks again")
+        self._is_listed = is_listed
 
     def _greet(self, router: object) -> None:
         self.lacking = adapter.lacking(router)
@@ -134,18 +166,19 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if adapter.is_newer_than_tested():
             log.warning("LiteLLM %s is newer than %s.x, the newest tested", adapter.version(), adapter.NEWEST_TESTED)
 
-    def _tick(self) -> bool:
+    def _tick(self) -> Generator[None, None, bool]:
         self.strategy.store.lapse(time.time())
-        self.telemetry.refresh(
+        yield from self.telemetry.refreshing(
             self.strategy.store.snapshot,
             self.strategy.live.states,
             now_s=None if self._settings.plugin.redis_url or adapter.redis_url() else time.time(),
             fail_open=self.fail_open_count,
             unasked=self.unasked_count,
             log_dropped=self.request_log.dropped,
-            is_lacking=bool(self.lacking),
+            is_lacking=bool(self.lacking) or self._is_listed is False,
+            jobs=self._background.standings,
         )
-        return self.take_over()
+        return (yield from self._follow())
 
     async def async_filter_deployments(
         self,
@@ -419,6 +452,9 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
             if trace.attempt is not None and trace.attempt.deployment_id == payload.get("model_id"):
                 self.strategy.finish(trace, ENDINGS[self._fault_of(kwargs.get("exception"), trace)])
             self._broken.append((time.time(), payload, trace))
+            if len(self._broken) > MOST_BROKEN:
+                _, oldest, of = self._broken.pop(0)
+                self._record(oldest, of)
 
     async def async_post_call_failure_hook(
         self,
@@ -467,32 +503,42 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
         if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
             return
         trace.recorded = True
+        if trace.beginnings:  # the conversation's next turn may come at once
+            self._settle(payload, trace, landing)
+            return
         self._ended.append((payload, trace, landing))
-        if trace.beginnings or len(self._ended) >= MOST_ENDED:  # the conversation's next turn may come at once
-            self.settle()
+        if len(self._ended) > MOST_ENDED:
+            self._settle(*self._ended.popleft())
 
     def settle(self) -> None:
-        """Records and learns from the requests that ended since the last call.
+        """Records and learns from the requests that ended since the last call."""
+        for _ in self._settling():
+            pass
 
-        Four times a second, many at a time: one by one, in between a request's other code, each takes more CPU.
+    def _settling(self) -> Generator[None, None, None]:
+        """The same one by one.
+
+        Four times a second, several at a time: each in between a request's other code takes more CPU.
         """
         self._give_up_broken(time.time())
         while self._ended:
-            payload, trace, landing = self._ended.popleft()
-            facts = self._facts(str(payload.get("model_id")))
-            record = build_record(payload, trace, facts=facts, log_prompts=self._settings.plugin.log.log_prompts)
-            self.request_log.offer(record)
-            self.strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))
-            effective = None if trace.is_shadow else trace.decision
-            self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
+            self._settle(*self._ended.popleft())
+            yield
+
+    def _settle(self, payload: Mapping[str, object], trace: Trace, landing: Landing | None) -> None:
+        facts = self._facts(str(payload.get("model_id")))
+        record = build_record(payload, trace, facts=facts, log_prompts=self._settings.plugin.log.log_prompts)
+        self.request_log.offer(record)
+        self.strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))
+        effective = None if trace.is_shadow else trace.decision
+        self.telemetry.observe(trace.group, record, effective, self.strategy.facts)
 
     def _facts(self, name: str) -> Facts | None:
         """Of a deployment that answered; a fallback may have led to one that is in no managed group."""
         known = self.strategy.facts.get(name)
         if known is not None:
             return known
-        entries = self._entries if isinstance(self._entries, list) else []
-        return _facts_of(entry for entry in entries if adapter.deployment_id(entry) == name).get(name)
+        return _facts_of(entry for entry in self._entries if adapter.deployment_id(entry) == name).get(name)
 
     def _give_up_broken(self, now_s: float) -> None:
         broken, self._broken = self._broken, []
@@ -557,15 +603,15 @@ def _share_decision(event: Request) -> None:
             metadata["spend_logs_metadata"] = {**(own if isinstance(own, dict) else {}), "slo_router": decision}
 
 
-def _readable(entries: Iterable[adapter.Deployment], groups: Container[str]) -> Iterable[ManagedDeployment]:
-    """The managed deployments; one that was added at run time with unusable facts is left out and named."""
-    prices = adapter.price_map()
-    for index, entry in enumerate(entries):
-        if group_of(entry, groups) is not None:
-            try:
-                yield read_deployment(entry, f"model_list[{index}]", prices, groups)
-            except SettingsError as error:
-                log.warning("a deployment is left out: %s", error)
+def _read(entry: adapter.Deployment, index: int, groups: Container[str]) -> Iterable[ManagedDeployment]:
+    """The deployment, if it is managed; one that was added at run time with unusable facts is left out and named."""
+    if group_of(entry, groups) is None:
+        return ()
+    try:
+        return (read_deployment(entry, f"model_list[{index}]", adapter.price_map(), groups),)
+    except SettingsError as error:
+        log.warning("a deployment is left out: %s", error)
+        return ()
 
 
 def _facts_of(entries: Iterable[adapter.Deployment]) -> dict[str, Facts]:

@@ -11,7 +11,10 @@ import math
 import random
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from itertools import chain
+
+import msgspec
 
 from slo_router.ages import LENGTH_HALF_LIFE_S
 from slo_router.attempt import Attempt
@@ -87,6 +90,7 @@ class Strategy:
         self._told_lengths: dict[tuple[str, str], float] = {}  # by category and model: when it last answered, Unix s
         self.live = Live()
         self.conversations = Conversations()
+        self._priors: tuple[object, dict[str, Prior]] = None, {}  # of which measurements, and by deployment id
         self._awaited: dict[int, tuple[Attempt, Trace]] = {}  # streams whose first token was not learned yet
         self._is_live = settings.live_measurements
         self._is_warm = False
@@ -298,22 +302,25 @@ class Strategy:
         self._see_first_tokens()
         self.live.watch(self._clock())
 
-    def export(self) -> dict[str, object]:
-        """What this worker saw, for the others."""
+    def export(self) -> Generator[None, None, bytes]:
+        """What this worker saw, for the others, as JSON; step by step, for there may be many deployments."""
         self._see_first_tokens()
-        return {**self.live.export(self._clock()), CONVERSATIONS: self.conversations.export()}
+        said: dict[str, object] = {}
+        for name, text in self.live.export_raw(self._clock()):
+            said[name] = text
+            yield
+        return msgspec.json.encode({**said, CONVERSATIONS: self.conversations.export()})
 
-    def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
-        """Takes in what the other workers see, and what the benchmark last measured."""
-        self._see_first_tokens()
+    def hear(self, exports: Iterable[Mapping[str, object]]) -> Generator[None, None, None]:
+        """Takes in what the other workers see, step by step."""
         exports = list(exports)
         for export in exports:
             self.conversations.absorb(export.get(CONVERSATIONS), self._clock())
-        measured = self.store.snapshot.measured
-        priors: dict[str, Prior] = {name: prior(list(measured.get(name, {}).values())) for name in self.facts}
-        for name in self.facts:
+            yield
+        for name in list(self.facts):
             self.live.find(name, self._findings(name))
-        self.live.absorb(exports, priors, self._clock())
+            yield
+        yield from self.live.hear(exports, self.facts, self._clock())
 
     def _findings(self, name: str) -> Findings:
         """What the benchmark found against a deployment, in the categories of its group."""
@@ -321,6 +328,23 @@ class Strategy:
         if group is None:
             return {}
         return findings(name, (*group.categories, UNSURE), self.store.snapshot, group.settings.max_error_rate)
+
+    def refit(self) -> Generator[None, None, None]:
+        """Works out what to expect, from what all workers saw and the benchmark last measured, step by step."""
+        self._see_first_tokens()
+        measured, facts = self.store.snapshot.measured, self.facts
+        if self._priors[0] is not measured or self._priors[1].keys() != facts.keys():
+            priors = {}
+            for name in facts:
+                priors[name] = prior(list(measured.get(name, {}).values()))
+                yield
+            self._priors = measured, priors
+        yield from self.live.refit(self._priors[1], self._clock())
+
+    def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
+        """Hears the others and works out what to expect, all at once."""
+        for _ in chain(self.hear(exports), self.refit()):
+            pass
 
     def _see_first_tokens(self) -> None:
         for key, (attempt, trace) in list(self._awaited.items()):

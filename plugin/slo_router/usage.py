@@ -10,6 +10,9 @@ expected: it would have been longer still.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from slo_router.domain import Features
 from slo_router.features import OUTPUT_TOKENS, OUTPUT_TOKENS_ELSE, Learned
 
@@ -17,7 +20,10 @@ STEP = 0.05  # a category's last 20 requests carry two thirds of the weight
 FACTOR_BOUNDS = (0.2, 5.0)  # a server that reports nonsense must not make every context window look full
 IMAGE_BOUNDS = (20.0, 5_000.0)
 LONGEST_ANSWER = 100_000  # likewise
+MOST_MODELS = 1_000  # in a category, those that are gone among them
 PRIOR_ANSWERS = 2  # what the prior of a model's length counts as: a first answer moves it by a third
+
+Number = TypeVar("Number", int, float)
 
 
 def learn(
@@ -53,9 +59,17 @@ def learn(
         if completion_tokens != features.reserved_tokens or completion_tokens > before:
             step = max(STEP, 1 / (count + 1 + PRIOR_ANSWERS))
             after = before + step * (min(completion_tokens, LONGEST_ANSWER) - before)
-            lengths = {**lengths, category: {**own, model: after}}
-            answers = {**answers, category: {**counts, model: count + 1}}
+            lengths = {**lengths, category: _latest(own, model, after)}
+            answers = {**answers, category: _latest(counts, model, count + 1)}
     return Learned(factors, outputs, lengths, answers, tool_factor, image_tokens)
+
+
+def _latest(known: Mapping[str, Number], model: str, value: Number) -> dict[str, Number]:
+    """With one more, the latest last. Of too many the one that answered longest ago is forgotten."""
+    kept = {name: kept for name, kept in known.items() if name != model}
+    if len(kept) >= MOST_MODELS:
+        del kept[next(iter(kept))]
+    return {**kept, model: value}
 
 
 def _within(value: float, bounds: tuple[float, float]) -> float:

@@ -9,6 +9,7 @@ large   fifty times the price                       quality 0.95
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ import redis
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
 from evaluation.stock_proxy import LOCAL, StockProxy
 from slo_router.rollout import OFF_KEY
+from tests.e2e.stuck import dripping
 from tests.valkey_server import ValkeyServer
 
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")
@@ -246,7 +248,7 @@ def stack(proxy: StockProxy, valkey: ValkeyServer, handles: Sequence[Handle]) ->
 
 @pytest.fixture(scope="session")
 def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Beside `document` it has what test_refusals.py asks.
+    """Beside `document` it has what test_refusals.py asks. Its `metrics_url` drips, and its file of records is a pipe.
 
     short         its cheap deployment gives short answers only
     tried         half of its requests may be trials of a deployment that evidence excludes
@@ -254,7 +256,8 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """
     prefix = "live:"
     refusing = [replace(SPECS[0], name=f"refuses-{status}") for status in REFUSALS]
-    with running_endpoints([*SPECS, *refusing]) as handles:
+    directory = tmp_path_factory.mktemp("live")
+    with running_endpoints([*SPECS, *refusing]) as handles, dripping() as metrics_url:
         (small, medium, _), others = handles[:3], handles[3:]
         settings = document(
             handles[:3],
@@ -262,7 +265,9 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
             live_measurements=True,
             refresh_interval_s=Stack.refresh_interval_s,
             key_prefix=prefix,
+            log={"jsonl_path": str(directory / "records.jsonl")},
         )
+        settings["model_list"][1]["model_info"]["slo_router"]["metrics_url"] = metrics_url  # type: ignore[index]
         settings["model_list"] += [  # type: ignore[operator]
             deployment(small, "short", "short-small", max_output_tokens=4_096),
             deployment(medium, "short", "short-medium", max_output_tokens=64_000),
@@ -279,7 +284,9 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         for one in others:
             publish_one(client, prefix, one.name, "small")
             publish_one(client, prefix, f"{one.name}-medium", "medium")
-        with StockProxy(settings, tmp_path_factory.mktemp("live")) as proxy:
+        with StockProxy(settings, directory) as proxy:
+            assert proxy._process is not None
+            os.mkfifo(directory / f"records.{proxy._process.pid}.jsonl")
             running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time(), prefix=prefix)
             running.refreshed()
             yield running
