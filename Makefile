@@ -64,6 +64,7 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.bench_peers agreement
 	$(BIN)/python -m evaluation.bench_peers speed
 	$(BIN)/python -m evaluation.gate_power
+	$(BIN)/python -m evaluation.gate_real
 	$(BIN)/python -m evaluation.nightly_plan
 
 .venv/.ready: requirements.lock pyproject.toml

@@ -10,6 +10,7 @@ from slo_router.attempt import Attempt
 from slo_router.contract import RequestRecord, SloRecord
 from slo_router.domain import Facts, Metrics, Slo
 from slo_router.records import Outcome, build_record, slo_met
+from slo_router.reporting.recorded import decode
 from slo_router.trace import TRACE_KEY, Trace, find_trace, own_metadata
 from tests.builders import NOW_S, decided, measured
 
@@ -158,6 +159,33 @@ def test_a_cost_of_zero_is_believed_only_where_it_is_one(
 def test_a_stream_that_began_to_answer_has_no_zero_tokens() -> None:
     assert record(completion_tokens=0).completion_tokens is None
     assert build_record(STREAM | {"completion_tokens": 0}, trace(stream=False)).completion_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "expected"),
+    [
+        (0, 0, (None, None)),  # `{}`, or none: LiteLLM says 0
+        (0, 5, (None, 5)),
+        (12, 0, (12, 0)),  # an empty answer
+        (-12, -5, (None, None)),
+        (12, -1, (12, None)),
+        (12.0, 5.0, (12, 5)),
+        (12.5, 5, (None, 5)),
+        ("12", None, (None, None)),
+        (10**15, 5, (None, 5)),
+        (True, True, (None, None)),
+        (float("nan"), float("inf"), (None, None)),
+    ],
+)
+def test_usage_that_cannot_be_true_is_unknown(
+    prompt: object, completion: object, expected: tuple[int | None, ...]
+) -> None:
+    payload = STREAM | {"prompt_tokens": prompt, "completion_tokens": completion, "response_cost": 0.0}
+    found = build_record(payload, trace(stream=False), facts=FACTS)
+    assert (found.prompt_tokens, found.completion_tokens) == expected
+    assert (found.cost_usd is None) == (None in expected)
+    assert decode(found.model_dump_json()).prompt_tokens == expected[0]  # what is written is read
+    assert record(cache_hit=True, prompt_tokens=0, completion_tokens=0).prompt_tokens == 0
 
 
 def test_every_attempt_that_was_sent_counts() -> None:

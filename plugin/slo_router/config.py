@@ -106,7 +106,9 @@ class GroupSettings(Strict):
     max_error_rate: Share = Field(0.5, description="a deployment that failed more often than this is left out")
 
     trial_share: Share = Field(
-        0.02, description="of the requests, to a cheaper deployment that was never measured, or was slow a while ago"
+        0.02,
+        description="of the requests, to a cheaper deployment that was never measured, was slow a while ago, or that a "
+        "benchmark's findings alone rule out",
     )
     confidence: float = Field(
         0.9, description="the probability with which an SLO must be expected to hold, where live traffic tells it"

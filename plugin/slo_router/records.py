@@ -31,13 +31,10 @@ def build_record(
     end_s = _number(payload.get("endTime"))
     ttft_s = _since(trace, trace.first_token_s) if outcome != "cache_hit" else None
     e2e_s = _since(trace, end_s)
-    completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None
-    if not completion_tokens and answer_began(payload, trace):  # something was written: the usage was lost
-        completion_tokens = None
+    prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
     tpot_s = None
     if ttft_s is not None and e2e_s is not None and completion_tokens is not None and completion_tokens > 1:
         tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
-    prompt_tokens = _count(payload.get("prompt_tokens")) if outcome != "error" else None
     cost_usd = _number(payload.get("response_cost")) if outcome != "error" else None
     if not cost_usd and facts is not None and outcome in ("success", "disconnected"):
         cost_usd = _own_cost_usd(facts, prompt_tokens, completion_tokens, e2e_s)
@@ -73,6 +70,18 @@ def build_record(
         prompt=payload.get("messages") if log_prompts else None,
         answer=payload.get("response") if log_prompts else None,
     )
+
+
+def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, int | None]:
+    """Tokens of prompt and answer, as LiteLLM bills them; it says 0 where a server's usage was empty or lost."""
+    if outcome == "error":
+        return None, None
+    prompt_tokens, completion_tokens = _count(payload.get("prompt_tokens")), _count(payload.get("completion_tokens"))
+    if not prompt_tokens and outcome != "cache_hit":  # no prompt is empty
+        return None, completion_tokens or None
+    if not completion_tokens and answer_began(payload, trace):  # something was written
+        completion_tokens = None
+    return prompt_tokens, completion_tokens
 
 
 def _own_cost_usd(

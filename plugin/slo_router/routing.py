@@ -104,7 +104,8 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         pool = weigh(pool, group.weights or Weights())
     if all(assessment.missed for assessment in pool):
         pool = [assessment._replace(probability=_chance(assessment, ask, view)) for assessment in pool]
-    suspects = _suspects(unable, ask.features.category, view) if able and unable and view.live else ()
+    is_found = view.snapshot.any_error or view.snapshot.any_fault
+    suspects = _suspects(unable, ask.features.category, view) if is_found and able and unable else ()
     chosen = pick(pool, group, view, home, suspects)
     return Decision(
         kind="fallback" if not able or chosen.missed or chosen.unknown else "met",
@@ -125,7 +126,7 @@ def _suspects(unable: Unable, category: str, view: View) -> list[Assessment]:
     found: list[Assessment] = []
     for assessment, rejections in unable:
         state = view.live.get(assessment.deployment_id)
-        if state is None or not EVIDENCE.issuperset([one.filter for one in rejections]):
+        if state is None or not state.proofs or not EVIDENCE.issuperset([one.filter for one in rejections]):
             continue
         kinds = {_KINDS[one.filter] for one in rejections}
         if all((kind, category) in state.proofs for kind in kinds) and state.is_vouched_for:

@@ -25,6 +25,7 @@ import redis
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
 from evaluation.stock_proxy import LOCAL, StockProxy
 from slo_router.rollout import OFF_KEY
+from tests.bench.particular_server import GOOD, Particular, particular
 from tests.e2e.stuck import dripping
 from tests.valkey_server import ValkeyServer
 
@@ -39,6 +40,7 @@ SPECS = [
     for name in TTFT_MS
 ]
 REFUSALS = (400, 401, 402, 403, 404)
+ODD_USD = 1e-6, 2e-6  # per token of prompt and answer
 REFRESHED_WITHIN_S = 60.0
 SOON: dict[str, Any] = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for one that meets a hang
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
@@ -214,16 +216,29 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="session")
+def odd() -> Iterator[Particular]:
+    """A model server that answers as a test says, behind the group `odd` of the shared proxy."""
+    with particular(lambda _: GOOD) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def proxy(
-    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+    handles: Sequence[Handle], odd: Particular, valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StockProxy]:
-    """Beside `document` it has what test_fallbacks.py asks: `strict` falls back to `outside`, and that to `smart`."""
+    """Beside `document` it has `odd`, and what test_fallbacks.py asks: `strict` falls back to `outside`, and that to
+    `smart`.
+    """
     client = redis.Redis.from_url(valkey.url)
     publish(client)
     directory: Path = tmp_path_factory.mktemp("proxy")
     settings = document(handles, valkey.url, refresh_interval_s=Stack.refresh_interval_s)
     small, medium, _ = handles
     more_models = [deployment(small, "outside", "outside-small"), deployment(medium, "strict", "strict-medium")]
+    prices = {"input_cost_per_token": ODD_USD[0], "output_cost_per_token": ODD_USD[1]}
+    server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
+    more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
+    settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
     settings["model_list"] += more_models  # type: ignore[operator]
     settings["callback_settings"]["slo_router"]["groups"]["strict"] = {"trial_share": 0}  # type: ignore[index]
     settings["router_settings"] |= {"fallbacks": [{"outside": ["smart"]}, {"strict": ["outside"]}]}  # type: ignore[operator]

@@ -20,9 +20,11 @@ def test_a_success_leaves_one_record_with_the_whole_decision(stack: Stack, path:
     assert record.outcome == "success"
     assert (record.model_group, record.deployment, record.category) == ("smart", "medium", "summarization")
     assert record.stream is stream
-    assert record.prompt_tokens is not None
-    if record.completion_tokens is None:  # up to 1.108 LiteLLM loses the usage of a streamed text completion
+    if (
+        record.prompt_tokens is None or record.completion_tokens is None
+    ):  # up to 1.108 LiteLLM loses the usage of a streamed text completion
         assert (path, stream, LITELLM < (1, 109)) == ("/v1/completions", True, True)
+        assert (record.prompt_tokens, record.completion_tokens, record.cost_usd) == (None, None, None)
     else:
         assert record.cost_usd == pytest.approx(record.prompt_tokens * 5e-7 + record.completion_tokens * 1e-6)
     assert record.slo.min_quality == 0.7
