@@ -6,6 +6,7 @@ queue; each fault is what a client of a broken server would see; and what was re
 
 import asyncio
 import json
+import math
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -238,11 +240,24 @@ def test_answers_vary_from_token_to_token_and_keep_every_limit(
     prompt: str, mean: int, limit: int | None, room: int
 ) -> None:
     ask = Ask(prompt=prompt, max_tokens=limit, stream=True, include_usage=False, tool=None)
-    answer = compose(ask, answer_id="1", model="m", created=0, wanted=output_tokens(prompt, mean), room=room)
+    answer = compose(ask, EndpointSpec(name="m", output_tokens=mean), answer_id="1", created=0, room=room)
     assert all(one != next_one for one, next_one in pairwise(answer.pieces))
     assert 1 <= len(answer.pieces) <= min(room, limit or room)
     if answer.finish_reason == "stop":
         assert mean * 0.5 - 1 <= len(answer.pieces) <= max(1, mean * 1.5)
+
+
+def test_a_chunk_may_carry_several_tokens_and_the_first_comes_alone() -> None:
+    spec = EndpointSpec(name="m", output_tokens=40, tokens_per_chunk=16)
+    ask = Ask(prompt="hello", max_tokens=35, stream=True, include_usage=False, tool=None)
+    answer = compose(ask, spec, answer_id="1", created=0, room=99)
+    alone = compose(ask, replace(spec, tokens_per_chunk=1), answer_id="1", created=0, room=99)
+    assert (answer.text, answer.tokens) == (alone.text, alone.tokens)
+    assert len(answer.pieces) == 1 + math.ceil((answer.tokens - 1) / 16)
+    assert answer.pieces[0] == alone.pieces[0]
+    with running_endpoints([spec]) as (handle,):
+        *_, last = stream(handle, CHAT, {**asking(CHAT, "hello"), "stream_options": {"include_usage": True}})
+    assert last["usage"]["completion_tokens"] == output_tokens("hello", 40)
 
 
 def test_answers_of_a_heavy_tail_have_the_mean_that_was_asked_for() -> None:

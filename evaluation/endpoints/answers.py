@@ -11,6 +11,8 @@ from statistics import NormalDist
 from typing import Literal
 from zlib import crc32
 
+from .spec import EndpointSpec
+
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 # 59 different words: a prime, so that every stride walks through all of them before it meets one again.
@@ -41,7 +43,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer, one piece per token."""
+    """One whole answer, in the pieces in which it is streamed: the first token alone, then so many a piece."""
 
     id: str
     model: str
@@ -50,6 +52,7 @@ class Answer:
     finish_reason: FinishReason
     prompt_tokens: int
     tool: str | None  # then the pieces are the arguments of a call of this function
+    tokens: int  # in all pieces
 
     @property
     def text(self) -> str:
@@ -81,19 +84,24 @@ def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
     return (f"[{name}] ", *(word(i) + " " for i in range(1, count)))
 
 
-def compose(ask: Ask, *, answer_id: str, model: str, created: int, wanted: int, room: int) -> Answer:
-    """The answer to `ask`: of `wanted` tokens, if there is room for them and the client allows them.
-
-    A tool call is never cut short.
-    """
+def compose(ask: Ask, spec: EndpointSpec, *, answer_id: str, created: int, room: int) -> Answer:
+    """An endpoint's answer to `ask`, as far as there is room and the client allows; a tool call is never cut short."""
     pieces: tuple[str, ...]
     reason: FinishReason
     if ask.tool is not None:
-        pieces, reason = ('{"answer', '": "', f"[{model}]", '"}'), "tool_calls"
+        pieces, reason = ('{"answer', '": "', f"[{spec.name}]", '"}'), "tool_calls"
+        tokens = len(pieces)
     else:
         allowed = room if ask.max_tokens is None else min(room, ask.max_tokens)
-        pieces, reason = words(model, ask.prompt, min(wanted, allowed)), "stop" if wanted <= allowed else "length"
-    return Answer(answer_id, model, created, pieces, reason, ask.prompt_tokens, ask.tool)
+        wanted = output_tokens(ask.prompt, spec.output_tokens, spec.output_sigma)
+        tokens, reason = min(wanted, allowed), "stop" if wanted <= allowed else "length"
+        pieces = grouped(words(spec.name, ask.prompt, tokens), spec.tokens_per_chunk)
+    return Answer(answer_id, spec.name, created, pieces, reason, ask.prompt_tokens, ask.tool, tokens)
+
+
+def grouped(pieces: tuple[str, ...], size: int) -> tuple[str, ...]:
+    """The first alone, the others by so many."""
+    return (pieces[0], *("".join(pieces[i : i + size]) for i in range(1, len(pieces), size)))
 
 
 def embedding(text: str, dimensions: int = 8) -> list[float]:

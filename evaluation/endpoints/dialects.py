@@ -133,7 +133,7 @@ def envelope(answer: Answer, kind: str, *choices: Json) -> Json:
 
 def usage(answer: Answer) -> Json:
     """Token counts of the completion routes."""
-    completion = len(answer.pieces)
+    completion = answer.tokens
     return {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": completion,

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from evaluation.traffic import FORBIDDEN
 
-from .answers import Answer, Ask, compose, embedding, output_tokens, token_count
+from .answers import Answer, Ask, compose, embedding, token_count
 from .bodies import EmbeddingsBody
 from .connection import Connection
 from .dialects import Dialect, Json
@@ -85,15 +85,14 @@ class Model:
             raise RefusedError(400, "The prompt is against our content policy.", code="content_policy_violation")
         answer = compose(
             ask,
+            self.spec,
             answer_id=f"{self.spec.name}-{next(self._ids)}",
-            model=self.spec.name,
             created=int(time.time()),
-            wanted=output_tokens(ask.prompt, self.spec.output_tokens, self.spec.output_sigma),
             room=self._room(ask.prompt_tokens),
         )
         if call.fault.fault == "leak":
             answer = replace(answer, pieces=(*answer.pieces[:-1], f"{answer.pieces[-1]}<|im_end|>"))
-        call.seen.prompt_tokens, call.seen.completion_tokens = ask.prompt_tokens, len(answer.pieces)
+        call.seen.prompt_tokens, call.seen.completion_tokens = ask.prompt_tokens, answer.tokens
         if ask.stream:
             return StreamingResponse(self._events(dialect, ask, answer, call), media_type="text/event-stream")
         return await self._whole(dialect, answer, call)
@@ -122,7 +121,7 @@ class Model:
         return limit - prompt_tokens
 
     async def _whole(self, dialect: Dialect, answer: Answer, call: Call) -> Response:
-        tokens = len(answer.pieces)
+        tokens = answer.tokens
         async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:
             await run.first_token()
             while run.generated < tokens:
@@ -144,7 +143,7 @@ class Model:
                 yield event
             for index in range(len(answer.pieces)):
                 if index > 0:
-                    await run.more_tokens()
+                    await run.more_tokens(min(self.spec.tokens_per_chunk, answer.tokens - run.generated))
                 if index == call.cut_at:
                     await call.connection.hang_up()
                 for event in [dialect.piece(answer, index), *noise]:

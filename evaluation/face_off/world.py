@@ -36,6 +36,7 @@ GROUP, MIXED_GROUP = "smart", "mixed"
 OUTPUT_TOKENS = (
     8  # mean of every endpoint: few and slow ones, for each costs the proxy CPU and no queue gets longer by it
 )
+MIXED_OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # as many chunks, of answers as long as usual
 SLOWDOWN = 6.0
 BURST = 4.0
 PhaseName = Literal["steady", "slowdown", "outage", "burst", "mixed", "credit"]
@@ -151,8 +152,8 @@ def _spec(name: str, *, ttft_ms: float, tpot_ms: float, slots: int, prefill_us: 
 
 def _verbose(spec: EndpointSpec, verbosity: float, **habits: object) -> EndpointSpec:
     """Answers of a heavy tail, in a measure that a prompt sets for all: nobody knows it beforehand."""
-    changed = {"output_tokens": round(OUTPUT_TOKENS * verbosity), "output_sigma": ANSWERS.sigma, **habits}
-    return EndpointSpec(**{**asdict(spec), **changed})
+    changed = {"output_tokens": round(MIXED_OUTPUT_TOKENS * verbosity), "output_sigma": ANSWERS.sigma, **habits}
+    return EndpointSpec(**{**asdict(spec), "tokens_per_chunk": TOKENS_PER_CHUNK, **changed})
 
 
 DEPLOYMENTS = (
@@ -161,10 +162,10 @@ DEPLOYMENTS = (
     Deployment(_spec("hosted", ttft_ms=180, tpot_ms=30, slots=16, prefill_us=100), 1.6e-6, 1.6e-6, 0.80),
     Deployment(_spec("large", ttft_ms=100, tpot_ms=15, slots=24, prefill_us=50), 5e-6, 2e-5, 0.95),
 )
-_8b = _spec("8b", ttft_ms=80, tpot_ms=25, slots=4, prefill_us=20)
-_27b = _spec("27b", ttft_ms=120, tpot_ms=30, slots=8, prefill_us=25)
-_thinker = _spec("thinker", ttft_ms=120, tpot_ms=12, slots=16, prefill_us=25)
-_frontier = _spec("frontier", ttft_ms=100, tpot_ms=15, slots=24, prefill_us=15)
+_8b = _spec("8b", ttft_ms=80, tpot_ms=1.6, slots=4, prefill_us=20)
+_27b = _spec("27b", ttft_ms=120, tpot_ms=2, slots=8, prefill_us=25)
+_thinker = _spec("thinker", ttft_ms=120, tpot_ms=0.8, slots=16, prefill_us=25)
+_frontier = _spec("frontier", ttft_ms=100, tpot_ms=1, slots=24, prefill_us=15)
 MIXED = (
     Deployment(_verbose(_8b, 2.24, context_tokens=8_192), 2e-7, 4e-7, 0.60),
     Deployment(

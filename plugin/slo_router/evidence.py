@@ -24,6 +24,7 @@ AHEAD_S = 1.0  # newer by this much weighs more instead, so that the sums fade o
 CLOCK_BACK_S = 600.0  # older than the newest by more is no late event: the clock was put back
 MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # beyond is absurd
 LEAST_S = 1e-6
+LONG = 2.0  # times its TTFT: a TTFT that is a third off then makes the pace a sixth off
 _TTFT, _TPOT = 4, 3  # numbers in a row: (TTFT, 1, tokens, load) and (TPOT, 1, load)
 _LENGTHS = 10 + 5 * len(KNEES), 6  # of their products
 
@@ -77,7 +78,7 @@ class Evidence:
         if not (0 <= at_s <= MAX_UNIX_S and 0 <= tokens <= MAX_TOKENS and 0 <= load <= MAX_LOAD):
             return
         ttft = None if is_ttft_known else _plausible(observation.ttft_s)
-        tpot = _tpot_of(observation, None if curve is None else ttft_s(curve, tokens, load))
+        tpot = _tpot_of(observation, curve)
         if ttft is None and tpot is None:
             return
         self.changes += 1
@@ -212,12 +213,18 @@ def _plausible(seconds: float | None) -> float | None:
     return seconds if seconds is not None and LEAST_S <= seconds <= MAX_S else None
 
 
-def _tpot_of(observation: Observation, expected_ttft_s: float | None) -> float | None:
-    """Seconds per further token; where the answer was not streamed, by the TTFT that was predicted for it."""
-    e2e_s, tokens = _plausible(observation.e2e_s), observation.output_tokens
-    first_s = _plausible(observation.ttft_s) if observation.ttft_s is not None else expected_ttft_s
-    if e2e_s is None or first_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
+def _tpot_of(observation: Observation, curve: Curve | None) -> float | None:
+    """Seconds per further token.
+
+    Where the answer was not streamed, by the TTFT that was predicted for it, if it was to decode for longer than that:
+    else what the first token took more or less than predicted would pass for the pace of a few tokens.
+    """
+    e2e_s, tokens, first_s = _plausible(observation.e2e_s), observation.output_tokens, _plausible(observation.ttft_s)
+    if e2e_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
         return None
-    if observation.ttft_s is None:
+    if observation.ttft_s is None and curve is not None:
+        first_s = ttft_s(curve, observation.prompt_tokens, observation.in_flight)
+        if tpot_s(curve, observation.in_flight) * (tokens - 1) < LONG * first_s:
+            return None
         first_s = min(first_s, 0.9 * e2e_s)
-    return _plausible((e2e_s - first_s) / (tokens - 1))
+    return None if first_s is None else _plausible((e2e_s - first_s) / (tokens - 1))
