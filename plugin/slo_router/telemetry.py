@@ -121,6 +121,7 @@ class Telemetry:
                 families.slo[name, met].inc(0)
             for pick in ("baseline", "another", "only"):
                 families.picks[name, pick].inc(0)
+            families.unpriced[name, OTHER].inc(0)
 
     def decided(self, group: str, decision: Decision, took_s: float) -> None:
         """One decision was made, for one attempt of one request."""
