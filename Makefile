@@ -47,6 +47,8 @@ imports: .venv/.ready
 bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.pick_time
 	$(BIN)/python -m evaluation.proxy_overhead
+	$(BIN)/python -m evaluation.proxy_overhead --rounds 16 --requests 16 --stream --chunks 500
+	$(BIN)/python -m evaluation.first_token
 	$(BIN)/python -m evaluation.metrics_cost
 	$(BIN)/python -m evaluation.categorizer
 	$(BIN)/python -m evaluation.fuzz
@@ -62,6 +64,7 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.bench_peers agreement
 	$(BIN)/python -m evaluation.bench_peers speed
 	$(BIN)/python -m evaluation.gate_power
+	$(BIN)/python -m evaluation.gate_real
 	$(BIN)/python -m evaluation.nightly_plan
 
 .venv/.ready: requirements.lock pyproject.toml

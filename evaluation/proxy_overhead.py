@@ -1,12 +1,13 @@
 """What the plugin costs the proxy: CPU per request with it, with a callback that does nothing, and with neither.
 
-    python -m evaluation.proxy_overhead [--rounds 10] [--requests 300] [--stream]
+    python -m evaluation.proxy_overhead [--rounds 10] [--requests 300] [--stream [--chunks 500]]
 
-Three stock proxies of one worker each stand side by side before the same three endpoints, which answer at once. Each
-round sends the same requests to each proxy, 20 at a time in rotating order, so that whatever else the machine does hits
-all three alike; ratios are taken within a round. CPU is user and system time of the proxy's processes, from Linux's
-/proc, the plugin's background task included. LiteLLM does some work only where there is a callback at all: the bar is
-therefore against the callback that does nothing in the same hooks.
+Four stock proxies of one worker each stand side by side before the same three endpoints, which answer at once. Each
+round sends the same requests to each proxy, 20 at a time in rotating order (2 of 500 chunks), so that whatever else the
+machine does hits all four alike; ratios are taken within a round. CPU is user and system time of the proxy's processes,
+from Linux's /proc, the background task included. LiteLLM does some work only where there is a callback at all: the bar
+is therefore against a callback that does nothing in the same hooks. A stream's pieces go through one hook more, whoever
+has it: the fourth proxy's callback lacks that one, and the bar holds against it as well.
 """
 
 from __future__ import annotations
@@ -36,13 +37,20 @@ from slo_router.contract import metrics_key, write_metrics
 from slo_router.domain import CATEGORIES, Metrics
 
 GROUP = "smart"
-BAR = 1.05  # plugin ÷ no-op callback, median over the rounds
+BAR = 1.05  # plugin ÷ either no-op callback, median over the rounds
 WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy collects the garbage of its start
 BLOCK = 20  # requests to one proxy before it is the next one's turn: a machine's speed changes within seconds
+BLOCK_CHUNKS = 1_000  # no more of a block's long answers
 WORDS = 200
 MS_PER_S = 1_000.0
-CALLBACKS = {"plugin": "slo_router.proxy.callback", "no-op": "noop_callback.callback", "none": None}
-NOOP = '''
+CALLBACKS = {
+    "plugin": "slo_router.proxy.callback",
+    "no-op": "noop_callback.callback",
+    "no-op without the stream's hook": "blind_callback.callback",
+    "none": None,
+}
+BARRED = ("no-op", "no-op without the stream's hook")
+_HOOKS = '''
 from litellm.integrations.custom_logger import CustomLogger
 
 
@@ -81,10 +89,16 @@ class Noop(CustomLogger):
         self, request_data, original_exception, user_api_key_dict, traceback_str=None
     ):
         return None
-
+{stream_hook}
 
 callback = Noop()
 '''
+_STREAM_HOOK = """
+    async def async_post_call_streaming_iterator_hook(self, user_api_key_dict, response, request_data):
+        async for piece in response:
+            yield piece
+"""
+NOOP, BLIND = (_HOOKS.replace("{stream_hook}", hook) for hook in (_STREAM_HOOK, ""))
 
 
 class MeasuredProxy(StockProxy):
@@ -148,16 +162,23 @@ def publish(home: Path, names: Sequence[str]) -> None:
 class Sender:
     """Sends the same request again and again over one kept-alive connection to each proxy."""
 
-    def __init__(self, client: httpx.Client, *, stream: bool) -> None:
+    def __init__(self, client: httpx.Client, *, stream: bool, max_tokens: int = 64) -> None:
         self._client = client
-        self._body = {"model": GROUP, "messages": messages_of_words(WORDS), "max_tokens": 64, "stream": stream}
+        self.block = max(min(BLOCK, BLOCK_CHUNKS // max_tokens), 1)
+        self._body = {"model": GROUP, "messages": messages_of_words(WORDS), "max_tokens": max_tokens, "stream": stream}
 
-    def send(self, proxy: StockProxy, count: int) -> httpx.Response:
+    def send(self, proxy: StockProxy, count: int, **changed: object) -> httpx.Response:
         """Sends `count` requests one after another and returns the last answer. Raises httpx.HTTPStatusError."""
         for _ in range(count):
-            answer = self._client.post(f"{proxy.url}/v1/chat/completions", json=self._body, headers=proxy.auth)
+            body = self._body | changed
+            answer = self._client.post(f"{proxy.url}/v1/chat/completions", json=body, headers=proxy.auth)
             answer.raise_for_status()
         return answer
+
+    def warm_up(self, proxy: StockProxy) -> httpx.Response:
+        """Short answers until the proxy is as it stays, then a block as it will be measured."""
+        self.send(proxy, WARM_UP_REQUESTS, max_tokens=16)
+        return self.send(proxy, self.block)
 
     def cpu_s(self, proxy: MeasuredProxy, count: int) -> float:
         """Seconds of the proxy's CPU that `count` requests took."""
@@ -169,20 +190,20 @@ class Sender:
 def measure(proxies: Mapping[str, MeasuredProxy], sender: Sender, rounds: int, requests: int) -> dict[str, list[float]]:
     """CPU per request in milliseconds, by variant, one value a round."""
     for name, proxy in proxies.items():
-        routed = "x-slo-decision" in sender.send(proxy, WARM_UP_REQUESTS).headers
+        routed = "x-slo-decision" in sender.warm_up(proxy).headers
         if routed != (name == "plugin"):
             raise RuntimeError(f"the proxy with {name} {'is' if routed else 'is not'} routed by the plugin")
     taken: dict[str, list[float]] = {name: [] for name in proxies}
     names = deque(proxies)
-    blocks = max(requests // BLOCK, 1)
+    blocks = max(requests // sender.block, 1)
     for _ in range(rounds):
         spent_s = dict.fromkeys(proxies, 0.0)
         for _ in range(blocks):
             names.rotate()
             for name in names:
-                spent_s[name] += sender.cpu_s(proxies[name], BLOCK)
+                spent_s[name] += sender.cpu_s(proxies[name], sender.block)
         for name, seconds in spent_s.items():
-            taken[name].append(seconds / (blocks * BLOCK) * MS_PER_S)
+            taken[name].append(seconds / (blocks * sender.block) * MS_PER_S)
     return taken
 
 
@@ -192,12 +213,11 @@ def report(console: Console, taken: Mapping[str, list[float]]) -> None:
     for name, values in taken.items():
         table.add_row(name, _spread(values))
     console.print(table)
-    for peer in ("no-op", "none"):
+    for peer in (*BARRED, "none"):
         ratios = [ours / theirs for ours, theirs in zip(taken["plugin"], taken[peer], strict=True)]
-        console.print(f"plugin ÷ {peer}, by round: {_spread(ratios, digits=3)}")
-        if peer == "no-op":
-            verdict = "kept" if statistics.median(ratios) <= BAR else "MISSED"
-            console.print(f"bar: at most {BAR:.2f} at the median: {verdict}")
+        verdict = "kept" if statistics.median(ratios) <= BAR else "MISSED"
+        judged = f"; bar: at most {BAR:.2f} at the median: {verdict}" if peer in BARRED else ""
+        console.print(f"plugin ÷ {peer}, by round: {_spread(ratios, digits=3)}{judged}")
 
 
 def _spread(values: Sequence[float], digits: int = 2) -> str:
@@ -209,9 +229,11 @@ def main(
     requests: Annotated[int, typer.Option(help="Requests per round and proxy.", min=1)] = 300,
     *,
     stream: Annotated[bool, typer.Option("--stream", help="Stream the answers.")] = False,
+    chunks: Annotated[int | None, typer.Option(help="Tokens of each answer, one a chunk.", min=1)] = None,
 ) -> None:
     """CPU per request of the stock proxy with the plugin, with an empty callback and with neither."""
-    specs = [instant(name) for name in ("small", "medium", "large")]
+    length = {} if chunks is None else {"output_tokens": 2 * chunks}  # the half of it is the shortest there is
+    specs = [instant(name, **length) for name in ("small", "medium", "large")]
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
         handles = stack.enter_context(running_endpoints(specs))
@@ -220,16 +242,21 @@ def main(
         publish(home, [spec.name for spec in specs])
         proxies: dict[str, MeasuredProxy] = {}
         for name, callback in CALLBACKS.items():
-            place = directory / name
+            place = directory / str(len(proxies))
             place.mkdir()
             (place / "noop_callback.py").write_text(NOOP, encoding="utf-8")
+            (place / "blind_callback.py").write_text(BLIND, encoding="utf-8")
             environment = {embedded.DIRECTORY_VARIABLE: str(home)}
             proxy = MeasuredProxy(document(handles, callback), place, environment=environment)
             proxies[name] = stack.enter_context(proxy)
-        sender = Sender(stack.enter_context(httpx.Client(timeout=30)), stream=stream)
+        sender = Sender(stack.enter_context(httpx.Client(timeout=30)), stream=stream, max_tokens=chunks or 64)
         taken = measure(proxies, sender, rounds, requests)
     report(Console(width=120), taken)
-    kind = "streamed" if stream else "whole"
+    kind = ("streamed" if stream else "whole") + (f", {chunks} tokens each" if chunks else "")
+    if stream and chunks:
+        for peer in BARRED:
+            us = [(ours - theirs) / chunks * 1e3 for ours, theirs in zip(taken["plugin"], taken[peer], strict=True)]
+            print(f"plugin − {peer}: {_spread(us)} µs of CPU per chunk")
     print(f"{rounds} rounds of {requests} requests one after another to each proxy, answers {kind}, one worker each")
 
 

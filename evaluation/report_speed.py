@@ -81,13 +81,13 @@ def kinds(now_s: float) -> Iterator[RequestRecord]:
             "model": chosen.model,
             "model_id": chosen.deployment_id,
             "model_group": "smart",
-            "completionStartTime": now_s + rng.lognormvariate(-1.7, 0.5),
             "endTime": now_s + 20.0,
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "response_cost": price,
             "metadata": {"user_api_key_hash": f"{number % 50:064x}", "user_api_key_team_id": f"team-{number % 20}"},
         }
+        trace.saw_token(now_s + rng.lognormvariate(-1.7, 0.5))
         yield build_record(payload, trace)
 
 

@@ -1,23 +1,27 @@
 """Whether the proxy's memory stays flat under load: with the plugin, with `freeze_heap`, and with a no-op callback.
 
-    python -m evaluation.soak [--minutes 30]
+    python -m evaluation.soak [--minutes 8]
 
 Three stock proxies of one worker each stand side by side before the same endpoints, which answer at once, and get all
-the requests that they take: streamed and not, some left by the client in the middle, some that fail. Memory is the
-resident set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches that fill in the first minutes, so growth
-is the slope of a straight line through the second half, per 1,000 requests; the bar holds the plugin's against the
-callback's. Latency is a whole answer's, of all requests that were not left, on a machine that is filled to its brim.
+the requests that they take, the same ones in the same order: those of `evaluation.traffic`, streamed and whole on three
+routes, with tools and images, some wrong or too long, some left by the client in the middle, and some that name no
+model. Memory is the resident set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches that fill in the
+first minutes, so growth is the slope of a straight line through the second half, per 1,000 requests; the bar holds the
+plugin's against the callback's. Latency is a whole answer's, of all requests that were not left but the first, for
+which LiteLLM loads what a route needs, on a machine that is filled to its brim.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -28,13 +32,16 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation.endpoints import instant, running_endpoints
-from evaluation.proxy_overhead import CALLBACKS, GROUP, NOOP, WORDS, MeasuredProxy, document, publish
-from evaluation.sample import messages_of_words
+from evaluation.proxy_overhead import CALLBACKS, GROUP, NOOP, MeasuredProxy, document, publish
+from evaluation.traffic import PATHS, Ask, Lengths, body, mixed
 from slo_router import embedded
 
 AT_A_TIME = 4  # requests to each proxy
 SAMPLE_S = 15.0
-LEFT_EVERY, FAILED_EVERY = 20, 50  # every so many requests one is left by the client, one names no known model
+LEFT_EVERY, UNKNOWN_EVERY = 20, 50  # every so many requests one is left by the client, one names no known model
+PROMPTS = Lengths(200, 0.99, 4_000)  # of the shape of the recorded ones, shorter: it is the number that counts
+TOO_LONG_TOKENS, CONTEXT_TOKENS = 40_000, 32_768
+WARM_UP_REQUESTS = 50
 MIB = 2**20
 MARGIN_MIB = 1.0  # per 1,000 requests: a resident set moves by whole arenas
 MS_PER_S = 1_000.0
@@ -70,17 +77,23 @@ class Load:
     async def _send_all(self, client: httpx.AsyncClient, numbers: itertools.count[int], until_s: float) -> None:
         while time.monotonic() < until_s:
             number = next(numbers)
-            body = {"model": GROUP, "messages": messages_of_words(WORDS), "max_tokens": 64, "stream": number % 2 == 0}
-            fails = number % FAILED_EVERY == 1
-            if fails:
-                body["model"] = "unknown"
+            ask, is_unknown = asked(number), number % UNKNOWN_EVERY == 1
+            sent = body(ask, "unknown" if is_unknown else GROUP)
             begun_s = time.monotonic()
-            async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-                self.failed += answer.is_error and not fails
+            async with client.stream("POST", PATHS[ask.route], json=sent) as answer:
+                self.failed += answer.is_error and not is_unknown and ask.fault is None
                 if number % LEFT_EVERY:
                     await answer.aread()
-                    self.took_s.append(time.monotonic() - begun_s)
+                    if number >= WARM_UP_REQUESTS:
+                        self.took_s.append(time.monotonic() - begun_s)
             self.sent += 1
+
+
+def asked(number: int) -> Ask:
+    """What the `number`-th request is, at every proxy."""
+    rng = random.Random(number)
+    ask = mixed(rng, PROMPTS.draw(rng), 0)
+    return ask._replace(text_tokens=TOO_LONG_TOKENS) if ask.fault == "too_long" else ask
 
 
 async def watch(loads: Mapping[str, Load], minutes: float, console: Console) -> dict[str, list[Sample]]:
@@ -137,12 +150,17 @@ def report(console: Console, seen: Mapping[str, Sequence[Sample]], loads: Mappin
     return kept
 
 
-def main(minutes: Annotated[float, typer.Option(help="How long.", min=0.2)] = 30.0) -> None:
+def main(
+    minutes: Annotated[
+        float, typer.Option(help="How long; caches fill for some minutes, so 30 tell more.", min=0.2)
+    ] = 8.0,
+) -> None:
     """Memory of the proxy with the plugin beside one with a no-op callback, under all the load that they take."""
     console = Console(width=160)
     with ExitStack() as stack:
+        specs = [replace(instant(name), context_tokens=CONTEXT_TOKENS) for name in ("small", "medium", "large")]
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        handles = stack.enter_context(running_endpoints([instant(name) for name in ("small", "medium", "large")]))
+        handles = stack.enter_context(running_endpoints(specs))
         stack.callback(embedded.stop, root / "valkey")
         publish(root / "valkey", [handle.name for handle in handles])
         loads: dict[str, Load] = {}

@@ -72,13 +72,14 @@ def _litellm_is_looked_at_here() -> Iterator[None]:
     look = installed._look
 
     @functools.cache
-    def look_here() -> tuple[str, list[str], list[str]]:
+    def look_here() -> tuple[str, list[str], list[str], list[str]]:
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # LiteLLM's own
             from slo_router import litellm_adapter  # noqa: PLC0415  # takes seconds
 
-            return litellm_adapter.version(), litellm_adapter.shortcomings(), litellm_adapter.unasked()
+            found = litellm_adapter
+            return found.version(), found.shortcomings(), found.untried(), found.unasked()
 
     installed._look = look_here
     yield

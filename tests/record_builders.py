@@ -30,13 +30,14 @@ def record_of(decision: Decision | None = None, **changes: object) -> RequestRec
     decision = decision or decide_between()
     attempts = [Attempt(decision.deployment_id, is_sent=True)]
     trace = Trace("acompletion", NOW_S, stream=True, slo=decision.slo, decision=decision, attempts=attempts)
+    trace.saw_token(NOW_S + 0.15)
     payload: dict[str, object] = {
         "id": "chatcmpl-1",
         "status": "success",
         "model": "m",
         "model_id": decision.deployment_id,
         "model_group": "smart",
-        "completionStartTime": NOW_S + 0.15,
+        "completionStartTime": NOW_S + 0.02,  # a role
         "endTime": NOW_S + 2.0,
         "prompt_tokens": 300,
         "completion_tokens": 100,
@@ -80,5 +81,7 @@ def write_config(path: Path, plugin: Mapping[str, object] | None = None, *facts:
         for one in facts or (SMALL, LARGE)
     ]
     section = {"groups": {"smart": {}}, **(plugin or {})}
-    path.write_text(json.dumps({"model_list": entries, "callback_settings": {"slo_router": section}}))
+    loaded = {"callbacks": ["slo_router.proxy.callback"]}
+    document = {"model_list": entries, "litellm_settings": loaded, "callback_settings": {"slo_router": section}}
+    path.write_text(json.dumps(document))
     return path

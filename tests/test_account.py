@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slo_router.account import (
+    ASKED_S,
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
     REFUSALS,
@@ -19,6 +20,7 @@ from slo_router.account import (
     latest,
     lets_pass,
     refused,
+    sent,
 )
 from slo_router.live import Live
 
@@ -72,15 +74,30 @@ def test_whoever_refuses_the_question_is_asked_ever_more_rarely() -> None:
     assert pauses_s[-1] == LONGEST_PAUSE_S
 
 
-def test_a_question_that_takes_long_lets_a_request_through_and_its_refusal_shuts_it_longer() -> None:
-    doubted = refusing(REFUSALS)
-    later_s = NOW_S + VERIFY_S
-    assert lets_pass(doubted, later_s)
-    sent = asked(doubted, later_s)
-    assert not lets_pass(sent, later_s + 0.1)
-    found = refused(sent, later_s + 0.2, later_s, is_account=False, can_ask=True)
-    assert found.pause_s == FIRST_PAUSE_S
-    assert refused(sent, later_s + 0.2, NOW_S, is_account=False, can_ask=True) == sent  # one that left before
+def test_a_question_that_takes_long_lets_requests_through_and_no_refusal_of_theirs_is_its_answer() -> None:
+    doubted, later_s = asked(refusing(REFUSALS), NOW_S), NOW_S + VERIFY_S
+    assert not lets_pass(doubted, later_s - 0.1)
+    assert not is_question_due(doubted, later_s)
+    for at_s in (later_s, later_s + 1, later_s + 10):
+        assert lets_pass(doubted, at_s)
+        doubted = refused(sent(doubted, at_s), at_s + 0.1, at_s, is_account=False, can_ask=True)
+    assert not lets_pass(denied(doubted, later_s + 11), later_s + 11 + VERIFY_S)
+    assert is_question_due(doubted, NOW_S + ASKED_S)  # nobody reported the end of the first one
+
+
+def test_a_request_in_place_of_a_question_shuts_it_longer_where_it_is_refused() -> None:
+    shut, later_s = denied(refusing(REFUSALS), NOW_S), NOW_S + FIRST_PAUSE_S
+    assert lets_pass(shut, later_s)
+    out = sent(shut, later_s)
+    assert not lets_pass(out, later_s + 0.1)
+    found = refused(out, later_s + 0.2, later_s, is_account=False, can_ask=True)
+    assert found.pause_s == 2 * FIRST_PAUSE_S
+    assert refused(out, later_s + 0.2, NOW_S, is_account=False, can_ask=True) == out  # one that left before
+
+
+def test_a_doubt_of_one_worker_shuts_it_for_no_other() -> None:
+    assert lets_pass(latest(TRUSTED, refusing(REFUSALS), NOW_S), NOW_S)
+    assert not lets_pass(latest(TRUSTED, denied(refusing(REFUSALS), NOW_S), NOW_S), NOW_S)
 
 
 def test_where_nobody_can_ask_only_what_speaks_of_the_account_counts() -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+from deploy.grafana.panels import BOARDS
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from slo_router.baseline import baseline, cost_usd, spent_usd
+from slo_router.baseline import BASELINE, baseline, cost_usd, spent_usd
 from slo_router.config import GroupSettings
 from slo_router.contract import RequestRecord, SloRecord
-from slo_router.domain import Assessment, Decision, Facts, Rejection, Slo
+from slo_router.domain import Assessment, Decision, Facts, Rejection, Slo, Snapshot
 from slo_router.explain import as_json
 from slo_router.reporting.counterfactual import Counterfactual
 from slo_router.reporting.recorded import decode
+from slo_router.reporting.report import make_report
+from slo_router.reporting.rows import Lines
+from slo_router.reporting.tally import Tallies
 from slo_router.telemetry import Telemetry
 from tests.builders import NOTHING_KNOWN, REQUEST, assessed
 
@@ -45,20 +50,39 @@ def record(cost_usd: float | None, **changed: object) -> RequestRecord:
     )  # fmt: skip
 
 
-def test_the_dearest_candidate_is_the_baseline() -> None:
-    assert baseline(decision(candidate("a", 1.0), candidate("b", 3.0), candidate("c", 2.0))).deployment_id == "b"
+def chosen_as_baseline(*candidates: Assessment, rejections: tuple[Rejection, ...] = ()) -> tuple[str, float | None]:
+    """Of 1,500 tokens, at USD per 1,000 as the candidates say."""
+    best, usd = baseline(decision(*candidates, rejections=rejections), record(None), {})
+    return best.deployment_id, usd
+
+
+def at(name: str, per_1k_usd: float | None) -> Assessment:
+    return candidate(
+        name, None if per_1k_usd is None else 9.0 - per_1k_usd, per_1k_usd
+    )  # expected: the other way round
+
+
+def test_the_dearest_candidate_is_the_baseline_by_the_tokens_that_the_request_really_had() -> None:
+    assert chosen_as_baseline(at("a", 1.0), at("b", 3.0), at("c", 2.0)) == ("b", 4.5)
+
+
+def test_without_tokens_it_is_the_one_that_was_expected_to_be_the_dearest() -> None:
+    made = decision(candidate("a", 1.0), candidate("b", 3.0), candidate("c", 2.0))
+    best, usd = baseline(made, record(0.1, prompt_tokens=None), {})
+    assert (best.deployment_id, usd) == ("b", None)
 
 
 def test_an_unknown_price_is_never_the_dearest() -> None:
-    assert baseline(decision(candidate("a", None), candidate("free", 0.0))).deployment_id == "free"
+    assert chosen_as_baseline(at("a", None), at("free", 0.0)) == ("free", 0.0)
+    assert chosen_as_baseline(at("a", None), at("b", None)) == ("a", None)  # nobody knows: the pick
 
 
 def test_one_that_could_not_have_taken_the_request_is_no_baseline() -> None:
-    candidates = candidate("small", 1.0), candidate("large", 2.0)
+    candidates = at("small", 1.0), at("large", 2.0)
     unable = Rejection("large", "context_window", 9_000, 8_000)
     unwanted = Rejection("large", "cost_ceiling", 2.0, 1.0)  # without a router it would have served all the same
-    assert baseline(decision(*candidates, rejections=(unable,))).deployment_id == "small"
-    assert baseline(decision(*candidates, rejections=(unwanted,))).deployment_id == "large"
+    assert chosen_as_baseline(*candidates, rejections=(unable,))[0] == "small"
+    assert chosen_as_baseline(*candidates, rejections=(unwanted,))[0] == "large"
 
 
 def test_tokens_cost_the_prices_per_token_and_self_hosted_what_was_measured() -> None:
@@ -78,19 +102,37 @@ def test_a_request_cost_what_litellm_booked_unless_it_was_self_hosted() -> None:
 
 
 NAMES = ("a", "b", "c")
-prices = st.dictionaries(st.sampled_from(NAMES), st.tuples(st.floats(1e-9, 1e-3), st.booleans()), min_size=1)
+usd_per_token = st.none() | st.floats(1e-9, 1e-3)
+prices = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.tuples(usd_per_token, usd_per_token, st.booleans(), st.none() | st.floats(0, 1)),
+    min_size=1,
+)
+Priced = Mapping[str, tuple[float | None, float | None, bool, float | None]]
 
 
-@given(prices, st.sampled_from(("success", "disconnected", "error", "cache_hit")), st.booleans())
-def test_metrics_and_report_say_the_same(priced: Mapping[str, tuple[float, bool]], outcome: str, routed: bool) -> None:
-    """USD per token, alike in and out, so that no answer's length decides who is dearest; and who is self-hosted."""
+@given(
+    prices,
+    st.sampled_from(("success", "disconnected", "error", "cache_hit")),
+    st.booleans(),
+    st.none() | st.integers(0, 9_000),
+    st.none() | st.floats(0, 1),
+)
+def test_metrics_and_report_say_the_same(
+    priced: Priced, outcome: str, routed: bool, completion_tokens: int | None, booked_usd: float | None
+) -> None:
+    """Prices in and out, which may be unknown; who is self-hosted; what was expected per 1,000 tokens."""
     facts = {
-        name: Facts(name, "m", input_usd_per_token=usd, output_usd_per_token=usd, gpu_usd_per_hour=1.0 if own else None)
-        for name, (usd, own) in priced.items()
+        name: Facts(name, "m", None, None, one, other, gpu_usd_per_hour=1.0 if own else None)
+        for name, (one, other, own, _) in priced.items()
     }
-    made = decision(*[candidate(name, usd * 1_500, usd * 1_000) for name, (usd, _) in priced.items()])
-    cost = None if outcome == "error" else 0.0 if outcome == "cache_hit" else priced[made.deployment_id][0] * 1_500
-    done = record(cost, outcome=outcome, deployment=made.deployment_id, decision=as_json(made) if routed else None)
+    made = decision(
+        *[candidate(name, None if per_1k is None else 1 - per_1k, per_1k) for name, (*_, per_1k) in priced.items()]
+    )
+    cost = None if outcome == "error" else 0.0 if outcome == "cache_hit" else booked_usd
+    kept = as_json(made) if routed else None
+    changed = {"outcome": outcome, "deployment": made.deployment_id, "decision": kept}
+    done = record(cost, completion_tokens=completion_tokens, **changed)
     registry = CollectorRegistry()
     Telemetry({"smart": GroupSettings()}, registry, 0.0).observe("smart", done, made if routed else None, facts)
     money = Counterfactual(facts.values()).account(decode(json.dumps(done.model_dump(mode="json"))))
@@ -98,3 +140,26 @@ def test_metrics_and_report_say_the_same(priced: Mapping[str, tuple[float, bool]
     spent_usd = registry.get_sample_value("slo_router_cost_usd_total", labels)
     unrouted_usd = registry.get_sample_value("slo_router_baseline_cost_usd_total", {"group": "smart"})
     assert (spent_usd, unrouted_usd) == pytest.approx((money.spent_usd, money.baseline_usd))
+    unpriced = registry.get_sample_value("slo_router_unpriced_total", labels) or 0.0
+    assert unpriced == (money.spent_usd is None and outcome != "error")
+
+
+def test_dashboards_metrics_report_and_page_name_one_baseline() -> None:
+    root = Path(__file__).parents[1]
+    panels = {panel.title: panel.description for board in BOARDS for row in board.rows.values() for panel in row}
+    for title in ("Saved", "On the baseline", "Cost per request", "Spend and baseline"):
+        assert any(
+            BASELINE in panel.description
+            for board in BOARDS
+            for row in board.rows.values()
+            for panel in row
+            if panel.title == title
+        ), title
+    assert not [title for title, text in panels.items() if "dearest candidate" in text and BASELINE not in text]
+    registry = CollectorRegistry()
+    Telemetry({"smart": GroupSettings()}, registry, 0.0)
+    helps = {family.name: family.documentation for family in registry.collect()}
+    assert BASELINE in helps["slo_router_picks"]
+    assert BASELINE in helps["slo_router_baseline_cost_usd"]
+    assert make_report(Tallies(), Lines(0, 0, 0), None, [], Snapshot()).baseline == BASELINE
+    assert f"| baseline | {BASELINE}" in (root / "docs" / "metrics.md").read_text(encoding="utf-8")

@@ -101,15 +101,16 @@ def test_it_says_where_the_installed_litellms_strategy_asks_no_plugin(tmp_path: 
     shown = json.loads(RUNNER.invoke(app, ["check", str(config), "--json"]).stdout)
     version = importlib.metadata.version("litellm")
     said = f"router_settings.routing_strategy: 'usage-based-routing' of LiteLLM {version} asks no plugin: it routes"
-    assert done.exit_code == 0
-    assert said in done.stdout
-    assert shown["litellm"] == [said]
+    assert done.exit_code == 1
+    assert f"✗ {said}" in done.stdout
+    assert (shown["litellm"], shown["broken"]) == ([said], [said])
 
 
 def test_without_litellm_it_says_what_was_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "litellm" else find(name))
     done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml"))])
+    assert done.exit_code == 0
     assert "LiteLLM is not installed here" in done.stdout
 
 
@@ -119,4 +120,5 @@ def test_a_plugin_that_does_not_import_beside_the_installed_litellm_is_said(
     monkeypatch.setattr(installed, "_look", LOOK.__wrapped__)
     monkeypatch.setattr(installed, "LOOK", "raise ImportError('no module of that name')")
     done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml"))])
+    assert done.exit_code == 1
     assert "cannot be imported beside the installed LiteLLM: ImportError: no module of that name" in done.stdout

@@ -15,13 +15,16 @@ from slo_router.circuit import (
     PROBE_S,
     RAMP_S,
     REQUEST_EVERY,
+    SUSPECT_S,
     Circuit,
     failed,
     is_probe_due,
+    is_suspected,
     latest,
     probed,
     share,
     succeeded,
+    suspected,
 )
 
 NOW_S = 1_800_000_000.0
@@ -112,6 +115,32 @@ def test_long_after_it_came_back_it_needs_three_failures_again() -> None:
     assert not failed(back, NOW_S + 100).is_open
 
 
+def test_a_suspicion_shuts_it_for_a_second_and_then_lets_a_request_through_each_second() -> None:
+    doubted = suspected(CLOSED, NOW_S)
+    assert is_probe_due(doubted, NOW_S)
+    doubted = probed(doubted, NOW_S + 0.25)  # a health check
+    assert not is_probe_due(doubted, NOW_S + 0.5)
+    assert share(doubted, NOW_S + SUSPECT_S - 0.01) == 0
+    assert share(doubted, NOW_S + SUSPECT_S) == 1
+    doubted = probed(doubted, NOW_S + SUSPECT_S)
+    assert share(doubted, NOW_S + 2 * SUSPECT_S - 0.01) == 0
+    assert share(doubted, NOW_S + 2 * SUSPECT_S) == 1
+
+
+def test_after_a_suspicion_an_answer_opens_it_wholly_and_a_failure_shuts_it() -> None:
+    doubted = suspected(CLOSED, NOW_S)
+    assert share(succeeded(doubted, NOW_S + 0.1), NOW_S + 0.1) == 1
+    shut = failed(doubted, NOW_S + 0.1)
+    assert (is_suspected(shut), share(shut, NOW_S + 0.2)) == (False, 0)
+
+
+def test_a_suspicion_is_each_workers_own_and_on_the_way_back_it_counts_as_a_failure() -> None:
+    assert latest(CLOSED, suspected(CLOSED, NOW_S), NOW_S) == CLOSED
+    back = succeeded(probed(opened(), NOW_S + 1), NOW_S + 1)
+    again = suspected(back, NOW_S + 2)
+    assert (is_suspected(again), again.pause_s) == (False, 2 * FIRST_PAUSE_S)
+
+
 def test_recovery_is_noticed_within_fifteen_seconds() -> None:
     assert LONGEST_PAUSE_S + RAMP_S <= 15
 
@@ -134,7 +163,8 @@ def test_the_worker_that_saw_it_fail_probes_first_and_the_others_wait_twice_as_l
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from([failed, succeeded, probed]), st.floats(-1e6, 1e6, allow_nan=False)), max_size=40
+        st.tuples(st.sampled_from([failed, succeeded, probed, suspected]), st.floats(-1e6, 1e6, allow_nan=False)),
+        max_size=40,
     ),
     st.floats(-1e6, 1e6, allow_nan=False),
 )

@@ -96,9 +96,10 @@ litellm_settings: {drop_params: true}
 def test_check_says_everything_at_once(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(TWICE)
     shown = RUNNER.invoke(app, ["check", str(tmp_path / "c.yaml"), "--offline", "--json"])
-    assert shown.exit_code == 0, shown.output
+    assert shown.exit_code == 1, shown.output
     found = json.loads(shown.stdout)
     twice, loading, ids, unset = found["configuration"]
+    assert found["broken"] == [twice, loading]
     assert twice == "c.yaml: litellm_settings stands twice, in lines 2 and 5: only the last counts"
     assert loading.startswith("litellm_settings.callbacks: slo_router.proxy.callback is missing")
     assert ids.startswith("model_info.id: without one")
@@ -107,7 +108,32 @@ def test_check_says_everything_at_once(tmp_path: Path) -> None:
     assert (len(one["deployment"]), one["proposed_id"]) == (64, "gpt-x")
     table = RUNNER.invoke(app, ["check", str(tmp_path / "c.yaml"), "--offline"]).stdout
     assert f"gpt-x~{one['deployment'][:8]}" in table
-    assert f"· {twice}" in table
+    assert f"✗ {twice}" in table
+    assert f"· {unset}" in table
+
+
+SMART = "[{model_name: smart, litellm_params: {model: openai/gpt-x}}]"
+LOADING = "litellm_settings: {callbacks: [slo_router.proxy.callback]}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ("", 0),  # a deployment without an id of its own
+        ("router_settings: {fallbacks: [{smart: [plain]}]}", 0),
+        ("litellm_settings: {callbacks: [prometheus]}", 1),  # stands twice, and lacks the plugin
+        ("litellm_settings: {callbacks: [slo_router.proxy.callback]}", 1),  # stands twice
+        ("include: [more.yaml]", 1),  # overwrites the callbacks
+        ("callback_settings: {slo_router: {groups: {smart: {}, 'openai/*': {}}}}", 1),
+        ("router_settings: {routing_strategy: simple-shuffle}", 0),
+    ],
+)
+def test_check_fails_where_the_plugin_does_not_do_what_the_file_says(tmp_path: Path, changed: str, status: int) -> None:
+    own = "" if changed.startswith("callback_settings") else "callback_settings: {slo_router: {groups: {smart: {}}}}"
+    (tmp_path / "more.yaml").write_text("litellm_settings: {drop_params: true}")
+    (tmp_path / "c.yaml").write_text(f"model_list: {SMART}\n{LOADING}\n{own}\n{changed}\n")
+    done = RUNNER.invoke(app, ["check", str(tmp_path / "c.yaml"), "--offline"])
+    assert (done.exit_code, "✗" in done.stdout) == (status, status == 1), done.output
 
 
 def test_check_says_what_is_twice_with_what_it_broke(tmp_path: Path) -> None:

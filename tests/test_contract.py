@@ -123,10 +123,11 @@ def test_a_clock_that_is_slightly_ahead_is_no_lie_and_an_absent_key_is_no_error(
 numbers = st.none() | st.floats(1e-6, MAX_VALUE / 1e3)
 rates = st.none() | st.floats(0, 1)
 counts = st.none() | st.integers(0, 10**9)
+moments = st.none() | st.floats(1e6, NOW_S)
 all_metrics = st.builds(
     Metrics, st.floats(0, NOW_S), *[numbers] * 7, error_rate=rates, quality_score=rates, quality_n=counts,
     output_tokens_mean=numbers, samples=counts, fit=st.none(), answer_fault=st.sampled_from([None, "looping 9/10"]),
-    quality_held=st.booleans(),
+    quality_held=st.booleans(), error_at_s=moments, fault_at_s=moments, prompt_tokens_mean=numbers,
 )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slo_router.ages import CACHE_LASTS_S
 from slo_router.conversations import MOST, NEWS, NOTHING_CACHED, Cached, Conversations, fingerprints
+from tests.builders import NOW_S
 
 SYSTEM = {"role": "system", "content": "You are brief."}
 FIRST = {"role": "user", "content": "Who wrote Faust?"}
@@ -31,10 +33,10 @@ def test_a_broken_slo_frees_the_conversation_here_and_at_those_who_hear_of_it() 
     known, other = Conversations(), Conversations()
     turn = fingerprints([SYSTEM, FIRST])
     known.remember(turn, Cached("a", 40))
-    other.absorb(json.loads(json.dumps(known.export())))
-    assert other.find(turn) == Cached("a", 40)
+    other.absorb(json.loads(json.dumps(known.export())), NOW_S)
+    assert other.find(turn) == Cached("a", 40, NOW_S)
     known.release(turn)
-    other.absorb(json.loads(json.dumps(known.export())))
+    other.absorb(json.loads(json.dumps(known.export())), NOW_S)
     assert known.find(turn) == other.find(turn) == NOTHING_CACHED
 
 
@@ -46,6 +48,16 @@ def test_memory_and_what_is_told_are_bounded() -> None:
     assert known.find([10]) == Cached("a", 1)
     assert [turn for turn, _, _ in known.export()] == list(range(MOST + 10 - NEWS, MOST + 10))
     assert known.export() == []
+    for number in range(2 * NEWS):
+        known.remember([number], Cached("a", 1))
+    assert len(known._news) == NEWS  # where nobody asks for them
+
+
+def test_what_was_sent_an_hour_ago_is_in_no_prefix_cache_any_more() -> None:
+    sent = Cached("a", 40, NOW_S)
+    assert sent.counts(NOW_S + CACHE_LASTS_S - 1)
+    assert not sent.counts(NOW_S + CACHE_LASTS_S)
+    assert not NOTHING_CACHED.counts(NOW_S)
 
 
 @given(
@@ -55,7 +67,7 @@ def test_memory_and_what_is_told_are_bounded() -> None:
 )
 def test_whatever_stands_in_a_request_or_in_redis_is_borne(value: object) -> None:
     known = Conversations()
-    known.absorb(value)
+    known.absorb(value, NOW_S)
     found: Sequence[int] = fingerprints(value)
     assert known.find(found) == NOTHING_CACHED
     fingerprints([{"role": value, "content": value}, {"content": [value, {"text": value}]}])

@@ -73,10 +73,26 @@ def test_a_cache_hit_and_litellms_own_choice_save_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [read_back(outcome="error"), read_back(prompt_tokens=None), read_back(deployment=None)]
+    "record", [read_back(outcome="error"), read_back(prompt_tokens=None, cost_usd=None), read_back(deployment=None)]
 )
-def test_without_tokens_or_an_answer_there_is_no_account(record: Recorded) -> None:
+def test_without_an_answer_or_tokens_and_cost_there_is_no_account(record: Recorded) -> None:
     assert account(record=record) == (None, None, None, None, True)
+
+
+def test_what_was_booked_without_tokens_is_spent_and_saves_nothing() -> None:
+    """LiteLLM loses the usage of some streams, and not what they cost."""
+    assert account(record=read_back(prompt_tokens=None)) == (0.0005, 0.0005, None, None, True)
+
+
+def test_who_has_no_price_has_no_account_and_is_no_baseline() -> None:
+    unpriced = replace(SMALL, deployment_id="unpriced", input_usd_per_token=None)
+    decision = decide_between(unpriced, SMALL)
+    assert account(unpriced, SMALL, record=read_back(decision, deployment="unpriced", cost_usd=None))[:2] == (
+        None,
+        None,
+    )
+    assert account(unpriced, SMALL, record=read_back(decision, deployment="small"))[:2] == (0.0005, 0.0005)
+    assert account(unpriced, SMALL, baseline="unpriced", record=read_back(decision))[:2] == (0.0005, None)
 
 
 def test_self_hosted_costs_what_it_was_measured_to_cost_and_that_is_an_estimate() -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from slo_bench.cli import app as slo_bench
+from slo_router import account, ages, circuit, evidence, live, probing
 from slo_router.cli import app as slo_router
 from slo_router.config import parse_settings
 from slo_router.contract import REQUESTS_STREAM
@@ -46,6 +47,29 @@ def calls() -> list[tuple[str, str]]:
     """Every call of our programs that a page shows, in a block or in the text."""
     found = re.compile(r"(?:^|`)((?:slo-router|slo-bench) [a-z][^`\n]*)", re.MULTILINE)
     return sorted({(name, call.strip()) for name, text in PAGES.items() for call in found.findall(text)})
+
+
+def test_the_ages_of_evidence_are_those_of_the_code() -> None:
+    table = {line.split(" | ")[0]: line for line in PAGES["how-a-decision-is-made.md"].splitlines() if " | " in line}
+    for row, says in (
+        ("| circuit", f"{circuit.FIRST_PAUSE_S:g} to {circuit.LONGEST_PAUSE_S:g} s"),
+        ("| doubt after refusals (`account`)", f"{account.VERIFY_S:g} s"),
+        (
+            "| refuses everything (`account`)",
+            f"{account.FIRST_PAUSE_S:g} s to {account.LONGEST_PAUSE_S / 60:g} min",
+        ),
+        ("| a health check that could not tell", f"{probing.UNCLEAR_S / 60:g} minutes"),
+        ("| live latencies", "half-lives of {:g}, {:g} and {:g} s".format(*evidence.HALF_LIVES_S)),
+        ("| a very late answer", f"{live.LAST_WORD_S:g} s × how late, a minute"),
+        ("| benchmark: `error_rate`", f"{ages.ERROR_RATE_LASTS_S / ages.DAY_S:g} day"),
+        ("| benchmark: `answer_fault`", f"{ages.ANSWER_FAULT_LASTS_S / ages.DAY_S:g} days"),
+        ("| sweep", f"{ages.FIT_LASTS_S / ages.DAY_S:g} days"),
+        ("| a conversation in a prefix cache", f"{ages.CACHE_LASTS_S / 3_600:g} hour"),
+    ):
+        assert says in table[row], row
+    assert set(re.findall(r"`(\w+)`", table["| benchmark: `answer_fault`"])) > ages.ENDS_TELL
+    constants = ages.MEASURED_LASTS_S, ages.LENGTH_HALF_LIFE_S, ages.HANDFUL, live.LONGEST_WORD_S, live.CHECK_S
+    assert constants == (ages.DAY_S, ages.HOUR_S, 5, 60, 60)  # as words say there
 
 
 @each_page
@@ -152,5 +176,6 @@ def test_every_file_and_module_that_a_page_names_exists() -> None:
 
 @each_page
 def test_a_page_is_short(name: str) -> None:
-    longest = 250 if name in {"benchmarking.md", "configuration.md", "metrics.md", "operations.md"} else 100
+    references = {"benchmarking.md", "configuration.md", "how-a-decision-is-made.md", "metrics.md", "operations.md"}
+    longest = 250 if name in references else 100
     assert PAGES[name].count("\n") <= longest

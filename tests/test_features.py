@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from slo_router.categories import article, rules
 from slo_router.domain import Features
 from slo_router.features import (
+    CHARS_PER_TOOL,
     MAX_OUTPUT_TOKENS,
     TOKENS_PER_FILE,
     TOKENS_PER_IMAGE,
     TOKENS_PER_MESSAGE,
-    TOKENS_PER_TOOL,
     Learned,
     extract,
     measure,
@@ -72,10 +72,29 @@ def test_a_wide_character_is_about_a_token() -> None:
     assert features({"messages": user("é" * 400)}).prompt_tokens == 104  # an accent is not wide
 
 
-def test_images_and_tools_count_as_constants_outside_the_learned_factor() -> None:
+def test_images_and_tools_count_outside_the_learned_factor_of_text() -> None:
     content = [{"type": "text", "text": "x" * 400}, {"type": "image_url", "image_url": {"url": "data:..."}}]
-    found = features({"messages": user(content), "tools": [{}, {}]}, "ner", Learned({"ner": 2.0}))
-    assert found.prompt_tokens == 208 + TOKENS_PER_IMAGE + 2 * TOKENS_PER_TOOL  # (400 / 4 + 4) × 2
+    tools = [{"name": "y" * 789}] * 2  # 800 characters as JSON, and 3 of the list around both
+    found = features({"messages": user(content), "tools": tools}, "ner", Learned({"ner": 2.0}, tool_factor=0.5))
+    assert found.tool_tokens == 200  # 1,603 / 4 × 0.5
+    assert found.prompt_tokens == 208 + TOKENS_PER_IMAGE + 200  # (400 / 4 + 4) × 2
+
+
+def test_the_tools_of_each_application_are_as_long_as_they_are() -> None:
+    """One size for all took 1,200 tokens of one application for 4,400, and 9,000 of another likewise."""
+    for tokens in (40, 300):
+        tools = [
+            {"type": "function", "function": {"name": f"f{i}", "description": "d" * (4 * tokens)}} for i in range(30)
+        ]
+        assert features({"messages": user("x"), "tools": tools}).tool_tokens == pytest.approx(30 * tokens, rel=0.5)
+
+
+@pytest.mark.parametrize("odd", [object(), {"surrogate": "\ud800"}, {"set": {object()}}])
+def test_tools_that_are_no_json_are_of_usual_length(odd: object) -> None:
+    assert features({"messages": user("x"), "tools": [odd, odd]}).tool_tokens == 2 * CHARS_PER_TOOL / 4
+    endless: list[object] = []
+    endless.append(endless)
+    assert features({"messages": user("x"), "tools": endless}).tool_tokens == CHARS_PER_TOOL / 4
 
 
 # --- category and output
@@ -95,7 +114,7 @@ def test_the_client_names_the_category_else_the_categorizer_else_nobody() -> Non
         ({}, 120, 120),  # no limit: room for the expected answer
         ({"max_tokens": 50}, 50, 50),
         ({"max_tokens": 4_000}, 120, 4_000),  # 120 are expected, but the window must hold what the client allows
-        ({"max_completion_tokens": 30, "max_tokens": 50}, 30, 30),
+        ({"max_completion_tokens": 30, "max_tokens": 50}, 50, 50),  # which one counts is the server's choice
         ({"max_output_tokens": 40}, 40, 40),
         ({"max_tokens": 10**400}, 120, MAX_OUTPUT_TOKENS),
         ({"max_tokens": 0}, 120, 120),
@@ -199,5 +218,6 @@ def test_a_file_has_a_weight_and_files_and_videos_are_needs(part: dict[str, obje
 
 @pytest.mark.parametrize(("count", "answers"), [(4, 4), (1, 1), (0, 1), ("4", 1), (True, 1), (10**9, 128)])
 def test_each_answer_that_is_asked_for_is_expected(count: object, answers: int) -> None:
-    request = {"messages": [{"role": "user", "content": "Hi."}], "n": count, "max_tokens": 10}
-    assert extract(request, rules(), "chat", Learned()).output_tokens == 10 * answers
+    for name in ("n", "best_of"):  # all of the second are paid for
+        request = {"messages": [{"role": "user", "content": "Hi."}], name: count, "max_tokens": 10}
+        assert extract(request, rules(), "chat", Learned()).output_tokens == 10 * answers

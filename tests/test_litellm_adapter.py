@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from prometheus_client import CollectorRegistry
 
 from slo_router.config import parse_settings
 from slo_router.contract import RequestRecord
+from slo_router.history import is_signed, may_be_signed
+from tests.request_bodies import random_body
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
@@ -120,7 +124,7 @@ def test_a_version_above_the_newest_that_was_tested_is_named_at_the_start(
     plugin().take_over()
     assert f"routing smart on LiteLLM {version}" in caplog.text
     assert (newer in caplog.text) == is_newer
-    assert adapter.shortcomings() == ([newer] if is_newer else [])
+    assert (adapter.shortcomings(), adapter.untried()) == ([], [newer] if is_newer else [])
 
 
 async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(
@@ -132,8 +136,8 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
     registry = CollectorRegistry()
     made = plugin(registry)
     callbacks.append(made)
-    made._tick()
-    made._tick()
+    list(made._tick())
+    list(made._tick())
     data = await arrive(made)
     picked = await pick(router, data)
     named: dict[str, object] = {"model_id": picked}
@@ -149,6 +153,24 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
 # --- the pick
 
 
+def test_a_plugin_that_is_taken_out_of_the_callbacks_says_so_and_counts_as_out_of_action(
+    callbacks: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As whoever sets `litellm.callbacks` anew does."""
+    proxy_server.llm_router, registry = Router(model_list=model_list()), CollectorRegistry()
+    made = plugin(registry)
+    list(made._tick())  # LiteLLM makes it before it lists it
+    callbacks.append(made)
+    for listed, out in (([made], 0), ([], 1), ([], 1), ([made], 0)):
+        litellm.callbacks = listed
+        list(made._tick())
+        list(made._tick())
+        assert registry.get_sample_value("slo_router_out_of_action") == out
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "the plugin was taken out of litellm.callbacks: LiteLLM alone routes"
+    ]
+
+
 async def test_what_litellm_picks_without_asking_is_said_and_counted() -> None:
     """As `usage-based-routing` does up to 1.108, and any way that is added later."""
     proxy_server.llm_router = Router(model_list=model_list())
@@ -159,7 +181,7 @@ async def test_what_litellm_picks_without_asking_is_said_and_counted() -> None:
     for _ in range(2):  # LiteLLM may tell of an attempt twice
         await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
     headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object())
-    made._tick()
+    list(made._tick())
     assert headers is not None
     assert headers["x-slo-reason"] == "LiteLLM picked without asking this plugin"
     assert headers["x-slo-selected-model"] == "large"
@@ -173,7 +195,7 @@ async def test_a_pool_that_is_refused_to_us_alone_is_a_failure_of_ours(
         raise TypeError("select() takes no `kind`")
 
     monkeypatch.setattr(adapter, "healthy_pool", refuse)
-    router = proxy_server.llm_router = Router(model_list=model_list(), enable_pre_call_checks=True)
+    router = proxy_server.llm_router = Router(model_list=model_list(order=1))
     made = plugin()
     callbacks.append(made)
     made.take_over()
@@ -184,6 +206,36 @@ async def test_a_pool_that_is_refused_to_us_alone_is_a_failure_of_ours(
     assert headers is not None
     assert headers["x-slo-reason"] == "the decision failed; LiteLLM chose"
     assert "select() takes no `kind`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("region", "chosen", "looks"), [(None, "small", ["small"]), ("eu", "large", ["small", "small", "large"])]
+)
+async def test_pre_call_checks_look_at_the_chosen_alone_and_at_all_where_it_does_not_pass(
+    region: str | None, chosen: str, looks: list[str], callbacks: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look takes half a millisecond."""
+    entries = model_list(input_cost_per_token=1e-6, output_cost_per_token=1e-6)
+    for entry, place in zip(entries, ("us", "eu"), strict=True):
+        entry["litellm_params"] |= {"region_name": place}  # type: ignore[operator]
+    entries[1]["litellm_params"]["input_cost_per_token"] = 2e-6  # type: ignore[index]
+    router = proxy_server.llm_router = Router(model_list=entries, enable_pre_call_checks=True)
+    made = plugin()
+    callbacks.append(made)
+    made.take_over()
+    seen: list[str] = []
+    answers = adapter.answer_to_us
+
+    def look(deployments: list[adapter.Deployment]) -> list[adapter.Deployment] | None:
+        kept = answers(deployments)
+        seen.extend(map(adapter.deployment_id, kept or ()))
+        return kept
+
+    monkeypatch.setattr(adapter, "answer_to_us", look)
+    data = await arrive(made, **({"allowed_model_region": region} if region else {}))
+    assert await pick(router, data) == chosen
+    assert seen == looks
+    assert made.fail_open_count == 0
 
 
 async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
@@ -257,9 +309,16 @@ async def broken_stream(made: Plugin) -> dict[str, object]:
     """A stream of `small` that broke after its first words, as LiteLLM tells of it."""
     data = await arrive(made, stream=True)
     await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), pieces(), data):
+        pass
     event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("failure", "small")}
     await made.async_log_failure_event(event, None, None, None)
     return data
+
+
+async def pieces() -> AsyncIterator[object]:
+    yield {"choices": [{"delta": {"role": "assistant"}}]}
+    yield {"choices": [{"delta": {"content": "word"}}]}
 
 
 async def recorded(made: Plugin) -> list[RequestRecord]:
@@ -295,12 +354,56 @@ async def test_a_stream_that_does_not_go_on_is_one_error_after_a_while(monkeypat
     assert record.ttft_ms is not None
 
 
+# --- a stream on its way to the client
+
+
+async def test_a_stream_passes_as_it_came_and_its_first_token_is_seen_once() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    data = await arrive(made, stream=True)
+    trace = find_trace(data)
+    assert trace is not None
+    passed = [one async for one in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), pieces(), data)]
+    assert passed == [one async for one in pieces()]
+    assert trace.first_token_s is not None
+    assert trace.arrived_s <= trace.first_token_s <= time.time()
+    assert not trace.awaits_token
+
+
+def test_a_stream_of_an_unmanaged_group_is_not_touched() -> None:
+    made, stream = plugin(), pieces()
+    assert made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), stream, {"metadata": {}}) is stream
+
+
+async def test_an_answer_from_litellms_cache_has_no_first_token() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    data = await arrive(made, stream=True)
+    data["litellm_logging_obj"] = SimpleNamespace(caching_details={"cache_hit": True})
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), pieces(), data):
+        pass
+    trace = find_trace(data)
+    assert trace is not None
+    assert (trace.first_token_s, trace.awaits_token) == (None, False)
+
+
+@pytest.mark.parametrize("before_s", [0.2, None, "soon", -5.0, 3_600.0])
+async def test_a_request_counts_from_when_the_proxy_had_it_unless_that_cannot_be(before_s: float | str | None) -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made, now_s = plugin(), time.time()
+    at_s = now_s - before_s if isinstance(before_s, float) else before_s
+    data = await arrive(made, proxy_server_request={"arrival_time": at_s})
+    trace = find_trace(data)
+    assert trace is not None
+    assert trace.arrived_s == at_s if before_s == 0.2 else trace.arrived_s >= now_s
+
+
 # --- where LiteLLM narrows the list after the plugin
 
 
 @pytest.mark.parametrize(
     ("settings", "narrows"),
-    [({}, False), ({"enable_pre_call_checks": True}, True), ({"enable_tag_filtering": True}, True)],
+    [({}, False), ({"enable_pre_call_checks": True}, False), ({"enable_tag_filtering": True}, True)],
 )
 def test_a_setting_of_the_router_narrows_every_group(
     settings: dict[str, bool], narrows: bool, callbacks: list[object]
@@ -406,3 +509,15 @@ def test_a_filtered_prompt_is_the_requests_own_fault() -> None:
     error = ContentPolicyViolationError("blocked")
     error.status_code = 400  # type: ignore[attr-defined]
     assert adapter.fault_of(error) == "request"
+
+
+def test_no_body_breaks_what_reads_it_for_a_decision_that_fails_is_litellms_own() -> None:
+    """And then no ceiling of a key would hold."""
+    rng = random.Random(12)
+    for _ in range(2_000):
+        body = random_body(rng)
+        messages = body.get("messages")
+        adapter.narrows(body, messages)
+        adapter.holder_of(body)
+        is_signed(messages or body.get("input"))
+        may_be_signed(body)

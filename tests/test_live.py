@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.circuit import share
+from slo_router.circuit import CLOSED, is_suspected, share
 from slo_router.evidence import Prior
 from slo_router.latency import ttft_s
 from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Flight, Live
@@ -231,6 +231,85 @@ def test_a_deployment_that_takes_requests_and_answers_none_is_found_out_before_t
     assert share(live.states["a"].circuit, NOW_S + 1.2) == 1
     live.absorb([], PRIORS, NOW_S + 1.3)
     assert share(live.states["a"].circuit, NOW_S + 1.3) == 0
+
+
+def test_what_seems_to_hang_gets_a_request_each_second_and_fails_where_it_leaves_two_of_those_too() -> None:
+    live = Live()
+    for _ in range(OVERDUE_FLIGHTS):
+        live.dispatched("a", NOW_S, expected_s=0.1)  # overdue after 0.65 s
+    live.watch(NOW_S + 0.7)
+    assert is_suspected(live.states["a"].circuit)
+    for number in (1, 2):
+        at_s = NOW_S + 0.7 + number
+        assert share(live.states["a"].circuit, at_s) == 1
+        live.dispatched("a", at_s, expected_s=0.1)
+        assert share(live.states["a"].circuit, at_s + 0.1) == 0
+        live.watch(at_s + 0.9)
+        assert is_suspected(live.states["a"].circuit) is (number == 1)
+
+
+@pytest.mark.parametrize("told", ["first token", "answer", "another worker"])
+def test_any_sign_of_life_ends_a_suspicion(told: str) -> None:
+    live, other = Live(), Live()
+    flights = [live.dispatched("a", NOW_S, expected_s=0.1) for _ in range(OVERDUE_FLIGHTS)]
+    live.watch(NOW_S + 0.7)
+    if told == "first token":
+        live.first_token(flights[0], NOW_S + 0.8, prompt_tokens=1, ttft_s=0.8)
+    elif told == "answer":
+        live.finished(flights[0], "success", NOW_S + 0.8)
+    else:
+        other.finished(other.dispatched("a", NOW_S), "success", NOW_S + 0.8)
+        live.absorb([sent(other)], PRIORS, NOW_S + 1)
+    assert live.states["a"].circuit == CLOSED
+
+
+def test_nobody_hangs_of_whom_nothing_is_expected() -> None:
+    live = Live()
+    for _ in range(OVERDUE_FLIGHTS):
+        live.dispatched("a", NOW_S)
+    live.watch(NOW_S + LEASE_S + 1)
+    assert live.states["a"].circuit == CLOSED
+
+
+def test_clients_that_give_up_waiting_tell_of_a_hang_as_those_do_that_wait() -> None:
+    live = Live()
+    for number in range(OVERDUE_FLIGHTS):
+        flight = live.dispatched("a", NOW_S + number, expected_s=0.5)
+        live.ended(flight, "disconnected", NOW_S + number + 1.3)
+    assert live.in_flight("a") == 0
+    live.watch(NOW_S + 4)
+    assert is_suspected(live.states["a"].circuit)
+
+
+@pytest.mark.parametrize("waited_s", [0.9, 1.3])
+def test_clients_that_leave_in_time_or_before_an_answer_to_a_later_request_tell_of_no_hang(waited_s: float) -> None:
+    live = Live()
+    for number in range(OVERDUE_FLIGHTS):
+        flight = live.dispatched("a", NOW_S + number, expected_s=0.5)
+        live.ended(flight, "disconnected", NOW_S + number + waited_s)
+    answered = live.dispatched("a", NOW_S + 3, expected_s=0.5)
+    live.first_token(answered, NOW_S + 3.4, prompt_tokens=1, ttft_s=0.4)
+    live.watch(NOW_S + 4)
+    assert live.states["a"].circuit == CLOSED
+
+
+def test_what_clients_that_gave_up_told_of_a_hang_lapses() -> None:
+    live = Live()
+    for number in range(OVERDUE_FLIGHTS):
+        flight = live.dispatched("a", NOW_S + number, expected_s=0.5)
+        live.ended(flight, "disconnected", NOW_S + number + 1.3)
+    live.watch(NOW_S + LEASE_S)
+    assert live.states["a"].circuit == CLOSED
+
+
+def test_a_client_that_gave_up_after_long_tells_that_the_deployment_is_slow() -> None:
+    live = Live()
+    live.absorb([], PRIORS, NOW_S)
+    assert predicted_s(live) == pytest.approx(0.2)
+    flight = live.dispatched("a", NOW_S, expected_s=0.3)
+    live.ended(flight, "disconnected", NOW_S + 1.2)  # four times its time, and nothing came
+    live.watch(NOW_S + 1.3)
+    assert predicted_s(live) == pytest.approx(0.8)
 
 
 def test_a_first_token_teaches_the_ttft_at_once_and_counts_once() -> None:

@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
+from slo_router.aside import Names
 from slo_router.domain import Facts
+from slo_router.jobs import ToldError
 from slo_router.live import Live
-from slo_router.load_signals import Load, LoadSignals, load_of
+from slo_router.load_signals import GAUGES, Load, LoadSignals, load_of
 from slo_router.redis_link import AsyncClient, connect
 from tests.valkey_server import ValkeyServer
 
@@ -40,7 +42,7 @@ async def make() -> AsyncIterator[Callable[[str, str], LoadSignals]]:
     made: list[LoadSignals] = []
 
     def new(prefix: str, worker: str) -> LoadSignals:
-        made.append(LoadSignals(prefix, worker))
+        made.append(LoadSignals(prefix, worker, Names()))
         return made[-1]
 
     yield new
@@ -50,32 +52,33 @@ async def make() -> AsyncIterator[Callable[[str, str], LoadSignals]]:
 
 def test_running_and_waiting_of_every_engine_add_up() -> None:
     text = GAUGE.format("running", 0, 2.0) + GAUGE.format("running", 1, 3.0) + GAUGE.format("waiting", 0, 4.0)
-    assert load_of(text) == Load(9)
+    assert load_of(text.encode()) == Load(9)
 
 
 def test_the_fullest_kv_cache_counts_under_its_new_and_its_old_name() -> None:
     usage = '# TYPE vllm:{0} gauge\nvllm:{0}{{engine="{1}"}} {2}\n'
     busy = GAUGE.format("running", 0, 1.0)
     new = usage.format("kv_cache_usage_perc", 0, 0.25) + usage.format("kv_cache_usage_perc", 1, 0.75)
-    assert load_of(busy + new) == Load(1, 0.75)
-    assert load_of(busy + usage.format("gpu_cache_usage_perc", 0, 0.5)) == Load(1, 0.5)
-    assert load_of(busy + usage.format("kv_cache_usage_perc", 0, "NaN")) == Load(1)
-    assert load_of(new) is None
+    assert load_of((busy + new).encode()) == Load(1, 0.75)
+    assert load_of((busy + usage.format("gpu_cache_usage_perc", 0, 0.5)).encode()) == Load(1, 0.5)
+    assert load_of((busy + usage.format("kv_cache_usage_perc", 0, "NaN")).encode()) == Load(1)
+    assert load_of(new.encode()) is None
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "other 1\n", GAUGE.format("running", 0, "NaN"),
+@pytest.mark.parametrize("text", ["", "# nothing\n", "other 1\n", "<html>", f"# {GAUGES[0]} 1\n",
+                                  GAUGE.format("running", 0, "NaN"),
                                   GAUGE.format("running", 0, -1.0), GAUGE.format("waiting", 0, 1e9)])  # fmt: skip
 def test_what_tells_no_load_is_no_load(text: str) -> None:
-    assert load_of(text) is None
+    assert load_of(text.encode()) is None
 
 
-def test_what_is_no_exposition_is_an_error() -> None:
-    with pytest.raises(ValueError, match="html"):
-        load_of("<html>x</html>")
+def test_a_gauge_that_makes_no_sense_is_an_error() -> None:
+    with pytest.raises(ValueError, match="could not convert"):
+        load_of(b"vllm:num_requests_running many\n")
 
 
 async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
-    client: AsyncClient, slow: Handle, make: Callable[[str, str], LoadSignals]
+    slow: Handle, make: Callable[[str, str], LoadSignals]
 ) -> None:
     live, facts = Live(), Facts("slow", "m", metrics_url=f"{slow.url}/metrics")
     signals = make("", "one")
@@ -85,7 +88,7 @@ async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
     async def until(count: int) -> None:
         async with asyncio.timeout(60):
             while live.in_flight("slow") != count:
-                await signals.refresh(client, [facts], live)
+                await signals.ask([facts], live)
 
     async with httpx.AsyncClient(timeout=None) as http, asyncio.TaskGroup() as group:  # noqa: S113  # they are cancelled
         asking = [group.create_task(http.post(f"{slow.api_base}/chat/completions", json=body)) for _ in range(3)]
@@ -104,8 +107,9 @@ async def test_one_worker_asks_for_all(
     elected, other = make("p:", "one"), make("p:", "two")
     theirs = Live()
     theirs.heard_of_foreign("slow", 7)
-    await elected.refresh(client, facts, Live())
-    await other.refresh(client, facts, theirs)
+    for signals, live in ((elected, Live()), (other, theirs)):
+        await signals.stand(client, facts, every_s=1.0)
+        await signals.ask(facts, live)
     assert theirs.in_flight("slow") == 0  # it did not ask; what the elected one publishes counts
     assert await client.get("p:slo_router:scraper") == "one"
     assert 0 < await client.ttl("p:slo_router:scraper") <= 5
@@ -123,7 +127,8 @@ async def test_a_server_that_cannot_be_asked_is_named_once_without_its_address(
         Facts("silent", "m"),
     ]
     for _ in range(2):
-        await signals.refresh(None, facts, live)
+        with pytest.raises(ToldError):  # none of them told
+            await signals.ask(facts, live)
     assert sorted(record.getMessage().split(" of ")[1].split()[0] for record in caplog.records) == [
         "gone",
         "strange",

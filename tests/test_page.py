@@ -63,7 +63,7 @@ def test_a_team_may_be_called_anything() -> None:
 
 
 def test_a_chart_runs_from_the_first_hour_to_the_last_and_from_0_to_its_top() -> None:
-    hours = [Hour(0, 1, 1.0, 4.0, 1.0), Hour(7_200, 2, 4.0, 4.0, 0.5)]
+    hours = [Hour(0, 1, 1.0, 4.0, 1.0, 1), Hour(7_200, 2, 4.0, 4.0, 0.5, 2)]
     cost, kept = charts(hours)
     assert (cost.top, kept.top) == (4_000.0, 100.0)  # USD per 1,000 requests
     assert cost.lines[0].points == f"0.0,{HEIGHT * 0.75} {WIDTH},{HEIGHT * 0.5}"  # 1 and 2 of 4, from the top
@@ -71,7 +71,15 @@ def test_a_chart_runs_from_the_first_hour_to_the_last_and_from_0_to_its_top() ->
     assert charts(hours[:1]) == []
 
 
+def test_requests_of_unknown_cost_are_in_no_cost_per_request() -> None:
+    hours = [Hour(0, 4, 1.0, 4.0, 1.0, 1), Hour(3_600, 9, 0.0, 0.0, 1.0, 0), Hour(7_200, 2, 4.0, 4.0, 0.5, 2)]
+    cost, kept = charts(hours)
+    assert cost.lines[0].points == f"0.0,{HEIGHT * 0.75} {WIDTH},{HEIGHT * 0.5}"  # of one and of two requests
+    assert kept.lines[0].points.count(",") == 3
+    assert [chart.title for chart in charts(hours[:2])] == ["SLO kept"]
+
+
 def test_neighbouring_hours_are_merged_where_there_are_too_many() -> None:
-    hours = [Hour(0, 1, 1.0, 2.0, 1.0), Hour(3_600, 3, 1.0, 2.0, 0.0), Hour(7_200, 1, 5.0, 5.0, None)]
-    assert merge(hours, 2) == [Hour(0, 4, 2.0, 4.0, 0.25), Hour(7_200, 1, 5.0, 5.0, None)]
+    hours = [Hour(0, 1, 1.0, 2.0, 1.0, 1), Hour(3_600, 3, 1.0, 2.0, 0.0, 2), Hour(7_200, 1, 5.0, 5.0, None, 1)]
+    assert merge(hours, 2) == [Hour(0, 4, 2.0, 4.0, 0.25, 3), Hour(7_200, 1, 5.0, 5.0, None, 1)]
     assert merge(hours, 3) == hours

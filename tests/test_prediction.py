@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
+from statistics import NormalDist
 
 import pytest
 
-from slo_router.domain import Facts, Metrics, Prediction, Snapshot
+from slo_router.domain import Facts, Metrics, Prediction, Slo, Snapshot
+from slo_router.latency import LEVELS, Curve
+from slo_router.live import LiveState
 from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import ENOUGH_ANSWERS, cost_chance, pool, predict
+from slo_router.prediction import ENOUGH_ANSWERS, cost_chance, outlook, pool, predict
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, measured, view
 
 PRICED = Facts("a", "m", input_usd_per_token=1e-6, output_usd_per_token=4e-6, quality={"default": 0.6, "ner": 0.7})
@@ -26,10 +30,12 @@ def predicted(facts: Facts, row: Metrics | None = None, category: str = "ner") -
 def test_the_p95_is_preferred_to_the_mean() -> None:
     both = predicted(PRICED, ROW._replace(ttft_p95_s=0.3, tpot_p95_s=0.02, ttft_p50_s=0.05))
     assert (both.ttft_s, both.tpot_s) == (0.3, 0.02)
-    assert both.e2e_s == pytest.approx(10.28)  # 0.3 + 0.02 × 499
+    assert both.e2e_s == pytest.approx(
+        0.3 + 0.02 * (500 * 2.9957 - 1), rel=1e-4
+    )  # 95 % end within −ln 0.05 × 500 tokens
     mean = predicted(PRICED, ROW)
     assert (mean.ttft_s, mean.tpot_s) == (0.1, 0.01)
-    assert mean.e2e_s == pytest.approx(5.09)  # 0.1 + 0.01 × 499
+    assert mean.e2e_s == pytest.approx(0.1 + 0.01 * (500 * 2.9957 - 1), rel=1e-4)
 
 
 def test_a_measured_zero_is_a_measurement() -> None:
@@ -37,8 +43,35 @@ def test_a_measured_zero_is_a_measurement() -> None:
 
 
 def test_one_token_needs_no_time_after_the_first() -> None:
-    request = REQUEST._replace(output_tokens=1)
+    request = REQUEST._replace(output_tokens=1, limit_tokens=1)
     assert predict(PRICED, request, view(measured(a=ROW))).e2e_s == pytest.approx(0.1)
+
+
+def test_an_answer_takes_no_longer_than_the_clients_limit_lets_it_and_several_take_as_long_as_one() -> None:
+    world = view(measured(a=ROW))
+    limited = REQUEST._replace(limit_tokens=800)
+    assert predict(PRICED, limited, world).e2e_s == pytest.approx(0.1 + 0.01 * 799)  # 95 % of 500 would be 1,498
+    several = limited._replace(output_tokens=3 * 500, choices=3)
+    assert predict(PRICED, several, world).e2e_s == pytest.approx(0.1 + 0.01 * 799)
+
+
+@pytest.mark.parametrize("limit_tokens", [None, 200, 500, 5_000])
+@pytest.mark.parametrize("limit_s", [0.05, 1.0, 4.0, 12.0, 60.0])
+def test_the_chance_of_ending_in_time_is_that_of_a_latency_and_a_length(
+    limit_s: float, limit_tokens: int | None
+) -> None:
+    """Against draws: TTFT and TPOT 20 % apart from their typical 0.1 and 0.01 s, both slow or both fast."""
+    spread = tuple(math.exp(0.2 * NormalDist().inv_cdf(level)) for level in LEVELS)
+    live = LiveState(curve=Curve(0.1, 0.0, 0.0, 0.01, 0.0, spread, spread, weight=100.0))
+    request = REQUEST._replace(output_tokens=500, limit_tokens=limit_tokens)
+    found = outlook(request, Slo(e2e_s=limit_s), live)
+    rng, kept, draws = random.Random(1), 0, 20_000
+    for _ in range(draws):
+        slow, tokens = math.exp(0.2 * rng.gauss(0, 1)), 1 + rng.expovariate(1 / 500)
+        tokens = tokens if limit_tokens is None else min(tokens, limit_tokens)
+        kept += slow * (0.1 + 0.01 * (tokens - 1)) <= limit_s
+    assert found is not None
+    assert found.probability == pytest.approx(kept / draws, abs=0.02)
 
 
 def test_age_samples_and_error_rate_come_with_the_evidence() -> None:
@@ -148,7 +181,8 @@ def test_a_category_that_was_graded_and_never_timed_has_its_own_quality_and_the_
 
 
 def test_pooling_keeps_what_only_one_category_knows_and_leaves_quality_out() -> None:
-    assert pool([NER, CODE]) == Metrics(NOW_S - 99, 0.4, 0.1, 0.3, 0.01, 0.02, 60.0, 0.003, 0.1, samples=30)
+    worst = Metrics(NOW_S - 99, 0.4, 0.1, 0.3, 0.01, 0.02, 60.0, 0.003, 0.1, samples=30, error_at_s=NOW_S - 99)
+    assert pool([NER, CODE]) == worst
     assert pool([Metrics(NOW_S)]) == Metrics(NOW_S)  # unknown stays unknown
     assert pool([]) is None
 

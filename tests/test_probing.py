@@ -48,7 +48,7 @@ async def probe(live: Live, asked: Asked, now_s: float) -> Probing:
 
 async def ended(running: Probing) -> None:
     async with asyncio.timeout(60):
-        await asyncio.gather(*running._tasks)
+        await asyncio.gather(*running._tasks.values())
 
 
 async def test_only_what_failed_is_asked_and_an_answer_lets_traffic_back() -> None:
@@ -66,7 +66,7 @@ async def test_a_deployment_that_is_left_to_litellm_is_not_asked() -> None:
     asked = Asked("answers")
     running = Probing(asked)
     running.start(broken(now_s - 1), now_s, {"a"})
-    assert running._tasks == set()
+    assert running._tasks == {}
 
 
 @pytest.mark.parametrize("health", ["fails", None])

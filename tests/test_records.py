@@ -10,12 +10,14 @@ from slo_router.attempt import Attempt
 from slo_router.contract import RequestRecord, SloRecord
 from slo_router.domain import Facts, Metrics, Slo
 from slo_router.records import Outcome, build_record, slo_met
+from slo_router.reporting.recorded import decode
 from slo_router.trace import TRACE_KEY, Trace, find_trace, own_metadata
 from tests.builders import NOW_S, decided, measured
 
 FACTS = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.7})
 DECISION = decided([FACTS], snapshot=measured(small=Metrics(NOW_S, 0.1)))
-# A stream of 300 prompt and 100 completion tokens: first token after 0.25 s, last after 2.23 s.
+# A stream of 300 prompt and 100 completion tokens: a role after 0.06 s, the first token after 0.25 s, the last after
+# 2.23 s.
 STREAM: dict[str, object] = {
     "id": "chatcmpl-1",
     "status": "success",
@@ -24,7 +26,7 @@ STREAM: dict[str, object] = {
     "model_id": "small",
     "model_group": "smart",
     "startTime": NOW_S + 0.05,
-    "completionStartTime": NOW_S + 0.25,
+    "completionStartTime": NOW_S + 0.06,
     "endTime": NOW_S + 2.23,
     "prompt_tokens": 300,
     "completion_tokens": 100,
@@ -42,8 +44,11 @@ def sent(deployment_id: str) -> list[Attempt]:
     return [Attempt(deployment_id, is_sent=True)]
 
 
-def trace(slo: Slo = NO_SLO, *, call_type: str = "acompletion", stream: bool = True) -> Trace:
-    return Trace(call_type, NOW_S, stream=stream, slo=slo, decision=DECISION, attempts=sent("small"))
+def trace(slo: Slo = NO_SLO, *, stream: bool = True, first_token_s: float | None = NOW_S + 0.25) -> Trace:
+    made = Trace("acompletion", NOW_S, stream=stream, slo=slo, decision=DECISION, attempts=sent("small"))
+    if stream and first_token_s is not None:
+        made.saw_token(first_token_s)
+    return made
 
 
 def record(**changes: object) -> RequestRecord:
@@ -73,15 +78,19 @@ def test_a_non_stream_has_no_first_token_time() -> None:
     assert (found.ttft_ms, found.tpot_ms, found.e2e_ms, found.stream) == (None, None, 2230.0, False)
 
 
-@pytest.mark.parametrize("call_type", ["aresponses", "anthropic_messages"])
-def test_on_the_event_routes_the_first_event_is_no_first_token(call_type: str) -> None:
-    found = build_record(STREAM, trace(call_type=call_type))
-    assert (found.ttft_ms, found.tpot_ms, found.e2e_ms, found.stream) == (None, None, 2230.0, True)
+def test_a_stream_of_which_no_token_was_seen_has_no_first_token_time_whatever_litellm_marks() -> None:
+    """Its mark is the first chunk, which may be a role, and the end where there was none."""
+    found = build_record(STREAM, trace(Slo(ttft_s=0.3), first_token_s=None))
+    assert (found.ttft_ms, found.tpot_ms, found.e2e_ms, found.slo_met) == (None, None, 2230.0, None)
 
 
-def test_a_stream_that_ended_before_its_first_token_has_no_first_token_time() -> None:
-    """LiteLLM sets it to the end's there."""
-    assert record(completionStartTime=NOW_S + 2.23).ttft_ms is None
+@pytest.mark.parametrize(("limit_s", "met"), [(3.0, None), (1.0, False)])
+def test_a_client_that_left_before_a_token_waited_longer_than_its_limit_or_it_is_not_known(
+    limit_s: float, met: bool | None
+) -> None:
+    left = STREAM | {"error_str": "Client disconnected"}
+    assert build_record(left, trace(Slo(ttft_s=limit_s), first_token_s=None)).slo_met is met
+    assert build_record(left, trace(Slo(ttft_s=limit_s), stream=False)).slo_met is None  # no token is seen of those
 
 
 def test_a_cache_hit_has_no_first_token_time_and_costs_what_litellm_says() -> None:
@@ -99,7 +108,7 @@ def test_an_error_has_its_class_and_neither_tokens_nor_cost() -> None:
     cause = {"error_class": "RateLimitError"}
     nothing: dict[str, object] = {"prompt_tokens": 0, "completion_tokens": 0, "response_cost": 0.0}
     ended = STREAM | nothing | {"completionStartTime": NOW_S + 2.23}
-    found = build_record(ended | {"status": "failure", "error_information": cause}, trace())
+    found = build_record(ended | {"status": "failure", "error_information": cause}, trace(first_token_s=None))
     assert (found.outcome, found.error_class, found.slo_met) == ("error", "RateLimitError", False)
     assert (found.prompt_tokens, found.completion_tokens, found.cost_usd, found.ttft_ms) == (None, None, None, None)
     assert found.e2e_ms == 2230.0
@@ -126,7 +135,7 @@ def test_what_the_payload_lacks_is_none() -> None:
 @pytest.mark.parametrize("value", ["3", None, True, [], {}])
 def test_a_payload_of_wrong_types_is_unmeasured(value: object) -> None:
     found = record(endTime=value, completionStartTime=value, prompt_tokens=value, response_cost=value, metadata=value)
-    assert (found.e2e_ms, found.ttft_ms, found.prompt_tokens, found.cost_usd, found.key_hash) == (None,) * 5
+    assert (found.e2e_ms, found.tpot_ms, found.prompt_tokens, found.cost_usd, found.key_hash) == (None,) * 5
 
 
 @pytest.mark.parametrize(
@@ -150,6 +159,33 @@ def test_a_cost_of_zero_is_believed_only_where_it_is_one(
 def test_a_stream_that_began_to_answer_has_no_zero_tokens() -> None:
     assert record(completion_tokens=0).completion_tokens is None
     assert build_record(STREAM | {"completion_tokens": 0}, trace(stream=False)).completion_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "expected"),
+    [
+        (0, 0, (None, None)),  # `{}`, or none: LiteLLM says 0
+        (0, 5, (None, 5)),
+        (12, 0, (12, 0)),  # an empty answer
+        (-12, -5, (None, None)),
+        (12, -1, (12, None)),
+        (12.0, 5.0, (12, 5)),
+        (12.5, 5, (None, 5)),
+        ("12", None, (None, None)),
+        (10**15, 5, (None, 5)),
+        (True, True, (None, None)),
+        (float("nan"), float("inf"), (None, None)),
+    ],
+)
+def test_usage_that_cannot_be_true_is_unknown(
+    prompt: object, completion: object, expected: tuple[int | None, ...]
+) -> None:
+    payload = STREAM | {"prompt_tokens": prompt, "completion_tokens": completion, "response_cost": 0.0}
+    found = build_record(payload, trace(stream=False), facts=FACTS)
+    assert (found.prompt_tokens, found.completion_tokens) == expected
+    assert (found.cost_usd is None) == (None in expected)
+    assert decode(found.model_dump_json()).prompt_tokens == expected[0]  # what is written is read
+    assert record(cache_hit=True, prompt_tokens=0, completion_tokens=0).prompt_tokens == 0
 
 
 def test_every_attempt_that_was_sent_counts() -> None:

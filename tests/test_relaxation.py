@@ -41,6 +41,10 @@ def test_above_the_ceiling_everywhere_the_cheapest_is_nearest() -> None:
     assert picked(IMPOSSIBLE, 0.0001, CHEAP, MIDDLE, DEAR) == "cheap"
 
 
+def test_above_the_ceiling_everywhere_the_cheapest_answers_however_poor_it_is() -> None:
+    assert picked(Slo(min_quality=0.9), 0.0001, CHEAP, MIDDLE, DEAR) == "cheap"
+
+
 def test_a_quality_floor_does_not_lift_a_key_above_its_cost_ceiling() -> None:
     assert picked(Slo(min_quality=0.9), 0.002, CHEAP, MIDDLE, DEAR) == "middle"
 

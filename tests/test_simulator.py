@@ -3,6 +3,7 @@
 import gzip
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,29 +11,36 @@ import pytest
 from evaluation.simulator import tally
 from evaluation.simulator.clairvoyant import Clairvoyant, foreseen_ttft_s
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, FaultKind, Outcome, Spec
-from evaluation.simulator.engine import Schedule, Simulation
+from evaluation.simulator.engine import Schedule, Served, Simulation, Watch
 from evaluation.simulator.ours import Ours
 from evaluation.simulator.policies import BASELINES, LatencyBased, Named, Random
 from evaluation.simulator.policy import Call, Ended
 from evaluation.simulator.scenarios import SCENARIOS, SPECS, benchmark
 from evaluation.simulator.study import simulate
 from evaluation.simulator.workload import Contract, Noise, Rate, Request, generate, read_trace
+from evaluation.traffic import Ask, Habits, RateLimit, mixed
 
 STILL = Noise(1.0, 1.0, 1.0)
 LONE = Spec("lone", 0.1, 0.001, 0.01, 2, 1e-6, 2e-6, {"chat": 0.9}, tpot_growth=0.5)
-SIGMAS = [spec.sigma for spec in SPECS]
+MIXED = next(scenario for scenario in SCENARIOS if scenario.name == "mixed")
 
 
-def request(number: int, at_s: float, prompt_tokens: int = 100, output_tokens: int = 11) -> Request:
+def request(number: int, at_s: float, prompt_tokens: int = 100, output_tokens: int = 11, **asked: object) -> Request:
+    ask = Ask("chat", True, prompt_tokens, output_tokens)._replace(**asked)  # type: ignore[arg-type]
     contract = Contract(1.0, 1.0, 0.5)
-    return Request(number, at_s, "chat", prompt_tokens, output_tokens, prompt_tokens, 11, contract, (STILL,))
+    return Request(number, at_s, "chat", ask, 4 * prompt_tokens, (output_tokens,), contract, (STILL,))
+
+
+def served_alone(requests: list[Request], fault: Fault | None = None, spec: Spec = LONE) -> dict[int, Served]:
+    """What became of each request at a lone endpoint."""
+    simulation = Simulation([spec], {} if fault is None else {"lone": fault})
+    run = simulation.run(Random([spec], random.Random(0)), requests)
+    return {entry.request.number: entry for entry in run.served}
 
 
 def run_alone(requests: list[Request], fault: Fault | None = None) -> dict[int, tuple[float | None, float]]:
     """TTFT and end of each request at the lone endpoint."""
-    simulation = Simulation([LONE], {} if fault is None else {"lone": fault})
-    served = simulation.run(Random([LONE], random.Random(0)), requests)
-    return {entry.request.number: (entry.ttft_s, entry.ended_s) for entry in served}
+    return {number: (entry.ttft_s, entry.ended_s) for number, entry in served_alone(requests, fault).items()}
 
 
 def test_a_lone_request_follows_the_formula() -> None:
@@ -77,30 +85,34 @@ def test_the_clairvoyant_foresees_the_ttft_that_a_queue_will_give(count: int) ->
         seen[attempt.request.number] = attempt.first_token_s
 
     for i in range(count):
-        endpoint.submit(Attempt(request(i, 0.0, 50 + 30 * i, 5 + 7 * i), STILL, 0.0, done), 0.0)
+        endpoint.submit(Attempt(request(i, 0.0, 50 + 30 * i), STILL, 5 + 7 * i, 0.0, done), 0.0)
     last = request(count, 0.0)
     foreseen_s = foreseen_ttft_s(endpoint, last, STILL, 0.0)
-    endpoint.submit(Attempt(last, STILL, 0.0, done), 0.0)
+    endpoint.submit(Attempt(last, STILL, 11, 0.0, done), 0.0)
     schedule.run(lambda: len(seen) <= count)
     assert seen[count] == pytest.approx(foreseen_s)
 
 
-@pytest.mark.parametrize("kind", ["slow", "error", "hang"])
+@pytest.mark.parametrize("kind", ["slow", "error", "hang", "credit"])
 @pytest.mark.parametrize("named", BASELINES, ids=lambda named: named.name)
 def test_each_request_ends_exactly_once(named: Named, kind: FaultKind) -> None:
-    requests = generate(None, Rate(20.0), 30.0, SIGMAS, seed=1)
-    served = simulate(named.make(SPECS, random.Random(0)), {"swift": Fault(kind, 10.0, 20.0, 6.0)}, requests)
+    specs = MIXED.specs(0)
+    requests = generate(None, Rate(20.0), 30.0, specs, seed=1, draw=mixed)
+    fault = Fault(kind, 10.0, 20.0, 6.0)
+    served = simulate(named.make(specs, random.Random(0)), specs, {"swift": fault}, requests).served
     assert Counter(entry.request.number for entry in served) == Counter(range(len(requests)))
     assert all(entry.ended_s >= entry.request.at_s for entry in served)
     assert all(entry.ttft_s is not None and entry.ttft_s > 0 for entry in served if entry.outcome == "success")
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
+    specs = MIXED.specs(0)
     first, second = (
         simulate(
-            Ours(SPECS, random.Random(0), benchmark(None, SCENARIOS[0], 7)),
+            Ours(specs, random.Random(0), benchmark(None, MIXED, 7)),
+            specs,
             {"small": Fault("hang", 3.0, 9.0)},
-            generate(None, Rate(20.0), 12.0, SIGMAS, seed=1),
+            generate(None, Rate(20.0), 12.0, specs, seed=1, draw=mixed),
         )
         for _ in range(2)
     )
@@ -108,7 +120,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_a_burst_multiplies_the_arrivals_while_it_lasts() -> None:
-    requests = generate(None, Rate(20.0, 4.0, 50.0, 100.0), 150.0, SIGMAS, seed=1)
+    requests = generate(None, Rate(20.0, 4.0, 50.0, 100.0), 150.0, SPECS, seed=1)
     counts = Counter(int(entry.at_s // 50) for entry in requests)
     assert counts[1] / counts[0] == pytest.approx(4.0, rel=0.15)
     assert counts[2] / counts[0] == pytest.approx(1.0, rel=0.15)
@@ -116,20 +128,65 @@ def test_a_burst_multiplies_the_arrivals_while_it_lasts() -> None:
 
 def test_the_clairvoyant_is_never_dearer_than_ours_where_both_keep_the_contract() -> None:
     requests = [  # so far apart that no choice bears on the next
-        entry._replace(at_s=3.0 * entry.number, output_tokens=50)
-        for entry in generate(None, Rate(1.0), 20.0, SIGMAS, seed=1)
+        entry._replace(at_s=3.0 * entry.number, answers=(50,) * len(SPECS))
+        for entry in generate(None, Rate(1.0), 20.0, SPECS, seed=1)
     ]
     policy = Ours(SPECS, random.Random(0), benchmark(None, SCENARIOS[0], 7))
-    bound = {entry.request.number: entry for entry in simulate(Clairvoyant(SPECS, random.Random(0)), {}, requests)}
-    for entry in simulate(policy, {}, requests):
+    clairvoyant = simulate(Clairvoyant(SPECS, random.Random(0)), SPECS, {}, requests)
+    bound = {entry.request.number: entry for entry in clairvoyant.served}
+    for entry in simulate(policy, SPECS, {}, requests).served:
         if entry.kept:
             assert bound[entry.request.number].kept
             assert bound[entry.request.number].cost_usd <= entry.cost_usd
 
 
+def test_a_server_refuses_what_it_cannot_serve_and_litellm_tries_again_what_it_takes_for_a_failure() -> None:
+    wrong, forbidden = request(0, 0.0, fault="parameter"), request(1, 1.0, fault="policy")
+    long, fits = request(2, 2.0, max_tokens=101), request(3, 3.0, max_tokens=100)  # 100 + 100 of a window of 200
+    small = replace(LONE, context_tokens=200)
+    found = served_alone([wrong, forbidden, long, fits], spec=small)
+    assert [found[i].outcome for i in range(4)] == ["unclear", "own", "own", "success"]
+    assert [len(found[i].choices) for i in range(4)] == [1, 1, 1, 1]
+    limited = replace(LONE, habits=Habits(limit=RateLimit(60, 1)))
+    second = served_alone([request(0, 0.0), request(1, 0.1)], spec=limited)[1]
+    assert (second.outcome, len(second.choices)) == (
+        "limited",
+        3,
+    )  # the lone one is tried again in spite of its cooldown
+    for refusal, tries in (("unclear", 1), ("denied", 1), ("forbidden", 3)):
+        broke = Fault("credit", 0.0, 9.0, refusal=refusal)  # type: ignore[arg-type]  # literals
+        one = served_alone([request(0, 0.5)], broke)[0]
+        assert (one.outcome, len(one.choices)) == (refusal, tries)
+
+
+def test_a_client_that_hangs_up_frees_its_slot() -> None:
+    # Both slots are taken until the first client leaves at 0.25: the third has its first token 0.1 + 0.1 later.
+    requests = [request(0, 0.0, leaves_after_s=0.25), request(1, 0.0, 100, 500), request(2, 0.0)]
+    found = served_alone(requests)
+    assert (found[0].outcome, found[0].ended_s) == ("left", 0.25)
+    assert found[2].ttft_s == pytest.approx(0.45)
+
+
+def test_a_whole_answer_is_judged_by_its_end_and_a_stream_by_its_first_token() -> None:
+    stream, whole = request(0, 0.0), request(1, 5.0, stream=False)
+    limit = Contract(0.25, 1.0, 0.5)  # the first token comes after 0.2 s, the last after 0.3
+    found = served_alone([one._replace(contract=limit) for one in (stream, whole)])
+    assert [found[i].in_time for i in range(2)] == [True, False]
+
+
+def test_a_deployment_is_shut_without_a_cause_where_it_failed_nobody() -> None:
+    schedule = Schedule()
+    blameless, faulty = (Endpoint(LONE, schedule.at, 10.0) for _ in range(2))
+    faulty.failed_at_s = 4.0
+    watch = Watch([blameless, faulty])
+    for now_s, shut in ((5.0, {0, 1}), (6.0, {0, 1}), (7.0, set())):
+        watch.look(shut, now_s)
+    assert [(one.deployment, one.lasted_s) for one in watch.found] == [(0, 2.0)]
+
+
 def test_litellms_latency_strategy_stampedes_to_the_unknown_and_forgets_errors() -> None:
     policy = LatencyBased(SPECS, random.Random(0))
-    call = Call(request(0, 0.0), range(4))
+    call = Call(request(0, 0.0)._replace(answers=(11,) * 4), range(4))
     for i, ttft_s in enumerate([0.2, 0.3, 0.1]):
         policy.ended(Ended(call.request, i, "success", ttft_s, 1.0), 0.0)
     assert {policy.choose(call, 0.0).deployment for _ in range(20)} == {3}  # unknown counts as 0

@@ -34,7 +34,7 @@ RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 async def publish(url: str, *workers: Live) -> None:
     async with connect(url) as link:
         for live in workers:
-            await Sharing("", 60.0).exchange(link, live.export(time.time()))
+            await Sharing("", 60.0).exchange(link, json.dumps(live.export(time.time())).encode())
 
 
 def busy_worker() -> Live:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ from slo_router.records import Outcome, build_record
 from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
-from tests.builders import measured
+from tests.builders import NOW_S, measured
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5, "reasoning": 0.2})
 LARGE = Facts("large", "m", None, None, 4e-6, 4e-6, quality={"default": 0.9})
@@ -33,9 +34,19 @@ def record(prompt_tokens: int, completion_tokens: int) -> RequestRecord:
     return build_record(payload, Trace("acompletion", time.time()))
 
 
-def strategy(group: GroupSettings | None = None) -> Strategy:
+class FakeClock:
+    """Unix seconds that stand still."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def strategy(group: GroupSettings | None = None, clock: Callable[[], float] = time.time) -> Strategy:
     settings = PluginSettings(groups={"smart": group or GroupSettings()}, log=LogSettings())
-    made = Strategy(settings, MetricsStore(""))
+    made = Strategy(settings, MetricsStore(""), clock)
     made.know([ManagedDeployment("smart", SMALL), ManagedDeployment("smart", LARGE)])
     return made
 
@@ -49,7 +60,7 @@ def arrived(made: Strategy, **inputs: object) -> Trace:
 def over(made: Strategy, trace: Trace, told: RequestRecord, outcome: Outcome = "success") -> None:
     """A request was sent to whom the strategy chose, is over, and then learned from."""
     if trace.decision is not None:
-        made.sent(trace, trace.decision.deployment_id, lambda: None)
+        made.sent(trace, trace.decision.deployment_id)
     landing = made.finish(trace, outcome)  # type: ignore[arg-type]  # a cache hit is not among them here
     made.learn(trace, landing, told.model_copy(update={"outcome": outcome}))
 
@@ -165,13 +176,12 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     trace = arrived(made)
     trace.stream = True
     made.choose("smart", REQUEST, POOL, trace)
-    came: list[float] = []
-    made.sent(trace, "small", lambda: came[0] if came else None)
+    made.sent(trace, "small")
     flight = trace.attempts[0].flight
     assert flight is not None
     made.absorb(())
     assert made.live.states["small"].evidence.at_s is None
-    came.append(flight.at_s + 0.25)
+    trace.saw_token(flight.at_s + 0.25)
     made.absorb(())
     sums = made.live.states["small"].evidence.ttft[0]
     assert sums.count == 1
@@ -179,6 +189,64 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     assert made.live.in_flight("small") == 1
     over(made, trace, record(28, 200), "disconnected")
     assert made.live.in_flight("small") == 0
+
+
+def test_a_worker_whose_first_answers_are_long_does_not_take_their_deployment_for_hanging() -> None:
+    """Until a worker's first request ended its first tokens teach nothing, but they do say that somebody answers."""
+    clock = FakeClock(NOW_S)
+    made = strategy(clock=clock)
+    made.store.snapshot = measured(small=Metrics(NOW_S, 0.1, ttft_p95_s=0.2))
+    for _ in range(4):
+        trace = arrived(made)
+        trace.stream = True
+        assert made.choose("smart", REQUEST, POOL, trace) == "small"
+        made.sent(trace, "small")
+        trace.saw_token(NOW_S + 0.15)
+    for _ in range(20):
+        clock.now_s += 0.25
+        made.watch()
+    assert not made.live.states["small"].circuit.is_open
+    assert made.live.states["small"].evidence.at_s is None
+
+
+def test_a_later_attempt_that_goes_on_with_a_broken_stream_has_a_first_token_of_its_own() -> None:
+    """The client's TTFT is that of the first; what is learned of the second counts from its own dispatch."""
+    made = strategy()
+    warm = arrived(made)
+    made.choose("smart", REQUEST, POOL, warm)
+    over(made, warm, record(28, 200))
+    trace = arrived(made)
+    trace.stream = True
+    made.choose("smart", REQUEST, POOL, trace)
+    made.sent(trace, "small")
+    trace.saw_token(trace.arrived_s + 0.1)
+    made.finish(trace, "error")
+    made.sent(trace, "large")
+    second = trace.attempts[1].flight
+    assert second is not None
+    assert trace.awaits_token
+    made.absorb(())
+    assert made.live.states["large"].evidence.at_s is None
+    trace.saw_token(second.at_s + 0.25)
+    told = record(28, 200).model_copy(update={"ttft_ms": 100.0, "e2e_ms": 600.0})
+    made.learn(trace, made.finish(trace, "success"), told)
+    assert trace.first_token_s == trace.arrived_s + 0.1
+    sums = made.live.states["large"].evidence.ttft[0]
+    assert sums.products[1] / sums.products[4] == pytest.approx(0.25)
+
+
+def test_of_a_client_that_leaves_the_first_token_is_learned_though_nobody_tells_more() -> None:
+    made = strategy()
+    warm = arrived(made)
+    made.choose("smart", REQUEST, POOL, warm)
+    over(made, warm, record(28, 200))
+    trace = arrived(made)
+    trace.stream = True
+    made.choose("smart", REQUEST, POOL, trace)
+    made.sent(trace, "small")
+    trace.saw_token(time.time() + 0.25)
+    made.finish(trace, "disconnected")
+    assert made.live.states["small"].evidence.ttft[0].count == 1
 
 
 def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_broken() -> None:
@@ -219,7 +287,7 @@ def test_in_shadow_the_load_counts_where_litellm_sent_the_request() -> None:
     trace.is_shadow = True
     assert made.choose("smart", REQUEST, POOL, trace) == "small"
     assert trace.attempts == []
-    assert made.sent(trace, "large", lambda: None)
+    assert made.sent(trace, "large")
     assert (made.live.in_flight("small"), made.live.in_flight("large"), trace.sent_to) == (0, 1, ["large"])
 
 
@@ -235,7 +303,7 @@ def test_a_group_in_shadow_or_switched_off_is_left_to_litellm() -> None:
         ("acompletion", True, None, 0.1),  # the first token
         ("acompletion", False, 100, 1.1),  # 0.1 + 100 × 0.01: the longest answer that may come
         ("acompletion", False, None, None),  # it may be long, and nobody knows how long
-        ("anthropic_messages", True, None, None),  # the first token can't be seen
+        ("anthropic_messages", True, None, 0.1),
     ],
 )
 def test_an_answer_that_may_be_long_is_not_taken_for_one_that_hangs(
@@ -305,8 +373,8 @@ def test_litellm_may_say_twice_that_an_attempt_is_sent() -> None:
     made = strategy()
     trace = arrived(made)
     made.choose("smart", REQUEST, POOL, trace)
-    assert made.sent(trace, "small", lambda: None)
-    assert not made.sent(trace, "small", lambda: None)
+    assert made.sent(trace, "small")
+    assert not made.sent(trace, "small")
     assert (trace.sent_to, made.live.in_flight("small")) == (["small"], 1)
 
 
@@ -328,7 +396,7 @@ def test_an_attempt_that_was_sent_and_of_which_nothing_is_told_failed() -> None:
     made = strategy()
     trace = arrived(made)
     made.choose("smart", REQUEST, POOL, trace)
-    made.sent(trace, "small", lambda: None)
+    made.sent(trace, "small")
     made.supersede(trace)
     assert trace.attempts[0].ending == "error"
     assert made.live.states["small"].circuit.failures == 1
@@ -339,7 +407,7 @@ def test_a_failed_attempt_counts_once_and_only_against_whose_fault_it_was(fault:
     made = strategy()
     trace = arrived(made)
     made.choose("smart", REQUEST, POOL, trace)
-    made.sent(trace, "small", lambda: None)
+    made.sent(trace, "small")
     made.finish(trace, ENDINGS[fault])
     made.finish(trace, "error")  # the request's own end: no attempt is under way
     assert made.live.states["small"].circuit.failures == failures
@@ -351,7 +419,7 @@ def test_a_deployment_that_the_configuration_does_not_know_has_no_load() -> None
     made = strategy()
     trace = arrived(made)
     made.choose("smart", REQUEST, POOL, trace)
-    assert made.sent(trace, "elsewhere", lambda: None)
+    assert made.sent(trace, "elsewhere")
     assert trace.sent_to == ["elsewhere"]
     assert "elsewhere" not in made.live.states
 

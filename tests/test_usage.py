@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slo_router.domain import Features
 from slo_router.features import Learned
 from slo_router.usage import FACTOR_BOUNDS, LONGEST_ANSWER, learn
 from tests.builders import REQUEST
@@ -45,13 +46,25 @@ def test_categories_learn_apart_and_from_their_own_prior() -> None:
 def test_tools_and_images_are_learned_apart_and_leave_the_text_alone() -> None:
     """30 tools of 40 tokens each took 267 tokens for 1,318 when they were learned as text."""
     learned = Learned()
+
+    def sized(tool_tokens: int, images: int) -> Features:
+        tools, pictures = round(tool_tokens * learned.tool_factor), round(images * learned.image_tokens)
+        return UNLIMITED._replace(prompt_tokens=67 + tools + pictures, text_tokens=67, tool_tokens=tools, images=images)
+
     for _ in range(300):
-        learned = learn(learned, UNLIMITED._replace(text_tokens=67, tools=30), "a", 67 + 30 * 40, None)
-        learned = learn(learned, UNLIMITED._replace(text_tokens=67, images=2), "a", 67 + 2 * 255, None)
-        learned = learn(learned, UNLIMITED._replace(text_tokens=67, tools=1, images=1), "a", 10**6, None)
-    assert learned.tool_tokens == pytest.approx(40, rel=0.01)
+        learned = learn(learned, sized(30 * 100, 0), "a", 67 + 30 * 40, None)
+        learned = learn(learned, sized(0, 2), "a", 67 + 2 * 255, None)
+        learned = learn(learned, sized(100, 1), "a", 10**6, None)
+        learned = learn(learned, sized(100, 0)._replace(files=1), "a", 10**6, None)
+    assert learned.tool_factor == pytest.approx(0.4, rel=0.01)
     assert learned.image_tokens == pytest.approx(255, rel=0.01)
     assert learned.prompt_factor == {}
+
+
+def test_beside_a_long_text_an_image_is_told_little_of() -> None:
+    """A text that was estimated a tenth too short says nothing of the one image that it came with."""
+    features = UNLIMITED._replace(prompt_tokens=11_000, text_tokens=10_000, images=1)
+    assert learn(Learned(), features, "a", 12_000, None).image_tokens == pytest.approx(1_004.5, abs=0.1)  # not 1,050
 
 
 def test_each_model_has_its_own_length_which_the_first_answers_move_far() -> None:
@@ -79,7 +92,8 @@ def test_an_answer_that_was_cut_says_at_least_so_long() -> None:
 def test_repeated_reports_converge_to_the_truth() -> None:
     learned = Learned()
     for _ in range(200):  # what is left of the distance: 0.95^200 = 0.00004
-        estimate = UNLIMITED._replace(text_tokens=round(1_000 * learned.prompt_factor.get("ner", 1.0)))
+        estimated = round(1_000 * learned.prompt_factor.get("ner", 1.0))
+        estimate = UNLIMITED._replace(prompt_tokens=estimated, text_tokens=estimated)
         learned = learn(learned, estimate, "a", 1_600, 900)
     assert learned.prompt_factor["ner"] == pytest.approx(1.6, rel=0.01)
     assert learned.output_tokens["ner"] == pytest.approx(900, rel=0.01)

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-OUTPUT_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
-
 
 class Usage(NamedTuple):
     """Token counts of a whole request. The last two are parts of the first two; `None` is unknown."""
@@ -40,11 +38,6 @@ def read_usage(usage: Mapping[str, object]) -> Usage:
         ),
         _first(_detail(usage, "completion_tokens_details", "reasoning_tokens"), _count(usage.get("reasoning_tokens"))),
     )
-
-
-def carries_output(delta: Mapping[str, object]) -> bool:
-    """Content, reasoning, a tool call or a refusal is in it: something that the model wrote."""
-    return any(delta.get(name) for name in OUTPUT_FIELDS)
 
 
 def content_of(delta: Mapping[str, object]) -> str:

@@ -68,7 +68,13 @@ class CellResult:
         """The hash that the router reads. `samples` are the requests that the latencies rest on."""
         stats, ttft, tpot = self.stats, self.stats.ttft, self.stats.tpot
         if not self.measured:
-            return Metrics(self.ended_at_s, error_rate=stats.error_rate, answer_fault=self.verdict.fault)
+            return Metrics(
+                self.ended_at_s,
+                error_rate=stats.error_rate,
+                answer_fault=self.verdict.fault,
+                error_at_s=self.ended_at_s,
+                fault_at_s=self._fault_at_s,
+            )
         return Metrics(
             measured_at_s=self.ended_at_s,
             ttft_s=ttft.mean_s if ttft else None,
@@ -82,7 +88,13 @@ class CellResult:
             output_tokens_mean=stats.output_tokens_mean,
             samples=stats.succeeded,
             answer_fault=self.verdict.fault,
+            fault_at_s=self._fault_at_s,
+            prompt_tokens_mean=stats.prompt_tokens_mean,
         )
+
+    @property
+    def _fault_at_s(self) -> float | None:
+        return None if self.verdict.fault is None else self.ended_at_s
 
 
 def judged(results: Sequence[CellResult]) -> list[CellResult]:

@@ -80,6 +80,11 @@ class CellStats:
         return None if self.completion_tokens is None else self.completion_tokens / self.succeeded
 
     @property
+    def prompt_tokens_mean(self) -> float | None:
+        """Prompt tokens per success."""
+        return None if self.prompt_tokens is None else self.prompt_tokens / self.succeeded
+
+    @property
     def requests_per_s(self) -> float | None:
         """Successes per second of the cell."""
         return _rate(self.succeeded, self.wall_s)

@@ -7,8 +7,9 @@ Theory. A stream is a series of events, each stamped with the second at which it
      └──────────────── TTFT ───────────────┘────────┘          │         tokens
      └─────────────────────────── E2E ─────────────────────────┘
 
-- TTFT ends at the first chunk that carries output: content, reasoning, a tool call or a refusal. Comments, blank lines,
-  role-only and empty chunks keep a connection alive; they are not tokens.
+- TTFT ends at the first chunk that carries output: content, reasoning, a tool call or a refusal, as the plugin counts
+  it (`slo_router.first_token`). Comments, blank lines, role-only and empty chunks keep a connection alive; they are not
+  tokens.
 - E2E ends at the last such chunk or at the `finish_reason`, whichever is later: the server sends the latter in the
   step of the end-of-text token, which it counts.
 - TPOT is (E2E − TTFT) / (n − 1), n the completion tokens: one figure per request, whatever the size of the chunks.
@@ -33,8 +34,9 @@ from itertools import pairwise
 
 import msgspec
 
-from slo_bench.chunks import Usage, carries_output, content_of, read_usage, reasoning_of
+from slo_bench.chunks import Usage, content_of, read_usage, reasoning_of
 from slo_bench.excuses import REASONING, WITHHELD, Excuse, words_of
+from slo_router.first_token import delta_has_token
 
 # Error classes beside `http_<status>`. They are names in reports; keep them stable.
 CONNECTION = "connection"  # refused, reset or closed before the answer began
@@ -164,7 +166,7 @@ class StreamReading:
             self.fail(MALFORMED)
             return
         delta = choice.get("delta")
-        if isinstance(delta, dict) and carries_output(delta):
+        if isinstance(delta, dict) and delta_has_token(delta):
             self._output_s.append(at_s)
             self._ended_s = at_s
             self._answer.append(content_of(delta))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from slo_router.baseline import BASELINE
+
 Kind = Literal["lines", "stacked", "stat", "steps"]
 
 GROUP = 'group=~"$group"'
@@ -73,7 +75,7 @@ def saved(window: str = RATE) -> str:
 
 
 def largest(by: str = "", window: str = RATE) -> str:
-    """The share of the requests with a choice that the dearest candidate served."""
+    """The share of the requests with a choice that the baseline served."""
     metric = f"slo_router_picks_total{{{GROUP},"
     return _share(f'{metric}pick="baseline"}}', f'{metric}pick=~"baseline|another"}}', by, window)
 
@@ -89,11 +91,11 @@ AT_A_GLANCE = (
           (Query(f"sum(rate(slo_router_requests_total{{{GROUP}}}{RANGE}))", ""),), "stat", 4),
     Panel("SLO attainment", "Requests that kept their SLO, of those that could be judged; errors are misses.",
           "percentunit", (Query(attainment(window=RANGE), ""),), "stat", 5),
-    Panel("Saved", "Against sending every request to the dearest candidate, with the request's real tokens.",
+    Panel("Saved", f"Against the baseline: {BASELINE}, with the request's real tokens.",
           "percentunit", (Query(saved(RANGE), ""),), "stat", 5),
     Panel("Fallbacks", "Decisions where no candidate was expected to keep the SLO.", "percentunit",
           (Query(FALLBACK, ""),), "stat", 5),
-    Panel("On the largest model", "Requests that went to the dearest candidate although there was another.",
+    Panel("On the baseline", f"Requests that went to the baseline ({BASELINE}) although there was another.",
           "percentunit", (Query(largest(window=RANGE), ""),), "stat", 5),
 )  # fmt: skip
 
@@ -111,7 +113,7 @@ ARTICLE = (
         Query("sum by (model_name) (vllm:num_requests_waiting)", "{{model_name}} waiting"),
     )),
     Panel("Cost per request", "What requests cost on average, what the dearest twentieth costs at least, and what the "
-          "same requests would have cost on the dearest candidate.", "currencyUSD", (
+          f"same requests would have cost on the baseline ({BASELINE}).", "currencyUSD", (
         Query(mean("slo_router_request_cost_usd"), "mean"),
         Query(quantile(0.95, "slo_router_request_cost_usd", "group"), "{{group}} p95"),
         Query(_share(f"slo_router_baseline_cost_usd_total{{{GROUP}}}",
@@ -165,22 +167,24 @@ HEALTH = (
     )),
     Panel("Circuits", "1 while traffic is kept off a deployment that fails.", "none",
           (Query("max by (deployment) (slo_router_circuit_open)", "{{deployment}}"),), "steps"),
-    Panel("Age of the data", "Since the slowest worker last read Redis, and since the benchmark agent last measured.",
-          "s", (
+    Panel("Age of the data", "Since the slowest worker last read Redis and ended a round of each background job, and "
+          "since the benchmark agent last measured.", "s", (
         Query("time() - min(slo_router_snapshot_timestamp_seconds)", "snapshot"),
         Query("time() - min by (deployment) (slo_router_measured_timestamp_seconds)", "{{deployment}} measured"),
+        Query("time() - min by (job) (slo_router_job_timestamp_seconds)", "{{job}}"),
     )),
-    Panel("Losses", "Decisions that failed, attempts that the plugin was not asked about (LiteLLM chose), and records "
-          "that found the queue full.", "short", (
+    Panel("Losses", "Decisions that failed, attempts that the plugin was not asked about (LiteLLM chose), records that "
+          "found the queue full, and rounds of background jobs that failed.", "short", (
         Query(f"sum(increase(slo_router_fail_open_total{RATE}))", "failed open"),
         Query(f"sum(increase(slo_router_unasked_total{RATE}))", "not asked"),
         Query(f"sum(increase(slo_router_log_dropped_total{RATE}))", "records dropped"),
+        Query(f"sum by (job) (increase(slo_router_job_failures_total{RATE}))", "{{job}} failed"),
     )),
 )  # fmt: skip
 
 SAVINGS = (
     Panel("Spend and baseline", "USD per day at the present rate: spent, and what the same requests, with their real "
-          "tokens, would have cost on the dearest candidate.", "currencyUSD", (
+          f"tokens, would have cost on the baseline ({BASELINE}).", "currencyUSD", (
         Query(f"sum(rate(slo_router_cost_usd_total{{{GROUP}}}{RATE})) {PER_DAY}", "spent"),
         Query(f"sum(rate(slo_router_baseline_cost_usd_total{{{GROUP}}}{RATE})) {PER_DAY}", "baseline"),
     )),
@@ -189,15 +193,18 @@ SAVINGS = (
     Panel("Spend by deployment", "USD per day at the present rate.", "currencyUSD", (
         Query(f"sum by (deployment) (rate(slo_router_cost_usd_total{{{GROUP}}}{RATE})) {PER_DAY}", "{{deployment}}"),
     ), "stacked"),
-    Panel("On the largest model", "Share of the requests that had a choice.", "percentunit",
+    Panel("On the baseline", "Share of the requests that had a choice.", "percentunit",
           (Query(largest(" by (group) "), "{{group}}"),)),
+    Panel("Of unknown cost", "Requests whose cost nobody knows, per second: they are in no sum of money.", "reqps", (
+        Query(f"sum by (deployment) (rate(slo_router_unpriced_total{{{GROUP}}}{RATE}))", "{{deployment}}"),
+    ), "stacked", 24),
 )  # fmt: skip
 
 BY_CATEGORY = " by (category) "
 QUALITY = (
     Panel("Quality by category", "Expected of who served: measured by the agent, else configured.", "percentunit",
           (Query(mean("slo_router_quality", BY_CATEGORY), "{{category}}"),)),
-    Panel("Quality given up", "What the dearest candidate is expected to have over who served; below 0 it is worse.",
+    Panel("Quality given up", "What the baseline is expected to have over who served; below 0 it is worse.",
           "percentunit", (
         Query(" - ".join([mean(f"slo_router_{whose}quality", BY_CATEGORY) for whose in ("baseline_", "")]),
               "{{category}}"),

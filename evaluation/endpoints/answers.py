@@ -1,14 +1,17 @@
 """What an emulated model says: a deterministic function of its name and the prompt.
 
-The length depends on the prompt alone, so that every endpoint has the same work to do for the same request. The text
+The length depends on the prompt and on the endpoint's mean alone, so that a study knows it beforehand. The text
 starts with the model's name, so that a client sees who answered, and no two chunks in a row are the same: LiteLLM ends
 a stream that repeats one chunk 100 times.
 """
 
 from dataclasses import dataclass
-from math import ceil, hypot
+from math import ceil, exp, hypot
+from statistics import NormalDist
 from typing import Literal
 from zlib import crc32
+
+from .spec import EndpointSpec
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -30,16 +33,17 @@ class Ask:
     stream: bool
     include_usage: bool
     tool: str | None  # the function to call where the client requires a tool call
+    other_tokens: int = 0  # of tools and images
 
     @property
     def prompt_tokens(self) -> int:
         """The size of the prompt."""
-        return token_count(self.prompt)
+        return token_count(self.prompt) + self.other_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer, one piece per token."""
+    """One whole answer, in the pieces in which it is streamed: the first token alone, then so many a piece."""
 
     id: str
     model: str
@@ -48,6 +52,7 @@ class Answer:
     finish_reason: FinishReason
     prompt_tokens: int
     tool: str | None  # then the pieces are the arguments of a call of this function
+    tokens: int  # in all pieces
 
     @property
     def text(self) -> str:
@@ -60,9 +65,12 @@ def token_count(text: str) -> int:
     return max(1, ceil(len(text) / 4))
 
 
-def output_tokens(prompt: str, mean: int) -> int:
-    """How long the answer to this prompt would get: uniform in 0.5 to 1.5 times the mean, at least 1."""
-    return max(1, round(mean * (0.5 + crc32(prompt.encode()) / 2**32)))
+def output_tokens(prompt: str, mean: int, sigma: float = 0.0) -> int:
+    """How long the answer to this prompt would get, at least 1: see EndpointSpec."""
+    place = (crc32(prompt.encode()) + 0.5) / 2**32  # uniform in 0 to 1
+    if not sigma:
+        return max(1, round(mean * (0.5 + place)))
+    return max(1, round(mean * exp(sigma * NormalDist().inv_cdf(place) - sigma * sigma / 2)))
 
 
 def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
@@ -76,17 +84,24 @@ def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
     return (f"[{name}] ", *(word(i) + " " for i in range(1, count)))
 
 
-def compose(ask: Ask, *, answer_id: str, model: str, created: int, mean_tokens: int, room: int) -> Answer:
-    """The answer to `ask`: at most `room` tokens and at most what the client allows; a tool call is never cut short."""
+def compose(ask: Ask, spec: EndpointSpec, *, answer_id: str, created: int, room: int) -> Answer:
+    """An endpoint's answer to `ask`, as far as there is room and the client allows; a tool call is never cut short."""
     pieces: tuple[str, ...]
     reason: FinishReason
     if ask.tool is not None:
-        pieces, reason = ('{"answer', '": "', f"[{model}]", '"}'), "tool_calls"
+        pieces, reason = ('{"answer', '": "', f"[{spec.name}]", '"}'), "tool_calls"
+        tokens = len(pieces)
     else:
-        wanted = output_tokens(ask.prompt, mean_tokens)
         allowed = room if ask.max_tokens is None else min(room, ask.max_tokens)
-        pieces, reason = words(model, ask.prompt, min(wanted, allowed)), "stop" if wanted <= allowed else "length"
-    return Answer(answer_id, model, created, pieces, reason, ask.prompt_tokens, ask.tool)
+        wanted = output_tokens(ask.prompt, spec.output_tokens, spec.output_sigma)
+        tokens, reason = min(wanted, allowed), "stop" if wanted <= allowed else "length"
+        pieces = grouped(words(spec.name, ask.prompt, tokens), spec.tokens_per_chunk)
+    return Answer(answer_id, spec.name, created, pieces, reason, ask.prompt_tokens, ask.tool, tokens)
+
+
+def grouped(pieces: tuple[str, ...], size: int) -> tuple[str, ...]:
+    """The first alone, the others by so many."""
+    return (pieces[0], *("".join(pieces[i : i + size]) for i in range(1, len(pieces), size)))
 
 
 def embedding(text: str, dimensions: int = 8) -> list[float]:

@@ -6,6 +6,7 @@ work.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import ceil
 
 import orjson
 from starlette.requests import Request
@@ -14,12 +15,14 @@ from starlette.routing import Route, Router
 
 from .connection import Connection, forever
 from .dialects import ChatCompletions, Completions
-from .faults import FaultSwitch
+from .faults import Allowance, FaultSwitch
 from .metrics import render
 from .model import Call, Model, RefusedError, json_response, validated
 from .record import Record, Seen
 from .responses_api import Responses
 from .spec import EndpointSpec, Fault
+
+RATE_LIMITED, RATE_CODE, RATE_KIND = "Rate limit reached. Try again later.", "rate_limit_exceeded", "rate_limit_error"
 
 
 class Endpoint:
@@ -29,6 +32,7 @@ class Endpoint:
         self.spec = spec
         self.model = Model(spec)
         self.faults = FaultSwitch(Fault(fault=spec.fault))
+        self.allowance = Allowance(spec)
         self.record = Record()
         chat, completions, responses = (
             partial(self.model.text, dialect) for dialect in (ChatCompletions(), Completions(), Responses())
@@ -59,14 +63,20 @@ class Endpoint:
             seen = self.record.note(_seen(request, body, fault))
             try:
                 await _fail(fault, connection)
+                self._limit()
                 response = await answer(Call(body, fault, seen, connection))
             except RefusedError as error:
-                retry_after = {"retry-after": str(fault.retry_after_s)} if error.status == 429 else None
-                response = json_response(error.body, error.status, retry_after)
+                response = json_response(error.body, error.status, error.headers)
             seen.status = response.status_code
             return response
 
         return handle
+
+    def _limit(self) -> None:
+        wait_s = self.allowance.wait_s()
+        if wait_s is not None:
+            after_s = ceil(wait_s) if self.spec.says_when else None
+            raise RefusedError(429, RATE_LIMITED, code=RATE_CODE, kind=RATE_KIND, retry_after_s=after_s)
 
     async def _models(self, _: Request) -> Response:
         entry = {"id": self.spec.name, "object": "model", "owned_by": "emulated", "created": 0}
@@ -103,8 +113,8 @@ async def _fail(fault: Fault, connection: Connection) -> None:
         case "error500":
             raise RefusedError(500, "The emulated server failed.", code="internal_error", kind="server_error")
         case "error429":
-            message = f"Rate limit reached. Try again in {fault.retry_after_s} s."
-            raise RefusedError(429, message, code="rate_limit_exceeded", kind="rate_limit_error")
+            after_s = fault.retry_after_s
+            raise RefusedError(429, RATE_LIMITED, code=RATE_CODE, kind=RATE_KIND, retry_after_s=after_s)
         case "status":
             raise RefusedError(fault.status, f"Emulated status {fault.status}.", code="emulated", kind="server_error")
         case _:

@@ -7,14 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .answers import Ask
+from evaluation.traffic import IMAGE_TOKENS
 
+from .answers import Ask, token_count
+
+IMAGES = ("image_url", "input_image", "image")
 Limit = Annotated[int, Field(ge=1)] | None
 
 
 class Part(BaseModel):
-    """A part of a message; only text counts."""
+    """A part of a message; only text and images count."""
 
+    type: str | None = None
     text: str | None = None
 
 
@@ -31,11 +35,15 @@ class Message(BaseModel):
 class Function(BaseModel):
     """The function of a chat tool, or the one that `tool_choice` names."""
 
+    model_config = ConfigDict(extra="allow")  # its schema is part of the prompt
+
     name: str
 
 
 class Tool(BaseModel):
     """A tool: chat completions nest the function, Responses do not."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str | None = None
     function: Function | None = None
@@ -61,6 +69,7 @@ class Body(BaseModel):
     stream_options: StreamOptions | None = None
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | Tool | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None  # has no effect
 
     def required_tool(self) -> str | None:
         """The function that the client insists on: the named one, or the first where any will do."""
@@ -74,14 +83,16 @@ class Body(BaseModel):
         """What this body asks."""
         raise NotImplementedError
 
-    def asks(self, prompt: str, max_tokens: int | None) -> Ask:
+    def asks(self, prompt: str, max_tokens: int | None, images: int = 0) -> Ask:
         """This body as the emulator's question."""
+        tools = "".join(tool.model_dump_json(exclude_unset=True) for tool in self.tools or [])
         return Ask(
             prompt=prompt,
             max_tokens=max_tokens,
             stream=bool(self.stream),
             include_usage=self.stream_options is not None and self.stream_options.include_usage,
             tool=self.required_tool(),
+            other_tokens=images * IMAGE_TOKENS + (token_count(tools) if tools else 0),
         )
 
 
@@ -94,7 +105,8 @@ class ChatBody(Body):
 
     def ask(self) -> Ask:
         """All messages count as prompt."""
-        return self.asks(joined(self.messages), self.max_completion_tokens or self.max_tokens)
+        limit = self.max_completion_tokens or self.max_tokens
+        return self.asks(joined(self.messages), limit, images_in(self.messages))
 
 
 class CompletionBody(Body):
@@ -118,7 +130,8 @@ class ResponsesBody(Body):
     def ask(self) -> Ask:
         """Instructions and all input items count as prompt."""
         text = self.input if isinstance(self.input, str) else joined(self.input)
-        return self.asks(f"{self.instructions}\n{text}" if self.instructions else text, self.max_output_tokens)
+        images = 0 if isinstance(self.input, str) else images_in(self.input)
+        return self.asks(f"{self.instructions}\n{text}" if self.instructions else text, self.max_output_tokens, images)
 
 
 class EmbeddingsBody(BaseModel):
@@ -130,6 +143,12 @@ class EmbeddingsBody(BaseModel):
 def joined(messages: list[Message]) -> str:
     """The text of all messages, one per line."""
     return "\n".join(_text(message.content) or message.output or "" for message in messages)
+
+
+def images_in(messages: list[Message]) -> int:
+    """How many images all messages have."""
+    parts = [part for message in messages if isinstance(message.content, list) for part in message.content]
+    return sum(part.type in IMAGES for part in parts)
 
 
 def _text(content: Content) -> str:

@@ -30,7 +30,7 @@ class Dialect(Protocol):
         """Events that are sent as soon as a stream is accepted."""
 
     def opening(self, answer: Answer) -> list[bytes]:
-        """Events without content, right before the first token."""
+        """Events without content before the first token: at once, or right before it."""
 
     def piece(self, answer: Answer, index: int) -> bytes:
         """The event of one token."""
@@ -52,7 +52,7 @@ class ChatCompletions:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
         return envelope(answer, "chat.completion", choice) | {"usage": usage(answer)}
 
-    def accepted(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - nothing before the first token, as in vLLM
+    def accepted(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - this route has no such event
         """Nothing."""
         return []
 
@@ -133,7 +133,7 @@ def envelope(answer: Answer, kind: str, *choices: Json) -> Json:
 
 def usage(answer: Answer) -> Json:
     """Token counts of the completion routes."""
-    completion = len(answer.pieces)
+    completion = answer.tokens
     return {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": completion,

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from evaluation.traffic import FORBIDDEN
+
 from .answers import Answer, Ask, compose, embedding, token_count
 from .bodies import EmbeddingsBody
 from .connection import Connection
@@ -28,9 +30,18 @@ _NOISE = b": keep-alive\n\n\n\n"
 class RefusedError(Exception):
     """A request that is answered with an error in OpenAI's shape."""
 
-    def __init__(self, status: int, message: str, *, code: str, kind: str = "invalid_request_error") -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        kind: str = "invalid_request_error",
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = None if retry_after_s is None else {"retry-after": str(retry_after_s)}
         self.body: Json = {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
@@ -70,17 +81,18 @@ class Model:
     async def text(self, dialect: Dialect, call: Call) -> Response:
         """The response to a text route. Raises RefusedError."""
         ask = validated(dialect.body, call.body).ask()
+        if FORBIDDEN in ask.prompt:
+            raise RefusedError(400, "The prompt is against our content policy.", code="content_policy_violation")
         answer = compose(
             ask,
+            self.spec,
             answer_id=f"{self.spec.name}-{next(self._ids)}",
-            model=self.spec.name,
             created=int(time.time()),
-            mean_tokens=self.spec.output_tokens,
             room=self._room(ask.prompt_tokens),
         )
         if call.fault.fault == "leak":
             answer = replace(answer, pieces=(*answer.pieces[:-1], f"{answer.pieces[-1]}<|im_end|>"))
-        call.seen.prompt_tokens, call.seen.completion_tokens = ask.prompt_tokens, len(answer.pieces)
+        call.seen.prompt_tokens, call.seen.completion_tokens = ask.prompt_tokens, answer.tokens
         if ask.stream:
             return StreamingResponse(self._events(dialect, ask, answer, call), media_type="text/event-stream")
         return await self._whole(dialect, answer, call)
@@ -109,7 +121,7 @@ class Model:
         return limit - prompt_tokens
 
     async def _whole(self, dialect: Dialect, answer: Answer, call: Call) -> Response:
-        tokens = len(answer.pieces)
+        tokens = answer.tokens
         async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:
             await run.first_token()
             while run.generated < tokens:
@@ -121,7 +133,8 @@ class Model:
 
     async def _events(self, dialect: Dialect, ask: Ask, answer: Answer, call: Call) -> AsyncIterator[bytes]:
         noise = call.noise
-        early, late = (dialect.opening(answer), []) if noise else ([], dialect.opening(answer))
+        opening: list[bytes] = dialect.opening(answer)
+        early, late = (opening, []) if self.spec.opens_early else ([], opening)
         for event in dialect.accepted(answer) + early + noise:
             yield event
         async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:
@@ -130,7 +143,7 @@ class Model:
                 yield event
             for index in range(len(answer.pieces)):
                 if index > 0:
-                    await run.more_tokens()
+                    await run.more_tokens(min(self.spec.tokens_per_chunk, answer.tokens - run.generated))
                 if index == call.cut_at:
                     await call.connection.hang_up()
                 for event in [dialect.piece(answer, index), *noise]:

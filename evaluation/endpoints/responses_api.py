@@ -23,9 +23,9 @@ class Responses:
         counts = {
             "input_tokens": answer.prompt_tokens,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": len(answer.pieces),
+            "output_tokens": answer.tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": answer.prompt_tokens + len(answer.pieces),
+            "total_tokens": answer.prompt_tokens + answer.tokens,
         }
         return _response(answer, _status(answer)) | {"output": [_item(answer, done=True)], "usage": counts}
 

@@ -33,7 +33,13 @@ class EndpointSpec:
     slots: Positive = 4
     context_tokens: Positive = 8192
     output_tokens: Positive = 48  # mean; a prompt's answer has 0.5 to 1.5 times as many
+    output_sigma: NonNegative = 0.0  # above 0 they are log-normal instead, with this sigma: some get very long
+    tokens_per_chunk: Positive = 1  # of a stream; the first token comes alone
+    per_minute: Positive | None = None  # requests; beyond, and beyond `burst` at once, HTTP 429
+    burst: Positive = 10
+    says_when: bool = True  # a 429 of the rate limit has a Retry-After
     jitter: NonNegative = 0.05  # sigma of the log-normal factor on each latency
+    opens_early: bool = True  # what precedes the first token, a role-only chunk, comes at once and not with the token
     seed: int = 0
     fault: FaultKind = "ok"
 
@@ -50,16 +56,15 @@ class Fault(BaseModel):
 
     `error500`, `error429`, `status`: answer with that status. `hang`: accept and never answer. `drop`: close the
     connection before the first byte. `cut`: close it after `after_chunks` pieces of the answer (half the body where
-    nothing is streamed). `slow`: take `factor` times as long. `noise`: send a role-only chunk at once, and blank lines
-    and comments before and between the content. `leak`: end each answer with the markup of a chat template, as a server
-    with a wrong one does.
+    nothing is streamed). `slow`: take `factor` times as long. `noise`: send blank lines and comments before and between
+    the content. `leak`: end each answer with the markup of a chat template, as a server with a wrong one does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fault: FaultKind = "ok"
     status: Annotated[int, Field(ge=400, le=599)] = 503
-    retry_after_s: Annotated[int, Field(ge=0)] = 1
+    retry_after_s: Annotated[int, Field(ge=0)] | None = 1  # none: the 429 does not say
     after_chunks: Annotated[int, Field(ge=0)] = 3
     factor: NonNegative = 5.0
     times: Positive | None = None

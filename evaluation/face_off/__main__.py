@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -17,43 +18,44 @@ from evaluation.face_off.arrivals import Plan, arrivals
 from evaluation.face_off.omniscient import route
 from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.plot import draw
-from evaluation.face_off.proxies import STRATEGIES
-from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, by_victim, tables, together, verdicts
+from evaluation.face_off.proxies import OURS, STRATEGIES
+from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, by_victim, tables, together, verdicts, where_possible
 from evaluation.face_off.stage import Stage
 from evaluation.face_off.summary import pooled
-from evaluation.face_off.world import DEPLOYMENTS, PHASES, Phase
+from evaluation.face_off.watch import Shut
+from evaluation.face_off.world import GROUP, PHASES, Phase, PhaseName, dealt
 
 WIDTH = 190
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-Kept = dict[Phase, dict[str, list[list[Outcome]]]]
 
 
 class Study:
-    """The repeats, phase by phase; what was measured is in `results`."""
+    """The repeats, phase by phase; what was measured is in `results`, by repeat."""
 
     def __init__(self, stage: Stage, plan: Plan, console: Console) -> None:
         self._stage, self._plan, self._console = stage, plan, console
         self._began_s = perf_counter()
-        self.results: Kept = {phase: {OMNISCIENT: [], ALL_TO_LARGE: []} for phase in PHASES}
+        self.results: list[dict[Phase, dict[str, list[Outcome]]]] = []
 
     def say(self, text: str) -> None:
         """A line of progress, with the seconds since the beginning."""
         self._console.print(f"[{perf_counter() - self._began_s:4.0f} s] {text}", markup=False, highlight=False)
 
-    def repeat(self, number: int, strategies: list[str]) -> None:
-        """Every phase of one repeat: the same arrivals for each strategy, in the given order of strategies."""
-        asked = {phase: arrivals(phase, self._plan, str(number)) for phase in PHASES}
-        for phase in PHASES:
-            for name, among in ((OMNISCIENT, DEPLOYMENTS), (ALL_TO_LARGE, DEPLOYMENTS[-1:])):
-                self.results[phase][name].append(route(asked[phase], phase, self._plan.seconds, among))
-        for strategy in strategies:
-            said = []
-            for phase in PHASES:
-                outcomes = self._stage.play(strategy, phase, asked[phase], self._plan.seconds)
-                self.results[phase].setdefault(strategy, []).append(outcomes)
-                title = f"{phase.name} {phase.victim}".strip()
-                said.append(f"{title} {pooled([outcomes]).kept:.0%} of {len(outcomes)}")
-            self.say(f"repeat {number + 1}, {strategy}: contract kept: {', '.join(said)}")
+    def repeat(self, number: int, phases: Sequence[Phase]) -> None:
+        """These phases, one after another, on the proxies of all strategies at once."""
+        found: dict[Phase, dict[str, list[Outcome]]] = {}
+        self.results.append(found)
+        for phase in phases:
+            asked = arrivals(phase, self._plan, str(number))
+            computed = {
+                name: route(asked, phase, self._plan.seconds, among)
+                for name, among in ((OMNISCIENT, phase.fleet), (ALL_TO_LARGE, phase.fleet[-1:]))
+            }
+            played = computed | self._stage.play(phase, asked, self._plan.seconds)
+            found[phase] = played if phase.group == GROUP else where_possible(played)
+            kept = (f"{name} {pooled([outcomes]).kept:.0%}" for name, outcomes in found[phase].items())
+            title, count = f"{phase.name} {phase.victim}".strip(), len(computed[OMNISCIENT])
+            self.say(f"repeat {number + 1}, {title}: contract kept of {count}: {', '.join(kept)}")
 
 
 def _strategies(value: str) -> str:
@@ -63,7 +65,15 @@ def _strategies(value: str) -> str:
     return value
 
 
-def _show(study: Study, console: Console) -> None:
+def _phases(value: str) -> str:
+    known = list(dict.fromkeys(phase.name for phase in PHASES))
+    unknown = [name for name in value.split(",") if name not in known]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r}, expected some of {','.join(known)}")
+    return value
+
+
+def _show(study: Study, shut: Mapping[Phase, Sequence[Shut]], console: Console) -> None:
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     study.say(
         f"litellm {version('litellm')}; load average {load} on {os.cpu_count()} cores (the study's own is about 1)"
@@ -71,55 +81,67 @@ def _show(study: Study, console: Console) -> None:
     results = together(study.results)
     for table in (*tables(results), by_victim(study.results)):
         console.print(table)
-    for phase, bar in verdicts(results):
-        console.print(f"{'kept  ' if bar.kept else 'MISSED'}  {phase}: {bar.text}", markup=False, highlight=False)
+    by_name: dict[PhaseName, list[Shut]] = {}
+    for phase, found in shut.items():
+        by_name.setdefault(phase.name, []).extend(found)
+    for phase_name, bar in verdicts(results, by_name):
+        console.print(f"{'kept  ' if bar.kept else 'MISSED'}  {phase_name}: {bar.text}", markup=False, highlight=False)
 
 
 @app.command()
 def main(
-    repeats: Annotated[int, typer.Option(help="How often everything is done, each time on other arrivals.", min=1)] = 3,
+    *,
+    repeats: Annotated[int, typer.Option(help="How often everything is done, each time on other arrivals.", min=1)] = 2,
     rate: Annotated[
         float,
         typer.Option(
-            help="Requests per second outside the burst. A proxy needs about 40 ms of CPU each: at 4 the burst fills "
-            "it, and every strategy is late.",
+            help="Requests per second outside the burst, to each proxy. One takes about 40 ms of CPU: at 4 the burst "
+            "fills two cores, and every strategy is late.",
             min=0.5,
         ),
     ] = 2.0,
-    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 24.0,
-    strategies: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these.", callback=_strategies)] = ",".join(
-        STRATEGIES
+    seconds: Annotated[float, typer.Option(help="Length of a phase.", min=3)] = 20.0,
+    victims: Annotated[
+        int,
+        typer.Option(help="To how many endpoints a slowdown or an outage happens in a repeat, in their turn.", min=1),
+    ] = 1,
+    phases: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these.", callback=_phases)] = ",".join(
+        dict.fromkeys(phase.name for phase in PHASES)
     ),
+    strategies: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="These, all at once.", callback=_strategies)
+    ] = f"latency-based-routing,least-busy,{OURS}",
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw contract kept against cost: .svg, .png.")
     ] = None,
 ) -> None:
-    """LiteLLM's routing strategies and ours in turn on the stock proxy, before the same endpoints and requests.
+    """LiteLLM's routing strategies and ours on stock proxies side by side, each before endpoints of its own.
 
-    Each request has a joint contract: first token within its limit, cost per 1,000 tokens within its limit, quality at
-    its floor. Phases: steady, a fourfold burst, one endpoint six times slower, one endpoint failing and hanging, the
-    last two for each endpoint in its turn. The default run takes about eighty minutes and wants two idle cores.
+    Each request has a joint contract: its time within a limit (the first token's, or that of a whole answer), cost per
+    1,000 tokens within a limit, quality at a floor. Phases of streamed chats: steady, a fourfold burst, one endpoint
+    six times slower, one endpoint failing and hanging. Phases of all kinds of traffic: mixed, and one endpoint out of
+    credit. The default run takes ten minutes and wants two idle cores.
 
     \b
-    First see that it works, in eight minutes:
+    First see that it works, in four minutes:
       python -m evaluation.face_off --repeats 1 --seconds 5 --strategies least-busy,slo-router
-    Then the run behind the README's table and plot:
-      python -m evaluation.face_off --plot docs/face_off.svg
+    Then the run behind the README's table and plot, half an hour:
+      python -m evaluation.face_off --repeats 4 --victims 2 --plot docs/face_off.svg
     """
     names, console = strategies.split(","), Console(width=WIDTH)
     with ExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
         stage = Stage(directory, names, exits)
         study = Study(stage, Plan(rate, seconds), console)
-        for name in names:
-            stage.start(name, exits)
-            study.say(f"{name}: the proxy is up and warm")
+        for arm in stage.arms:
+            stage.start(arm)
+            study.say(f"{arm.strategy}: the proxy is up and warm")
         for number in range(repeats):
-            turn = number % len(names)  # another one begins each time
-            study.repeat(number, names[turn:] + names[:turn])
+            study.repeat(number, [phase for phase in dealt(number, victims) if phase.name in phases.split(",")])
         for death in stage.deaths:
             study.say(f"{death}; the phase was played again")
-    _show(study, console)
+        shut = stage.shut
+    _show(study, shut, console)
     if plot is not None:
         draw(together(study.results), plot)
         console.print(f"drawn into {plot}")

@@ -5,13 +5,27 @@ Two runs with the same seed send the same prompts at the same instants, whoever 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from evaluation.endpoints.answers import output_tokens, token_count
-from evaluation.face_off.world import KINDS, OUTPUT_TOKENS, Contract, Kind, Phase
+from evaluation.face_off.world import (
+    KINDS,
+    MIXED_GROUP,
+    MIXED_PROMPTS,
+    TOO_LONG_TOKENS,
+    WHOLE_S,
+    Contract,
+    Deployment,
+    Kind,
+    Phase,
+)
 from evaluation.sample import words
+from evaluation.traffic import CHARS_PER_TOKEN, Ask, mixed, prose
+
+STEADY = Ask("chat", stream=True, text_tokens=0, answer_tokens=0, max_tokens=100)
 
 
 class Arrival(NamedTuple):
@@ -20,26 +34,29 @@ class Arrival(NamedTuple):
     at_s: float
     kind: Kind
     prompt: str
+    ask: Ask = STEADY
+    e2e_s: float | None = None  # the limit on the time of an answer in one piece
 
     @property
     def counted(self) -> bool:
-        """Whether it belongs to the phase."""
-        return self.at_s >= 0
+        """Whether it belongs to the phase: one that is wrong, or whose client leaves, can be kept by nobody."""
+        return self.at_s >= 0 and self.ask.fault is None and self.ask.leaves_after_s is None
 
     @property
     def contract(self) -> Contract:
         """What it must get."""
-        return self.kind.contract
+        return self.kind.contract._replace(e2e_s=self.e2e_s)
 
     @property
     def prompt_tokens(self) -> int:
         """As the emulated endpoints count."""
-        return token_count(self.prompt)
+        return token_count(self.prompt) + self.ask.prompt_tokens - self.ask.text_tokens
 
-    @property
-    def output_tokens(self) -> int:
-        """How long every endpoint's answer will be."""
-        return output_tokens(self.prompt, OUTPUT_TOKENS)
+    def output_tokens(self, deployment: Deployment) -> int:
+        """How long a deployment's answer will be."""
+        spec, most = deployment.spec, self.ask.max_tokens
+        wanted = output_tokens(self.prompt, spec.output_tokens, spec.output_sigma)
+        return wanted if most is None else min(wanted, most)
 
 
 class Plan(NamedTuple):
@@ -56,9 +73,22 @@ def arrivals(phase: Phase, plan: Plan, seed: str) -> list[Arrival]:
     found = []
     for at_s in _instants(phase, plan, rng):
         kind = rng.choices(kinds, shares)[0]
+        if phase.group == MIXED_GROUP:
+            found.append(_mixed(at_s, kind, rng))
+            continue
         text = words(rng.randint(*kind.words), seed=rng.getrandbits(32))
         found.append(Arrival(at_s, kind, f"{kind.instruction}\n\n{text}"))
     return found
+
+
+def _mixed(at_s: float, kind: Kind, rng: random.Random) -> Arrival:
+    """A request of any kind; a number at its beginning makes its answer's length its own."""
+    ask = mixed(rng, MIXED_PROMPTS.draw(rng), 0)
+    if ask.fault == "too_long":
+        ask = ask._replace(text_tokens=TOO_LONG_TOKENS)
+    text = f"{kind.instruction}\n\n{rng.getrandbits(32)} {prose(CHARS_PER_TOKEN * ask.text_tokens)}"
+    e2e_s = None if ask.stream else math.exp(rng.uniform(*map(math.log, WHOLE_S)))
+    return Arrival(at_s, kind, text, ask, e2e_s)
 
 
 def _instants(phase: Phase, plan: Plan, rng: random.Random) -> Iterator[float]:

@@ -1,9 +1,9 @@
 """What a router could do that knows everything: a yardstick, computed from the emulator's numbers. Pure.
 
-It takes requests one after another, knows every queue, the length of every answer and every fault at once, and sends
-each to the cheapest endpoint that keeps the contract; where none does, to the one with the earliest first token among
-those of enough quality, else among all. It does not plan ahead (it is greedy, so no strict bound), and the proxy's own
-time, jitter and the turn at the prefill are left out, so that it looks a little better than anybody could be.
+It takes requests one after another, knows every queue, the length of every answer, who would refuse it and every fault
+at once, and sends each to the cheapest endpoint that keeps the contract; where none does, to the earliest of those of
+enough quality, else of all. It does not plan ahead (it is greedy, so no strict bound), and the proxy's own time, jitter
+and the turn at the prefill are left out, so that it looks a little better than anybody could be.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 
+from evaluation.endpoints.faults import Allowance
 from evaluation.face_off.arrivals import Arrival
 from evaluation.face_off.outcome import Outcome, judge
-from evaluation.face_off.world import DEPLOYMENTS, Deployment, Phase
+from evaluation.face_off.world import Deployment, Phase
 
 MS = 0.001
 MICRO = 1e-6
@@ -25,6 +26,14 @@ class _Queue:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self._free_at_s = [float("-inf")] * deployment.spec.slots
+        self._now_s = 0.0
+        self._allowance = Allowance(deployment.spec, lambda: self._now_s)
+
+    def refuses(self, arrival: Arrival) -> bool:
+        """Whether it would not take the request at all."""
+        self._now_s = arrival.at_s
+        is_wrong = arrival.ask.fault is not None or arrival.prompt_tokens >= self.deployment.spec.context_tokens
+        return is_wrong or not self._allowance.lets_pass()
 
     def outcome(self, arrival: Arrival, factor: float) -> Outcome:
         """What would happen to the request here."""
@@ -34,19 +43,21 @@ class _Queue:
         prefill_s = factor * (spec.ttft_ms * MS + arrival.prompt_tokens * spec.prefill_us_per_token * MICRO)
         tpot_s = factor * spec.tpot_ms * MS * (1 + spec.tpot_growth * busy)
         ttft_s = wait_s + prefill_s
-        e2e_s = ttft_s + tpot_s * (arrival.output_tokens - 1)
-        return Outcome(arrival, self.deployment.name, ttft_s, e2e_s, arrival.prompt_tokens, arrival.output_tokens)
+        output_tokens = arrival.output_tokens(self.deployment)
+        e2e_s = ttft_s + tpot_s * (output_tokens - 1)
+        return Outcome(arrival, self.deployment.name, ttft_s, e2e_s, arrival.prompt_tokens, output_tokens)
 
     def take(self, outcome: Outcome) -> None:
         """The request goes here."""
+        self._allowance.wait_s()
         heapq.heapreplace(self._free_at_s, outcome.arrival.at_s + (outcome.e2e_s or 0.0))
 
 
 def route(
-    requests: Iterable[Arrival], phase: Phase, seconds: float, among: Sequence[Deployment] = DEPLOYMENTS
+    requests: Iterable[Arrival], phase: Phase, seconds: float, among: Sequence[Deployment] | None = None
 ) -> list[Outcome]:
     """The outcome of every counted request. `seconds` is the length of the phase; `among` is what there is to pick."""
-    queues = {deployment.name: _Queue(deployment) for deployment in among}
+    queues = {deployment.name: _Queue(deployment) for deployment in among or phase.fleet}
     outcomes = []
     for arrival in requests:
         options = list(_options(queues.values(), arrival, phase, arrival.at_s / seconds))
@@ -62,12 +73,14 @@ def route(
 def _options(queues: Iterable[_Queue], arrival: Arrival, phase: Phase, at: float) -> Iterator[Outcome]:
     for queue in queues:
         event = phase.fault(queue.deployment.name, at)
-        if event is None or event.fault == "slow":
+        is_well = event is None or event.fault == "slow"
+        if is_well and not queue.refuses(arrival):
             yield queue.outcome(arrival, event.factor if event else 1.0)
 
 
 def _preference(outcome: Outcome) -> tuple[bool, bool, float]:
     """Kept before not kept, enough quality before too little; then the price of the kept, the delay of the others."""
     verdict = judge(outcome)
-    least = verdict.cost_usd if verdict.kept else outcome.ttft_s
+    time_s = outcome.ttft_s if outcome.arrival.ask.stream else outcome.e2e_s
+    least = verdict.cost_usd if verdict.kept else time_s
     return (not verdict.kept, not verdict.quality, least or 0.0)

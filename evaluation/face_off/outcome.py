@@ -21,9 +21,12 @@ class Outcome(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """An outcome held against the contract. A request that failed keeps nothing and costs `None`."""
+    """An outcome held against the contract. A request that failed keeps nothing and costs `None`.
 
-    ttft: bool
+    `in_time`: the first token of a stream, the end of an answer in one piece.
+    """
+
+    in_time: bool
     cost: bool
     quality: bool
     cost_usd: float | None
@@ -31,23 +34,26 @@ class Verdict(NamedTuple):
     @property
     def kept(self) -> bool:
         """The whole contract."""
-        return self.ttft and self.cost and self.quality
+        return self.in_time and self.cost and self.quality
 
 
-FAILED = Verdict(ttft=False, cost=False, quality=False, cost_usd=None)
+FAILED = Verdict(in_time=False, cost=False, quality=False, cost_usd=None)
 
 
 def judge(outcome: Outcome) -> Verdict:
     """Each part of the contract on its own; a value on the limit keeps it."""
     deployment = BY_NAME.get(outcome.deployment or "")
     prompt_tokens, output_tokens = outcome.prompt_tokens, outcome.output_tokens
-    if outcome.error or deployment is None or outcome.ttft_s is None or not prompt_tokens or output_tokens is None:
-        return FAILED
     contract = outcome.arrival.contract
+    limit_s, taken_s = contract.e2e_s, outcome.e2e_s
+    if limit_s is None:
+        limit_s, taken_s = contract.ttft_s, outcome.ttft_s
+    if outcome.error or deployment is None or taken_s is None or not prompt_tokens or output_tokens is None:
+        return FAILED
     cost_usd = deployment.cost_usd(prompt_tokens, output_tokens)
     per_1k_usd = 1_000 * cost_usd / (prompt_tokens + output_tokens)
     return Verdict(
-        ttft=outcome.ttft_s <= contract.ttft_s,
+        in_time=taken_s <= limit_s,
         cost=per_1k_usd <= contract.cost_per_1k_usd,
         quality=deployment.quality >= contract.min_quality,
         cost_usd=cost_usd,

@@ -13,7 +13,7 @@ from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, Results
 from evaluation.face_off.summary import pooled
 
 COLOURS = dict(zip((*PEERS, OURS, OMNISCIENT, ALL_TO_LARGE), ("C0", "C1", "C2", "C4", "C3", "0.6", "0.3"), strict=True))
-MARKERS = {"steady": "o", "burst": "^", "slowdown": "s", "outage": "X"}
+MARKERS = {"steady": "o", "burst": "^", "slowdown": "s", "outage": "X", "mixed": "D", "credit": "P"}
 
 
 def draw(results: Results, path: Path) -> None:

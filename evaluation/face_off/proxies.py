@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evaluation.face_off.world import DEPLOYMENTS, GROUP
+from evaluation.face_off.world import FLEETS
 
 OURS = "slo-router"
 PEERS = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "least-busy")
 STRATEGIES = (*PEERS, OURS)
 STREAM_TIMEOUT_S = 2.0  # of one attempt: longer than any contract's limit on the first token
+TIMEOUT_S = 6.0  # likewise of a whole answer: longer than nearly all of them take
 
 
 def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
     """A whole `litellm_config.yaml`. `api_bases` are the endpoints' by deployment. Cooldowns are LiteLLM's defaults."""
-    plugin = {"slo_router": {"redis_url": "embedded", "groups": {GROUP: {"objective": "cheapest"}}}}
+    groups = {group: {"objective": "cheapest"} for group in FLEETS}
+    plugin = {"slo_router": {"redis_url": "embedded", "groups": groups}}
     ours: dict[str, object] = {
         "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
         "callback_settings": plugin,
@@ -22,15 +24,15 @@ def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
     return {
         "model_list": [
             {
-                "model_name": GROUP,
+                "model_name": group,
                 "litellm_params": {
-                    "model": f"openai/{deployment.name}",
+                    "model": f"openai/{deployment.served}",
                     "api_base": api_bases[deployment.name],
                     "api_key": "none",
                     "input_cost_per_token": deployment.input_usd,
                     "output_cost_per_token": deployment.output_usd,
                     "stream_timeout": STREAM_TIMEOUT_S,
-                    "timeout": 3 * STREAM_TIMEOUT_S,
+                    "timeout": TIMEOUT_S,
                 },
                 "model_info": {
                     "id": deployment.name,
@@ -38,7 +40,8 @@ def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
                     "slo_router": {"quality": deployment.quality},
                 },
             }
-            for deployment in DEPLOYMENTS
+            for group, fleet in FLEETS.items()
+            for deployment in fleet
         ],
         **(ours if strategy == OURS else {}),
         "router_settings": {

@@ -1,7 +1,8 @@
 """Starts what the face-off needs, one phase at a time plays on it, and stops all of it.
 
-The endpoints are a process of their own, as is each proxy; the metrics that our plugin reads are measured by the agent,
-`slo-bench run` and `slo-bench sweep` on the proxy's own configuration, and lie in an embedded Valkey.
+Each strategy has a proxy and endpoints of its own, and all get the same requests at the same instants, so that what the
+machine does to one it does to the others. The metrics that our plugin reads are measured by the agent, `slo-bench run`
+and, of the reference's endpoints, `slo-bench sweep` on the proxy's own configuration, and lie in an embedded Valkey.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from evaluation.face_off.arrivals import Arrival, Plan, arrivals
 from evaluation.face_off.client import Act, open_client, play, send
 from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.proxies import OURS, document
-from evaluation.face_off.world import DEPLOYMENTS, OUTPUT_TOKENS, PHASES, Event, Phase
+from evaluation.face_off.watch import Shut, Watch
+from evaluation.face_off.world import DEPLOYMENTS, EVERYBODY, FLEETS, OUTPUT_TOKENS, PHASES, Event, Phase
 from evaluation.stock_proxy import StockProxy
 from slo_router import embedded
 
 ROOT = Path(__file__).parents[2]
-RUN = ("run", "--requests", "6", "--concurrency", "2")  # of each deployment and category
+RUN = ("run", "--requests", "6", "--concurrency", "2", "--parallel")  # of each deployment and category
 SWEEP = ("sweep", "--lengths", "64,512", "--rates", "2,4,8,16", "--step-s", "3", "--output-tokens", str(OUTPUT_TOKENS))
 WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy stops for about a second to collect garbage
 WARM_UP_AT_A_TIME = 6
@@ -39,8 +41,17 @@ class StageError(RuntimeError):
     """Something did not start, or measured nothing."""
 
 
+class Arm:
+    """One strategy's proxy, and endpoints of its own."""
+
+    def __init__(self, strategy: str, proxy: StockProxy, urls: Mapping[str, str]) -> None:
+        self.strategy = strategy
+        self.proxy = proxy
+        self.urls = urls  # of the endpoints, by deployment
+
+
 class Stage:
-    """The endpoints and one proxy for each strategy. Whatever it starts is stopped by `exits`.
+    """An arm for each strategy, side by side. Whatever it starts is stopped by `exits`.
 
     Raises:
         StageError: the endpoints did not start, the agent measured nothing, or a proxy died again and again.
@@ -48,82 +59,110 @@ class Stage:
     """
 
     def __init__(self, directory: Path, strategies: Sequence[str], exits: ExitStack) -> None:
-        self._urls = exits.enter_context(_endpoints(directory))
         self._home = directory / "valkey"
         self._environment = {embedded.DIRECTORY_VARIABLE: str(self._home)}
-        api_bases = {name: f"{url}/v1" for name, url in self._urls.items()}
-        self.proxies: dict[str, StockProxy] = {}
+        self._exits = exits
+        self.arms = [self._arm(directory / strategy, strategy) for strategy in strategies]
         self.deaths: list[str] = []
-        for strategy in strategies:
-            place = directory / strategy
-            place.mkdir()
-            proxy = StockProxy(document(strategy, api_bases), place, environment=self._environment)
-            self.proxies[strategy] = proxy
-            if strategy == OURS:
-                exits.callback(embedded.stop, self._home)
-                embedded.ensure_running(self._home)
-                for command in (RUN, SWEEP):
-                    self._measure(proxy, command)
+        self.shut: dict[Phase, list[Shut]] = {}  # by our own proxy, without a failure of the deployment's
 
-    def start(self, strategy: str, exits: ExitStack) -> None:
-        """Starts one proxy and warms it up with short answers."""
-        proxy = self.proxies[strategy]
-        exits.callback(proxy.stop)  # before the start, which can be interrupted
-        proxy.start()
-        asyncio.run(_warm_up(proxy))
+    def _arm(self, place: Path, strategy: str) -> Arm:
+        place.mkdir()
+        urls = self._exits.enter_context(_endpoints(place))
+        api_bases = {name: f"{url}/v1" for name, url in urls.items()}
+        return Arm(strategy, StockProxy(document(strategy, api_bases), place, environment=self._environment), urls)
 
-    def play(self, strategy: str, phase: Phase, requests: Sequence[Arrival], seconds: float) -> list[Outcome]:
-        """One phase on one proxy; afterwards every endpoint is well again. Returns the counted outcomes.
+    def start(self, arm: Arm) -> None:
+        """Starts a proxy and warms it up with short answers. Before ours, the agent measures its endpoints."""
+        if arm.strategy == OURS:
+            self._exits.callback(embedded.stop, self._home)
+            embedded.ensure_running(self._home)
+            known = [one.name for fleet in FLEETS.values() for one in fleet if one.is_measured]
+            sweeps = [(*SWEEP, "--deployments", one.name) for one in DEPLOYMENTS]
+            self._measure(arm.proxy, [(*RUN, "--deployments", ",".join(known))])
+            self._measure(arm.proxy, sweeps)
+        self._exits.callback(arm.proxy.stop)  # before the start, which can be interrupted
+        arm.proxy.start()
+        asyncio.run(_warm_up(arm.proxy))
 
-        A phase in which the proxy's process died says nothing of its strategy: it is played again on a new one, and
+    def play(self, phase: Phase, requests: Sequence[Arrival], seconds: float) -> dict[str, list[Outcome]]:
+        """One phase on all arms at once; afterwards every endpoint is well again. Returns the counted outcomes.
+
+        A phase in which a proxy's process died says nothing of its strategy: it is played again, with a new one, and
         `deaths` tells.
         """
-        proxy = self.proxies[strategy]
         for _ in range(PLAYED_AT_MOST):
-            outcomes = self._play(proxy, phase, requests, seconds)
-            if proxy.exit_status is None:
+            outcomes = asyncio.run(self._play(phase, requests, seconds))
+            died = [arm for arm in self.arms if arm.proxy.exit_status is not None]
+            if not died:
                 return outcomes
-            self.deaths.append(f"{strategy}, {phase.name}: the proxy ended with exit status {proxy.exit_status}")
-            proxy.stop()
-            proxy.start()
-            asyncio.run(_warm_up(proxy))
+            for arm in died:
+                status = arm.proxy.exit_status
+                self.deaths.append(f"{arm.strategy}, {phase.name}: the proxy ended with exit status {status}")
+                arm.proxy.stop()
+                arm.proxy.start()
+                asyncio.run(_warm_up(arm.proxy))
         raise StageError(self.deaths[-1])
 
-    def _play(self, proxy: StockProxy, phase: Phase, requests: Sequence[Arrival], seconds: float) -> list[Outcome]:
-        acts: list[tuple[float, Act]] = [(event.at * seconds, partial(self._fail, event)) for event in phase.events]
+    async def _play(self, phase: Phase, requests: Sequence[Arrival], seconds: float) -> dict[str, list[Outcome]]:
+        ours = next((arm for arm in self.arms if arm.strategy == OURS), None)
+        watch = None if ours is None else Watch(embedded.ensure_running(self._home), ours.urls)
 
-        async def run() -> list[Outcome]:
-            async with open_client(proxy.url, proxy.auth) as client:
-                return await play(client, requests, acts)
+        async def run(arm: Arm) -> list[Outcome]:
+            acts: list[tuple[float, Act]] = [
+                (event.at * seconds, partial(_fail, arm.urls[event.deployment], event)) for event in phase.events
+            ]
+            async with open_client(arm.proxy.url, arm.proxy.auth) as client:
+                return await play(client, requests, acts, phase.group)
 
+        watching = None if watch is None else asyncio.create_task(watch.run())
         try:
-            return asyncio.run(run())
+            found = await asyncio.gather(*map(run, self.arms))
         finally:
-            for url in self._urls.values():
-                httpx.delete(f"{url}/control").raise_for_status()
+            if watching is not None:
+                watching.cancel()
+            async with httpx.AsyncClient() as client:
+                for arm in self.arms:
+                    for url in arm.urls.values():
+                        (await client.delete(f"{url}/control")).raise_for_status()
+        if watch is not None:
+            self.shut.setdefault(phase, []).extend(watch.ended())
+        return {arm.strategy: outcomes for arm, outcomes in zip(self.arms, found, strict=True)}
 
-    async def _fail(self, event: Event, client: httpx.AsyncClient) -> None:
-        body = {"fault": event.fault, "factor": event.factor}
-        (await client.post(f"{self._urls[event.deployment]}/control", json=body)).raise_for_status()
-
-    def _measure(self, proxy: StockProxy, command: Sequence[str]) -> None:
+    def _measure(self, proxy: StockProxy, commands: Sequence[Sequence[str]]) -> None:
+        """Runs the agent, once for each command, side by side."""
         tool = str(Path(sys.executable).with_name("slo-bench"))
         environment = {**os.environ, **self._environment, "LITELLM_MASTER_KEY": proxy.master_key}
-        words = [tool, *command, "--config", str(proxy.config_path)]
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise StageError(f"slo-bench {command[0]} left something unmeasured:\n{done.stdout}{done.stderr}")
+        begun = [
+            subprocess.Popen(
+                [tool, *command, "--config", str(proxy.config_path)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for command in commands
+        ]
+        said = [process.communicate()[0] for process in begun]
+        for process, text, command in zip(begun, said, commands, strict=True):
+            if process.returncode != 0:
+                raise StageError(f"slo-bench {command[0]} left something unmeasured:\n{text}")
+
+
+async def _fail(url: str, event: Event, client: httpx.AsyncClient) -> None:
+    said = {"fault": event.fault, "factor": event.factor, "status": event.status}
+    (await client.post(f"{url}/control", json=said)).raise_for_status()
 
 
 @contextmanager
 def _endpoints(directory: Path) -> Iterator[Mapping[str, str]]:
     """The emulated endpoints in a process that ends with the block or with this process; yields their URLs by name."""
     path = directory / "endpoints.json"
-    path.write_text(json.dumps([asdict(deployment.spec) for deployment in DEPLOYMENTS]), encoding="utf-8")
+    path.write_text(json.dumps([asdict(deployment.spec) for deployment in EVERYBODY]), encoding="utf-8")
     command = [sys.executable, "-m", "evaluation.endpoints", "--until-stdin-closes", "--spec", str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            lines = [process.stdout.readline() if process.stdout else "" for _ in DEPLOYMENTS]
+            lines = [process.stdout.readline() if process.stdout else "" for _ in EVERYBODY]
             if not all(lines):
                 raise StageError("the emulated endpoints did not start; see their message on stderr")
             yield {one["name"]: one["url"] for one in map(json.loads, lines)}
@@ -138,7 +177,7 @@ async def _warm_up(proxy: StockProxy) -> None:
 
         async def one(arrival: Arrival) -> Outcome:
             async with free:
-                return await send(client, arrival, max_tokens=1)
+                return await send(client, arrival._replace(ask=arrival.ask._replace(max_tokens=1)))
 
         outcomes = await asyncio.gather(*map(one, requests))
     if failed := [outcome.error for outcome in outcomes if outcome.error]:

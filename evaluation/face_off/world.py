@@ -11,22 +11,38 @@ qualities are assumed. How much of the traffic needs which is measured, by `shar
 gemma-2-27b-it for 16.5 % more, and 18.5 % took Claude 3.5 Sonnet. What LiteLLM's strategies do depends on such facts,
 for they look at one thing each: where the large one is slow instead, latency-based routing stays on the medium one,
 which keeps the contracts of four requests in five by being in the middle.
+
+Beside this reference, whose requests are all streamed chats, stands a fleet that meets traffic of all kinds, in a group
+of its own. Verbosities are measured, see `evaluation.verbosity`; that `thinker` writes five times as much is assumed:
+
+    8b, 8b-limited        one model, also at a provider that limits its rate to 30 a minute      quality 0.60
+    27b, 27b-new          one model four times as dear, also as a replica that nobody measured   quality 0.80
+    thinker               its equal at half the price per token, at five times the length        quality 0.80
+    frontier              quick, roomy, 25 times the price                                       quality 0.95
+
+The replicas are not measured beforehand: one is new, of the other the agent would use up the rate limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Literal, NamedTuple
 
 from evaluation.endpoints import EndpointSpec, FaultKind
+from evaluation.traffic import ANSWERS, Lengths
 
-GROUP = "smart"
+GROUP, MIXED_GROUP = "smart", "mixed"
 OUTPUT_TOKENS = (
     8  # mean of every endpoint: few and slow ones, for each costs the proxy CPU and no queue gets longer by it
 )
+MIXED_OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # as many chunks, of answers as long as usual
 SLOWDOWN = 6.0
 BURST = 4.0
-PhaseName = Literal["steady", "slowdown", "outage", "burst"]
+PhaseName = Literal["steady", "slowdown", "outage", "burst", "mixed", "credit"]
+MIXED_PROMPTS = Lengths(120, 0.99, 6_000)  # of the shape of the recorded ones, and shorter, as the answers are
+TOO_LONG_TOKENS = 40_000  # beyond every context here: longer ones only stop the proxy, which counts them
+WHOLE_S = 1.0, 6.0  # bounds of the limit on a whole answer's time, log-uniform between
 
 
 class Deployment(NamedTuple):
@@ -36,11 +52,18 @@ class Deployment(NamedTuple):
     input_usd: float
     output_usd: float
     quality: float
+    model: str = ""  # that it serves; empty: the one of its name
+    is_measured: bool = True
 
     @property
     def name(self) -> str:
-        """Model name and deployment id."""
+        """Deployment id."""
         return self.spec.name
+
+    @property
+    def served(self) -> str:
+        """The model's name."""
+        return self.model or self.name
 
     def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float:
         """What an answer costs."""
@@ -48,17 +71,19 @@ class Deployment(NamedTuple):
 
 
 class Contract(NamedTuple):
-    """What a request must get. Seconds, USD, 0..1."""
+    """What a request must get. Seconds, USD, 0..1. Where the answer comes in one piece `e2e_s` is its time limit."""
 
     ttft_s: float
     cost_per_1k_usd: float
     min_quality: float
+    e2e_s: float | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """As the proxy is told; the same for every strategy."""
+        name, time_s = ("ttft", self.ttft_s) if self.e2e_s is None else ("e2e", self.e2e_s)
         return {
-            "x-slo-ttft-ms": f"{self.ttft_s * 1_000:g}",
+            f"x-slo-{name}-ms": f"{time_s * 1_000:g}",
             "x-slo-cost-per-1k": f"{self.cost_per_1k_usd:g}",
             "x-slo-min-quality": f"{self.min_quality:g}",
         }
@@ -81,6 +106,7 @@ class Event(NamedTuple):
     deployment: str
     fault: FaultKind
     factor: float = 1.0
+    status: int = 503
 
 
 class Phase(NamedTuple):
@@ -95,6 +121,12 @@ class Phase(NamedTuple):
     events: tuple[Event, ...] = ()
     burst: float = 1.0
     settle_s: float = 1.0
+    group: str = GROUP
+
+    @property
+    def fleet(self) -> Sequence[Deployment]:
+        """Whom its requests meet."""
+        return FLEETS[self.group]
 
     def rate_factor(self, at: float) -> float:
         """How many times the usual rate arrives at this share of the phase; before 0 it settles."""
@@ -118,13 +150,37 @@ def _spec(name: str, *, ttft_ms: float, tpot_ms: float, slots: int, prefill_us: 
     )
 
 
+def _verbose(spec: EndpointSpec, verbosity: float, **habits: object) -> EndpointSpec:
+    """Answers of a heavy tail, in a measure that a prompt sets for all: nobody knows it beforehand."""
+    changed = {"output_tokens": round(MIXED_OUTPUT_TOKENS * verbosity), "output_sigma": ANSWERS.sigma, **habits}
+    return EndpointSpec(**{**asdict(spec), "tokens_per_chunk": TOKENS_PER_CHUNK, **changed})
+
+
 DEPLOYMENTS = (
     Deployment(_spec("small", ttft_ms=80, tpot_ms=40, slots=2, prefill_us=100), 2e-7, 2e-7, 0.60),
     Deployment(_spec("medium", ttft_ms=120, tpot_ms=50, slots=8, prefill_us=150), 8e-7, 8e-7, 0.80),
     Deployment(_spec("hosted", ttft_ms=180, tpot_ms=30, slots=16, prefill_us=100), 1.6e-6, 1.6e-6, 0.80),
     Deployment(_spec("large", ttft_ms=100, tpot_ms=15, slots=24, prefill_us=50), 5e-6, 2e-5, 0.95),
 )
-BY_NAME: Mapping[str, Deployment] = {deployment.name: deployment for deployment in DEPLOYMENTS}
+_8b = _spec("8b", ttft_ms=80, tpot_ms=1.6, slots=4, prefill_us=20)
+_27b = _spec("27b", ttft_ms=120, tpot_ms=2, slots=8, prefill_us=25)
+_thinker = _spec("thinker", ttft_ms=120, tpot_ms=0.8, slots=16, prefill_us=25)
+_frontier = _spec("frontier", ttft_ms=100, tpot_ms=1, slots=24, prefill_us=15)
+MIXED = (
+    Deployment(_verbose(_8b, 2.24, context_tokens=8_192), 2e-7, 4e-7, 0.60),
+    Deployment(
+        _verbose(_8b, 2.24, name="8b-limited", context_tokens=8_192, per_minute=30, burst=5),
+        *(2e-7, 4e-7, 0.60, "8b"),
+        is_measured=False,
+    ),
+    Deployment(_verbose(_27b, 1.0), 8e-7, 1.6e-6, 0.80),
+    Deployment(_verbose(_27b, 1.0, name="27b-new", opens_early=False), 8e-7, 1.6e-6, 0.80, "27b", is_measured=False),
+    Deployment(_verbose(_thinker, 5.0), 4e-7, 8e-7, 0.80),
+    Deployment(_verbose(_frontier, 0.91, opens_early=False), 5e-6, 2e-5, 0.95),
+)
+FLEETS: Mapping[str, Sequence[Deployment]] = {GROUP: DEPLOYMENTS, MIXED_GROUP: MIXED}
+EVERYBODY = (*DEPLOYMENTS, *MIXED)
+BY_NAME: Mapping[str, Deployment] = {deployment.name: deployment for deployment in EVERYBODY}
 
 KINDS = (
     Kind("ner", 0.65, Contract(0.6, 0.002, 0.5), (30, 150), "Extract all names of people and places from this text."),
@@ -134,7 +190,7 @@ KINDS = (
 BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
 
 # Each endpoint in its turn: one alone would favour whoever happens not to use it. Before something happens to the next,
-# the last has time to recover, and a strategy to come back to it.
+# the last has time to recover, and a strategy to come back to it. "Out of credit" is said as 400, 402 or 403.
 PHASES = (
     Phase("steady", settle_s=2.0),
     Phase("burst", burst=BURST),
@@ -143,4 +199,19 @@ PHASES = (
         Phase("outage", one.name, (Event(0.1, one.name, "error500"), Event(0.5, one.name, "hang")), settle_s=10.0)
         for one in DEPLOYMENTS
     ),
+    Phase("mixed", settle_s=20.0, group=MIXED_GROUP),
+    *(
+        Phase("credit", name, (Event(0.1, name, "status", status=status),), settle_s=6.0, group=MIXED_GROUP)
+        for name, status in (("8b", 400), ("thinker", 402), ("27b", 403))
+    ),
 )
+
+
+def dealt(repeat: int, at_most: int) -> tuple[Phase, ...]:
+    """The phases of a repeat: all that happen to nobody, and of the others' victims so many, in their turn."""
+    found: list[Phase] = []
+    for name in dict.fromkeys(phase.name for phase in PHASES):
+        same = [phase for phase in PHASES if phase.name == name]
+        begin = repeat * at_most
+        found += [same[(begin + i) % len(same)] for i in range(min(at_most, len(same)))]
+    return tuple(found)

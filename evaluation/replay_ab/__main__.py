@@ -120,8 +120,8 @@ def main() -> None:
     """Runs the study and prints how far replay was off."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=1.0, help="requests per second in each arm")
-    parser.add_argument("--seconds", type=float, default=300.0, help="of each repeat")
-    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=180.0, help="of each repeat; 300 tell more")
+    parser.add_argument("--repeats", type=int, default=2, help="4 take half an hour")
     parser.add_argument("--folder", type=Path, help="an empty folder, to keep YAMLs and records in")
     asked = parser.parse_args()
     runs: list[Mapping[str, list[str]]] = []

@@ -14,6 +14,7 @@ import redis
 
 from evaluation.replay_ab.world import Arrival
 from evaluation.stock_proxy import StockProxy
+from evaluation.traffic import PATHS, body
 from slo_router.contract import REQUESTS_STREAM
 from slo_router.reporting.recorded import decode
 
@@ -42,14 +43,12 @@ async def _send_all(proxy: StockProxy, arms: Sequence[str], requests: Sequence[A
 
         async def send(arrival: Arrival, arm: str) -> None:
             await asyncio.sleep(began_s + arrival.at_s - time.perf_counter())
-            body = {
-                "model": arm,
-                "messages": [{"role": "user", "content": arrival.prompt}],
-                "stream": True,
-                "stream_options": {"include_usage": True},
-            }
-            with contextlib.suppress(httpx.HTTPError):
-                async with client.stream("POST", "/v1/chat/completions", json=body, headers=arrival.headers) as answer:
+            sent, path = body(arrival.ask, arm, arrival.prompt), PATHS[arrival.ask.route]
+            with contextlib.suppress(httpx.HTTPError, TimeoutError):
+                async with (
+                    asyncio.timeout(arrival.ask.leaves_after_s),
+                    client.stream("POST", path, json=sent, headers=arrival.headers) as answer,
+                ):
                     async for _ in answer.aiter_bytes():
                         pass
 

@@ -2,8 +2,9 @@
 
 Each policy is an arm of its own: a group with endpoints of its own, all alike. All arms get the same requests at the
 same instants, so that what the machine does to one it does to the others. The endpoints are slow beside that, and vary
-much, so that it is their own spread that an SLO is missed by. Every deployment serves somebody under the policy that
-is recorded: of one that serves nobody a log cannot tell.
+much, so that it is their own spread that an SLO is missed by. Requests are of all kinds, as `evaluation.traffic` draws
+them, and the models write at unlike length, in a measure that a prompt sets for all. Every deployment serves somebody
+under the policy that is recorded: of one that serves nobody a log cannot tell.
 
 A p90 that is learned from a request every few seconds wanders by 10 to 15 %. So each limit is 30 % or more off every
 p90, and each score further from the next than such a wander moves it. `EDGE` is the exception: its limit is 9 and 18 %
@@ -19,10 +20,13 @@ from typing import NamedTuple
 
 from evaluation.endpoints import EndpointSpec
 from evaluation.sample import words
+from evaluation.traffic import ANSWERS, Ask, mixed
 from slo_router.domain import Metrics
 
 JITTER = 0.3  # sigma of the log-normal factor on each latency
 P95_FACTOR = 1.64  # e^(1.645 · JITTER)
+OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # few and slow chunks of an answer as long as usual
+CONTEXT_TOKENS, TOO_LONG_TOKENS = 32_768, 40_000
 RECORDED = "recorded"
 CONTROL = "the same again"
 EDGE = "on the edge"
@@ -36,6 +40,7 @@ class Deployment(NamedTuple):
     tpot_ms: float
     usd_per_token: float
     quality: float
+    verbosity: float
 
     def spec(self, arm: str) -> EndpointSpec:
         """As it is emulated in an arm."""
@@ -43,11 +48,13 @@ class Deployment(NamedTuple):
             name=deployment_id(self, arm),
             ttft_ms=self.ttft_ms,
             tpot_ms=self.tpot_ms,
-            prefill_us_per_token=50,
+            tokens_per_chunk=TOKENS_PER_CHUNK,
+            prefill_us_per_token=10,
             tpot_growth=0.02,
             slots=12,
-            context_tokens=32_768,
-            output_tokens=8,
+            context_tokens=CONTEXT_TOKENS,
+            output_tokens=round(OUTPUT_TOKENS * self.verbosity),
+            output_sigma=ANSWERS.sigma,
             jitter=JITTER,
         )
 
@@ -70,10 +77,10 @@ class Kind(NamedTuple):
 
 
 DEPLOYMENTS = (
-    Deployment("small", 2_000, 60, 2e-7, 0.60),
-    Deployment("medium", 6_000, 90, 8e-7, 0.80),
-    Deployment("hosted", 2_600, 60, 1.6e-6, 0.80),
-    Deployment("large", 2_800, 60, 8e-6, 0.95),
+    Deployment("small", 2_000, 4, 2e-7, 0.60, 2.24),
+    Deployment("medium", 6_000, 6, 8e-7, 0.80, 1.0),
+    Deployment("hosted", 2_600, 4, 1.6e-6, 0.80, 1.0),
+    Deployment("large", 2_800, 4, 8e-6, 0.95, 0.91),
 )
 KINDS = {
     "ner": Kind(0.40, 0.5, (30, 150), "Extract all names of people and places from this text."),  # small
@@ -93,9 +100,10 @@ POLICIES: Mapping[str, dict[str, object]] = {
 
 
 class Arrival(NamedTuple):
-    """One request: seconds after the start, prompt, headers."""
+    """One request: seconds after the start, what it is, prompt, headers."""
 
     at_s: float
+    ask: Ask
     prompt: str
     headers: Mapping[str, str]
 
@@ -106,8 +114,10 @@ def arrivals(rate: float, seconds: float, seed: int) -> Iterator[Arrival]:
     while (at_s := at_s + rng.expovariate(rate)) < seconds:
         (category,) = rng.choices(list(KINDS), [kind.share for kind in KINDS.values()])
         kind = KINDS[category]
-        text = words(rng.randint(*kind.words), seed=rng.getrandbits(32))
-        yield Arrival(at_s, f"{kind.instruction}\n\n{text}", {"x-slo-category": category, **kind.headers})
+        ask = mixed(rng, 0, 0)
+        count = rng.randint(*kind.words) if ask.fault != "too_long" else TOO_LONG_TOKENS
+        text = words(count, seed=rng.getrandbits(32))
+        yield Arrival(at_s, ask, f"{kind.instruction}\n\n{text}", {"x-slo-category": category, **kind.headers})
 
 
 def deployment_id(deployment: Deployment, arm: str) -> str:
@@ -130,7 +140,7 @@ def document(redis_url: str, api_bases: Mapping[str, str], arms: Mapping[str, di
                 },
                 "model_info": {
                     "id": deployment_id(one, arm),
-                    "max_input_tokens": 32_768,
+                    "max_input_tokens": CONTEXT_TOKENS,
                     "slo_router": {"quality": one.quality},
                 },
             }

@@ -1,9 +1,10 @@
 """The lower bound on cost: knows every queue, every size and every latency to come, and takes the cheapest that fits.
 
-For each deployment it foresees the exact TTFT of a request sent now. Queues are FCFS, so that later arrivals cannot
-change it; only a fault that begins or ends meanwhile can, and of those it knows the present alone. It is greedy: it
-does not keep a fast endpoint free for a request that has not come yet, so a bound for its own arrivals, not for all
-schedules.
+For each deployment it knows the length of the answer and who would refuse it, and foresees the exact TTFT of a request
+sent now. Queues are FCFS, so that later arrivals cannot change it; only a fault that begins or ends meanwhile can, and
+of those it knows the present alone. The end of a whole answer it foresees at the present load, for that later arrivals
+do change. It is greedy: it does not keep a fast endpoint free for a request that has not come yet, so a bound for its
+own arrivals, not for all schedules.
 """
 
 from __future__ import annotations
@@ -26,15 +27,27 @@ class Clairvoyant(Told):
 
     def choose(self, call: Call, now_s: float) -> Choice:
         """The cheapest that keeps the contract; where none does, the one that would be fastest among the affordable."""
-        request, limit_s = call.request, call.request.contract.ttft_s
+        request = call.request
         ranks: list[tuple[bool, bool, float, int]] = []
         for i, endpoint in enumerate(self.endpoints):
-            ttft_s = now_s - request.at_s + foreseen_ttft_s(endpoint, request, request.noise[i], now_s)
-            fits = affordable(endpoint.spec, request)
-            kept = fits and ttft_s <= limit_s
-            cost_usd = endpoint.spec.cost_usd(request.prompt_tokens, request.output_tokens)
-            ranks.append((not kept, not fits, cost_usd if kept else ttft_s, i))
+            output_tokens = request.answers[i]
+            time_s = now_s - request.at_s + foreseen_s(endpoint, request, i, now_s)
+            fits = affordable(endpoint.spec, request, output_tokens)
+            kept = fits and time_s <= request.contract.time_s
+            cost_usd = endpoint.spec.cost_usd(request.prompt_tokens, output_tokens)
+            ranks.append((not kept, not fits, cost_usd if kept else time_s, i))
         return Choice(min(ranks)[-1])
+
+
+def foreseen_s(endpoint: Endpoint, request: Request, at: int, now_s: float) -> float:
+    """The time that counts of a request that is sent to this endpoint, the `at`-th, now; infinite where it refuses."""
+    if endpoint.refusal(request, now_s) is not None:
+        return math.inf
+    noise = request.noise[at]
+    ttft_s = foreseen_ttft_s(endpoint, request, noise, now_s)
+    if request.ask.stream:
+        return ttft_s
+    return ttft_s + (request.answers[at] - 1) * noise.decode * endpoint.tpot_s(endpoint.running + 1)
 
 
 def foreseen_ttft_s(endpoint: Endpoint, request: Request, noise: Noise, now_s: float) -> float:

@@ -8,20 +8,26 @@ decodes beside the others at a pace that slows with their number (continuous bat
 
 Decoding is simulated exactly with one event per answer, as in fair queueing: each endpoint has a token clock that
 advances by dt / TPOT, and an answer of n tokens ends n − 1 units after its first token, however often the pace changes.
+
+A server refuses what it cannot serve at once: a request that is wrong or too long, one beyond its rate limit, and every
+one while its account is out of credit.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from evaluation.simulator.workload import Noise, Request
+from evaluation.traffic import PLAIN, Habits
 
-Outcome = Literal["success", "error", "timeout"]
-FaultKind = Literal["slow", "error", "hang"]
+# HTTP 5xx, no answer in time, 429, 402, 403, 400; 400 in words that speak of the request; a client that hung up
+Outcome = Literal["success", "error", "timeout", "limited", "denied", "forbidden", "unclear", "own", "left"]
+FaultKind = Literal["slow", "error", "hang", "credit"]
 At = Callable[[float, Callable[[float], None]], None]  # schedules a call at a time in seconds
 ERROR_AFTER_S = 0.01  # a refused connection is noticed after a round trip
 
@@ -40,6 +46,14 @@ class Spec:
     quality: Mapping[str, float]
     tpot_growth: float = 0.02
     sigma: float = 0.12  # of the log-normal noise on each phase
+    context_tokens: int = 131_072
+    habits: Habits = PLAIN
+    model: str = ""  # that it serves; empty: the one of its name
+
+    @property
+    def served(self) -> str:
+        """The model that answers here."""
+        return self.model or self.name
 
     def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float:
         """What an answer costs."""
@@ -47,12 +61,16 @@ class Spec:
 
 
 class Fault(NamedTuple):
-    """What an endpoint does wrong from `start_s` to `end_s`; `factor` is what `slow` multiplies every latency by."""
+    """What an endpoint does wrong from `start_s` to `end_s`; `factor` is what `slow` multiplies every latency by.
+
+    `refusal` is how one that is out of credit answers.
+    """
 
     kind: FaultKind
     start_s: float
     end_s: float
     factor: float = 1.0
+    refusal: Outcome = "denied"
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +79,7 @@ class Attempt:
 
     request: Request
     noise: Noise
+    output_tokens: int
     sent_s: float
     done: Callable[[Attempt, Outcome, float], None]
     begun: Callable[[float], None] = lambda _now_s: None  # called with the first token
@@ -70,7 +89,7 @@ class Attempt:
     @property
     def work(self) -> float:
         """Decoding, in units of the token clock."""
-        return (self.request.output_tokens - 1) * self.noise.decode
+        return (self.output_tokens - 1) * self.noise.decode
 
 
 @dataclass(slots=True, eq=False)
@@ -83,12 +102,16 @@ class Endpoint:
     fault: Fault | None = None
     slow: float = 1.0
     down: Literal["error", "hang"] | None = None
+    broke: Outcome | None = None  # how it answers while it is out of credit
+    failed_at_s: float = -math.inf  # when it did something wrong last
     queue: deque[Attempt] = field(default_factory=deque)
     prefilling: dict[Attempt, None] = field(default_factory=dict)  # a set that keeps its order
     decoding: list[tuple[float, int, Attempt]] = field(default_factory=list)  # heap by the token clock's reading at end
     prefill_free_s: float = 0.0
     tokens: float = 0.0  # the token clock
     read_s: float = 0.0  # when it was read last
+    _allowed: float = math.inf  # requests that the rate limit still lets pass, as of `_allowed_at_s`
+    _allowed_at_s: float = 0.0
     _version: int = 0
 
     def __post_init__(self) -> None:
@@ -105,14 +128,62 @@ class Endpoint:
         """Seconds per token with this many requests running, at present."""
         return self.spec.tpot_s * (1 + self.spec.tpot_growth * (running - 1)) * self.slow
 
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether it does something wrong at present."""
+        return self.down is not None or self.broke is not None or self.slow > 1
+
+    def refusal(self, request: Request, now_s: float) -> Outcome | None:
+        """How it would refuse this request now, `None` where it would take it."""
+        if self.broke is not None:
+            return self.broke
+        if self._allowance(now_s) < 1:
+            return "limited"
+        if request.ask.fault == "parameter":
+            return "unclear"
+        if request.ask.fault is not None or request.ask.needs_tokens > self.spec.context_tokens:
+            return "own"
+        return None
+
     def submit(self, attempt: Attempt, now_s: float) -> None:
         """Takes a request, now or into the queue; a server that is down refuses it or never answers."""
+        refusal = self.refusal(attempt.request, now_s)
+        if self.is_in_trouble or refusal == "limited":
+            self.failed_at_s = now_s
         if self.down is not None:
             self._give_up(attempt, now_s + (ERROR_AFTER_S if self.down == "error" else self.timeout_s))
-        elif self.running < self.spec.slots:
+            return
+        if refusal is not None:
+            self.at(now_s + ERROR_AFTER_S, lambda now_s: _end(attempt, refusal, now_s))
+            return
+        self._allowed -= 1
+        if self.running < self.spec.slots:
             self._admit(attempt, now_s)
         else:
             self.queue.append(attempt)
+
+    def leave(self, attempt: Attempt, now_s: float) -> None:
+        """The client hangs up: its slot is free."""
+        if attempt.ended or self.down is not None:
+            return
+        self._read_clock(now_s)
+        if attempt in self.queue:
+            self.queue.remove(attempt)
+        else:
+            self.prefilling.pop(attempt, None)
+            self.decoding = [entry for entry in self.decoding if entry[2] is not attempt]
+            heapq.heapify(self.decoding)
+            self._wait_for_next(now_s)
+            if self.queue:
+                self._admit(self.queue.popleft(), now_s)
+        _end(attempt, "left", now_s)
+
+    def _allowance(self, now_s: float) -> float:
+        limit = self.spec.habits.limit
+        if limit is not None:
+            grown = self._allowed + (now_s - self._allowed_at_s) * limit.per_minute / 60
+            self._allowed, self._allowed_at_s = min(grown, limit.burst), now_s
+        return self._allowed
 
     def prefilled_s(self, request: Request, noise: Noise, admitted_s: float, prefill_free_s: float) -> float:
         """When the first token of a request is ready that gets its slot at `admitted_s`."""
@@ -162,8 +233,11 @@ class Endpoint:
 
     def _begin(self, fault: Fault, now_s: float) -> None:
         self._read_clock(now_s)
+        self.failed_at_s = now_s
         if fault.kind == "slow":
             self.slow = fault.factor
+        elif fault.kind == "credit":
+            self.broke = fault.refusal  # what is under way it still answers
         else:
             self.down = fault.kind
             for attempt in (*self.queue, *self.prefilling, *(entry[2] for entry in self.decoding)):
@@ -179,7 +253,8 @@ class Endpoint:
 
     def _recover(self, now_s: float) -> None:
         self._read_clock(now_s)
-        self.slow, self.down = 1.0, None
+        self.slow, self.down, self.broke = 1.0, None, None
+        self.failed_at_s = now_s
         self._wait_for_next(now_s)
 
     def _give_up(self, attempt: Attempt, when_s: float) -> None:

@@ -1,8 +1,10 @@
 """The event loop: one policy on one workload, in virtual time.
 
 Around the policy stands what LiteLLM's router does for every strategy with its defaults: two retries after an error
-(not after the first token has gone out), and a cooldown of 5 s for a deployment that failed more than half of at least
-5 requests within the minute (`litellm/router_utils/cooldown_handlers.py`, 1.106.2).
+(not after the first token has gone out, and not of what it takes for the request's fault), and a cooldown of 5 s for a
+deployment that failed more than half of at least 5 requests within the minute, or that refused one for its rate limit
+(then as long as `Retry-After` says) or its account. See `should_retry_this_error` in `litellm/router.py` and
+`litellm/router_utils/cooldown_handlers.py`, 1.108.7.
 """
 
 from __future__ import annotations
@@ -10,19 +12,24 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, Outcome, Spec
 from evaluation.simulator.policy import Call, Choice, Ended, Policy, Probe
 from evaluation.simulator.workload import Contract, Noise, Request
+from evaluation.traffic import Ask
 
 RETRIES = 2
 TIMEOUT_S = 10.0
 TICK_S = 0.25
-PROBE_TOKENS = (10, 1, 10, 1)  # a health check's: prompt and answer, and what is expected of them
+REMEMBERED_S = 30.0  # so long a failure explains that a deployment is shut
+PROBE = Ask("chat", stream=False, text_tokens=10, answer_tokens=1)  # a health check
+RETRIED = frozenset({"error", "timeout", "limited", "forbidden"})  # 402 and 400 are not
 COOLDOWN_S = 5.0
+AT_ONCE = frozenset({"limited", "denied"})  # one of these is enough for a cooldown …
+COUNTED = AT_ONCE | {"error", "timeout"}  # … and of the others none leads to one
 COOLDOWN_FAILURES = 0.5
 COOLDOWN_REQUESTS = 5
 
@@ -35,8 +42,24 @@ class Served(NamedTuple):
     outcome: Outcome
     ttft_s: float | None
     cost_usd: float
+    in_time: bool  # the contract's limit on the time
     kept: bool  # the whole contract
     ended_s: float  # virtual time
+
+
+class Shut(NamedTuple):
+    """A deployment that a policy sent nothing to for `lasted_s`, though it had done nothing wrong."""
+
+    deployment: int
+    from_s: float
+    lasted_s: float
+
+
+class Run(NamedTuple):
+    """What became of each request, in the order of their ends, and who was shut without a cause."""
+
+    served: Sequence[Served]
+    shut: Sequence[Shut]
 
 
 class Schedule:
@@ -73,19 +96,22 @@ class Cooldowns:
         warm = [i for i in range(self.count) if self.until_s.get(i, 0.0) <= now_s]
         return warm or list(range(self.count))
 
-    def note(self, deployment: int, outcome: Outcome, now_s: float) -> None:
-        """Counts one attempt."""
+    def note(self, deployment: int, outcome: Outcome, now_s: float, retry_after_s: float | None = None) -> None:
+        """Counts one attempt. A client that left counts as nothing."""
         if int(now_s // 60) != self.minute:
             self.minute = int(now_s // 60)
             self.failed.clear()
             self.total.clear()
+        if outcome == "left":
+            return
         self.total[deployment] += 1
         if outcome == "success":
             return
         self.failed[deployment] += 1
         total = self.total[deployment]
-        if total >= COOLDOWN_REQUESTS and self.failed[deployment] / total > COOLDOWN_FAILURES:
-            self.until_s[deployment] = now_s + COOLDOWN_S
+        is_often = total >= COOLDOWN_REQUESTS and self.failed[deployment] / total > COOLDOWN_FAILURES
+        if outcome in AT_ONCE or (outcome in COUNTED and is_often):
+            self.until_s[deployment] = now_s + (COOLDOWN_S if retry_after_s is None else retry_after_s)
 
 
 class Simulation:
@@ -96,43 +122,49 @@ class Simulation:
         at = self.schedule.at
         self.endpoints = [Endpoint(spec, at, TIMEOUT_S, faults.get(spec.name)) for spec in specs]
         self.served: list[Served] = []
+        self._watch = Watch(self.endpoints)
         self._cooldowns = Cooldowns(len(specs))
         self._probes = itertools.count(-1, -1)  # their numbers
 
-    def run(self, policy: Policy, requests: Iterable[Request]) -> list[Served]:
-        """What became of each request, in the order of their ends."""
+    def run(self, policy: Policy, requests: Iterable[Request]) -> Run:
+        """Sends every request at its instant, and waits for the end of all."""
         waiting = list(requests)
         for request in waiting:
             self.schedule.at(request.at_s, lambda now_s, request=request: self._place(policy, request, (), now_s))  # type: ignore[misc]
         self._tick(policy, 0.0)
         self.schedule.run(lambda: len(self.served) < len(waiting))
-        return self.served
+        self._watch.look((), self.schedule.now_s)
+        return Run(self.served, self._watch.found)
 
     def _tick(self, policy: Policy, now_s: float) -> None:
         policy.tick(now_s)
         for probe in policy.probes(now_s):
             self._send(probe, now_s)
+        self._watch.look(policy.shut(now_s), now_s)
         self.schedule.at(now_s + TICK_S, lambda now_s: self._tick(policy, now_s))
 
     def _send(self, probe: Probe, now_s: float) -> None:
         def done(_: Attempt, outcome: Outcome, now_s: float) -> None:
-            probe.ended(now_s, outcome == "success")
+            probe.ended(now_s, outcome)
 
-        request = Request(next(self._probes), now_s, "", *PROBE_TOKENS, Contract(TIMEOUT_S, 1.0, 0.0), ())
-        self.endpoints[probe.deployment].submit(Attempt(request, Noise(1.0, 1.0, 1.0), now_s, done), now_s)
+        request = Request(next(self._probes), now_s, "", PROBE, 40, (), Contract(TIMEOUT_S, 1.0, 0.0), ())
+        self.endpoints[probe.deployment].submit(Attempt(request, Noise(1.0, 1.0, 1.0), 1, now_s, done), now_s)
 
     def _place(self, policy: Policy, request: Request, before: Sequence[Choice], now_s: float) -> None:
         call = Call(request, self._cooldowns.pool(now_s), [choice.deployment for choice in before])
         choice = policy.choose(call, now_s)
-        policy.begun(call, choice.deployment, now_s)
+        at = choice.deployment
+        policy.begun(call, at, now_s)
         choices = (*before, choice)
 
         def done(attempt: Attempt, outcome: Outcome, now_s: float) -> None:
             begun = attempt.first_token_s is not None and attempt.first_token_s <= now_s
             ttft_s = attempt.first_token_s - attempt.sent_s if begun and attempt.first_token_s is not None else None
-            self._cooldowns.note(choice.deployment, outcome, now_s)
-            policy.ended(Ended(request, choice.deployment, outcome, ttft_s, now_s - attempt.sent_s), now_s)
-            if outcome == "success" or ttft_s is not None or len(choices) > RETRIES:
+            limit = self.endpoints[at].spec.habits.limit
+            self._cooldowns.note(at, outcome, now_s, limit.retry_after_s if limit and outcome == "limited" else None)
+            is_over = outcome not in RETRIED or ttft_s is not None or len(choices) > RETRIES
+            policy.ended(Ended(request, at, outcome, ttft_s, now_s - attempt.sent_s, is_over), now_s)
+            if is_over:
                 self.served.append(self._serve(attempt, choices, outcome, now_s))
             else:
                 self._place(policy, request, choices, now_s)
@@ -140,22 +172,47 @@ class Simulation:
         def begun(first_s: float) -> None:
             policy.first_token(request, first_s - now_s, first_s)
 
-        attempt = Attempt(request, request.noise[choice.deployment], now_s, done, begun)
-        self.endpoints[choice.deployment].submit(attempt, now_s)
+        attempt = Attempt(request, request.noise[at], request.answers[at], now_s, done, begun)
+        self.endpoints[at].submit(attempt, now_s)
+        if request.ask.leaves_after_s is not None:
+            leaves_s = max(request.at_s + request.ask.leaves_after_s, now_s)
+            self.schedule.at(leaves_s, lambda now_s: self.endpoints[at].leave(attempt, now_s))
 
     def _serve(self, attempt: Attempt, choices: Sequence[Choice], outcome: Outcome, now_s: float) -> Served:
         request, spec = attempt.request, self.endpoints[choices[-1].deployment].spec
         success = outcome == "success"
         ttft_s = attempt.first_token_s - request.at_s if success and attempt.first_token_s is not None else None
-        cost_usd = spec.cost_usd(request.prompt_tokens, request.output_tokens) if success else 0.0
-        kept = ttft_s is not None and ttft_s <= request.contract.ttft_s and affordable(spec, request)
-        return Served(request, choices, outcome, ttft_s, cost_usd, kept, now_s)
+        taken_s = ttft_s if request.ask.stream else now_s - request.at_s
+        in_time = success and taken_s is not None and taken_s <= request.contract.time_s
+        cost_usd = spec.cost_usd(request.prompt_tokens, attempt.output_tokens) if success else 0.0
+        kept = in_time and affordable(spec, request, attempt.output_tokens)
+        return Served(request, choices, outcome, ttft_s, cost_usd, in_time, kept, now_s)
 
 
-def affordable(spec: Spec, request: Request) -> bool:
-    """Whether an endpoint keeps the cost limit and the quality floor, whatever its speed."""
-    per_1k_usd = spec.cost_usd(request.prompt_tokens, request.output_tokens) * 1_000
+class Watch:
+    """Looks for deployments that a policy shuts though they did nothing wrong in the seconds before, nor since."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.found: list[Shut] = []
+        self._endpoints = endpoints
+        self._since_s: dict[int, float] = {}
+
+    def look(self, shut: Collection[int], now_s: float) -> None:
+        """Some times a second, with those that are shut now."""
+        for i, endpoint in enumerate(self._endpoints):
+            since_s = self._since_s.get(i, now_s)
+            if i in shut:
+                self._since_s[i] = since_s
+            elif i in self._since_s:
+                del self._since_s[i]
+                if endpoint.failed_at_s < since_s - REMEMBERED_S and not endpoint.is_in_trouble:
+                    self.found.append(Shut(i, since_s, now_s - since_s))
+
+
+def affordable(spec: Spec, request: Request, output_tokens: int) -> bool:
+    """Whether an answer of so many tokens keeps the cost limit and the quality floor, whatever its speed."""
+    per_1k_usd = spec.cost_usd(request.prompt_tokens, output_tokens) * 1_000
     return (
-        per_1k_usd <= request.contract.cost_per_1k_usd * (request.prompt_tokens + request.output_tokens)
+        per_1k_usd <= request.contract.cost_per_1k_usd * (request.prompt_tokens + output_tokens)
         and spec.quality[request.category] >= request.contract.min_quality
     )

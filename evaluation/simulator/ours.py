@@ -1,8 +1,12 @@
-"""The plugin itself as a policy: the real `decide` on the real live state, at four workers.
+"""The plugin itself as a policy: four workers, each with the strategy, the live state and the learning of a proxy.
 
-Requests go to the workers in turn. Each worker has its own `Live` and publishes it once a second, through JSON as
-through Redis; all hear each other at once. Beside them an observer hears of every request itself, and each decision is
-held against the one that it would have made.
+Requests go to the workers in turn. What LiteLLM's hooks call is called here in their order: pick, sent, first token,
+end, record. Each worker publishes its live state once a second, through JSON as through Redis; all hear each other at
+once. Beside them an observer in shadow hears of every request itself, and each decision is held against the one that it
+would have made.
+
+What LiteLLM marks as the first token is the first token here. That it is not, where an endpoint sends a chunk with the
+role alone, is tried on the real proxy.
 """
 
 # ruff: noqa: ARG002  # every policy has the same signatures
@@ -12,33 +16,56 @@ import itertools
 import json
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from evaluation.simulator.endpoint import Spec
+from evaluation.simulator.endpoint import Outcome, Spec
 from evaluation.simulator.policies import Told
 from evaluation.simulator.policy import Call, Choice, Ended, Probe
 from evaluation.simulator.workload import Request
+from evaluation.traffic import CALL_TYPES, body, prose
+from slo_router.account import is_doubted
 from slo_router.circuit import probed
-from slo_router.config import GroupSettings
-from slo_router.domain import Decision, Facts, Features, Metrics, Slo, Snapshot
-from slo_router.live import Ending, Flight, Live, LiveState
-from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import View, prior
-from slo_router.routing import Ask, Policy, decide
+from slo_router.config import GroupSettings, PluginSettings
+from slo_router.deployments import ManagedDeployment
+from slo_router.domain import Decision, Facts, Metrics
+from slo_router.live import Ending, Health, Landing, LiveState
+from slo_router.metrics_store import MetricsStore, make_snapshot
+from slo_router.probing import UNCLEAR_S
+from slo_router.records import build_record
+from slo_router.slo import SloInputs
+from slo_router.strategy import Strategy
+from slo_router.trace import Trace
+from slo_router.turns import at_once
 
+GROUP = "simulator"
 WORKERS = 4
+OBSERVED_EVERY = 4
+BY_FAR = 1.25  # more than the margin of the filter and the error of an estimate
 TICKS_PER_REFRESH = 4
 EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
 BENCHMARK_AGE_S = 6 * 3_600.0  # it ran last night
-POLICY = Policy(GroupSettings(), "simulator")
+ENDINGS: Mapping[Outcome, Ending] = {  # as `litellm_adapter.fault_of` reads what LiteLLM raises
+    "success": "success",
+    "error": "error",
+    "timeout": "error",
+    "limited": "error",
+    "denied": "denied",
+    "forbidden": "refused",
+    "unclear": "refused",
+    "own": "released",
+    "left": "disconnected",
+}
+HEALTH: Mapping[Outcome, Health] = {"success": "answers", "error": "fails", "timeout": "fails", "limited": "fails"}
 
 
-class Worker(NamedTuple):
-    """One process of the proxy, or the observer."""
+@dataclass(slots=True, eq=False)
+class Way:
+    """One request on its way through a worker, and as the observer sees it. Times are Unix seconds."""
 
-    live: Live
-    rng: random.Random
+    worker: Strategy
+    trace: Trace
+    observed: Trace
 
 
 class Ours(Told):
@@ -46,143 +73,205 @@ class Ours(Told):
 
     def __init__(self, specs: Sequence[Spec], rng: random.Random, benchmark: Mapping[str, Metrics]) -> None:
         super().__init__(specs, rng)
-        self.facts = [facts_of(spec) for spec in specs]
-        categories: Collection[str] = specs[0].quality
+        self._now_s = EPOCH_S
+        self._position = {spec.name: i for i, spec in enumerate(specs)}
         aged = {name: row._replace(measured_at_s=EPOCH_S - BENCHMARK_AGE_S) for name, row in benchmark.items()}
-        measured = {name: dict.fromkeys(categories, row) for name, row in aged.items()}
-        self.snapshot: Snapshot = make_snapshot(measured, EPOCH_S)
-        self.priors = {name: prior([row]) for name, row in benchmark.items()}
-        self.workers = [Worker(Live(), random.Random(rng.random())) for _ in range(WORKERS)]
-        self.observer = Worker(Live(), random.Random(rng.random()))
+        self._snapshot = make_snapshot(
+            {name: dict.fromkeys(specs[0].quality, row) for name, row in aged.items()}, EPOCH_S
+        )
+        self.workers = [self._strategy() for _ in range(WORKERS)]
+        self.observer = self._strategy()
         self._turn, self._ticks = itertools.count(), itertools.count()
-        self._flights: dict[int, list[tuple[Live, Flight]]] = {}  # by request, the worker's and the observer's
-        self._begun: list[tuple[Request, float, float]] = []  # request, TTFT, when; since the last tick
+        self._ways: dict[int, Way] = {}  # by request
+        self._over: list[tuple[Way, Landing | None, Landing | None, dict[str, object]]] = []  # since the last tick
+        self._unclear_s: dict[tuple[int, str], float] = {}  # by worker and deployment: its check could not tell
         self._pictures: deque[Mapping[str, LiveState]] = deque(
             maxlen=2 * TICKS_PER_REFRESH
         )  # the observer's, of two seconds
-        self._decided: tuple[Worker, Decision] | None = None  # by `choose`, for the `begun` that follows
+
+    def _strategy(self) -> Strategy:
+        settings = PluginSettings(groups={GROUP: GroupSettings()})
+        made = Strategy(settings, MetricsStore(""), lambda: self._now_s, random.Random(self.rng.random()))
+        made.store.snapshot = self._snapshot
+        made.know(ManagedDeployment(GROUP, facts_of(spec)) for spec in self.specs)
+        made.live.can_ask = lambda _: True
+        return made
 
     def choose(self, call: Call, now_s: float) -> Choice:
         """See Policy."""
-        worker = self.workers[next(self._turn) % WORKERS]
-        candidates = [self.facts[i] for i in call.pool]
-        tried = frozenset(self.specs[i].name for i in call.tried)
-        ask = Ask(features_of(call.request), slo_of(call.request), tried)
-
-        def decided(rng: random.Random, states: Mapping[str, LiveState]) -> Decision:
-            return decide(ask, candidates, View(self.snapshot, EPOCH_S + now_s, rng, states), POLICY)
-
-        decision = decided(worker.rng, worker.live.states)
-        agreed, agreed_soon = self._agreed(decision, decided)
-        self._decided = worker, decision
-        chosen = next(i for i in call.pool if self.specs[i].name == decision.deployment_id)
+        self._now_s = EPOCH_S + now_s
+        way = self._ways.get(call.request.number) or self._arrived(call.request)
+        pool = [self.specs[i].name for i in call.pool]
+        sent = body(call.request.ask, GROUP, prose(call.request.chars))
+        name = way.worker.choose(GROUP, sent, pool, way.trace)
+        decision = way.trace.decision
+        if name is None or decision is None:
+            raise RuntimeError("the strategy left a pick to LiteLLM, which is not simulated")
+        agreed, agreed_soon = self._agreed(name, sent, pool, way.observed, call.request.number)
+        is_stream, outlook = call.request.ask.stream, decision.outlook
         p95_s = None if decision.selected is None else decision.selected.prediction.ttft_s
-        if decision.outlook is not None:
-            p95_s = decision.outlook.ttft_p95_s
-        return Choice(chosen, decision.probability, p95_s, agreed, agreed_soon)
+        p95_s = p95_s if outlook is None else outlook.ttft_p95_s
+        misjudged = self._misjudges(decision, call.request)
+        at = self._position[name]
+        return Choice(at, decision.probability, p95_s if is_stream else None, agreed, agreed_soon, misjudged)
+
+    def _arrived(self, request: Request) -> Way:
+        worker = self.workers[next(self._turn) % WORKERS]
+        call_type, stream = CALL_TYPES[request.ask.route], request.ask.stream
+        trace = Trace(call_type, self._now_s, group=GROUP, stream=stream)
+        observed = Trace(call_type, self._now_s, group=GROUP, stream=stream, is_shadow=True)
+        way = self._ways[request.number] = Way(worker, trace, observed)
+        for strategy, trace in ((worker, way.trace), (self.observer, way.observed)):
+            strategy.read_request(GROUP, trace, SloInputs(headers=headers_of(request)))
+        return way
 
     def _agreed(
-        self, decision: Decision, decided: Callable[[random.Random, Mapping[str, LiveState]], Decision]
-    ) -> tuple[bool, bool]:
-        """Whether the observer decides alike now, and whether it does or would have in the last two seconds."""
-        pictures = (self.observer.live.states, *self._pictures)
-        alike = (decided(self.observer.rng, picture).deployment_id == decision.deployment_id for picture in pictures)
-        now = next(alike)
-        return now, now or any(alike)
+        self, name: str, sent: dict[str, object], pool: Sequence[str], trace: Trace, number: int
+    ) -> tuple[bool, bool] | tuple[None, None]:
+        """Whether the observer decides alike now, and whether it does or would have in the last two seconds.
+
+        It is asked of some requests only: it decides up to nine times for each.
+        """
+        live, states = self.observer.live, self.observer.live.states
+        if number % OBSERVED_EVERY:
+            self.observer.choose(GROUP, sent, pool, trace)  # what it expects of the request
+            return None, None
+
+        def alike(picture: Mapping[str, LiveState]) -> bool:
+            live.states = dict(picture)
+            return self.observer.choose(GROUP, sent, pool, trace) == name
+
+        try:
+            now = alike(states)
+            return now, now or any(map(alike, self._pictures))
+        finally:
+            live.states = states
+
+    def _misjudges(self, decision: Decision, request: Request) -> bool:
+        """Whether it rules somebody out as too small whose window holds the request by far."""
+        return any(
+            rejection.filter == "context_window"
+            and self.specs[self._position[rejection.deployment_id]].context_tokens >= BY_FAR * request.ask.needs_tokens
+            for rejection in decision.rejections
+        )
 
     def begun(self, call: Call, deployment: int, now_s: float) -> None:
         """See Policy."""
-        if self._decided is not None:
-            worker, decision = self._decided
-            expected_s = None if decision.selected is None else decision.selected.prediction.ttft_s
-            self._flights[call.request.number] = [
-                (live, live.dispatched(decision.deployment_id, EPOCH_S + now_s, expected_s))
-                for live in (worker.live, self.observer.live)
-            ]
+        way, name = self._ways[call.request.number], self.specs[deployment].name
+        for strategy, trace in ((way.worker, way.trace), (self.observer, way.observed)):
+            strategy.sent(trace, name)
 
     def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
         """See Policy. The plugin looks at its ticks."""
-        self._begun.append((request, ttft_s, now_s))
+        way = self._ways[request.number]
+        for trace in (way.trace, way.observed):
+            if request.ask.stream and trace.awaits_token:
+                trace.saw_token(EPOCH_S + now_s)
 
     def ended(self, end: Ended, now_s: float) -> None:
         """See Policy."""
-        ending: Ending = "success" if end.outcome == "success" else "error"
-        for live, flight in self._flights.pop(end.request.number):
-            live.finished(
-                flight,
-                ending,
-                EPOCH_S + now_s,
-                prompt_tokens=end.request.estimated_tokens,
-                output_tokens=end.request.output_tokens,
-                ttft_s=end.ttft_s,
-                e2e_s=end.e2e_s,
-            )
+        self._now_s = EPOCH_S + now_s
+        way = self._ways[end.request.number]
+        own, observed = (
+            strategy.finish(trace, ENDINGS[end.outcome])
+            for strategy, trace in ((way.worker, way.trace), (self.observer, way.observed))
+        )
+        if end.is_over:
+            del self._ways[end.request.number]
+            self._over.append((way, own, observed, self._payload(end)))
+
+    def _payload(self, end: Ended) -> dict[str, object]:
+        """LiteLLM's standard logging payload, as far as a record is made of it."""
+        return {
+            "status": "success" if end.outcome in ("success", "left") else "failure",
+            "error_str": "Client disconnected" if end.outcome == "left" else None,
+            "endTime": self._now_s,
+            "prompt_tokens": end.request.prompt_tokens,
+            "completion_tokens": end.request.answers[end.deployment],
+            "model_id": self.specs[end.deployment].name,
+        }
 
     def tick(self, now_s: float) -> None:
         """See Policy."""
-        for request, ttft_s, at_s in self._begun:
-            for live, flight in self._flights.get(request.number, ()):
-                live.first_token(flight, EPOCH_S + at_s, prompt_tokens=request.estimated_tokens, ttft_s=ttft_s)
-        self._begun.clear()
-        for live in (*(worker.live for worker in self.workers), self.observer.live):
-            live.watch(EPOCH_S + now_s)
+        self._now_s = EPOCH_S + now_s
+        for way, own, observed, payload in self._over:
+            record = build_record(payload, way.trace)
+            way.worker.learn(way.trace, own, record)
+            self.observer.learn(way.observed, observed, record)
+        self._over.clear()
+        for strategy in (*self.workers, self.observer):
+            strategy.watch()
         if next(self._ticks) % TICKS_PER_REFRESH == 0:
-            self._refresh(EPOCH_S + now_s)
+            self._refresh()
         self._pictures.append(
             {
-                name: LiveState(elsewhere=state.in_flight, curve=state.curve, circuit=state.circuit)
+                name: LiveState(
+                    elsewhere=state.in_flight, curve=state.curve, circuit=state.circuit, account=state.account
+                )
                 for name, state in self.observer.live.states.items()
             }
         )
 
     def probes(self, now_s: float) -> Sequence[Probe]:
         """See Policy. The observer hears of the workers' probes and sends none."""
-        sent_s = EPOCH_S + now_s
         return [
-            self._probe(i, spec.name, worker.live, sent_s)
-            for worker in self.workers
-            for name in worker.live.probes_due(sent_s)
-            for i, spec in enumerate(self.specs)
-            if spec.name == name
+            self._probe(i, name, self._now_s)
+            for i, worker in enumerate(self.workers)
+            for name in worker.live.probes_due(self._now_s, self._left_out(i))
         ]
 
-    def _probe(self, deployment: int, name: str, prober: Live, sent_s: float) -> Probe:
+    def _left_out(self, worker: int) -> Collection[str]:
+        return [name for (i, name), at_s in self._unclear_s.items() if i == worker and self._now_s - at_s < UNCLEAR_S]
+
+    def _probe(self, worker: int, name: str, sent_s: float) -> Probe:
         seen = self.observer.live.states[name]
         seen.circuit = probed(seen.circuit, sent_s)
 
-        def ended(now_s: float, is_answered: bool) -> None:  # noqa: FBT001
-            for live in (prober, self.observer.live):
-                live.probe_ended(name, sent_s, EPOCH_S + now_s, "answers" if is_answered else "fails")
+        def ended(now_s: float, outcome: Outcome) -> None:
+            for i, live in ((worker, self.workers[worker].live), (-1, self.observer.live)):
+                health = HEALTH.get(outcome, "refuses")
+                if health == "refuses" and not is_doubted(live.states[name].account):
+                    health, self._unclear_s[i, name] = "unclear", EPOCH_S + now_s
+                live.probe_ended(name, sent_s, EPOCH_S + now_s, health)
 
-        return Probe(deployment, ended)
+        return Probe(self._position[name], ended)
 
-    def _refresh(self, unix_s: float) -> None:
+    def shut(self, now_s: float) -> Collection[int]:
+        """See Policy. One that any of the workers leaves out."""
+        return {
+            self._position[name]
+            for worker in self.workers
+            for name, state in worker.live.states.items()
+            if state.circuit.is_open or state.account.is_shut
+        }
+
+    def _refresh(self) -> None:
         """What the plugin's background task does once a second."""
-        published = [json.dumps(worker.live.export(unix_s)) for worker in self.workers]
+        published = [at_once(worker.export()) for worker in self.workers]
         heard = [json.loads(text) for text in published]
         for i, worker in enumerate(self.workers):
-            worker.live.absorb([*heard[:i], *heard[i + 1 :]], self.priors, unix_s)
-        self.observer.live.absorb([], self.priors, unix_s)
+            worker.absorb([*heard[:i], *heard[i + 1 :]])
+        self.observer.absorb([])
 
 
 def facts_of(spec: Spec) -> Facts:
     """What the configuration says of an endpoint."""
     return Facts(
         spec.name,
-        spec.name,
+        spec.served,
+        context_tokens=spec.context_tokens,
         input_usd_per_token=spec.input_usd_per_token,
         output_usd_per_token=spec.output_usd_per_token,
         quality=spec.quality,
     )
 
 
-def features_of(request: Request) -> Features:
-    """What the plugin knows of a request: sizes are guesses."""
-    expected = request.expected_tokens
-    return Features(request.category, "client", request.estimated_tokens, expected, expected, stream=True)
-
-
-def slo_of(request: Request) -> Slo:
-    """The contract, as the request's headers say it."""
-    ttft_s, cost_per_1k_usd, min_quality = request.contract
-    return Slo(ttft_s=ttft_s, cost_per_1k_usd=cost_per_1k_usd, min_quality=min_quality)
+def headers_of(request: Request) -> dict[str, str]:
+    """The contract as a client says it."""
+    time_s, cost_per_1k_usd, min_quality = request.contract
+    return {
+        "x-slo-category": request.category,
+        f"x-slo-{'ttft' if request.ask.stream else 'e2e'}-ms": f"{1_000 * time_s:.6f}",
+        "x-slo-cost-per-1k": f"{cost_per_1k_usd:.9f}",
+        "x-slo-min-quality": f"{min_quality:g}",
+    }

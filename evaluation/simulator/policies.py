@@ -1,7 +1,8 @@
-"""The baselines, and LiteLLM's own strategies as its 1.106.2 computes them for streams.
+"""The baselines, and LiteLLM's own strategies as its 1.108.7 computes them.
 
-latency-based-routing   lowest mean of the last 10 TTFTs over all prompts; unknown = 0; buffer 0. Only a timeout leaves
-                        a mark (1,000 s), and in another list, which counts as long as no TTFT is known.
+latency-based-routing   lowest mean of the last 10 TTFTs over all prompts, for whole answers of seconds per token;
+                        unknown = 0; buffer 0. Only a timeout leaves a mark (1,000 s), and in another list, which for
+                        streams counts as long as no TTFT is known.
 cost-based-routing      lowest input + output price per token.
 least-busy              lowest in-flight count, the first of `model_list` among equals.
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Spec
@@ -42,6 +43,10 @@ class Told:
         """See Policy."""
 
     def probes(self, now_s: float) -> Sequence[Probe]:
+        """See Policy."""
+        return ()
+
+    def shut(self, now_s: float) -> Collection[int]:
         """See Policy."""
         return ()
 
@@ -110,7 +115,8 @@ class LatencyBased(Told):
 
     def choose(self, call: Call, now_s: float) -> Choice:
         """See Policy."""
-        means = {i: _mean(self.ttft_s[i] or self.latency_s[i]) for i in call.pool}
+        is_stream = call.request.ask.stream
+        means = {i: _mean((is_stream and self.ttft_s[i]) or self.latency_s[i]) for i in call.pool}
         lowest = min(means.values())
         return Choice(self.rng.choice([i for i, mean in means.items() if mean == lowest]))
 
@@ -119,8 +125,9 @@ class LatencyBased(Told):
         if end.outcome == "timeout":
             self.latency_s[end.deployment].append(1_000.0)
         elif end.outcome == "success" and end.ttft_s is not None:
-            self.ttft_s[end.deployment].append(end.ttft_s)
-            self.latency_s[end.deployment].append(end.e2e_s / end.request.output_tokens)
+            if end.request.ask.stream:
+                self.ttft_s[end.deployment].append(end.ttft_s)
+            self.latency_s[end.deployment].append(end.e2e_s / end.request.answers[end.deployment])
 
 
 def _mean(samples: deque[float]) -> float:

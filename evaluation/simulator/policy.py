@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from evaluation.simulator.endpoint import Outcome
@@ -21,27 +21,32 @@ class Choice(NamedTuple):
     """A deployment, and what the policy promises of it where it does."""
 
     deployment: int
-    probability: float | None = None  # that the TTFT limit will be kept
+    probability: float | None = None  # that the limit on the time will be kept
     ttft_p95_s: float | None = None
     agreed: bool | None = None  # with what one observer of everything would have chosen
     agreed_soon: bool | None = None  # or would have within the last two seconds
+    misjudged: bool = False  # a deployment was ruled out as too small that holds the request by far
 
 
 class Ended(NamedTuple):
-    """One attempt's end. Times are seconds since it was sent; `ttft_s` is `None` where no token came."""
+    """One attempt's end. Times are seconds since it was sent; `ttft_s` is `None` where no token came.
+
+    `is_over` says that LiteLLM does not try again.
+    """
 
     request: Request
     deployment: int
     outcome: Outcome
     ttft_s: float | None
     e2e_s: float
+    is_over: bool = True
 
 
 class Probe(NamedTuple):
-    """A request of nobody's that asks a deployment whether it answers; `ended` is told when it ended, and if it did."""
+    """A request of nobody's that asks a deployment whether it answers; `ended` is told when it ended, and how."""
 
     deployment: int
-    ended: Callable[[float, bool], None]
+    ended: Callable[[float, Outcome], None]
 
 
 class Policy(Protocol):
@@ -69,4 +74,8 @@ class Policy(Protocol):
 
     def probes(self, now_s: float) -> Sequence[Probe]:
         """What to ask now."""
+        ...
+
+    def shut(self, now_s: float) -> Collection[int]:
+        """The deployments that get no request now, whatever it is."""
         ...

@@ -14,10 +14,13 @@ from evaluation.simulator.tally import Estimate, Statistic, estimate
 COLUMNS: tuple[tuple[str, Statistic], ...] = (
     ("contract kept, %\nwhere possible", tally.attainment),
     ("contract kept, %\nof all", tally.kept_of_all),
-    ("TTFT kept, %\nwhere possible", tally.ttft_attainment),
+    ("in time, %\nwhere possible", tally.in_time),
+    ("failed, %\nof answerable", tally.failed),
     ("cost ÷\nclairvoyant", tally.cost),
     ("calibration\nerror", tally.calibration_error),
     ("p95 coverage\n%", tally.coverage),
+    ("misjudged\n%", tally.misjudged),
+    ("shut without\ncause", tally.shut),
 )
 
 

@@ -1,4 +1,4 @@
-"""The endpoints and what happens to them.
+"""The endpoints and what happens to them, with streamed chats as the reference, and with traffic of all kinds.
 
 Four deployments of three models, of unlike speed and price; `swift` serves the same model as `medium` on faster
 hardware at twice the price. In steady state a quarter of the capacity is used, so that a fourfold burst fills it.
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from evaluation.simulator.endpoint import Fault, Spec
-from evaluation.simulator.workload import Rate, Size, generate
+from evaluation.simulator.endpoint import Fault, Outcome, Spec
+from evaluation.simulator.workload import Draw, Rate, Size, generate
+from evaluation.traffic import Habits, RateLimit, mixed, steady
 from slo_router.domain import Metrics
 
 PER_S = 6.0
@@ -36,6 +37,27 @@ SPECS = (
 )
 
 
+# Whom mixed traffic meets. Verbosities are Llama-3.1-8B-Instruct's, gemma-2-27b-it's and Claude 3.5 Sonnet's, as
+# `evaluation.verbosity` finds them; `thinker` is medium's equal at half its price per token, and writes five times as
+# much.
+SMALL, MEDIUM, LARGE = (Habits(verbosity=factor, wobble=0.5) for factor in (2.24, 1.0, 0.91))
+THINKER = Habits(verbosity=5.0, wobble=0.5)
+LIMITS = RateLimit(30, 10, retry_after_s=2), RateLimit(30, 10)  # says how long to wait, or does not
+_small, _medium, _swift, _large = SPECS
+MIXED_SPECS = (
+    replace(_small, habits=SMALL, context_tokens=8_192),
+    replace(_small, name="small-limited", model="small", habits=SMALL, context_tokens=8_192),
+    replace(_medium, habits=MEDIUM, context_tokens=32_768),
+    replace(
+        _medium, name="medium-new", model="medium", habits=MEDIUM._replace(is_measured=False), context_tokens=32_768
+    ),
+    replace(_swift, model="medium", habits=MEDIUM, context_tokens=32_768),
+    Spec("thinker", 0.06, 60e-6, 0.010, 32, 0.2 * MILLION, 0.8 * MILLION, _QUALITY["medium"], habits=THINKER),
+    replace(_large, habits=LARGE),
+)
+REFUSALS: tuple[Outcome, ...] = ("unclear", "denied", "forbidden")  # 400, 402 and 403: how it says "out of credit"
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One course of events."""
@@ -46,10 +68,24 @@ class Scenario:
     unmeasured: frozenset[str] = frozenset()  # deployments without a benchmark
     judged_from_s: float = START_S
     duration_s: float = END_S + RECOVERY_S
+    draw: Draw = steady
+
+    def specs(self, seed: int) -> Sequence[Spec]:
+        """Whom the requests meet."""
+        if self.draw is steady:
+            return SPECS
+        limit = LIMITS[seed % len(LIMITS)]
+        return [
+            replace(one, habits=one.habits._replace(limit=limit)) if one.name == "small-limited" else one
+            for one in MIXED_SPECS
+        ]
 
     def faults(self, seed: int) -> dict[str, Fault]:
         """What goes wrong, by endpoint."""
-        return {} if self.fault is None else {SPECS[seed % len(SPECS)].name: self.fault}
+        if self.fault is None:
+            return {}
+        specs = self.specs(seed)
+        return {specs[seed % len(specs)].name: self.fault._replace(refusal=REFUSALS[seed % len(REFUSALS)])}
 
 
 SCENARIOS = (
@@ -59,16 +95,21 @@ SCENARIOS = (
     Scenario("outage", fault=Fault("error", START_S, END_S)),
     Scenario("hang", fault=Fault("hang", START_S, END_S)),
     Scenario("cold-start", unmeasured=frozenset({"medium"}), judged_from_s=0.0),
+    Scenario("mixed", draw=mixed),
+    Scenario("mixed-burst", rate=Rate(PER_S, 4.0, START_S, END_S), draw=mixed),
+    Scenario("mixed-slowdown", fault=Fault("slow", START_S, END_S, 6.0), draw=mixed),
+    Scenario("mixed-credit", fault=Fault("credit", START_S, END_S), draw=mixed),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 def benchmark(trace: Sequence[Size] | None, scenario: Scenario, seed: int) -> dict[str, Metrics]:
     """What a benchmark of single requests finds of each endpoint before the run, by name."""
-    requests = generate(trace, Rate(1.0), float(BENCHMARK_CALLS), [spec.sigma for spec in SPECS], seed)
+    specs = scenario.specs(seed)
+    requests = generate(trace, Rate(1.0), float(BENCHMARK_CALLS), specs, seed)
     found: dict[str, Metrics] = {}
-    for i, spec in enumerate(SPECS):
-        if spec.name in scenario.unmeasured:
+    for i, spec in enumerate(specs):
+        if spec.name in scenario.unmeasured or not spec.habits.is_measured:
             continue
         noise = [request.noise[i] for request in requests]
         ttft_s = [

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evaluation.simulator.clairvoyant import Clairvoyant
-from evaluation.simulator.endpoint import Fault
-from evaluation.simulator.engine import Served, Simulation
+from evaluation.simulator.endpoint import Fault, Spec
+from evaluation.simulator.engine import Run, Served, Simulation
 from evaluation.simulator.ours import Ours
 from evaluation.simulator.policies import BASELINES
 from evaluation.simulator.policy import Policy
@@ -48,23 +48,24 @@ def study(task: Task) -> Study:
     """Runs every policy."""
     trace = None if task.trace is None else _trace(task.trace)
     scenario = BY_NAME[task.scenario]
-    requests = generate(trace, scenario.rate, scenario.duration_s, [spec.sigma for spec in SPECS], task.seed)
-    faults = scenario.faults(task.seed)
-    runs = {named.name: simulate(named.make(SPECS, _rng(task)), faults, requests) for named in BASELINES}
-    runs[OURS] = simulate(ours(trace, scenario, task), faults, requests)
-    runs[CLAIRVOYANT] = simulate(Clairvoyant(SPECS, _rng(task)), faults, requests)
-    tallies = {name: tally(run, runs[CLAIRVOYANT], scenario.judged_from_s) for name, run in runs.items()}
+    specs, faults = scenario.specs(task.seed), scenario.faults(task.seed)
+    requests = generate(trace, scenario.rate, scenario.duration_s, specs, task.seed, draw=scenario.draw)
+    runs = {named.name: simulate(named.make(specs, _rng(task)), specs, faults, requests) for named in BASELINES}
+    runs[OURS] = simulate(ours(trace, scenario, task), specs, faults, requests)
+    runs[CLAIRVOYANT] = simulate(Clairvoyant(specs, _rng(task)), specs, faults, requests)
+    reference = runs[CLAIRVOYANT].served
+    tallies = {name: tally(run, reference, scenario.judged_from_s) for name, run in runs.items()}
     if scenario.unmeasured:
-        known = simulate(ours(trace, BY_NAME["steady"], task), faults, requests)
-        tallies[OURS] = {**tallies[OURS], **cold_start(runs[OURS], known, scenario)}
+        known = simulate(ours(trace, BY_NAME["steady"], task), specs, faults, requests)
+        tallies[OURS] = {**tallies[OURS], **cold_start(runs[OURS].served, known.served, scenario)}
     for name in faults:
-        tallies[OURS] = {**tallies[OURS], **reaction(runs[OURS], _position(name))}
+        tallies[OURS] = {**tallies[OURS], **reaction(runs[OURS].served, _position(name, specs))}
     return Study(task, tallies)
 
 
-def simulate(policy: Policy, faults: Mapping[str, Fault], requests: Sequence[Request]) -> list[Served]:
+def simulate(policy: Policy, specs: Sequence[Spec], faults: Mapping[str, Fault], requests: Sequence[Request]) -> Run:
     """One policy's run."""
-    simulation = Simulation(SPECS, faults)
+    simulation = Simulation(specs, faults)
     if isinstance(policy, Clairvoyant):
         policy.endpoints = simulation.endpoints
     return simulation.run(policy, requests)
@@ -72,12 +73,12 @@ def simulate(policy: Policy, faults: Mapping[str, Fault], requests: Sequence[Req
 
 def ours(trace: Sequence[Size] | None, scenario: Scenario, task: Task) -> Ours:
     """The plugin, with the benchmark that the scenario leaves it."""
-    return Ours(SPECS, _rng(task), benchmark(trace, scenario, -1 - task.seed))
+    return Ours(scenario.specs(task.seed), _rng(task), benchmark(trace, scenario, -1 - task.seed))
 
 
 def cold_start(served: Sequence[Served], known: Sequence[Served], scenario: Scenario) -> Tally:
     """The share of a new deployment until it is proven, and the cost after that against one that was benchmarked."""
-    new = {_position(name) for name in scenario.unmeasured}
+    new = {_position(name, SPECS) for name in scenario.unmeasured}
     answers = sorted(s.ended_s for s in served if s.outcome == "success" and s.choices[-1].deployment in new)
     proven_s = answers[PROVEN - 1] if len(answers) >= PROVEN else scenario.duration_s
     trial = [s.choices[0].deployment in new for s in served if s.request.at_s < proven_s]
@@ -101,8 +102,8 @@ def reaction(served: Sequence[Served], faulty: int) -> Tally:
     return {**sums, "return_s": min(back_s, default=BY_NAME["steady"].duration_s) - END_S}
 
 
-def _position(name: str) -> int:
-    return next(i for i, spec in enumerate(SPECS) if spec.name == name)
+def _position(name: str, specs: Sequence[Spec]) -> int:
+    return next(i for i, spec in enumerate(specs) if spec.name == name)
 
 
 def _rng(task: Task) -> random.Random:

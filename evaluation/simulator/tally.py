@@ -6,10 +6,13 @@ are not.
 
     attainment   contract kept ÷ requests whose contract the clairvoyant kept in its own run
     cost         USD ÷ the clairvoyant's, over those of them that were answered
-    ECE          Σ over 10 bins of P(TTFT kept): share of the bin × |mean prediction − observed share|; first attempts
+    ECE          Σ over 10 bins of P(in time): share of the bin × |mean prediction − observed share|; first attempts
     coverage     share of first attempts that were answered within their predicted p95 TTFT
     agreement    share of first decisions that one observer of everything would have made alike, at once; and what it
                  would have decided on what it knew up to two seconds before counts as well
+    failed       share of all requests that ended without an answer though the clairvoyant's ended with one
+    misjudged    share of first decisions that ruled out as too small who holds the request by far
+    shut         deployments that were shut for longer than SHUT_S though they had done nothing wrong, per run
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from evaluation.simulator.engine import Served
+from evaluation.simulator.engine import Run, Served
 
 Tally = Mapping[str, float]
 Statistic = Callable[[Tally], float]  # NaN where there is nothing to divide by
 BINS = 10
+SHUT_S = 1.0
 NORMAL_95 = 1.959964
 
 
@@ -34,25 +38,28 @@ class Estimate(NamedTuple):
     half_width: float
 
 
-def tally(served: Iterable[Served], reference: Iterable[Served], judged_from_s: float) -> Tally:
+def tally(run: Run, reference: Iterable[Served], judged_from_s: float) -> Tally:
     """The sums of one run; `reference` is the clairvoyant's on the same requests."""
-    possible = {entry.request.number: entry.cost_usd for entry in reference if entry.kept}
-    sums: Counter[str] = Counter()
-    for entry in served:
+    best = {entry.request.number: entry for entry in reference}
+    sums: Counter[str] = Counter(seeds=1, shut=sum(shut.lasted_s > SHUT_S for shut in run.shut))
+    for entry in run.served:
         sums["simulated"] += 1
         if entry.request.at_s < judged_from_s:
             continue
+        bound = best[entry.request.number]
         sums["requests"] += 1
         sums["kept_of_all"] += entry.kept
+        sums["answerable"] += bound.outcome == "success"
+        sums["failed"] += bound.outcome == "success" and entry.outcome not in ("success", "left")
         _add_promise(sums, entry)
-        if entry.request.number not in possible:
+        if not bound.kept:
             continue
         sums["possible"] += 1
         sums["kept"] += entry.kept
-        sums["ttft_kept"] += entry.ttft_s is not None and entry.ttft_s <= entry.request.contract.ttft_s
+        sums["in_time"] += entry.in_time
         if entry.outcome == "success":
             sums["cost_usd"] += entry.cost_usd  # type: ignore[assignment]  # typeshed's Counter is of int
-            sums["lowest_usd"] += possible[entry.request.number]  # type: ignore[assignment]
+            sums["lowest_usd"] += bound.cost_usd  # type: ignore[assignment]
     return dict(sums)
 
 
@@ -61,12 +68,14 @@ def _add_promise(sums: Counter[str], entry: Served) -> None:
     sums["decided"] += first.agreed is not None
     sums["agreed"] += first.agreed is True
     sums["agreed_soon"] += first.agreed_soon is True
-    in_time = entry.ttft_s is not None and entry.ttft_s <= entry.request.contract.ttft_s
+    sums["misjudged"] += first.misjudged
+    if entry.outcome == "left" or entry.request.ask.fault is not None:
+        return  # nobody promised the client's own doing
     if first.probability is not None:
         at = min(BINS - 1, int(first.probability * BINS))
         sums[f"bin{at}"] += 1
         sums[f"promised{at}"] += first.probability  # type: ignore[assignment]
-        sums[f"observed{at}"] += in_time and alone
+        sums[f"observed{at}"] += entry.in_time and alone
     if first.ttft_p95_s is not None and alone and entry.ttft_s is not None:
         sums["answered"] += 1
         sums["covered"] += entry.ttft_s <= first.ttft_p95_s
@@ -94,7 +103,10 @@ def calibration_error(sums: Tally) -> float:
 
 attainment = ratio("kept", "possible")
 kept_of_all = ratio("kept_of_all", "requests")
-ttft_attainment = ratio("ttft_kept", "possible")
+in_time = ratio("in_time", "possible")
+failed = ratio("failed", "answerable")
+misjudged = ratio("misjudged", "decided")
+shut = ratio("shut", "seeds")
 cost = ratio("cost_usd", "lowest_usd")
 coverage = ratio("covered", "answered")
 agreement = ratio("agreed", "decided")

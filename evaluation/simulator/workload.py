@@ -5,7 +5,8 @@ ones, and then mapped to the clock by the inverse of the expected count Λ(t) = 
 sources, and a burst is a steeper piece of Λ that keeps the trace's own burstiness (Cinlar, *Introduction to Stochastic
 Processes*, 1975, ch. 4.7).
 
-A contract is joint: TTFT limit, cost limit per 1,000 tokens and quality floor, all kept or not kept.
+A contract is joint: a limit on the time, one on the cost per 1,000 tokens and a quality floor, all kept or not kept.
+The time is that to the first token where the answer is streamed, else that to its end: nobody sees more of it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import gzip
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from evaluation.traffic import ANSWERS, CHARS_PER_TOKEN, PROMPTS, Ask, Habits, steady
 
 DEFAULT_TRACE = Path(__file__).resolve().parents[3] / "shared" / "data" / "traffic_azure2023_conv.csv.gz"
 SIZE_ERROR = 0.1  # sigma of the log-normal error of a token count that is estimated from characters
+WHOLE_S = 6.0, 60.0  # bounds of the limit on a whole answer's time, log-uniform between: clients' timeouts
+Draw = Callable[[random.Random, int, int], Ask]  # of prompt and answer tokens
 
 
 class Size(NamedTuple):
@@ -32,9 +37,12 @@ class Size(NamedTuple):
 
 
 class Contract(NamedTuple):
-    """What a request asks for. `cost_per_1k_usd` is USD per 1,000 tokens, prompt and answer together."""
+    """What a request asks for. `cost_per_1k_usd` is USD per 1,000 tokens, prompt and answer together.
 
-    ttft_s: float
+    `time_s` limits the time to the first token of a stream, and that of a whole answer.
+    """
+
+    time_s: float
     cost_per_1k_usd: float
     min_quality: float
 
@@ -48,17 +56,37 @@ class Noise(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One request. A router may read `category`, `estimated_tokens`, `expected_tokens` and `contract`, no more."""
+    """One request. A router sees its category, its contract and its body, whose text has `chars` characters."""
 
     number: int
     at_s: float
     category: str
-    prompt_tokens: int
-    output_tokens: int
-    estimated_tokens: int  # of the prompt, as a router guesses it
-    expected_tokens: int  # of the answer: the mean over all
+    ask: Ask
+    chars: int
+    answers: tuple[int, ...]  # tokens, by endpoint
     contract: Contract
     noise: tuple[Noise, ...]  # by endpoint
+
+    @property
+    def prompt_tokens(self) -> int:
+        """As servers count them."""
+        return self.ask.prompt_tokens
+
+
+class Server(Protocol):
+    """What of an endpoint bears on the requests themselves."""
+
+    @property
+    def sigma(self) -> float:
+        """The spread of its noise."""
+
+    @property
+    def served(self) -> str:
+        """The model."""
+
+    @property
+    def habits(self) -> Habits:
+        """How long its answers get."""
 
 
 class Kind(NamedTuple):
@@ -125,8 +153,8 @@ def sizes(trace: Sequence[Size] | None, rng: random.Random) -> Iterator[Size]:
     """Sizes without end: the trace from a random place on, or Poisson arrivals of log-normal sizes."""
     if trace is None:
         while True:
-            prompt, output = 650 * math.exp(rng.gauss(0, 0.9)), 150 * math.exp(rng.gauss(0, 0.8))
-            yield Size(rng.expovariate(1.0), min(8_000, round(prompt) + 1), min(1_000, round(output) + 1))
+            prompt, output = PROMPTS.draw(rng), ANSWERS.draw(rng)
+            yield Size(rng.expovariate(1.0), prompt, output)
     start = rng.randrange(len(trace))
     while True:
         yield from trace[start:]
@@ -134,9 +162,15 @@ def sizes(trace: Sequence[Size] | None, rng: random.Random) -> Iterator[Size]:
 
 
 def generate(
-    trace: Sequence[Size] | None, rate: Rate, duration_s: float, sigmas: Sequence[float], seed: int
+    trace: Sequence[Size] | None,
+    rate: Rate,
+    duration_s: float,
+    servers: Sequence[Server],
+    seed: int,
+    *,
+    draw: Draw = steady,
 ) -> list[Request]:
-    """All requests of `duration_s`. `sigmas` is the spread of the noise of each endpoint."""
+    """All requests of `duration_s`; `draw` makes of a size what is asked."""
     rng = random.Random(seed)
     names, shares = list(KINDS), [kind.share for kind in KINDS.values()]
     requests: list[Request] = []
@@ -147,13 +181,16 @@ def generate(
         if at_s >= duration_s:
             break
         category = rng.choices(names, shares)[0]
+        ask = draw(rng, size.prompt_tokens, size.output_tokens)
         kind = KINDS[category]
-        ttft_s = math.exp(rng.uniform(*map(math.log, kind.ttft_s)))
-        contract = Contract(ttft_s, rng.choice(kind.cost_per_1k_usd), rng.choice(kind.min_quality))
-        estimated = max(1, round(size.prompt_tokens * _factor(rng, SIZE_ERROR)))
-        noise = tuple(Noise(_factor(rng, s), _factor(rng, s), _factor(rng, s)) for s in sigmas)
-        tokens = (size.prompt_tokens, size.output_tokens, estimated, 210)
-        requests.append(Request(len(requests), at_s, category, *tokens, contract, noise))
+        time_s = math.exp(rng.uniform(*map(math.log, kind.ttft_s if ask.stream else WHOLE_S)))
+        contract = Contract(time_s, rng.choice(kind.cost_per_1k_usd), rng.choice(kind.min_quality))
+        chars = max(1, round(CHARS_PER_TOKEN * ask.text_tokens * _factor(rng, SIZE_ERROR)))
+        noise = tuple(Noise(*(_factor(rng, one.sigma) for _ in range(3))) for one in servers)
+        models = {one.served: one.habits for one in servers}
+        lengths = {model: habits.answer_tokens(ask, rng) for model, habits in models.items()}  # replicas write alike
+        answers = tuple(lengths[one.served] for one in servers)
+        requests.append(Request(len(requests), at_s, category, ask, chars, answers, contract, noise))
     return requests
 
 

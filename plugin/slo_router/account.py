@@ -1,6 +1,7 @@
 """Notices a deployment that refuses everything: out of credit, a revoked key, a model that is gone. Pure.
 
-    trusted ──REFUSALS attempts refused in a row──→ doubted: no traffic, and it is asked at once (a health check)
+    trusted ──REFUSALS attempts refused in a row──→ doubted: it is asked at once (a health check), and for as long,
+       │                                            but for VERIFY_S at most, it gets no traffic
        ↑                                               ├─ it answers: the requests were wrong; vouched for, for TRUST_S
        │                                               └─ it refuses: denied, asked after a pause that doubles
        └───── an answer to a question or a request ────────┘
@@ -21,7 +22,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 REFUSALS = 3  # in a row: as many as a circuit waits for
-VERIFY_S = 1.0  # that a question may take before a request goes through
+VERIFY_S = 1.0  # that a question may take before requests go through: no refusal of theirs is a verdict then
 FIRST_PAUSE_S = 15.0  # four questions in the first minute at most
 LONGEST_PAUSE_S = 300.0
 ASKED_S = 30.0  # a question whose end nobody reported is forgotten after this
@@ -46,7 +47,7 @@ TRUSTED = Account()
 def refused(account: Account, now_s: float, sent_at_s: float, *, is_account: bool, can_ask: bool) -> Account:
     """After an attempt, sent at `sent_at_s`, that was refused; `is_account`: in words that speak of the account."""
     if account.is_shut:  # the request that went out in place of a question, or one that was under way
-        return denied(account, now_s) if account.asked_at_s == sent_at_s else account
+        return denied(account, now_s) if _is_denied(account) and account.asked_at_s == sent_at_s else account
     if not is_account and not can_ask:
         return account
     account = account._replace(refusals=account.refusals + 1, is_account=account.is_account or is_account)
@@ -75,34 +76,51 @@ def is_doubted(account: Account) -> bool:
 
 
 def asked(account: Account, now_s: float) -> Account:
-    """After a question, or a request in its place, went out."""
+    """After a question went out."""
     return account._replace(asked_at_s=now_s)
 
 
+def sent(account: Account, now_s: float) -> Account:
+    """After a request went out, in place of a question where it is denied."""
+    return account._replace(asked_at_s=now_s) if _is_denied(account) else account
+
+
 def lets_pass(account: Account, now_s: float) -> bool:
-    """Whether a request may go there: it is not shut, or the pause is over and nobody is asking."""
+    """Whether a request may go there: it is not shut, or its pause is over and, where it is denied, nobody asks."""
     if not account.is_shut or account.changed_at_s is None:
         return True
     is_over = abs(now_s - account.changed_at_s) >= account.pause_s
-    return is_over and (account.asked_at_s is None or abs(now_s - account.asked_at_s) >= ASKED_S)
+    return is_over and (not _is_denied(account) or _is_asked_by_nobody(account, now_s))
 
 
 def is_question_due(account: Account, now_s: float) -> bool:
     """Whether to ask it now: at once when it is doubted, later whenever a request could go through."""
-    if not account.is_shut:  # vouched for, else it would be shut
-        return is_doubted(account) and (account.asked_at_s is None or abs(now_s - account.asked_at_s) >= ASKED_S)
-    is_new = account.pause_s <= VERIFY_S and account.asked_at_s is None
-    return is_new or lets_pass(account, now_s)
+    if _is_denied(account):
+        return lets_pass(account, now_s)
+    return is_doubted(account) and _is_asked_by_nobody(account, now_s)
 
 
 def latest(own: Account, other: Account, now_s: float) -> Account:
-    """What a worker believes after hearing of another's."""
-    if other.changed_at_s is None or other.changed_at_s > now_s + CLOCK_SKEW_S:
+    """What a worker believes after hearing of another's. A doubt is nobody else's."""
+    if (
+        (other.is_shut and not _is_denied(other))
+        or other.changed_at_s is None
+        or other.changed_at_s > now_s + CLOCK_SKEW_S
+    ):
         return own
     if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s:
         return own
     hearsay_s = min(max(other.pause_s, FIRST_PAUSE_S) * 2, LONGEST_PAUSE_S)  # one that asks is enough for all
     return other._replace(pause_s=hearsay_s) if other.is_shut else other
+
+
+def _is_denied(account: Account) -> bool:
+    """Whether it is shut for longer than a question takes."""
+    return account.is_shut and account.pause_s > VERIFY_S
+
+
+def _is_asked_by_nobody(account: Account, now_s: float) -> bool:
+    return account.asked_at_s is None or abs(now_s - account.asked_at_s) >= ASKED_S
 
 
 def _is_vouched_for(account: Account, now_s: float) -> bool:

@@ -30,6 +30,7 @@ class Attempt:
     deployment_id: str
     flight: Flight | None = None  # its part in the load; `None` where live measurements are off
     is_sent: bool = False
+    first_token_s: float | None = None  # Unix seconds; `None` before it, and where nobody saw it
     ending: Ending | None = None
 
     def superseded(self) -> Ending:

@@ -1,9 +1,9 @@
 """What a request would have cost without a router: the counterfactual behind the metrics of savings. Pure.
 
 Without a router a team sends everything to the model that it trusts with everything. So the baseline of a request is
-the candidate that its decision expected to be the dearest, of those that could have taken it (context window and
-capabilities). It is priced with the tokens that the request really had, which assumes that its answer would have been
-as long as the one that was given; `reporting.counterfactual` reckons alike from the request records.
+its dearest candidate, of those that could have taken it (context window and capabilities), priced with the tokens that
+the request really had. That assumes that its answer would have been as long as the one that was given. One of unknown
+price is no baseline. Metrics, dashboards and `reporting.counterfactual` take it from here, and call it `BASELINE`.
 
 Prices per token are exact. A self-hosted deployment costs its USD per 1,000 tokens at measured throughput, as the
 decision knew it. Discounts for cached prompts are in what LiteLLM booked, not in the counterfactual.
@@ -11,25 +11,39 @@ decision knew it. Discounts for cached prompts are in what LiteLLM booked, not i
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
 from slo_router.contract import RequestRecord
 from slo_router.domain import Assessment, Decision, Facts
 from slo_router.pricing import cost_usd as price_of
 
+BASELINE = "each request's dearest candidate"
 UNABLE = frozenset({"context_window", "capability", "answer_limit"})
 
+Candidate = TypeVar("Candidate")
 
-def baseline(decision: Decision) -> Assessment:
-    """The candidate that would have served this request without a router."""
-    unable: set[str] = set()
-    for rejection in decision.rejections:
-        if rejection.filter in UNABLE:
-            unable.add(rejection.deployment_id)
-    best, highest_usd = decision.assessments[0], -1.0
-    for candidate in decision.assessments:  # a plain loop: it runs for every request
-        usd = candidate.prediction.cost_usd
-        if usd is not None and usd > highest_usd and candidate.deployment_id not in unable:
+
+def dearest(costs: Iterable[tuple[Candidate, float | None]]) -> tuple[Candidate | None, float | None]:
+    """The baseline among candidates that could have taken a request, with what it would have cost there (USD)."""
+    best, highest_usd = None, -1.0
+    for candidate, usd in costs:
+        if usd is not None and usd > highest_usd:
             best, highest_usd = candidate, usd
-    return best
+    return best, None if best is None else highest_usd
+
+
+def baseline(decision: Decision, record: RequestRecord, facts: Mapping[str, Facts]) -> tuple[Assessment, float | None]:
+    """The candidate that would have served this request without a router, and the USD; the pick where nobody knows.
+
+    Where the request's tokens are unknown the candidates are compared by what was expected of them.
+    """
+    unable = {one.deployment_id for one in decision.rejections if one.filter in UNABLE}
+    able = [one for one in decision.assessments if one.deployment_id not in unable]
+    best, usd = dearest((one, cost_usd(facts.get(one.deployment_id), one, record)) for one in able)
+    if best is None:
+        best, _ = dearest((one, one.prediction.cost_usd) for one in able)
+    return best or decision.selected or decision.assessments[0], usd
 
 
 def cost_usd(facts: Facts | None, candidate: Assessment | None, record: RequestRecord) -> float | None:
@@ -46,7 +60,10 @@ def cost_usd(facts: Facts | None, candidate: Assessment | None, record: RequestR
 
 
 def spent_usd(record: RequestRecord, facts: Facts | None, chosen: Assessment | None) -> float | None:
-    """What a request cost: what LiteLLM booked, but for a self-hosted deployment what was measured."""
-    if record.outcome in ("success", "disconnected") and facts is not None and facts.gpu_usd_per_hour is not None:
+    """What a request cost: what LiteLLM booked, but for a self-hosted deployment, or where it booked nothing, its price
+    or what was measured; `None` where nobody knows.
+    """
+    is_self_hosted = facts is not None and facts.gpu_usd_per_hour is not None
+    if record.outcome in ("success", "disconnected") and (is_self_hosted or record.cost_usd is None):
         return cost_usd(facts, chosen, record)
     return record.cost_usd

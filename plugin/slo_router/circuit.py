@@ -7,6 +7,11 @@
 The probe is the plugin's own, a health check that goes out a moment before a request could. Where there is none, a
 request is the probe, and so is now and then one after many health checks in vain, for those may be what fails.
 
+A deployment that is only suspected to hang, for it answers nothing at the moment, may as well be busy with long
+prompts. So a suspicion shuts it for SUSPECT_S, then lets a request through each SUSPECT_S, until it answers anything,
+and all is as if nothing had been, or leaves SUSPECT_REQUESTS of those unanswered, too: that is a failure. Each worker
+has its own suspicions.
+
 Slow is not dead: a success closes the circuit however long it took, and the deployment then ranks by its prediction. A
 group of one deployment never cools down in LiteLLM, which is one reason for a breaker of our own. Between workers the
 latest change wins; a change that lies in the future is a wrong clock's and is ignored.
@@ -20,6 +25,7 @@ FAILURES = 3  # in a row: fewer and a single flaky answer costs a deployment its
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 6.0  # with a probe on top of it, traffic is back well within 15 s of recovery
 HEARSAY = 2.0  # a worker that only heard of it waits this many times as long: one probe at a time is enough for all
+SUSPECT_S, SUSPECT_REQUESTS = 1.0, 2
 PROBE_S = 10.0  # a probe whose end nobody reported is forgotten after this
 PROBE_EARLY_S = 0.5  # before a request could be one: two looks of the background task
 REQUEST_EVERY = 10  # failures in a row: then a request probes
@@ -31,7 +37,7 @@ CLOCK_SKEW_S = 5.0
 class Circuit(NamedTuple):
     """One deployment's breaker. Times are Unix seconds."""
 
-    failures: int = 0  # in a row
+    failures: int = 0  # in a row; of an open one none where it is only suspected
     is_open: bool = False
     changed_at_s: float | None = None  # `None`: it never opened
     pause_s: float = FIRST_PAUSE_S
@@ -43,26 +49,40 @@ CLOSED = Circuit()
 
 def failed(circuit: Circuit, now_s: float, sent_at_s: float | None = None) -> Circuit:
     """After an error or a timeout of the deployment's own making; of a request that was sent at `sent_at_s`."""
+    if is_suspected(circuit):
+        return _opened(FAILURES, now_s)
     failures = circuit.failures + 1
     if circuit.is_open:
         if sent_at_s is None or sent_at_s != circuit.probe_at_s:  # no probe of ours: it was sent before it opened
             return circuit._replace(failures=failures)
         return Circuit(failures, is_open=True, changed_at_s=now_s, pause_s=min(circuit.pause_s * 2, LONGEST_PAUSE_S))
-    ramping = circuit.changed_at_s is not None and share(circuit, now_s) < 1
-    if failures < FAILURES and not ramping:
-        return circuit._replace(failures=failures)
-    return opened(circuit._replace(failures=failures), now_s)
+    if _is_ramping(circuit, now_s):
+        return _opened(max(failures, FAILURES), now_s, min(circuit.pause_s * 2, LONGEST_PAUSE_S))
+    return circuit._replace(failures=failures) if failures < FAILURES else _opened(failures, now_s)
 
 
-def opened(circuit: Circuit, now_s: float) -> Circuit:
-    """After it turned out that a deployment answers nothing."""
-    ramping = circuit.changed_at_s is not None and share(circuit, now_s) < 1
-    pause_s = min(circuit.pause_s * 2, LONGEST_PAUSE_S) if ramping else FIRST_PAUSE_S
-    return Circuit(max(circuit.failures, FAILURES), is_open=True, changed_at_s=now_s, pause_s=pause_s)
+def suspected(circuit: Circuit, now_s: float) -> Circuit:
+    """After it turned out that a deployment answers nothing at the moment."""
+    return failed(circuit, now_s) if _is_ramping(circuit, now_s) else _opened(0, now_s)
+
+
+def is_suspected(circuit: Circuit) -> bool:
+    """Whether it is open for a suspicion alone."""
+    return circuit.is_open and circuit.failures == 0
+
+
+def _opened(failures: int, now_s: float, pause_s: float = FIRST_PAUSE_S) -> Circuit:
+    return Circuit(failures, is_open=True, changed_at_s=now_s, pause_s=pause_s)
+
+
+def _is_ramping(circuit: Circuit, now_s: float) -> bool:
+    return not circuit.is_open and circuit.changed_at_s is not None and share(circuit, now_s) < 1
 
 
 def succeeded(circuit: Circuit, now_s: float) -> Circuit:
     """After an answer, however slow."""
+    if is_suspected(circuit):
+        return CLOSED
     if circuit.is_open:
         return Circuit(is_open=False, changed_at_s=now_s, pause_s=circuit.pause_s)
     return circuit if circuit.failures == 0 else circuit._replace(failures=0)
@@ -85,12 +105,14 @@ def share(circuit: Circuit, now_s: float) -> float:
 
 def is_probe_due(circuit: Circuit, now_s: float) -> bool:
     """Whether to ask now, without a request, if the deployment answers again."""
+    if is_suspected(circuit):
+        return circuit.probe_at_s is None
     return circuit.is_open and circuit.failures % REQUEST_EVERY != 0 and _is_pause_over(circuit, now_s + PROBE_EARLY_S)
 
 
 def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
     """What a worker believes after hearing of another's circuit."""
-    if other.changed_at_s is None or other.changed_at_s > now_s + CLOCK_SKEW_S:
+    if is_suspected(other) or other.changed_at_s is None or other.changed_at_s > now_s + CLOCK_SKEW_S:
         return own
     if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s:
         is_same = own.is_open and own.changed_at_s == other.changed_at_s
@@ -103,6 +125,10 @@ def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
 
 def _is_pause_over(circuit: Circuit, now_s: float) -> bool:
     """Whether an open circuit lets a probe pass; a clock that was set back must not keep it from that for ever."""
-    if circuit.changed_at_s is None or abs(now_s - circuit.changed_at_s) < circuit.pause_s:
+    since_s, probe_at_s = circuit.changed_at_s, circuit.probe_at_s
+    pause_s, probe_s = (SUSPECT_S, SUSPECT_S) if is_suspected(circuit) else (circuit.pause_s, PROBE_S)
+    if since_s is None or abs(now_s - since_s) < pause_s:
         return False
-    return circuit.probe_at_s is None or abs(now_s - circuit.probe_at_s) >= PROBE_S
+    if is_suspected(circuit) and probe_at_s is not None and probe_at_s < since_s + SUSPECT_S:
+        return True  # that was a health check, and no request yet
+    return probe_at_s is None or abs(now_s - probe_at_s) >= probe_s

@@ -106,7 +106,9 @@ class GroupSettings(Strict):
     max_error_rate: Share = Field(0.5, description="a deployment that failed more often than this is left out")
 
     trial_share: Share = Field(
-        0.02, description="of the requests, to a cheaper deployment that was never measured, or was slow a while ago"
+        0.02,
+        description="of the requests, to a cheaper deployment that was never measured, was slow a while ago, or that a "
+        "benchmark's findings alone rule out",
     )
     confidence: float = Field(
         0.9, description="the probability with which an SLO must be expected to hold, where live traffic tells it"
@@ -200,11 +202,15 @@ class PluginSettings(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the plugin, the agent and the command line take from one YAML file. `notes`: what is odd about it."""
+    """Everything the plugin, the agent and the command line take from one YAML file.
+
+    `broken`: what it says and the plugin does not do. `notes`: all that is odd about it, those lines first.
+    """
 
     plugin: PluginSettings
     deployments: tuple[ManagedDeployment, ...]
     notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def load_settings(path: Path) -> Settings:
@@ -219,8 +225,8 @@ def load_settings(path: Path) -> Settings:
 
 
 def with_remarks(settings: Settings, remarks: Sequence[str]) -> Settings:
-    """The settings with these notes before their own."""
-    return replace(settings, notes=(*remarks, *settings.notes))
+    """The settings with what of the file does not count, which `remarks` say, before their own."""
+    return replace(settings, notes=(*remarks, *settings.notes), broken=(*remarks, *settings.broken))
 
 
 def with_litellm_redis(settings: Settings, document: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -250,7 +256,8 @@ def parse_settings(document: Mapping[str, object], prices: PriceMap) -> Settings
     faults += unknown_categories(plugin.groups, deployments)
     if faults:
         raise SettingsError("\n".join(faults))
-    return Settings(plugin, tuple(deployments), tuple(notes_on(document, list(plugin.groups), deployments)))
+    broken, said = notes_on(document, list(plugin.groups), deployments)
+    return Settings(plugin, tuple(deployments), (*broken, *said), broken)
 
 
 def _plugin_section(document: Mapping[str, object], faults: list[str]) -> Mapping[str, object]:

@@ -1,13 +1,15 @@
 """What starts, and is probably not meant: said by `slo-router check`, and in the proxy's log at its start.
 
-A configuration that cannot be used is an error, see `config`. These are about one that can: the plugin is configured
-and not loaded, a group has no deployment yet, a group that the plugin cannot route, a deployment without an own id.
+A configuration that cannot be used is an error, see `config`. These are about one that can. Where the plugin then does
+not do what the file says (it is not loaded, it cannot route a group) `check` fails; where it does (a group has no
+deployment yet, a fallback leads elsewhere, a deployment has no own id) it is only said.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from slo_router.deployment_ids import group_of
 from slo_router.deployments import ManagedDeployment
@@ -19,14 +21,25 @@ GROUPS_PATH = "callback_settings.slo_router.groups"
 Fields = Mapping[str, object]
 
 
-def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[ManagedDeployment]) -> list[str]:
-    """One line each."""
-    return [
-        *_loading(document),
-        *_groups(document, groups, deployments),
-        *_fallbacks(document, groups),
-        *_ids(document, groups, deployments),
+class Notes(NamedTuple):
+    """One line each. `broken`: what the file says and the plugin does not do; `said`: what it does, and how."""
+
+    broken: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+
+
+def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[ManagedDeployment]) -> Notes:
+    """What is odd about a configuration that can be used."""
+    inhabited = {deployment.group for deployment in deployments}
+    empty = {group: _unroutable(document, group) for group in groups if group not in inhabited or "*" in group}
+    broken = [why for why in empty.values() if why is not None]
+    waiting = [
+        f"{GROUPS_PATH}.{group}: no deployment yet in group {group}; LiteLLM's database may add one"
+        for group, why in empty.items()
+        if why is None
     ]
+    said = (*waiting, *_fallbacks(document, groups), *_ids(document, groups, deployments))
+    return Notes((*_loading(document), *broken), said)
 
 
 def _loading(document: Fields) -> Iterator[str]:
@@ -52,21 +65,16 @@ def has_database(document: Fields) -> bool:
     return stored or not document.get("model_list")
 
 
-def _groups(document: Fields, groups: Sequence[str], deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
-    listed = [str(entry.get("model_name")) for entry in entries_of(document)]
+def _unroutable(document: Fields, group: str) -> str | None:
+    """Why a group in which nothing is can never be routed; `None` where something may come."""
     aliases = _section(_section(document, "router_settings"), "model_group_alias")
-    inhabited = {deployment.group for deployment in deployments}
-    for group in groups:
-        if "*" in group:
-            yield f"{GROUPS_PATH}.{group}: a wildcard, which the plugin does not route; name a group of your own"
-        elif group in inhabited:
-            continue
-        elif group in aliases:
-            yield f"{GROUPS_PATH}.{group}: an alias in router_settings.model_group_alias; name the group behind it"
-        elif any(_matches(pattern, group) for pattern in listed):
-            yield f"{GROUPS_PATH}.{group}: only a wildcard of model_list serves it, so LiteLLM alone routes it"
-        else:
-            yield f"{GROUPS_PATH}.{group}: no deployment yet in group {group}; LiteLLM's database may add one"
+    if "*" in group:
+        return f"{GROUPS_PATH}.{group}: a wildcard, which the plugin does not route; name a group of your own"
+    if group in aliases:
+        return f"{GROUPS_PATH}.{group}: an alias in router_settings.model_group_alias; name the group behind it"
+    if any(_matches(str(entry.get("model_name")), group) for entry in entries_of(document)):
+        return f"{GROUPS_PATH}.{group}: only a wildcard of model_list serves it, so LiteLLM alone routes it"
+    return None
 
 
 def is_known(document: Fields, group: str) -> bool:

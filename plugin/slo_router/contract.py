@@ -36,14 +36,18 @@ _NUMBER_FIELDS = {
     "quality_score": "quality_score",
     "quality_n": "quality_n",
     "output_tokens_mean": "output_tokens_mean",
+    "prompt_tokens_mean": "prompt_tokens_mean",
     "samples": "samples",
 }
 ANSWER_FAULT = "answer_fault"  # why no request of the category may go there, as in `looping 9/10`; absent: none found
+ANSWER_FAULT_MOMENT = "answer_fault_timestamp"  # with the mark: a run that cannot judge leaves both
+_MOMENTS = {"error_timestamp": "error_at_s", ANSWER_FAULT_MOMENT: "fault_at_s"}
 QUALITY_HELD = "quality_held"  # `1`: the score dropped, so no quality floor is passed until the agent clears the mark
+_NOT_IN_THE_FUTURE = "Unix seconds that are not in the future"
 _RATES = frozenset({"error_rate", "quality_score"})
 _COUNTS = frozenset({"quality_n", "samples"})
 _FAULT = re.compile(r"[a-z][a-z_]{0,31} [0-9]{1,9}/[0-9]{1,9}")
-METRICS_FIELDS = frozenset({"schema", "timestamp", *_MS_FIELDS, *_NUMBER_FIELDS})
+METRICS_FIELDS = frozenset({"schema", "timestamp", "error_timestamp", *_MS_FIELDS, *_NUMBER_FIELDS})
 
 
 class BadValue(NamedTuple):
@@ -73,6 +77,25 @@ def number(raw: str) -> float | None:
     return value if 0 <= value <= MAX_VALUE else None  # NaN fails the comparison
 
 
+def _moment(raw: str, now_s: float) -> float | None:
+    """Unix seconds that are not in the future, else `None`."""
+    at_s = number(raw)
+    return None if at_s is None or at_s > now_s + CLOCK_SKEW_S else at_s
+
+
+def _moments(fields: Mapping[str, str], now_s: float, bad: list[BadValue]) -> dict[str, float]:
+    """When parts of a hash were measured that have a timestamp of their own."""
+    found: dict[str, float] = {}
+    for name, attribute in _MOMENTS.items():
+        raw = fields.get(name)
+        at_s = _moment(raw, now_s) if raw else None
+        if at_s is not None:
+            found[attribute] = at_s
+        elif raw:
+            bad.append(BadValue(name, raw, _NOT_IN_THE_FUTURE))
+    return found
+
+
 def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | None, list[BadValue]]:
     """Reads one hash. `now_s` is Unix seconds. Returns `None` where the hash is empty or its timestamp is unusable.
 
@@ -82,11 +105,11 @@ def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | Non
     if not fields:
         return None, bad
     stamp = fields.get("timestamp", "")
-    measured_at_s = number(stamp)
-    if measured_at_s is None or measured_at_s > now_s + CLOCK_SKEW_S:
-        bad.append(BadValue("timestamp", stamp, "Unix seconds that are not in the future"))
+    measured_at_s = _moment(stamp, now_s)
+    if measured_at_s is None:
+        bad.append(BadValue("timestamp", stamp, _NOT_IN_THE_FUTURE))
         return None, bad
-    values: dict[str, float | int] = {}
+    values: dict[str, float | int] = {**_moments(fields, now_s, bad)}
     for name, attribute in (_MS_FIELDS | _NUMBER_FIELDS).items():
         raw = fields.get(name)
         if raw is None or raw == "":
@@ -122,6 +145,10 @@ def write_metrics(metrics: Metrics) -> dict[str, str]:
         value = getattr(metrics, attribute)
         if value is not None:
             fields[name] = str(value) if name in _COUNTS else f"{value:.9g}"
+    for name, attribute in _MOMENTS.items():
+        value = getattr(metrics, attribute)
+        if value is not None:
+            fields[name] = f"{value:.3f}"
     if metrics.answer_fault is not None:
         fields[ANSWER_FAULT] = metrics.answer_fault
     if metrics.quality_held:

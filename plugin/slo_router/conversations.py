@@ -13,6 +13,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
+from slo_router.ages import CACHE_LASTS_S
+
 MOST = 10_000  # turns remembered, the latest
 NEWS = 256
 BEGINNINGS = 8  # of a conversation that are looked up, the longest: a turn adds two or three messages
@@ -25,6 +29,11 @@ class Cached(NamedTuple):
 
     deployment_id: str
     tokens: int  # of the prompt, estimated
+    at_s: float = 0.0  # Unix seconds of the turn, or when another worker told of it
+
+    def counts(self, now_s: float) -> bool:
+        """Whether it may be in the prefix cache still: servers drop what nobody asks for."""
+        return abs(now_s - self.at_s) < CACHE_LASTS_S
 
 
 NOTHING_CACHED = Cached("", 0)
@@ -48,26 +57,37 @@ class Conversations:
         """The whole prompt was answered there."""
         if beginnings:
             self._keep(beginnings[0], cached)
-            self._news[beginnings[0]] = cached
+            self._tell(beginnings[0], cached)
 
     def release(self, beginnings: Iterable[int]) -> None:
         """An answer broke its SLO: the conversation is free to go elsewhere."""
         for beginning in beginnings:
             if (cached := self._turns.pop(beginning, None)) is not None:
-                self._news[beginning] = cached._replace(tokens=0)
+                self._tell(beginning, cached._replace(tokens=0))
 
     def export(self) -> list[tuple[int, str, int]]:
         """What is new since the last call, the latest `NEWS` of it, as JSON values."""
-        news = [(beginning, *cached) for beginning, cached in list(self._news.items())[-NEWS:]]
+        news = [(beginning, cached.deployment_id, cached.tokens) for beginning, cached in self._news.items()]
         self._news.clear()
         return news
 
-    def absorb(self, said: object) -> None:
-        """Takes in what another worker exported; what makes no sense is left out."""
+    def absorb(self, said: object, now_s: float) -> None:
+        """Takes in what another worker exported, or JSON of it, as if of now; what makes no sense is left out."""
+        if isinstance(said, msgspec.Raw):
+            try:
+                said = msgspec.json.decode(said)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                return
         for entry in said[:NEWS] if isinstance(said, list) else ():
             match entry:
                 case [int(beginning), str(name), int(tokens)] if 0 <= tokens <= MAX_TOKENS:
-                    self._keep(beginning, Cached(name, tokens))
+                    self._keep(beginning, Cached(name, tokens, now_s))
+
+    def _tell(self, beginning: int, cached: Cached) -> None:
+        self._news[beginning] = cached
+        self._news.move_to_end(beginning)
+        if len(self._news) > NEWS:  # nobody exports where there is no Redis
+            self._news.popitem(last=False)
 
     def _keep(self, beginning: int, cached: Cached) -> None:
         if not cached.tokens:

@@ -13,6 +13,7 @@ third of a frozen dataclass to make; those that live long are frozen dataclasses
 from __future__ import annotations
 
 import enum
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,8 +64,8 @@ class Features(NamedTuple):
     needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio", "pdf", "video"
     stream: bool = False
     limit_tokens: int | None = None  # of the answer, as the client asks for; `None` where it asks for none
-    text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools and images
-    tools: int = 0
+    text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools, images and files
+    tool_tokens: int = 0  # the part that are the tools' schemas
     images: int = 0
     files: int = 0
     choices: int = 1  # answers that are asked for (`n`); `output_tokens` are those of all of them
@@ -158,6 +159,19 @@ class Metrics(NamedTuple):
     answer_fault: str | None = None  # that the answer checks found, as in `looping 9/10`
     quality_held: bool = False  # the score dropped since the last good run, and nobody knows yet why
     fit: LatencyFit | None = None
+    error_at_s: float | None = None  # when `error_rate` was measured, where that was apart from the latencies
+    fault_at_s: float | None = None  # likewise when `answer_fault` was found
+    prompt_tokens_mean: float | None = None
+
+    @property
+    def failed_at_s(self) -> float:
+        """When `error_rate` was measured: a writer that knows one timestamp alone may have come later."""
+        return max(self.measured_at_s, self.error_at_s or 0.0)
+
+    @property
+    def faulty_at_s(self) -> float:
+        """When `answer_fault` was found."""
+        return self.measured_at_s if self.fault_at_s is None else self.fault_at_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +182,8 @@ class Snapshot:
     pooled: Mapping[str, Metrics] = field(default_factory=dict)  # deployment id → over its measured categories
     read_at_s: float | None = None  # Unix seconds of the last successful reading
     any_fault: bool = False  # a deployment's answers failed their checks in some category
+    any_error: bool = False  # a deployment failed a request of the benchmark's
+    lapses_at_s: float = math.inf  # when the next of it lapses, Unix seconds
     known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)  # `prediction` fills it
 
 

@@ -9,19 +9,22 @@ Without live samples the curve is the benchmark, and to that it returns as they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Annotated, NamedTuple
+
+import msgspec
 
 from slo_router.domain import KNEES, LatencyFit
 from slo_router.fitting import SWEPT_WEIGHT, Expected, expected, fit_quantity, sigma_of
 from slo_router.latency import Curve, Observation, tpot_s, ttft_s
-from slo_router.sums import Sums, bin_of, products_of
+from slo_router.sums import Sent, Sums, bin_of, products_of
 
 HALF_LIVES_S = (60.0, 8.0, 1.0)
 AHEAD_S = 1.0  # newer by this much weighs more instead, so that the sums fade once a second and not each time
 CLOCK_BACK_S = 600.0  # older than the newest by more is no late event: the clock was put back
 MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # beyond is absurd
 LEAST_S = 1e-6
+LONG = 2.0  # times its TTFT: a TTFT that is a third off then makes the pace a sixth off
 _TTFT, _TPOT = 4, 3  # numbers in a row: (TTFT, 1, tokens, load) and (TPOT, 1, load)
 _LENGTHS = 10 + 5 * len(KNEES), 6  # of their products
 
@@ -39,16 +42,29 @@ class Prior(NamedTuple):
     fit: LatencyFit | None = None
 
 
+class _Sent(msgspec.Struct, gc=False):
+    """Evidence as it is sent."""
+
+    at_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_UNIX_S)]
+    ttft: tuple[Sent, Sent, Sent]  # one for each of HALF_LIVES_S
+    tpot: tuple[Sent, Sent, Sent]
+
+
+_decoder = msgspec.json.Decoder(_Sent)
+
+
 class Evidence:
     """One worker's evidence about one deployment, as of `at_s`, at most a second before its latest observation.
 
-    Bounded whatever is added.
+    Bounded whatever is added. `changes` counts what was.
     """
 
-    __slots__ = ("at_s", "tpot", "ttft")
+    __slots__ = ("_raw", "at_s", "changes", "tpot", "ttft")
 
     def __init__(self) -> None:
         self.at_s: float | None = None  # Unix seconds
+        self.changes = 0
+        self._raw: tuple[int, msgspec.Raw] | None = None  # as JSON, and after how many changes
         self.ttft = [Sums.of_length(_LENGTHS[0]) for _ in HALF_LIVES_S]
         self.tpot = [Sums.of_length(_LENGTHS[1]) for _ in HALF_LIVES_S]
 
@@ -62,9 +78,10 @@ class Evidence:
         if not (0 <= at_s <= MAX_UNIX_S and 0 <= tokens <= MAX_TOKENS and 0 <= load <= MAX_LOAD):
             return
         ttft = None if is_ttft_known else _plausible(observation.ttft_s)
-        tpot = _tpot_of(observation, None if curve is None else ttft_s(curve, tokens, load))
+        tpot = _tpot_of(observation, curve)
         if ttft is None and tpot is None:
             return
+        self.changes += 1
         weights = self._move_to(at_s)
         if ttft is not None:
             expected = None if curve is None else (ttft_s(curve, tokens, load), curve.ttft_level)
@@ -90,16 +107,26 @@ class Evidence:
         ttft = [sums.faded(factor) for sums, factor in zip(self.ttft, factors, strict=True)]
         return ttft, [sums.faded(factor) for sums, factor in zip(self.tpot, factors, strict=True)]
 
+    def include(self, other: Evidence, now_s: float) -> None:
+        """Adds what another saw. What is from after `now_s` counts as if of now."""
+        if other.at_s is None:
+            return
+        at_s = min(other.at_s, now_s)
+        if self.at_s is None:
+            self.at_s = at_s
+        elif at_s > self.at_s:
+            self.ttft, self.tpot = self.faded(at_s - self.at_s)
+            self.at_s = at_s
+        weights = _fading(self.at_s - at_s)
+        for mine, theirs, weight in zip(self.ttft + self.tpot, other.ttft + other.tpot, weights + weights, strict=True):
+            mine.include(theirs, weight)
+
     @staticmethod
-    def merge(parts: Sequence[Evidence], now_s: float) -> Evidence:
-        """What one observer of all would hold. A part from after `now_s` counts as if of now."""
+    def merge(parts: Iterable[Evidence], now_s: float) -> Evidence:
+        """What one observer of all would hold."""
         whole = Evidence()
-        heard = [(min(part.at_s, now_s), part) for part in parts if part.at_s is not None]
-        whole.at_s = max((at_s for at_s, _ in heard), default=None)
-        for at_s, part in heard:
-            ttft, tpot = part.faded((whole.at_s or 0.0) - at_s)
-            whole.ttft = [mine.plus(other) for mine, other in zip(whole.ttft, ttft, strict=True)]
-            whole.tpot = [mine.plus(other) for mine, other in zip(whole.tpot, tpot, strict=True)]
+        for part in parts:
+            whole.include(part, now_s)
         return whole
 
     def to_json(self) -> dict[str, object]:
@@ -110,20 +137,23 @@ class Evidence:
             "tpot": [sums.to_json() for sums in self.tpot],
         }
 
+    def to_raw(self) -> msgspec.Raw:
+        """The same as JSON text, written anew where something was added since."""
+        if self._raw is None or self._raw[0] != self.changes:
+            self._raw = self.changes, msgspec.Raw(msgspec.json.encode(self.to_json()))
+        return self._raw[1]
+
     @classmethod
     def from_json(cls, value: object) -> Evidence | None:
-        """What `to_json` wrote, by this or another worker; `None` for anything else."""
-        match value:
-            case {"at_s": int() | float() as at_s, "ttft": [*ttft], "tpot": [*tpot]} if 0 <= at_s <= MAX_UNIX_S:
-                pass
-            case _:
-                return None
-        if not len(ttft) == len(tpot) == len(HALF_LIVES_S):
+        """What `to_json` wrote, by this or another worker, as it came or decoded; `None` for anything else."""
+        try:
+            sent = _decoder.decode(value) if isinstance(value, msgspec.Raw) else msgspec.convert(value, _Sent)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         found = cls()
-        found.at_s = float(at_s)
-        found.ttft = [sums for said in ttft if (sums := Sums.from_json(said, _LENGTHS[0])) is not None]
-        found.tpot = [sums for said in tpot if (sums := Sums.from_json(said, _LENGTHS[1])) is not None]
+        found.at_s = sent.at_s
+        found.ttft = [sums for said in sent.ttft if (sums := Sums.of_sent(said, _LENGTHS[0])) is not None]
+        found.tpot = [sums for said in sent.tpot if (sums := Sums.of_sent(said, _LENGTHS[1])) is not None]
         return found if len(found.ttft) == len(found.tpot) == len(HALF_LIVES_S) else None
 
 
@@ -183,12 +213,18 @@ def _plausible(seconds: float | None) -> float | None:
     return seconds if seconds is not None and LEAST_S <= seconds <= MAX_S else None
 
 
-def _tpot_of(observation: Observation, expected_ttft_s: float | None) -> float | None:
-    """Seconds per further token; where the answer was not streamed, by the TTFT that was predicted for it."""
-    e2e_s, tokens = _plausible(observation.e2e_s), observation.output_tokens
-    first_s = _plausible(observation.ttft_s) if observation.ttft_s is not None else expected_ttft_s
-    if e2e_s is None or first_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
+def _tpot_of(observation: Observation, curve: Curve | None) -> float | None:
+    """Seconds per further token.
+
+    Where the answer was not streamed, by the TTFT that was predicted for it, if it was to decode for longer than that:
+    else what the first token took more or less than predicted would pass for the pace of a few tokens.
+    """
+    e2e_s, tokens, first_s = _plausible(observation.e2e_s), observation.output_tokens, _plausible(observation.ttft_s)
+    if e2e_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
         return None
-    if observation.ttft_s is None:
+    if observation.ttft_s is None and curve is not None:
+        first_s = ttft_s(curve, observation.prompt_tokens, observation.in_flight)
+        if tpot_s(curve, observation.in_flight) * (tokens - 1) < LONG * first_s:
+            return None
         first_s = min(first_s, 0.9 * e2e_s)
-    return _plausible((e2e_s - first_s) / (tokens - 1))
+    return None if first_s is None else _plausible((e2e_s - first_s) / (tokens - 1))

@@ -18,6 +18,8 @@ def reason(decision: Decision) -> str:
     if chosen is None:
         return "LiteLLM's own choice"
     broken = [r.filter for r in decision.rejections if r.deployment_id == chosen.deployment_id]
+    if broken and _others_pass(decision):
+        return f"on trial: what its benchmark found may be over ({', '.join(broken)})"
     if broken:
         return f"no candidate passes {', '.join(broken)}; this one is nearest"
     if chosen.standing is Standing.UNKNOWN:
@@ -185,6 +187,11 @@ def _objective(chosen: Assessment) -> str:
     if chosen.scores is not None:
         return f"highest score {chosen.scores['total']:.2f}"
     return "price unknown, first" if chosen.prediction.cost_usd is None else "cheapest"
+
+
+def _others_pass(decision: Decision) -> bool:
+    rejected = {rejection.deployment_id for rejection in decision.rejections}
+    return any(assessment.deployment_id not in rejected for assessment in decision.assessments)
 
 
 def _rejected_but_meeting(decision: Decision) -> int:

@@ -2,9 +2,10 @@
 
 Prompt tokens are estimated as characters × a ratio that is learned per category from the usage that servers report;
 Python keeps a text's length and whether it is ASCII, so neither is counted here. Of a text outside ASCII a sample tells
-how much of it is written in wide scripts, where a character is about a token. What an image and a tool's schema take
-is learned apart, from requests that have only the one besides text. An estimate that is off does no harm but near a
-context edge, and there the filter keeps a margin.
+how much of it is written in wide scripts, where a character is about a token. Tools differ by application, so a few
+of a request's schemas are written as JSON to see how long they are. What that and an image take is learned apart, from
+requests that have only the one besides text. An estimate that is off does no harm but near a context edge, and there
+the filter keeps a margin.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec.json import encode
+
 from slo_router.categories import Categorizer, instruction_windows
 from slo_router.domain import Features
 
 TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
 TOKENS_PER_IMAGE = 1_000
-TOKENS_PER_TOOL = 150
+CHARS_PER_TOOL = 600  # where its schema is not JSON
 TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
 WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
 SAMPLE_CHARS = 256
+SAMPLE_TOOLS = 8
 OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
 OUTPUT_TOKENS_ELSE = 300
 MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
@@ -42,7 +46,7 @@ class Learned:
     output_tokens: Mapping[str, float] = field(default_factory=dict)
     lengths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # category → model → tokens
     answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # likewise: how many that rests on
-    tool_tokens: float = TOKENS_PER_TOOL  # of one tool's schema
+    tool_factor: float = 1.0  # reported ÷ estimated tokens of tools
     image_tokens: float = TOKENS_PER_IMAGE
 
     def unknown_length(self, category: str) -> float:
@@ -81,7 +85,7 @@ def extract(
         category, source = UNSURE, UNSURE
     content = measure(body)
     tools = request.get("tools") or request.get("functions")
-    tool_count = len(tools) if isinstance(tools, list) else 0
+    tool_chars = _chars_of_tools(tools) if isinstance(tools, list) else 0.0
     text_tokens = round(
         (
             (content.chars - content.wide_chars) * TOKENS_PER_CHAR
@@ -90,9 +94,8 @@ def extract(
         )
         * learned.prompt_factor.get(category, 1.0)
     )
-    other_tokens = round(
-        content.images * learned.image_tokens + tool_count * learned.tool_tokens + content.files * TOKENS_PER_FILE
-    )
+    tool_tokens = round(tool_chars * TOKENS_PER_CHAR * learned.tool_factor)
+    other_tokens = tool_tokens + round(content.images * learned.image_tokens + content.files * TOKENS_PER_FILE)
     expected = round(learned.output_tokens.get(category) or OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
     allowed, choices = _output_limit(request), _choices(request)
     return Features(
@@ -101,11 +104,11 @@ def extract(
         prompt_tokens=text_tokens + other_tokens,
         output_tokens=(expected if allowed is None else min(expected, allowed)) * choices,
         reserved_tokens=expected if allowed is None else allowed,
-        needs=_needs(request, content, has_tools=tool_count > 0),
+        needs=_needs(request, content, has_tools=bool(tools)),
         stream=request.get("stream") is True,
         limit_tokens=allowed,
         text_tokens=text_tokens,
-        tools=tool_count,
+        tool_tokens=tool_tokens,
         images=content.images,
         files=content.files,
         choices=choices,
@@ -138,6 +141,17 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     return Content(chars, wide, images, audio, len(messages), files, video)
 
 
+def _chars_of_tools(tools: Sequence[object]) -> float:
+    """How long their schemas are as JSON, by a sample of them."""
+    sample = tools[:: -(-len(tools) // SAMPLE_TOOLS)] if tools else ()
+    if not sample:
+        return 0.0
+    try:
+        return len(encode(sample)) / len(sample) * len(tools)
+    except (TypeError, ValueError, RecursionError):  # no JSON
+        return float(CHARS_PER_TOOL * len(tools))
+
+
 def _as_user(text: object) -> dict[str, object]:
     return {"role": "user", "content": text}
 
@@ -149,17 +163,20 @@ def _wide_chars(text: str) -> int:
 
 
 def _choices(request: Mapping[str, object]) -> int:
-    """How many answers are asked for: each is paid for."""
-    count = request.get("n")
-    return min(count, MAX_CHOICES) if isinstance(count, int) and not isinstance(count, bool) and count > 1 else 1
+    """How many answers are asked for: each is paid for, also those that `best_of` does not return."""
+    return min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:
-    for name in _OUTPUT_LIMITS:
-        limit = request.get(name)
-        if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
-            return min(limit, MAX_OUTPUT_TOKENS)
-    return None
+    """The largest that is named: which of several counts is the server's choice."""
+    largest = max([_positive(request, name) for name in _OUTPUT_LIMITS])
+    return min(largest, MAX_OUTPUT_TOKENS) or None
+
+
+def _positive(request: Mapping[str, object], name: str) -> int:
+    """A whole number above 0, else 0."""
+    number = request.get(name)
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 0
 
 
 def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) -> frozenset[str]:

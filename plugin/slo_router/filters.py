@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from slo_router.domain import Facts, Features, Prediction, Rejection
 
+EVIDENCE = frozenset({"answers", "error_rate"})  # that a benchmark found: it may be so no more
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 CONTEXT_MARGIN = 1.1  # the estimate is made from characters, and the server's own count differs from LiteLLM's
 

@@ -12,14 +12,16 @@ another level, its spread takes the place of the longer ones'; else it would onl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from operator import add
 from statistics import NormalDist
 from typing import NamedTuple
 
 from slo_router.domain import KNEES
 from slo_router.latency import LEVELS
 from slo_router.least_squares import non_negative
-from slo_router.sums import MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
+from slo_router.sums import BINS, MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
 
 PRIOR_WEIGHT = 5.0  # observations that the benchmark is worth
 SLOPE_WEIGHT = 4.0  # likewise, that length and load change nothing
@@ -84,9 +86,9 @@ def fit_quantity(
     if sum(coefficients) <= 0:
         if not prior.line:
             return None
-        return prior.of(size if knees else size - 1), prior.knee, _spread_of({}, prior.sigma), 1.0
+        return prior.of(size if knees else size - 1), prior.knee, _spread_of((), prior.sigma), 1.0
     noise = min(_level(square(long.products, size, alternative), coefficients)[1], WIDE**2)
-    bins, level = dict(long.bins), 1.0
+    bins, level = long.bins, 1.0
     for sums in shorter:
         matrix = square(sums.products, size, alternative)
         surplus, noise_here = _level(matrix, coefficients)
@@ -94,9 +96,8 @@ def fit_quantity(
         moved = _moved(sums.count, surplus, noise_here)
         coefficients = [value * surplus**moved for value in coefficients]
         level *= surplus**moved
-        bins = {key: value * (1 - moved) for key, value in bins.items()}
-        for key, value in sums.bins.items():
-            bins[key] = bins.get(key, 0.0) + value * moved
+        if moved:
+            bins = [held * (1 - moved) + new * moved for held, new in zip(bins, sums.bins, strict=True)]
     knee = 0.0 if alternative is None else knees[alternative]
     return coefficients, knee, _spread_of(bins, prior.sigma), level
 
@@ -162,20 +163,20 @@ def _moved(count: float, level: float, noise: float) -> float:
     return 0.0 if surprise <= SURPRISE else (1 - SURPRISE / surprise) * count / (count + LEVEL_WEIGHT)
 
 
-def _spread_of(bins: dict[int, float], sigma: float) -> tuple[float, ...]:
+def _spread_of(bins: Sequence[float], sigma: float) -> tuple[float, ...]:
     """The ratios' quantiles: the benchmark's spread, lognormal, counts as a few observations. Alone it is exact."""
     sigma = min(max(sigma, LEAST_SPREAD), MOST_SPREAD)
-    if sum(bins.values()) < NO_EVIDENCE:
+    if sum(bins) < NO_EVIDENCE:
         return tuple(math.exp(sigma * score) for score in _SCORES)
-    bins = dict(bins)
-    for key in _prior_bins(sigma):
-        bins[key] = bins.get(key, 0.0) + SPREAD_WEIGHT / len(_PRIOR_SCORES)
-    return quantiles(bins, LEVELS)
+    return quantiles(list(map(add, bins, _prior_bins(sigma))), LEVELS)
 
 
 @lru_cache(maxsize=256)
-def _prior_bins(sigma: float) -> tuple[int, ...]:
-    return tuple(bin_of(math.exp(sigma * score)) for score in _PRIOR_SCORES)
+def _prior_bins(sigma: float) -> tuple[float, ...]:
+    bins = [0.0] * BINS
+    for score in _PRIOR_SCORES:
+        bins[bin_of(math.exp(sigma * score))] += SPREAD_WEIGHT / len(_PRIOR_SCORES)
+    return tuple(bins)
 
 
 def _positive(seconds: float | None) -> float | None:

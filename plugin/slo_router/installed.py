@@ -13,28 +13,39 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 TIMEOUT_S = 300.0  # an import from a cold disk, on a busy machine
-LOOK = "import json, slo_router.litellm_adapter as a; print(json.dumps([a.version(), a.shortcomings(), a.unasked()]))"
+LOOK = (
+    "import json, slo_router.litellm_adapter as a;"
+    "print(json.dumps([a.version(), a.shortcomings(), a.untried(), a.unasked()]))"
+)
 
 
-def litellm_notes(router_settings: Mapping[str, object]) -> list[str]:
-    """One line for each thing that keeps the plugin from routing on this LiteLLM, or that nobody has tried yet."""
+class LookedAt(NamedTuple):
+    """One line each. `broken`: what keeps the plugin from routing on this LiteLLM; `said`: what nobody can tell."""
+
+    broken: list[str]
+    said: list[str]
+
+
+def look_at_litellm(router_settings: Mapping[str, object]) -> LookedAt:
+    """Whether the plugin can route on the installed LiteLLM with these settings of its router."""
     if importlib.util.find_spec("litellm") is None:
-        return ["LiteLLM is not installed here: whether the plugin runs on the proxy's version was not checked"]
-    version, notes, unasked = _look()
+        return LookedAt(
+            [], ["LiteLLM is not installed here: whether the plugin runs on the proxy's version was not checked"]
+        )
+    version, broken, said, unasked = _look()
     strategy = router_settings.get("routing_strategy")
     if strategy in unasked:
-        notes = [
-            *notes,
-            f"router_settings.routing_strategy: {strategy!r} of LiteLLM {version} asks no plugin: it routes",
-        ]
-    return notes
+        asks_nobody = f"router_settings.routing_strategy: {strategy!r} of LiteLLM {version} asks no plugin: it routes"
+        broken = [*broken, asks_nobody]
+    return LookedAt(broken, said)
 
 
 @functools.cache
-def _look() -> tuple[str, list[str], list[str]]:
-    """LiteLLM's version, what is wrong with it, and its strategies that pick without asking."""
+def _look() -> tuple[str, list[str], list[str], list[str]]:
+    """LiteLLM's version, what it lacks, what was not tried, and its strategies that pick without asking."""
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": ""}
     try:
         done = subprocess.run(  # noqa: S603  # this very interpreter
@@ -47,8 +58,8 @@ def _look() -> tuple[str, list[str], list[str]]:
         )
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:] or ["no message"]
-        return "", [f"the plugin cannot be imported beside the installed LiteLLM: {last[0]}"], []
+        return "", [f"the plugin cannot be imported beside the installed LiteLLM: {last[0]}"], [], []
     except subprocess.TimeoutExpired:
-        return "", [f"LiteLLM's import took more than {TIMEOUT_S:g} s: it was not looked at"], []
-    version, notes, unasked = json.loads(done.stdout.splitlines()[-1])
-    return version, notes, unasked
+        return "", [], [f"LiteLLM's import took more than {TIMEOUT_S:g} s: it was not looked at"], []
+    version, broken, said, unasked = json.loads(done.stdout.splitlines()[-1])
+    return version, broken, said, unasked

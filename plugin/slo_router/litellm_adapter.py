@@ -6,7 +6,8 @@ came, and then LiteLLM's own strategy picks. So what LiteLLM would do alone it d
 
 The filter stands before LiteLLM's checks of context window, tags and order. Where one of those may still narrow the
 list, the decision needs the list as it will be then: the plugin asks the router for its healthy pool, a second walk
-through the same steps, during which its own filter keeps everything (`healthy_pool`).
+through the same steps, during which its own filter keeps everything (`healthy_pool`). Pre-call checks look at each
+deployment by itself, half a millisecond each: of them the plugin decides first, and asks about the one alone (`keeps`).
 
 `SEAMS` is the whole table of names. Each is asked of LiteLLM itself, never of a version number. Nothing is patched.
 """
@@ -17,9 +18,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -33,6 +33,7 @@ from litellm.router import Router
 from slo_router.attempt import Fault
 from slo_router.litellm_redis import url_of
 from slo_router.live import Health
+from slo_router.slo import SloInputs, ceiling_in
 
 Deployment = Mapping[str, object]
 BAD_REQUEST, SERVER_ERROR = 400, 500
@@ -40,6 +41,7 @@ BUSY = (408, 429)  # a timeout and a rate limit: no fault of the request
 ACCOUNT = (401, 402)  # a key, its credit: no request can bring them about, while 403 and 404 may be about a file
 TOO_LARGE = (413,)
 REQUESTS_OWN = frozenset({"ContextWindowExceededError", "ContentPolicyViolationError", "UnsupportedParamsError"})
+LONGEST_LOOKUP_S = 60.0  # from a request's arrival to its first hook: more is a clock that was set
 NEWEST_TESTED = "1.110"  # `make test-newest`
 
 
@@ -61,6 +63,7 @@ SEAMS = (
     Seam("the pick", CustomLogger, ("async_filter_deployments",)),
     Seam("an attempt that is sent", CustomLogger, ("async_pre_call_deployment_hook",)),
     Seam("an attempt that failed", CustomLogger, ("async_post_call_failure_deployment_hook",)),
+    Seam("the pieces of a stream", CustomLogger, ("async_post_call_streaming_iterator_hook",)),
     Seam("the headers of an answer", CustomLogger, ("async_post_call_response_headers_hook",)),
     Seam("a request's success", CustomLogger, ("async_log_success_event",)),
     Seam("a stream that broke", CustomLogger, ("async_log_failure_event",)),
@@ -93,12 +96,15 @@ def lacking(router: Router) -> list[str]:
 
 
 def shortcomings() -> list[str]:
-    """What keeps the plugin from routing on the installed LiteLLM, or was never tried on it; for `slo-router check`."""
+    """What keeps the plugin from routing on the installed LiteLLM; for `slo-router check`."""
     missing = "; ".join(lacking(Router(model_list=[])))
-    found = [f"LiteLLM {version()} lacks {missing}: LiteLLM alone will route"] if missing else []
-    if is_newer_than_tested():
-        found.append(f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested")
-    return found
+    return [f"LiteLLM {version()} lacks {missing}: LiteLLM alone will route"] if missing else []
+
+
+def untried() -> list[str]:
+    """What was never tried on the installed LiteLLM; likewise."""
+    is_newer = is_newer_than_tested()
+    return [f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested"] if is_newer else []
 
 
 def unasked() -> list[str]:
@@ -131,16 +137,30 @@ async def healthy_pool(
     The request stays as it is: LiteLLM takes keys out of what it is given, and tells its logs of a refusal, which the
     pick itself will do again.
     """
-    arguments = _arguments(request, messages)
     token = _asking.set(_EVERYBODY)
     try:
-        if hasattr(router, "select"):
-            pool = await router.select(model, kind="healthy", **arguments)
-        else:
-            pool = await router.async_get_healthy_deployments(model=model, **arguments)
+        return await _healthy(router, model, _arguments(request, messages))
     finally:
         _asking.reset(token)
+
+
+async def _healthy(router: Router, model: str, arguments: Mapping[str, object]) -> Sequence[Deployment]:
+    if hasattr(router, "select"):
+        pool = await router.select(model, kind="healthy", **arguments)
+    else:
+        pool = await router.async_get_healthy_deployments(model=model, **arguments)
     return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the one that the request names
+
+
+async def keeps(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
+    """Whether LiteLLM's checks leave this deployment where it is looked at alone. Why they do not is not told."""
+    token = _asking.set(name)
+    try:
+        return bool(await _healthy(router, model, _arguments(request, messages)))
+    except Exception:  # noqa: BLE001  # whatever it is, the walk with every deployment raises it too, or has another
+        return False
+    finally:
+        _asking.reset(token)
 
 
 async def would_pick(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
@@ -185,9 +205,14 @@ def _limit_of(deployment: Deployment, name: str) -> object:
     return next((place[name] for place in places if isinstance(place, Mapping) and place.get(name) is not None), None)
 
 
+def checks_each(router: Router) -> bool:
+    """Whether LiteLLM looks at each deployment by itself, its window, rpm, region and parameters, after the filters."""
+    return bool(_setting(router, "enable_pre_call_checks"))
+
+
 def narrows_all(router: Router, callback: object) -> bool:
     """Whether LiteLLM may narrow every group's list further once `callback` has filtered it."""
-    if _setting(router, "enable_pre_call_checks") or _setting(router, "enable_tag_filtering"):
+    if _setting(router, "enable_tag_filtering"):
         return True
     callbacks = list(litellm.callbacks)
     place = next((at for at, one in enumerate(callbacks) if one is callback), -1)
@@ -196,6 +221,11 @@ def narrows_all(router: Router, callback: object) -> bool:
         isinstance(one, CustomLogger) and type(one).async_filter_deployments is not keeps_all
         for one in callbacks[place + 1 :]
     )
+
+
+def is_listed(callback: object) -> bool:
+    """Whether LiteLLM asks this callback."""
+    return any(one is callback for one in litellm.callbacks)
 
 
 def narrowed_groups(deployments: Sequence[Deployment]) -> frozenset[str]:
@@ -218,6 +248,13 @@ def narrows(request: Mapping[str, object], messages: object) -> bool:
         return True
     metadata = request.get("litellm_metadata") or request.get("metadata")
     return isinstance(metadata, Mapping) and metadata.get(_PLUGIN_KEY) is not None
+
+
+def place_of(request: Mapping[str, object]) -> tuple[object, ...]:
+    """Where LiteLLM is in its retries and fallbacks of a request: the same as long as nothing failed."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    retries = metadata.get("attempted_retries") if isinstance(metadata, Mapping) else None
+    return (retries or 0, request.get("fallback_depth") or 0, *(request.get(key) for key in _NARROWING_KEYS))
 
 
 def _searches_the_web(request: Mapping[str, object]) -> bool:
@@ -309,6 +346,21 @@ def price_map() -> Mapping[str, Mapping[str, object]]:
     return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
 
 
+def is_timeout(error: object) -> bool:
+    """Whether an attempt was ended because it took too long."""
+    return getattr(error, "status_code", None) == BUSY[0]
+
+
+def is_impatient(request: Mapping[str, object]) -> bool:
+    """Whether the client set a timeout, in the body or in LiteLLM's headers."""
+    return any(request.get(name) is not None for name in ("timeout", "request_timeout", "stream_timeout"))
+
+
+def is_elsewhere(request: Mapping[str, object]) -> bool:
+    """Whether the client named its own key or address: what becomes of it there says nothing of the deployment."""
+    return any(request.get(name) for name in ("api_key", "api_base", "base_url"))
+
+
 def fault_of(error: object, *, at_proxy: bool = False) -> Fault:
     """Whose fault a failed attempt is, by HTTP status and LiteLLM's class; `at_proxy`: it may be the proxy's own error.
 
@@ -362,19 +414,26 @@ def key_hash(request: Mapping[str, object]) -> str:
     return str(metadata.get("user_api_key_hash") or "") if isinstance(metadata, Mapping) else ""
 
 
-def first_token_of(request: Mapping[str, object]) -> Callable[[], float | None]:
-    """Tells when the request's first token came (Unix seconds), `None` before that and for an answer from a cache.
+def ceiling_of(request: Mapping[str, object]) -> float | None:
+    """The cost ceiling of the request's key or team, USD per 1,000 tokens."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return None
+    key, team = metadata.get("user_api_key_metadata"), metadata.get("user_api_key_team_metadata")
+    return ceiling_in(SloInputs(key_metadata=key, team_metadata=team))
 
-    LiteLLM notes the time for its own logs. Asking it costs a stream nothing, a hook of ours a call for every chunk.
-    """
-    logged = request.get("litellm_logging_obj")
 
-    def look() -> float | None:
-        moment = getattr(logged, "completion_start_time", None)
-        from_cache = getattr(logged, "model_call_details", {}).get("cache_hit")
-        return moment.timestamp() if isinstance(moment, datetime) and not from_cache else None
+def arrived_s(request: Mapping[str, object], now_s: float) -> float:
+    """When the proxy had the request, in Unix seconds: before it looked up the key."""
+    sent = request.get("proxy_server_request")
+    at_s = sent.get("arrival_time") if isinstance(sent, Mapping) else None
+    return float(at_s) if isinstance(at_s, int | float) and 0 <= now_s - at_s < LONGEST_LOOKUP_S else now_s
 
-    return look
+
+def is_from_cache(request: Mapping[str, object]) -> bool:
+    """Whether LiteLLM answers from its cache."""
+    details = getattr(request.get("litellm_logging_obj"), "caching_details", None)
+    return isinstance(details, Mapping) and bool(details.get("cache_hit"))
 
 
 def redis_url() -> str | None:

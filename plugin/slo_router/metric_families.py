@@ -16,6 +16,8 @@ from typing import Generic, Literal, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from prometheus_client.metrics import MetricWrapperBase
 
+from slo_router.baseline import BASELINE
+
 TTFT_BUCKETS_S = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0, 10.0, 30.0)
 E2E_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 60.0, 120.0)
 COST_BUCKETS_USD = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -67,7 +69,7 @@ class Families:
         )
         self.picks = self.counter(
             "slo_router_picks_total",
-            "Finished requests by who served them: the baseline (the dearest candidate), another, or the only one",
+            f"Finished requests by who served them: the baseline ({BASELINE}), another, or the only one",
             ("group", "pick"),
         )
         self.rejections = self.counter(
@@ -85,15 +87,24 @@ class Families:
             "slo_router_log_dropped_total", "Request records lost to a full queue", registry=self._registry
         )
 
+        self.job_failures = self.counter(
+            "slo_router_job_failures_total", "Rounds of a background job that failed or took too long", ("job",)
+        )
+
     def _cost_and_quality(self) -> None:
         self.cost_usd = self.counter(
             "slo_router_cost_usd_total", "USD spent on finished requests", ("group", "deployment")
         )
         self.baseline_cost_usd = self.counter(
             "slo_router_baseline_cost_usd_total",
-            "USD that the same requests, with their real tokens, would have cost on the baseline; where its price is "
-            "unknown, what they did cost",
+            f"USD that the same requests, with their real tokens, would have cost on the baseline ({BASELINE}); where "
+            "nobody chose, what they did cost",
             ("group",),
+        )
+        self.unpriced = self.counter(
+            "slo_router_unpriced_total",
+            "Finished requests whose cost nobody knows, errors aside: they are in no sum of money",
+            ("group", "deployment"),
         )
         self.request_cost_usd = self.histogram(
             "slo_router_request_cost_usd", "USD of one request", ("group",), COST_BUCKETS_USD
@@ -130,6 +141,12 @@ class Families:
             "Unix time at which the worker that is furthest behind last read Redis",
             registry=self._registry,
             multiprocess_mode="livemin",
+        )
+        self.job_at_s = self._gauge(
+            "slo_router_job_timestamp_seconds",
+            "Unix time at which the worker that is furthest behind last finished a round of a background job",
+            ("job",),
+            "livemin",
         )
         self.out_of_action = Gauge(
             "slo_router_out_of_action",

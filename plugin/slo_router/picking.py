@@ -11,9 +11,10 @@ each sees the others' load a second late; the better of two keeps equal replicas
 about the same time, or nothing is known of one, the one with less on its way answers: unknown is not slow. The one that
 has the conversation in its prefix cache goes before.
 
-A candidate that is no dearer and that nothing was measured for, that was slow when last seen some seconds ago, or that
-is getting faster, is tried now and then while none of its requests is on the way: how else should it become known that
-it is fast, or is so again?
+A candidate that is no dearer and that nothing was measured for, that was slow when last seen some seconds ago, or when
+the benchmark last ran more than a day ago, or that is getting faster, is tried now and then while none of its requests
+is on the way: how else should it become known that it is fast, or is so again? So is one that nothing but a benchmark's
+evidence rules out (`suspects`): failures, or answers whose end showed that they were faulty.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from slo_router.ages import MEASURED_LASTS_S
 from slo_router.config import GroupSettings
 from slo_router.domain import Assessment, Rng, Standing
 from slo_router.live import LiveState
@@ -35,8 +37,17 @@ _MISSES = Standing.MISSES  # an enum's attribute is slow to look up
 _TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
 
 
-def pick(candidates: Sequence[Assessment], group: GroupSettings, view: View, home: str = "") -> Assessment:
-    """The candidate to send the request to. `candidates` is not empty; `home` has the conversation in its cache."""
+def pick(
+    candidates: Sequence[Assessment],
+    group: GroupSettings,
+    view: View,
+    home: str = "",
+    suspects: Sequence[Assessment] = (),
+) -> Assessment:
+    """The candidate to send the request to. `candidates` is not empty; `home` has the conversation in its cache.
+
+    One of the `suspects` is taken on trial alone.
+    """
     standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]
     if len(best) == 1:
@@ -47,8 +58,8 @@ def pick(candidates: Sequence[Assessment], group: GroupSettings, view: View, hom
         chosen = _first(best, _weighted, view.rng)
     else:
         chosen = _cheapest(best, view.rng, group.tie_band, home)
-    if len(candidates) > 1 and view.rng.random() < group.trial_share:
-        return _trial(candidates, chosen, view) or chosen
+    if (len(candidates) > 1 or suspects) and view.rng.random() < group.trial_share:
+        return _trial(candidates, suspects, chosen, view) or chosen
     return chosen
 
 
@@ -74,7 +85,9 @@ def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment
     return rng.choice([candidate for candidate, key in zip(candidates, ranks, strict=True) if key == first])
 
 
-def _trial(candidates: Sequence[Assessment], chosen: Assessment, view: View) -> Assessment | None:
+def _trial(
+    candidates: Sequence[Assessment], suspects: Sequence[Assessment], chosen: Assessment, view: View
+) -> Assessment | None:
     limit_usd = _cost(chosen)
     untried = [
         candidate
@@ -82,6 +95,11 @@ def _trial(candidates: Sequence[Assessment], chosen: Assessment, view: View) -> 
         if candidate is not chosen
         and _cost(candidate) <= limit_usd
         and _would_teach(candidate, view.live.get(candidate.deployment_id))
+    ]
+    untried += [
+        suspect
+        for suspect in suspects
+        if _cost(suspect) <= limit_usd and not suspect.prediction.in_flight and suspect.standing is not _MISSES
     ]
     return view.rng.choice(untried) if untried else None
 
@@ -92,8 +110,10 @@ def _would_teach(candidate: Assessment, state: LiveState | None) -> bool:
         return False
     if candidate.standing is Standing.UNKNOWN:
         return True
-    if candidate.standing is Standing.MEETS or prediction.basis != "live":
+    if candidate.standing is Standing.MEETS:
         return False
+    if prediction.basis != "live":
+        return state is not None and (prediction.age_s or 0.0) > MEASURED_LASTS_S
     curve = None if state is None else state.curve
     recovers = curve is not None and min(curve.ttft_level, curve.tpot_level) < RECOVERING
     return recovers or (prediction.age_s or 0.0) > STALE_S

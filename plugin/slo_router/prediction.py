@@ -3,7 +3,8 @@
     TTFT  live: what the curve keeps with the group's confidence, for this prompt at this load; else the same by the
           curve of the last sweep; else the benchmark's p95, else its mean
     TPOT  likewise
-    E2E   TTFT + TPOT × (expected output tokens − 1)
+    E2E   TTFT + TPOT × (output tokens − 1), of an answer that is longer than expected: with the group's confidence no
+          longer one comes. Lengths are taken to be exponential around the expected one, and end at the client's limit
     cost  self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's tokens;
           else prices × tokens (`pricing`); else the measured USD per 1,000 tokens; else unknown
 
@@ -14,23 +15,28 @@ it rests on `ENOUGH_ANSWERS`; while the regression gate holds a deployment, its 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from slo_router.ages import FIT_LASTS_S, ODD_SHARE, explains, may_refute
 from slo_router.domain import Basis, Facts, Features, LatencyFit, Metrics, Outlook, Prediction, Rng, Slo, Snapshot
 from slo_router.evidence import Prior, fit
-from slo_router.latency import P50, P95, Curve, probability
+from slo_router.latency import LEVELS, P50, P95, Curve, probability
 from slo_router.latency import tpot_s as curve_tpot_s
 from slo_router.latency import ttft_s as curve_ttft_s
-from slo_router.live import LiveState
+from slo_router.live import ANSWERS, ERRORS, Findings, LiveState
 from slo_router.pricing import cost_usd as price_of
 from slo_router.pricing import rates
 
 ENOUGH_ANSWERS = 20
-FIT_LASTS_S = 14 * 86_400.0  # a deployment that was benchmarked later than that after its sweep may have changed
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
+
+_EDGES = (0.0, *((a + b) / 2 for a, b in itertools.pairwise(LEVELS)), 1.0)
+_WEIGHTS = tuple(high - low for low, high in itertools.pairwise(_EDGES))  # what each of LEVELS stands for
+_LONGER = tuple(-math.log(1 - level) for level in LEVELS)  # quantiles of an exponential length, in expected ones
 
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _LEAST_S = 1e-9  # nothing is faster, and a limit can be divided by it
@@ -59,6 +65,7 @@ class Known(NamedTuple):
     is_priced: bool  # False: `per_1k_usd` is what counts, for it was measured
     per_1k_usd: float | None
     curve: Curve | None = None  # of a sweep
+    failed_at_s: float = 0.0  # when the error rate was measured
 
 
 def predict(facts: Facts, features: Features, view: View, level: int = P95) -> Prediction:
@@ -67,19 +74,28 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
     known = view.snapshot.known.get((facts.deployment_id, features.category))
     if known is None or known.facts is not facts:
         known = _know(facts, features.category, view.snapshot)
-    _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, is_priced, per_1k_usd, curve = known
+    _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, is_priced, per_1k_usd, curve, failed_at_s = known
     live, in_flight = view.live.get(facts.deployment_id), 0.0
     if live is not None:
         in_flight = live.in_flight
+        if error_rate and live.proofs:
+            shown = live.bad_share(ERRORS, features.category, failed_at_s)
+            error_rate = error_rate if shown is None else min(shown, error_rate)
         if live.curve is not None and live.curve.weight >= ENOUGH_LIVE:
             curve = live.curve
             basis, at_s, samples = "live", curve.measured_at_s, int(curve.weight)
     if curve is not None:
         ttft_s = curve_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[level]
         tpot_s = curve_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
-    e2e_s = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * (output_tokens - 1 if output_tokens else 0)
+    e2e_s = expected_s = None
+    if ttft_s is not None and tpot_s is not None:
+        answer = output_tokens / features.choices  # several are written at the same time
+        expected_s = ttft_s + tpot_s * max(answer - 1, 0)
+        limit = features.limit_tokens
+        longest = answer * _LONGER[level] if limit is None else min(answer * _LONGER[level], limit)
+        e2e_s = ttft_s + tpot_s * max(longest - 1, 0)
     tokens = prompt_tokens + output_tokens
-    cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, e2e_s) if is_priced else None
+    cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, expected_s) if is_priced else None
     if cost_usd is not None:
         per_1k_usd = cost_usd * 1_000 / tokens if tokens else None
     else:
@@ -130,6 +146,7 @@ def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
             metrics.error_rate,
             is_priced,
             metrics.cost_per_1k_usd,
+            failed_at_s=metrics.failed_at_s,
         )
     swept = _newest_fit(snapshot.measured.get(facts.deployment_id, {}).values())
     if swept is not None:
@@ -158,11 +175,23 @@ def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
             chance = probability(tpot_ratios, slo.tpot_s / tpot_s)
             likely = chance if likely is None or chance < likely else likely
         if slo.e2e_s is not None:
-            decode_s = tpot_s * max(features.output_tokens - 1, 0)
-            ratios = tpot_ratios if decode_s > ttft_s else ttft_ratios
-            chance = probability(ratios, slo.e2e_s / (ttft_s + decode_s))
+            chance = _chance_to_end(
+                features, slo.e2e_s, [(ttft_s * a, tpot_s * b) for a, b in zip(ttft_ratios, tpot_ratios, strict=True)]
+            )
             likely = chance if likely is None or chance < likely else likely
     return Outlook(likely, ttft_s * ttft_ratios[P50], ttft_s * ttft_ratios[P95])
+
+
+def _chance_to_end(features: Features, limit_s: float, latencies: Sequence[tuple[float, float]]) -> float:
+    """P(the answer has ended in time), by TTFT and TPOT at each of `LEVELS`, and by how long it gets."""
+    expected, most = features.output_tokens / features.choices, features.limit_tokens
+    chance = 0.0
+    for (ttft_s, tpot_s), weight in zip(latencies, _WEIGHTS, strict=True):
+        room = (limit_s - ttft_s) / tpot_s + 1  # tokens
+        if room >= 1:
+            is_sure = expected <= 1 or (most is not None and room >= most)
+            chance += weight * (1.0 if is_sure else 1 - math.exp(-room / expected))
+    return chance
 
 
 def cost_chance(deployment_id: str, features: Features, limit_per_1k_usd: float, snapshot: Snapshot) -> float:
@@ -202,15 +231,37 @@ def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metr
             quality_n=metrics.quality_n,
             quality_held=metrics.quality_held,
             answer_fault=metrics.answer_fault,
+            fault_at_s=metrics.faulty_at_s,
             error_rate=pooled.error_rate if metrics.error_rate is None else metrics.error_rate,
+            error_at_s=pooled.error_at_s if metrics.error_rate is None else metrics.failed_at_s,
         ), "pooled"
     return metrics, "measured"
 
 
-def answer_faults(candidates: Iterable[Facts], category: str, snapshot: Snapshot) -> Mapping[str, str]:
-    """By deployment id: what the answer checks found wrong with its answers in a category."""
-    found = ((facts.deployment_id, look_up(facts.deployment_id, category, snapshot)[0]) for facts in candidates)
-    return {name: row.answer_fault for name, row in found if row is not None and row.answer_fault is not None}
+def answer_faults(candidates: Iterable[Facts], category: str, view: View) -> Mapping[str, str]:
+    """By deployment id: what the answer checks found wrong with its answers in a category. Live ones may refute it."""
+    faults: dict[str, str] = {}
+    for facts in candidates:
+        name = facts.deployment_id
+        row, state = look_up(name, category, view.snapshot)[0], view.live.get(name)
+        if row is None or row.answer_fault is None:
+            continue
+        odd = None if state is None else state.bad_share(ANSWERS, category, row.faulty_at_s)
+        if odd is None or odd > ODD_SHARE:
+            faults[name] = row.answer_fault
+    return faults
+
+
+def findings(deployment_id: str, categories: Iterable[str], snapshot: Snapshot, max_error_rate: float) -> Findings:
+    """What the benchmark found against a deployment that live requests can outweigh, with when it was measured."""
+    found: dict[tuple[str, str], float] = {}
+    for category in categories if snapshot.any_error or snapshot.any_fault else ():
+        row = look_up(deployment_id, category, snapshot)[0]
+        if row is not None and (row.error_rate or 0.0) > max_error_rate:
+            found[ERRORS, category] = row.failed_at_s
+        if row is not None and may_refute(row.answer_fault):
+            found[ANSWERS, category] = row.faulty_at_s
+    return found
 
 
 def pool(metrics: Iterable[Metrics]) -> Metrics | None:
@@ -232,8 +283,10 @@ def pool(metrics: Iterable[Metrics]) -> Metrics | None:
         throughput_tps=min((row.throughput_tps for row in rows if row.throughput_tps is not None), default=None),
         cost_per_1k_usd=_worst(row.cost_per_1k_usd for row in rows),
         error_rate=_worst(row.error_rate for row in rows),
+        error_at_s=_worst(row.failed_at_s for row in rows if row.error_rate),
         samples=sum(row.samples or 0 for row in rows) or None,
         answer_fault=rows[0].answer_fault if all(row.answer_fault for row in rows) else None,
+        fault_at_s=_worst(row.faulty_at_s for row in rows if row.answer_fault),
         quality_held=all(row.quality_held for row in rows),
     )
 
@@ -250,13 +303,18 @@ def prior(rows: Sequence[Metrics]) -> Prior:
 
 
 def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:
-    """The last sweep's, unless the benchmark has been measuring for longer since than a fit lasts."""
+    """The last sweep's, unless a benchmark since finds what it cannot explain, or came long after."""
     rows = list(rows)
     fits = [row.fit for row in rows if row.fit is not None]
     if not fits:
         return None
     newest = max(fits, key=lambda one: one.measured_at_s)
-    return newest if max(row.measured_at_s for row in rows) - newest.measured_at_s <= FIT_LASTS_S else None
+    later = [row for row in rows if row.measured_at_s > newest.measured_at_s]
+    return newest if all(_confirms(row, newest) for row in later) else None
+
+
+def _confirms(row: Metrics, fit: LatencyFit) -> bool:
+    return row.measured_at_s - fit.measured_at_s <= FIT_LASTS_S and explains(fit, row)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

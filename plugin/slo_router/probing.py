@@ -8,6 +8,7 @@ while, for a check that could not tell once may tell later.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -28,21 +29,21 @@ class Probing:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # by deployment id: one at a time
         self._unclear: dict[str, float] = {}  # deployment id → when its check could not tell, Unix seconds
 
     def start(self, live: Live, now_s: float, leave_out: Collection[str] = ()) -> None:
         """Starts the probes that are due, of all but those to leave out; call it some times a second."""
-        live.can_ask = lambda name: self._can_ask(name, now_s)
-        unclear = [name for name in self._unclear if not self._can_ask(name, now_s)]
-        for name in live.probes_due(now_s, leave_out={*unclear, *leave_out}):
-            task = asyncio.create_task(self._probe(live, name, now_s))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        for name, at_s in list(self._unclear.items()):
+            if abs(now_s - at_s) >= UNCLEAR_S or name not in live.states:
+                del self._unclear[name]
+        live.can_ask = lambda name: name not in self._unclear
+        for name in live.probes_due(now_s, leave_out={*self._unclear, *self._tasks, *leave_out}):
+            task = self._tasks[name] = asyncio.create_task(self._probe(live, name, now_s), name="slo_router probe")
+            task.add_done_callback(functools.partial(self._forget, name))
 
-    def _can_ask(self, name: str, now_s: float) -> bool:
-        unclear_at_s = self._unclear.get(name)
-        return unclear_at_s is None or abs(now_s - unclear_at_s) >= UNCLEAR_S
+    def _forget(self, name: str, _: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
 
     async def _probe(self, live: Live, name: str, sent_at_s: float) -> None:
         try:

@@ -1,8 +1,8 @@
 """Turns LiteLLM's standard logging payload and a request's trace into the record of the contract. Pure.
 
 `ttft_ms` and `e2e_ms` are what the client saw: from the request's arrival, failed attempts included. TTFT is known only
-for streams that a model began to answer, and only on the completion routes: on `/v1/responses` and `/v1/messages`
-LiteLLM's mark is the first event, which says that the request was accepted, not that a token came.
+for streams of which the plugin saw the first token pass. LiteLLM's own mark is the first chunk whatever it holds (a
+role, a filter notice), and is not used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from slo_router import pricing
-from slo_router.contract import RequestRecord
+from slo_router.contract import MAX_VALUE, RequestRecord
 from slo_router.domain import Facts, Slo
 from slo_router.explain import as_json, slo_record
 from slo_router.trace import Trace
@@ -28,17 +28,13 @@ def build_record(
     `facts` are those of the deployment that answered; `None` where it is in no managed group.
     """
     outcome = outcome_of(payload)
-    end_s, first_s = _number(payload.get("endTime")), _number(payload.get("completionStartTime"))
-    timed = outcome != "cache_hit" and trace.shows_first_token and answer_began(payload, trace)
-    ttft_s = _since(trace, first_s) if timed else None
+    end_s = _number(payload.get("endTime"))
+    ttft_s = _since(trace, trace.first_token_s) if outcome != "cache_hit" else None
     e2e_s = _since(trace, end_s)
-    completion_tokens = _count(payload.get("completion_tokens")) if outcome != "error" else None
-    if not completion_tokens and answer_began(payload, trace):  # something was written: the usage was lost
-        completion_tokens = None
+    prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
     tpot_s = None
     if ttft_s is not None and e2e_s is not None and completion_tokens is not None and completion_tokens > 1:
         tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
-    prompt_tokens = _count(payload.get("prompt_tokens")) if outcome != "error" else None
     cost_usd = _number(payload.get("response_cost")) if outcome != "error" else None
     if not cost_usd and facts is not None and outcome in ("success", "disconnected"):
         cost_usd = _own_cost_usd(facts, prompt_tokens, completion_tokens, e2e_s)
@@ -66,7 +62,7 @@ def build_record(
         e2e_ms=_ms(e2e_s),
         cost_usd=cost_usd,
         slo=slo_record(trace.slo),
-        slo_met=slo_met(trace.slo, measured, outcome),
+        slo_met=False if _waited_too_long(trace, measured, outcome) else slo_met(trace.slo, measured, outcome),
         outcome=outcome,
         attempts=max(len(trace.sent_to), 1),
         error_class=_error_class(payload) if outcome == "error" else None,
@@ -74,6 +70,18 @@ def build_record(
         prompt=payload.get("messages") if log_prompts else None,
         answer=payload.get("response") if log_prompts else None,
     )
+
+
+def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, int | None]:
+    """Tokens of prompt and answer, as LiteLLM bills them; it says 0 where a server's usage was empty or lost."""
+    if outcome == "error":
+        return None, None
+    prompt_tokens, completion_tokens = _count(payload.get("prompt_tokens")), _count(payload.get("completion_tokens"))
+    if not prompt_tokens and outcome != "cache_hit":  # no prompt is empty
+        return None, completion_tokens or None
+    if not completion_tokens and answer_began(payload, trace):  # something was written
+        completion_tokens = None
+    return prompt_tokens, completion_tokens
 
 
 def _own_cost_usd(
@@ -85,8 +93,16 @@ def _own_cost_usd(
     return pricing.cost_usd(facts, prompt_tokens, completion_tokens, seconds=e2e_s)
 
 
+def _waited_too_long(trace: Trace, measured: Slo, outcome: Outcome) -> bool:
+    """Whether the client left a stream after its limit for the first token, and without one."""
+    limit_s, waited_s = trace.slo.ttft_s, measured.e2e_s
+    if outcome != "disconnected" or not trace.stream or measured.ttft_s is not None:
+        return False
+    return limit_s is not None and waited_s is not None and waited_s > limit_s
+
+
 def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:
-    """Whether a first token was streamed: else LiteLLM sets the first token's time to the end's."""
+    """Whether something was streamed, if only a role: else LiteLLM sets the time of its first chunk to the end's."""
     first_s, end_s = _number(payload.get("completionStartTime")), _number(payload.get("endTime"))
     return trace.stream and first_s is not None and (end_s is None or first_s < end_s)
 
@@ -123,6 +139,22 @@ def outcome_of(payload: Mapping[str, object]) -> Outcome:
     return "success"
 
 
+def ended_by_itself(payload: Mapping[str, object]) -> bool | None:
+    """Whether an answer says that it is complete and not cut at a limit; `None` where it says nothing of its end."""
+    answer = payload.get("response")
+    if not isinstance(answer, Mapping) or outcome_of(payload) != "success":
+        return None
+    choices = answer.get("choices")
+    if isinstance(choices, list) and choices:
+        said = [choice.get("finish_reason") for choice in choices if isinstance(choice, Mapping)]
+        return all(reason in _ENDED for reason in said) if any(said) else None
+    said_once = answer.get("stop_reason") or answer.get("status")  # messages, responses
+    return None if said_once is None else said_once in _ENDED
+
+
+_ENDED = ("stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence", "completed")
+
+
 def _error_class(payload: Mapping[str, object]) -> str | None:
     information = payload.get("error_information")
     return _text(information.get("error_class")) if isinstance(information, Mapping) else None
@@ -142,11 +174,16 @@ def _since(trace: Trace, moment_s: float | None) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number that a cost or a time can be: finite, and not below 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= MAX_VALUE else None
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A count of tokens; some servers report 12.0."""
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def _text(value: object) -> str | None:

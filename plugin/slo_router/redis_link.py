@@ -135,6 +135,16 @@ def is_usable(url: str) -> bool:
         return False
 
 
+def hosts_of(url: str) -> tuple[str, ...]:
+    """The names or addresses that a usable URL leads to; none for a socket of this host."""
+    url = url.strip()
+    if url == EMBEDDED or url.startswith("unix:"):
+        return ()
+    parts = _split(url)
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return tuple(_address(host, _DEFAULT_PORT[parts.scheme])[0] for host in hosts)
+
+
 def masked(url: str) -> str:
     """The URL for logs: scheme and database, without credentials, addresses and options: `rediss://…/0`."""
     scheme, separator, rest = url.strip().partition("://")

@@ -2,7 +2,7 @@
 
 Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers.
 
-above the key's cost ceiling        the cheapest
+above the key's cost ceiling        the cheapest of those that can answer, however good: the ceiling was to be kept
 too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
 more than any answer may have       the longest answers
 below the quality floor             the best
@@ -18,15 +18,18 @@ from slo_router.filters import HARDNESS
 
 Unable = list[tuple[Assessment, list[Rejection]]]  # each with its rejections, hardest first
 RECOVERING = "recovering"  # as opposed to open: what a circuit's rejection says
+_SOFT = max(HARDNESS["error_rate"], HARDNESS["quality"])  # these it may break and still answer
 
 
 def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessment]:
     """The candidates to choose from, of those that were all rejected; never empty where `unable` is not."""
     hardness = [tuple(HARDNESS[rejection.filter] for rejection in found) for _, found in unable]
     softest = min(hardness)
-    left = [assessment for (assessment, _), found in zip(unable, hardness, strict=True) if found == softest]
     if HARDNESS["cost_ceiling"] in softest:
-        return _largest(left, _cheapness)
+        able = [tuple(one for one in found if one > _SOFT) for found in hardness]
+        most = min(able)
+        return _largest([one for (one, _), found in zip(unable, able, strict=True) if found == most], _cheapness)
+    left = [assessment for (assessment, _), found in zip(unable, hardness, strict=True) if found == softest]
     if softest[0] == HARDNESS["context_window"]:
         windows = {facts.deployment_id: facts.context_tokens or 0 for facts in candidates}
         too_long = [one for (one, _), found in zip(unable, hardness, strict=True) if found[0] == softest[0]]

@@ -16,8 +16,9 @@ from slo_router.circuit import share
 from slo_router.config import GroupSettings, Weights
 from slo_router.conversations import NOTHING_CACHED, Cached
 from slo_router.domain import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo, Standing
-from slo_router.filters import NO_FAULTS, Demand, concerned
+from slo_router.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.latency import LEVELS
+from slo_router.live import ANSWERS, ERRORS
 from slo_router.picking import pick
 from slo_router.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
 from slo_router.relaxation import Unable, least_rejected, spare
@@ -63,7 +64,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group = policy.group
     shut, spared, denied = _not_asked(candidates, view) if view.live else ALL_ASKED
-    faults = answer_faults(candidates, ask.features.category, view.snapshot) if view.snapshot.any_fault else NO_FAULTS
+    faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
         ask.features,
         ask.slo.min_quality,
@@ -103,7 +104,9 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         pool = weigh(pool, group.weights or Weights())
     if all(assessment.missed for assessment in pool):
         pool = [assessment._replace(probability=_chance(assessment, ask, view)) for assessment in pool]
-    chosen = pick(pool, group, view, home)
+    is_found = view.snapshot.any_error or view.snapshot.any_fault
+    suspects = _suspects(unable, ask.features.category, view) if is_found and able and unable else ()
+    chosen = pick(pool, group, view, home, suspects)
     return Decision(
         kind="fallback" if not able or chosen.missed or chosen.unknown else "met",
         deployment_id=chosen.deployment_id,
@@ -116,6 +119,22 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
     )
+
+
+def _suspects(unable: Unable, category: str, view: View) -> list[Assessment]:
+    """Those that nothing rules out but what a benchmark found, where a live request can show that it is so no more."""
+    found: list[Assessment] = []
+    for assessment, rejections in unable:
+        state = view.live.get(assessment.deployment_id)
+        if state is None or not state.proofs or not EVIDENCE.issuperset([one.filter for one in rejections]):
+            continue
+        kinds = {_KINDS[one.filter] for one in rejections}
+        if all((kind, category) in state.proofs for kind in kinds) and state.is_vouched_for:
+            found.append(assessment)
+    return found
+
+
+_KINDS = {"error_rate": ERRORS, "answers": ANSWERS}
 
 
 def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Assessment]:

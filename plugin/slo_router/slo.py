@@ -128,6 +128,23 @@ def cost_ceiling(asked: Asked) -> float | None:
     return asked.bounds["cost_per_1k"][1] if "cost_per_1k" in asked.bounds else None
 
 
+def limits_alone(inputs: SloInputs) -> SloInputs:
+    """The `slo_limits` of key and team without anything else that stands there and may be malformed."""
+    key, team = (
+        {"slo_limits": said.get("slo_limits")} if isinstance(said, Mapping) else None
+        for said in (inputs.key_metadata, inputs.team_metadata)
+    )
+    return SloInputs(key_metadata=key, team_metadata=team)
+
+
+def ceiling_in(inputs: SloInputs) -> float | None:
+    """The cost ceiling of key and team, whatever else they say; `None` where they set none, or none can be read."""
+    try:
+        return cost_ceiling(read_asked(limits_alone(inputs)))
+    except RequestSloError:
+        return None
+
+
 def _clamp(field: Field, value: float | None, bound: tuple[float | None, float | None] | None) -> float | None:
     if bound is None:
         return value

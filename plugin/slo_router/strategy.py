@@ -7,11 +7,16 @@ lock. LiteLLM is not imported here.
 from __future__ import annotations
 
 import functools
+import math
 import random
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from itertools import chain
 
+import msgspec
+
+from slo_router.ages import LENGTH_HALF_LIFE_S
 from slo_router.attempt import Attempt
 from slo_router.categories import Categorizer, article, rules
 from slo_router.config import GroupSettings, PluginSettings
@@ -23,16 +28,15 @@ from slo_router.errors import RequestSloError
 from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
 from slo_router.history import is_signed, may_be_signed
-from slo_router.live import Ending, Flight, Landing, Live
+from slo_router.live import ANSWERS, ERRORS, Ending, Findings, Landing, Live
 from slo_router.metrics_store import MetricsStore
-from slo_router.prediction import View, prior
+from slo_router.prediction import View, findings, predict, prior
 from slo_router.routing import NO_LENGTHS, Ask, Policy, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
 from slo_router.usage import learn
 
 CONVERSATIONS = ".conversations"  # beside the deployments' names in what a worker publishes
-FirstToken = Callable[[], float | None]  # Unix seconds of an attempt's first token, `None` before
 ROUTED_CALL_TYPES = frozenset(
     {
         "completion",
@@ -67,9 +71,15 @@ class ManagedGroup:
 
 
 class Strategy:
-    """Everything a worker needs to decide."""
+    """Everything a worker needs to decide. `clock` tells Unix seconds; a study brings its own, and its own chance."""
 
-    def __init__(self, settings: PluginSettings, store: MetricsStore) -> None:
+    def __init__(
+        self,
+        settings: PluginSettings,
+        store: MetricsStore,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
         self.policy = ""
         self.groups: Mapping[str, ManagedGroup] = {}
         self.adopt(settings.groups, settings.policy)
@@ -77,12 +87,15 @@ class Strategy:
         self.facts: Mapping[str, Facts] = {}
         self.group_of: Mapping[str, str] = {}  # deployment id → group
         self.learned = Learned()
+        self._told_lengths: dict[tuple[str, str], float] = {}  # by category and model: when it last answered, Unix s
         self.live = Live()
         self.conversations = Conversations()
-        self._awaited: dict[int, tuple[Flight, Trace, FirstToken]] = {}  # streams whose first token was not seen
+        self._priors: tuple[object, dict[str, Prior]] = None, {}  # of which measurements, and by deployment id
+        self._awaited: dict[int, tuple[Attempt, Trace]] = {}  # streams whose first token was not learned yet
         self._is_live = settings.live_measurements
         self._is_warm = False
-        self._rng = random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
 
     def adopt(self, groups: Mapping[str, GroupSettings], policy: str) -> None:
         """Routes by these settings from now on; `policy` is their fingerprint."""
@@ -127,7 +140,7 @@ class Strategy:
             return None
         features = extract(request, managed.categorizer, trace.asked.category, self.learned)
         trace.slo, trace.clamped = resolve(trace.asked, managed.default_slo(features.category))
-        now_s = time.time()
+        now_s = self._clock()
         view = View(self.store.snapshot, now_s, self._rng, self.live.states)  # empty where nothing live counts
         cached = NOTHING_CACHED
         messages = request.get("messages") or request.get("input")
@@ -136,12 +149,12 @@ class Strategy:
         if managed.settings.stickiness or trace.is_signed:
             trace.beginnings = fingerprints(messages)
             found = self.conversations.find(trace.beginnings)
-            if managed.settings.stickiness:
+            if managed.settings.stickiness and found.counts(now_s):
                 cached = found
             if has_signed and found.deployment_id in known:
                 holder = found.deployment_id
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths = self._lengths(features.category, candidates)
+        lengths = self._lengths(features.category, candidates, now_s)
         readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
         ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths)
         decision = decide(ask, candidates, view, managed.policy)
@@ -150,13 +163,33 @@ class Strategy:
             self._begin(trace, decision.deployment_id, now_s)
         return decision.deployment_id
 
-    def _lengths(self, category: str, candidates: Sequence[Facts]) -> Mapping[str, float]:
-        """The expected answer of each candidate: that of its model."""
+    def _lengths(self, category: str, candidates: Sequence[Facts], now_s: float) -> Mapping[str, float]:
+        """The expected answer of each candidate: that of its model, and the longer it has not answered, the more that
+        of a model that nothing is known of: else one that once wrote long answers would never be asked again.
+        """
         known = self.learned.lengths.get(category)
         if not known:
             return NO_LENGTHS
         unknown = self.learned.unknown_length(category)
-        return {one.deployment_id: known.get(one.model, unknown) for one in candidates}
+
+        def length(model: str) -> float:
+            age_s = now_s - self._told_lengths.get((category, model), now_s)
+            weight: float = 0.5 ** (abs(age_s) / LENGTH_HALF_LIFE_S)
+            return unknown + (known.get(model, unknown) - unknown) * weight
+
+        return {one.deployment_id: length(one.model) for one in candidates}
+
+    def affordable(self, offered: Sequence[Facts], request: Mapping[str, object], ceiling_usd: float) -> frozenset[str]:
+        """Of deployments among which LiteLLM picks, those that keep a key's ceiling (USD per 1,000 tokens).
+
+        Where none does, the cheapest; all of them where no price is known.
+        """
+        features = extract(request, _default_rules(), None, self.learned)
+        view = View(self.store.snapshot, self._clock(), self._rng, self.live.states)
+        costs = {one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in offered}
+        known = {name: usd for name, usd in costs.items() if usd is not None}
+        limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
+        return frozenset(name for name, usd in known.items() if usd <= limit_usd) or frozenset(costs)
 
     @staticmethod
     def has_ceiling(trace: Trace) -> bool:
@@ -176,16 +209,16 @@ class Strategy:
             return zlib.crc32(key_hash.encode()) / 2**32 < mode.canary
         return lot < mode.canary
 
-    def sent(self, trace: Trace, deployment_id: str, first_token: FirstToken) -> bool:
+    def sent(self, trace: Trace, deployment_id: str) -> bool:
         """LiteLLM sends the request to `deployment_id`, whoever picked it. False where it says so again."""
         attempt = trace.attempt
         if attempt is None or attempt.deployment_id != deployment_id:  # LiteLLM's own pick
-            attempt = self._begin(trace, deployment_id, time.time())
+            attempt = self._begin(trace, deployment_id, self._clock())
         if attempt.is_sent:
             return False
         attempt.is_sent = True
-        if attempt.flight is not None and trace.shows_first_token:
-            self._awaited[id(attempt.flight)] = attempt.flight, trace, first_token
+        if attempt.flight is not None and trace.stream:
+            self._awaited[id(attempt)] = attempt, trace
         return True
 
     def supersede(self, trace: Trace) -> None:
@@ -198,8 +231,13 @@ class Strategy:
         attempt = Attempt(deployment_id)
         if self._is_live and deployment_id in self.facts:
             attempt.flight = self.live.dispatched(deployment_id, now_s, _expected_s(trace, deployment_id))
-        trace.attempts.append(attempt)
+        trace.begin(attempt)
         return attempt
+
+    def is_overdue(self, trace: Trace) -> bool:
+        """Whether the attempt under way has waited for longer than was expected of it."""
+        flight = None if trace.attempt is None else trace.attempt.flight
+        return flight is not None and flight.is_overdue(self._clock())
 
     def finish(self, trace: Trace, ending: Ending) -> Landing | None:
         """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing."""
@@ -209,32 +247,48 @@ class Strategy:
         attempt.ending, flight = ending, attempt.flight
         if flight is None:
             return None
-        self._awaited.pop(id(flight), None)
+        was_awaited = self._awaited.pop(id(attempt), None) is not None
+        if was_awaited and ending == "disconnected":  # LiteLLM may tell no more of it
+            self._learn_first_token(attempt, trace)
         is_warm, self._is_warm = self._is_warm, True
+        if ending in ("success", "error") and trace.decision is not None:
+            category = trace.decision.features.category
+            self.live.prove(flight.deployment_id, ERRORS, category, is_good=ending == "success")
         if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
             ending = "released"
-        return self.live.ended(flight, ending, time.time())
+        return self.live.ended(flight, ending, self._clock())
 
-    def learn(self, trace: Trace, landing: Landing | None, record: RequestRecord) -> None:
-        """Learns from a request that is over; `landing` is that of its last attempt."""
+    def learn(
+        self, trace: Trace, landing: Landing | None, record: RequestRecord, *, is_whole: bool | None = None
+    ) -> None:
+        """Learns from a request that is over; `landing` is that of its last attempt.
+
+        `is_whole`: its answer ended by itself; `None` where nobody can tell.
+        """
+        if landing is not None and is_whole is not None and trace.decision is not None:
+            category = trace.decision.features.category
+            self.live.prove(landing.flight.deployment_id, ANSWERS, category, is_good=is_whole)
         if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             features = trace.decision.features
             served = self.facts.get(trace.sent_to[-1])
             model = "" if served is None else served.model
+            self._told_lengths[features.category, model] = record.ts
             self.learned = learn(self.learned, features, model, record.prompt_tokens, record.completion_tokens)
             if record.slo_met is False and not trace.is_signed:
                 self.conversations.release(trace.beginnings)
             else:
-                cached = Cached(trace.sent_to[-1], features.prompt_tokens)
+                cached = Cached(trace.sent_to[-1], features.prompt_tokens, record.ts)
                 self.conversations.remember(trace.beginnings, cached)
         if landing is None:
             return
-        waited_s = landing.flight.at_s - trace.arrived_s  # in the proxy, and for attempts that failed
+        began_s = landing.flight.at_s
+        waited_s = began_s - trace.arrived_s  # in the proxy, and for attempts that failed
+        first_s = next((one.first_token_s for one in trace.attempts if one.flight is landing.flight), None)
         self.live.learn(
             landing,
             prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
             output_tokens=record.completion_tokens,
-            ttft_s=None if record.ttft_ms is None else record.ttft_ms * MS - waited_s,
+            ttft_s=None if first_s is None else first_s - began_s,
             e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
         )
 
@@ -246,34 +300,66 @@ class Strategy:
     def watch(self) -> None:
         """Looks at what is under way, some times a second: first tokens that came, deployments that answer nothing."""
         self._see_first_tokens()
-        self.live.watch(time.time())
+        self.live.watch(self._clock())
 
-    def export(self) -> dict[str, object]:
-        """What this worker saw, for the others."""
+    def export(self) -> Generator[None, None, bytes]:
+        """What this worker saw, for the others, as JSON; step by step, for there may be many deployments."""
         self._see_first_tokens()
-        return {**self.live.export(time.time()), CONVERSATIONS: self.conversations.export()}
+        said: dict[str, object] = {}
+        for name, text in self.live.export_raw(self._clock()):
+            said[name] = text
+            yield
+        return msgspec.json.encode({**said, CONVERSATIONS: self.conversations.export()})
 
-    def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
-        """Takes in what the other workers see, and what the benchmark last measured."""
-        self._see_first_tokens()
+    def hear(self, exports: Iterable[Mapping[str, object]]) -> Generator[None, None, None]:
+        """Takes in what the other workers see, step by step."""
         exports = list(exports)
         for export in exports:
-            self.conversations.absorb(export.get(CONVERSATIONS))
-        measured = self.store.snapshot.measured
-        priors: dict[str, Prior] = {name: prior(list(measured.get(name, {}).values())) for name in self.facts}
-        self.live.absorb(exports, priors, time.time())
+            self.conversations.absorb(export.get(CONVERSATIONS), self._clock())
+            yield
+        for name in list(self.facts):
+            self.live.find(name, self._findings(name))
+            yield
+        yield from self.live.hear(exports, self.facts, self._clock())
+
+    def _findings(self, name: str) -> Findings:
+        """What the benchmark found against a deployment, in the categories of its group."""
+        group = self.groups.get(self.group_of.get(name, ""))
+        if group is None:
+            return {}
+        return findings(name, (*group.categories, UNSURE), self.store.snapshot, group.settings.max_error_rate)
+
+    def refit(self) -> Generator[None, None, None]:
+        """Works out what to expect, from what all workers saw and the benchmark last measured, step by step."""
+        self._see_first_tokens()
+        measured, facts = self.store.snapshot.measured, self.facts
+        if self._priors[0] is not measured or self._priors[1].keys() != facts.keys():
+            priors = {}
+            for name in facts:
+                priors[name] = prior(list(measured.get(name, {}).values()))
+                yield
+            self._priors = measured, priors
+        yield from self.live.refit(self._priors[1], self._clock())
+
+    def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
+        """Hears the others and works out what to expect, all at once."""
+        for _ in chain(self.hear(exports), self.refit()):
+            pass
 
     def _see_first_tokens(self) -> None:
-        for key, (flight, trace, first_token) in list(self._awaited.items()):
-            tokens = _estimated_tokens(trace)
-            if tokens is None or not self.live.is_under_way(flight):
+        for key, (attempt, trace) in list(self._awaited.items()):
+            if attempt.flight is None or not self.live.is_under_way(attempt.flight):
                 del self._awaited[key]
-                continue
-            at_s = first_token()
-            if at_s is not None:
+            elif attempt.first_token_s is not None:
                 del self._awaited[key]
-                if self._is_warm and at_s > flight.at_s:
-                    self.live.first_token(flight, at_s, prompt_tokens=tokens, ttft_s=at_s - flight.at_s)
+                self._learn_first_token(attempt, trace)
+
+    def _learn_first_token(self, attempt: Attempt, trace: Trace) -> None:
+        flight, at_s, tokens = attempt.flight, attempt.first_token_s, _estimated_tokens(trace)
+        if flight is None or at_s is None or tokens is None:
+            return
+        teaches = self._is_warm and at_s > flight.at_s
+        self.live.first_token(flight, at_s, prompt_tokens=tokens if teaches else None, ttft_s=at_s - flight.at_s)
 
 
 def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:
@@ -285,7 +371,7 @@ def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] 
 
 
 def _expected_s(trace: Trace, deployment_id: str) -> float | None:
-    """The predicted time to the first token. Where that can't be seen, to the end of the longest answer that may come.
+    """The predicted time to the first token; for an answer in one piece, to the end of the longest that may come.
 
     An answer that takes long is not one that hangs; where the client sets no limit to it, nothing is expected.
     """
@@ -294,7 +380,7 @@ def _expected_s(trace: Trace, deployment_id: str) -> float | None:
     found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
     if found is None or decision is None:
         return None
-    if trace.shows_first_token:
+    if trace.stream:
         return found.ttft_s
     limit = decision.features.limit_tokens
     if limit is None or found.ttft_s is None or found.tpot_s is None:

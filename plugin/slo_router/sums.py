@@ -6,76 +6,77 @@ squares asks of them, and sums of several workers add up to what one observer of
 Of the ratios observed ÷ predicted the counts in DDSketch's logarithmic bins are kept, 5 % wide to either side. The
 mapping is the library's; the counts are kept here, for its sketch can neither fade nor be written as JSON, and its
 ranks take every weight for 1.
+
+A worker adds up thousands of these every second, so all of it is lists of one length, which Python adds up fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeGuard
+from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 from ddsketch.mapping import LogarithmicMapping
 
 MIN_RATIO, MAX_RATIO = 0.02, 50.0
 _MAPPING = LogarithmicMapping(0.05)
-_LOWEST, _HIGHEST = int(_MAPPING.key(MIN_RATIO)), int(_MAPPING.key(MAX_RATIO))
-_MAX_COUNT = 1e9
-_MAX_PRODUCT = 1e30
+_LOWEST = int(_MAPPING.key(MIN_RATIO))
+BINS = int(_MAPPING.key(MAX_RATIO)) - _LOWEST + 1
 _NOTHING = 1e-9  # a bin that faded below is empty
+
+_Count = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+_Product = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
+Sent = tuple[_Count, list[_Product], int, Annotated[list[_Count], msgspec.Meta(max_length=BINS)]]
+"""Sums as they are sent: `[count, products, lowest bin, counts from there on]`. What is no such thing is refused."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """How many, the rows' `products_of`, and the ratios' counts by bin. Bounded: 79 bins at most."""
+    """How many, the rows' `products_of`, and the ratios' counts by bin, the lowest bin first."""
 
     count: float
     products: list[float]
-    bins: dict[int, float] = field(default_factory=dict)
+    bins: list[float]
 
     @classmethod
     def of_length(cls, length: int) -> Sums:
         """Empty sums of `length` products."""
-        return cls(0.0, [0.0] * length)
+        return cls(0.0, [0.0] * length, [0.0] * BINS)
 
     def add(self, products: Sequence[float], key: int | None, weight: float) -> None:
         """Counts one row's `products`, and the bin of its ratio unless that is `None`."""
         self.count += weight
         self.products = [held + weight * new for held, new in zip(self.products, products, strict=True)]
         if key is not None:
-            self.bins[key] = self.bins.get(key, 0.0) + weight
+            self.bins[key] += weight
 
     def faded(self, factor: float) -> Sums:
         """Everything multiplied by `factor`, 0..1."""
-        bins = {key: left for key, value in self.bins.items() if (left := value * factor) > _NOTHING}
+        bins = [value * factor if value > _NOTHING else 0.0 for value in self.bins]
         return Sums(self.count * factor, [value * factor for value in self.products], bins)
 
-    def plus(self, other: Sums) -> Sums:
-        """Both together."""
-        bins = dict(self.bins)
-        for key, value in other.bins.items():
-            bins[key] = bins.get(key, 0.0) + value
-        products = [mine + theirs for mine, theirs in zip(self.products, other.products, strict=True)]
-        return Sums(self.count + other.count, products, bins)
+    def include(self, other: Sums, weight: float) -> None:
+        """Adds the other's, multiplied by `weight`."""
+        self.count += weight * other.count
+        self.products = [held + weight * more for held, more in zip(self.products, other.products, strict=True)]
+        self.bins = [held + weight * more for held, more in zip(self.bins, other.bins, strict=True)]
 
     def to_json(self) -> list[object]:
-        """`[count, products, lowest bin, counts from there on]`, short enough to be sent every second."""
-        first, last = min(self.bins, default=0), max(self.bins, default=-1)
-        counts = [_short(self.bins.get(key, 0.0), 6) for key in range(first, last + 1)]
-        return [_short(self.count, 9), [_short(value, 11) for value in self.products], first, counts]
+        """As `Sent`, short enough to be sent every second."""
+        filled = [place for place, count in enumerate(self.bins) if count]
+        first, end = (filled[0], filled[-1] + 1) if filled else (0, 0)
+        counts = [_short(count, 6) for count in self.bins[first:end]]
+        return [_short(self.count, 9), [_short(value, 11) for value in self.products], first + _LOWEST, counts]
 
     @classmethod
-    def from_json(cls, value: object, length: int) -> Sums | None:
-        """What `to_json` wrote of sums of `length` products; `None` for anything else."""
-        match value:
-            case [int() | float() as count, [*products], int(first), [*counts]]:
-                pass
-            case _:
-                return None
-        if len(products) != length or first < _LOWEST or first + len(counts) > _HIGHEST + 1:
+    def of_sent(cls, sent: Sent, length: int) -> Sums | None:
+        """What was sent, where it is of sums of `length` products."""
+        count, products, lowest, counts = sent
+        first, beyond = lowest - _LOWEST, BINS - (lowest - _LOWEST + len(counts))
+        if len(products) != length or first < 0 or beyond < 0:
             return None
-        if not (0 <= count <= _MAX_COUNT and _numbers(counts, _MAX_COUNT) and _numbers(products, _MAX_PRODUCT)):
-            return None
-        return cls(count, products, {first + i: n for i, n in enumerate(counts) if n})
+        return cls(count, products, [0.0] * first + counts + [0.0] * beyond)
 
 
 def products_of(row: Sequence[float], alternatives: Sequence[float] = ()) -> list[float]:
@@ -102,26 +103,24 @@ def square(products: Sequence[float], size: int, alternative: int | None = None)
 
 
 def bin_of(ratio: float) -> int:
-    """The bin of a ratio, those beyond 0.02 … 50 counted as if there."""
-    return int(_MAPPING.key(min(max(ratio, MIN_RATIO), MAX_RATIO)))
+    """The place of a ratio's bin, those beyond 0.02 … 50 counted as if there."""
+    return int(_MAPPING.key(min(max(ratio, MIN_RATIO), MAX_RATIO))) - _LOWEST
 
 
-def quantiles(bins: dict[int, float], levels: Sequence[float]) -> tuple[float, ...]:
+def quantiles(bins: Sequence[float], levels: Sequence[float]) -> tuple[float, ...]:
     """The ratios that a share of `levels` (rising) of the counts stays below; within a bin by interpolation."""
-    whole = sum(bins.values())
+    whole = sum(bins)
     below, found = 0.0, []
     remaining = list(levels)
-    for key in sorted(bins):
-        upper = _MAPPING.value(key) * (1 + _MAPPING.gamma) / 2
-        while remaining and remaining[0] * whole <= below + bins[key]:
-            found.append(upper * _MAPPING.gamma ** ((remaining.pop(0) * whole - below) / bins[key] - 1))
-        below += bins[key]
+    for upper, count in zip(_UPPER_EDGES, bins, strict=True):
+        while remaining and count and remaining[0] * whole <= below + count:
+            found.append(upper * _MAPPING.gamma ** ((remaining.pop(0) * whole - below) / count - 1))
+        below += count
     return tuple(found + [MAX_RATIO] * len(remaining))
 
 
+_UPPER_EDGES = tuple(_MAPPING.value(_LOWEST + place) * (1 + _MAPPING.gamma) / 2 for place in range(BINS))
+
+
 def _short(value: float, digits: int) -> float:
-    return float(f"{value:.{digits}g}")
-
-
-def _numbers(values: list[object], most: float) -> TypeGuard[list[float]]:
-    return all(isinstance(value, int | float) and 0 <= value <= most for value in values)
+    return float(f"{value:.{digits}g}") if value else 0.0

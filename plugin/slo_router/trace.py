@@ -16,7 +16,6 @@ from slo_router.domain import Decision, Slo
 from slo_router.slo import NOTHING_ASKED, Asked, SloInputs
 
 TRACE_KEY = "slo_router"
-FIRST_TOKEN_CALL_TYPES = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
 MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, whose client is nobody
 
@@ -51,23 +50,39 @@ class Trace:
     is_shadow: bool = False  # the decision is recorded, and LiteLLM chose
     note: str = ""  # why LiteLLM chose, where there is no decision
     attempts: list[Attempt] = field(default_factory=list)  # the last one may be under way
+    awaits_token: bool = True  # of the attempt under way
+    first_token_s: float | None = None  # Unix seconds of the first that the client got, from whichever attempt
     was_asked: bool = False  # LiteLLM let this plugin pick the attempt that is sent next
+    answer: tuple[tuple[object, ...], str | None] | None = None  # to LiteLLM's last question: at what place, and whom
     asks_pool: bool = False  # this plugin waits for LiteLLM's pool
     refusal: Exception | None = None  # that LiteLLM raised instead
     span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
     beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
+    is_impatient: bool = False  # the client set a timeout of its own
+    is_elsewhere: bool = False  # the client named a key or an address of its own, as some proxies allow
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
     recorded: bool = False
-
-    @property
-    def shows_first_token(self) -> bool:
-        """Whether LiteLLM's mark of the first token is one: on the other routes it is the first event."""
-        return self.stream and self.call_type in FIRST_TOKEN_CALL_TYPES
 
     @property
     def attempt(self) -> Attempt | None:
         """The attempt under way."""
         return self.attempts[-1] if self.attempts and self.attempts[-1].ending is None else None
+
+    def begin(self, attempt: Attempt) -> None:
+        """Another attempt is under way."""
+        self.attempts.append(attempt)
+        self.awaits_token = True
+
+    def saw_token(self, at_s: float | None) -> None:
+        """The stream's first token goes to the client, or the first of an attempt that goes on with a broken one.
+
+        `None` is one that no model wrote just now.
+        """
+        self.awaits_token = False
+        if self.first_token_s is None:
+            self.first_token_s = at_s
+        if self.attempt is not None:
+            self.attempt.first_token_s = at_s
 
     @property
     def tried(self) -> list[str]:
@@ -112,6 +127,11 @@ def _find(request: object) -> Trace | None:
             if isinstance(trace, Trace):
                 return None if metadata.get(MIRROR_KEY) else trace
     return None
+
+
+def is_mirror(request: Mapping[str, object]) -> bool:
+    """Whether this is a mirrored call."""
+    return any(isinstance(found := request.get(key), Mapping) and bool(found.get(MIRROR_KEY)) for key in METADATA_KEYS)
 
 
 def own_metadata(request: dict[str, object]) -> dict[str, object] | None:

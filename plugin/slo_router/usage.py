@@ -1,23 +1,29 @@
 """Learns from reported usage how long prompts and answers really are, by category.
 
-Exponentially weighted means: reported ÷ estimated prompt tokens of text, tokens of a tool and of an image, and
-completion tokens, those also by model, for
-one model writes twenty times as much as another. Each worker learns for itself; the priors in `features` hold until
-then. An answer of exactly `reserved_tokens` was cut short by the client's max_tokens, or is just as long as expected
-where the client set none. It counts where it is longer than what is expected: it would have been longer still.
+Exponentially weighted means: reported ÷ estimated prompt tokens of text and of tools, tokens of an image, and
+completion tokens, those also by model, for one model writes twenty times as much as another. What tools or an image
+take is told by the whole prompt, so it counts by its share of that: beside a long text it says little. Each worker
+learns for itself; the priors in `features` hold until then. An answer of exactly `reserved_tokens` was cut short by the
+client's max_tokens, or is just as long as expected where the client set none. It counts where it is longer than what is
+expected: it would have been longer still.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
 
 from slo_router.domain import Features
 from slo_router.features import OUTPUT_TOKENS, OUTPUT_TOKENS_ELSE, Learned
 
 STEP = 0.05  # a category's last 20 requests carry two thirds of the weight
 FACTOR_BOUNDS = (0.2, 5.0)  # a server that reports nonsense must not make every context window look full
-TOOL_BOUNDS = (5.0, 2_000.0)  # tokens of one tool's schema; likewise
 IMAGE_BOUNDS = (20.0, 5_000.0)
 LONGEST_ANSWER = 100_000  # likewise
+MOST_MODELS = 1_000  # in a category, those that are gone among them
 PRIOR_ANSWERS = 2  # what the prior of a model's length counts as: a first answer moves it by a third
+
+Number = TypeVar("Number", int, float)
 
 
 def learn(
@@ -32,19 +38,16 @@ def learn(
     if completion_tokens and completion_tokens > 0:
         completion_tokens = max(round(completion_tokens / features.choices), 1)
     factors, outputs = learned.prompt_factor, learned.output_tokens
-    tool_tokens, image_tokens = learned.tool_tokens, learned.image_tokens
-    if prompt_tokens and features.text_tokens:
-        rest = prompt_tokens - features.text_tokens
-        if features.files:
-            pass  # what a file takes depends on its pages
-        elif features.tools and not features.images:
-            tool_tokens = _towards(tool_tokens, rest / features.tools, TOOL_BOUNDS)
-        elif features.images and not features.tools:
-            image_tokens = _towards(image_tokens, rest / features.images, IMAGE_BOUNDS)
-        elif not features.tools:
-            before = factors.get(category, 1.0)
-            after = before * (1 + STEP * (prompt_tokens / features.text_tokens - 1))
-            factors = {**factors, category: min(max(after, FACTOR_BOUNDS[0]), FACTOR_BOUNDS[1])}
+    tool_factor, image_tokens = learned.tool_factor, learned.image_tokens
+    if prompt_tokens and features.text_tokens and not features.files:  # what a file takes depends on its pages
+        surplus = (prompt_tokens - features.prompt_tokens) / features.prompt_tokens
+        if features.tool_tokens and not features.images:
+            tool_factor = _within(tool_factor * (1 + STEP * surplus), FACTOR_BOUNDS)
+        elif features.images and not features.tool_tokens:
+            image_tokens = _within(image_tokens * (1 + STEP * surplus), IMAGE_BOUNDS)
+        elif not features.tool_tokens:
+            after = factors.get(category, 1.0) * (1 + STEP * surplus)
+            factors = {**factors, category: _within(after, FACTOR_BOUNDS)}
     if completion_tokens and completion_tokens > 0 and completion_tokens != features.reserved_tokens:
         before = outputs.get(category, OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
         outputs = {**outputs, category: before + STEP * (min(completion_tokens, LONGEST_ANSWER) - before)}
@@ -56,10 +59,18 @@ def learn(
         if completion_tokens != features.reserved_tokens or completion_tokens > before:
             step = max(STEP, 1 / (count + 1 + PRIOR_ANSWERS))
             after = before + step * (min(completion_tokens, LONGEST_ANSWER) - before)
-            lengths = {**lengths, category: {**own, model: after}}
-            answers = {**answers, category: {**counts, model: count + 1}}
-    return Learned(factors, outputs, lengths, answers, tool_tokens, image_tokens)
+            lengths = {**lengths, category: _latest(own, model, after)}
+            answers = {**answers, category: _latest(counts, model, count + 1)}
+    return Learned(factors, outputs, lengths, answers, tool_factor, image_tokens)
 
 
-def _towards(before: float, reported: float, bounds: tuple[float, float]) -> float:
-    return min(max(before + STEP * (reported - before), bounds[0]), bounds[1])
+def _latest(known: Mapping[str, Number], model: str, value: Number) -> dict[str, Number]:
+    """With one more, the latest last. Of too many the one that answered longest ago is forgotten."""
+    kept = {name: kept for name, kept in known.items() if name != model}
+    if len(kept) >= MOST_MODELS:
+        del kept[next(iter(kept))]
+    return {**kept, model: value}
+
+
+def _within(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])

@@ -51,7 +51,7 @@ async def test_the_router_reads_back_what_was_measured(link: AsyncClient) -> Non
     assert metrics.throughput_tps == pytest.approx(6.0)  # 12 tokens in 2 s
     assert metrics.cost_per_1k_usd == pytest.approx(0.001)
     assert metrics.error_rate == pytest.approx(1 / 3)
-    assert (metrics.samples, metrics.output_tokens_mean) == (2, 6.0)
+    assert (metrics.samples, metrics.output_tokens_mean, metrics.prompt_tokens_mean) == (2, 6.0, 100.0)
 
 
 async def test_what_was_not_measured_is_absent_and_not_zero(link: AsyncClient) -> None:
@@ -66,7 +66,13 @@ async def test_a_deployment_that_answered_nothing_keeps_its_last_good_values(lin
     await publish(link, "team:", result(FAST))
     before = await stored(link)
     await publish(link, "team:", result(Sample(error="http_500"), at_s=1_700_009_999.0))
-    assert await stored(link) == before | {"error_rate": "1"}  # the timestamp still tells the latencies' age
+    failed = {"error_rate": "1", "error_timestamp": "1700009999.000"}  # `timestamp` still tells the latencies' age
+    assert await stored(link) == before | failed
+    metrics, _ = read_metrics(await stored(link), 1_700_010_000.0)
+    assert metrics is not None
+    assert (metrics.measured_at_s, metrics.failed_at_s) == (1_700_000_000.0, 1_700_009_999.0)
+    await publish(link, "team:", result(FAST, at_s=1_700_020_000.0))
+    assert "error_timestamp" not in await stored(link)  # all of it is of one time again
 
 
 async def test_a_deployment_that_never_answered_is_readable_as_failing(link: AsyncClient) -> None:

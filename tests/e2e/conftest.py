@@ -9,6 +9,7 @@ large   fifty times the price                       quality 0.95
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ import redis
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
 from evaluation.stock_proxy import LOCAL, StockProxy
 from slo_router.rollout import OFF_KEY
+from tests.bench.particular_server import GOOD, Particular, particular
+from tests.e2e.stuck import dripping
 from tests.valkey_server import ValkeyServer
 
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")
@@ -37,6 +40,7 @@ SPECS = [
     for name in TTFT_MS
 ]
 REFUSALS = (400, 401, 402, 403, 404)
+ODD_USD = 1e-6, 2e-6  # per token of prompt and answer
 REFRESHED_WITHIN_S = 60.0
 SOON: dict[str, Any] = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for one that meets a hang
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
@@ -212,16 +216,29 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="session")
+def odd() -> Iterator[Particular]:
+    """A model server that answers as a test says, behind the group `odd` of the shared proxy."""
+    with particular(lambda _: GOOD) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def proxy(
-    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+    handles: Sequence[Handle], odd: Particular, valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StockProxy]:
-    """Beside `document` it has what test_fallbacks.py asks: `strict` falls back to `outside`, and that to `smart`."""
+    """Beside `document` it has `odd`, and what test_fallbacks.py asks: `strict` falls back to `outside`, and that to
+    `smart`.
+    """
     client = redis.Redis.from_url(valkey.url)
     publish(client)
     directory: Path = tmp_path_factory.mktemp("proxy")
     settings = document(handles, valkey.url, refresh_interval_s=Stack.refresh_interval_s)
     small, medium, _ = handles
     more_models = [deployment(small, "outside", "outside-small"), deployment(medium, "strict", "strict-medium")]
+    prices = {"input_cost_per_token": ODD_USD[0], "output_cost_per_token": ODD_USD[1]}
+    server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
+    more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
+    settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
     settings["model_list"] += more_models  # type: ignore[operator]
     settings["callback_settings"]["slo_router"]["groups"]["strict"] = {"trial_share": 0}  # type: ignore[index]
     settings["router_settings"] |= {"fallbacks": [{"outside": ["smart"]}, {"strict": ["outside"]}]}  # type: ignore[operator]
@@ -246,14 +263,16 @@ def stack(proxy: StockProxy, valkey: ValkeyServer, handles: Sequence[Handle]) ->
 
 @pytest.fixture(scope="session")
 def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Beside `document` it has what test_refusals.py asks.
+    """Beside `document` it has what test_refusals.py asks. Its `metrics_url` drips, and its file of records is a pipe.
 
     short         its cheap deployment gives short answers only
+    tried         half of its requests may be trials of a deployment that evidence excludes
     refuses-400   and so on: the cheap one, of that name, has an endpoint of its own, which may refuse with this status
     """
     prefix = "live:"
     refusing = [replace(SPECS[0], name=f"refuses-{status}") for status in REFUSALS]
-    with running_endpoints([*SPECS, *refusing]) as handles:
+    directory = tmp_path_factory.mktemp("live")
+    with running_endpoints([*SPECS, *refusing]) as handles, dripping() as metrics_url:
         (small, medium, _), others = handles[:3], handles[3:]
         settings = document(
             handles[:3],
@@ -261,21 +280,28 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
             live_measurements=True,
             refresh_interval_s=Stack.refresh_interval_s,
             key_prefix=prefix,
+            log={"jsonl_path": str(directory / "records.jsonl")},
         )
+        settings["model_list"][1]["model_info"]["slo_router"]["metrics_url"] = metrics_url  # type: ignore[index]
         settings["model_list"] += [  # type: ignore[operator]
             deployment(small, "short", "short-small", max_output_tokens=4_096),
             deployment(medium, "short", "short-medium", max_output_tokens=64_000),
+            deployment(small, "tried", "tried-small"),
+            deployment(medium, "tried", "tried-medium"),
             *(deployment(one, one.name, one.name, like="small") for one in others),
             *(deployment(medium, one.name, f"{one.name}-medium") for one in others),
         ]
         groups = settings["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
         groups |= {name: {"trial_share": 0} for name in ("short", *(one.name for one in others))}
+        groups["tried"] = {"trial_share": 0.5}
         client = redis.Redis.from_url(valkey.url)
         publish(client, prefix)
         for one in others:
             publish_one(client, prefix, one.name, "small")
             publish_one(client, prefix, f"{one.name}-medium", "medium")
-        with StockProxy(settings, tmp_path_factory.mktemp("live")) as proxy:
+        with StockProxy(settings, directory) as proxy:
+            assert proxy._process is not None
+            os.mkfifo(directory / f"records.{proxy._process.pid}.jsonl")
             running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time(), prefix=prefix)
             running.refreshed()
             yield running

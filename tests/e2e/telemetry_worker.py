@@ -2,7 +2,7 @@
 
 It makes decisions and finishes requests until it is ended, so that every panel has something to show and every alert a
 reason: nearly all go to the large deployment, are slow, miss their SLO and are dear; a circuit is open, decisions fail,
-records are lost and Redis has not been read for ten minutes.
+records are lost, the job that writes them is stuck, and Redis has not been read for ten minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from slo_router.circuit import Circuit
 from slo_router.domain import Metrics, Rejection, Snapshot
+from slo_router.jobs import Standing
 from slo_router.live import Live
 from slo_router.telemetry import Telemetry
 from tests.test_telemetry import FACTS, GROUPS, LARGE, SMALL, decided, record
@@ -48,7 +49,8 @@ def serve_until_ended() -> None:
         )
         telemetry.decided("smart", decision, took_s=80e-6)
         telemetry.observe("smart", made, None if number % 30 == 0 else decision, FACTS)
-        telemetry.refresh(snapshot, live.states, fail_open=number, unasked=number, log_dropped=number)
+        jobs = {"records": Standing(began_s - 600, failures=number)}
+        telemetry.refresh(snapshot, live.states, fail_open=number, unasked=number, log_dropped=number, jobs=jobs)
         time.sleep(1 / REQUESTS_PER_S)
 
 

@@ -1,7 +1,11 @@
-"""Live traffic moves the picture: a real proxy leaves a slow or failing endpoint by what it sees, and comes back."""
+"""Live traffic moves the picture: a real proxy leaves a slow or failing endpoint by what it sees, and comes back.
+
+All the while one of its `metrics_url` sends a byte now and then, and its file of records is a pipe that nobody reads.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -77,6 +81,31 @@ def comes_back(live: Stack) -> None:
             break
         time.sleep(0.2)
     assert chosen == ["small"] * 5
+
+
+def test_redis_hangs_beside_the_file_and_the_metrics_url_and_what_is_seen_here_still_counts(live: Stack) -> None:
+    for _ in range(8):
+        selected(live, x_slo_ttft_ms=ANY)
+    live.valkey.pause()
+    try:
+        live.endpoints["small"].control("slow", factor=200)
+        deadline_s = time.monotonic() + 60
+        while selected(live, max_tokens=1, x_slo_ttft_ms="800") == "small":
+            assert time.monotonic() < deadline_s
+            selected(live, max_tokens=1, x_slo_ttft_ms=ANY)
+        asked_s = time.time()
+        selected(live, max_tokens=1, x_slo_ttft_ms=ANY)
+        while "routing on the last snapshot until it answers" not in live.proxy.log:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+    finally:
+        live.valkey.resume()
+    live.began_s = asked_s
+    assert len(live.records(1)) == 1  # it waited in memory
+    log = live.proxy.log
+    assert "the load of medium cannot be read from its metrics_url (TimeoutError)" in log
+    assert re.findall("the job .*", log) == []
+    assert [path.is_fifo() for path in live.proxy.config_path.parent.glob("records.*")] == [True]
 
 
 def test_the_workers_state_is_shared_under_the_prefix_and_gone_when_the_worker_is(live: Stack) -> None:

@@ -20,13 +20,15 @@ def test_a_success_leaves_one_record_with_the_whole_decision(stack: Stack, path:
     assert record.outcome == "success"
     assert (record.model_group, record.deployment, record.category) == ("smart", "medium", "summarization")
     assert record.stream is stream
-    assert record.prompt_tokens is not None
-    if record.completion_tokens is None:  # up to 1.108 LiteLLM loses the usage of a streamed text completion
+    if (
+        record.prompt_tokens is None or record.completion_tokens is None
+    ):  # up to 1.108 LiteLLM loses the usage of a streamed text completion
         assert (path, stream, LITELLM < (1, 109)) == ("/v1/completions", True, True)
+        assert (record.prompt_tokens, record.completion_tokens, record.cost_usd) == (None, None, None)
     else:
         assert record.cost_usd == pytest.approx(record.prompt_tokens * 5e-7 + record.completion_tokens * 1e-6)
     assert record.slo.min_quality == 0.7
-    assert (record.ttft_ms is not None) is (stream and path in {"/v1/chat/completions", "/v1/completions"})
+    assert (record.ttft_ms is not None) is stream
     assert record.prompt is None
     assert record.answer is None
     assert record.decision is not None
@@ -55,7 +57,7 @@ def test_a_client_that_leaves_is_one_disconnect_and_its_slo_is_judged_by_what_wa
         headers=stack.proxy.auth,
         timeout=60,
     ) as answer:
-        next(answer.iter_lines())
+        next(line for line in answer.iter_lines() if "[small]" in line)  # the first word
 
     (record,) = stack.records(1)
     assert (record["outcome"], record["deployment"]) == ("disconnected", "small")

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 import redis
 import yaml
@@ -32,13 +33,14 @@ from slo_bench.results import CellResult
 from slo_bench.stats import summarize
 from slo_bench.stream import Sample
 from slo_bench.targets import Target
+from slo_router.aside import Names
 from slo_router.background import Background, Hooks
 from slo_router.cli import app
 from slo_router.config import GroupSettings, LogSettings, PluginSettings
 from slo_router.contract import RequestRecord, request_index_key
 from slo_router.deployments import ManagedDeployment
 from slo_router.domain import Facts
-from slo_router.live import Health, Live
+from slo_router.live import Health
 from slo_router.load_signals import ELECTED_KEY, LoadSignals
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import build_record
@@ -48,6 +50,7 @@ from slo_router.rollout import Rollout
 from slo_router.sharing import LIVE_KEY, WORKERS_KEY, Sharing
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
+from tests.background_worker import at_once
 from tests.e2e.postgres import UnavailableError
 from tests.e2e.redis_topologies import Topology, admin, topology, until
 
@@ -110,6 +113,7 @@ async def test_a_command_reads_it_with_the_rights_of_the_router(
     section = {"redis_url": place.router_url, "groups": {"smart": {}}}
     document = {
         "model_list": [{"model_name": "smart", "litellm_params": params, "model_info": info}],
+        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
         "callback_settings": {"slo_router": section},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
@@ -138,13 +142,13 @@ def _answered_by(deployment: str) -> RequestRecord:
 async def test_workers_see_each_other_and_forget_one_that_is_gone(router: AsyncClient, place: Topology) -> None:
     async with connect(place.router_url) as other:
         one, two = Sharing("", 0.2), Sharing("", 0.2)
-        await one.exchange(router, {"who": "one"})
-        await two.exchange(other, {"who": "two"})
-        await one.exchange(router, {"who": "one"})  # learns the name of the other
-        assert await one.exchange(router, {"who": "one"}) == [{"who": "two"}]
+        await one.exchange(router, b'{"who":"one"}')
+        await two.exchange(other, b'{"who":"two"}')
+        await one.exchange(router, b'{"who":"one"}')  # learns the name of the other
+        assert await one.exchange(router, b'{"who":"one"}') == [{"who": msgspec.Raw(b'"two"')}]
 
         await other.delete(LIVE_KEY + two.worker)  # as when its time is up
-        assert await one.exchange(router, {"who": "one"}) == []
+        assert await one.exchange(router, b'{"who":"one"}') == []
         assert await router.smembers(WORKERS_KEY) == {one.worker}
         await router.delete(LIVE_KEY + one.worker)
         await router.delete(WORKERS_KEY)
@@ -166,13 +170,11 @@ async def test_records_are_written_once_and_in_order(router: AsyncClient) -> Non
 
 async def test_one_worker_asks_the_model_servers_for_all(router: AsyncClient) -> None:
     facts = [Facts("small", "openai/small", metrics_url="http://127.0.0.1:1/metrics")]
-    first, second = LoadSignals("", "first"), LoadSignals("", "second")
+    first, second = LoadSignals("", "first", Names()), LoadSignals("", "second", Names())
     for signals in (first, second, first):
-        await signals.refresh(router, facts, Live())
+        await signals.stand(router, facts, every_s=1.0)
     assert await router.get(ELECTED_KEY) == "first"
     await router.delete(ELECTED_KEY)
-    await first.aclose()
-    await second.aclose()
 
 
 async def test_the_agent_locks_remembers_and_sees_the_load(router: AsyncClient, agent: AsyncClient) -> None:
@@ -245,7 +247,7 @@ async def _fail_over(servers: Topology) -> None:
     settings = PluginSettings(groups={"smart": GroupSettings()}, redis_url=servers.router_url, refresh_interval_s=0.1)
     strategy, log = Strategy(settings, MetricsStore("")), RequestLog(settings.log, "")
     strategy.know([ManagedDeployment("smart", Facts(name, "openai/m")) for name in DEPLOYMENTS])
-    hooks = Hooks(lambda: True, lambda: None, lambda: None, _health)
+    hooks = Hooks(at_once(lambda: True), at_once(lambda: None), lambda: None, _health)
     background = Background(settings, strategy, log, Rollout(settings), hooks)
     background.ensure_running()
     await asyncio.to_thread(until, lambda: len(strategy.store.snapshot.measured) == 12)
@@ -264,11 +266,7 @@ async def _fail_over(servers: Topology) -> None:
     assert strategy.store.snapshot.measured == known, "what the dead node held was forgotten"
     assert strategy.store.dropped_values == 0
     assert log.dropped == 0
-    task = next(task for task in asyncio.all_tasks() if task.get_name() == "slo_router")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    if background._client is not None:
-        await background._client.aclose()
+    await background.aclose()
 
 
 def _records(servers: Topology) -> list[str]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.e2e.conftest import REFUSALS, Stack
+from slo_router.ages import HANDFUL as HANDFUL_OF_ANSWERS
+from tests.e2e.conftest import CATEGORIES, REFUSALS, Stack
 
 ANY = "20000"  # a limit that nothing here breaks, however busy the machine
 REQUESTS = 30
@@ -28,9 +29,9 @@ class Course(NamedTuple):
     is_back: bool
 
 
-def ask(live: Stack, group: str) -> httpx.Response:
-    body = {"stream": True, "max_tokens": 4}
-    return live.ask(model=group, body=body, x_slo_ttft_ms=ANY, x_litellm_num_retries="0")
+def ask(live: Stack, group: str, **body: object) -> httpx.Response:
+    whole = {"stream": True, "max_tokens": 4, **body}
+    return live.ask(model=group, body=whole, x_slo_ttft_ms=ANY, x_litellm_num_retries="0")
 
 
 def gets_traffic(live: Stack, name: str, within_s: float = 90.0) -> bool:
@@ -78,3 +79,57 @@ def test_more_room_than_a_models_answers_have_goes_to_one_that_has_it(live: Stac
         answer = live.ask(model="short", body={name: 32_000})
         assert answer.headers["x-slo-selected-model"] == "short-medium"
     assert live.ask(model="short", body={"max_tokens": 4_096}).headers["x-slo-selected-model"] == "short-small"
+
+
+def test_who_has_no_patience_shuts_nobody_for_the_others(live: Stack, courses: Mapping[int, Course]) -> None:
+    """Three timeouts in a row that a client asked for, a tenth of what an answer takes."""
+    name = f"refuses-{next(iter(courses))}"  # which is back
+    live.endpoints[name].control("slow", factor=20)  # an answer takes half a second
+
+    statuses = [ask(live, name, stream=False, max_tokens=24, timeout=0.05).status_code for _ in range(6)]
+
+    assert set(statuses) == {408}
+    live.endpoints[name].control("ok")
+    assert ask(live, name).headers["x-slo-selected-model"] == name
+
+
+def found_failing(live: Stack, age_s: float) -> None:
+    """As the agent publishes it."""
+    for category in CATEGORIES:
+        said = {"error_rate": "1", "timestamp": str(time.time() - age_s)}
+        live.redis.hset(f"{live.prefix}metrics:tried-small:{category}", mapping=said)  # type: ignore[arg-type]
+    live.refreshed()
+
+
+def tried(live: Stack, *, stream: bool = False) -> httpx.Response:
+    return live.ask(model="tried", body={"max_tokens": 4, "stream": stream}, x_litellm_num_retries="0")
+
+
+def test_a_handful_of_live_answers_outweighs_an_error_rate_of_an_hour_ago(live: Stack) -> None:
+    found_failing(live, age_s=3_600)
+    reasons: list[str] = []
+    deadline_s = time.monotonic() + 90
+    while reasons[-5:] != ["cheapest of 2 that meet the SLO"] * 5:
+        assert time.monotonic() < deadline_s, reasons
+        answer = tried(live)
+        assert answer.status_code == 200
+        reasons.append(answer.headers["x-slo-reason"])
+    on_trial = [reason for reason in reasons if reason.startswith("on trial")]
+    assert len(on_trial) == HANDFUL_OF_ANSWERS
+    assert answer.headers["x-slo-selected-model"] == "tried-small"
+
+
+def test_what_was_found_failing_and_fails_still_costs_no_request(live: Stack) -> None:
+    live.endpoints["small"].control("error500")
+    found_failing(live, age_s=60)
+    deadline_s, asked = time.monotonic() + 60, 0
+    while asked < 30 or not live.endpoints["small"].seen():  # by a health check
+        assert time.monotonic() < deadline_s
+        assert tried(live, stream=True).status_code == 200
+        asked += 1
+    assert not any(seen.stream for seen in live.endpoints["small"].seen())
+
+
+def test_an_error_rate_of_yesterday_counts_no_more(live: Stack) -> None:
+    found_failing(live, age_s=86_401)
+    assert tried(live).headers["x-slo-selected-model"] == "tried-small"

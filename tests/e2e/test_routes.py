@@ -42,6 +42,25 @@ def test_a_request_for_quality_goes_to_the_deployment_that_has_it(stack: Stack, 
     assert answer.headers["x-slo-selected-model"] == "large"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_look_into_the_pool_while_a_request_waits_for_its_turn_is_no_pick(
+    stack: Stack, path: str, *, fails: bool
+) -> None:
+    """LiteLLM queues a request with a priority; some versions ask the filters while it waits."""
+    if fails:
+        stack.endpoints["small"].control("error500")
+
+    answer = stack.post(path, {"model": "smart", "priority": 1, **ROUTES[path]})
+
+    served = "medium" if fails else "small"
+    assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, served)
+    (record,) = stack.records(1)
+    tried = [(one["deployment"], one["filter"]) for one in record["decision"]["rejections"]]  # type: ignore[index]
+    assert tried == ([("small", "already_tried")] if fails else [])
+    assert record["attempts"] == (2 if fails else 1)
+
+
 def test_an_alias_of_the_group_is_routed_too(stack: Stack) -> None:
     answer = stack.ask(model="gpt-smart")
 

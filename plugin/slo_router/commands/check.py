@@ -24,7 +24,7 @@ from slo_router.commands.terminal import (
 from slo_router.config import Settings, load_settings
 from slo_router.config_notes import proposed_ids
 from slo_router.domain import Facts, Snapshot
-from slo_router.installed import litellm_notes
+from slo_router.installed import LookedAt, look_at_litellm
 from slo_router.reporting.gaps import Gap, find_gaps
 from slo_router.yaml_document import read_document
 
@@ -47,6 +47,9 @@ def check(
 
     Where another policy was published over the YAML, that one is looked at, and every difference is named.
 
+    Exit status 1: the proxy would not start with this file, or the plugin would not do what the file says; those lines
+    have a ✗. What is only missing or worth knowing is said with status 0.
+
     Example: slo-router check litellm_config.yaml
     """
     with problems():
@@ -59,7 +62,7 @@ def check(
         own,
         live,
         found.snapshot,
-        [] if offline else litellm_notes(_router_settings(config)),
+        LookedAt([], []) if offline else look_at_litellm(_router_settings(config)),
         [] if offline else find_gaps(live.settings, found.snapshot, time.time()),
         time.time(),
     )
@@ -67,6 +70,8 @@ def check(
         print_json(_document(checked))
     else:
         _show(checked, offline=offline)
+    if checked.broken:
+        raise typer.Exit(1)
 
 
 class Checked(NamedTuple):
@@ -75,18 +80,24 @@ class Checked(NamedTuple):
     own: Settings
     live: Running
     snapshot: Snapshot
-    of_litellm: list[str]
+    of_litellm: LookedAt
     gaps: list[Gap]
     now_s: float
+
+    @property
+    def broken(self) -> list[str]:
+        """What the file says and the plugin does not do."""
+        return [*self.own.broken, *self.of_litellm.broken]
 
 
 def _document(found: Checked) -> dict[str, object]:
     settings = found.live.settings
     by_path = proposed_ids(settings.deployments)
     return {
+        "broken": found.broken,
         "configuration": found.own.notes,
         "policy": {"in_force": settings.plugin.policy, "notes": found.live.notes, "off": sorted(found.live.off)},
-        "litellm": found.of_litellm,
+        "litellm": [*found.of_litellm.broken, *found.of_litellm.said],
         "deployments": [
             {
                 **_as_json(one.group, one.facts, _ages(one.facts, found.snapshot, found.now_s)),
@@ -108,9 +119,12 @@ def _show(found: Checked, *, offline: bool) -> None:
         shown = "not looked at" if offline else measured
         table.add_row(one.group, facts.name, _price(facts), quality, context, shown)
     console.print(table)
-    lines = [*found.own.notes, *found.live.notes, *found.of_litellm]
+    said = [note for note in found.own.notes if note not in found.own.broken]
+    lines = [*said, *found.live.notes, *found.of_litellm.said]
     if found.live.off:
         lines.append(f"switched off, so that LiteLLM alone routes: {', '.join(sorted(found.live.off))}")
+    for line in found.broken:
+        console.print(f"✗ {line}", markup=False, highlight=False)
     for line in (*lines, *(f"{gap.where}: {gap.what}" for gap in found.gaps)):
         console.print(f"· {line}", markup=False, highlight=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from slo_router.domain import Snapshot
 from slo_router.errors import SettingsError
 from slo_router.metrics_store import MetricsStore
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
-from slo_router.sharing import LIVE_KEY, WORKERS_KEY
+from slo_router.sharing import LIVE_KEY, WORKERS_KEY, read_export
 
 
 class Measured(NamedTuple):
@@ -62,10 +61,7 @@ async def _exports(client: AsyncClient, prefix: str) -> dict[str, Mapping[str, o
         pipeline.get(prefix + LIVE_KEY + worker)
     found: dict[str, Mapping[str, object]] = {}
     for worker, text in zip(workers, await pipeline.execute() if workers else (), strict=True):
-        try:
-            export = json.loads(text or "")
-        except ValueError:
-            continue
-        if isinstance(export, dict):
+        export = read_export(text)
+        if export is not None:
             found[worker] = export
     return found

@@ -137,7 +137,7 @@ def _table(title: str, rows: tuple[Row, ...]) -> Table:
             row.name,
             f"{row.requests:,}",
             percent(row.share),
-            usd(row.spent_usd),
+            usd(row.spent_usd) + (f" + {row.unpriced:,} unknown" if row.unpriced else ""),
             percent(row.saved_share),
             percent(row.attainment),
             number(row.quality, 3),

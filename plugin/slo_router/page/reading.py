@@ -156,5 +156,5 @@ def _points(slots: dict[int, Tally], slot_s: int) -> list[Hour]:
         judged = tally.met + tally.missed
         if judged:
             kept = tally.met / judged
-            points.append(Hour(slot * slot_s, tally.requests, tally.spent_usd, tally.baseline_usd, kept))
+            points.append(Hour(slot * slot_s, tally.requests, tally.spent_usd, tally.baseline_usd, kept, tally.priced))
     return points

@@ -113,7 +113,7 @@ def _deployment(group: str, name: str, in_flight: float | None, circuit: str, ro
         start = (Cell(name), Cell(group), Cell(percent(0.0), is_number=True, share=0.0), count(0), plain(usd(0.0)))
         return (*start, *nothing, plain(number(in_flight)), state)
     priced = row.requests - row.errors - row.unpriced
-    each_usd = row.spent_usd / priced if priced else None
+    each_usd = row.spent_usd / priced if priced and row.spent_usd is not None else None
     return (
         Cell(name),
         Cell(group),

@@ -4,9 +4,9 @@ The prompt's tokens and the answer's are those of the request as it was served. 
 would have written as many output tokens; everything else is prices, and exact. Where a deployment has no list price
 (self-hosted, or no longer in the YAML) its recorded USD per 1,000 tokens takes the price's place, which is an estimate.
 
-The default baseline is, request by request, the dearest candidate that could have taken it. What LiteLLM chose itself
-(in shadow, too), what its cache answered and what was served by the baseline saves nothing: both sides are what was
-spent.
+The default baseline is that of the metrics (`baseline.dearest`). What LiteLLM chose itself (in shadow, too), what its
+cache answered, what was served by the baseline and a cost without tokens saves nothing: both sides are what was spent.
+What nobody knows the cost of has no account.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from slo_router.baseline import UNABLE
+from slo_router.baseline import UNABLE, dearest
 from slo_router.domain import Facts, Tier
 from slo_router.errors import SettingsError
 from slo_router.pricing import cost_usd as price_of
@@ -65,8 +65,11 @@ class Counterfactual:
     def account(self, record: Recorded) -> Money:
         """What was spent, and what the baseline would have cost."""
         prompt, completion, name = record.prompt_tokens, record.completion_tokens, record.deployment
-        if record.outcome == "error" or prompt is None or completion is None or name is None:
+        if record.outcome == "error" or name is None:
             return NO_MONEY
+        if prompt is None or completion is None:  # what LiteLLM booked all the same
+            booked_usd = None if name in self._self_hosted and record.outcome != "cache_hit" else record.cost_usd
+            return NO_MONEY._replace(spent_usd=booked_usd, baseline_usd=booked_usd)
         decision = record.decision
         candidates = () if decision is None else decision.candidates
         chosen = next((one for one in candidates if one.deployment == name), None)
@@ -111,13 +114,8 @@ class Counterfactual:
             if decision is not None and decision.rejections
             else ()
         )
-        best, highest_usd = None, -1.0
-        for one in () if decision is None else decision.candidates:
-            if one.deployment not in unable:
-                cost_usd = self._cost(one.deployment, one, prompt, completion)
-                if cost_usd is not None and cost_usd > highest_usd:
-                    best, highest_usd = one, cost_usd
-        return best, None if best is None else highest_usd
+        able = [one for one in (() if decision is None else decision.candidates) if one.deployment not in unable]
+        return dearest((one, self._cost(one.deployment, one, prompt, completion)) for one in able)
 
     def _believed(self, name: str, candidate: Candidate | None, category: str | None) -> float | None:
         if candidate is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from slo_router.ages import ANSWER_FAULT_LASTS_S, DAY_S
 from slo_router.config import GroupSettings, Settings
 from slo_router.domain import Decision, Facts, Features, Snapshot
 from slo_router.explain import reason
@@ -60,7 +61,11 @@ def _of_deployment(facts: Facts, group: GroupSettings, snapshot: Snapshot, now_s
         yield f"its quality dropped in {held}: it passes no quality floor there (slo-bench history)"
     for category, metrics in sorted(measured.items()):
         if metrics.answer_fault:
-            yield f"its answers for {category} are faulty, {metrics.answer_fault}: it gets no more (slo-bench run)"
+            lasts_s = max(metrics.faulty_at_s + ANSWER_FAULT_LASTS_S - now_s, 0.0)
+            yield (
+                f"its answers for {category} are faulty, {metrics.answer_fault}: "
+                f"it gets no more for {lasts_s / DAY_S:.1f} days, or until slo-bench run finds it sound"
+            )
     if facts.context_tokens is None:
         yield "no context window: no request counts as too long for it (model_info.max_input_tokens)"
 

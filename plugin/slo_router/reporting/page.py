@@ -58,12 +58,13 @@ def charts(hours: Sequence[Hour]) -> list[Chart]:
     points = merge(hours, MOST_POINTS)
     if len(points) < 2:
         return []
+    priced = [one for one in points if one.priced]
     cost = [
-        ("spent", [1_000 * one.spent_usd / one.requests for one in points]),
-        ("baseline", [1_000 * one.baseline_usd / one.requests for one in points]),
+        ("spent", [1_000 * one.spent_usd / one.priced for one in priced]),
+        ("baseline", [1_000 * one.baseline_usd / one.priced for one in priced]),
     ]
     return [
-        _chart("Cost", "USD per 1,000 requests", points, cost, None),
+        *([_chart("Cost", "USD per 1,000 requests of known cost", priced, cost, None)] if len(priced) > 1 else []),
         _chart("SLO kept", "%", points, [("kept", [100 * (one.attainment or 0.0) for one in points])], 100.0),
     ]
 
@@ -84,6 +85,7 @@ def _sum(hours: Sequence[Hour]) -> Hour:
         sum(one.spent_usd for one in hours),
         sum(one.baseline_usd for one in hours),
         kept / weight if weight else None,
+        sum(one.priced for one in hours),
     )
 
 

@@ -109,7 +109,7 @@ class Replay:
 
     @property
     def cost(self) -> PairSums:
-        """The new policy's cost and what was spent, over requests of which both are known."""
+        """The new policy's cost and what was spent, over requests of which both are known: none where `pairs` is 0."""
         new, old, *squares = self._cost
         return PairSums(self._priced, new, old, *squares)
 
@@ -155,9 +155,9 @@ def _is_close(found: Redecision, slo: Slo, group: GroupSettings) -> bool:
     """Whether the pick could as well be another: a live prediction is nearer to a limit, or to tip the scores, than it
     is certain. Counted are the pick's and those of candidates that would go before it."""
     chosen = found.chosen
-    most_usd = chosen.prediction.cost_usd or math.inf
+    most_usd = _cost_usd(chosen)
     for one in found.pool:
-        if one is chosen or (one.prediction.cost_usd or math.inf) < most_usd:
+        if one is chosen or _cost_usd(one) < most_usd:
             for name in LATENCIES:
                 limit_s, expected_s = getattr(slo, name), getattr(one.prediction, name)
                 if limit_s and expected_s and abs(math.log(limit_s / expected_s)) < _doubt(one):
@@ -172,6 +172,11 @@ def _is_close(found: Redecision, slo: Slo, group: GroupSettings) -> bool:
         and total - (one.scores or {}).get("total", 0.0) < part * max(_doubt(one), _doubt(chosen))
         for one in found.pool
     )
+
+
+def _cost_usd(candidate: Assessment) -> float:
+    """What it was expected to cost: nothing is cheaper than what is free, and what is unknown is the dearest."""
+    return math.inf if candidate.prediction.cost_usd is None else candidate.prediction.cost_usd
 
 
 def _doubt(candidate: Assessment) -> float:

@@ -34,8 +34,8 @@ class Attainment:
 class Cost:
     """Over the requests of which both costs are known. Changes are shares of what was recorded."""
 
-    recorded_usd: float
-    new_usd: float
+    recorded_usd: float | None
+    new_usd: float | None
     change: float | None
     change_interval: Interval | None
 
@@ -68,8 +68,8 @@ def outcome_of(replay: Replay, snapshot: Snapshot) -> Outcome:
         counts=replay.counts,
         shares={name: (old / replayed, new / replayed) for name, (old, new) in sorted(replay.shares.items())},
         cost=Cost(
-            recorded_usd=sums.b,
-            new_usd=sums.c,
+            recorded_usd=sums.b if sums.pairs or not replay.counts.unpriced else None,
+            new_usd=sums.c if sums.pairs or not replay.counts.unpriced else None,
             change=sums.c / sums.b - 1 if sums.b else None,
             change_interval=None if change is None else Interval(change.low - 1, change.high - 1),
         ),

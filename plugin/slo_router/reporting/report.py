@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from slo_router.baseline import BASELINE
 from slo_router.domain import Facts, Snapshot
 from slo_router.reporting.intervals import Interval, PairSums, ratio, wilson
 from slo_router.reporting.rows import Hour, Lines, QualityRow, Report, Row
@@ -24,7 +25,7 @@ def make_report(
     return Report(
         first_s=None if not total.requests else tallies.first_s,
         last_s=None if not total.requests else tallies.last_s,
-        baseline=baseline or "each request's dearest candidate",
+        baseline=baseline or BASELINE,
         lines_read=lines.read,
         lines_broken=lines.broken,
         lines_left_out=lines.left_out,
@@ -48,9 +49,9 @@ def _row(name: str, tally: Tally, requests: int, spent_share: Interval | None) -
         errors=tally.errors,
         cache_hits=tally.cache_hits,
         tokens=tally.tokens,
-        spent_usd=tally.spent_usd,
-        baseline_usd=tally.baseline_usd,
-        saved_usd=tally.baseline_usd - tally.spent_usd,
+        spent_usd=tally.known_usd(tally.spent_usd),
+        baseline_usd=tally.known_usd(tally.baseline_usd),
+        saved_usd=tally.known_usd(tally.baseline_usd - tally.spent_usd),
         saved_share=1 - tally.spent_usd / tally.baseline_usd if tally.baseline_usd > 0 else None,
         saved_interval=None if spent_share is None else Interval(1 - spent_share.high, 1 - spent_share.low),
         unpriced=tally.unpriced,
@@ -73,7 +74,7 @@ def _rows(tallies: Mapping[str, Tally], requests: int) -> tuple[Row, ...]:
 def _hour(hour: int, tally: Tally) -> Hour:
     judged = tally.met + tally.missed
     attainment = tally.met / judged if judged else None
-    return Hour(hour * HOUR_S, tally.requests, tally.spent_usd, tally.baseline_usd, attainment)
+    return Hour(hour * HOUR_S, tally.requests, tally.spent_usd, tally.baseline_usd, attainment, tally.priced)
 
 
 def _quality(

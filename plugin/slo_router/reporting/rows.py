@@ -17,9 +17,9 @@ class Row:
     errors: int
     cache_hits: int
     tokens: int
-    spent_usd: float
-    baseline_usd: float
-    saved_usd: float
+    spent_usd: float | None
+    baseline_usd: float | None
+    saved_usd: float | None
     saved_share: float | None
     saved_interval: Interval | None
     unpriced: int
@@ -48,13 +48,14 @@ class QualityRow:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """One hour of traffic, for the plots."""
+    """One hour of traffic, for the plots. The sums of money are over `priced` of the requests."""
 
     start_s: int
     requests: int
     spent_usd: float
     baseline_usd: float
     attainment: float | None
+    priced: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,10 @@ class Tally:
             self.quality += quality
             self.baseline_quality += baseline_quality
 
+    def known_usd(self, usd: float) -> float | None:
+        """A sum of money; `None` where nobody knows the cost of any of the requests."""
+        return None if self.unpriced and not self.priced else usd
+
     @property
     def money(self) -> PairSums:
         """Spent and baseline, with their squares."""

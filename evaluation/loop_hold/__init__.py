@@ -1,0 +1,1 @@
+"""How long the plugin holds a worker's event loop, with many deployments and many workers."""

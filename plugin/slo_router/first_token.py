@@ -1,0 +1,103 @@
+"""Which piece of a stream carries the first token: something that the model wrote and the client can read. Pure.
+
+The plugin and the benchmark agent ask the same functions, so that both measure the same thing.
+
+    a token        text, reasoning that is told, a refusal, a tool call's name or arguments, sound, an image
+    none           a role, an empty delta, usage, a filter notice, a ping or comment, the start of an answer or of one
+                   of its parts, a signature, reasoning that is hidden
+
+A tool call's name counts, for the model wrote it. It comes in a `content_block_start` of Anthropic's and in a
+`response.output_item.added` of OpenAI's Responses, with the first `tool_calls` of a chat completion.
+
+A piece is a chunk or event as LiteLLM's object or as parsed JSON, or the bytes of server-sent events, cut anywhere.
+Anything of an unexpected type is no token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+TEXT_FIELDS = ("reasoning_content", "reasoning", "refusal", "images")
+CALL_FIELDS = ("name", "arguments", "input")
+BLOCK_FIELDS = ("text", "thinking", "partial_json", "name")  # of Anthropic's blocks and their deltas
+MOST_HELD = 1 << 20  # bytes of a line that has not ended
+
+
+class Look:
+    """Looks at one stream's pieces, in their order."""
+
+    def __init__(self) -> None:
+        self._held = b""  # the beginning of a line
+
+    def finds_token(self, piece: object) -> bool:
+        """Whether this piece has a token in it."""
+        if isinstance(piece, str):
+            piece = piece.encode()
+        return self._in_bytes(piece) if isinstance(piece, bytes) else has_token(piece)
+
+    def _in_bytes(self, piece: bytes) -> bool:
+        *lines, rest = (self._held + piece).split(b"\n")
+        self._held = rest if len(rest) <= MOST_HELD else b""
+        return any(has_token(_parsed(line[5:])) for line in lines if line.startswith(b"data:"))
+
+
+def has_token(event: object) -> bool:
+    """Whether a chunk or event of any route has a token in it."""
+    kind = _field(event, "type")
+    if not isinstance(kind, str):
+        return any(_choice_has_token(choice) for choice in _items(_field(event, "choices")))
+    if kind.startswith("response."):
+        return _response_event_has_token(str(getattr(kind, "value", kind)), event)
+    if kind == "content_block_delta":
+        return _has_any(_field(event, "delta"), BLOCK_FIELDS)
+    return kind == "content_block_start" and _has_any(_field(event, "content_block"), BLOCK_FIELDS)
+
+
+def delta_has_token(delta: object) -> bool:
+    """Whether the delta of a chat completion has a token in it."""
+    content = _field(delta, "content")
+    if isinstance(content, str):
+        if content:
+            return True
+    elif any(_has_any(part, ("text", "thinking")) for part in _items(content)):
+        return True
+    if _has_any(delta, TEXT_FIELDS):
+        return True
+    calls = [*_items(_field(delta, "tool_calls")), {"function": _field(delta, "function_call")}]
+    return any(_is_call(call) for call in calls) or _has_any(_field(delta, "audio"), ("data", "transcript"))
+
+
+def _choice_has_token(choice: object) -> bool:
+    return _has_any(choice, ("text", "reasoning_content")) or delta_has_token(_field(choice, "delta"))
+
+
+def _is_call(call: object) -> bool:
+    return _has_any(_field(call, "function"), CALL_FIELDS) or _has_any(_field(call, "custom"), CALL_FIELDS)
+
+
+def _response_event_has_token(kind: str, event: object) -> bool:
+    if kind.endswith(".delta"):
+        return bool(_field(event, "delta"))
+    if kind.endswith(".done"):  # of a server that sends no deltas
+        return _has_any(event, ("text", "arguments", "input", "refusal"))
+    return kind == "response.output_item.added" and _has_any(_field(event, "item"), CALL_FIELDS)
+
+
+def _has_any(owner: object, names: Iterable[str]) -> bool:
+    return owner is not None and any(_field(owner, name) for name in names)
+
+
+def _field(owner: object, name: str) -> object:
+    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
+
+
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _parsed(text: bytes) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

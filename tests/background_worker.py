@@ -1,0 +1,200 @@
+"""A worker's background jobs in the test's own process, and what they talk to, which can be made to hang.
+
+Relay       between the worker and a Valkey: passes on, says nothing, or lets a byte through at a time
+LoadServer  a model server's /metrics: answers, says nothing, or sends a byte at a time
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from slo_router.background import Background, Hooks
+from slo_router.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.deployments import ManagedDeployment
+from slo_router.domain import Facts
+from slo_router.live import Health
+from slo_router.metrics_store import MetricsStore
+from slo_router.probing import Ask
+from slo_router.records import build_record
+from slo_router.request_log import RequestLog
+from slo_router.rollout import Rollout
+from slo_router.strategy import Strategy
+from slo_router.trace import Trace
+
+Mode = Literal["pass", "silent", "drip"]
+INTERVAL_S = 0.05
+DRIP_S = 0.1  # between two bytes
+WITHIN_S = 60.0
+T = TypeVar("T")
+
+
+def at_once(call: Callable[[], T]) -> Callable[[], Generator[None, None, T]]:
+    """A hook that has no steps."""
+
+    def steps() -> Generator[None, None, T]:
+        return call()
+        yield
+
+    return steps
+
+
+async def nobody_asks(name: str) -> Health:
+    """No deployment failed."""
+    raise AssertionError(f"nothing failed, and {name} was asked for its health")
+
+
+class Worker:
+    """The jobs of one worker with the deployments `a` and `b`, of which `a` tells its load where it has an address."""
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        metrics_url: str | None = None,
+        jsonl_path: Path | None = None,
+        ask: Ask = nobody_asks,
+        tick: Callable[[], bool] = lambda: True,
+        **settings: object,
+    ) -> None:
+        log = LogSettings(jsonl_path=None if jsonl_path is None else str(jsonl_path), queue_size=100)
+        section = {"groups": {"smart": GroupSettings()}, "redis_url": redis_url, "refresh_interval_s": INTERVAL_S}
+        self.settings = PluginSettings.model_validate({**section, "log": log, "freeze_heap": False, **settings})
+        self.strategy = Strategy(self.settings, MetricsStore(""))
+        facts = (Facts("a", "m", metrics_url=metrics_url), Facts("b", "m"))
+        self.strategy.know([ManagedDeployment("smart", one) for one in facts])
+        self.log = RequestLog(self.settings.log, "")
+        self.rounds = 0  # of settling, in each of which a request ends
+        hooks = Hooks(at_once(tick), at_once(self.settle), lambda: None, ask)
+        self.background = Background(self.settings, self.strategy, self.log, Rollout(self.settings), hooks)
+
+    async def __aenter__(self) -> Self:
+        self.background.ensure_running()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.background.aclose()
+
+    def settle(self) -> None:
+        """A request ended."""
+        self.rounds += 1
+        self.log.offer(build_record({"id": f"r{self.rounds}"}, Trace("acompletion", time.time())))
+
+    def succeeded_at_s(self, job: str) -> float:
+        """When a job last succeeded, Unix seconds; 0 where it never began."""
+        standing = self.background.standings.get(job)
+        return 0.0 if standing is None else standing.succeeded_at_s
+
+    def _went_on(self, jobs: Sequence[str], since_s: float) -> bool:
+        return all(self.succeeded_at_s(job) > since_s for job in jobs)
+
+    async def goes_on(self, jobs: Sequence[str], rounds: int = 3) -> None:
+        """Returns when each of the jobs has succeeded so many times more."""
+        for _ in range(rounds):
+            since_s = time.time()
+            await until(partial(self._went_on, jobs, since_s))
+
+
+async def until(condition: Callable[[], bool], within_s: float = WITHIN_S) -> None:
+    """Waits for a condition without holding the event loop."""
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {within_s:g} s"
+        await asyncio.sleep(0.01)
+
+
+class _Server:
+    """A TCP server in the test's event loop."""
+
+    def __init__(self, mode: Mode = "pass") -> None:
+        self.mode: Mode = mode
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        assert self._server is not None
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            await self.serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        raise NotImplementedError
+
+    async def send(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        """As the mode says."""
+        while self.mode == "silent":  # noqa: ASYNC110  # a test may change it at any time
+            await asyncio.sleep(INTERVAL_S)
+        if self.mode == "pass":
+            writer.write(answer)
+            await writer.drain()
+            return
+        for place in range(len(answer)):
+            writer.write(answer[place : place + 1])
+            await writer.drain()
+            await asyncio.sleep(DRIP_S)
+
+
+class Relay(_Server):
+    """See the module."""
+
+    def __init__(self, port: int, mode: Mode = "pass") -> None:
+        super().__init__(mode)
+        self._port = port
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+        answering = asyncio.create_task(self._answer(from_server, writer))
+        try:
+            while asked := await reader.read(65_536):
+                to_server.write(asked)
+                await to_server.drain()
+        finally:
+            answering.cancel()
+            to_server.transport.abort()
+
+    async def _answer(self, from_server: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while answer := await from_server.read(65_536):
+            await self.send(writer, answer)
+
+
+class LoadServer(_Server):
+    """See the module."""
+
+    @property
+    def url(self) -> str:
+        """Its page of metrics."""
+        return f"http://{self.address}/metrics"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        page = b'vllm:num_requests_running{engine="0"} 3.0\n'
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(page)
+        while await reader.readuntil(b"\r\n\r\n"):
+            await self.send(writer, head + page)

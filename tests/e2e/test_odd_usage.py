@@ -1,0 +1,123 @@
+"""What servers report as usage is recorded as LiteLLM bills it; what nobody knows is null, and never 0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from slo_router.contract import SloRecord
+from tests.bench.particular_server import GOOD, Answers, Particular, Request, whole
+from tests.bench.scripted_server import DONE, chunk, delta, stream
+from tests.e2e.conftest import ODD_USD, Stack
+from tests.e2e.test_routes import ROUTES
+
+RIGHT: Mapping[str, int] = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
+ZEROS: Mapping[str, int] = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+ABSENT = "absent"
+COST_USD = 12 * ODD_USD[0] + 5 * ODD_USD[1]
+BASE = {"id": "c", "created": 1, "model": "odd"}
+
+
+@pytest.fixture
+def server(odd: Particular) -> Iterator[Particular]:
+    yield odd
+    odd.answers = lambda _: GOOD
+
+
+def answering(usage: object, beside: Mapping[str, object] = {}, choices: int = 1) -> Answers:
+    """An answer with this usage; `beside` it stand fields of a provider's own."""
+
+    def answer(request: Request) -> bytes:
+        said = {**beside} if usage == ABSENT else {**beside, "usage": usage}
+        if request.body.get("stream"):
+            shape = {**BASE, "object": "chat.completion.chunk"}
+            parts: list[Mapping[str, object]] = [delta(content="Yes, it is."), {**delta("stop"), **beside}]
+            parts += [] if usage == ABSENT else [{"choices": [], "usage": usage}]
+            return whole(stream(*(chunk({**shape, **part}) for part in parts), DONE))
+        message = {"message": {"role": "assistant", "content": "Yes, it is."}, "finish_reason": "stop"}
+        listed = [{"index": index, **message} for index in range(choices)]
+        raw = json.dumps({**BASE, "object": "chat.completion", "choices": listed, **said}).encode()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        return head % len(raw) + raw
+
+    return answer
+
+
+def recorded(stack: Stack, **body: object) -> Mapping[str, object]:
+    answer = stack.ask("Is it?", model="odd", body=body)
+    assert answer.status_code == 200, answer.text
+    (record,) = stack.records(1)
+    billed = answer.headers.get("x-litellm-response-cost")  # LiteLLM's own word, of answers in one piece
+    if billed is not None and record["cost_usd"] is not None:
+        assert record["cost_usd"] == pytest.approx(float(billed))
+    assert record["outcome"] == "success"
+    return record
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [ABSENT, None, {}, ZEROS, {"total_tokens": 17}, dict.fromkeys(RIGHT), {**RIGHT, "prompt_tokens": -12}],
+    ids=["absent", "null", "{}", "zeros", "total alone", "nulls", "negative"],
+)
+def test_usage_that_says_nothing_is_null_in_tokens_and_cost(stack: Stack, server: Particular, usage: object) -> None:
+    server.answers = answering(usage)
+    record = recorded(stack)
+    assert (record["prompt_tokens"], record["cost_usd"]) == (None, None)
+    assert record["completion_tokens"] in (None, 5)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [RIGHT, {name: float(value) for name, value in RIGHT.items()}, {name: str(value) for name, value in RIGHT.items()}],
+    ids=["right", "floats", "text"],
+)
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
+def test_numbers_in_any_clothes_are_numbers(stack: Stack, server: Particular, usage: object, is_stream: bool) -> None:
+    server.answers = answering(usage)
+    options = {"stream_options": {"include_usage": True}} if is_stream else {}
+    record = recorded(stack, stream=is_stream, **options)
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (12, 5)
+    assert record["cost_usd"] == pytest.approx(COST_USD)
+
+
+@pytest.mark.parametrize("usage", [ABSENT, None, ZEROS], ids=["absent", "null", "zeros"])
+def test_a_stream_without_usage_is_what_litellm_counts_or_null(stack: Stack, server: Particular, usage: object) -> None:
+    server.answers = answering(usage, {"x_groq": {"id": "r", "usage": RIGHT}})  # Groq's place for it
+    record = recorded(stack, stream=True)
+    if record["prompt_tokens"] is None:
+        assert (record["completion_tokens"], record["cost_usd"]) == (None, None)
+    else:  # LiteLLM counts the words itself
+        prompt, completion = record["prompt_tokens"], record["completion_tokens"]
+        assert isinstance(prompt, int)
+        assert isinstance(completion, int)
+        assert record["cost_usd"] == pytest.approx(prompt * ODD_USD[0] + completion * ODD_USD[1])
+
+
+def test_several_answers_are_paid_for_once_as_litellm_bills_them(stack: Stack, server: Particular) -> None:
+    server.answers = answering({**RIGHT, "completion_tokens": 20, "total_tokens": 32}, choices=4)
+    record = recorded(stack, n=4)
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (12, 20)
+    assert record["cost_usd"] == pytest.approx(12 * ODD_USD[0] + 20 * ODD_USD[1])
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_metadata_as_json_text_asks_as_an_object_does_where_litellm_reads_it(stack: Stack, path: str) -> None:
+    """It drops that of chat completions, and cannot answer a text completion with it, whoever routes."""
+    asked = json.dumps({"slo": {"min_quality": 0.9}, "mine": "stays"})
+    answer = stack.post(path, {"model": "smart", "metadata": asked, **ROUTES[path]})
+    if path == "/v1/completions" and not answer.is_success:
+        return
+    assert answer.status_code == 200, answer.text
+    (record,) = stack.records(1)
+    floor, name = (0.5, "small") if path in ("/v1/chat/completions", "/v1/completions") else (0.9, "large")
+    assert (answer.headers["x-slo-selected-model"], record["deployment"]) == (name, name)
+    assert record["slo"] == {**dict.fromkeys(SloRecord.model_fields), "ttft_ms": 1_000.0, "min_quality": floor}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "7", "words"])
+def test_text_that_is_no_metadata_takes_no_request(stack: Stack, text: str) -> None:
+    answer = stack.ask(body={"metadata": text})
+    assert answer.headers["x-slo-selected-model"] == "small"
+    assert stack.records(1)[0]["outcome"] == "success"
