@@ -30,7 +30,8 @@ settings.load_profile("any machine")
 
 
 SHARED = {  # modules that share a proxy, so that one worker runs them
-    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "readme", "records", "redis", "routes", "slo"), "stack"),
+    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "odd_usage"), "stack"),
+    **dict.fromkeys(("readme", "records", "redis", "routes", "slo"), "stack"),
     **dict.fromkeys(("live", "refusals"), "live"),
 }
 LONGEST = ("stack", "live", "virtual_keys", "operations", "real_model", "configurations")
