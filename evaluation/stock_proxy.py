@@ -21,9 +21,7 @@ from typing import Self
 import httpx
 import yaml
 
-START_TIMEOUT_S = (
-    200.0  # two proxies, a database and a busy machine; less than a test's own time, which has no log to show
-)
+START_TIMEOUT_S = 200.0  # two proxies, a database and a busy machine; less than a test's own time, which shows no log
 STOP_TIMEOUT_S = 5.0  # with a database it does not end by itself
 QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download of the price map at start

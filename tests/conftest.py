@@ -4,25 +4,25 @@ each. Property tests are judged by what they find, not by how fast a busy machin
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
-import signal
-import sys
 import warnings
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import PurePath
-from types import FrameType
 
 import pytest
-import pytest_timeout
 import redis
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from slo_router import installed
+from tests.timeouts import (  # noqa: F401  # hooks
+    give_slow_ones_time,
+    pytest_runtest_call,
+    pytest_runtest_teardown,
+    pytest_timeout_set_timer,
+)
 from tests.valkey_server import ValkeyServer
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,21 +30,17 @@ settings.load_profile("any machine")
 
 
 SHARED = {  # modules that share a proxy, so that one worker runs them
-    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "readme", "records", "redis", "routes", "slo"), "stack"),
+    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "odd_usage"), "stack"),
+    **dict.fromkeys(("readme", "records", "redis", "routes", "slo"), "stack"),
     **dict.fromkeys(("live", "refusals"), "live"),
 }
 LONGEST = ("stack", "live", "virtual_keys", "operations", "real_model", "configurations")
-AGAIN_S = 30.0  # between two interruptions of a test whose time is up
-TIMEOUT = pytest.StashKey[pytest_timeout.Settings]()
-SLOW_TIMEOUT_S = 1_800  # of a test that is marked `slow`; the others' is in pyproject.toml
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that small files fill up what is left."""
     items.sort(key=lambda item: _rank(item.path))
-    for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
+    give_slow_ones_time(items)
 
 
 def _unit(path: PurePath) -> str:
@@ -66,33 +62,6 @@ class _Units(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
     return _Units(config, log)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_timeout_set_timer(item: pytest.Item, settings: pytest_timeout.Settings) -> Generator[None, object, object]:
-    """Shows where coroutines wait, and interrupts again what goes on hanging, as a `with` block does."""
-    is_set = yield
-    item.stash[TIMEOUT] = settings
-    interrupt = signal.getsignal(signal.SIGALRM)
-    if settings.method == "signal" and callable(interrupt):
-
-        def show_and_interrupt(number: int, frame: FrameType | None) -> None:
-            with suppress(RuntimeError):  # no loop runs
-                for task in asyncio.all_tasks():
-                    task.print_stack(file=sys.stderr)
-            interrupt(number, frame)
-
-        signal.signal(signal.SIGALRM, show_and_interrupt)
-        signal.setitimer(signal.ITIMER_REAL, settings.timeout, AGAIN_S)
-    return is_set
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """Bounds what ends a failed test too, where pytest-timeout would look no more."""
-    if TIMEOUT in item.stash:
-        item.ihook.pytest_timeout_set_timer(item=item, settings=item.stash[TIMEOUT])
-    return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

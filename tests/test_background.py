@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from slo_router.live import Health
-from tests.background_worker import INTERVAL_S, LoadServer, Mode, Relay, Worker, until
+from tests.background_worker import LoadServer, Mode, Relay, Worker, until
 from tests.valkey_server import ValkeyServer
 
 OWN = ["router", "settling", "watching", "fitting"]
@@ -86,7 +86,7 @@ async def test_a_redis_that_hangs_delays_nobody_and_is_used_again(
     async with Worker(f"redis://{relay.address}", metrics_url=load.url, jsonl_path=file) as worker:
         await worker.goes_on([*OWN, *OF_REDIS, "load", "file"])
         relay.mode = mode
-        await asyncio.sleep(10 * INTERVAL_S)  # what was under way is over
+        await worker.goes_on(OWN)  # so that what was under way is over
         await stays(worker, *OF_REDIS)
         relay.mode = "pass"
         await worker.goes_on([*OWN, *OF_REDIS, "load", "file"])

@@ -135,7 +135,7 @@ def test_a_deployment_that_cannot_be_called_is_named_and_exits_1(
 
 def test_the_time_limit_stops_the_run_and_says_what_is_missing(config: str, fleet: list[Handle]) -> None:
     fleet[0].control("hang")
-    result = bench("--config", config, *QUICK, "--max-minutes", "0.003")
+    result = bench("--config", config, *QUICK, "--timeout-s", "3600", "--max-minutes", "0.003")
     assert result.exit_code == 2
     assert "large ner: not measured: the time was up" in result.stderr
 

@@ -79,6 +79,15 @@ async def test_a_lost_lock_stops_the_measuring(link: AsyncClient) -> None:
             await guard.deployment(FACTS, quiet).__aenter__()
 
 
+async def test_the_time_is_up_for_one_that_is_not_held_yet(link: AsyncClient) -> None:
+    await link.ping()  # connected, so that the lock's answer is there when the time is up
+    async with guarded(Terms(), {"a": EndpointLock(link, "", "e1")}) as guard:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(-1), guard.deployment(FACTS, quiet):
+                pytest.fail("it was held")
+    assert await link.get(LOCK_KEY + "e1") is None
+
+
 async def test_a_spent_budget_stops_every_deployment() -> None:
     async with guarded(Terms(), budget_usd=0.00006) as guard:
         async with guard.deployment(FACTS, quiet):

@@ -86,6 +86,8 @@ class Guard:
         """Holds a deployment while it is measured. Raises StoppedError where it can't be."""
         name = facts.deployment_id
         self._check(name)
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
         async with AsyncExitStack() as exits:
             if name in self._locks:
                 lock = self._locks[name].held(
@@ -102,6 +104,8 @@ class Guard:
             await self._watch.add(facts, held.pause, lambda: held.own)
             if facts.gpu_usd_per_hour is not None:
                 self.budget.gpu_began(name, facts.gpu_usd_per_hour, lambda: self.clock(name))
+            if task is not None and task.cancelling() > cancelled:  # lost where Redis had answered: `wait_for` of 3.11
+                raise asyncio.CancelledError
             yield
 
     async def measure(self, target: Target, prompt: Prompt) -> Sample:
