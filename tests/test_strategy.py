@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from slo_router.errors import RequestSloError
 from slo_router.metrics_store import MetricsStore
 from slo_router.records import Outcome, build_record
 from slo_router.slo import SloInputs
-from slo_router.strategy import Strategy
+from slo_router.strategy import LENGTHS, MOST_LENGTHS, Strategy
 from slo_router.trace import Trace
+from slo_router.turns import at_once
 from tests.builders import NOW_S, measured
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5, "reasoning": 0.2})
@@ -166,6 +168,35 @@ def test_the_cheap_by_token_that_writes_a_lot_loses_its_traffic_to_the_cheap_by_
     assert picks[20:].count("terse") >= 125
     assert trace.decision is not None
     assert trace.decision.features.output_tokens < 60  # what is predicted, recorded and shown is of the pick
+
+
+def test_workers_tell_each_other_how_long_models_write() -> None:
+    """The lengths of a sample of their answers, once; what is no length, or of nobody known, is left out."""
+    one, other = strategy(), strategy()
+    for made in (one, other):
+        made.know([ManagedDeployment("smart", replace(SMALL, model="talker"))])
+    for _ in range(MOST_LENGTHS + 2):
+        trace = arrived(one)
+        one.choose("smart", REQUEST, ["small"], trace)
+        over(one, trace, record(14, 600))
+    told = json.loads(at_once(one.export()))
+    assert len(told[LENGTHS]) == MOST_LENGTHS
+    assert json.loads(at_once(one.export()))[LENGTHS] == []
+    other.absorb([told])
+    assert other.learned.lengths["ner"]["talker"] == pytest.approx(600, rel=0.25)
+    known = other.learned
+    nonsense: list[object] = [
+        ["ner", "stranger", 5, 5],
+        ["poems", "talker", 5, 5],
+        ["ner", "talker", -5, 5],
+        ["ner"],
+        "ner",
+        None,
+    ]
+    unlike: list[object] = [nonsense, "lengths", None, {}]
+    for said in unlike:
+        other.absorb([{LENGTHS: said}])
+    assert other.learned == known
 
 
 def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> None:

@@ -60,16 +60,14 @@ def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
         yield Bar("cost ÷ clairvoyant", estimate(ours, tally.cost), high=MOST_COST[scenario])
     yield Bar("deployments shut for more than 1 s without a failure of their own", estimate(ours, tally.shut), high=0.0)
     yield Bar("calibration error of P(SLO met)", estimate(ours, tally.calibration_error), high=0.03)
-    is_mixed = scenario.startswith(MIXED)
-    if is_mixed:
+    if scenario.startswith(MIXED):
         lost = _difference(ours, runs[RANDOM], tally.failed)
         yield Bar("requests lost that could be answered, beyond a random choice's", lost, high=0.0)
         yield Bar(
             "decisions that rule out as too small who holds the request", estimate(ours, tally.misjudged), high=0.01
         )
     yield Bar("four workers decide as one observer, at once", estimate(ours, tally.agreement))
-    alike = 0.0 if is_mixed else 0.95  # each worker learns for itself how long answers are
-    yield Bar("… within two seconds", estimate(ours, tally.agreement_soon), low=alike)
+    yield Bar("… within two seconds", estimate(ours, tally.agreement_soon), low=0.95)
     if scenario in COVERAGE:
         yield Bar("coverage of the p95 TTFT", estimate(ours, tally.coverage), *COVERAGE[scenario])
 

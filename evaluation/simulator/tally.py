@@ -4,7 +4,7 @@ A tally is a set of named sums, so that runs can be added, and a statistic is a 
 confidence interval is the jackknife's over seeds (Efron and Stein, 1981): runs are independent, requests within a run
 are not.
 
-    attainment   contract kept ÷ requests whose contract the clairvoyant kept in its own run
+    attainment   contract kept ÷ requests whose contract the clairvoyant kept in its own run, and whose client stayed
     cost         USD ÷ the clairvoyant's, over those of them that were answered
     ECE          Σ over 10 bins of P(in time): share of the bin × |mean prediction − observed share|; first attempts
     coverage     share of first attempts that were answered within their predicted p95 TTFT
@@ -52,7 +52,7 @@ def tally(run: Run, reference: Iterable[Served], judged_from_s: float) -> Tally:
         sums["answerable"] += bound.outcome == "success"
         sums["failed"] += bound.outcome == "success" and entry.outcome not in ("success", "left")
         _add_promise(sums, entry)
-        if not bound.kept:
+        if not bound.kept or entry.request.ask.leaves_after_s is not None:
             continue
         sums["possible"] += 1
         sums["kept"] += entry.kept

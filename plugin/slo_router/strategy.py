@@ -11,6 +11,7 @@ import math
 import random
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -34,9 +35,10 @@ from slo_router.prediction import View, findings, predict, prior
 from slo_router.routing import NO_LENGTHS, Ask, Policy, decide
 from slo_router.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.trace import Trace
-from slo_router.usage import learn
+from slo_router.usage import Length, learn, learn_length
 
-CONVERSATIONS = ".conversations"  # beside the deployments' names in what a worker publishes
+CONVERSATIONS, LENGTHS = ".conversations", ".lengths"  # beside the deployments' names in what a worker publishes
+MOST_LENGTHS = 8  # of answers, that a worker tells the others at a time: a sample is enough
 ROUTED_CALL_TYPES = frozenset(
     {
         "completion",
@@ -87,6 +89,7 @@ class Strategy:
         self.facts: Mapping[str, Facts] = {}
         self.group_of: Mapping[str, str] = {}  # deployment id → group
         self.learned = Learned()
+        self._own_lengths: deque[Length] = deque(maxlen=MOST_LENGTHS)  # that the others have not heard of
         self._told_lengths: dict[tuple[str, str], float] = {}  # by category and model: when it last answered, Unix s
         self.live = Live()
         self.conversations = Conversations()
@@ -101,6 +104,7 @@ class Strategy:
         """Routes by these settings from now on; `policy` is their fingerprint."""
         self.policy = policy
         self.groups = {name: ManagedGroup(group, policy) for name, group in groups.items()}
+        self._categories = {UNSURE, *(name for group in self.groups.values() for name in group.categories)}
 
     def know(self, deployments: Iterable[ManagedDeployment]) -> None:
         """Takes the deployments that LiteLLM's router holds now."""
@@ -274,6 +278,9 @@ class Strategy:
             model = "" if served is None else served.model
             self._told_lengths[features.category, model] = record.ts
             self.learned = learn(self.learned, features, model, record.prompt_tokens, record.completion_tokens)
+            if record.completion_tokens:
+                tokens = max(round(record.completion_tokens / features.choices), 1)
+                self._own_lengths.append(Length(features.category, model, tokens, features.reserved_tokens))
             if record.slo_met is False and not trace.is_signed:
                 self.conversations.release(trace.beginnings)
             else:
@@ -309,18 +316,32 @@ class Strategy:
         for name, text in self.live.export_raw(self._clock()):
             said[name] = text
             yield
-        return msgspec.json.encode({**said, CONVERSATIONS: self.conversations.export()})
+        lengths = list(self._own_lengths)
+        self._own_lengths.clear()
+        return msgspec.json.encode({**said, CONVERSATIONS: self.conversations.export(), LENGTHS: lengths})
 
     def hear(self, exports: Iterable[Mapping[str, object]]) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step."""
         exports = list(exports)
         for export in exports:
             self.conversations.absorb(export.get(CONVERSATIONS), self._clock())
+            self._hear_lengths(export.get(LENGTHS))
             yield
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
             yield
         yield from self.live.hear(exports, self.facts, self._clock())
+
+    def _hear_lengths(self, said: object) -> None:
+        """Learns from what another worker's answers showed; what makes no sense is left out."""
+        models = {one.model for one in self.facts.values()}
+        for entry in said[:MOST_LENGTHS] if isinstance(said, list) else ():
+            match entry:
+                case [str(category), str(model), int(tokens), int(reserved)] if (
+                    category in self._categories and model in models and tokens > 0
+                ):
+                    self._told_lengths[category, model] = self._clock()
+                    self.learned = learn_length(self.learned, Length(category, model, tokens, reserved))
 
     def _findings(self, name: str) -> Findings:
         """What the benchmark found against a deployment, in the categories of its group."""

@@ -3,15 +3,16 @@
 Exponentially weighted means: reported ÷ estimated prompt tokens of text and of tools, tokens of an image, and
 completion tokens, those also by model, for one model writes twenty times as much as another. What tools or an image
 take is told by the whole prompt, so it counts by its share of that: beside a long text it says little. Each worker
-learns for itself; the priors in `features` hold until then. An answer of exactly `reserved_tokens` was cut short by the
-client's max_tokens, or is just as long as expected where the client set none. It counts where it is longer than what is
-expected: it would have been longer still.
+learns for itself, and how long models write from the others too; the priors in `features` hold until then. An answer of
+exactly `reserved_tokens` was cut short by the client's max_tokens, or is just as long as expected where the client set
+none. It counts where it is longer than what is expected: it would have been longer still.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 from slo_router.domain import Features
 from slo_router.features import OUTPUT_TOKENS, OUTPUT_TOKENS_ELSE, Learned
@@ -24,6 +25,15 @@ MOST_MODELS = 1_000  # in a category, those that are gone among them
 PRIOR_ANSWERS = 2  # what the prior of a model's length counts as: a first answer moves it by a third
 
 Number = TypeVar("Number", int, float)
+
+
+class Length(NamedTuple):
+    """How long an answer of a model was, and the room that was kept for it."""
+
+    category: str
+    model: str
+    tokens: int
+    reserved_tokens: int
 
 
 def learn(
@@ -51,17 +61,29 @@ def learn(
     if completion_tokens and completion_tokens > 0 and completion_tokens != features.reserved_tokens:
         before = outputs.get(category, OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
         outputs = {**outputs, category: before + STEP * (min(completion_tokens, LONGEST_ANSWER) - before)}
-    lengths, answers = learned.lengths, learned.answers
-    if completion_tokens and completion_tokens > 0:
-        own, counts = lengths.get(category, {}), answers.get(category, {})
-        known, count = own.get(model), counts.get(model, 0)
-        before = learned.unknown_length(category) if known is None else known
-        if completion_tokens != features.reserved_tokens or completion_tokens > before:
-            step = max(STEP, 1 / (count + 1 + PRIOR_ANSWERS))
-            after = before + step * (min(completion_tokens, LONGEST_ANSWER) - before)
-            lengths = {**lengths, category: _latest(own, model, after)}
-            answers = {**answers, category: _latest(counts, model, count + 1)}
-    return Learned(factors, outputs, lengths, answers, tool_factor, image_tokens)
+    learned = replace(
+        learned, prompt_factor=factors, output_tokens=outputs, tool_factor=tool_factor, image_tokens=image_tokens
+    )
+    if not completion_tokens or completion_tokens <= 0:
+        return learned
+    return learn_length(learned, Length(category, model, completion_tokens, features.reserved_tokens))
+
+
+def learn_length(learned: Learned, said: Length) -> Learned:
+    """What is known after one more answer, of this worker's or of another's."""
+    category, model, tokens, reserved_tokens = said
+    own, counts = learned.lengths.get(category, {}), learned.answers.get(category, {})
+    known, count = own.get(model), counts.get(model, 0)
+    before = learned.unknown_length(category) if known is None else known
+    if tokens == reserved_tokens and tokens <= before:
+        return learned
+    step = max(STEP, 1 / (count + 1 + PRIOR_ANSWERS))
+    after = before + step * (min(tokens, LONGEST_ANSWER) - before)
+    return replace(
+        learned,
+        lengths={**learned.lengths, category: _latest(own, model, after)},
+        answers={**learned.answers, category: _latest(counts, model, count + 1)},
+    )
 
 
 def _latest(known: Mapping[str, Number], model: str, value: Number) -> dict[str, Number]:
