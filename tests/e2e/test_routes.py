@@ -99,4 +99,4 @@ def test_the_headers_name_no_address_and_no_key(stack: Stack) -> None:
 
 
 def test_the_strategy_is_installed_before_the_first_request_and_once(stack: Stack) -> None:
-    assert stack.proxy.log.count("INFO slo_router: routing smart, strict on LiteLLM 1.") == 1
+    assert stack.proxy.log.count("INFO slo_router: routing smart, ") == 1
