@@ -5,7 +5,7 @@
 Three stock proxies of one worker each stand side by side before the same three endpoints, which answer at once. Each
 round sends the same requests to each proxy, 20 at a time in rotating order, so that whatever else the machine does hits
 all three alike; ratios are taken within a round. CPU is user and system time of the proxy's processes, from Linux's
-/proc, the plugin's background task included. LiteLLM does some work only where there is a callback at all: the bar is
+/proc, the plugin's background jobs included. LiteLLM does some work only where there is a callback at all: the bar is
 therefore against the callback that does nothing in the same hooks.
 """
 

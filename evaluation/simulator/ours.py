@@ -157,7 +157,7 @@ class Ours(Told):
         return Probe(deployment, ended)
 
     def _refresh(self, unix_s: float) -> None:
-        """What the plugin's background task does once a second."""
+        """What the plugin's background jobs do once a second."""
         published = [json.dumps(worker.live.export(unix_s)) for worker in self.workers]
         heard = [json.loads(text) for text in published]
         for i, worker in enumerate(self.workers):
