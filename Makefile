@@ -53,6 +53,7 @@ bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.categorizer
 	$(BIN)/python -m evaluation.fuzz
 	$(BIN)/python -m evaluation.heap_pause
+	$(BIN)/python -m evaluation.loop_hold
 	$(BIN)/python -m evaluation.simulator
 	$(BIN)/python -m evaluation.face_off
 	$(BIN)/python -m evaluation.report_speed

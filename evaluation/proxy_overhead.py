@@ -5,7 +5,7 @@
 Four stock proxies of one worker each stand side by side before the same three endpoints, which answer at once. Each
 round sends the same requests to each proxy, 20 at a time in rotating order (2 of 500 chunks), so that whatever else the
 machine does hits all four alike; ratios are taken within a round. CPU is user and system time of the proxy's processes,
-from Linux's /proc, the background task included. LiteLLM does some work only where there is a callback at all: the bar
+from Linux's /proc, the background jobs included. LiteLLM does some work only where there is a callback at all: the bar
 is therefore against a callback that does nothing in the same hooks. A stream's pieces go through one hook more, whoever
 has it: the fourth proxy's callback lacks that one, and the bar holds against it as well.
 """

@@ -1,8 +1,8 @@
 """The request path reads memory and nothing else, and a decision that fails costs a request nothing.
 
-A real plugin, its background task on a real Valkey, and LiteLLM's router with three deployments that are never called.
+A real plugin, its background jobs on a real Valkey, and LiteLLM's router with three deployments that are never called.
 From arrival to response headers every call of the interpreter is watched (`sys.setprofile`): while the request's own
-coroutines run, and not in between, when the background task may.
+coroutines run, and not in between, when the background jobs may.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ async def request(plugin: Plugin, router: Router) -> tuple[Mapping[str, object],
 
 
 async def measured(plugin: Plugin) -> None:
-    """Waits until the background task has read Redis."""
+    """Waits until the background jobs have read Redis."""
     async with asyncio.timeout(60):
         while not plugin.strategy.store.snapshot.measured:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -25,7 +25,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.loop_hold.worker import BAR_MS
+from evaluation.loop_hold.worker import BAR_MS, OF_THOSE
 from evaluation.loop_hold.world import publish
 from slo_router import embedded
 
@@ -71,7 +71,7 @@ def show(console: Console, of: Mapping[str, list[Mapping[str, object]]]) -> floa
             table.add_row(name, *(spread(values(name, at)) for at in range(4)))
         console.print(table)
         whole = [max(one[0] for one in row.values()) for row in rows]  # type: ignore[attr-defined]
-        cpu = [sum(one[1] for one in row.values()) for row in rows]  # type: ignore[attr-defined]
+        cpu = [sum(one[1] for name, one in row.items() if not name.startswith(OF_THOSE)) for row in rows]  # type: ignore[attr-defined]
         console.print(
             f"{checkout}: longest step {spread(whole)} ms, {spread(cpu)} ms of CPU a second in the background"
         )

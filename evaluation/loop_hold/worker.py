@@ -26,6 +26,7 @@ from evaluation.sample import messages_of_words
 
 BAR_MS = 5.0
 REQUESTS_PER_S = 20
+OF_THOSE = "of those:"
 OTHERS = "client"  # the tasks that stand for LiteLLM's own
 MS_PER_S = 1e3
 
@@ -55,7 +56,7 @@ class Steps:
             self._collecting_s = time.thread_time()
         elif self.is_on:
             taken_ms = (time.thread_time() - self._collecting_s) * MS_PER_S
-            self.taken[f"(of those: garbage, generation {info['generation']})"].append(taken_ms)
+            self.taken[f"{OF_THOSE} garbage, generation {info['generation']}"].append(taken_ms)
 
 
 def whose(handle: asyncio.Handle) -> str:

@@ -246,7 +246,7 @@ class Ours(Told):
         }
 
     def _refresh(self) -> None:
-        """What the plugin's background task does once a second."""
+        """What the plugin's background jobs do once a second."""
         published = [at_once(worker.export()) for worker in self.workers]
         heard = [json.loads(text) for text in published]
         for i, worker in enumerate(self.workers):
