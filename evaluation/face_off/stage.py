@@ -35,6 +35,7 @@ SWEEP = ("sweep", "--lengths", "64,512", "--rates", "2,4,8,16", "--step-s", "3",
 WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy stops for about a second to collect garbage
 WARM_UP_AT_A_TIME = 6
 PLAYED_AT_MOST = 3
+LONGEST_ANSWER = 8_192
 
 
 class StageError(RuntimeError):
@@ -79,7 +80,9 @@ class Stage:
             embedded.ensure_running(self._home)
             known = [one.name for fleet in FLEETS.values() for one in fleet if one.is_measured]
             sweeps = [(*SWEEP, "--deployments", one.name) for one in DEPLOYMENTS]
-            self._measure(arm.proxy, [(*RUN, "--deployments", ",".join(known))])
+            prompts = arm.proxy.config_path.with_name("prompts.jsonl")
+            prompts.write_text("\n".join(map(json.dumps, _workload())), encoding="utf-8")
+            self._measure(arm.proxy, [(*RUN, "--workload", str(prompts), "--deployments", ",".join(known))])
             self._measure(arm.proxy, sweeps)
         self._exits.callback(arm.proxy.stop)  # before the start, which can be interrupted
         arm.proxy.start()
@@ -168,6 +171,13 @@ def _endpoints(directory: Path) -> Iterator[Mapping[str, str]]:
             yield {one["name"]: one["url"] for one in map(json.loads, lines)}
         finally:
             process.terminate()
+
+
+def _workload() -> Iterator[dict[str, object]]:
+    """Prompts of the phases' classes, as a team's own sample would be; long answers are not cut."""
+    for arrival in arrivals(PHASES[0], Plan(rate=30, seconds=4), "agent"):
+        message = {"role": "user", "content": arrival.prompt}
+        yield {"category": arrival.kind.category, "max_tokens": LONGEST_ANSWER, "messages": [message]}
 
 
 async def _warm_up(proxy: StockProxy) -> None:
