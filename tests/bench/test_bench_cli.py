@@ -84,6 +84,8 @@ def test_a_failing_deployment_exits_1_and_only_its_error_rate_changes(
     result = bench("--config", config, *QUICK)
     after = hashes(valkey_url)
     assert result.exit_code == 1
+    failed_at = after["metrics:large:ner"].pop("error_timestamp")
+    assert float(failed_at) > float(before["metrics:large:ner"]["timestamp"])
     assert after["metrics:large:ner"] == before["metrics:large:ner"] | {"error_rate": "1"}
     assert after["metrics:small:ner"]["error_rate"] == "0"
     assert "2 http_500" in result.stdout
