@@ -39,6 +39,7 @@ STARTUP_POLL_S = 0.05
 BEAT_S = 0.05
 WATCH_S = 0.25
 STALL_S = 0.05  # late by this much
+MOST_SPREAD_S = 1.0  # over which the model servers are asked
 WITHIN_S = 30.0  # a round may take, on a machine that is busy; a client of Redis gives up after 2 s without a byte
 
 log = logging.getLogger("slo_router")
@@ -176,7 +177,7 @@ class Background:
         await in_turns(self._strategy.refit())
 
     async def _ask_load(self) -> None:
-        spread_s = self._settings.refresh_interval_s / 2
+        spread_s = min(self._settings.refresh_interval_s / 2, MOST_SPREAD_S)
         await self._load_signals.ask(self._strategy.facts.values(), self._strategy.live, spread_s)
 
     async def _read(self, client: AsyncClient) -> None:
