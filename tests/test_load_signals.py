@@ -85,19 +85,18 @@ async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
     body = {"model": "slow", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
     live.dispatched("slow", time.time())  # one of the three is ours
 
-    async def until(count: int) -> None:
+    async def until(is_said: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
-            while live.in_flight("slow") != count:
+            while not is_said():
                 await signals.ask([facts], live)
 
     async with httpx.AsyncClient(timeout=None) as http, asyncio.TaskGroup() as group:  # noqa: S113  # they are cancelled
         asking = [group.create_task(http.post(f"{slow.api_base}/chat/completions", json=body)) for _ in range(3)]
-        await until(3)
+        await until(lambda: live.in_flight("slow") == 3)
         assert live.in_flight_of_all("slow") == 1
         for one in asking:
             one.cancel()
-    await until(1)
-    assert live.states["slow"].cache_usage == 0
+    await until(lambda: live.in_flight("slow") == 1 and live.states["slow"].cache_usage == 0)
 
 
 async def test_one_worker_asks_for_all(
