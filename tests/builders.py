@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from slo_router.config import GroupSettings
 from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Prediction, Slo, Snapshot, Standing
-from slo_router.live import LiveState
+from slo_router.live import Export, Live, LiveState
 from slo_router.metrics_store import make_snapshot
 from slo_router.prediction import View
 from slo_router.routing import Ask, Policy, decide
+from slo_router.sharing import read_export
 
 NOW_S = 1_800_000_000.0  # Unix seconds
 REQUEST = Features("ner", "client", prompt_tokens=1_000, output_tokens=500, reserved_tokens=500)
 NOTHING_KNOWN = Prediction(None, None, None, None, None, None, None, "none", None, None)
+
+
+def wire(published: object) -> Export:
+    """What the other workers read of an export, given as it is or as the worker wrote it."""
+    text = published.decode() if isinstance(published, bytes) else json.dumps(published)
+    export = read_export(text)
+    assert export is not None
+    return export
+
+
+def told_by(live: Live, now_s: float = NOW_S) -> Export:
+    """What the other workers read of what this one sees."""
+    return wire(msgspec.json.encode(dict(live.export(now_s))))
 
 
 def assessed(

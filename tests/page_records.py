@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import redis
 
 from slo_router.config import load_settings
@@ -74,4 +74,4 @@ def _worker(now_s: float) -> Live:
 
 async def _publish(url: str, live: Live) -> None:
     async with connect(url) as link:
-        await Sharing("", 60.0).exchange(link, json.dumps(live.export(time.time())).encode())
+        await Sharing("", 60.0).exchange(link, msgspec.json.encode(dict(live.export(time.time()))))

@@ -33,7 +33,7 @@ from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
 from slo_router.turns import at_once
-from tests.builders import NOW_S
+from tests.builders import NOW_S, wire
 
 CHEAP = Facts("cheap", "m/cheap", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
 DEAR = Facts("dear", "m/dear", input_usd_per_token=4e-6, output_usd_per_token=4e-6)
@@ -172,11 +172,11 @@ def test_what_one_worker_saw_counts_for_the_others() -> None:
     one, other = Worker(row := ago(FAILING, 3_600)), Worker(row, trial_share=0.0)
     one.check("answers")
     one.counted()
-    export = json.loads(at_once(one.strategy.export()))
-    other.strategy.absorb([export])
+    text = at_once(one.strategy.export())
+    other.strategy.absorb([wire(text)])
     assert other.ask() == "cheap"
     for nonsense in ("x", [[1, 2]], [["errors", "chat", -1, 1, 1]], [["errors", "chat", 1e99, 1, 1]], {"a": 1}):
-        other.strategy.absorb([{"cheap": {**export["cheap"], "proofs": nonsense}}])
+        other.strategy.absorb([wire({"cheap": {**json.loads(text)["cheap"], "proofs": nonsense}})])
         assert other.ask() == "dear"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-import json
 import random
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,7 +26,7 @@ from slo_router.prediction import View, prior
 from slo_router.routing import Ask, Policy, decide
 from slo_router.strategy import _expected_s
 from slo_router.trace import Trace
-from tests.builders import NOW_S
+from tests.builders import NOW_S, told_by
 
 NAMES = ("one", "two", "three")
 FACTS = [Facts(name, "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6) for name in NAMES]
@@ -146,7 +145,7 @@ class World:
                 for name in live.probes_due(now_s):
                     self.check(live, name, now_s)
         if tick % REFRESH_TICKS == 0:
-            heard = [json.loads(json.dumps(live.export(now_s))) for live in self.lives]
+            heard = [told_by(live, now_s) for live in self.lives]
             priors = {name: prior([BENCHMARK]) for name in NAMES}
             for i, live in enumerate(self.lives):
                 live.absorb([*heard[:i], *heard[i + 1 :]], priors, now_s)

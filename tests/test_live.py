@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -14,17 +13,11 @@ from hypothesis import strategies as st
 from slo_router.circuit import CLOSED, is_suspected, share
 from slo_router.evidence import Prior
 from slo_router.latency import ttft_s
-from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Flight, Live
-from tests.builders import NOW_S
+from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Flight, Live, Said
+from slo_router.sharing import read_export
+from tests.builders import NOW_S, told_by
 
 PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
-
-
-def sent(live: Live) -> Mapping[str, object]:
-    """What the others read of it: JSON."""
-    export = json.loads(json.dumps(live.export(NOW_S), allow_nan=False))
-    assert isinstance(export, dict)
-    return export
 
 
 def serve(live: Live, requests: int, ttft_s: float, at_s: float = NOW_S) -> None:
@@ -33,6 +26,22 @@ def serve(live: Live, requests: int, ttft_s: float, at_s: float = NOW_S) -> None
         flight = live.dispatched("a", at_s + number)
         end = {"prompt_tokens": 100, "output_tokens": 11, "ttft_s": ttft_s, "e2e_s": ttft_s + 0.1}
         live.finished(flight, "success", at_s + number, **end)  # type: ignore[arg-type]
+
+
+def test_all_that_a_worker_publishes_of_a_deployment_is_read_by_the_others() -> None:
+    one, other = Live(), Live()
+    serve(one, 3, ttft_s=0.3)
+    for live in (one, other):
+        live.can_ask = lambda _: True
+        live.find("a", {("errors", "ner"): NOW_S - 60})
+    one.probe_ended("a", NOW_S, NOW_S + 1, "answers")
+    one.prove("a", "errors", "ner", is_good=True)
+    said = told_by(one, NOW_S + 3)
+    assert json.loads(bytes(said["a"])).keys() == Said.__annotations__.keys()
+    other.absorb([said], PRIORS, NOW_S + 3)
+    assert other.states["a"].answered_at_s == one.states["a"].answered_at_s
+    assert other.states["a"].proofs_elsewhere == one.states["a"].proofs
+    assert other.states["a"].vouched_s == NOW_S - 60
 
 
 @pytest.mark.parametrize("ending", ["success", "error", "disconnected", "released"])
@@ -83,7 +92,7 @@ def test_workers_that_heard_of_each_other_have_the_same_curve_as_one_that_saw_ev
             flight = live.dispatched("a", at_s)
             live.finished(flight, "success", at_s, prompt_tokens=50, output_tokens=9, ttft_s=ttft_s, e2e_s=ttft_s + 0.2)
     later_s = NOW_S + 41
-    from_one, from_two = sent(one), sent(two)
+    from_one, from_two = told_by(one), told_by(two)
     one.absorb([from_two], PRIORS, later_s)
     two.absorb([from_one], PRIORS, later_s)
     observer.absorb([], PRIORS, later_s)
@@ -100,7 +109,7 @@ def test_the_others_load_counts_until_they_fall_silent() -> None:
     for _ in range(3):
         other.dispatched("a", NOW_S)
     live.dispatched("a", NOW_S)
-    live.absorb([sent(other)], PRIORS, NOW_S)
+    live.absorb([told_by(other)], PRIORS, NOW_S)
     assert live.in_flight("a") == 4
     live.absorb([], PRIORS, NOW_S)
     assert live.in_flight("a") == 1
@@ -111,13 +120,13 @@ def test_between_two_reports_the_others_load_is_taken_to_change_as_the_workers_o
     for _ in range(4):
         other.dispatched("a", NOW_S)
     first = live.dispatched("a", NOW_S)
-    live.absorb([sent(other)], PRIORS, NOW_S)
+    live.absorb([told_by(other)], PRIORS, NOW_S)
     assert live.in_flight("a") == 5
     for _ in range(10):
         live.dispatched("a", NOW_S + 0.5)
     assert live.in_flight("a") == pytest.approx(11 + 4 + ALIKE * 10)
     live.finished(first, "released", NOW_S + 0.6)
-    live.absorb([sent(other)], PRIORS, NOW_S + 1)
+    live.absorb([told_by(other)], PRIORS, NOW_S + 1)
     assert live.in_flight("a") == 10 + 4
     live.absorb([], PRIORS, NOW_S + 2)  # nobody else is left
     live.dispatched("a", NOW_S + 2)
@@ -129,7 +138,7 @@ def test_what_the_server_reports_beyond_our_own_requests_counts_and_is_passed_on
     live.dispatched("a", NOW_S)
     live.heard_of_foreign("a", 5)
     assert (live.in_flight("a"), live.in_flight_of_all("a")) == (6, 1)
-    other.absorb([sent(live)], PRIORS, NOW_S)
+    other.absorb([told_by(live)], PRIORS, NOW_S)
     assert other.in_flight("a") == 6
 
 
@@ -138,7 +147,7 @@ def test_three_errors_open_the_circuit_here_and_at_once_at_those_who_hear_of_it(
     for _ in range(3):
         live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
     assert share(live.states["a"].circuit, NOW_S) == 0
-    other.absorb([sent(live)], PRIORS, NOW_S + 0.5)
+    other.absorb([told_by(live)], PRIORS, NOW_S + 0.5)
     assert share(other.states["a"].circuit, NOW_S + 0.5) == 0
     assert share(other.states["a"].circuit, NOW_S + 1.5) == 0  # who saw it fail probes first
     assert share(other.states["a"].circuit, NOW_S + 2.5) == 1
@@ -148,12 +157,12 @@ def test_while_one_worker_probes_the_others_wait_for_what_it_finds() -> None:
     live, other = Live(), Live()
     for _ in range(3):
         live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
-    other.absorb([sent(live)], PRIORS, NOW_S)
+    other.absorb([told_by(live)], PRIORS, NOW_S)
     probe = live.dispatched("a", NOW_S + 1.5)
-    other.absorb([sent(live)], PRIORS, NOW_S + 2)
+    other.absorb([told_by(live)], PRIORS, NOW_S + 2)
     assert share(other.states["a"].circuit, NOW_S + 3) == 0  # without the probe it would pass one now
     live.finished(probe, "success", NOW_S + 3, prompt_tokens=1, ttft_s=0.1, e2e_s=1.5)
-    other.absorb([sent(live)], PRIORS, NOW_S + 3)
+    other.absorb([told_by(live)], PRIORS, NOW_S + 3)
     assert 0 < share(other.states["a"].circuit, NOW_S + 3) < 1
 
 
@@ -212,12 +221,12 @@ def test_requests_that_still_hang_somewhere_do_not_reopen_the_circuit_of_what_an
         live.dispatched("a", NOW_S, expected_s=0.5)
         other.dispatched("a", NOW_S, expected_s=0.5)
     for one, heard_of in ((live, other), (other, live)):
-        one.absorb([sent(heard_of)], PRIORS, NOW_S + 2)
+        one.absorb([told_by(heard_of)], PRIORS, NOW_S + 2)
     assert live.probes_due(NOW_S + 3) == ["a"]
     live.probe_ended("a", NOW_S + 3, NOW_S + 3.1, "answers")
     for now_s in (NOW_S + 3.5, NOW_S + 4.5, NOW_S + 5.5, NOW_S + 6.5):
-        live.absorb([json.loads(json.dumps(other.export(now_s)))], PRIORS, now_s)
-        other.absorb([json.loads(json.dumps(live.export(now_s)))], PRIORS, now_s)
+        live.absorb([told_by(other, now_s)], PRIORS, now_s)
+        other.absorb([told_by(live, now_s)], PRIORS, now_s)
         assert not live.states["a"].circuit.is_open
         assert not other.states["a"].circuit.is_open
     assert live.states["a"].curve == live.states["a"].fitted  # nor do they make it slow
@@ -259,7 +268,7 @@ def test_any_sign_of_life_ends_a_suspicion(told: str) -> None:
         live.finished(flights[0], "success", NOW_S + 0.8)
     else:
         other.finished(other.dispatched("a", NOW_S), "success", NOW_S + 0.8)
-        live.absorb([sent(other)], PRIORS, NOW_S + 1)
+        live.absorb([told_by(other)], PRIORS, NOW_S + 1)
     assert live.states["a"].circuit == CLOSED
 
 
@@ -375,7 +384,7 @@ def test_the_latest_answer_has_the_last_word_on_a_deployment_until_a_newer_one_o
     assert predicted_s(live) == pytest.approx(0.2, rel=0.1)
     late = live.dispatched("a", now_s, expected_s=0.3)
     live.first_token(late, now_s + 1.2, prompt_tokens=1, ttft_s=1.2)
-    for worker, others in ((live, []), (other, [sent(live)])):
+    for worker, others in ((live, []), (other, [told_by(live)])):
         worker.absorb(others, PRIORS, now_s + 2)  # the fit alone believes less: it is one of many
         assert predicted_s(worker) == pytest.approx(4 * 0.2, rel=0.25)
     live.watch(now_s + 4 * LAST_WORD_S - 0.1)
@@ -485,7 +494,7 @@ _ANYTHING = st.recursive(
             st.sampled_from(["a", "b"]),
             st.fixed_dictionaries(
                 {},
-                optional=dict.fromkeys(("in_flight", "overdue", "circuit", "last_word", "evidence"), _ANYTHING),
+                optional=dict.fromkeys(Said.__annotations__, _ANYTHING),
             )
             | _ANYTHING,
         ),
@@ -495,7 +504,8 @@ _ANYTHING = st.recursive(
 def test_whatever_another_writes_the_state_stays_usable(exports: list[dict[str, object]]) -> None:
     live = Live()
     serve(live, 3, ttft_s=0.3)
-    live.absorb(exports, PRIORS, NOW_S + 4)
+    read = [export for said in exports if (export := read_export(json.dumps(said))) is not None]
+    live.absorb(read, PRIORS, NOW_S + 4)
     for state in live.states.values():
         assert 0 <= state.in_flight < math.inf
         assert 0 <= share(state.circuit, NOW_S + 4) <= 1
@@ -518,7 +528,7 @@ def test_events_lost_doubled_reordered_and_under_jumping_clocks_leave_no_negativ
             end = {"prompt_tokens": rng.randrange(9), "output_tokens": 5, "ttft_s": ttft_s, "e2e_s": e2e_s}
             live.finished(rng.choice(flights), ending, now_s, **end)  # type: ignore[arg-type]
         else:
-            live.absorb([sent(live)], PRIORS, now_s)
+            live.absorb([told_by(live)], PRIORS, now_s)
     live.absorb([], PRIORS, NOW_S + 10_000)
     assert live.in_flight("a") == 0
     curve = live.states["a"].curve

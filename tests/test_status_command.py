@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 from typer.testing import CliRunner
@@ -34,7 +35,7 @@ RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 async def publish(url: str, *workers: Live) -> None:
     async with connect(url) as link:
         for live in workers:
-            await Sharing("", 60.0).exchange(link, json.dumps(live.export(time.time())).encode())
+            await Sharing("", 60.0).exchange(link, msgspec.json.encode(dict(live.export(time.time()))))
 
 
 def busy_worker() -> Live:

@@ -22,7 +22,7 @@ from slo_router.slo import SloInputs
 from slo_router.strategy import LENGTHS, MOST_LENGTHS, Strategy
 from slo_router.trace import Trace
 from slo_router.turns import at_once
-from tests.builders import NOW_S, measured
+from tests.builders import NOW_S, measured, wire
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5, "reasoning": 0.2})
 LARGE = Facts("large", "m", None, None, 4e-6, 4e-6, quality={"default": 0.9})
@@ -179,10 +179,10 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
         trace = arrived(one)
         one.choose("smart", REQUEST, ["small"], trace)
         over(one, trace, record(14, 600))
-    told = json.loads(at_once(one.export()))
-    assert len(told[LENGTHS]) == MOST_LENGTHS
+    told = at_once(one.export())
+    assert len(json.loads(told)[LENGTHS]) == MOST_LENGTHS
     assert json.loads(at_once(one.export()))[LENGTHS] == []
-    other.absorb([told])
+    other.absorb([wire(told)])
     assert other.learned.lengths["ner"]["talker"] == pytest.approx(600, rel=0.25)
     known = other.learned
     nonsense: list[object] = [
@@ -195,7 +195,7 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
     ]
     unlike: list[object] = [nonsense, "lengths", None, {}]
     for said in unlike:
-        other.absorb([{LENGTHS: said}])
+        other.absorb([wire({LENGTHS: said})])
     assert other.learned == known
 
 

@@ -6,7 +6,6 @@ How long a step takes is measured by `python -m evaluation.loop_hold`; here it i
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Generator, Sequence
 from typing import cast
@@ -25,6 +24,7 @@ from slo_router.metrics_store import MetricsStore
 from slo_router.redis_link import AsyncClient
 from slo_router.strategy import Strategy
 from slo_router.telemetry import Telemetry
+from tests.builders import told_by
 
 COUNT = 40
 NAMES = [f"d{number}" for number in range(COUNT)]
@@ -78,33 +78,31 @@ def test_no_step_is_for_more_than_one_deployment() -> None:
 
 def test_what_another_worker_saw_is_added_up_worker_by_worker() -> None:
     made, peers = strategy(), 5
-    export = json.loads(json.dumps(made.live.export(time.time())))
-    raw = {name: msgspec.Raw(json.dumps(said).encode()) for name, said in export.items()}
-    assert sum(1 for _ in made.hear([raw] * peers)) >= COUNT * peers
+    assert sum(1 for _ in made.hear([told_by(made.live, time.time())] * peers)) >= COUNT * peers
 
 
 def test_only_what_changed_is_worked_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     made, other = strategy(), strategy()
     fitted: list[str] = []
     read: list[object] = []
-    fit, from_json = Evidence.merge, Evidence.from_json
+    fit, from_raw = Evidence.merge, Evidence.from_raw
 
     def counted(parts: Sequence[Evidence], now_s: float) -> Evidence:
         fitted.append("one")
         return fit(parts, now_s)
 
-    def told(value: object) -> Evidence | None:
-        read.append(value)
-        return from_json(value)
+    def told(text: msgspec.Raw) -> Evidence | None:
+        read.append(text)
+        return from_raw(text)
 
     monkeypatch.setattr(Evidence, "merge", staticmethod(counted))
-    monkeypatch.setattr(Evidence, "from_json", told)
+    monkeypatch.setattr(Evidence, "from_raw", told)
     now_s = time.time() + 1
-    heard = [dict(other.live.export_raw(now_s))]
+    heard = [told_by(other.live, now_s)]
     for changed, count in ((None, COUNT), (None, 0), ("d7", 1)):
         if changed is not None:
             serve(other.live, changed)
-            heard = [dict(other.live.export_raw(now_s))]
+            heard = [told_by(other.live, now_s)]
         fitted.clear()
         read.clear()
         list(made.live.hear(heard, NAMES, now_s))

@@ -28,10 +28,11 @@ REQUESTS = 300
 HISTOGRAMS = 25
 BUCKETS = 24
 TTL_S = 10
+NOW = "now"
 
 
 def pictures() -> list[str]:
-    """What a worker says of one deployment after some hundred requests, as JSON; `@` stands for the time."""
+    """What a worker says of one deployment after some hundred requests, as JSON; `NOW` stands for the time."""
     said = []
     for seed in range(PICTURES):
         rng, live, now_s = random.Random(seed), Live(), time.time()
@@ -51,10 +52,9 @@ def pictures() -> list[str]:
                 )
             if number % 20 == 0:
                 live.absorb((), {}, at_s)
-        text = json.dumps(live.export(now_s), separators=(",", ":"))
-        _, _, rest = text.partition('"evidence":{"at_s":')
-        evidence = rest.partition(",")[2]
-        said.append('{"in_flight":3,"circuit":[0,false,null,1.0,null],"evidence":{"at_s":@,' + evidence[:-1])
+        picture = json.loads(bytes(dict(live.export(now_s))["a"]))
+        picture["answered_at_s"] = picture["evidence"]["at_s"] = NOW
+        said.append(json.dumps(picture, separators=(",", ":")))
     return said
 
 
@@ -95,7 +95,7 @@ async def main(url: str, deployments: int, peers: int) -> None:
     while True:
         begun_s = time.monotonic()
         at_s = f"{time.time():.3f}"
-        known = [text.replace("@", at_s) for text in said]
+        known = [text.replace(f'"{NOW}"', at_s) for text in said]
         for place, worker in enumerate(workers):
             parts = (f'"{name}":{known[(place + at) % PICTURES]}' for at, name in enumerate(names(deployments)))
             client.set(f"{PREFIX}{LIVE_KEY}{worker}", "{" + ",".join(parts) + "}", ex=TTL_S)

@@ -13,7 +13,6 @@ role alone, is tried on the real proxy.
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -33,6 +32,7 @@ from slo_router.live import Ending, Health, Landing, LiveState
 from slo_router.metrics_store import MetricsStore, make_snapshot
 from slo_router.probing import UNCLEAR_S
 from slo_router.records import build_record
+from slo_router.sharing import read_export
 from slo_router.slo import SloInputs
 from slo_router.strategy import Strategy
 from slo_router.trace import Trace
@@ -248,7 +248,7 @@ class Ours(Told):
     def _refresh(self) -> None:
         """What the plugin's background jobs do once a second."""
         published = [at_once(worker.export()) for worker in self.workers]
-        heard = [json.loads(text) for text in published]
+        heard = [export for text in published if (export := read_export(text.decode())) is not None]
         for i, worker in enumerate(self.workers):
             worker.absorb([*heard[:i], *heard[i + 1 :]])
         self.observer.absorb([])

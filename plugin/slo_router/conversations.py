@@ -13,8 +13,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from slo_router.ages import CACHE_LASTS_S
 
 MOST = 10_000  # turns remembered, the latest
@@ -72,12 +70,7 @@ class Conversations:
         return news
 
     def absorb(self, said: object, now_s: float) -> None:
-        """Takes in what another worker exported, or JSON of it, as if of now; what makes no sense is left out."""
-        if isinstance(said, msgspec.Raw):
-            try:
-                said = msgspec.json.decode(said)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                return
+        """Takes in what another worker exported, as if of now; what makes no sense is left out."""
         for entry in said[:NEWS] if isinstance(said, list) else ():
             match entry:
                 case [int(beginning), str(name), int(tokens)] if 0 <= tokens <= MAX_TOKENS:

@@ -129,25 +129,18 @@ class Evidence:
             whole.include(part, now_s)
         return whole
 
-    def to_json(self) -> dict[str, object]:
-        """JSON values, about 2 kB."""
-        return {
-            "at_s": self.at_s,
-            "ttft": [sums.to_json() for sums in self.ttft],
-            "tpot": [sums.to_json() for sums in self.tpot],
-        }
-
     def to_raw(self) -> msgspec.Raw:
-        """The same as JSON text, written anew where something was added since."""
+        """As JSON, about 2 kB. It is written anew where something was added since."""
         if self._raw is None or self._raw[0] != self.changes:
-            self._raw = self.changes, msgspec.Raw(msgspec.json.encode(self.to_json()))
+            ttft, tpot = [sums.to_json() for sums in self.ttft], [sums.to_json() for sums in self.tpot]
+            self._raw = self.changes, msgspec.Raw(msgspec.json.encode({"at_s": self.at_s, "ttft": ttft, "tpot": tpot}))
         return self._raw[1]
 
     @classmethod
-    def from_json(cls, value: object) -> Evidence | None:
-        """What `to_json` wrote, by this or another worker, as it came or decoded; `None` for anything else."""
+    def from_raw(cls, text: msgspec.Raw) -> Evidence | None:
+        """What `to_raw` wrote, in this or another worker; `None` for anything else."""
         try:
-            sent = _decoder.decode(value) if isinstance(value, msgspec.Raw) else msgspec.convert(value, _Sent)
+            sent = _decoder.decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         found = cls()

@@ -123,16 +123,20 @@ class Landing(NamedTuple):
 
 
 class Said(TypedDict, total=False):
-    """What a worker publishes of one deployment. Of another's nothing is trusted."""
+    """What a worker publishes of one deployment: no other field is read. Of another's nothing is trusted."""
 
     in_flight: Any
+    answered_at_s: Any
     overdue: Any
     circuit: Any
     account: Any
     last_word: Any
+    proofs: Any  # with `vouched_s`, where a benchmark found something against it
+    vouched_s: Any
     evidence: msgspec.Raw  # left as it came: it is read where it changed
 
 
+Export = Mapping[str, msgspec.Raw]  # by deployment id, JSON of `Said`
 _said = msgspec.json.Decoder(Said)
 
 
@@ -452,42 +456,35 @@ class Live:
             still_s += max(0.0, min(to_s, end_s) - max(from_s, start_s))
         return still_s > MOST_STILL * (to_s - from_s)
 
-    def export(self, now_s: float) -> dict[str, object]:
-        """What this worker saw itself, as JSON values."""
-        return {
-            name: {**self._export(state, now_s), "evidence": state.evidence.to_json()}
-            for name, state in self.states.items()
-        }
-
-    def export_raw(self, now_s: float) -> Iterator[tuple[str, msgspec.Raw]]:
-        """The same deployment by deployment, as JSON text. What did not change is not written anew."""
+    def export(self, now_s: float) -> Iterator[tuple[str, msgspec.Raw]]:
+        """What this worker saw itself, deployment by deployment. What did not change is not written anew."""
         for name, state in list(self.states.items()):
-            said = {**self._export(state, now_s), "evidence": state.evidence.to_raw()}
-            yield name, msgspec.Raw(msgspec.json.encode(said))
+            yield name, msgspec.Raw(msgspec.json.encode(self._said(state, now_s)))
 
-    def _export(self, state: LiveState, now_s: float) -> dict[str, object]:
-        proofs = [[*key, *proof] for key, proof in state.proofs.items()]
-        return {
+    def _said(self, state: LiveState, now_s: float) -> Said:
+        said: Said = {
             "in_flight": len(state.flights) + state.foreign,
             "answered_at_s": state.answered_at_s,
             "overdue": self._overdue(state, now_s)[-OVERDUE_FLIGHTS:],
             "circuit": state.circuit,
             "account": state.account,
             "last_word": state.last_word,
-            **({"proofs": proofs, "vouched_s": state.vouched_s} if proofs else {}),
+            "evidence": state.evidence.to_raw(),
         }
+        if state.proofs:
+            said["proofs"] = [[*key, *proof] for key, proof in state.proofs.items()]
+            said["vouched_s"] = state.vouched_s
+        return said
 
-    def absorb(self, others: Iterable[Mapping[str, object]], priors: Mapping[str, Prior], now_s: float) -> None:
+    def absorb(self, others: Iterable[Export], priors: Mapping[str, Prior], now_s: float) -> None:
         """Hears the others and works the curves out anew, all at once."""
         for _ in chain(self.hear(others, priors, now_s), self.refit(priors, now_s)):
             pass
 
-    def hear(
-        self, others: Iterable[Mapping[str, object]], known: Iterable[str], now_s: float
-    ) -> Generator[None, None, None]:
+    def hear(self, others: Iterable[Export], known: Iterable[str], now_s: float) -> Generator[None, None, None]:
         """Takes in what the other workers published, of the deployments in `known` and those that it knows.
 
-        Of the exports nothing is trusted: what cannot be true is left out. A deployment is an object, or JSON of one.
+        Of the exports nothing is trusted: what cannot be true is left out.
         """
         for name in known:
             self._state(name)
@@ -508,20 +505,21 @@ class Live:
                 state.vouched_s = max([state.vouched_s, *(_moment(entry.get("vouched_s"), now_s) for entry in entries)])
             if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # somebody had an answer then
                 state.answered(state.circuit.changed_at_s)
-            yield from self._hear_evidence(state, [entry.get("evidence") for entry in entries], now_s)
+            seen = [entry["evidence"] for entry in entries if "evidence" in entry]
+            yield from self._hear_evidence(state, seen, now_s)
             yield
 
     @staticmethod
-    def _hear_evidence(state: LiveState, told: Sequence[object], now_s: float) -> Generator[None, None, None]:
+    def _hear_evidence(state: LiveState, told: Sequence[msgspec.Raw], now_s: float) -> Generator[None, None, None]:
         """Adds up what the others saw, if one of them saw something new."""
         if len(told) > FEW and abs(now_s - state.heard_at_s) < ADD_UP_S * len(told):
             return
-        marks = [hash(bytes(text)) if isinstance(text, msgspec.Raw) else object() for text in told]
+        marks = [hash(bytes(text)) for text in told]
         if marks == state.heard_marks:
             return
         heard = Evidence()
         for text in told:
-            found = Evidence.from_json(text)
+            found = Evidence.from_raw(text)
             if found is not None:
                 heard.include(found, now_s)
             del found  # else the next one's memory is looked through for garbage together with this one's
@@ -566,10 +564,8 @@ class Live:
                 state.lose(key)
 
 
-def _read(text: object) -> Mapping[str, object] | None:
+def _read(text: msgspec.Raw) -> Said | None:
     """What another worker says of a deployment; `None` where it is no object."""
-    if not isinstance(text, msgspec.Raw):
-        return text if isinstance(text, Mapping) else None
     try:
         return _said.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -11,10 +11,10 @@ or nothing.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 
 import msgspec
 
+from slo_router.live import Export
 from slo_router.redis_link import AsyncClient
 from slo_router.turns import give_way
 
@@ -24,7 +24,6 @@ TTL_S = 5
 MAX_WORKERS = 1_000
 MAX_BYTES = 4_000_000  # of one worker's export: more is not a worker of ours
 AT_ONCE = 8  # exports that are asked for in one go
-Export = Mapping[str, msgspec.Raw]  # by deployment id, JSON of what the worker saw of it
 
 
 class Sharing:

@@ -29,7 +29,7 @@ from slo_router.errors import RequestSloError
 from slo_router.evidence import Prior
 from slo_router.features import UNSURE, Learned, extract
 from slo_router.history import is_signed, may_be_signed
-from slo_router.live import ANSWERS, ERRORS, Ending, Findings, Landing, Live
+from slo_router.live import ANSWERS, ERRORS, Ending, Export, Findings, Landing, Live
 from slo_router.metrics_store import MetricsStore
 from slo_router.prediction import View, findings, predict, prior
 from slo_router.routing import NO_LENGTHS, Ask, Policy, decide
@@ -313,19 +313,19 @@ class Strategy:
         """What this worker saw, for the others, as JSON; step by step, for there may be many deployments."""
         self._see_first_tokens()
         said: dict[str, object] = {}
-        for name, text in self.live.export_raw(self._clock()):
+        for name, text in self.live.export(self._clock()):
             said[name] = text
             yield
         lengths = list(self._own_lengths)
         self._own_lengths.clear()
         return msgspec.json.encode({**said, CONVERSATIONS: self.conversations.export(), LENGTHS: lengths})
 
-    def hear(self, exports: Iterable[Mapping[str, object]]) -> Generator[None, None, None]:
+    def hear(self, exports: Iterable[Export]) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step."""
         exports = list(exports)
         for export in exports:
-            self.conversations.absorb(export.get(CONVERSATIONS), self._clock())
-            self._hear_lengths(export.get(LENGTHS))
+            self.conversations.absorb(_decoded(export.get(CONVERSATIONS)), self._clock())
+            self._hear_lengths(_decoded(export.get(LENGTHS)))
             yield
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
@@ -362,7 +362,7 @@ class Strategy:
             self._priors = measured, priors
         yield from self.live.refit(self._priors[1], self._clock())
 
-    def absorb(self, exports: Iterable[Mapping[str, object]]) -> None:
+    def absorb(self, exports: Iterable[Export]) -> None:
         """Hears the others and works out what to expect, all at once."""
         for _ in chain(self.hear(exports), self.refit()):
             pass
@@ -381,6 +381,14 @@ class Strategy:
             return
         teaches = self._is_warm and at_s > flight.at_s
         self.live.first_token(flight, at_s, prompt_tokens=tokens if teaches else None, ttft_s=at_s - flight.at_s)
+
+
+def _decoded(text: msgspec.Raw | None) -> object:
+    """What another worker wrote; `None` where it wrote nothing, or nothing that can be read."""
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:

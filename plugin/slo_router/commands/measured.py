@@ -9,6 +9,7 @@ from slo_router.commands.terminal import remarks
 from slo_router.config import Settings
 from slo_router.domain import Snapshot
 from slo_router.errors import SettingsError
+from slo_router.live import Export
 from slo_router.metrics_store import MetricsStore
 from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
 from slo_router.sharing import LIVE_KEY, WORKERS_KEY, read_export
@@ -18,7 +19,7 @@ class Measured(NamedTuple):
     """One reading. `exports` is by worker; `dropped_values` counts what cannot be true."""
 
     snapshot: Snapshot
-    exports: Mapping[str, Mapping[str, object]]
+    exports: Mapping[str, Export]
     dropped_values: int
 
 
@@ -53,13 +54,13 @@ async def snapshot_if_there(settings: Settings) -> Snapshot:
         return Snapshot()
 
 
-async def _exports(client: AsyncClient, prefix: str) -> dict[str, Mapping[str, object]]:
+async def _exports(client: AsyncClient, prefix: str) -> dict[str, Export]:
     """What the workers that are alive published, by worker; what is no export is left out."""
     workers = sorted(map(str, await client.smembers(prefix + WORKERS_KEY)))
     pipeline = client.pipeline(transaction=False)
     for worker in workers:
         pipeline.get(prefix + LIVE_KEY + worker)
-    found: dict[str, Mapping[str, object]] = {}
+    found: dict[str, Export] = {}
     for worker, text in zip(workers, await pipeline.execute() if workers else (), strict=True):
         export = read_export(text)
         if export is not None:
