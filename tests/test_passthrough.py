@@ -7,6 +7,7 @@ seed of ours reaches it: there the shares are compared.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -124,6 +125,16 @@ async def ask(router: Router, made: Plugin | None, spy: Spy, group: str, seed: i
     return Outcome(group, tuple(spy.called), error)
 
 
+def route(spy: Spy, groups: dict[str, list[dict[str, object]]], **settings: object) -> tuple[Router, Plugin]:
+    """LiteLLM's router with the plugin."""
+    litellm.callbacks = []  # the router adds its own
+    router = proxy_server.llm_router = Router(model_list=model_list(groups), disable_cooldowns=True, **settings)
+    made = plugin("route", groups)
+    litellm.callbacks = [made, spy, *litellm.callbacks]
+    made.take_over()
+    return router, made
+
+
 async def outcomes(
     way: str, spy: Spy, groups: dict[str, list[dict[str, object]]], requests: int, **settings: object
 ) -> list[Outcome]:
@@ -141,6 +152,14 @@ async def outcomes(
     if made is not None:
         assert made.fail_open_count == 0
     return found
+
+
+def priced(entries: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Each ten times as dear as the one before."""
+    return [
+        {**entry, "input_cost_per_token": usd, "output_cost_per_token": usd}
+        for usd, entry in zip((1e-7, 1e-6, 1e-5), entries, strict=True)
+    ]
 
 
 @pytest.fixture
@@ -197,11 +216,8 @@ async def test_limits_of_requests_a_minute_are_kept_as_litellm_alone_keeps_them(
 async def test_over_its_rpm_the_next_best_answers_and_no_client_sees_a_429(
     spy: Spy, strategy: str, retries: int
 ) -> None:
-    priced: list[dict[str, object]] = [
-        {**entry, "input_cost_per_token": usd, "output_cost_per_token": usd}
-        for usd, entry in zip((1e-7, 1e-6, 1e-5), LIMITED["limited"], strict=True)
-    ]
-    found = await outcomes("route", spy, {"limited": priced}, 4 * RPM, routing_strategy=strategy, num_retries=retries)
+    settings = {"routing_strategy": strategy, "num_retries": retries}
+    found = await outcomes("route", spy, {"limited": priced(LIMITED["limited"])}, 4 * RPM, **settings)
     assert [one.error for one in found] == [""] * len(found)
     called = Counter(one.called[-1] for one in found)
     if strategy == "usage-based-routing-v2":  # counts at once; the others when LiteLLM's log worker gets to it
@@ -216,12 +232,7 @@ async def test_a_keys_ceiling_holds_where_the_cheap_one_is_over_its_rpm(spy: Spy
         {"rpm": RPM, "input_cost_per_token": usd, "output_cost_per_token": usd} for usd in prices
     ]
     entries[1]["rpm"] = 100 * RPM
-    litellm.callbacks = []
-    settings = {"routing_strategy": "usage-based-routing-v2", "num_retries": 0, "disable_cooldowns": True}
-    router = proxy_server.llm_router = Router(model_list=model_list({"limited": entries}), **settings)
-    made = plugin("route", {"limited": entries})
-    litellm.callbacks = [made, spy, *litellm.callbacks]
-    made.take_over()
+    router, made = route(spy, {"limited": entries}, routing_strategy="usage-based-routing-v2", num_retries=0)
     key = UserAPIKeyAuth(metadata={"slo_limits": {"cost_per_1k": {"max": 0.01}}})
     for number in range(3 * RPM):
         data: dict[str, object] = {
@@ -233,3 +244,37 @@ async def test_a_keys_ceiling_holds_where_the_cheap_one_is_over_its_rpm(spy: Spy
         with contextlib.suppress(litellm.RateLimitError, ValueError):
             await router.acompletion(**data)
     assert set(spy.called) == {"limited-0"}
+
+
+ENFORCED = {"optional_pre_call_checks": ["enforce_model_rate_limits"]}
+
+
+@pytest.mark.usefixtures("one_minute")
+@pytest.mark.parametrize("retries", [0, 2])
+async def test_where_litellm_enforces_rpm_the_next_best_answers_and_no_client_sees_a_429(
+    spy: Spy, retries: int
+) -> None:
+    settings = {**ENFORCED, "num_retries": retries}
+    found = await outcomes("route", spy, {"limited": priced(LIMITED["limited"])}, 4 * RPM, **settings)
+    assert [one.error for one in found] == [""] * len(found)
+    assert Counter(one.called[-1] for one in found) == {"limited-0": RPM, "limited-1": RPM, "limited-2": 2 * RPM}
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+async def test_who_has_as_many_requests_as_it_may_have_at_once_gets_no_more(spy: Spy, retries: int) -> None:
+    limits: list[dict[str, object]] = [{"max_parallel_requests": count} for count in (1, 2, 100)]
+    entries = priced([{**entry, "mock_delay": 0.5} for entry in limits])
+    router, made = route(spy, {"limited": entries}, num_retries=retries)
+    asking: list[asyncio.Task[object]] = []
+    for number in range(9):
+        data: dict[str, object] = {
+            "model": "limited",
+            "messages": [{"role": "user", "content": f"{number}"}],
+            "metadata": {},
+        }
+        await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acompletion")
+        asking.append(asyncio.create_task(router.acompletion(**data)))
+        while len(spy.called) <= number and not asking[-1].done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await asyncio.gather(*asking)
+    assert Counter(spy.called) == {"limited-0": 1, "limited-1": 2, "limited-2": 6}

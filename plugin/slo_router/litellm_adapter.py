@@ -14,6 +14,7 @@ deployment by itself, half a millisecond each: of them the plugin decides first,
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.metadata
 import importlib.util
@@ -29,6 +30,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy import health_check, proxy_server
 from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.router import Router
+from litellm.router_utils.pre_call_checks.model_rate_limit_check import ModelRateLimitingCheck
 
 from slo_router.attempt import Fault
 from slo_router.litellm_redis import url_of
@@ -59,6 +61,7 @@ SEAMS = (
     Seam("the deployments", Router, ("registry", "model_list")),
     Seam("the aliases of groups", Router, ("registry", "model_group_alias")),
     Seam("the router's settings", Router, ("settings", "enable_pre_call_checks")),
+    Seam("who has room", Router, ("health", "cache")),
     Seam("a request's arrival", CustomLogger, ("async_pre_call_hook",)),
     Seam("the pick", CustomLogger, ("async_filter_deployments",)),
     Seam("an attempt that is sent", CustomLogger, ("async_pre_call_deployment_hook",)),
@@ -82,6 +85,7 @@ _NARROWING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_
 _PLUGIN_KEY = "_routing_plugin_candidate_models"  # in the metadata, where LiteLLM's routing plugins chose
 _TEXT_PARTS = ("text", "input_text", "output_text", "tool_use", "thinking")
 _REFUSING = ("usage-based-routing", "usage-based-routing-v2", "latency-based-routing", "cost-based-routing")
+_BY_THE_MINUTE = ("rpm", "tpm")
 _EVERYBODY = ""
 _asking: ContextVar[str | None] = ContextVar("slo_router_asks_about", default=None)  # one deployment, or everybody
 
@@ -163,8 +167,44 @@ async def keeps(router: Router, model: str, request: Mapping[str, object], messa
         _asking.reset(token)
 
 
-async def would_pick(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
-    """Whether LiteLLM's own strategy would take this deployment where it had no other: some refuse over rpm or tpm."""
+async def has_room(
+    router: Router, model: str, request: Mapping[str, object], messages: object, deployment: Deployment
+) -> bool:
+    """Whether LiteLLM would take one more request to this deployment now, as far as this worker counts them.
+
+    It refuses by three counts: how many are there at once; a minute's, where it enforces them; and a minute's of the
+    strategies that look at them.
+    """
+    if not _has_slot(router, deployment_id(deployment)) or _is_over_its_rate(deployment):
+        return False
+    asks = _setting(router, "routing_strategy") in _REFUSING and _has_limit(deployment, _BY_THE_MINUTE)
+    return not asks or await _would_pick(router, model, request, messages, deployment_id(deployment))
+
+
+def _has_slot(router: Router, name: str) -> bool:
+    store = router.health().store if hasattr(router, "health") else router.cache
+    slots = store.in_memory_cache.get_cache(f"{name}_max_parallel_requests_client")
+    if isinstance(slots, asyncio.Semaphore):  # up to 1.100: the request would wait
+        return not slots.locked()
+    return slots is None or slots.in_flight < slots.max_parallel_requests  # made with the first request
+
+
+def _is_over_its_rate(deployment: Deployment) -> bool:
+    check = next((one for one in litellm.callbacks if isinstance(one, ModelRateLimitingCheck)), None)
+    if check is None:
+        return False
+    clock = getattr(check, "clock", litellm.utils.get_utc_datetime)  # its own from 1.109 on
+    minute, counts = clock().strftime("%H-%M"), check.dual_cache.in_memory_cache
+    name, model = deployment_id(deployment), _limit_of(deployment, "model")
+    limits = {one: _limit_of(deployment, one) for one in _BY_THE_MINUTE}
+    return any(
+        isinstance(limit, int | float) and (counts.get_cache(f"{name}:{model}:{one}:{minute}") or 0) >= limit
+        for one, limit in limits.items()
+    )
+
+
+async def _would_pick(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
+    """Whether LiteLLM's own strategy would take this deployment where it had no other."""
     pick = router.select if hasattr(router, "select") else router.async_get_available_deployment
     token = _asking.set(name)
     try:
@@ -182,15 +222,14 @@ def _arguments(request: Mapping[str, object], messages: object) -> dict[str, obj
 
 
 def limited_groups(router: Router, deployments: Sequence[Deployment]) -> frozenset[str]:
-    """The groups of which LiteLLM's strategy refuses a deployment that is over its rpm or tpm."""
-    if _setting(router, "routing_strategy") not in _REFUSING:
-        return frozenset()
-    return frozenset(
-        name
-        for deployment in deployments
-        if any(_limit_of(deployment, limit) is not None for limit in ("rpm", "tpm"))
-        for name in _names(deployment)
-    )
+    """The groups with a deployment that LiteLLM refuses while it has all the requests that it may have."""
+    are_all = _setting(router, "default_max_parallel_requests") is not None
+    limits = (*_BY_THE_MINUTE, "max_parallel_requests")
+    return frozenset(name for one in deployments if are_all or _has_limit(one, limits) for name in _names(one))
+
+
+def _has_limit(deployment: Deployment, limits: Sequence[str]) -> bool:
+    return any(_limit_of(deployment, limit) is not None for limit in limits)
 
 
 def _names(deployment: Deployment) -> tuple[str, ...]:

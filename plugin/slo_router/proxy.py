@@ -283,7 +283,7 @@ class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by 
                 return None
             if router is None or group not in self._limited_groups:
                 return by_id[chosen]
-            if await adapter.would_pick(router, group, request, messages, chosen):
+            if await adapter.has_room(router, group, request, messages, by_id[chosen]):
                 return by_id[chosen]
             full.add(chosen)
 
