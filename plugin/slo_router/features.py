@@ -164,6 +164,8 @@ def _wide_chars(text: str) -> int:
 
 def _choices(request: Mapping[str, object]) -> int:
     """How many answers are asked for: each is paid for, also those that `best_of` does not return."""
+    if "n" not in request and "best_of" not in request:
+        return 1
     return min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 

@@ -175,6 +175,8 @@ class LiveState:
     def in_flight(self) -> float:
         """Requests on their way to this deployment, from all workers."""
         own = len(self.flights)
+        if not self.others and not self.elsewhere:
+            return own + self.foreign
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
 
     def lose(self, key: int) -> None:

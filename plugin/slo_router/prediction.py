@@ -36,6 +36,7 @@ ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of thi
 
 _EDGES = (0.0, *((a + b) / 2 for a, b in itertools.pairwise(LEVELS)), 1.0)
 _WEIGHTS = tuple(high - low for low, high in itertools.pairwise(_EDGES))  # what each of LEVELS stands for
+_SURE = sum(_WEIGHTS)
 _LONGER = tuple(-math.log(1 - level) for level in LEVELS)  # quantiles of an exponential length, in expected ones
 
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
@@ -90,10 +91,11 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
     e2e_s = expected_s = None
     if ttft_s is not None and tpot_s is not None:
         answer = output_tokens / features.choices  # several are written at the same time
-        expected_s = ttft_s + tpot_s * max(answer - 1, 0)
-        limit = features.limit_tokens
-        longest = answer * _LONGER[level] if limit is None else min(answer * _LONGER[level], limit)
-        e2e_s = ttft_s + tpot_s * max(longest - 1, 0)
+        longest, limit = answer * _LONGER[level], features.limit_tokens
+        if limit is not None and limit < longest:
+            longest = limit
+        expected_s = ttft_s + tpot_s * (answer - 1) if answer > 1 else ttft_s  # `max` would cost a call
+        e2e_s = ttft_s + tpot_s * (longest - 1) if longest > 1 else ttft_s
     tokens = prompt_tokens + output_tokens
     cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, expected_s) if is_priced else None
     if cost_usd is not None:
@@ -175,19 +177,22 @@ def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
             chance = probability(tpot_ratios, slo.tpot_s / tpot_s)
             likely = chance if likely is None or chance < likely else likely
         if slo.e2e_s is not None:
-            chance = _chance_to_end(
-                features, slo.e2e_s, [(ttft_s * a, tpot_s * b) for a, b in zip(ttft_ratios, tpot_ratios, strict=True)]
-            )
+            chance = _chance_to_end(features, slo.e2e_s, (ttft_s, ttft_ratios), (tpot_s, tpot_ratios))
             likely = chance if likely is None or chance < likely else likely
     return Outlook(likely, ttft_s * ttft_ratios[P50], ttft_s * ttft_ratios[P95])
 
 
-def _chance_to_end(features: Features, limit_s: float, latencies: Sequence[tuple[float, float]]) -> float:
-    """P(the answer has ended in time), by TTFT and TPOT at each of `LEVELS`, and by how long it gets."""
+def _chance_to_end(
+    features: Features, limit_s: float, first: tuple[float, Sequence[float]], further: tuple[float, Sequence[float]]
+) -> float:
+    """P(the answer has ended in time), by TTFT and TPOT, each with its ratios at `LEVELS`, and by how long it gets."""
     expected, most = features.output_tokens / features.choices, features.limit_tokens
+    (ttft_s, ttft_ratios), (tpot_s, tpot_ratios) = first, further
+    if most is not None and (limit_s - ttft_s * ttft_ratios[-1]) / (tpot_s * tpot_ratios[-1]) + 1 >= most:
+        return _SURE  # even the longest answer at the slowest
     chance = 0.0
-    for (ttft_s, tpot_s), weight in zip(latencies, _WEIGHTS, strict=True):
-        room = (limit_s - ttft_s) / tpot_s + 1  # tokens
+    for ttft_ratio, tpot_ratio, weight in zip(ttft_ratios, tpot_ratios, _WEIGHTS, strict=True):
+        room = (limit_s - ttft_s * ttft_ratio) / (tpot_s * tpot_ratio) + 1  # tokens
         if room >= 1:
             is_sure = expected <= 1 or (most is not None and room >= most)
             chance += weight * (1.0 if is_sure else 1 - math.exp(-room / expected))

@@ -29,6 +29,7 @@ ALL_ASKED: NotAsked = frozenset(), frozenset(), frozenset()
 
 
 NO_LENGTHS: Mapping[str, float] = MappingProxyType({})
+_UNKNOWN = Standing.UNKNOWN  # an enum's attribute is slow to look up
 
 
 class Ask(NamedTuple):
@@ -81,8 +82,9 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     home = ask.cached.deployment_id
     able: list[Assessment] = []
     unable: Unable = []
+    is_unknown = False
     for facts in candidates:
-        features = ask.features_for(facts.deployment_id)
+        features = ask.features_for(facts.deployment_id) if ask.lengths else ask.features
         prediction = predict(facts, features, view, level)
         if facts.deployment_id == home:
             prediction = with_cache(facts, features, view, level, ask.cached.tokens)
@@ -96,9 +98,11 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
             unable.append((assessment, found))
         else:
             able.append(assessment)
+            is_unknown = is_unknown or assessment.standing is _UNKNOWN
     if spared:
         able = spare(able, spared, unable)
-    able = _with_twins(able, candidates)
+    if is_unknown:
+        able = _with_twins(able, candidates)
     pool = able or least_rejected(unable, candidates)
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
@@ -141,13 +145,11 @@ def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Ass
     """Lets those of which nothing is known stand beside their equals: the same model at the same price, known to meet
     the SLO. Else the first replica with measurements would get all the traffic, and the others never any.
     """
-    if not any(one.standing is Standing.UNKNOWN for one in able):
-        return able
     kinds = {one.deployment_id: (one.model, one.input_usd_per_token, one.output_usd_per_token) for one in candidates}
     met = {kinds[one.deployment_id] for one in able if one.standing is Standing.MEETS}
     return [
         one._replace(standing=Standing.MEETS)
-        if one.standing is Standing.UNKNOWN and one.prediction.basis == "none" and kinds[one.deployment_id] in met
+        if one.standing is _UNKNOWN and one.prediction.basis == "none" and kinds[one.deployment_id] in met
         else one
         for one in able
     ]
