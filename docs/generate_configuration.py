@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from slo_router.config import (
+from slo_router.contract.settings.config import (
     CONFIDENCES,
     Canary,
     GroupSettings,
@@ -24,7 +24,7 @@ from slo_router.config import (
     SloSettings,
     Weights,
 )
-from slo_router.deployments import ModelFacts
+from slo_router.contract.settings.deployments import ModelFacts
 
 PAGE = Path(__file__).with_name("configuration.md")
 

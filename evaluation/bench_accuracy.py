@@ -29,11 +29,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from slo_bench.client import Client
-from slo_bench.stats import CellStats, summarize
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.client import Client
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.summary.stats import CellStats, summarize
 
 TOLERANCE, TOLERANCE_S = 0.02, 0.002
 PROMPT = Prompt("chat", ({"role": "user", "content": "Say what you know."},), 64)

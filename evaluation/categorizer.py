@@ -22,8 +22,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from slo_router.categories import Categorizer, article, instruction_windows, rules
-from slo_router.domain import CATEGORIES
+from slo_router.contract.model import CATEGORIES
+from slo_router.request.categories import Categorizer, article, instruction_windows, rules
 
 PROMPTS = Path(__file__).parent / "data" / "prompts.jsonl"
 ARTICLE_CATEGORIES = ("ner", "summarization", "reasoning")

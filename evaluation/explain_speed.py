@@ -19,11 +19,11 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.report_speed import CONFIG, kinds
-from slo_router.config import LogSettings
-from slo_router.contract import REQUESTS_STREAM, request_index_key
-from slo_router.redis_link import BlockingClient, connect, connect_blocking
-from slo_router.reporting.lookup import find_in_stream
-from slo_router.request_log import RequestLog
+from slo_router.contract.metrics_hash import REQUESTS_STREAM, request_index_key
+from slo_router.contract.redis.link import BlockingClient, connect, connect_blocking
+from slo_router.contract.settings.config import LogSettings
+from slo_router.operator.reporting.lookup import find_in_stream
+from slo_router.worker.request_log import RequestLog
 from tests.valkey_server import ValkeyServer
 
 RECORDS = 100_000

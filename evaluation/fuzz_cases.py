@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from slo_router.domain import CATEGORIES
+from slo_router.contract.model import CATEGORIES
 
 MANAGED, ALIAS = "smart", "gpt-smart"
 ASK = "Summarize this in one sentence: the cat sat on the mat."

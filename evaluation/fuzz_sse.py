@@ -24,10 +24,10 @@ from typing import Annotated
 import typer
 
 from evaluation.sse_cases import Case, Expected, make_case
-from slo_bench.client import Client
-from slo_bench.sse import EventParser
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
+from slo_bench.measure.client import Client
+from slo_bench.measure.sse import EventParser
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
 
 CONCURRENCY = 16
 TIMEOUT_S = 120.0  # what takes longer hangs: a case takes milliseconds, on a busy machine seconds

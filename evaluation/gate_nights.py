@@ -23,7 +23,7 @@ from rich.table import Table
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.gatekeeper import conclude, review
 from slo_bench.gate.ruling import Policy
-from slo_router.redis_link import AsyncClient, connect
+from slo_router.contract.redis.link import AsyncClient, connect
 from tests.valkey_server import ValkeyServer
 
 from .gate_worlds import CATEGORIES, Drop, Floats, drawn

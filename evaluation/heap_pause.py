@@ -26,7 +26,7 @@ from rich.table import Table
 from evaluation.endpoints import Handle, instant, running_endpoints
 from evaluation.proxy_overhead import CALLBACKS, MeasuredProxy, document
 from evaluation.sample import messages_of_words
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 
 WORDS = 200
 MS_PER_S = 1_000.0

@@ -23,7 +23,7 @@ import typer
 
 from evaluation.endpoints import instant, running_endpoints
 from evaluation.proxy_overhead import CALLBACKS, WARM_UP_REQUESTS, MeasuredProxy, Sender, document, publish
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 
 BAR = 0.02  # of a request's CPU, median over the rounds
 TOLD = "spent_ns"  # the file in which the proxy says what its metrics have taken, once a second
@@ -33,8 +33,8 @@ TIMED = f'''
 import time
 from pathlib import Path
 
-from slo_router.proxy import callback
-from slo_router.telemetry import Telemetry
+from slo_router.gateway.hooks import callback
+from slo_router.telemetry.telemetry import Telemetry
 
 spent_ns = 0
 

@@ -26,14 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation.sample import messages_of_words
-from slo_router import litellm_adapter
-from slo_router.config import GroupSettings, PluginSettings, Settings, SloSettings
-from slo_router.deployments import read_deployment
-from slo_router.domain import Metrics
-from slo_router.metrics_store import MetricsStore, make_snapshot
-from slo_router.proxy import Plugin
-from slo_router.strategy import Strategy
-from slo_router.trace import TRACE_KEY, Trace
+from slo_router.contract.model import Metrics
+from slo_router.contract.settings.config import GroupSettings, PluginSettings, Settings, SloSettings
+from slo_router.contract.settings.deployments import read_deployment
+from slo_router.gateway import adapter as litellm_adapter
+from slo_router.gateway.hooks import Plugin
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.trace import TRACE_KEY, Trace
 
 GROUP = "smart"
 DEPLOYMENTS = (3, 10, 50)

@@ -32,9 +32,9 @@ from rich.table import Table
 from evaluation.endpoints import Handle, instant, running_endpoints
 from evaluation.sample import messages_of_words
 from evaluation.stock_proxy import StockProxy
-from slo_router import embedded
-from slo_router.contract import metrics_key, write_metrics
-from slo_router.domain import CATEGORIES, Metrics
+from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.contract.model import CATEGORIES, Metrics
+from slo_router.contract.redis import embedded
 
 GROUP = "smart"
 BAR = 1.05  # plugin ÷ either no-op callback, median over the rounds

@@ -12,14 +12,14 @@ import asyncio
 import itertools
 import sys
 
-from slo_bench.plan import Cell
-from slo_bench.publish import publish
-from slo_bench.results import CellResult
-from slo_bench.stats import summarize
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_router.domain import Facts
-from slo_router.redis_link import connect
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.run.plan import Cell
+from slo_bench.run.publish import publish
+from slo_bench.summary.results import CellResult
+from slo_bench.summary.stats import summarize
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import connect
 
 FACTS = Facts("small", "openai/small", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
 

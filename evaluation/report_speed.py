@@ -18,15 +18,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from slo_router.attempt import Attempt
-from slo_router.config import GroupSettings
-from slo_router.contract import RequestRecord
-from slo_router.domain import Facts, Features, Metrics, Slo
-from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import View
-from slo_router.records import build_record
-from slo_router.routing import Ask, Policy, decide
-from slo_router.trace import Trace
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.model import Facts, Features, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.prediction import View
+from slo_router.worker.attempt import Attempt
+from slo_router.worker.records import build_record
+from slo_router.worker.snapshot import make_snapshot
+from slo_router.worker.trace import Trace
 
 RECORDS = 1_000_000
 WORKERS = 5

@@ -34,7 +34,7 @@ from rich.table import Table
 from evaluation.endpoints import instant, running_endpoints
 from evaluation.proxy_overhead import CALLBACKS, GROUP, NOOP, MeasuredProxy, document, publish
 from evaluation.traffic import PATHS, Ask, Lengths, body, mixed
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 
 AT_A_TIME = 4  # requests to each proxy
 SAMPLE_S = 15.0

@@ -26,15 +26,15 @@ from evaluation.endpoints import EndpointSpec
 from evaluation.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.sending import Measure, Sender, Sent
 from slo_bench.load.sizing import resized, vocabulary
-from slo_bench.plan import Cell
-from slo_bench.stats import percentile
+from slo_bench.load.workload import Prompt, load_workload
+from slo_bench.measure.targets import Target
+from slo_bench.run.plan import Cell
+from slo_bench.summary.stats import percentile
 from slo_bench.sweep.course import Course, Grid, Swept
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt, load_workload
-from slo_router.domain import Facts, Features, LatencyFit, Metrics
-from slo_router.live import LiveState
-from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import View, predict
+from slo_router.contract.model import Facts, Features, LatencyFit, Metrics
+from slo_router.decision.prediction import View, predict
+from slo_router.live.picture import LiveState
+from slo_router.worker.snapshot import make_snapshot
 
 SPECS = (
     EndpointSpec(name="quick", ttft_ms=40, prefill_us_per_token=20, tpot_ms=4, tpot_growth=0.05, slots=8),

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from evaluation.endpoints.answers import output_tokens, token_count
 from evaluation.endpoints.engine import Engine
 from evaluation.endpoints.spec import EndpointSpec
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
 
 Result = TypeVar("Result")
 STRIDE = 4  # tokens per wait: fewer timers, the same time
@@ -61,7 +61,7 @@ class VirtualEndpoint:
         self._engine = Engine(spec, clock)
 
     async def measure(self, _: Target, prompt: Prompt) -> Sample:
-        """As `slo_bench.client.Client.measure`."""
+        """As `slo_bench.measure.client.Client.measure`."""
         sent_s, text = self._clock(), "".join(str(message.get("content")) for message in prompt.messages)
         count = min(output_tokens(text, self._engine.spec.output_tokens), prompt.max_tokens)
         async with self._engine.admit(token_count(text)) as served:

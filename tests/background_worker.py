@@ -13,18 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from slo_router.background import Background, Hooks
-from slo_router.config import GroupSettings, LogSettings, PluginSettings
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
-from slo_router.live import Health
-from slo_router.metrics_store import MetricsStore
-from slo_router.probing import Ask
-from slo_router.records import build_record
-from slo_router.request_log import RequestLog
-from slo_router.rollout import Rollout
-from slo_router.strategy import Strategy
-from slo_router.trace import Trace
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.live.picture import Health
+from slo_router.worker.background import Background, Hooks
+from slo_router.worker.probing import Ask
+from slo_router.worker.records import build_record
+from slo_router.worker.request_log import RequestLog
+from slo_router.worker.rollout import Rollout
+from slo_router.worker.snapshot import MetricsStore
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.trace import Trace
 
 Mode = Literal["pass", "silent", "drip"]
 INTERVAL_S = 0.05

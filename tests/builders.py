@@ -8,13 +8,23 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from slo_router.config import GroupSettings
-from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Prediction, Slo, Snapshot, Standing
-from slo_router.live import Export, Live, LiveState
-from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import View
-from slo_router.routing import Ask, Policy, decide
-from slo_router.sharing import read_export
+from slo_router.contract.model import (
+    Assessment,
+    Decision,
+    Facts,
+    Features,
+    Metrics,
+    Prediction,
+    Slo,
+    Snapshot,
+    Standing,
+)
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.prediction import View
+from slo_router.live.picture import Export, Live, LiveState
+from slo_router.worker.sharing import read_export
+from slo_router.worker.snapshot import make_snapshot
 
 NOW_S = 1_800_000_000.0  # Unix seconds
 REQUEST = Features("ner", "client", prompt_tokens=1_000, output_tokens=500, reserved_tokens=500)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from slo_router import installed
+from slo_router.contract.settings import installed
 from tests.timeouts import (  # noqa: F401  # hooks
     give_slow_ones_time,
     pytest_runtest_call,
@@ -83,7 +83,7 @@ def _litellm_is_looked_at_here() -> Iterator[None]:
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # LiteLLM's own
-            from slo_router import litellm_adapter  # noqa: PLC0415  # takes seconds
+            from slo_router.gateway import adapter as litellm_adapter  # noqa: PLC0415  # takes seconds
 
             found = litellm_adapter
             return found.version(), found.shortcomings(), found.untried(), found.unasked()

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import redis
 
-from slo_router.config import load_settings
-from slo_router.contract import write_metrics
-from slo_router.domain import Metrics, Slo
-from slo_router.live import Live
-from slo_router.redis_link import connect
-from slo_router.sharing import Sharing
+from slo_router.contract.metrics_hash import write_metrics
+from slo_router.contract.model import Metrics, Slo
+from slo_router.contract.redis.link import connect
+from slo_router.contract.settings.config import load_settings
+from slo_router.live.picture import Live
+from slo_router.worker.sharing import Sharing
 from tests.record_builders import decide_between, line_of, write_config
 
 GROUPS = {"smart": {"slo": {"ttft_ms": 160}, "trial_share": 0.0}}

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from slo_router.attempt import Attempt
-from slo_router.config import GroupSettings
-from slo_router.contract import RequestRecord
-from slo_router.domain import Decision, Facts, Metrics, Slo
-from slo_router.records import build_record
-from slo_router.reporting.recorded import Recorded, decode
-from slo_router.trace import Trace
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.model import Decision, Facts, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.operator.replay.recorded import Recorded, decode
+from slo_router.worker.attempt import Attempt
+from slo_router.worker.records import build_record
+from slo_router.worker.trace import Trace
 from tests.builders import NOW_S, decided, measured
 
 SMALL = Facts("small", "openai/small", 32_768, None, 1e-6, 2e-6, quality={"default": 0.7})

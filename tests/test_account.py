@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.account import (
+from slo_router.live.account import (
     ASKED_S,
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
@@ -22,7 +22,7 @@ from slo_router.account import (
     refused,
     sent,
 )
-from slo_router.live import Live
+from slo_router.live.picture import Live
 from tests.builders import told_by, wire
 
 NOW_S = 1_800_000_000.0

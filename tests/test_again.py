@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from msgspec.structs import replace as replace_fields
 
-from slo_router.config import GroupSettings
-from slo_router.domain import Metrics, Slo
-from slo_router.reporting.again import decided_again
+from slo_router.contract.model import Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.operator.replay.again import decided_again
 from tests.builders import NOW_S, decided, measured
 from tests.record_builders import LARGE, SMALL, decide_between, read_back
 

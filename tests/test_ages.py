@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from slo_router.ages import (
+from slo_router.contract.ages import (
     ANSWER_FAULT_LASTS_S,
     DAY_S,
     ERROR_RATE_LASTS_S,
@@ -20,19 +20,19 @@ from slo_router.ages import (
     MEASURED_LASTS_S,
     explains,
 )
-from slo_router.config import GroupSettings, LogSettings, PluginSettings, SloSettings
-from slo_router.contract import read_metrics, write_metrics
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts, LatencyFit, Metrics, Snapshot
-from slo_router.explain import reason
-from slo_router.live import CHECK_S, Health, Live
-from slo_router.metrics_store import MetricsStore, make_snapshot
-from slo_router.prediction import findings, prior
-from slo_router.records import build_record, ended_by_itself
-from slo_router.slo import SloInputs
-from slo_router.strategy import Strategy
-from slo_router.trace import Trace
-from slo_router.turns import at_once
+from slo_router.contract.metrics_hash import read_metrics, write_metrics
+from slo_router.contract.model import Facts, LatencyFit, Metrics, Snapshot
+from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings, SloSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.decision.explain import reason
+from slo_router.decision.prediction import findings, prior
+from slo_router.live.picture import CHECK_S, Health, Live
+from slo_router.request.slo import SloInputs
+from slo_router.worker.records import build_record, ended_by_itself
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.tasks.turns import at_once
+from slo_router.worker.trace import Trace
 from tests.builders import NOW_S, wire
 
 CHEAP = Facts("cheap", "m/cheap", input_usd_per_token=1e-6, output_usd_per_token=1e-6)

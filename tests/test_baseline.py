@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from slo_router.baseline import BASELINE, baseline, cost_usd, spent_usd
-from slo_router.config import GroupSettings
-from slo_router.contract import RequestRecord, SloRecord
-from slo_router.domain import Assessment, Decision, Facts, Rejection, Slo, Snapshot
-from slo_router.explain import as_json
-from slo_router.reporting.counterfactual import Counterfactual
-from slo_router.reporting.recorded import decode
-from slo_router.reporting.report import make_report
-from slo_router.reporting.rows import Lines
-from slo_router.reporting.tally import Tallies
-from slo_router.telemetry import Telemetry
+from slo_router.contract.baseline import BASELINE, baseline, cost_usd, spent_usd
+from slo_router.contract.metrics_hash import RequestRecord, SloRecord
+from slo_router.contract.model import Assessment, Decision, Facts, Rejection, Slo, Snapshot
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.explain import as_json
+from slo_router.operator.replay.counterfactual import Counterfactual
+from slo_router.operator.replay.recorded import decode
+from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.rows import Lines
+from slo_router.operator.reporting.tally import Tallies
+from slo_router.telemetry.telemetry import Telemetry
 from tests.builders import NOTHING_KNOWN, REQUEST, assessed
 
 PRICED = Facts("priced", "m", input_usd_per_token=1e-6, output_usd_per_token=3e-6)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.categorizer import accuracy, load_prompts, outcomes
-from slo_router.categories import (
+from slo_router.contract.model import CATEGORIES
+from slo_router.request.categories import (
     EDGE_CHARS,
     EDGE_PARTS,
     OPENING_CHARS,
@@ -15,7 +16,6 @@ from slo_router.categories import (
     instruction_windows,
     rules,
 )
-from slo_router.domain import CATEGORIES
 
 PROSE = "The harbour was rebuilt after the storm, and the boats came back one after the other. " * 40  # 640 words
 categorize = rules()

@@ -8,16 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from slo_router.config import GroupSettings, LogSettings, PluginSettings
-from slo_router.contract import RequestRecord
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts, Metrics, Tier
-from slo_router.live import Ending
-from slo_router.metrics_store import MetricsStore, make_snapshot
-from slo_router.records import build_record
-from slo_router.slo import SloInputs
-from slo_router.strategy import Strategy
-from slo_router.trace import Trace
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.model import Facts, Metrics, Tier
+from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.live.picture import Ending
+from slo_router.request.slo import SloInputs
+from slo_router.worker.records import build_record
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.trace import Trace
 from tests.request_bodies import random_body
 
 REQUESTS = 10_000

@@ -12,11 +12,12 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from slo_router import installed, rollout
-from slo_router.cli import app
-from slo_router.config import GroupSettings, SloSettings, load_settings
-from slo_router.contract import write_metrics
-from slo_router.domain import Metrics
+from slo_router.contract.metrics_hash import write_metrics
+from slo_router.contract.model import Metrics
+from slo_router.contract.settings import installed
+from slo_router.contract.settings.config import GroupSettings, SloSettings, load_settings
+from slo_router.operator.cli import app
+from slo_router.worker import rollout
 from tests.record_builders import write_config
 from tests.valkey_server import ValkeyServer
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.circuit import (
+from slo_router.live.circuit import (
     CLOSED,
     FIRST_PAUSE_S,
     FIRST_SHARE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from slo_router.cli import app
+from slo_router.operator.cli import app
 
 RUNNER = CliRunner(env={"COLUMNS": "120", "TERM": "dumb"})
 COMMANDS = ["check", "status", "explain", "report", "replay"]

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from evaluation.endpoints.spec import EndpointSpec, read_specs
 from slo_bench.cli import app
-from slo_router.config import load_settings
-from slo_router.deployments import ManagedDeployment
+from slo_router.contract.settings.config import load_settings
+from slo_router.contract.settings.deployments import ManagedDeployment
 
 Service: TypeAlias = dict[str, Any]  # as the Compose schema allows it; tests/test_yaml_files.py checks against that
 

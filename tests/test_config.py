@@ -8,9 +8,16 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from slo_router.config import CONFIDENCES, GroupSettings, Settings, Weights, load_settings, parse_settings
+from slo_router.contract.settings.config import (
+    CONFIDENCES,
+    GroupSettings,
+    Settings,
+    Weights,
+    load_settings,
+    parse_settings,
+)
 from slo_router.errors import SettingsError
-from slo_router.latency import LEVELS
+from slo_router.latency.curve import LEVELS
 
 SMART = {"model_name": "smart", "litellm_params": {"model": "openai/small"}, "model_info": {"id": "small"}}
 EXAMPLE = """

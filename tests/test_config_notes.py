@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from slo_bench.cli import app as bench
-from slo_router.cli import app
-from slo_router.config import parse_settings
+from slo_router.contract.settings.config import parse_settings
+from slo_router.operator.cli import app
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 CALLBACK = "slo_router.proxy.callback"

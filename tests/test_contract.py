@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.contract import (
+from slo_router.contract.metrics_hash import (
     CLOCK_SKEW_S,
     MAX_VALUE,
     BadValue,
@@ -16,7 +16,7 @@ from slo_router.contract import (
     read_metrics,
     write_metrics,
 )
-from slo_router.domain import Metrics
+from slo_router.contract.model import Metrics
 from tests.builders import NOW_S
 
 FIVE = {

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.ages import CACHE_LASTS_S
-from slo_router.conversations import MOST, NEWS, NOTHING_CACHED, Cached, Conversations, fingerprints
+from slo_router.contract.ages import CACHE_LASTS_S
+from slo_router.request.conversations import MOST, NEWS, NOTHING_CACHED, Cached, Conversations, fingerprints
 from tests.builders import NOW_S
 
 SYSTEM = {"role": "system", "content": "You are brief."}

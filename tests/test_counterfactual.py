@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as replace_fields
 
-from slo_router.domain import Facts, Metrics, Slo
+from slo_router.contract.model import Facts, Metrics, Slo
 from slo_router.errors import SettingsError
-from slo_router.reporting.counterfactual import Counterfactual, Money, Price, list_price
-from slo_router.reporting.recorded import Recorded, decode
+from slo_router.operator.replay.counterfactual import Counterfactual, Money, Price, list_price
+from slo_router.operator.replay.recorded import Recorded, decode
 from tests.builders import NOW_S, decided, measured
 from tests.record_builders import LARGE, SMALL, decide_between, read_back, shadow_line_of
 

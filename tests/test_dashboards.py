@@ -15,7 +15,7 @@ from deploy.grafana.generate import DIRECTORY, files
 from deploy.grafana.panels import BOARDS
 from prometheus_client import CollectorRegistry
 
-from slo_router.telemetry import Telemetry
+from slo_router.telemetry.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[1]
 PROMETHEUS, PROVISIONING = ROOT / "deploy" / "prometheus", ROOT / "deploy" / "grafana" / "provisioning"

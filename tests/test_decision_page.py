@@ -20,15 +20,15 @@ from starlette.testclient import TestClient
 from typer import Typer
 from typer.testing import CliRunner
 
-from slo_router import page as page_package
-from slo_router.config import load_settings
-from slo_router.domain import Facts
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.config import load_settings
 from slo_router.errors import SettingsError
-from slo_router.page.access import Access, check_claim_key, check_token, read_address, read_origin
-from slo_router.page.app import make_app
-from slo_router.page.command import page as page_command
-from slo_router.page.reading import Source
-from slo_router.rollout import publish, switch
+from slo_router.operator import page as page_package
+from slo_router.operator.page.access import Access, check_claim_key, check_token, read_address, read_origin
+from slo_router.operator.page.app import make_app
+from slo_router.operator.page.command import page as page_command
+from slo_router.operator.page.reading import Source
+from slo_router.worker.rollout import publish, switch
 from tests.page_records import GROUPS, fill, page_config
 from tests.record_builders import SMALL, decide_between, line_of, shadow_line_of, write_config
 from tests.valkey_server import ValkeyServer
@@ -465,7 +465,7 @@ def test_nothing_there_yet_and_lines_that_are_no_records_do_no_harm(link: redis.
 def test_no_more_than_the_newest_records_are_summed(
     link: redis.Redis, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slo_router.page.reading.MOST_RECORDS", 2)
+    monkeypatch.setattr("slo_router.operator.page.reading.MOST_RECORDS", 2)
     for _ in range(3):
         link.xadd("slo_router:requests", {"record": line_of(ts=time.time())})
     shown = text_of(viewer(config).get("/").text)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.deployment_ids import generated_id, group_of
-from slo_router.deployments import ManagedDeployment, price_map, read_credentials, read_deployment, with_credential
-from slo_router.domain import Facts
-from slo_router.environment import FromBlock
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployment_ids import generated_id, group_of
+from slo_router.contract.settings.deployments import (
+    ManagedDeployment,
+    price_map,
+    read_credentials,
+    read_deployment,
+    with_credential,
+)
+from slo_router.contract.settings.environment import FromBlock
+from slo_router.contract.settings.price_names import PriceMap
 from slo_router.errors import SettingsError
-from slo_router.price_names import PriceMap
 
 PRICES: PriceMap = {
     "gpt-x": {

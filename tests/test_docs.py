@@ -14,14 +14,18 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from slo_bench.cli import app as slo_bench
-from slo_router import account, ages, circuit, evidence, live, probing
-from slo_router.cli import app as slo_router
-from slo_router.config import parse_settings
-from slo_router.contract import REQUESTS_STREAM
-from slo_router.deployments import price_map
-from slo_router.filters import FILTERS
-from slo_router.load_signals import ELECTED_KEY
-from slo_router.sharing import LIVE_KEY, WORKERS_KEY
+from slo_router.contract import ages
+from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.settings.config import parse_settings
+from slo_router.contract.settings.deployments import price_map
+from slo_router.decision.filters import FILTERS
+from slo_router.latency import evidence
+from slo_router.live import account, circuit
+from slo_router.live import picture as live
+from slo_router.operator.cli import app as slo_router
+from slo_router.worker import probing
+from slo_router.worker.scraper import ELECTED_KEY
+from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -170,7 +174,8 @@ def test_every_file_and_module_that_a_page_names_exists() -> None:
             assert (ROOT / path).exists(), f"{name}: {path}"
     rows = PAGES["architecture.md"].partition("## What stands where")[2].partition("## ")[0]
     modules = set(re.findall(r"`(\w+)`", rows)) - {"model_list"}
-    found = {path.stem for path in (ROOT / "plugin" / "slo_router").iterdir()} | {"slo_bench"}
+    packages = ROOT / "plugin" / "slo_router", ROOT / "benchmark"
+    found = {path.stem for package in packages for path in package.rglob("*")}
     assert modules <= found
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 from slo_router.errors import SettingsError
 
 STARTER = """
 import sys
 from pathlib import Path
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 print(embedded.ensure_running(Path(sys.argv[1])), embedded.status(Path(sys.argv[1])).pid, flush=True)
 sys.stdin.read()
 """

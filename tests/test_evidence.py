@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_router.evidence import AHEAD_S, Evidence, Prior, fit
-from slo_router.latency import LEVELS, P50, P95, Curve, Observation, tpot_s, ttft_s
+from slo_router.latency.curve import LEVELS, P50, P95, Curve, Observation, tpot_s, ttft_s
+from slo_router.latency.evidence import AHEAD_S, Evidence, Prior, fit
 
 START_S = 1_800_000_000.0
 PRIOR = Prior(ttft_s=0.3, tpot_s=0.015, ttft_p95_s=0.6, tpot_p95_s=0.02)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.config import GroupSettings
-from slo_router.domain import Decision, Facts, Metrics, Slo
-from slo_router.explain import as_json, headers, reason, slo_record, span_attributes, summary
+from slo_router.contract.model import Decision, Facts, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.explain import as_json, headers, reason, slo_record, span_attributes, summary
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed, decided, measured
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5})

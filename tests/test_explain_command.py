@@ -10,11 +10,11 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from slo_router.cli import app
-from slo_router.config import load_settings
-from slo_router.contract import write_metrics
-from slo_router.domain import Metrics, Slo
-from slo_router.rollout import publish
+from slo_router.contract.metrics_hash import write_metrics
+from slo_router.contract.model import Metrics, Slo
+from slo_router.contract.settings.config import load_settings
+from slo_router.operator.cli import app
+from slo_router.worker.rollout import publish
 from tests.record_builders import decide_between, line_of, shadow_line_of, write_config
 from tests.valkey_server import ValkeyServer
 

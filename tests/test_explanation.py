@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from slo_router.config import GroupSettings, Weights
-from slo_router.domain import Decision, Facts, Features, Metrics, Slo
-from slo_router.reporting.explanation import explain, explain_live
+from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.operator.replay.explanation import explain, explain_live
 from tests.builders import NOW_S, REQUEST, decided, measured
 from tests.record_builders import LARGE, SMALL, decide_between, read_back
 

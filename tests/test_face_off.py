@@ -42,8 +42,8 @@ from evaluation.face_off.world import (
     dealt,
 )
 from evaluation.traffic import Ask
-from slo_router.config import parse_settings
-from slo_router.slo import SloInputs, read_asked
+from slo_router.contract.settings.config import parse_settings
+from slo_router.request.slo import SloInputs, read_asked
 
 STEADY, BURST = PHASES[:2]
 MIXED = next(phase for phase in PHASES if phase.name == "mixed")

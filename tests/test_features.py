@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.categories import article, rules
-from slo_router.domain import Features
-from slo_router.features import (
+from slo_router.contract.model import Features
+from slo_router.request.categories import article, rules
+from slo_router.request.features import (
     CHARS_PER_TOOL,
     MAX_OUTPUT_TOKENS,
     TOKENS_PER_FILE,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router import filters
-from slo_router.domain import Facts, Rejection
-from slo_router.filters import FILTERS, HARDNESS, Demand, concerned
+from slo_router.contract.model import Facts, Rejection
+from slo_router.decision import filters
+from slo_router.decision.filters import FILTERS, HARDNESS, Demand, concerned
 from tests.builders import NOTHING_KNOWN, REQUEST
 
 A = Facts("a", "m", context_tokens=1_600)

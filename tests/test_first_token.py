@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.first_token import Look, delta_has_token, has_token
+from slo_router.contract.first_token import Look, delta_has_token, has_token
 
 DELTAS: list[dict[str, object]] = [
     {"content": "a"},

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from slo_router.config import Settings, load_settings
-from slo_router.domain import Facts, Metrics, Snapshot
-from slo_router.metrics_store import make_snapshot
-from slo_router.reporting.gaps import Gap, find_gaps
+from slo_router.contract.model import Facts, Metrics, Snapshot
+from slo_router.contract.settings.config import Settings, load_settings
+from slo_router.operator.reporting.gaps import Gap, find_gaps
+from slo_router.worker.snapshot import make_snapshot
 from tests.builders import NOW_S
 from tests.record_builders import LARGE, SMALL, write_config
 

@@ -16,16 +16,16 @@ from typing import NamedTuple
 
 import pytest
 
-from slo_router import account
-from slo_router.circuit import share
-from slo_router.config import GroupSettings
-from slo_router.domain import Facts, Features, Metrics, Slo
-from slo_router.live import Ending, Health, Live, LiveState
-from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import View, prior
-from slo_router.routing import Ask, Policy, decide
-from slo_router.strategy import _expected_s
-from slo_router.trace import Trace
+from slo_router.contract.model import Facts, Features, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.prediction import View, prior
+from slo_router.live import account
+from slo_router.live.circuit import share
+from slo_router.live.picture import Ending, Health, Live, LiveState
+from slo_router.worker.snapshot import make_snapshot
+from slo_router.worker.strategy import _expected_s
+from slo_router.worker.trace import Trace
 from tests.builders import NOW_S, told_by
 
 NAMES = ("one", "two", "three")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.history import is_signed, may_be_signed
+from slo_router.request.history import is_signed, may_be_signed
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from slo_router.reporting.intervals import PairSums, ratio, wilson
+from slo_router.operator.reporting.intervals import PairSums, ratio, wilson
 
 
 def test_wilson_has_the_textbooks_values() -> None:

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from slo_router.errors import SettingsError
-from slo_router.reporting.journal import (
+from slo_router.operator.reporting.journal import (
     PAGE,
     Journal,
     Selection,

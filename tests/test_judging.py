@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.domain import Slo
-from slo_router.reporting.judging import breaks_the_rest, judge, latencies_of
+from slo_router.contract.model import Slo
+from slo_router.operator.replay.judging import breaks_the_rest, judge, latencies_of
 from tests.record_builders import read_back
 
 

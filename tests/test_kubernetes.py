@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from slo_bench.cli import app
-from slo_router.config import load_settings
+from slo_router.contract.settings.config import load_settings
 
 Manifest: TypeAlias = dict[str, Any]  # as the API's schema allows it
 

@@ -6,14 +6,14 @@ import random
 
 import pytest
 
-from slo_router.contract import metrics_key, write_metrics
-from slo_router.domain import Facts, Features, LatencyFit, Metrics
-from slo_router.evidence import Evidence, Prior, fit
-from slo_router.latency import P50, P95, Observation, tpot_s, ttft_s
-from slo_router.latency_fit import FIT_FIELDS, read_fit, write_fit
-from slo_router.live import LiveState
-from slo_router.metrics_store import MetricsStore, make_snapshot
-from slo_router.prediction import View, predict, prior
+from slo_router.contract.latency_fit import FIT_FIELDS, read_fit, write_fit
+from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.contract.model import Facts, Features, LatencyFit, Metrics
+from slo_router.decision.prediction import View, predict, prior
+from slo_router.latency.curve import P50, P95, Observation, tpot_s, ttft_s
+from slo_router.latency.evidence import Evidence, Prior, fit
+from slo_router.live.picture import LiveState
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
 from tests.builders import NOW_S
 
 SWEPT = LatencyFit(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.least_squares import non_negative
+from slo_router.contract.least_squares import non_negative
 
 Row = tuple[float, float, float]
 

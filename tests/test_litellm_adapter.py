@@ -18,9 +18,9 @@ import pytest
 from fastapi import HTTPException
 from prometheus_client import CollectorRegistry
 
-from slo_router.config import parse_settings
-from slo_router.contract import RequestRecord
-from slo_router.history import is_signed, may_be_signed
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.settings.config import parse_settings
+from slo_router.request.history import is_signed, may_be_signed
 from tests.request_bodies import random_body
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
@@ -33,10 +33,10 @@ with warnings.catch_warnings():
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from slo_router import litellm_adapter as adapter
-    from slo_router import proxy
-    from slo_router.proxy import Plugin
-    from slo_router.trace import find_trace
+    from slo_router.gateway import adapter
+    from slo_router.gateway import hooks as proxy
+    from slo_router.gateway.hooks import Plugin
+    from slo_router.worker.trace import find_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 

@@ -23,14 +23,14 @@ with warnings.catch_warnings():
     from litellm.router import Router
     from litellm.types.router import Deployment, LiteLLM_Params, ModelInfo
 
-    from slo_router import litellm_adapter as adapter
-    from slo_router.litellm_config import proxy_settings
-    from slo_router.proxy import Plugin
+    from slo_router.gateway import adapter
+    from slo_router.gateway.config import proxy_settings
+    from slo_router.gateway.hooks import Plugin
 
-from slo_router.config import load_settings
-from slo_router.deployment_ids import generated_id
+from slo_router.contract.settings.config import load_settings
+from slo_router.contract.settings.deployment_ids import generated_id
+from slo_router.contract.settings.yaml_document import read_document
 from slo_router.errors import SettingsError
-from slo_router.yaml_document import read_document
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own
 SECTION = {"redis_url": "redis://h:1/0", "groups": {"smart": {}}}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from slo_router.litellm_redis import find_redis
-from slo_router.redis_link import is_usable
+from slo_router.contract.redis.link import is_usable
+from slo_router.contract.settings.litellm_redis import find_redis
 
 CACHE = "litellm_settings.cache_params"
 

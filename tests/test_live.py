@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.circuit import CLOSED, is_suspected, share
-from slo_router.evidence import Prior
-from slo_router.latency import ttft_s
-from slo_router.live import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Flight, Live, Said
-from slo_router.sharing import read_export
+from slo_router.latency.curve import ttft_s
+from slo_router.latency.evidence import Prior
+from slo_router.live.circuit import CLOSED, is_suspected, share
+from slo_router.live.picture import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Flight, Live, Said
+from slo_router.worker.sharing import read_export
 from tests.builders import NOW_S, told_by
 
 PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
-from slo_router.aside import Names
-from slo_router.domain import Facts
-from slo_router.jobs import ToldError
-from slo_router.live import Live
-from slo_router.load_signals import GAUGES, Load, LoadSignals, load_of
-from slo_router.redis_link import AsyncClient, connect
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import AsyncClient, connect
+from slo_router.live.picture import Live
+from slo_router.worker.scraper import GAUGES, Load, LoadSignals, load_of
+from slo_router.worker.tasks.aside import Names
+from slo_router.worker.tasks.jobs import ToldError
 from tests.valkey_server import ValkeyServer
 
 SLOW = EndpointSpec(name="slow", ttft_ms=120_000, tpot_ms=1, jitter=0, slots=2)

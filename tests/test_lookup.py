@@ -9,11 +9,11 @@ import pytest
 import redis
 from redis.exceptions import ResponseError
 
-from slo_router.contract import request_index_key
+from slo_router.contract.metrics_hash import request_index_key
+from slo_router.contract.redis.link import BlockingClient, connect_blocking
 from slo_router.errors import SettingsError
-from slo_router.redis_link import BlockingClient, connect_blocking
-from slo_router.reporting.journal import PAGE
-from slo_router.reporting.lookup import find_in_files, find_in_stream
+from slo_router.operator.reporting.journal import PAGE
+from slo_router.operator.reporting.lookup import find_in_files, find_in_stream
 from tests.record_builders import line_of
 from tests.valkey_server import ValkeyServer
 

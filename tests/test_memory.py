@@ -22,14 +22,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import slo_router
-from slo_router import conversations, live, telemetry, usage
-from slo_router.circuit import FAILURES
-from slo_router.config import parse_settings
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
-from slo_router.features import Learned
-from slo_router.live import Live
-from slo_router.probing import UNCLEAR_S
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.config import parse_settings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.live import picture as live
+from slo_router.live.circuit import FAILURES
+from slo_router.live.picture import Live
+from slo_router.request import conversations, usage
+from slo_router.request.features import Learned
+from slo_router.telemetry import telemetry
+from slo_router.worker.probing import UNCLEAR_S
 from tests.background_worker import Worker, until
 from tests.builders import REQUEST
 
@@ -42,8 +44,8 @@ with warnings.catch_warnings():
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from slo_router import proxy
-    from slo_router.proxy import Plugin
+    from slo_router.gateway import hooks as proxy
+    from slo_router.gateway.hooks import Plugin
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 
@@ -169,7 +171,7 @@ def of_modules() -> Iterator[tuple[str, object]]:
 
 def our_modules() -> Iterator[tuple[str, types.ModuleType]]:
     for found in pkgutil.walk_packages(slo_router.__path__, "slo_router."):
-        if not found.name.startswith(("slo_router.page", "slo_router.commands", "slo_router.cli", "slo_router.report")):
+        if not found.name.startswith(("slo_router.operator", "slo_router.proxy")):
             yield found.name, importlib.import_module(found.name)
 
 

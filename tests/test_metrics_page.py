@@ -10,16 +10,22 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from slo_bench.results import CellResult
-from slo_bench.stats import CellStats
-from slo_router.contract import ANSWER_FAULT, ANSWER_FAULT_MOMENT, METRICS_FIELDS, QUALITY_HELD, RequestRecord
-from slo_router.domain import Outlook
-from slo_router.explain import span_attributes
-from slo_router.latency_fit import FIT_FIELDS
-from slo_router.reporting.replay import Counts
-from slo_router.reporting.replay_outcome import Attainment, Cost, Outcome
-from slo_router.reporting.rows import QualityRow, Row
-from slo_router.telemetry import Telemetry
+from slo_bench.summary.results import CellResult
+from slo_bench.summary.stats import CellStats
+from slo_router.contract.latency_fit import FIT_FIELDS
+from slo_router.contract.metrics_hash import (
+    ANSWER_FAULT,
+    ANSWER_FAULT_MOMENT,
+    METRICS_FIELDS,
+    QUALITY_HELD,
+    RequestRecord,
+)
+from slo_router.contract.model import Outlook
+from slo_router.decision.explain import span_attributes
+from slo_router.operator.replay.replay import Counts
+from slo_router.operator.replay.replay_outcome import Attainment, Cost, Outcome
+from slo_router.operator.reporting.rows import QualityRow, Row
+from slo_router.telemetry.telemetry import Telemetry
 from tests.builders import decided
 from tests.record_builders import BOTH, LARGE, SMALL
 
@@ -83,7 +89,7 @@ def test_every_figure_of_a_cell_is_named() -> None:
     computed = {name for name, kind in vars(CellStats).items() if isinstance(kind, property)}
     figures = {field.name for field in fields(CellStats)} | computed | {"cost_per_1k_usd", "lag"}
     assert {"cost_per_1k_usd", "lag"} <= set(dir(CellResult))
-    document = (ROOT / "benchmark" / "slo_bench" / "documents.py").read_text(encoding="utf-8")
+    document = (ROOT / "benchmark" / "slo_bench" / "show" / "documents.py").read_text(encoding="utf-8")
     printed = set(re.findall(r'^ +"([a-z_0-9]+)": ', document, re.MULTILINE))
     written = set(named("Of one cell in the agent"))
     assert figures <= written <= figures | printed

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 import redis
 
-from slo_router.domain import Metrics, Snapshot
-from slo_router.metrics_store import MetricsStore, make_snapshot
-from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
+from slo_router.contract.model import Metrics, Snapshot
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
 from tests.valkey_server import ValkeyServer
 
 CATEGORIES = ("ner", "chat")

@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from slo_router.domain import Snapshot
-from slo_router.reporting.counterfactual import Money
-from slo_router.reporting.page import HEIGHT, WIDTH, as_html, charts, merge
-from slo_router.reporting.report import make_report
-from slo_router.reporting.rows import Hour, Lines, Report
-from slo_router.reporting.tally import Tallies
+from slo_router.contract.model import Snapshot
+from slo_router.operator.replay.counterfactual import Money
+from slo_router.operator.reporting.page import HEIGHT, WIDTH, as_html, charts, merge
+from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.rows import Hour, Lines, Report
+from slo_router.operator.reporting.tally import Tallies
 from tests.builders import NOW_S
 from tests.record_builders import LARGE, SMALL, read_back
 

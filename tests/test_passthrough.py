@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pytest
 
-from slo_router.config import parse_settings
+from slo_router.contract.settings.config import parse_settings
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
@@ -32,7 +32,7 @@ with warnings.catch_warnings():
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from slo_router.proxy import Plugin
+    from slo_router.gateway.hooks import Plugin
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from slo_router.config import GroupSettings, Settings, load_settings
-from slo_router.domain import Facts, Metrics, Slo
-from slo_router.reporting.policy_change import PolicyChange, default_slo
-from slo_router.reporting.redecision import Foreseen
+from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings, Settings, load_settings
+from slo_router.operator.replay.policy_change import PolicyChange, default_slo
+from slo_router.operator.replay.redecision import Foreseen
 from tests.builders import NOW_S, decided, measured
 from tests.record_builders import LARGE, SMALL, decide_between, read_back, write_config
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.config import GroupSettings
-from slo_router.reporting.policy_difference import differences
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.operator.replay.policy_difference import differences
 
 
 def group(**settings: object) -> dict[str, GroupSettings]:

@@ -9,11 +9,11 @@ from statistics import NormalDist
 
 import pytest
 
-from slo_router.domain import Facts, Metrics, Prediction, Slo, Snapshot
-from slo_router.latency import LEVELS, Curve
-from slo_router.live import LiveState
-from slo_router.metrics_store import make_snapshot
-from slo_router.prediction import ENOUGH_ANSWERS, cost_chance, outlook, pool, predict
+from slo_router.contract.model import Facts, Metrics, Prediction, Slo, Snapshot
+from slo_router.decision.prediction import ENOUGH_ANSWERS, cost_chance, outlook, pool, predict
+from slo_router.latency.curve import LEVELS, Curve
+from slo_router.live.picture import LiveState
+from slo_router.worker.snapshot import make_snapshot
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, measured, view
 
 PRICED = Facts("a", "m", input_usd_per_token=1e-6, output_usd_per_token=4e-6, quality={"default": 0.6, "ner": 0.7})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.circuit import CLOSED, Circuit
-from slo_router.domain import Metrics
-from slo_router.evidence import Prior, fit
-from slo_router.live import LiveState
-from slo_router.reporting.counterfactual import NO_MONEY
-from slo_router.reporting.present import Seen, circuit_in_words, describe
-from slo_router.reporting.tally import Tallies
+from slo_router.contract.model import Metrics
+from slo_router.latency.evidence import Prior, fit
+from slo_router.live.circuit import CLOSED, Circuit
+from slo_router.live.picture import LiveState
+from slo_router.operator.replay.counterfactual import NO_MONEY
+from slo_router.operator.reporting.present import Seen, circuit_in_words, describe
+from slo_router.operator.reporting.tally import Tallies
 from tests.builders import NOW_S, measured
 from tests.record_builders import read_back
 

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from slo_router import probing
-from slo_router.circuit import share
-from slo_router.live import Health, Live
-from slo_router.probing import Probing
+from slo_router.live.circuit import share
+from slo_router.live.picture import Health, Live
+from slo_router.worker import probing
+from slo_router.worker.probing import Probing
 
 
 class Asked:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.domain import Prediction, Slo
-from slo_router.reporting.punctuality import Punctuality, Trials, tightness
+from slo_router.contract.model import Prediction, Slo
+from slo_router.operator.reporting.punctuality import Punctuality, Trials, tightness
 from tests.record_builders import read_back
 
 EXPECTED = Prediction(0.2, 0.01, 2.0, None, None, None, None, "live", 0.0, 5)

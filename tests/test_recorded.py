@@ -7,9 +7,9 @@ import json
 import msgspec
 import pytest
 
-from slo_router.contract import RequestRecord, SloRecord
-from slo_router.domain import Slo
-from slo_router.reporting.recorded import AskedSlo, Recorded, decode, features_of, prediction_of, slo_of
+from slo_router.contract.metrics_hash import RequestRecord, SloRecord
+from slo_router.contract.model import Slo
+from slo_router.operator.replay.recorded import AskedSlo, Recorded, decode, features_of, prediction_of, slo_of
 from tests.record_builders import decide_between, line_of, read_back, record_of
 
 DECISION = decide_between(slo=Slo(ttft_s=0.15, cost_per_1k_usd=0.5, min_quality=0.6))

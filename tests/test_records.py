@@ -6,12 +6,12 @@ import copy
 
 import pytest
 
-from slo_router.attempt import Attempt
-from slo_router.contract import RequestRecord, SloRecord
-from slo_router.domain import Facts, Metrics, Slo
-from slo_router.records import Outcome, build_record, slo_met
-from slo_router.reporting.recorded import decode
-from slo_router.trace import TRACE_KEY, Trace, find_trace, own_metadata
+from slo_router.contract.metrics_hash import RequestRecord, SloRecord
+from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.operator.replay.recorded import decode
+from slo_router.worker.attempt import Attempt
+from slo_router.worker.records import Outcome, build_record, slo_met
+from slo_router.worker.trace import TRACE_KEY, Trace, find_trace, own_metadata
 from tests.builders import NOW_S, decided, measured
 
 FACTS = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.7})

@@ -7,14 +7,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_router.config import GroupSettings, Weights
-from slo_router.conversations import Cached
-from slo_router.domain import Decision, Facts, Features, Metrics, Slo
-from slo_router.live import Live
-from slo_router.prediction import predict
-from slo_router.reporting.recorded import features_of, prediction_of, slo_of
-from slo_router.reporting.redecision import Draws, Foreseen, Redecision, possible, question_of, redecide, trials
-from slo_router.routing import Ask, Policy, decide
+from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.prediction import predict
+from slo_router.live.picture import Live
+from slo_router.operator.replay.recorded import features_of, prediction_of, slo_of
+from slo_router.operator.replay.redecision import Draws, Foreseen, Redecision, possible, question_of, redecide, trials
+from slo_router.request.conversations import Cached
 from tests.builders import NOW_S, REQUEST, decided, measured, view
 from tests.record_builders import LARGE, SMALL, decide_between, read_back
 

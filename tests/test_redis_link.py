@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from evaluation.stock_proxy import free_port
-from slo_router import embedded
+from slo_router.contract.redis import embedded
+from slo_router.contract.redis.link import LINK_ERRORS, connect, connect_blocking, masked
 from slo_router.errors import SettingsError
-from slo_router.redis_link import LINK_ERRORS, connect, connect_blocking, masked
 from tests.certificate import self_made_certificate
 from tests.valkey_server import ValkeyServer
 

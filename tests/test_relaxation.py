@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from slo_router.config import GroupSettings
-from slo_router.domain import Facts, Metrics, Slo
-from slo_router.prediction import View
-from slo_router.routing import Ask, Policy, decide
+from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.prediction import View
 from tests.builders import NOW_S, REQUEST, measured
 
 # 1,000 prompt and 500 output tokens: 1,000 × price + 500 × 2 × price over 1.5 thousand tokens = 1,333 × price per 1k

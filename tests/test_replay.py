@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as replace_fields
 
-from slo_router.config import Settings, load_settings
-from slo_router.domain import Facts, Features, Metrics, Slo, Snapshot
-from slo_router.reporting.counterfactual import Counterfactual
-from slo_router.reporting.policy_change import PolicyChange
-from slo_router.reporting.recorded import Recorded
-from slo_router.reporting.redecision import Draws
-from slo_router.reporting.replay import Replay
-from slo_router.reporting.replay_outcome import ENOUGH, Outcome, outcome_of
+from slo_router.contract.model import Facts, Features, Metrics, Slo, Snapshot
+from slo_router.contract.settings.config import Settings, load_settings
+from slo_router.operator.replay.counterfactual import Counterfactual
+from slo_router.operator.replay.policy_change import PolicyChange
+from slo_router.operator.replay.recorded import Recorded
+from slo_router.operator.replay.redecision import Draws
+from slo_router.operator.replay.replay import Replay
+from slo_router.operator.replay.replay_outcome import ENOUGH, Outcome, outcome_of
 from tests.builders import NOW_S, decided, measured
 from tests.record_builders import LARGE, SMALL, decide_between, read_back, write_config
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from slo_router.cli import app
-from slo_router.domain import Slo
+from slo_router.contract.model import Slo
+from slo_router.operator.cli import app
 from tests.record_builders import decide_between, line_of, write_config
 
 RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})

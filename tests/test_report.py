@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.domain import Metrics, Snapshot
-from slo_router.reporting.counterfactual import Counterfactual, Money
-from slo_router.reporting.recorded import decode
-from slo_router.reporting.report import make_report
-from slo_router.reporting.rows import Lines, Report
-from slo_router.reporting.tally import Tallies
+from slo_router.contract.model import Metrics, Snapshot
+from slo_router.operator.replay.counterfactual import Counterfactual, Money
+from slo_router.operator.replay.recorded import decode
+from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.rows import Lines, Report
+from slo_router.operator.reporting.tally import Tallies
 from tests.builders import NOW_S, measured
 from tests.record_builders import LARGE, SMALL, read_back, shadow_line_of
 

@@ -11,9 +11,9 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from slo_router.cli import app
-from slo_router.contract import write_metrics
-from slo_router.domain import Metrics
+from slo_router.contract.metrics_hash import write_metrics
+from slo_router.contract.model import Metrics
+from slo_router.operator.cli import app
 from tests.record_builders import line_of, write_config
 from tests.valkey_server import ValkeyServer
 

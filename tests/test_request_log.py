@@ -15,12 +15,12 @@ from typing import cast
 import pytest
 import redis
 
-from slo_router.config import LogSettings
-from slo_router.contract import RequestRecord, request_index_key
-from slo_router.records import build_record
-from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
-from slo_router.request_log import BATCH, NODE, RequestLog
-from slo_router.trace import Trace
+from slo_router.contract.metrics_hash import RequestRecord, request_index_key
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
+from slo_router.contract.settings.config import LogSettings
+from slo_router.worker.records import build_record
+from slo_router.worker.request_log import BATCH, NODE, RequestLog
+from slo_router.worker.trace import Trace
 from tests.builders import NOW_S
 from tests.valkey_server import ValkeyServer
 
@@ -313,7 +313,8 @@ def test_a_disk_that_refuses_costs_the_records_of_that_time_and_is_said_once(
 def test_the_file_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     program = (
         "import sys, time, locale\n"
-        "from slo_router.config import LogSettings; from slo_router.record_file import RecordFile\n"
+        "from slo_router.contract.settings.config import LogSettings\n"
+        "from slo_router.worker.record_file import RecordFile\n"
         "file = RecordFile(LogSettings(jsonl_path=sys.argv[1])); file.offer('gr\\u00fcezi')\n"
         "while file._done < 1: time.sleep(0.01)\n"
         "print(locale.getpreferredencoding())"

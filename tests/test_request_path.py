@@ -22,11 +22,11 @@ from typing import Generic, TypeVar
 import pytest
 import redis
 
-from slo_router.config import parse_settings
-from slo_router.contract import metrics_key
-from slo_router.domain import Snapshot
-from slo_router.metrics_store import MetricsStore
-from slo_router.redis_link import connect, connect_blocking
+from slo_router.contract.metrics_hash import metrics_key
+from slo_router.contract.model import Snapshot
+from slo_router.contract.redis.link import connect, connect_blocking
+from slo_router.contract.settings.config import parse_settings
+from slo_router.worker.snapshot import MetricsStore
 from tests.valkey_server import ValkeyServer
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
@@ -39,8 +39,8 @@ with warnings.catch_warnings():
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from slo_router import litellm_adapter
-    from slo_router.proxy import Plugin
+    from slo_router.gateway import adapter as litellm_adapter
+    from slo_router.gateway.hooks import Plugin
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.config import GroupSettings, Weights
-from slo_router.conversations import Cached
-from slo_router.domain import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo, Standing
-from slo_router.explain import as_json, reason
-from slo_router.filters import HARDNESS
-from slo_router.live import Live
-from slo_router.metrics_store import make_snapshot
-from slo_router.routing import Ask, Policy, decide
+from slo_router.contract.model import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo, Standing
+from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.explain import as_json, reason
+from slo_router.decision.filters import HARDNESS
+from slo_router.live.picture import Live
+from slo_router.request.conversations import Cached
+from slo_router.worker.snapshot import make_snapshot
 from tests.builders import NOW_S, REQUEST, decided, measured, view
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.config import GroupSettings, Weights
-from slo_router.contract import MAX_VALUE
-from slo_router.domain import Assessment, Facts, Metrics, Prediction, Slo, Standing
-from slo_router.scoring import assess, limits_of, weigh
+from slo_router.contract.metrics_hash import MAX_VALUE
+from slo_router.contract.model import Assessment, Facts, Metrics, Prediction, Slo, Standing
+from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.decision.scoring import assess, limits_of, weigh
 from tests.builders import NOTHING_KNOWN, assessed, decided, measured
 
 PREDICTION = NOTHING_KNOWN._replace(ttft_s=0.1, tpot_s=0.02, e2e_s=4.0, cost_usd=0.003, cost_per_1k_usd=0.002)

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 import redis
 
-from slo_router.redis_link import AsyncClient, connect
-from slo_router.sharing import LIVE_KEY, WORKERS_KEY, Sharing
+from slo_router.contract.redis.link import AsyncClient, connect
+from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY, Sharing
 from tests.valkey_server import ValkeyServer
 
 

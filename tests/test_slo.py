@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.domain import Slo
+from slo_router.contract.model import Slo
 from slo_router.errors import RequestSloError
-from slo_router.slo import FIELDS, NOTHING_ASKED, ResolvedSlo, SloInputs, cost_ceiling, read_asked, resolve
+from slo_router.request.slo import FIELDS, NOTHING_ASKED, ResolvedSlo, SloInputs, cost_ceiling, read_asked, resolve
 
 GROUP = Slo(ttft_s=0.6, tpot_s=0.06, e2e_s=6.0, cost_per_1k_usd=0.06, min_quality=0.6)
 HEADERS = [field.header for field in FIELDS]

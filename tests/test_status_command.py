@@ -18,14 +18,14 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from slo_router import rollout
-from slo_router.cli import app
-from slo_router.config import GroupSettings, load_settings
-from slo_router.contract import write_metrics
-from slo_router.domain import Metrics
-from slo_router.live import Live
-from slo_router.redis_link import connect
-from slo_router.sharing import Sharing
+from slo_router.contract.metrics_hash import write_metrics
+from slo_router.contract.model import Metrics
+from slo_router.contract.redis.link import connect
+from slo_router.contract.settings.config import GroupSettings, load_settings
+from slo_router.live.picture import Live
+from slo_router.operator.cli import app
+from slo_router.worker import rollout
+from slo_router.worker.sharing import Sharing
 from tests.record_builders import line_of, write_config
 from tests.valkey_server import ValkeyServer
 
@@ -137,7 +137,7 @@ def test_without_redis_there_is_no_status(tmp_path: Path, plugin: dict[str, obje
 def test_watching_shows_it_anew_until_ctrl_c(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:
     client.xadd("slo_router:requests", {"record": line_of()})
     config = write_config(tmp_path / "c.yaml", {"redis_url": server.url, "refresh_interval_s": 0.05})
-    program = "from slo_router.cli import app; app()"
+    program = "from slo_router.operator.cli import app; app()"
     watching = subprocess.Popen(
         [sys.executable, "-c", program, "status", "--watch", "--config", str(config)],
         stdout=subprocess.PIPE,

@@ -10,18 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from slo_router.attempt import ENDINGS, Fault
-from slo_router.config import GroupSettings, LogSettings, PluginSettings, SloSettings
-from slo_router.contract import RequestRecord
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts, Metrics, Slo
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings, SloSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.errors import RequestSloError
-from slo_router.metrics_store import MetricsStore
-from slo_router.records import Outcome, build_record
-from slo_router.slo import SloInputs
-from slo_router.strategy import LENGTHS, MOST_LENGTHS, Strategy
-from slo_router.trace import Trace
-from slo_router.turns import at_once
+from slo_router.request.slo import SloInputs
+from slo_router.worker.attempt import ENDINGS, Fault
+from slo_router.worker.records import Outcome, build_record
+from slo_router.worker.snapshot import MetricsStore
+from slo_router.worker.strategy import LENGTHS, MOST_LENGTHS, Strategy
+from slo_router.worker.tasks.turns import at_once
+from slo_router.worker.trace import Trace
 from tests.builders import NOW_S, measured, wire
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.5, "reasoning": 0.2})

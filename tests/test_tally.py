@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.reporting.counterfactual import NO_MONEY, Money
-from slo_router.reporting.tally import Tallies, Tally, bin_of
+from slo_router.operator.replay.counterfactual import NO_MONEY, Money
+from slo_router.operator.reporting.tally import Tallies, Tally, bin_of
 from tests.builders import NOW_S
 from tests.record_builders import read_back
 

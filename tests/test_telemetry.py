@@ -15,12 +15,12 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from slo_router.circuit import Circuit
-from slo_router.config import GroupSettings, SloSettings
-from slo_router.contract import RequestRecord, SloRecord
-from slo_router.domain import Assessment, Decision, Facts, Metrics, Outlook, Rejection, Slo, Snapshot
-from slo_router.live import Live
-from slo_router.telemetry import Telemetry
+from slo_router.contract.metrics_hash import RequestRecord, SloRecord
+from slo_router.contract.model import Assessment, Decision, Facts, Metrics, Outlook, Rejection, Slo, Snapshot
+from slo_router.contract.settings.config import GroupSettings, SloSettings
+from slo_router.live.circuit import Circuit
+from slo_router.live.picture import Live
+from slo_router.telemetry.telemetry import Telemetry
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed
 
 STARTED_S = NOW_S - 100
@@ -262,10 +262,10 @@ def test_a_scrape_of_50_deployments_and_20_teams_stays_under_a_megabyte() -> Non
 WORKER = """
 import sys
 from prometheus_client import REGISTRY
-from slo_router.circuit import Circuit
-from slo_router.domain import Snapshot
-from slo_router.live import Live
-from slo_router.telemetry import Telemetry
+from slo_router.live.circuit import Circuit
+from slo_router.contract.model import Snapshot
+from slo_router.live.picture import Live
+from slo_router.telemetry.telemetry import Telemetry
 from tests.test_telemetry import FACTS, GROUPS, LARGE, NOW_S, SMALL, decided, record
 
 requests, is_open, read_at_s = int(sys.argv[1]), sys.argv[2] == "open", float(sys.argv[3])

@@ -27,8 +27,8 @@ from evaluation.traffic import (
     steady,
 )
 from evaluation.verbosity import verbosity
-from slo_router.categories import rules
-from slo_router.features import Learned, extract
+from slo_router.request.categories import rules
+from slo_router.request.features import Learned, extract
 
 DRAWS = 5_000
 

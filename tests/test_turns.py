@@ -14,16 +14,17 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from slo_router import metrics_store, turns
-from slo_router.config import GroupSettings, PluginSettings
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts, Snapshot
-from slo_router.evidence import Evidence
-from slo_router.live import Live
-from slo_router.metrics_store import MetricsStore
-from slo_router.redis_link import AsyncClient
-from slo_router.strategy import Strategy
-from slo_router.telemetry import Telemetry
+from slo_router.contract.model import Facts, Snapshot
+from slo_router.contract.redis.link import AsyncClient
+from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.latency.evidence import Evidence
+from slo_router.live.picture import Live
+from slo_router.telemetry.telemetry import Telemetry
+from slo_router.worker import snapshot as metrics_store
+from slo_router.worker.snapshot import MetricsStore
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.tasks import turns
 from tests.builders import told_by
 
 COUNT = 40

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from slo_router.attempt import Attempt
-from slo_router.cli import app
-from slo_router.config import GroupSettings
-from slo_router.contract import RequestRecord
-from slo_router.domain import Facts, Slo
-from slo_router.explain import headers, span_attributes, summary
-from slo_router.prediction import predict
-from slo_router.records import build_record
-from slo_router.trace import Trace
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.model import Facts, Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.explain import headers, span_attributes, summary
+from slo_router.decision.prediction import predict
+from slo_router.operator.cli import app
+from slo_router.worker.attempt import Attempt
+from slo_router.worker.records import build_record
+from slo_router.worker.trace import Trace
 from tests.builders import NOW_S, REQUEST, decided, view
 from tests.record_builders import SMALL, line_of, read_back, write_config
 

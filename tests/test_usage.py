@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.domain import Features
-from slo_router.features import Learned
-from slo_router.usage import FACTOR_BOUNDS, LONGEST_ANSWER, learn
+from slo_router.contract.model import Features
+from slo_router.request.features import Learned
+from slo_router.request.usage import FACTOR_BOUNDS, LONGEST_ANSWER, learn
 from tests.builders import REQUEST
 
 UNLIMITED = REQUEST._replace(  # no max_tokens

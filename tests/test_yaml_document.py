@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slo_router.environment import FromBlock, FromEnvironment
+from slo_router.contract.settings.environment import FromBlock, FromEnvironment
+from slo_router.contract.settings.yaml_document import read_document, read_raw
 from slo_router.errors import SettingsError
-from slo_router.yaml_document import read_document, read_raw
 
 ENTRY = "{model_name: smart, litellm_params: {model: openai/%s}, model_info: {id: %s}}"
 

@@ -20,10 +20,17 @@ import yaml
 from pydantic import BaseModel
 
 from evaluation.demo.endpoints import own
+from slo_bench.load.workload import load_workload, parse_yaml
 from slo_bench.quality.suite import load_suite
-from slo_bench.workload import load_workload, parse_yaml
-from slo_router.config import GroupSettings, LogSettings, MetricSettings, PluginSettings, SloSettings, load_settings
-from slo_router.deployments import ModelFacts
+from slo_router.contract.settings.config import (
+    GroupSettings,
+    LogSettings,
+    MetricSettings,
+    PluginSettings,
+    SloSettings,
+    load_settings,
+)
+from slo_router.contract.settings.deployments import ModelFacts
 from slo_router.errors import SettingsError
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from typing import Self
 import redis
 
 from evaluation.stock_proxy import free_port
-from slo_router.embedded import server_binary
+from slo_router.contract.redis.embedded import server_binary
 
 _START_TIMEOUT_S = 60.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from slo_bench import options
 from slo_bench.commands.compare import HELP as COMPARE_HELP
 from slo_bench.commands.compare import compare
 from slo_bench.commands.history import HELP as HISTORY_HELP
@@ -19,6 +18,7 @@ from slo_bench.commands.schedule import HELP as SCHEDULE_HELP
 from slo_bench.commands.schedule import PASS_THROUGH, schedule
 from slo_bench.commands.sweep import sweep
 from slo_bench.quality import options as quality_options
+from slo_bench.run import options
 from slo_bench.sweep import options as sweep_options
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, rich_markup_mode=None)

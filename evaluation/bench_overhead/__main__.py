@@ -21,7 +21,7 @@ from rich.table import Table
 
 from evaluation.bench_overhead.lean_server import serve as run_server
 from evaluation.bench_overhead.measuring import Bench, Run
-from slo_bench import event_loop
+from slo_bench.measure import event_loop
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 

@@ -28,7 +28,7 @@ from rich.table import Table
 from evaluation.bench_peers.peers import Installed, install
 from evaluation.bench_peers.tools import MODEL, AiPerf, Figures, GuideLlm, Ours, Tool, Work, fresh, in_our_order
 from evaluation.sample import words
-from slo_bench.workload import Prompt
+from slo_bench.load.workload import Prompt
 
 TOLERANCE, LAG_LIMIT_MS = 0.05, 5.0
 LEAST_DONE = 0.95  # guidellm now and then cancels the last request that it started

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple, Protocol
 import yaml
 
 from evaluation.bench_peers.peers import Installed
-from slo_bench.plan import Selection, make_plan
-from slo_bench.workload import Prompt, Workload
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
+from slo_bench.load.workload import Prompt, Workload
+from slo_bench.run.plan import Selection, make_plan
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployments import ManagedDeployment
 
 MODEL = "peer-test"
 TIMEOUT_S = 600

@@ -18,8 +18,8 @@ from evaluation.demo.modes import EMULATED, OWN, REAL
 from evaluation.demo.scenario import GROUP, middle
 from evaluation.demo.stack import Stack
 from evaluation.demo.story import Narrator, Story
+from slo_router.contract.redis.link import LINK_ERRORS
 from slo_router.errors import SloRouterError
-from slo_router.redis_link import LINK_ERRORS
 
 WIDTH = 100
 EXPECTED = (DemoError, SloRouterError, RuntimeError, OSError, *LINK_ERRORS)

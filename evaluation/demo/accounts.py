@@ -12,10 +12,10 @@ from statistics import fmean
 from typing import NamedTuple
 
 from evaluation.demo.client import Answer
-from slo_bench.stats import Spread, spread
-from slo_router.contract import RequestRecord
-from slo_router.domain import Facts
-from slo_router.pricing import cost_usd
+from slo_bench.summary.stats import Spread, spread
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.model import Facts
+from slo_router.contract.prices import cost_usd
 
 MS_PER_S = 1_000.0
 

@@ -20,9 +20,9 @@ from pydantic import Field, field_validator
 
 from evaluation.demo.errors import DemoError
 from evaluation.endpoints import EndpointSpec
-from slo_router.environment import resolve_environment
+from slo_router.contract.settings.environment import resolve_environment
+from slo_router.contract.settings.validation import Count, QualityTable, Strict, validate
 from slo_router.errors import SettingsError
-from slo_router.validation import Count, QualityTable, Strict, validate
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = "evaluation/demo_endpoints.example.yaml"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from evaluation.demo.accounts import Served, account, below_floor, met
 from evaluation.demo.report import usd
 from evaluation.demo.scenario import VirtualKey
-from slo_router.domain import Facts
-from slo_router.features import UNSURE
+from slo_router.contract.model import Facts
+from slo_router.request.features import UNSURE
 
 
 def remarks(

@@ -22,10 +22,10 @@ from evaluation.demo.endpoints import Endpoint
 from evaluation.demo.errors import DemoError
 from evaluation.demo.scenario import GROUP, VirtualKey, group_settings
 from evaluation.stock_proxy import StockProxy
-from slo_router import embedded
-from slo_router.contract import REQUESTS_STREAM, RequestRecord, metrics_key, read_metrics
-from slo_router.domain import Metrics
-from slo_router.redis_link import connect_blocking
+from slo_router.contract.metrics_hash import REQUESTS_STREAM, RequestRecord, metrics_key, read_metrics
+from slo_router.contract.model import Metrics
+from slo_router.contract.redis import embedded
+from slo_router.contract.redis.link import connect_blocking
 
 WORKERS = 2
 REFRESH_S = 1.0

@@ -27,7 +27,7 @@ from evaluation.face_off.proxies import OURS, document
 from evaluation.face_off.watch import Shut, Watch
 from evaluation.face_off.world import DEPLOYMENTS, EVERYBODY, FLEETS, OUTPUT_TOKENS, PHASES, Event, Phase
 from evaluation.stock_proxy import StockProxy
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 
 ROOT = Path(__file__).parents[2]
 RUN = ("run", "--requests", "6", "--concurrency", "2", "--parallel")  # of each deployment and category

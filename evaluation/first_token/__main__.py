@@ -30,8 +30,8 @@ from evaluation.first_token.cost import cost_us
 from evaluation.first_token.habits import HABITS
 from evaluation.first_token.server import providers
 from evaluation.stock_proxy import StockProxy
-from slo_router import embedded
-from slo_router.contract import REQUESTS_STREAM
+from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.redis import embedded
 
 WITHIN_S, SHARE = 0.005, 0.02  # the bar
 RECORDED_WITHIN_S = 30.0

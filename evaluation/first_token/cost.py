@@ -18,10 +18,10 @@ from litellm.proxy.hooks.responses_id_security import ResponsesIDSecurity
 from litellm.proxy.utils import ProxyLogging
 
 from evaluation.first_token.habits import CHAT, HABITS, MESSAGES
-from slo_router.config import parse_settings
-from slo_router.first_token import Look
-from slo_router.proxy import Plugin
-from slo_router.trace import TRACE_KEY, Trace
+from slo_router.contract.first_token import Look
+from slo_router.contract.settings.config import parse_settings
+from slo_router.gateway.hooks import Plugin
+from slo_router.worker.trace import TRACE_KEY, Trace
 
 PIECES, LOOKS, REPEATS, NS_PER_US = 50_000, 500, 11, 1_000.0
 OPENINGS = [

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from evaluation.loop_hold.worker import BAR_MS, OF_THOSE
 from evaluation.loop_hold.world import publish
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 
 ROOT = Path(__file__).parents[2]
 THIS = "this"

@@ -19,8 +19,8 @@ import time
 import redis
 
 from evaluation.loop_hold.world import PREFIX, names
-from slo_router.live import Live
-from slo_router.sharing import LIVE_KEY, WORKERS_KEY
+from slo_router.live.picture import Live
+from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY
 
 INTERVAL_S = 1.0
 PICTURES = 8

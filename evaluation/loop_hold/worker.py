@@ -79,8 +79,8 @@ async def serve(arguments: list[str]) -> dict[str, object]:
     from litellm.router import Router  # noqa: PLC0415
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
-    from slo_router.config import parse_settings  # noqa: PLC0415
-    from slo_router.proxy import Plugin  # noqa: PLC0415
+    from slo_router.contract.settings.config import parse_settings  # noqa: PLC0415
+    from slo_router.gateway.hooks import Plugin  # noqa: PLC0415
 
     group = {"slo": {"ttft_ms": 800, "cost_per_1k": 1.0}, "min_quality": 0.5, "stickiness": False}
     section = {

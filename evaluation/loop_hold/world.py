@@ -7,9 +7,9 @@ import time
 
 import redis
 
-from slo_router.contract import metrics_key, write_metrics
-from slo_router.domain import CATEGORIES, LatencyFit, Metrics
-from slo_router.latency_fit import write_fit
+from slo_router.contract.latency_fit import write_fit
+from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.contract.model import CATEGORIES, LatencyFit, Metrics
 
 GROUP = "smart"
 PREFIX = "hold:"

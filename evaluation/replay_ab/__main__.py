@@ -36,8 +36,8 @@ from evaluation.replay_ab.world import (
     document,
 )
 from evaluation.stock_proxy import StockProxy
-from slo_router.contract import metrics_key, write_metrics
-from slo_router.reporting.recorded import Recorded, decode
+from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.operator.replay.recorded import Recorded, decode
 from tests.valkey_server import ValkeyServer
 
 ARMS: Mapping[str, dict[str, object]] = {RECORDED: BEFORE, **POLICIES}

@@ -15,8 +15,8 @@ import redis
 from evaluation.replay_ab.world import Arrival
 from evaluation.stock_proxy import StockProxy
 from evaluation.traffic import PATHS, body
-from slo_router.contract import REQUESTS_STREAM
-from slo_router.reporting.recorded import decode
+from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.operator.replay.recorded import decode
 
 WITHIN_S = 30.0  # until the last record is there
 

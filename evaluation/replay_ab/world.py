@@ -21,7 +21,7 @@ from typing import NamedTuple
 from evaluation.endpoints import EndpointSpec
 from evaluation.sample import words
 from evaluation.traffic import ANSWERS, Ask, mixed
-from slo_router.domain import Metrics
+from slo_router.contract.model import Metrics
 
 JITTER = 0.3  # sigma of the log-normal factor on each latency
 P95_FACTOR = 1.64  # e^(1.645 · JITTER)

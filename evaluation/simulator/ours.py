@@ -23,20 +23,20 @@ from evaluation.simulator.policies import Told
 from evaluation.simulator.policy import Call, Choice, Ended, Probe
 from evaluation.simulator.workload import Request
 from evaluation.traffic import CALL_TYPES, body, prose
-from slo_router.account import is_doubted
-from slo_router.circuit import probed
-from slo_router.config import GroupSettings, PluginSettings
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Decision, Facts, Metrics
-from slo_router.live import Ending, Health, Landing, LiveState
-from slo_router.metrics_store import MetricsStore, make_snapshot
-from slo_router.probing import UNCLEAR_S
-from slo_router.records import build_record
-from slo_router.sharing import read_export
-from slo_router.slo import SloInputs
-from slo_router.strategy import Strategy
-from slo_router.trace import Trace
-from slo_router.turns import at_once
+from slo_router.contract.model import Decision, Facts, Metrics
+from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.live.account import is_doubted
+from slo_router.live.circuit import probed
+from slo_router.live.picture import Ending, Health, Landing, LiveState
+from slo_router.request.slo import SloInputs
+from slo_router.worker.probing import UNCLEAR_S
+from slo_router.worker.records import build_record
+from slo_router.worker.sharing import read_export
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.tasks.turns import at_once
+from slo_router.worker.trace import Trace
 
 GROUP = "simulator"
 WORKERS = 4

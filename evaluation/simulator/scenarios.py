@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from evaluation.simulator.endpoint import Fault, Outcome, Spec
 from evaluation.simulator.workload import Draw, Rate, Size, generate
 from evaluation.traffic import Habits, RateLimit, mixed, steady
-from slo_router.domain import Metrics
+from slo_router.contract.model import Metrics
 
 PER_S = 6.0
 START_S, END_S, RECOVERY_S = 60.0, 120.0, 30.0

@@ -19,7 +19,7 @@ from evaluation.simulator.policy import Policy
 from evaluation.simulator.scenarios import BY_NAME, END_S, SPECS, START_S, Scenario, benchmark
 from evaluation.simulator.tally import Tally, tally
 from evaluation.simulator.workload import Request, Size, generate, read_trace
-from slo_router.prediction import ENOUGH_LIVE
+from slo_router.decision.prediction import ENOUGH_LIVE
 
 CLAIRVOYANT, OURS = "clairvoyant", "ours"
 PROVEN = math.ceil(ENOUGH_LIVE)  # answers that prove a deployment: what the plugin wants before it predicts from them

@@ -14,20 +14,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from evaluation.traffic import CALL_TYPES, body, mixed
-from slo_router.config import GroupSettings, PluginSettings, SloSettings, Weights
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import CATEGORIES, Facts, LatencyFit, Metrics
-from slo_router.live import Ending
-from slo_router.metrics_store import MetricsStore, make_snapshot
-from slo_router.records import build_record
-from slo_router.reporting.again import decided_again
-from slo_router.reporting.recorded import decode, features_of, prediction_of, slo_of
-from slo_router.reporting.redecision import Draws, Foreseen, possible, question_of, redecide, trials
-from slo_router.sharing import read_export
-from slo_router.slo import SloInputs
-from slo_router.strategy import Strategy
-from slo_router.trace import Trace
-from slo_router.turns import at_once
+from slo_router.contract.model import CATEGORIES, Facts, LatencyFit, Metrics
+from slo_router.contract.settings.config import GroupSettings, PluginSettings, SloSettings, Weights
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.live.picture import Ending
+from slo_router.operator.replay.again import decided_again
+from slo_router.operator.replay.recorded import decode, features_of, prediction_of, slo_of
+from slo_router.operator.replay.redecision import Draws, Foreseen, possible, question_of, redecide, trials
+from slo_router.request.slo import SloInputs
+from slo_router.worker.records import build_record
+from slo_router.worker.sharing import read_export
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.tasks.turns import at_once
+from slo_router.worker.trace import Trace
 
 GROUP, NOW_S = "smart", 1_800_000_000.0
 REQUESTS = 100  # of one world

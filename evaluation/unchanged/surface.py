@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 import slo_bench
 import slo_router
 from slo_bench.cli import app as bench
-from slo_router.cli import app as router
-from slo_router.contract import RequestRecord
-from slo_router.metric_families import Families
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.operator.cli import app as router
+from slo_router.telemetry.families import Families
 
 ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner(env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})

@@ -12,9 +12,9 @@ from statistics import median
 from time import perf_counter
 
 from evaluation.bench_accuracy import within
-from slo_bench.client import Client
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
+from slo_bench.measure.client import Client
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
 from tests.bench.scripted_server import DONE, EVENT_STREAM, chunk, delta, usage
 
 CHUNKS, REQUESTS, ROUNDS, PAUSE_S = 8, 5, 40, 0.005

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from slo_bench.operation import guard
-from slo_bench.operation.guard import Terms
-from slo_bench.operation.held import met_outage
-from slo_bench.operation.order import Order, Store
-from slo_bench.plan import Selection, make_plan
-from slo_bench.runner import Limits
-from slo_bench.session import run
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import load_workload
-from slo_router.config import load_settings
+from slo_bench.guard import guard
+from slo_bench.guard.guard import Terms
+from slo_bench.guard.held import met_outage
+from slo_bench.load.workload import load_workload
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.run.order import Order, Store
+from slo_bench.run.plan import Selection, make_plan
+from slo_bench.run.runner import Limits
+from slo_bench.run.session import run
+from slo_router.contract.settings.config import load_settings
 from tests.bench.commanded import QUICK, bench, document, hashes
 from tests.bench.particular_server import GOOD, HOLD, THOUGHT, Particular, Request, particular, refuse, whole
 from tests.bench.scripted_server import DONE, chunk, delta, stream

@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from evaluation.endpoints import Handle
 from slo_bench.cli import app
-from slo_router.contract import read_metrics
-from slo_router.domain import Facts
-from slo_router.metrics_store import make_snapshot
+from slo_router.contract.metrics_hash import read_metrics
+from slo_router.contract.model import Facts
+from slo_router.worker.snapshot import make_snapshot
 from tests.builders import decided
 
 SMALL = Facts("small", "m", None, None, 1e-6, 1e-6)

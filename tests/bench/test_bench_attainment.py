@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from slo_bench.attainment import attainment, meets
-from slo_bench.stats import summarize
-from slo_bench.stream import Sample
-from slo_router.domain import Slo
+from slo_bench.measure.stream import Sample
+from slo_bench.summary.attainment import attainment, meets
+from slo_bench.summary.stats import summarize
+from slo_router.contract.model import Slo
 
 FAST = Sample(0.1, 0.5, 10, 5)  # TPOT (0.5 − 0.1) / 4 = 0.1
 SLOW = Sample(0.3, 0.7, 10, 5)

@@ -9,12 +9,12 @@ from time import perf_counter
 import pytest
 
 from evaluation.endpoints import Handle
-from slo_bench.client import Client
-from slo_bench.stream import Sample
-from slo_bench.targets import Proxy, Target, target_of
-from slo_bench.workload import Prompt
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.client import Client
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Proxy, Target, target_of
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployments import ManagedDeployment
 from tests.bench.scripted_server import DONE, DROP, Reply, Server, chunk, delta, scripted, stream, usage
 
 PROMPT = Prompt("chat", ({"role": "user", "content": "Hi"},), 8)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from slo_bench.cost import break_even, cost_per_1k_usd
-from slo_bench.stats import CellStats, summarize
-from slo_bench.stream import Sample
-from slo_router.domain import Facts
+from slo_bench.measure.stream import Sample
+from slo_bench.summary.cost import break_even, cost_per_1k_usd
+from slo_bench.summary.stats import CellStats, summarize
+from slo_router.contract.model import Facts
 
 
 def mix(prompt_tokens: int | None, completion_tokens: int | None, wall_s: float = 1.0) -> CellStats:

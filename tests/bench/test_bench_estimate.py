@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from slo_bench.guard.time_left import TimeLeft
 from slo_bench.load.arrivals import Arrival
-from slo_bench.operation.estimate import Request, assumed, estimate, from_metrics, from_result, key_of, rounds, wall_s
-from slo_bench.operation.time_left import TimeLeft
-from slo_bench.plan import Selection, make_plan
-from slo_bench.results import CellResult
-from slo_bench.runner import Limits
-from slo_bench.stats import summarize
-from slo_bench.stream import Sample
-from slo_bench.workload import Prompt, Workload
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts, Metrics
+from slo_bench.load.workload import Prompt, Workload
+from slo_bench.measure.stream import Sample
+from slo_bench.run.estimate import Request, assumed, estimate, from_metrics, from_result, key_of, rounds, wall_s
+from slo_bench.run.plan import Selection, make_plan
+from slo_bench.run.runner import Limits
+from slo_bench.summary.results import CellResult
+from slo_bench.summary.stats import summarize
+from slo_router.contract.model import Facts, Metrics
+from slo_router.contract.settings.deployments import ManagedDeployment
 
 WORKLOAD = Workload(tuple(Prompt(name, ({"role": "user", "content": "x" * 400},), 100) for name in ("ner", "chat")))
 FLEET = [

@@ -15,17 +15,17 @@ from rich.console import Console
 
 from evaluation.endpoints import Handle
 from slo_bench.errors import StoppedError
-from slo_bench.operation import watch
-from slo_bench.operation.budget import Budget
-from slo_bench.operation.guard import Guard, Terms
-from slo_bench.operation.lock import LOCK_KEY, LOST, EndpointLock
-from slo_bench.operation.progress import State, line, shown
-from slo_bench.operation.watch import Watch
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt
-from slo_router.domain import Facts
-from slo_router.redis_link import AsyncClient, connect
+from slo_bench.guard import watch
+from slo_bench.guard.budget import Budget
+from slo_bench.guard.guard import Guard, Terms
+from slo_bench.guard.lock import LOCK_KEY, LOST, EndpointLock
+from slo_bench.guard.watch import Watch
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.run.progress import State, line, shown
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import AsyncClient, connect
 
 FACTS = Facts("a", "openai/a", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
 TARGET = Target("a", "a", "http://gpu/v1")

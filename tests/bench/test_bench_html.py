@@ -17,12 +17,12 @@ from evaluation.endpoints import Handle
 from slo_bench.cli import app
 from slo_bench.gate.entry import Entry
 from slo_bench.gate.history import Cell, record
-from slo_bench.html import measured
-from slo_bench.html.page import as_html
-from slo_bench.html.plots import rate_charts, value_charts
-from slo_bench.html.rows import Latency, Page, Past, RatePoint, Value, pareto_front
-from slo_bench.html.scale import around, from_zero, logarithmic, over_time
-from slo_router.redis_link import connect
+from slo_bench.show import measured
+from slo_bench.show.page import as_html
+from slo_bench.show.plots import rate_charts, value_charts
+from slo_bench.show.rows import Latency, Page, Past, RatePoint, Value, pareto_front
+from slo_bench.show.scale import around, from_zero, logarithmic, over_time
+from slo_router.contract.redis.link import connect
 
 NASTY = '<script>alert("x")</script>'
 

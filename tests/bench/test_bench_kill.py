@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from evaluation.publisher import run_result
-from slo_router.contract import write_metrics
+from slo_router.contract.metrics_hash import write_metrics
 
 ROOT = Path(__file__).parents[2]
 KEY = "metrics:small:ner"

@@ -20,9 +20,9 @@ from slo_bench.load.lag import MAX_P99_S, lag_of
 from slo_bench.load.sending import Sender, Sent
 from slo_bench.load.sizing import characters, resized, vocabulary
 from slo_bench.load.trace import load_trace, parse_trace
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt, load_workload
+from slo_bench.load.workload import Prompt, load_workload
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
 
 TARGET = Target("a", "a", "http://gpu/v1")
 PROMPT = Prompt("ner", ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who is it?"}), 8)

@@ -12,10 +12,10 @@ import redis
 
 from evaluation.virtual_time import VirtualLoop, run
 from slo_bench.errors import StoppedError
-from slo_bench.operation.lock import LOCK_KEY, EndpointLock, endpoint_of
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
-from slo_router.redis_link import AsyncClient, connect
+from slo_bench.guard.lock import LOCK_KEY, EndpointLock, endpoint_of
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import AsyncClient, connect
+from slo_router.contract.settings.deployments import ManagedDeployment
 from tests.valkey_server import ValkeyServer
 
 KEY = f"team:{LOCK_KEY}e1"

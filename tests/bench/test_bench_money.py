@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo_bench.errors import StoppedError
-from slo_bench.operation.budget import Budget
-from slo_bench.operation.money import charged_usd, is_priced, most_usd, request_usd
-from slo_bench.stream import Sample
-from slo_bench.workload import Prompt
-from slo_router.domain import Facts
+from slo_bench.guard.budget import Budget
+from slo_bench.guard.money import charged_usd, is_priced, most_usd, request_usd
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.stream import Sample
+from slo_router.contract.model import Facts
 
 PRICED = Facts("a", "openai/a", input_usd_per_token=1e-6, output_usd_per_token=4e-6)
 CACHED = Facts("a", "openai/a", input_usd_per_token=1e-6, output_usd_per_token=4e-6, cached_usd_per_token=1e-7)

@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 
 from evaluation.endpoints import Handle
 from slo_bench.cli import app
-from slo_bench.operation.lock import LOCK_KEY, endpoint_of
-from slo_bench.operation.memory import UNFINISHED_KEY
-from slo_bench.operation.traffic import LIVE_KEY, WORKERS_KEY
-from slo_router.config import load_settings
+from slo_bench.guard.lock import LOCK_KEY, endpoint_of
+from slo_bench.guard.traffic import LIVE_KEY, WORKERS_KEY
+from slo_bench.run.memory import UNFINISHED_KEY
+from slo_router.contract.settings.config import load_settings
 
 CELLS = 2 * 3  # deployments × categories
 SHORT = ("--requests", "2", "--concurrency", "2", "--timeout-s", "60")

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from slo_bench.errors import StoppedError
-from slo_bench.operation.pause import Pause
-from slo_bench.operation.traffic import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
-from slo_router import sharing
+from slo_bench.guard.pause import Pause
+from slo_bench.guard.traffic import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
+from slo_router.worker import sharing
 
 
 def test_the_keys_are_those_that_the_workers_write() -> None:

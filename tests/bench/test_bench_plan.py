@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_bench.errors import BenchError
-from slo_bench.plan import Plan, Selection, make_plan
-from slo_bench.workload import Prompt, Workload
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
+from slo_bench.load.workload import Prompt, Workload
+from slo_bench.run.plan import Plan, Selection, make_plan
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployments import ManagedDeployment
 
 WORKLOAD = Workload(
     tuple(Prompt(category, ({"role": "user", "content": f"{i}"},), 8) for category in ("ner", "chat") for i in range(4))

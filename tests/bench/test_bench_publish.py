@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from slo_bench.plan import Cell
-from slo_bench.publish import OWNED_FIELDS, publish
-from slo_bench.results import CellResult
-from slo_bench.stats import summarize
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_router.contract import read_metrics
-from slo_router.domain import Facts
-from slo_router.redis_link import AsyncClient, connect
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.run.plan import Cell
+from slo_bench.run.publish import OWNED_FIELDS, publish
+from slo_bench.summary.results import CellResult
+from slo_bench.summary.stats import summarize
+from slo_router.contract.metrics_hash import read_metrics
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import AsyncClient, connect
 from tests.valkey_server import ValkeyServer
 
 KEY = "team:metrics:small:ner"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_bench.excuses import refusal, words_of
-from slo_bench.quoting import MOST_CHARS, quoted, texts_of
+from slo_bench.measure.excuses import refusal, words_of
+from slo_bench.measure.quoting import MOST_CHARS, quoted, texts_of
 
 
 @pytest.mark.parametrize(

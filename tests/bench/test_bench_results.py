@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from slo_bench.full_tables import break_even_table, latency_table, rate_table, size_table
-from slo_bench.plan import Cell, Plan, Skipped
-from slo_bench.report import remarks, result_document, result_table
-from slo_bench.results import CellResult, exit_code
-from slo_bench.rivals import rivals
-from slo_bench.stats import summarize
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt
-from slo_router.domain import Facts, Slo
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.run.plan import Cell, Plan, Skipped
+from slo_bench.show.full_tables import break_even_table, latency_table, rate_table, size_table
+from slo_bench.show.report import remarks, result_document, result_table
+from slo_bench.summary.results import CellResult, exit_code
+from slo_bench.summary.rivals import rivals
+from slo_bench.summary.stats import summarize
+from slo_router.contract.model import Facts, Slo
 
 PROMPT = Prompt("ner", ({"role": "user", "content": "Hi"},), 8)
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from evaluation import virtual_time
-from slo_bench.plan import Plan, Selection, make_plan
-from slo_bench.results import CellResult
-from slo_bench.runner import Limits, run_plan
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt, Workload
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
+from slo_bench.load.workload import Prompt, Workload
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.run.plan import Plan, Selection, make_plan
+from slo_bench.run.runner import Limits, run_plan
+from slo_bench.summary.results import CellResult
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployments import ManagedDeployment
 
 WORKLOAD = Workload(
     tuple(Prompt(category, ({"role": "user", "content": "Hi"},), 8) for category in ("ner", "chat") for _ in range(3))

@@ -12,8 +12,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from slo_bench.cli import app
+from slo_bench.commands.cron import Job, check_cron, crontab_line, variables_of
 from slo_bench.errors import BenchError
-from slo_bench.operation.schedule import Job, check_cron, crontab_line, variables_of
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 CONFIG = str(KUBERNETES / "litellm_config.yaml")

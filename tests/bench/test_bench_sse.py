@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from evaluation.fuzz_sse import TIMEOUT_S, case_server, fits, observed
 from evaluation.sse_cases import make_case
-from slo_bench.client import Client
-from slo_bench.sse import EventParser
+from slo_bench.measure.client import Client
+from slo_bench.measure.sse import EventParser
 
 LINES = st.sampled_from(
     [b"data: a", b"data:b", b"data", b": c", b"id: 1", b"x", "data: é\u2028".encode(), b"data:  \xff"]

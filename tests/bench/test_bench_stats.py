@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_bench.stats import percentile, spread, summarize
-from slo_bench.stream import Sample
+from slo_bench.measure.stream import Sample
+from slo_bench.summary.stats import percentile, spread, summarize
 
 seconds = st.floats(min_value=0, max_value=1e4)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_bench.stream import Sample, StreamReading
+from slo_bench.measure.stream import Sample, StreamReading
 from tests.bench.scripted_server import delta, usage
 
 

@@ -14,15 +14,15 @@ from evaluation import sweep_fit
 from evaluation.endpoints import EndpointSpec
 from evaluation.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.sending import Sent
-from slo_bench.plan import Cell
-from slo_bench.stream import Sample
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.stream import Sample
+from slo_bench.run.plan import Cell
 from slo_bench.sweep.climbing import FACTOR, MOST_STEPS, Judged, judge, knee, next_rate
 from slo_bench.sweep.course import Course, Grid, Swept
 from slo_bench.sweep.overlap import mean_load
 from slo_bench.sweep.regression import fit_sweep
 from slo_bench.sweep.step import Step, figures, queue_growth, stretch
-from slo_bench.workload import Prompt
-from slo_router.domain import Facts, Slo
+from slo_router.contract.model import Facts, Slo
 
 LIMIT = Slo(ttft_s=0.5)
 PROMPT = Prompt("ner", ({"role": "user", "content": "Who?"},), 8)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from evaluation.endpoints import Handle
 from slo_bench.cli import app
-from slo_router.latency_fit import FIT_FIELDS, read_fit
+from slo_router.contract.latency_fit import FIT_FIELDS, read_fit
 
 RUN = ("--requests", "12", "--categories", "ner", "--deployments", "small", "--warmup", "0")
 SWEEP = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from slo_bench.errors import BenchError, UnreachableError
-from slo_bench.targets import Proxy, target_of
-from slo_bench.workload import Prompt
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.targets import Proxy, target_of
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployments import ManagedDeployment
 
 PROMPT = Prompt("chat", ({"role": "user", "content": "Hi"},), 8)
 

@@ -8,11 +8,11 @@ import warnings
 import pytest
 
 from slo_bench.errors import UnreachableError
-from slo_bench.targets import Proxy, Target, target_of
-from slo_bench.wire import _is_sent
-from slo_bench.workload import Prompt
-from slo_router.config import parse_settings
-from slo_router.deployments import read_deployment
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.targets import Proxy, Target, target_of
+from slo_bench.measure.wire import _is_sent
+from slo_router.contract.settings.config import parse_settings
+from slo_router.contract.settings.deployments import read_deployment
 from tests.bench.particular_server import GOOD, particular
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map

@@ -81,7 +81,7 @@ def test_odd_but_sound_text_is_left_alone(text: str) -> None:
 
 def test_real_code_and_prose_are_not_looping() -> None:
     root = Path(__file__).parents[2]
-    pages = [*root.glob("docs/*.md"), *root.glob("plugin/slo_router/*.py"), *root.glob("deploy/**/*.yaml")]
+    pages = [*root.glob("docs/*.md"), *root.glob("plugin/slo_router/**/*.py"), *root.glob("deploy/**/*.yaml")]
     texts = [page.read_text(encoding="utf-8") for page in pages]
     pieces = [text[start : start + 800] for text in texts for start in range(0, len(text) - 800, 4_000)]
     assert len(pieces) > 80

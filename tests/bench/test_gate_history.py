@@ -10,7 +10,7 @@ import pytest
 from slo_bench.gate.baseline import RUNS, baseline
 from slo_bench.gate.entry import Entry, Verdict, decode, encode
 from slo_bench.gate.history import KEPT, Cell, cells, latest, record
-from slo_router.redis_link import AsyncClient, connect
+from slo_router.contract.redis.link import AsyncClient, connect
 from tests.bench.gate_runs import quality_run
 
 NER = Cell("quality", "small", "ner")

@@ -6,12 +6,13 @@ import pytest
 
 from slo_bench.errors import SampleError
 from slo_bench.sampling.scrub import Scrubber
-from slo_bench.scrubbers import NAMES, load
+from slo_bench.sampling.scrubbers import NAMES, load
 
 
 @pytest.mark.slow  # in an environment that has the extra: its model is no part of the development one
 def test_names_become_placeholders_and_ordinary_words_stay() -> None:
-    names = pytest.importorskip("slo_bench.names", reason="the extra `names` is not installed", exc_type=ImportError)
+    missing = "the extra `names` is not installed"
+    names = pytest.importorskip("slo_bench.sampling.names", reason=missing, exc_type=ImportError)
     scrubber = Scrubber([load(NAMES)])
     assert scrubber.text("Please write to Jane Doe about Redis 7.") == "Please write to <NAME_1> about Redis 7."
     sentence = "The server was slow today. "

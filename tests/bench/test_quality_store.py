@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from slo_bench.errors import AnswerStoreError
+from slo_bench.load.workload import Prompt
 from slo_bench.quality.answers import Answer, Question, answer_key
 from slo_bench.quality.store import KEPT_S, clear_store, default_path, open_store
-from slo_bench.workload import Prompt
 
 ANSWER = Answer("größer 🙂", 1_000.0, "stop", 5, None)
 

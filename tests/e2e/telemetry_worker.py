@@ -12,11 +12,11 @@ import time
 
 from prometheus_client import REGISTRY
 
-from slo_router.circuit import Circuit
-from slo_router.domain import Metrics, Rejection, Snapshot
-from slo_router.jobs import Standing
-from slo_router.live import Live
-from slo_router.telemetry import Telemetry
+from slo_router.contract.model import Metrics, Rejection, Snapshot
+from slo_router.live.circuit import Circuit
+from slo_router.live.picture import Live
+from slo_router.telemetry.telemetry import Telemetry
+from slo_router.worker.tasks.jobs import Standing
 from tests.test_telemetry import FACTS, GROUPS, LARGE, SMALL, decided, record
 
 REQUESTS_PER_S = 100

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from slo_bench.cli import app
-from slo_bench.operation.foresight import PROBES
-from slo_router.contract import RequestRecord
+from slo_bench.run.foresight import PROBES
+from slo_router.contract.metrics_hash import RequestRecord
 from tests.e2e.conftest import TTFT_MS, Stack
 
 REQUESTS = 2  # of each deployment, and one more to warm up

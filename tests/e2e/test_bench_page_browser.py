@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slo_bench.html.page import as_html
-from slo_bench.html.rows import Latency, Page, Past, RatePoint, Value
+from slo_bench.show.page import as_html
+from slo_bench.show.rows import Latency, Page, Past, RatePoint, Value
 from tests.e2e.chromium import UnavailableError, browser, program
 
 pytestmark = pytest.mark.slow

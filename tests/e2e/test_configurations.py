@@ -16,7 +16,7 @@ import yaml
 
 from evaluation.endpoints import Handle
 from evaluation.stock_proxy import LOCAL, StockProxy, free_port
-from slo_router.config import load_settings
+from slo_router.contract.settings.config import load_settings
 from tests.e2e.conftest import ASK, document
 from tests.valkey_server import ValkeyServer
 

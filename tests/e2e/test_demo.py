@@ -18,7 +18,7 @@ import yaml
 
 from evaluation.demo.endpoints import ROOT
 from evaluation.endpoints import Handle
-from slo_router import embedded
+from slo_router.contract.redis import embedded
 from tests.e2e.conftest import QUALITY, USD_PER_TOKEN
 
 pytestmark = pytest.mark.slow

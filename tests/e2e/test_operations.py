@@ -21,9 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evaluation.endpoints import Handle
 from evaluation.stock_proxy import LOCAL, StockProxy
-from slo_router import embedded, rollout
-from slo_router.config import GroupSettings, PluginSettings
-from slo_router.redis_link import connect_blocking
+from slo_router.contract.redis import embedded
+from slo_router.contract.redis.link import connect_blocking
+from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.worker import rollout
 from tests.e2e.conftest import ASK, USD_PER_TOKEN, document, publish, refreshed
 
 PREFIX = "metrics-test:"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slo_router.config import load_settings
+from slo_router.contract.settings.config import load_settings
 from tests.e2e.conftest import Stack
 
 ROOT = Path(__file__).parents[2]

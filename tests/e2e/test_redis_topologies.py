@@ -22,34 +22,34 @@ from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner
 
 from slo_bench.errors import StoppedError
-from slo_bench.operation.estimate import Request
-from slo_bench.operation.lock import EndpointLock
-from slo_bench.operation.memory import Done, Memory
-from slo_bench.operation.pause import Pause
-from slo_bench.operation.watch import Own, Watch
-from slo_bench.plan import Cell
-from slo_bench.publish import publish
-from slo_bench.results import CellResult
-from slo_bench.stats import summarize
-from slo_bench.stream import Sample
-from slo_bench.targets import Target
-from slo_router.aside import Names
-from slo_router.background import Background, Hooks
-from slo_router.cli import app
-from slo_router.config import GroupSettings, LogSettings, PluginSettings
-from slo_router.contract import RequestRecord, request_index_key
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
-from slo_router.live import Health
-from slo_router.load_signals import ELECTED_KEY, LoadSignals
-from slo_router.metrics_store import MetricsStore
-from slo_router.records import build_record
-from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect
-from slo_router.request_log import RequestLog
-from slo_router.rollout import Rollout
-from slo_router.sharing import LIVE_KEY, WORKERS_KEY, Sharing
-from slo_router.strategy import Strategy
-from slo_router.trace import Trace
+from slo_bench.guard.lock import EndpointLock
+from slo_bench.guard.pause import Pause
+from slo_bench.guard.watch import Own, Watch
+from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Target
+from slo_bench.run.estimate import Request
+from slo_bench.run.memory import Done, Memory
+from slo_bench.run.plan import Cell
+from slo_bench.run.publish import publish
+from slo_bench.summary.results import CellResult
+from slo_bench.summary.stats import summarize
+from slo_router.contract.metrics_hash import RequestRecord, request_index_key
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
+from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.live.picture import Health
+from slo_router.operator.cli import app
+from slo_router.worker.background import Background, Hooks
+from slo_router.worker.records import build_record
+from slo_router.worker.request_log import RequestLog
+from slo_router.worker.rollout import Rollout
+from slo_router.worker.scraper import ELECTED_KEY, LoadSignals
+from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY, Sharing
+from slo_router.worker.snapshot import MetricsStore
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.tasks.aside import Names
+from slo_router.worker.trace import Trace
 from tests.background_worker import at_once
 from tests.e2e.postgres import UnavailableError
 from tests.e2e.redis_topologies import Topology, admin, topology, until

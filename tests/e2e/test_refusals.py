@@ -13,7 +13,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from slo_router.ages import HANDFUL as HANDFUL_OF_ANSWERS
+from slo_router.contract.ages import HANDFUL as HANDFUL_OF_ANSWERS
 from tests.e2e.conftest import CATEGORIES, REFUSALS, Stack
 
 ANY = "20000"  # a limit that nothing here breaks, however busy the machine

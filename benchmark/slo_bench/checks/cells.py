@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from slo_bench import stream
 from slo_bench.checks.answer import Answer
 from slo_bench.checks.comparison import compared
 from slo_bench.checks.findings import findings
 from slo_bench.checks.verdict import Verdict, judge
-from slo_bench.stream import Sample
-from slo_bench.workload import Prompt
+from slo_bench.load.workload import Prompt
+from slo_bench.measure import stream
+from slo_bench.measure.stream import Sample
 
 _ANSWERED = (None, stream.EMPTY, stream.CUT_STREAM)
 

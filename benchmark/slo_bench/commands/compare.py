@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from slo_bench import options
 from slo_bench.commands.past import asked, histories, run_named
 from slo_bench.commands.terminal import console, names
 from slo_bench.errors import BenchError
 from slo_bench.gate.comparison import Row, is_same_work, rows_of
 from slo_bench.gate.entry import Entry
-from slo_bench.report import UNMEASURED
-from slo_bench.results import NOTHING_MEASURED
+from slo_bench.run import options
+from slo_bench.show.report import UNMEASURED
+from slo_bench.summary.results import NOTHING_MEASURED
+from slo_router.contract.redis.link import AsyncClient
 from slo_router.errors import SloRouterError
-from slo_router.redis_link import AsyncClient
 
 HELP = """Compares two runs in the history, figure by figure, and says which differences are more than chance.
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from slo_bench import options
 from slo_bench.commands.past import asked, histories
 from slo_bench.commands.terminal import console, names
 from slo_bench.errors import BenchError
@@ -18,9 +17,10 @@ from slo_bench.gate.entry import Entry
 from slo_bench.gate.export import export as export_to
 from slo_bench.gate.gatekeeper import accept as accept_last
 from slo_bench.gate.overview import lines, table
-from slo_bench.results import NOTHING_MEASURED
+from slo_bench.run import options
+from slo_bench.summary.results import NOTHING_MEASURED
+from slo_router.contract.redis.link import AsyncClient
 from slo_router.errors import SloRouterError
-from slo_router.redis_link import AsyncClient
 
 HELP = """Shows the earlier runs of each deployment, and what the regression gate said of them.
 

@@ -17,9 +17,9 @@ from slo_bench.commands.terminal import store_of
 from slo_bench.errors import BenchError
 from slo_bench.gate.entry import Entry, Kind
 from slo_bench.gate.history import Cell, cells, latest
-from slo_bench.operation.order import Store
-from slo_router.config import load_settings
-from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_bench.run.order import Store
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.contract.settings.config import load_settings
 
 Result = TypeVar("Result")
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from slo_bench import options
 from slo_bench.commands.run import DEFAULT_BUDGET_USD
 from slo_bench.commands.terminal import console, names, store_of
 from slo_bench.gate.ruling import ALLOW_DROP, Policy
+from slo_bench.measure.targets import Proxy
 from slo_bench.quality import options as own
 from slo_bench.quality import report
 from slo_bench.quality.comparison import compare
@@ -21,9 +21,9 @@ from slo_bench.quality.session import Terms
 from slo_bench.quality.session import run as run_session
 from slo_bench.quality.store import clear_store, default_path
 from slo_bench.quality.suite import load_suite
-from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED
-from slo_bench.targets import Proxy
-from slo_router.config import load_settings
+from slo_bench.run import options
+from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED
+from slo_router.contract.settings.config import load_settings
 from slo_router.errors import SloRouterError
 
 

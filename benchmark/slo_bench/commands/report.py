@@ -10,18 +10,18 @@ from typing import Annotated
 
 import typer
 
-from slo_bench import options
 from slo_bench.commands.past import histories
 from slo_bench.commands.terminal import console, store_of
 from slo_bench.errors import BenchError
-from slo_bench.html import measured
-from slo_bench.html.page import as_html
-from slo_bench.html.rows import Page, RatePoint
-from slo_bench.operation.order import Store
-from slo_bench.results import NOTHING_MEASURED
-from slo_router.config import load_settings
+from slo_bench.run import options
+from slo_bench.run.order import Store
+from slo_bench.show import measured
+from slo_bench.show.page import as_html
+from slo_bench.show.rows import Page, RatePoint
+from slo_bench.summary.results import NOTHING_MEASURED
+from slo_router.contract.redis.link import LINK_ERRORS, connect, masked
+from slo_router.contract.settings.config import load_settings
 from slo_router.errors import SloRouterError
-from slo_router.redis_link import LINK_ERRORS, connect, masked
 
 HELP = """Writes one HTML page of what was measured: the last runs, quality against cost, and the history.
 

@@ -7,24 +7,24 @@ import json
 import typer
 from rich.console import Console
 
-from slo_bench import options, report
 from slo_bench.commands.report import write_report
 from slo_bench.commands.terminal import console, names, store_of, tell_unknown
-from slo_bench.html.measured import histories_of
+from slo_bench.guard.guard import Terms
+from slo_bench.guard.lock import endpoint_of
+from slo_bench.guard.money import is_priced
 from slo_bench.load.planning import Shape, shaped
-from slo_bench.operation import telling
-from slo_bench.operation.guard import Terms
-from slo_bench.operation.lock import endpoint_of
-from slo_bench.operation.money import is_priced
-from slo_bench.operation.order import Order, Outcome, Store
-from slo_bench.plan import Plan, Selection, make_plan, slos_of
-from slo_bench.results import NOTHING_MEASURED, SOME_FAILED, exit_code
-from slo_bench.runner import Limits
-from slo_bench.session import foresee
-from slo_bench.session import run as run_session
-from slo_bench.targets import Proxy
-from slo_bench.workload import load_workload
-from slo_router.config import Settings, load_settings
+from slo_bench.load.workload import load_workload
+from slo_bench.measure.targets import Proxy
+from slo_bench.run import options, telling
+from slo_bench.run.order import Order, Outcome, Store
+from slo_bench.run.plan import Plan, Selection, make_plan, slos_of
+from slo_bench.run.runner import Limits
+from slo_bench.run.session import foresee
+from slo_bench.run.session import run as run_session
+from slo_bench.show import report
+from slo_bench.show.measured import histories_of
+from slo_bench.summary.results import NOTHING_MEASURED, SOME_FAILED, exit_code
+from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.errors import SloRouterError
 
 DEFAULT_BUDGET_USD = 10.0

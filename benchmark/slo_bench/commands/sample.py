@@ -10,19 +10,18 @@ from typing import NamedTuple
 
 import typer
 
-from slo_bench import scrubbers, traffic
 from slo_bench.commands import sample_options as options
 from slo_bench.commands.terminal import console, names
 from slo_bench.errors import SampleError
-from slo_bench.private_file import write_private
-from slo_bench.results import NOTHING_MEASURED
-from slo_bench.sampling import report
+from slo_bench.run.session import Store
+from slo_bench.sampling import report, scrubbers, traffic
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction
+from slo_bench.sampling.private_file import write_private
 from slo_bench.sampling.sources import Kind, reader_of
-from slo_bench.session import Store
-from slo_router.config import load_settings
-from slo_router.contract import REQUESTS_STREAM
+from slo_bench.summary.results import NOTHING_MEASURED
+from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.settings.config import load_settings
 from slo_router.errors import SloRouterError
 
 

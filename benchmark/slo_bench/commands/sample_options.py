@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 from typer import Argument, Option
 
 from slo_bench.sampling.rules import DEFAULT_REGIONS
+from slo_bench.sampling.scrubbers import RULES
 from slo_bench.sampling.sources import Kind
-from slo_bench.scrubbers import RULES
 
 ALL_RULES = ",".join(RULES)
 PHONE_REGIONS = ",".join(DEFAULT_REGIONS)

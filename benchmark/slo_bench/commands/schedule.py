@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 import yaml
 
+from slo_bench.commands.cron import CONFIG_PATH, Job, check_cron, cron_job, crontab_line, variables_of
 from slo_bench.commands.terminal import console
 from slo_bench.errors import BenchError
-from slo_bench.operation.schedule import CONFIG_PATH, Job, check_cron, cron_job, crontab_line, variables_of
-from slo_bench.results import NOTHING_MEASURED
+from slo_bench.summary.results import NOTHING_MEASURED
+from slo_router.contract.settings.yaml_document import read_raw
 from slo_router.errors import SloRouterError
-from slo_router.yaml_document import read_raw
 
 HELP = """Prints a crontab line or a Kubernetes CronJob that runs a command of the agent at fixed times.
 

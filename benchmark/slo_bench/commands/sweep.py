@@ -7,24 +7,24 @@ from collections.abc import Sequence
 
 import typer
 
-from slo_bench import options
 from slo_bench.commands.report import write_report
 from slo_bench.commands.run import DEFAULT_BUDGET_USD, endpoints_of, priced
 from slo_bench.commands.terminal import console, names, store_of
 from slo_bench.errors import BenchError
-from slo_bench.html.measured import rates_of
-from slo_bench.operation.guard import Terms
-from slo_bench.plan import Plan, Selection, make_plan, slos_of
-from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
+from slo_bench.guard.guard import Terms
+from slo_bench.load.workload import load_workload
+from slo_bench.measure.targets import Proxy
+from slo_bench.run import options
+from slo_bench.run.plan import Plan, Selection, make_plan, slos_of
+from slo_bench.show.measured import rates_of
+from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
 from slo_bench.sweep import options as own
 from slo_bench.sweep import report
 from slo_bench.sweep.course import Grid, Swept
 from slo_bench.sweep.regression import LEAST_SPREAD
 from slo_bench.sweep.session import SweepOrder
 from slo_bench.sweep.session import run as run_session
-from slo_bench.targets import Proxy
-from slo_bench.workload import load_workload
-from slo_router.config import load_settings
+from slo_router.contract.settings.config import load_settings
 from slo_router.errors import SloRouterError
 
 

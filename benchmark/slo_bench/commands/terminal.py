@@ -7,8 +7,8 @@ import sys
 from rich.console import Console
 
 from slo_bench.errors import BenchError
-from slo_bench.operation.order import Store
-from slo_router.config import Settings
+from slo_bench.run.order import Store
+from slo_router.contract.settings.config import Settings
 
 PLAIN_WIDTH = 140  # columns where the output is no terminal, so that tables in logs stay whole
 

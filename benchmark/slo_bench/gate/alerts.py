@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import msgspec
 
 from slo_bench.gate.entry import Kind
-from slo_router.redis_link import AsyncClient
+from slo_router.contract.redis.link import AsyncClient
 
 ALERTS = "slo_bench:alerts"
 KEPT = 1_000

@@ -24,8 +24,8 @@ from slo_bench.gate.baseline import Baseline, baseline, mean_scores
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.history import Cell, latest, record
 from slo_bench.gate.ruling import LOOKS, Case, Policy, Ruling, judge
-from slo_router.contract import QUALITY_HELD, metrics_key
-from slo_router.redis_link import AsyncClient
+from slo_router.contract.metrics_hash import QUALITY_HELD, metrics_key
+from slo_router.contract.redis.link import AsyncClient
 
 REGRESSED = 3  # exit code
 Again = Callable[[Sequence[str]], Awaitable[Sequence[Entry]]]  # categories → one more answer to each of their items

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from slo_bench.gate.entry import Entry, Kind, decode, encode
-from slo_router.redis_link import AsyncClient
+from slo_router.contract.redis.link import AsyncClient
 
 __all__ = ["KEPT", "Cell", "Entry", "cells", "latest", "record"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
 
-from slo_bench.excuses import Excuse
-from slo_bench.workload import Prompt
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.excuses import Excuse
 
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from time import time
 from typing import TypeAlias
 
+from slo_bench.measure.stream import EMPTY, Sample
+from slo_bench.measure.targets import Target
 from slo_bench.quality.answers import Answer, Failure, Question, answer_key
 from slo_bench.quality.store import AnswerStore
-from slo_bench.stream import EMPTY, Sample
-from slo_bench.targets import Target
-from slo_router.domain import Facts
+from slo_router.contract.model import Facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from slo_bench.yaml_text import read
-from slo_router.validation import Strict
+from slo_bench.load.yaml_text import read
+from slo_router.contract.settings.validation import Strict
 
 COMPOSED = 170  # per category
 Entry = dict[str, object]

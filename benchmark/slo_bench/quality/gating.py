@@ -17,7 +17,7 @@ from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.publish import publish_quality
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import CellScores
-from slo_router.redis_link import LINK_ERRORS, AsyncClient
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # with fresh answers; told what was used until then
 

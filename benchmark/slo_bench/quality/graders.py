@@ -27,7 +27,7 @@ from slo_bench.quality.json_text import json_in
 from slo_bench.quality.numeric import number_in, same_number
 from slo_bench.quality.schema_check import check_schema
 from slo_bench.quality.text import first_words, normalised
-from slo_router.validation import Count, NotNegative, Positive, Strict
+from slo_router.contract.settings.validation import Count, NotNegative, Positive, Strict
 
 PATTERN_LIMIT_S = 0.25  # of CPU time
 

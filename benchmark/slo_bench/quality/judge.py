@@ -17,10 +17,10 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
+from slo_bench.load.workload import Prompt
 from slo_bench.quality.answers import Question
 from slo_bench.quality.graders import Judge
 from slo_bench.quality.suite import Item
-from slo_bench.workload import Prompt
 
 Verdict: TypeAlias = Literal["A", "B", "tie"]
 MAX_TOKENS = 512

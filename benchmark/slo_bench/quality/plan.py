@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slo_bench.errors import BenchError, UnreachableError
-from slo_bench.operation.lock import endpoint_of
-from slo_bench.operation.money import is_priced
-from slo_bench.plan import Skipped
+from slo_bench.guard.lock import endpoint_of
+from slo_bench.guard.money import is_priced
+from slo_bench.measure.targets import Proxy, proxied, target_of
 from slo_bench.quality.asking import Respondent
 from slo_bench.quality.graders import Code, Judge
 from slo_bench.quality.sandbox import isolation
 from slo_bench.quality.scores import CellScores
 from slo_bench.quality.suite import Item, Suite
-from slo_bench.targets import Proxy, proxied, target_of
-from slo_router.deployments import ManagedDeployment
-from slo_router.domain import Facts
+from slo_bench.run.plan import Skipped
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployments import ManagedDeployment
 
 
 @dataclass(frozen=True, slots=True)

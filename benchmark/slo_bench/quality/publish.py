@@ -1,7 +1,7 @@
 """Writes a cell's quality into the metrics hash that the router reads, and nothing else of that hash.
 
 One MULTI/EXEC on one key: a reader, or whatever is left after a crash, has the old quality or the new, never some of
-each, and the latencies of `slo_bench.publish` stay as they are, with their own `timestamp`.
+each, and the latencies of `run.publish` stay as they are, with their own `timestamp`.
 
 `quality_timestamp` (Unix seconds) is when the oldest answer was given that the score rests on: answers may have been
 kept from an earlier run. Readers drop a hash without a `timestamp`, so one that has none yet gets the same time; the
@@ -14,8 +14,8 @@ before it. A run that the gate could not judge leaves it as it is.
 from __future__ import annotations
 
 from slo_bench.quality.scores import CellScores
-from slo_router.contract import QUALITY_HELD, SCHEMA_VERSION, metrics_key
-from slo_router.redis_link import AsyncClient
+from slo_router.contract.metrics_hash import QUALITY_HELD, SCHEMA_VERSION, metrics_key
+from slo_router.contract.redis.link import AsyncClient
 
 
 async def publish_quality(redis: AsyncClient, prefix: str, cell: CellScores) -> None:

@@ -14,7 +14,7 @@ from slo_bench.quality.intervals import Interval
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import ENOUGH, CellScores
-from slo_bench.report import UNMEASURED
+from slo_bench.show.report import UNMEASURED
 
 
 def plan_table(plan: QualityPlan) -> Table:

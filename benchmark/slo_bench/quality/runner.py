@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from slo_bench.errors import StoppedError
 from slo_bench.gate.alerts import Alert
 from slo_bench.gate.gatekeeper import REGRESSED
-from slo_bench.operation.guard import Guard
+from slo_bench.guard.guard import Guard
 from slo_bench.quality.answers import Failure
 from slo_bench.quality.asking import Respondent
 from slo_bench.quality.grading import Tools, grade
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.scores import CellScores, Grade, with_grades
 from slo_bench.quality.suite import Item
-from slo_bench.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
+from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
 
 
 @dataclass(frozen=True, slots=True)

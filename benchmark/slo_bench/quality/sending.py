@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from slo_bench.client import Client
-from slo_bench.excuses import REASONING
-from slo_bench.operation.guard import Guard
+from slo_bench.guard.guard import Guard
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.client import Client
+from slo_bench.measure.excuses import REASONING
+from slo_bench.measure.stream import REASONING_ONLY, Sample
+from slo_bench.measure.targets import Target
 from slo_bench.quality.answers import Question
 from slo_bench.quality.asking import Respondent, Send
 from slo_bench.quality.text import without_reasoning
-from slo_bench.stream import REASONING_ONLY, Sample
-from slo_bench.targets import Target
-from slo_bench.workload import Prompt
 
 
 def unsalted(client: Client) -> Callable[[Target, Prompt], Awaitable[Sample]]:

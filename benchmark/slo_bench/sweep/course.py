@@ -18,12 +18,12 @@ from slo_bench.errors import StoppedError
 from slo_bench.load.arrivals import gamma
 from slo_bench.load.sending import Clock, Measure, Sender, Sent
 from slo_bench.load.sizing import CHARS_PER_TOKEN, characters, resized, vocabulary
-from slo_bench.plan import Cell
+from slo_bench.load.workload import Prompt
+from slo_bench.run.plan import Cell
 from slo_bench.sweep.climbing import Judged, judge, next_rate
 from slo_bench.sweep.regression import fit_sweep
 from slo_bench.sweep.step import Step, figures
-from slo_bench.workload import Prompt
-from slo_router.domain import LatencyFit, Slo
+from slo_router.contract.model import LatencyFit, Slo
 
 ALONE = 6  # requests one at a time, after one that is thrown away
 LEAST_REQUESTS, MOST_REQUESTS = 12, 400  # of a step

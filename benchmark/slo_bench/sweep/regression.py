@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 from slo_bench.sweep.overlap import mean_load
 from slo_bench.sweep.step import Step
-from slo_router.domain import KNEES, LatencyFit
-from slo_router.least_squares import non_negative
+from slo_router.contract.least_squares import non_negative
+from slo_router.contract.model import KNEES, LatencyFit
 
 LEAST_SAMPLES = 20
 LEAST_SPREAD = 1.5  # longest ÷ shortest prompt: below it length and a constant can't be told apart

@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from slo_bench import event_loop
-from slo_bench.client import Client
 from slo_bench.errors import BenchError, StoppedError
-from slo_bench.operation.budget import Budget
-from slo_bench.operation.guard import Guard, Terms
-from slo_bench.operation.opening import open_guard
-from slo_bench.operation.order import Store
-from slo_bench.plan import Cell, Plan
+from slo_bench.guard.budget import Budget
+from slo_bench.guard.guard import Guard, Terms
+from slo_bench.guard.opening import open_guard
+from slo_bench.measure import event_loop
+from slo_bench.measure.client import Client
+from slo_bench.run.order import Store
+from slo_bench.run.plan import Cell, Plan
 from slo_bench.sweep.course import Course, Grid, OnStep, Swept
 from slo_bench.sweep.report import progress_line
 from slo_bench.sweep.writing import publish_fit
-from slo_router.redis_link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
 
 
 class SweepOrder(NamedTuple):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from slo_router.contract import SCHEMA_VERSION, metrics_key
-from slo_router.domain import LatencyFit
-from slo_router.latency_fit import write_fit
-from slo_router.redis_link import AsyncClient
+from slo_router.contract.latency_fit import write_fit
+from slo_router.contract.metrics_hash import SCHEMA_VERSION, metrics_key
+from slo_router.contract.model import LatencyFit
+from slo_router.contract.redis.link import AsyncClient
 
 
 async def publish_fit(

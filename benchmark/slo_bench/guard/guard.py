@@ -1,0 +1,192 @@
+"""Stands before every request of a run: is there money, is the endpoint ours, has live traffic left it to us?
+
+    async with guard.deployment(facts):          # takes the endpoint's lock, hears of its live traffic
+        sample = await guard.measure(target, prompt)      # as `Client.measure`, or StoppedError
+
+Whatever measures deployments sends through a guard. Once a run is stopped it stays stopped: `stopped` says why, by
+deployment, for the report. `clock` runs only while a deployment can be measured.
+
+It also keeps the agent's own doing out of what is measured: a request that only showed what a server refuses is sent
+again in another form (`adapting`), and one that met a restart when the server is back (`outage`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from slo_bench.errors import StoppedError
+from slo_bench.guard.adapting import Adapting
+from slo_bench.guard.budget import Budget
+from slo_bench.guard.held import Held, met_outage
+from slo_bench.guard.lock import LOST, EndpointLock
+from slo_bench.guard.money import charged_usd, most_usd
+from slo_bench.guard.pause import Pause
+from slo_bench.guard.watch import Tell, Watch
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.excuses import DROPPED
+from slo_bench.measure.stream import CONNECTION, Sample
+from slo_bench.measure.targets import Target
+from slo_router.contract.model import Facts
+
+CHECK_S = 0.1  # between two looks at whether a pause is over
+AGAIN_S = 0.5  # between two tries to reach a server that is being restarted
+
+Measure = Callable[[Target, Prompt], Awaitable[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run may take, and what it gives way to."""
+
+    budget_usd: float | None = None
+    pause_above: int = 8  # live requests of a deployment
+    most_pause_s: float = 600.0  # per deployment
+    wait_for_lock: bool = True
+    fresh: bool = False  # measures again what an interrupted run has finished
+    most_away_s: float = 30.0  # that a deployment is waited for in all: a restart without loading a large model
+
+
+class Guard:
+    """The guard of one run. `locks` has the endpoint lock of each deployment; none where there is no Redis."""
+
+    def __init__(
+        self,
+        measure: Measure,
+        budget: Budget,
+        terms: Terms,
+        locks: Mapping[str, EndpointLock],
+        watch: Watch,
+        *,
+        tell: Tell = lambda _: None,
+    ) -> None:
+        self.stopped: dict[str, str] = {}
+        self.lost: set[str] = set()
+        self.budget = budget
+        self._measure = measure
+        self._terms = terms
+        self._locks = locks
+        self._watch = watch
+        self._tell = tell
+        self._held: dict[str, Held] = {}
+        self._over: str | None = None
+        self._answered: set[str] = set()  # deployments that have answered a request of this run
+        self._adapting = Adapting()
+
+    @property
+    def notes(self) -> Mapping[str, Sequence[str]]:
+        """What to know of how deployments were asked."""
+        return self._adapting.notes
+
+    @asynccontextmanager
+    async def deployment(self, facts: Facts, tell: Tell) -> AsyncIterator[None]:
+        """Holds a deployment while it is measured. Raises StoppedError where it can't be."""
+        name = facts.deployment_id
+        self._check(name)
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
+        async with AsyncExitStack() as exits:
+            if name in self._locks:
+                lock = self._locks[name].held(
+                    wait=self._terms.wait_for_lock,
+                    on_wait=lambda: tell(f"{name}: waits: another agent is measuring it"),
+                    on_lost=lambda: self._lose(name),
+                )
+                try:
+                    await exits.enter_async_context(lock)
+                except StoppedError as error:
+                    raise self._stop(name, str(error)) from error
+            held = self._held[name] = Held(facts, Pause(self._terms.pause_above, self._terms.most_pause_s))
+            exits.callback(self._release, name)
+            await self._watch.add(facts, held.pause, lambda: held.own)
+            if facts.gpu_usd_per_hour is not None:
+                self.budget.gpu_began(name, facts.gpu_usd_per_hour, lambda: self.clock(name))
+            if task is not None and task.cancelling() > cancelled:  # lost where Redis had answered: `wait_for` of 3.11
+                raise asyncio.CancelledError
+            yield
+
+    async def measure(self, target: Target, prompt: Prompt) -> Sample:
+        """Sends a request of a held deployment when it may be sent. Raises StoppedError where it never may."""
+        held = self._held[target.deployment_id]
+
+        async def send(target: Target, prompt: Prompt) -> Sample:
+            return await self._outlasting(held, target, prompt)
+
+        return await self._adapting.measure(send, target, prompt, held.facts.max_output_tokens)
+
+    def clock(self, deployment_id: str) -> float:
+        """Seconds, standing still while live traffic has the deployment, and while it cannot be reached."""
+        held = self._held.get(deployment_id)
+        return perf_counter() if held is None else held.measured_s()
+
+    async def _outlasting(self, held: Held, target: Target, prompt: Prompt) -> Sample:
+        """Sends a request, again after each outage of a deployment that has answered before."""
+        name = target.deployment_id
+        while True:
+            sent_s = held.open_s()
+            sample = await self._once(held, target, prompt)
+            if sample.error is None:
+                self._answered.add(name)
+            if name not in self._answered:
+                dropped = sample.error == CONNECTION and sample.excuse is None
+                return replace(sample, excuse=DROPPED) if dropped else sample
+            if not await met_outage(sample, target):
+                lasted_s = held.outage.reached(sent_s)
+                if lasted_s is not None:
+                    self._adapting.note(name, f"was away for {lasted_s:.1f} s; what met that was sent again")
+                return sample
+            if held.outage.unreached(held.open_s()):
+                self._tell(f"{name}: cannot be reached any more: waits for it, {self._terms.most_away_s:g} s at most")
+            if held.outage.away_s(held.open_s()) >= self._terms.most_away_s:
+                raise self._stop(name, f"it could not be reached any more for {self._terms.most_away_s:g} s")
+            await asyncio.sleep(AGAIN_S)
+
+    async def _once(self, held: Held, target: Target, prompt: Prompt) -> Sample:
+        await self._until_open(held)
+        self._check(target.deployment_id)
+        most = most_usd(held.facts, prompt)
+        try:
+            self.budget.reserve(most, target.deployment_id)
+        except StoppedError as error:
+            self._over = str(error)
+            raise self._stop(target.deployment_id, str(error)) from error
+        charged = most  # of a request that is cancelled
+        held.sent()
+        try:
+            sample = await self._measure(target, prompt)
+            charged = charged_usd(held.facts, prompt, sample)
+            return sample
+        finally:
+            self.budget.settle(most, charged)
+            held.ended()
+
+    async def _until_open(self, held: Held) -> None:
+        while held.pause.is_closed:
+            try:
+                held.pause.check(perf_counter())
+            except StoppedError as error:
+                raise self._stop(held.facts.deployment_id, str(error)) from error
+            self._check(held.facts.deployment_id)
+            await asyncio.sleep(CHECK_S)
+
+    def _check(self, deployment_id: str) -> None:
+        if self._over is not None:
+            raise self._stop(deployment_id, self._over)
+        if deployment_id in self.stopped:
+            raise StoppedError(self.stopped[deployment_id])
+
+    def _stop(self, deployment_id: str, reason: str) -> StoppedError:
+        self.stopped.setdefault(deployment_id, reason)
+        return StoppedError(reason)
+
+    def _lose(self, deployment_id: str) -> None:
+        self.lost.add(deployment_id)
+        self._stop(deployment_id, LOST)
+
+    def _release(self, deployment_id: str) -> None:
+        self._watch.drop(deployment_id)
+        self.budget.gpu_ended(deployment_id)
+        del self._held[deployment_id]

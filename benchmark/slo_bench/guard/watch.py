@@ -1,0 +1,104 @@
+"""Asks how much live traffic the deployments have that are being measured, every two seconds.
+
+What cannot be read (no Redis, no such gauge, a server that doesn't answer) counts as no traffic: pausing is a courtesy,
+and a run that never starts because of a broken address would be none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+import httpx
+
+from slo_bench.guard.pause import Pause
+from slo_bench.guard.traffic import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
+
+INTERVAL_S = 2.0
+TIMEOUT_S = 1.0
+LAG_S = 6.0  # that a count of requests may be behind, on its way through a worker and Redis
+
+Tell = Callable[[str], None]
+
+
+class Own(NamedTuple):
+    """Requests of the agent at a deployment: the most at once, and when one was last on its way."""
+
+    most: int
+    last_s: float
+
+
+class _Watched(NamedTuple):
+    facts: Facts
+    pause: Pause
+    own: Callable[[], Own]
+
+
+class Watch:
+    """Keeps the `Pause` of each watched deployment. `link` is `None` where there is no Redis."""
+
+    def __init__(self, link: AsyncClient | None, prefix: str, tell: Tell, interval_s: float = INTERVAL_S) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._http: httpx.AsyncClient | None = None  # made when it is needed, which takes a while
+        self._tell = tell
+        self._interval_s = interval_s
+        self._watched: dict[str, _Watched] = {}
+
+    async def add(self, facts: Facts, pause: Pause, own: Callable[[], Own]) -> None:
+        """Watches a deployment from now on; returns when its first count is in."""
+        watched = self._watched[facts.deployment_id] = _Watched(facts, pause, own)
+        await self._ask(await self._shared(), watched)
+
+    def drop(self, deployment_id: str) -> None:
+        """Watches it no longer."""
+        self._watched.pop(deployment_id, None)
+
+    async def run(self) -> None:
+        """Asks until it is cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(self._interval_s)
+                if self._watched:
+                    shared = await self._shared()
+                    await asyncio.gather(*(self._ask(shared, watched) for watched in self._watched.values()))
+        finally:
+            if self._http is not None:
+                await self._http.aclose()
+
+    async def _ask(self, shared: dict[str, float], watched: _Watched) -> None:
+        facts, pause, name = watched.facts, watched.pause, watched.facts.deployment_id
+        reported = None if facts.metrics_url is None else await self._reported(facts.metrics_url)
+        own, now_s, was_closed = watched.own(), perf_counter(), pause.is_closed
+        count = own.most if now_s - own.last_s < LAG_S else 0
+        pause.heard(live(shared.get(name, 0.0), reported, count, server_told=facts.metrics_url is not None), now_s)
+        if pause.is_closed and not was_closed:
+            self._tell(f"{name}: paused: {pause.live:.0f} live requests")
+        elif was_closed and not pause.is_closed:
+            self._tell(f"{name}: goes on: {pause.live:.0f} live requests")
+
+    async def _shared(self) -> dict[str, float]:
+        if self._link is None:
+            return {}
+        try:
+            workers = await self._link.smembers(self._prefix + WORKERS_KEY)
+            pipeline = self._link.pipeline(transaction=False)
+            for worker in workers:
+                pipeline.get(f"{self._prefix}{LIVE_KEY}{worker!s}")
+            return in_flight(map(str, await pipeline.execute()))
+        except LINK_ERRORS:
+            return {}
+
+    async def _reported(self, url: str) -> float | None:
+        if self._http is None:
+            self._http = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False)
+        try:
+            answer = await self._http.get(url)
+            answer.raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL):
+            return None
+        return running_and_waiting(answer.text)

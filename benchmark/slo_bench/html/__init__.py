@@ -1,1 +1,0 @@
-"""The agent's report as one HTML page: rows of numbers in, text out."""

@@ -1,0 +1,194 @@
+"""The prompts that deployments are measured with, each in a task category.
+
+A workload file is YAML (`prompts:` with a list) or JSONL (one prompt a line); both hold the same fields:
+
+    category: ner                       # becomes part of the Redis key, and is what the router looks up
+    max_tokens: 160
+    messages:
+      - {role: system, content: Extract every person and place as JSON.}
+      - {role: user, content: …}
+    tools: […]                          # optional, sent along; so is response_format
+    stream: true                        # optional: how production asked; the agent always streams, to see tokens come
+
+Servers keep the computed prefix of a prompt and answer the next one that starts alike much faster. Production prompts
+are not repeats of a benchmark, so every call gets a unique salt as the very first text of its first message, where it
+invalidates everything behind it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from slo_bench.errors import WorkloadError
+from slo_bench.load.yaml_text import read_with_lines
+
+Message = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request's content. `max_tokens` bounds the answer."""
+
+    category: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    tools: tuple[Mapping[str, object], ...] = ()
+    response_format: Mapping[str, object] | None = None
+    stream: bool | None = None
+    expect: Literal["json"] | None = None
+
+    @property
+    def text(self) -> str:
+        """All text of the messages."""
+        return "\n".join(_text_of(message.get("content")) for message in self.messages)
+
+    @property
+    def expects_json(self) -> bool:
+        """The answer must be JSON: `expect` says so, or the response format does."""
+        kind = self.response_format.get("type") if self.response_format else None
+        return self.expect == "json" or kind in {"json_object", "json_schema"}
+
+    def salted(self, salt: str) -> list[dict[str, object]]:
+        """The messages with `salt` as the first text of the first one."""
+        first, *rest = ({**message} for message in self.messages)
+        content = first.get("content")
+        first["content"] = (
+            f"{salt}\n{content}"
+            if isinstance(content, str)
+            else [{"type": "text", "text": salt}, *(content if isinstance(content, list) else [])]
+        )
+        return [first, *rest]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """All prompts of a file, in its order."""
+
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories, in the order in which they first appear."""
+        return tuple(dict.fromkeys(prompt.category for prompt in self.prompts))
+
+    def of_category(self, category: str) -> tuple[Prompt, ...]:
+        """The prompts of one category, in the file's order."""
+        return tuple(prompt for prompt in self.prompts if prompt.category == category)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _MessageFields(_Strict):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: list[dict[str, object]] = []
+    tool_call_id: str = ""
+    content: str | list[dict[str, object]] | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calls_need_no_text(cls, message: object) -> object:
+        return {"content": None, **message} if isinstance(message, dict) and message.get("tool_calls") else message
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _text_or_parts(cls, value: object, info: ValidationInfo) -> object:
+        parts = isinstance(value, list) and all(isinstance(part, dict) for part in value)
+        if value and (isinstance(value, str) or parts):
+            return value
+        if (value is None and info.data.get("tool_calls")) or (value == "" and info.data.get("role") == "tool"):
+            return value
+        raise ValueError("text, or a list of content parts, not empty")
+
+
+class _PromptFields(_Strict):
+    category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what the router can look up
+    messages: Annotated[list[_MessageFields], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(gt=0)]
+    tools: list[dict[str, object]] = []
+    response_format: dict[str, object] | None = None
+    stream: bool | None = None
+    expect: Literal["json"] | None = None
+
+
+def load_workload(path: Path | None) -> Workload:
+    """Reads a workload file, or the one that ships with the agent for `None`. Raises WorkloadError."""
+    if path is None:
+        shipped = resources.files("slo_bench") / "workloads" / "default.yaml"
+        return parse_yaml(shipped.read_text(encoding="utf-8"), "default.yaml")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise WorkloadError(f"{path}: {error.strerror}, expected a workload in YAML or JSONL") from error
+    except UnicodeDecodeError as error:
+        raise WorkloadError(f"{path}: not UTF-8 text, byte {error.start} is invalid") from error
+    return parse_jsonl(text, path.name) if path.suffix in {".jsonl", ".ndjson"} else parse_yaml(text, path.name)
+
+
+def parse_yaml(text: str, name: str) -> Workload:
+    """Reads YAML text; `name` stands for the file in errors."""
+    try:
+        document, lines = read_with_lines(text)
+    except yaml.YAMLError as error:
+        raise WorkloadError(f"{name}: not valid YAML: {error}") from error
+    entries = document.get("prompts") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or set(document) != {"prompts"} or not isinstance(entries, list):
+        raise WorkloadError(f"{name}: expected a mapping with one key, `prompts`, and a list below it")
+    return _workload(zip(lines, entries, strict=True), name)
+
+
+def parse_jsonl(text: str, name: str) -> Workload:
+    """Reads one JSON object a line; blank lines are skipped. `name` stands for the file in errors."""
+    entries: list[tuple[int, object]] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                entries.append((number, json.loads(line)))
+            except ValueError as error:
+                raise WorkloadError(f"{name}:{number}: not valid JSON: {error}") from error
+    return _workload(entries, name)
+
+
+def _workload(entries: Iterable[tuple[int, object]], name: str) -> Workload:
+    prompts = tuple(_prompt(entry, f"{name}:{line}") for line, entry in entries)
+    if not prompts:
+        raise WorkloadError(f"{name}: no prompts, expected at least one")
+    return Workload(prompts)
+
+
+def _prompt(entry: object, where: str) -> Prompt:
+    try:
+        fields = _PromptFields.model_validate(entry)
+    except ValidationError as error:
+        faults = [_describe(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
+        raise WorkloadError("\n".join(f"{where}: {fault}" for fault in faults)) from error
+    messages = tuple(message.model_dump(exclude_unset=True) for message in fields.messages)
+    tools = tuple(fields.tools)
+    return Prompt(
+        fields.category, messages, fields.max_tokens, tools, fields.response_format, fields.stream, fields.expect
+    )
+
+
+def _text_of(content: object) -> str:
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def _describe(location: Sequence[str | int], kind: str, message: str, value: object) -> str:
+    field = ".".join(str(part) for part in location) or "prompt"
+    if kind == "missing":
+        return f"{field}: missing"
+    if kind == "extra_forbidden":
+        return f"{field}: unknown field"
+    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{field}: {str(value)[:60]!r}, expected {expected}"

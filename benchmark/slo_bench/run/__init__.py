@@ -1,0 +1,1 @@
+"""One run of the benchmark: its plan, its order, its progress, and what it publishes."""

@@ -1,0 +1,140 @@
+"""What a run will do, decided before the first request: which cells, with which prompts, in which order.
+
+A cell is one deployment in one category. Every deployment gets the same prompts in the same order, so that their
+figures compare; the order comes from the seed alone. Deployments that cannot be called are part of the plan too: a run
+that leaves one out must say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import cycle, groupby, islice
+
+from slo_bench.errors import BenchError, UnreachableError
+from slo_bench.load.workload import Prompt, Workload
+from slo_bench.measure.targets import Proxy, Target, target_of
+from slo_router.contract.metrics_hash import MS_PER_S
+from slo_router.contract.model import Facts, Slo
+from slo_router.contract.settings.config import Settings, SloSettings
+from slo_router.contract.settings.deployments import ManagedDeployment
+
+NO_SLO = Slo()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the user asked to measure; an empty filter takes all. `requests` is per cell."""
+
+    requests: int = 10
+    seed: int = 0
+    deployments: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One deployment in one category; one prompt per request.
+
+    `slo` is its group's, for what is measured to be held to. `utilization` (0..1] is the share of its time in which a
+    GPU that is paid by the hour is taken to be as busy as when it is measured.
+    """
+
+    facts: Facts
+    target: Target
+    category: str
+    prompts: tuple[Prompt, ...]
+    group: str = ""
+    slo: Slo = NO_SLO
+    utilization: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A deployment that cannot be measured, and why."""
+
+    deployment_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Cells of one deployment stand together, in the order in which they are measured."""
+
+    cells: tuple[Cell, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def requests(self) -> int:
+        """Measured requests, without warm-up."""
+        return sum(len(cell.prompts) for cell in self.cells)
+
+    def without(self, cells: Container[tuple[str, str]]) -> Plan:
+        """The plan but for some cells, named by deployment and category."""
+        return replace(self, cells=tuple(c for c in self.cells if (c.facts.deployment_id, c.category) not in cells))
+
+    def leave_out(self, deployment_ids: Container[str], reason: str) -> Plan:
+        """The plan but for some deployments, which are skipped for a reason."""
+        out = tuple(dict.fromkeys(c.facts.deployment_id for c in self.cells if c.facts.deployment_id in deployment_ids))
+        cells = tuple(cell for cell in self.cells if cell.facts.deployment_id not in out)
+        return Plan(cells, (*self.skipped, *(Skipped(name, reason) for name in out)))
+
+    def judged_by(self, slos: Mapping[str, Slo], utilization: float = 1.0) -> Plan:
+        """The plan with each group's SLO, and with the utilization that GPU hours are counted at."""
+        held = (replace(cell, slo=slos.get(cell.group, NO_SLO), utilization=utilization) for cell in self.cells)
+        return replace(self, cells=tuple(held))
+
+    def by_deployment(self) -> list[tuple[Cell, ...]]:
+        """The cells, one tuple per deployment."""
+        return [tuple(cells) for _, cells in groupby(self.cells, key=lambda cell: cell.facts.deployment_id)]
+
+
+def slos_of(settings: Settings) -> dict[str, Slo]:
+    """What each group is held to where a request says nothing, by the group's name."""
+    return {name: _slo(group.slo) for name, group in settings.plugin.groups.items()}
+
+
+def make_plan(
+    deployments: Iterable[ManagedDeployment], workload: Workload, selection: Selection, proxy: Proxy | None
+) -> Plan:
+    """Plans a run. Raises BenchError where a filter names something that does not exist."""
+    known = {deployment.facts.deployment_id: deployment for deployment in deployments}
+    by_name = {one.facts.name: name for name, one in known.items()}  # what the tables show instead of a generated id
+    wanted = [by_name.get(name, name) for name in selection.deployments]
+    ids = _filter("--deployments", wanted, tuple(known))
+    categories = _filter("--categories", selection.categories, workload.categories)
+    prompts = {category: _order(workload, category, selection) for category in categories}
+    cells: list[Cell] = []
+    skipped: list[Skipped] = []
+    for deployment_id in ids:
+        try:
+            target = target_of(known[deployment_id], proxy)
+        except UnreachableError as error:
+            skipped.append(Skipped(deployment_id, str(error)))
+        else:
+            facts, group = known[deployment_id].facts, known[deployment_id].group
+            cells.extend(Cell(facts, target, category, prompts[category], group) for category in categories)
+    return Plan(tuple(cells), tuple(skipped))
+
+
+def _slo(limits: SloSettings) -> Slo:
+    ttft_s, tpot_s, e2e_s = (
+        None if limit_ms is None else limit_ms / MS_PER_S
+        for limit_ms in (limits.ttft_ms, limits.tpot_ms, limits.e2e_ms)
+    )
+    return Slo(ttft_s, tpot_s, e2e_s, limits.cost_per_1k)
+
+
+def _filter(option: str, wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    for name in wanted:
+        if name not in known:
+            raise BenchError(f"{option}: {name!r} is unknown, expected one of {', '.join(known)}")
+    return [name for name in known if not wanted or name in wanted]
+
+
+def _order(workload: Workload, category: str, selection: Selection) -> tuple[Prompt, ...]:
+    """The category's prompts, shuffled by a hash of seed and position, then repeated up to the number of requests."""
+    prompts = workload.of_category(category)
+    shuffled = sorted(range(len(prompts)), key=lambda i: sha256(f"{selection.seed}:{category}:{i}".encode()).digest())
+    return tuple(prompts[i] for i in islice(cycle(shuffled), selection.requests))

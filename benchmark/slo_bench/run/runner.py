@@ -1,0 +1,124 @@
+"""Carries out a plan: bounded concurrency within a cell, a bound on the whole, warm-up thrown away.
+
+Deployments are measured one after another by default: on one host they would take each other's CPU or GPU, and every
+figure would be a mixture. The categories of a deployment are always measured apart, for throughput belongs to one mix.
+Within a cell the load is a closed loop (`concurrency` requests are in flight, each answer starts the next) or, where
+arrivals are given, an open one.
+
+When the time is up, requests in flight are cancelled and forgotten; a cell keeps the answers it has. Where `measure`
+raises StoppedError, no further request of the deployment is sent, and those in flight are waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+from time import perf_counter, time
+
+from slo_bench.checks.cells import answers_of, judged_alone
+from slo_bench.errors import StoppedError
+from slo_bench.load.arrivals import Arrival
+from slo_bench.load.lag import lag_of
+from slo_bench.load.sending import Measure, Sender, Sent
+from slo_bench.measure.stream import Sample
+from slo_bench.run.plan import Cell, Plan
+from slo_bench.summary.results import CellResult
+from slo_bench.summary.stats import summarize
+
+OnSample = Callable[[Cell, Sample], None]
+OnCell = Callable[[CellResult], Awaitable[CellResult]]
+Hold = Callable[[Cell], AbstractAsyncContextManager[None]]
+Clock = Callable[[Cell], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`concurrency` and `warmup` (discarded requests) are per deployment; `total_s` bounds the whole run."""
+
+    concurrency: int = 4
+    warmup: int = 1
+    total_s: float = 30 * 60.0
+    parallel: bool = False  # all deployments at once
+    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; `concurrency` is the warm-up's alone then
+
+
+@asynccontextmanager
+async def unheld(_: Cell) -> AsyncIterator[None]:
+    """Nothing is held while a deployment is measured."""
+    yield
+
+
+def wall_clock(_: Cell) -> float:
+    """Every second counts."""
+    return perf_counter()
+
+
+async def run_plan(
+    plan: Plan,
+    measure: Measure,
+    limits: Limits,
+    *,
+    on_sample: OnSample,
+    on_cell: OnCell,
+    hold: Hold = unheld,
+    clock: Clock = wall_clock,
+) -> list[CellResult]:
+    """Measures every cell that time allows, in the plan's order.
+
+    `on_cell` publishes a result and returns it. `hold` is entered with a deployment's first cell while it is measured,
+    and may raise StoppedError. `clock` tells the seconds that count for a cell's wall time.
+    """
+    deadline_s = asyncio.get_running_loop().time() + limits.total_s
+
+    async def one(cells: tuple[Cell, ...]) -> list[CellResult]:
+        results: list[CellResult] = []
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    await held.enter_async_context(hold(cells[0]))
+                    warmup = islice(cycle(cells[0].prompts), limits.warmup)
+                    await Sender(cells[0].target, measure, lambda _: None).closed_loop(warmup, limits.concurrency)
+            except (TimeoutError, StoppedError):
+                return results
+            for cell in cells:
+                result = await _run_cell(cell, measure, limits, deadline_s=deadline_s, on_sample=on_sample, clock=clock)
+                if result.stats.requests:
+                    results.append(await on_cell(result))
+                if not result.complete:
+                    break
+        return results
+
+    groups = plan.by_deployment()
+    if limits.parallel:
+        found = await asyncio.gather(*(one(cells) for cells in groups))
+    else:
+        found = [await one(cells) for cells in groups]
+    return [result for results in found for result in results]
+
+
+async def _run_cell(
+    cell: Cell, measure: Measure, limits: Limits, *, deadline_s: float, on_sample: OnSample, clock: Clock
+) -> CellResult:
+    sent: list[Sent] = []
+
+    def take(one: Sent) -> None:
+        sent.append(one)
+        on_sample(cell, one.sample)
+
+    sender = Sender(cell.target, measure, take)
+    began_s, complete = clock(cell), True
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            if limits.arrivals is None:
+                await sender.closed_loop(cell.prompts, limits.concurrency)
+            else:
+                await sender.open_loop(cell.prompts, limits.arrivals)
+    except (TimeoutError, StoppedError):
+        complete = False
+    stats = summarize([one.sample for one in sent], clock(cell) - began_s, cell.slo)
+    answers = answers_of((one.prompt, one.sample) for one in sent)
+    lag, verdict = lag_of(one.lag_s for one in sent), judged_alone(answers)
+    return CellResult(cell, stats, time(), complete, lag=lag, answers=answers, verdict=verdict)

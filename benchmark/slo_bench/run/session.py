@@ -1,0 +1,132 @@
+"""One run from the first connection to the last write: client, guard, progress and Redis put together.
+
+Each cell is written as soon as it is measured, so that a run which is stopped leaves what it found. Redis is asked for
+a sign of life before the first request: measurements that nobody can store would be paid for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+
+from redis.exceptions import NoPermissionError
+from rich.console import Console
+
+from slo_bench.errors import BenchError
+from slo_bench.guard.budget import Budget
+from slo_bench.guard.opening import open_guard
+from slo_bench.measure import event_loop
+from slo_bench.measure.client import Client
+from slo_bench.run.estimate import CellKey, Estimate, Request, estimate
+from slo_bench.run.foresight import ask_unknown, known_requests
+from slo_bench.run.measuring import measure_plan
+from slo_bench.run.memory import Done, Memory
+from slo_bench.run.order import Forecast, Order, Outcome, Spent, Store
+from slo_bench.run.plan import Plan
+from slo_bench.run.telling import forecast_table, heading, warnings
+from slo_bench.run.writing import Writer
+from slo_bench.summary.results import judged
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
+
+__all__ = ["Order", "Outcome", "Store", "foresee", "run"]
+
+
+def run(order: Order, store: Store | None, console: Console) -> Outcome:
+    """Measures what is ordered and writes it to `store`, if any; plan and progress go to `console`.
+
+    SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start.
+    """
+    return event_loop.run(_run(order, store, console))
+
+
+def foresee(order: Order, store: Store | None) -> Forecast:
+    """What a run would take, by what is known; calls no deployment, and does without Redis where that is silent."""
+    return asyncio.run(_foresee(order, store))
+
+
+async def _foresee(order: Order, store: Store | None) -> Forecast:
+    known = await known_requests(order.plan, None, "")
+    with suppress(*LINK_ERRORS):
+        async with _linked(store) as link:
+            known = await known_requests(order.plan, link, "" if store is None else store.key_prefix)
+    return Forecast(Spent(0.0, 0.0), _estimate(order, order.plan, known))
+
+
+async def _run(order: Order, store: Store | None, console: Console) -> Outcome:
+    async with _linked(store) as link:
+        if link is None or store is None:
+            return await _carry_out(order, {}, None, "", console)
+        try:
+            await link.ping()
+            memory = Memory(link, store.key_prefix)
+            if order.terms.fresh:
+                await memory.forget(order.fingerprint)
+            finished = await memory.done(order.fingerprint)
+        except NoPermissionError as error:
+            raise BenchError(
+                "redis_url: its user may not use the keys slo_bench:*; docs/security.md has them"
+            ) from error
+        except LINK_ERRORS as error:
+            raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+        outcome = await _carry_out(order, finished, link, store.key_prefix, console)
+        if outcome.is_whole:
+            with suppress(*LINK_ERRORS):  # else the next run measures less than it could
+                await memory.forget(order.fingerprint)
+        return outcome
+
+
+async def _carry_out(
+    order: Order, finished: Mapping[CellKey, Done], link: AsyncClient | None, prefix: str, console: Console
+) -> Outcome:
+    plan, limits, began_s = order.plan.without(finished), order.limits, monotonic()
+    tell = partial(console.print, soft_wrap=True)
+    budget = Budget(order.terms.budget_usd, order.timeout_s)
+    known = await known_requests(plan, link, prefix)
+
+    def spent() -> Spent:
+        return Spent(budget.spent_usd, monotonic() - began_s)
+
+    async with (
+        Client(order.timeout_s) as client,
+        open_guard(
+            client.measure, budget, order.terms, endpoints=order.endpoints, link=link, prefix=prefix, tell=tell
+        ) as guard,
+    ):
+        if limits.warmup:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.total_s):
+                    await ask_unknown(plan.by_deployment(), known, guard, limits.concurrency, tell)
+        forecast = Forecast(spent(), _estimate(order, plan, known))
+        tell(heading(order))
+        console.print(forecast_table(order, forecast))
+        for line in warnings(order, forecast):
+            tell(line)
+        left = replace(limits, total_s=limits.total_s - spent().seconds)
+        writer = None if link is None else Writer(link, prefix, order.fingerprint, order.limits, tell)
+        measured = await measure_plan(plan, left, guard, known, writer=writer, console=console)
+        results = await asyncio.to_thread(judged, measured)  # seconds for a thousand answers; locks are kept meanwhile
+        if writer is not None:
+            await writer.mark(results)
+        return Outcome(
+            plan, results, finished, guard.stopped, forecast, spent(), frozenset(budget.uncounted), guard.notes
+        )
+
+
+def _estimate(order: Order, plan: Plan, known: Mapping[CellKey, Request]) -> Estimate:
+    return estimate(plan.by_deployment(), known, order.limits)
+
+
+@asynccontextmanager
+async def _linked(store: Store | None) -> AsyncIterator[AsyncClient | None]:
+    if store is None:
+        yield None
+        return
+    link = connect(store.redis_url)
+    try:
+        yield link
+    finally:
+        await link.aclose()

@@ -1,0 +1,105 @@
+"""The results beyond the summary: each latency with its intervals, rates, tokens, and what GPU hours compete with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from slo_bench.quality.intervals import Interval
+from slo_bench.summary.cost import BreakEven
+from slo_bench.summary.figures import MS_PER_S, UNMEASURED, between, figure, number
+from slo_bench.summary.results import CellResult
+from slo_bench.summary.rivals import Rivals
+from slo_bench.summary.spreads import SHARES, Spread
+
+FIGURES = ("mean", *SHARES)
+
+
+def latency_table(results: Sequence[CellResult]) -> Table:
+    """Four lines per cell; below each figure is its 95 % interval."""
+    table = Table("deployment", "category", "", title="Latencies in ms, with 95 % intervals", title_justify="left")
+    for name in ("n", "mean", *SHARES):
+        table.add_column(name, justify="right")
+    for result in results:
+        stats, cell = result.stats, result.cell
+        for metric, spread in (("TTFT", stats.ttft), ("TPOT", stats.tpot), ("ITL", stats.itl), ("E2E", stats.e2e)):
+            figures = (_with_interval(spread, name) for name in FIGURES)
+            table.add_row(cell.facts.name, cell.category, metric, str(spread.n if spread else 0), *figures)
+        table.add_section()
+    return table
+
+
+def rate_table(results: Sequence[CellResult]) -> Table:
+    """One line per cell; below each share is its 95 % interval."""
+    table = Table("deployment", "category", title="Rates, with 95 % intervals", title_justify="left")
+    for name in ("requests/s", "prompt tok/s", "output tok/s", "errors", "SLO met", "goodput requests/s"):
+        table.add_column(name, justify="right")
+    for result in results:
+        stats, found = result.stats, result.stats.attainment
+        table.add_row(
+            result.cell.facts.name,
+            result.cell.category,
+            *(number(rate, ".2f") for rate in (stats.requests_per_s, stats.prompt_tps, stats.throughput_tps)),
+            _share(stats.error_rate, stats.error_rate_interval),
+            _share(found.share, found.interval) if found else UNMEASURED,
+            number(stats.goodput_rps, ".2f"),
+        )
+    return table
+
+
+def size_table(results: Sequence[CellResult]) -> Table:
+    """One line per cell: tokens of its successes, and what they cost."""
+    table = Table("deployment", "category", title="Tokens and their cost", title_justify="left")
+    for name in ("prompt", "of them cached", "output", "of them reasoning", "$/1k tokens"):
+        table.add_column(name, justify="right")
+    for result in results:
+        stats = result.stats
+        counts = (stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.reasoning_tokens)
+        table.add_row(
+            result.cell.facts.name,
+            result.cell.category,
+            *(number(count, ",") for count in counts),
+            number(result.cost_per_1k_usd, ".3g"),
+        )
+    return table
+
+
+def break_even_table(pairs: Sequence[Rivals]) -> Table:
+    """One line per pair."""
+    title = "From how many requests per hour a GPU is cheaper than a price per token"
+    table = Table("category", "GPU", "priced", title=title, title_justify="left")
+    for name in ("GPU $/h", "priced $/request", "break-even requests/h", "tokens/h"):
+        table.add_column(name, justify="right")
+    table.add_column("the GPU is cheaper")
+    for pair in pairs:
+        at = pair.at
+        table.add_row(
+            pair.gpu.cell.category,
+            pair.gpu.cell.facts.name,
+            pair.priced.cell.facts.name,
+            f"{at.gpu_usd_per_hour:.2f}",
+            f"{at.usd_per_request:.3g}",
+            number(at.requests_per_hour, ",.0f"),
+            number(at.tokens_per_hour, ",.0f"),
+            _verdict(at),
+        )
+    return table
+
+
+def _verdict(at: BreakEven) -> str:
+    if at.requests_per_hour is None:
+        return "never: the other is free"
+    if at.reachable:
+        return f"from there to {at.capacity_per_hour:,.0f} requests/h"
+    return f"never: it saturates at {at.capacity_per_hour:,.0f} requests/h"
+
+
+def _with_interval(spread: Spread | None, name: str) -> str:
+    if spread is None:
+        return UNMEASURED
+    return f"{figure(spread, name)}\n{between(spread.intervals.get(name), '.1f', MS_PER_S)}"
+
+
+def _share(share: float | None, interval: Interval | None) -> str:
+    return f"{number(share, '.1%')}\n{between(interval, '.1%')}"

@@ -1,0 +1,1 @@
+"""What many samples tell: means, percentiles, intervals, attainment, cost."""

@@ -1,0 +1,61 @@
+"""Whether requests kept the SLO that their group is configured with.
+
+    attainment    requests that met every latency limit ÷ all requests that were sent; an error is a miss
+    goodput       requests that met every latency limit ÷ wall time of the cell
+
+A limit on TPOT says nothing of an answer of one token, which meets it. An answer that lacks what a limit is about (no
+usage, so no TPOT) leaves the attainment unknown: it may be on either side. Cost and quality are limits on a deployment
+and not on a request, so they are not judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from slo_bench.measure.stream import Sample
+from slo_bench.quality.intervals import Interval, wilson
+from slo_router.contract.model import Slo
+
+
+class Attainment(NamedTuple):
+    """`met` of `requests` > 0."""
+
+    met: int
+    requests: int
+
+    @property
+    def share(self) -> float:
+        """0..1."""
+        return self.met / self.requests
+
+    @property
+    def interval(self) -> Interval:
+        """Of the share, 95 %."""
+        return wilson(self.met, self.requests)
+
+
+def attainment(samples: Iterable[Sample], slo: Slo) -> Attainment | None:
+    """Over a cell; `None` without requests, without a latency limit, or where a request cannot be judged."""
+    if slo.ttft_s is slo.tpot_s is slo.e2e_s is None:
+        return None
+    verdicts = [meets(sample, slo) for sample in samples]
+    if not verdicts or None in verdicts:
+        return None
+    return Attainment(sum(verdict is True for verdict in verdicts), len(verdicts))
+
+
+def meets(sample: Sample, slo: Slo) -> bool | None:
+    """Whether one request kept every latency limit, `None` where that cannot be told."""
+    if sample.error is not None:
+        return False
+    one_token = sample.completion_tokens is not None and sample.completion_tokens < 2
+    measured = [
+        (sample.ttft_s, slo.ttft_s),
+        (0.0 if one_token else sample.tpot_s, slo.tpot_s),
+        (sample.e2e_s, slo.e2e_s),
+    ]
+    limited = [(value_s, limit_s) for value_s, limit_s in measured if limit_s is not None]
+    if any(value_s is not None and value_s > limit_s for value_s, limit_s in limited):
+        return False
+    return None if any(value_s is None for value_s, _ in limited) else True

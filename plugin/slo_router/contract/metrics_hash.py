@@ -1,0 +1,201 @@
+"""What is in Redis: key names, the metrics hash, the request record (DESIGN of the public contract, 2.4 and 2.5).
+
+Other programs write the metrics hash too, so nothing in it is trusted: a value that does not parse, is not finite, is
+negative, is absurdly large, is out of its range or lies in the future is dropped and reported, and the rest of the hash
+is used. A hash without a usable timestamp is dropped whole, for nobody could tell its age. The fields of a sweep's
+latency fit stand in the same hash; `latency_fit` reads and writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from slo_router.contract.model import Metrics
+
+SCHEMA_VERSION = 1
+REQUESTS_STREAM = "slo_router:requests"
+CLOCK_SKEW_S = 5.0  # a timestamp this far ahead is a clock that is slightly off, not a lie
+MS_PER_S = 1_000.0
+MAX_VALUE = 1e12  # no unit here can mean more; sums and products of such values stay finite
+
+_MS_FIELDS = {
+    "ttft_ms": "ttft_s",
+    "ttft_p50_ms": "ttft_p50_s",
+    "ttft_p95_ms": "ttft_p95_s",
+    "tpot_ms": "tpot_s",
+    "tpot_p95_ms": "tpot_p95_s",
+}
+_NUMBER_FIELDS = {
+    "throughput_tps": "throughput_tps",
+    "cost_per_1k": "cost_per_1k_usd",
+    "error_rate": "error_rate",
+    "quality_score": "quality_score",
+    "quality_n": "quality_n",
+    "output_tokens_mean": "output_tokens_mean",
+    "prompt_tokens_mean": "prompt_tokens_mean",
+    "samples": "samples",
+}
+ANSWER_FAULT = "answer_fault"  # why no request of the category may go there, as in `looping 9/10`; absent: none found
+ANSWER_FAULT_MOMENT = "answer_fault_timestamp"  # with the mark: a run that cannot judge leaves both
+_MOMENTS = {"error_timestamp": "error_at_s", ANSWER_FAULT_MOMENT: "fault_at_s"}
+QUALITY_HELD = "quality_held"  # `1`: the score dropped, so no quality floor is passed until the agent clears the mark
+_NOT_IN_THE_FUTURE = "Unix seconds that are not in the future"
+_RATES = frozenset({"error_rate", "quality_score"})
+_COUNTS = frozenset({"quality_n", "samples"})
+_FAULT = re.compile(r"[a-z][a-z_]{0,31} [0-9]{1,9}/[0-9]{1,9}")
+METRICS_FIELDS = frozenset({"schema", "timestamp", "error_timestamp", *_MS_FIELDS, *_NUMBER_FIELDS})
+
+
+class BadValue(NamedTuple):
+    """A field of a metrics hash that was dropped, and why."""
+
+    field: str
+    value: str
+    expected: str
+
+
+def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
+    """Redis key of the metrics hash of one deployment in one category."""
+    return f"{prefix}metrics:{deployment_id}:{category}"
+
+
+def request_index_key(stream: str) -> str:
+    """Redis key of the index of a stream of records: request id → milliseconds of its entry's id, a sorted set."""
+    return f"{stream}:ids"
+
+
+def number(raw: str) -> float | None:
+    """The value of a field, `None` where it is no number from 0 to `MAX_VALUE`."""
+    try:
+        value = float(raw)
+    except ValueError:
+        return None
+    return value if 0 <= value <= MAX_VALUE else None  # NaN fails the comparison
+
+
+def _moment(raw: str, now_s: float) -> float | None:
+    """Unix seconds that are not in the future, else `None`."""
+    at_s = number(raw)
+    return None if at_s is None or at_s > now_s + CLOCK_SKEW_S else at_s
+
+
+def _moments(fields: Mapping[str, str], now_s: float, bad: list[BadValue]) -> dict[str, float]:
+    """When parts of a hash were measured that have a timestamp of their own."""
+    found: dict[str, float] = {}
+    for name, attribute in _MOMENTS.items():
+        raw = fields.get(name)
+        at_s = _moment(raw, now_s) if raw else None
+        if at_s is not None:
+            found[attribute] = at_s
+        elif raw:
+            bad.append(BadValue(name, raw, _NOT_IN_THE_FUTURE))
+    return found
+
+
+def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | None, list[BadValue]]:
+    """Reads one hash. `now_s` is Unix seconds. Returns `None` where the hash is empty or its timestamp is unusable.
+
+    Every hash field is text as Redis holds it; unknown fields are left alone, for later versions may write them.
+    """
+    bad: list[BadValue] = []
+    if not fields:
+        return None, bad
+    stamp = fields.get("timestamp", "")
+    measured_at_s = _moment(stamp, now_s)
+    if measured_at_s is None:
+        bad.append(BadValue("timestamp", stamp, _NOT_IN_THE_FUTURE))
+        return None, bad
+    values: dict[str, float | int] = {**_moments(fields, now_s, bad)}
+    for name, attribute in (_MS_FIELDS | _NUMBER_FIELDS).items():
+        raw = fields.get(name)
+        if raw is None or raw == "":
+            continue
+        value = number(raw)
+        if value is None or (name in _RATES and value > 1):
+            bad.append(
+                BadValue(name, raw, "a number in 0..1" if name in _RATES else f"a number from 0 to {MAX_VALUE:g}")
+            )
+        elif name in _COUNTS:
+            values[attribute] = int(value)
+        else:
+            values[attribute] = value / MS_PER_S if name in _MS_FIELDS else value
+    fault = fields.get(ANSWER_FAULT) or None
+    if fault is not None and not _FAULT.fullmatch(fault):
+        bad.append(BadValue(ANSWER_FAULT, fault, "a fault and how many of how many answers had it"))
+        fault = None
+    held = fields.get(QUALITY_HELD) or "0"
+    if held not in {"0", "1"}:
+        bad.append(BadValue(QUALITY_HELD, held, "1 or nothing"))
+    # counts are ints, see above
+    return Metrics(measured_at_s, quality_held=held == "1", answer_fault=fault, **values), bad  # type: ignore[arg-type]
+
+
+def write_metrics(metrics: Metrics) -> dict[str, str]:
+    """The hash fields of one measurement; unmeasured fields are left out, so that a reader sees `None`."""
+    fields = {"schema": str(SCHEMA_VERSION), "timestamp": f"{metrics.measured_at_s:.3f}"}
+    for name, attribute in _MS_FIELDS.items():
+        value = getattr(metrics, attribute)
+        if value is not None:
+            fields[name] = f"{value * MS_PER_S:.6g}"
+    for name, attribute in _NUMBER_FIELDS.items():
+        value = getattr(metrics, attribute)
+        if value is not None:
+            fields[name] = str(value) if name in _COUNTS else f"{value:.9g}"
+    for name, attribute in _MOMENTS.items():
+        value = getattr(metrics, attribute)
+        if value is not None:
+            fields[name] = f"{value:.3f}"
+    if metrics.answer_fault is not None:
+        fields[ANSWER_FAULT] = metrics.answer_fault
+    if metrics.quality_held:
+        fields[QUALITY_HELD] = "1"
+    return fields
+
+
+class SloRecord(BaseModel):
+    """The SLO that a request was routed by, in the contract's units."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    e2e_ms: float | None = None
+    cost_per_1k: float | None = None
+    min_quality: float | None = None
+
+
+class RequestRecord(BaseModel):
+    """One request, as written to the stream and the JSONL file. Unmeasured is null, never 0."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    ts: float = Field(description="Unix seconds at which the request ended")
+    request_id: str
+    call_type: str | None
+    model_group: str | None
+    deployment: str | None
+    model: str | None
+    category: str | None
+    key_hash: str | None
+    key_alias: str | None
+    team_id: str | None
+    stream: bool
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    ttft_ms: float | None
+    tpot_ms: float | None
+    e2e_ms: float | None
+    cost_usd: float | None
+    slo: SloRecord
+    slo_met: bool | None = Field(description="null where a field of the SLO could not be measured")
+    outcome: Literal["success", "error", "disconnected", "cache_hit"]
+    attempts: int
+    error_class: str | None = None
+    decision: dict[str, object] | None
+    prompt: object = Field(default=None, description="only with log_prompts")
+    answer: object = Field(default=None, description="only with log_prompts")

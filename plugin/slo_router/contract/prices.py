@@ -1,0 +1,40 @@
+"""What so many tokens cost on a deployment, by its prices. The one place where prices meet tokens. Pure.
+
+    by token     prompt × input price + answer × output price, and a price per request where there is one
+    by tier      above so many prompt tokens other prices hold, for all tokens of the request
+    by second    where no token has a price: the seconds until the last token × the price per second
+
+Self-hosted deployments (`gpu_usd_per_hour`) have no price here: their cost is measured. What is unknown is `None`.
+"""
+
+from __future__ import annotations
+
+from slo_router.contract.model import Facts
+
+
+def rates(facts: Facts, prompt_tokens: float) -> tuple[float | None, float | None, float | None]:
+    """USD per token of input, output and cached input, for a prompt of this length."""
+    input_usd, output_usd = facts.input_usd_per_token, facts.output_usd_per_token
+    cached_usd = facts.cached_usd_per_token
+    for tier in facts.tiers:  # ascending
+        if prompt_tokens <= tier.above_tokens:
+            break
+        input_usd, output_usd = tier.input_usd, tier.output_usd
+        cached_usd = cached_usd if tier.cached_usd is None else tier.cached_usd
+    return input_usd, output_usd, cached_usd
+
+
+def cost_usd(
+    facts: Facts, prompt_tokens: float, output_tokens: float, cached_tokens: float = 0, seconds: float | None = None
+) -> float | None:
+    """USD of one request, `None` where a price is missing. A cached token without a price costs as any other."""
+    input_usd, output_usd, cached_usd = facts.input_usd_per_token, facts.output_usd_per_token, None
+    if facts.tiers or cached_tokens:
+        input_usd, output_usd, cached_usd = rates(facts, prompt_tokens)
+    if input_usd is None or output_usd is None:
+        by_second = facts.usd_per_second
+        return None if by_second is None or seconds is None else by_second * seconds
+    usd = prompt_tokens * input_usd + output_tokens * output_usd
+    if cached_tokens and cached_usd is not None:
+        usd -= cached_tokens * (input_usd - cached_usd)
+    return usd if facts.usd_per_request is None else usd + facts.usd_per_request

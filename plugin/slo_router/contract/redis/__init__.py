@@ -1,0 +1,1 @@
+"""The link to Redis or Valkey, and the server that a host without one starts itself."""

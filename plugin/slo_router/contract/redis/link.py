@@ -1,0 +1,238 @@
+"""One `redis_url` for every way that teams run Redis or Valkey; redis-py does the work.
+
+    embedded                                            one Valkey per host, started here (`slo_router.embedded`)
+    redis://[user:password@]host[:6379][/db]            rediss:// for TLS
+    unix://[user:password@]/path/to/redis.sock[?db=0]
+    redis+sentinel://[user:password@]host[:26379],host…/service[/db]      rediss+sentinel:// for TLS
+    redis+cluster://[user:password@]host[:6379],host…                     rediss+cluster:// for TLS
+
+Query parameters are redis-py's connection options: `ssl_ca_certs`, `ssl_cert_reqs=none`, `ssl_certfile`, `ssl_keyfile`,
+`socket_timeout`, `max_connections`, … User and password are the data servers'; Sentinels that want their own get
+`sentinel_username` and `sentinel_password`.
+
+A client gives up after 2 s and doesn't repeat a command: its caller backs off, and a repeated XADD would log a request
+twice. (On Cluster, redis-py below 6 still tries three times.) It speaks RESP 2, which every server, proxy and redis-py
+version answers alike and which needs no right beyond the commands used. Replies are `str`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.exceptions import RedisClusterException
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from slo_router.contract.redis import embedded
+from slo_router.errors import SettingsError
+
+AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
+BlockingClient: TypeAlias = redis.Redis | redis.RedisCluster
+Options: TypeAlias = dict[str, Any]  # redis-py's connection arguments have no common type
+
+LINK_ERRORS = (redis.RedisError, RedisClusterException)
+"""What a client's calls raise when Redis is away or refuses: catch these and back off. Their texts name addresses; log
+the error's type and `masked(url)` instead."""
+
+EMBEDDED = "embedded"
+_DEFAULT_PORT = {
+    "redis": 6379,
+    "rediss": 6379,
+    "unix": 0,
+    "redis+sentinel": 26379,
+    "rediss+sentinel": 26379,
+    "redis+cluster": 6379,
+    "rediss+cluster": 6379,
+}
+FORMS = (
+    "embedded, redis://[user:password@]host[:6379][/db], unix:///path/to/redis.sock[?db=0], "
+    "redis+sentinel://host[:26379],host/service[/db] or redis+cluster://host[:6379],host (rediss… for TLS)"
+)
+_COMMON: Options = {
+    "decode_responses": True,
+    "encoding_errors": "replace",  # a value that is no text is the reader's to drop, not a reason to stop reading
+    "protocol": 2,
+    "socket_connect_timeout": 2.0,
+    "socket_timeout": 2.0,
+    "health_check_interval": 30,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A checked URL: `url` for a single server; for Sentinel and Cluster the addresses and connection arguments."""
+
+    url: str
+    topology: str = ""
+    addresses: Sequence[tuple[str, int]] = ()
+    service: str = ""
+    options: Options = field(default_factory=dict)
+    sentinel_options: Options = field(default_factory=dict)
+
+
+def connect(url: str) -> AsyncClient:
+    """An asyncio client; does no I/O, except that `embedded` starts the server (blocks: call it in a thread).
+
+    On Cluster our keys share no hash tag: use pipelines with `transaction=False`, which work there across keys, and no
+    other command on several keys. Calling again with `embedded` revives a server that has died. Raises SettingsError
+    for a URL that is not usable, EmbeddedServerError (a redis.ConnectionError) where the embedded server fails.
+    """
+    target = _parse(url)
+    retry = AsyncRetry(NoBackoff(), 0)
+    if target.topology == "cluster":
+        nodes = [AsyncClusterNode(host, port) for host, port in target.addresses]
+        return redis.asyncio.RedisCluster(startup_nodes=nodes, retry=retry, **target.options)
+    if target.topology == "sentinel":
+        sentinel = AsyncSentinel(  # type: ignore[no-untyped-call]
+            target.addresses, sentinel_kwargs=target.sentinel_options | {"retry": retry}, retry=retry, **target.options
+        )
+        master: redis.asyncio.Redis = sentinel.master_for(target.service, connection_pool_class=_MasterPool)
+        return master
+    return redis.asyncio.Redis.from_url(target.url, retry=retry, **_COMMON)
+
+
+def connect_blocking(url: str) -> BlockingClient:
+    """As `connect`, without an event loop. Cluster connects at once and raises LINK_ERRORS where it is down."""
+    target = _parse(url)
+    retry = Retry(NoBackoff(), 0)
+    if target.topology == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in target.addresses]  # type: ignore[no-untyped-call]
+        return redis.RedisCluster(startup_nodes=nodes, retry=retry, **target.options)
+    if target.topology == "sentinel":
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            target.addresses, sentinel_kwargs=target.sentinel_options | {"retry": retry}, retry=retry, **target.options
+        )
+        master: redis.Redis = sentinel.master_for(target.service)  # type: ignore[no-untyped-call]
+        return master
+    return redis.Redis.from_url(target.url, retry=retry, **_COMMON)
+
+
+def is_usable(url: str) -> bool:
+    """Whether a URL is of a form that can be connected to. No I/O; a missing certificate is found on connecting."""
+    url = url.strip()
+    if url == EMBEDDED:
+        return True
+    try:
+        parts = _split(url)
+        return bool(_unix(url, parts) if parts.scheme == "unix" else _network(parts))
+    except FileNotFoundError:
+        return True
+    except (ValueError, TypeError, redis.RedisError):
+        return False
+
+
+def hosts_of(url: str) -> tuple[str, ...]:
+    """The names or addresses that a usable URL leads to; none for a socket of this host."""
+    url = url.strip()
+    if url == EMBEDDED or url.startswith("unix:"):
+        return ()
+    parts = _split(url)
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return tuple(_address(host, _DEFAULT_PORT[parts.scheme])[0] for host in hosts)
+
+
+def masked(url: str) -> str:
+    """The URL for logs: scheme and database, without credentials, addresses and options: `rediss://…/0`."""
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator:
+        return EMBEDDED if scheme == EMBEDDED else "…"
+    if not re.fullmatch(r"[a-z][a-z+]{0,15}", scheme):
+        return "…"
+    database = re.search(r"(?:/|[?&]db=)(\d{1,4})(?=$|\?|&)", rest)
+    return f"{scheme}://…/{database[1] if database else 0}"
+
+
+class _MasterPool(SentinelConnectionPool):
+    """Closes the connections to the Sentinels with the master's; redis-py leaves them open."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's signature
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
+
+
+def _parse(url: str) -> _Target:
+    url = embedded.ensure_running() if url.strip() == EMBEDDED else url.strip()
+    try:
+        parts = _split(url)
+        return _unix(url, parts) if parts.scheme == "unix" else _network(parts)
+    except (OSError, ValueError, TypeError, redis.RedisError) as error:  # redis-py raises these for a bad option
+        raise SettingsError(f"redis_url: {masked(url)} is not usable: {error}; expected {FORMS}") from None
+
+
+def _split(url: str) -> SplitResult:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _DEFAULT_PORT:
+        raise ValueError("unknown scheme")
+    try:
+        return urlsplit(url)
+    except ValueError:  # its message quotes the password
+        raise ValueError("user, password or host is malformed") from None
+
+
+def _unix(url: str, parts: SplitResult) -> _Target:
+    if parts.netloc.rpartition("@")[2] or not parts.path.strip("/"):
+        raise ValueError("unix:// needs an absolute path")
+    _options(url)
+    return _Target(url)
+
+
+def _network(parts: SplitResult) -> _Target:
+    transport, _, topology = parts.scheme.partition("+")
+    login, at, hosts = parts.netloc.rpartition("@")
+    addresses = [_address(host, _DEFAULT_PORT[parts.scheme]) for host in hosts.split(",")]
+    segments = [segment for segment in parts.path.split("/") if segment]
+    service = segments.pop(0) if topology == "sentinel" and segments else ""
+    if (topology == "sentinel") != bool(service):
+        raise ValueError("the Sentinel service name is missing")
+    if len(segments) > 1 or not all(segment.isdecimal() for segment in segments) or parts.fragment:
+        raise ValueError("the database is not a number, or the password has a / ? # that is not percent-encoded")
+    if not topology and len(addresses) > 1:
+        raise ValueError("one server has one address")
+    query = dict(parse_qsl(parts.query))
+    sentinel_login = {name: query.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    node = f"{transport}://{login}{at}{hosts.split(',')[0]}/{''.join(segments)}?{urlencode(query)}"
+    options = _options(node)
+    if topology == "cluster" and options.pop("db", 0):
+        raise ValueError("a cluster has database 0 only")
+    shared = {name: value for name, value in options.items() if name not in {"username", "password", "db"}}
+    return _Target(node, topology, addresses, service, options, shared | sentinel_login)
+
+
+def _address(host: str, default_port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{host}")
+        port = parts.port or default_port
+    except ValueError:  # the "port" may be a piece of the password
+        raise ValueError("a port is not a number, or the password has a / ? # that is not percent-encoded") from None
+    if not parts.hostname:
+        raise ValueError("a host is missing")
+    return parts.hostname, port
+
+
+def _options(node_url: str) -> Options:
+    """The connection arguments in a one-server URL. Raises for an unknown or unusable one, before any I/O."""
+    pool = redis.ConnectionPool.from_url(node_url, **_COMMON)
+    pool.connection_class(**pool.connection_kwargs)  # else redis-py complains at the first command
+    options: Options = {**_COMMON, **parse_url(node_url)}
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if name in options and not Path(options[name]).is_file():
+            raise FileNotFoundError(f"{name}: no such file: {options[name]}")
+    for name in ("host", "port", "path", "connection_class"):
+        options.pop(name, None)
+    return options | ({"ssl": True} if node_url.startswith("rediss:") else {})

@@ -1,0 +1,156 @@
+"""What starts, and is probably not meant: said by `slo-router check`, and in the proxy's log at its start.
+
+A configuration that cannot be used is an error, see `config`. These are about one that can. Where the plugin then does
+not do what the file says (it is not loaded, it cannot route a group) `check` fails; where it does (a group has no
+deployment yet, a fallback leads elsewhere, a deployment has no own id) it is only said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from slo_router.contract.settings.deployment_ids import group_of
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.environment import variables_in
+
+CALLBACK = "slo_router.proxy.callback"
+GROUPS_PATH = "callback_settings.slo_router.groups"
+
+Fields = Mapping[str, object]
+
+
+class Notes(NamedTuple):
+    """One line each. `broken`: what the file says and the plugin does not do; `said`: what it does, and how."""
+
+    broken: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+
+
+def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[ManagedDeployment]) -> Notes:
+    """What is odd about a configuration that can be used."""
+    inhabited = {deployment.group for deployment in deployments}
+    empty = {group: _unroutable(document, group) for group in groups if group not in inhabited or "*" in group}
+    broken = [why for why in empty.values() if why is not None]
+    waiting = [
+        f"{GROUPS_PATH}.{group}: no deployment yet in group {group}; LiteLLM's database may add one"
+        for group, why in empty.items()
+        if why is None
+    ]
+    said = (*waiting, *_fallbacks(document, groups), *_ids(document, groups, deployments))
+    return Notes((*_loading(document), *broken), said)
+
+
+def _loading(document: Fields) -> Iterator[str]:
+    settings = _section(document, "litellm_settings")
+    if CALLBACK in _names(settings.get("callbacks")):
+        return
+    elsewhere = [
+        name
+        for name in ("success_callback", "failure_callback", "service_callback")
+        if CALLBACK in _names(settings.get(name))
+    ]
+    found = (
+        f"stands under litellm_settings.{elsewhere[0]} only, which is asked nothing before a call"
+        if elsewhere
+        else "is missing"
+    )
+    yield f'litellm_settings.callbacks: {CALLBACK} {found}, so the plugin is not loaded; add callbacks: ["{CALLBACK}"]'
+
+
+def has_database(document: Fields) -> bool:
+    """Whether LiteLLM may add models from its database while it runs, or has none to start with."""
+    stored = str(_section(document, "general_settings").get("store_model_in_db")).lower() == "true"
+    return stored or not document.get("model_list")
+
+
+def _unroutable(document: Fields, group: str) -> str | None:
+    """Why a group in which nothing is can never be routed; `None` where something may come."""
+    aliases = _section(_section(document, "router_settings"), "model_group_alias")
+    if "*" in group:
+        return f"{GROUPS_PATH}.{group}: a wildcard, which the plugin does not route; name a group of your own"
+    if group in aliases:
+        return f"{GROUPS_PATH}.{group}: an alias in router_settings.model_group_alias; name the group behind it"
+    if any(_matches(str(entry.get("model_name")), group) for entry in entries_of(document)):
+        return f"{GROUPS_PATH}.{group}: only a wildcard of model_list serves it, so LiteLLM alone routes it"
+    return None
+
+
+def is_known(document: Fields, group: str) -> bool:
+    """Whether a group without a deployment can be meant: an alias, a wildcard or one that a wildcard serves."""
+    aliases = _section(_section(document, "router_settings"), "model_group_alias")
+    listed = (str(entry.get("model_name")) for entry in entries_of(document))
+    return group in aliases or "*" in group or any(_matches(pattern, group) for pattern in listed)
+
+
+def _matches(pattern: str, group: str) -> bool:
+    return "*" in pattern and re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), group) is not None
+
+
+def _fallbacks(document: Fields, groups: Container[str]) -> Iterator[str]:
+    for section in ("router_settings", "litellm_settings"):
+        for kind in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
+            chains = _section(document, section).get(kind)
+            for chain in chains if isinstance(chains, list) else ():
+                for source, targets in chain.items() if isinstance(chain, Mapping) else ():
+                    left = [str(one) for one in _list(targets) if isinstance(one, str) and one not in groups]
+                    if source in groups and left:
+                        yield (
+                            f"{section}.{kind}: {source} falls back to {', '.join(left)}, which the plugin does not "
+                            "route: what is answered there follows no SLO"
+                        )
+
+
+def _ids(document: Fields, groups: Container[str], deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    without = [deployment for deployment in deployments if not deployment.has_own_id and "*" not in deployment.group]
+    if not without:
+        return
+    proposed = proposed_ids(deployments)
+    shown = ", ".join(f"{one.path} {one.facts.name} (say {proposed[one.path]})" for one in without)
+    yield (
+        "model_info.id: without one, LiteLLM's generated id is used, and measurements are lost when a parameter or a "
+        f"key changes: {shown}"
+    )
+    for index, entry in enumerate(entries_of(document)):
+        info = entry.get("model_info")
+        unset = variables_in(entry.get("litellm_params"))
+        if unset and group_of(entry, groups) is not None and not (isinstance(info, Mapping) and "id" in info):
+            yield (
+                f"model_list[{index}]: its generated id depends on {', '.join(unset)}, not set here: the proxy's may "
+                "be another; set it or give model_info.id"
+            )
+
+
+def proposed_ids(deployments: Sequence[ManagedDeployment]) -> dict[str, str]:
+    """By YAML path: a readable id for each deployment without one, unlike all others."""
+    taken = {one.facts.deployment_id for one in deployments if one.has_own_id}
+    found: dict[str, str] = {}
+    for one in deployments:
+        if one.has_own_id:
+            continue
+        base = re.sub(r"[^a-z0-9.]+", "-", one.facts.model.rpartition("/")[2].lower()).strip("-.") or "deployment"
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        taken.add(name)
+        found[one.path] = name
+    return found
+
+
+def entries_of(document: Fields) -> list[Fields]:
+    """The entries of `model_list` that are mappings."""
+    return [entry for entry in _list(document.get("model_list")) if isinstance(entry, Mapping)]
+
+
+def _section(fields: Fields, name: str) -> Fields:
+    found = fields.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _names(value: object) -> Iterable[object]:
+    return [value] if isinstance(value, str) else _list(value)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,1 @@
+"""Which deployment gets a request: predictions, filters, objective, pick, and why. Pure."""

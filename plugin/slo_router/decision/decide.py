@@ -1,0 +1,198 @@
+"""The whole decision: which deployment satisfies this request's SLO at the lowest cost.
+
+    candidates → filters → predictions → SLO → objective → pick → Decision
+
+Pure: the clock and the randomness come in with `View`, and nothing here logs, waits or reads the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from slo_router.contract.model import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo, Standing
+from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
+from slo_router.decision.picking import pick
+from slo_router.decision.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
+from slo_router.decision.relaxation import Unable, least_rejected, spare
+from slo_router.decision.scoring import assess, limits_of, weigh
+from slo_router.latency.curve import LEVELS
+from slo_router.live.account import lets_pass
+from slo_router.live.circuit import share
+from slo_router.live.picture import ANSWERS, ERRORS
+from slo_router.request.conversations import NOTHING_CACHED, Cached
+
+NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str]]
+ALL_ASKED: NotAsked = frozenset(), frozenset(), frozenset()
+
+
+NO_LENGTHS: Mapping[str, float] = MappingProxyType({})
+_UNKNOWN = Standing.UNKNOWN  # an enum's attribute is slow to look up
+
+
+class Ask(NamedTuple):
+    """One request: what it is, what it asks for, and who already failed it."""
+
+    features: Features
+    slo: Slo
+    tried: frozenset[str] = frozenset()
+    cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
+    cached: Cached = NOTHING_CACHED
+    full: frozenset[str] = frozenset()  # over their rpm or tpm, as LiteLLM counts them
+    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
+    lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id; all or none
+
+    def features_for(self, deployment_id: str) -> Features:
+        """The features with the answer that this deployment is expected to write, at most what the client allows."""
+        tokens = self.lengths.get(deployment_id)
+        if tokens is None:
+            return self.features
+        limit = self.features.limit_tokens
+        tokens = tokens if limit is None else min(tokens, limit)
+        return self.features._replace(output_tokens=round(tokens * self.features.choices))
+
+
+class Policy(NamedTuple):
+    """How a group is routed, with the fingerprint that is stamped on its decisions."""
+
+    group: GroupSettings
+    fingerprint: str
+
+
+def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
+    """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
+    group = policy.group
+    shut, spared, denied = _not_asked(candidates, view) if view.live else ALL_ASKED
+    faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
+    demand = Demand(
+        ask.features,
+        ask.slo.min_quality,
+        group.max_error_rate,
+        ask.tried,
+        ask.cost_ceiling_per_1k_usd,
+        shut,
+        faults,
+        denied,
+        ask.full,
+        ask.readers,
+    )
+    filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
+    home = ask.cached.deployment_id
+    able: list[Assessment] = []
+    unable: Unable = []
+    is_unknown = False
+    for facts in candidates:
+        features = ask.features_for(facts.deployment_id) if ask.lengths else ask.features
+        prediction = predict(facts, features, view, level)
+        if facts.deployment_id == home:
+            prediction = with_cache(facts, features, view, level, ask.cached.tokens)
+        assessment = assess(facts.deployment_id, prediction, limits)
+        found: list[Rejection] = []
+        for accepts in filters:  # a comprehension would cost a call
+            broken = accepts(facts, prediction, demand)
+            if broken is not None:
+                found.append(broken)
+        if found:
+            unable.append((assessment, found))
+        else:
+            able.append(assessment)
+            is_unknown = is_unknown or assessment.standing is _UNKNOWN
+    if spared:
+        able = spare(able, spared, unable)
+    if is_unknown:
+        able = _with_twins(able, candidates)
+    pool = able or least_rejected(unable, candidates)
+    if group.objective == "weighted":
+        pool = weigh(pool, group.weights or Weights())
+    if all(assessment.missed for assessment in pool):
+        pool = [assessment._replace(probability=_chance(assessment, ask, view)) for assessment in pool]
+    is_found = view.snapshot.any_error or view.snapshot.any_fault
+    suspects = _suspects(unable, ask.features.category, view) if is_found and able and unable else ()
+    chosen = pick(pool, group, view, home, suspects)
+    return Decision(
+        kind="fallback" if not able or chosen.missed or chosen.unknown else "met",
+        deployment_id=chosen.deployment_id,
+        features=ask.features_for(chosen.deployment_id),
+        slo=ask.slo,
+        assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
+        rejections=tuple([rejection for _, found in unable for rejection in found]) if unable else (),
+        policy=policy.fingerprint,
+        outlook=_outlook(chosen, ask, view),
+        cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
+        cached_at=home,
+    )
+
+
+def _suspects(unable: Unable, category: str, view: View) -> list[Assessment]:
+    """Those that nothing rules out but what a benchmark found, where a live request can show that it is so no more."""
+    found: list[Assessment] = []
+    for assessment, rejections in unable:
+        state = view.live.get(assessment.deployment_id)
+        if state is None or not state.proofs or not EVIDENCE.issuperset([one.filter for one in rejections]):
+            continue
+        kinds = {_KINDS[one.filter] for one in rejections}
+        if all((kind, category) in state.proofs for kind in kinds) and state.is_vouched_for:
+            found.append(assessment)
+    return found
+
+
+_KINDS = {"error_rate": ERRORS, "answers": ANSWERS}
+
+
+def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Assessment]:
+    """Lets those of which nothing is known stand beside their equals: the same model at the same price, known to meet
+    the SLO. Else the first replica with measurements would get all the traffic, and the others never any.
+    """
+    kinds = {one.deployment_id: (one.model, one.input_usd_per_token, one.output_usd_per_token) for one in candidates}
+    met = {kinds[one.deployment_id] for one in able if one.standing is Standing.MEETS}
+    return [
+        one._replace(standing=Standing.MEETS)
+        if one.standing is _UNKNOWN and one.prediction.basis == "none" and kinds[one.deployment_id] in met
+        else one
+        for one in able
+    ]
+
+
+def _not_asked(candidates: Sequence[Facts], view: View) -> NotAsked:
+    """Those whose circuit lets this request not pass, those that recover and are spared it if another is able, and
+    those that refuse everything.
+    """
+    shut: list[str] = []
+    spared: list[str] = []
+    denied: list[str] = []
+    for facts in candidates:
+        state = view.live.get(facts.deployment_id)
+        if state is None:
+            continue
+        if state.account.is_shut and not lets_pass(state.account, view.now_s):
+            denied.append(facts.deployment_id)
+        if state.circuit.changed_at_s is not None:
+            part = share(state.circuit, view.now_s)
+            if part < 1 and view.rng.random() >= part:
+                (shut if state.circuit.is_open else spared).append(facts.deployment_id)
+    return (frozenset(shut), frozenset(spared), frozenset(denied)) if shut or spared or denied else ALL_ASKED
+
+
+def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
+    state, features = view.live.get(assessment.deployment_id), ask.features_for(assessment.deployment_id)
+    if assessment.deployment_id == ask.cached.deployment_id:
+        features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
+    found = None if state is None else outlook(features, ask.slo, state)
+    if found is None or "cost_per_1k" not in assessment.missed:
+        return found
+    in_time = 1.0 if found.probability is None else found.probability
+    whole = ask.features_for(assessment.deployment_id)
+    affordable = cost_chance(assessment.deployment_id, whole, ask.slo.cost_per_1k_usd or 0.0, view.snapshot)
+    return found._replace(probability=in_time * affordable)
+
+
+def _chance(assessment: Assessment, ask: Ask, view: View) -> float | None:
+    found = _outlook(assessment, ask, view)
+    return None if found is None else found.probability
+
+
+def _left_out(unable: Sequence[tuple[Assessment, list[Rejection]]], pool: Sequence[Assessment]) -> Iterator[Assessment]:
+    pooled = {assessment.deployment_id for assessment in pool}
+    return (assessment for assessment, _ in unable if assessment.deployment_id not in pooled)

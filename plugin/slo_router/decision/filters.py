@@ -1,0 +1,173 @@
+"""Hard filters: reasons why a deployment must not take a request at all.
+
+Each takes the candidate's facts and prediction and returns a `Rejection`, with the value found and the limit it broke,
+or `None`. They never shorten a list, so that every reason survives into the decision.
+
+What happens where nothing is known: an unknown context window, an unmeasured error rate or an undeclared capability
+does not reject, for most deployments work; an unknown quality or price does where a floor or a ceiling is set, for
+those are promises.
+
+The filters stand from the hardest to the softest. When no candidate passes them all, the softest give way first: better
+an answer below the quality floor, or a second try at the same deployment, than none. Faulty answers are harder than
+those: an error is seen and can be repeated, a garbled answer is paid for and looks like a success. The cost ceiling of
+a key is the hardest: no request may get past it by asking for what only a dearer deployment can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import NamedTuple
+
+from slo_router.contract.model import Facts, Features, Prediction, Rejection
+
+EVIDENCE = frozenset({"answers", "error_rate"})  # that a benchmark found: it may be so no more
+NO_FAULTS: Mapping[str, str] = MappingProxyType({})
+CONTEXT_MARGIN = 1.1  # the estimate is made from characters, and the server's own count differs from LiteLLM's
+
+
+class Demand(NamedTuple):
+    """What a request demands of any deployment."""
+
+    features: Features
+    min_quality: float | None = None
+    max_error_rate: float = 1.0
+    tried: frozenset[str] = frozenset()
+    cost_ceiling_per_1k_usd: float | None = None
+    shut: frozenset[str] = frozenset()  # deployments whose circuit does not let this request pass
+    answer_faults: Mapping[str, str] = NO_FAULTS  # by deployment id: what was wrong with its answers in this category
+    denied: frozenset[str] = frozenset()  # deployments that refuse everything
+    full: frozenset[str] = frozenset()  # deployments that are over their rpm or tpm
+    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
+
+
+def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Prompt (with a margin for the estimate) and answer must fit the context window.
+
+    Where `model_info` states an answer limit of its own, the window is for the prompt alone.
+    """
+    if facts.context_tokens is None:
+        return None
+    features = demand.features
+    needed = features.prompt_tokens * CONTEXT_MARGIN
+    if facts.max_output_tokens is None:
+        needed += features.reserved_tokens
+    if needed <= facts.context_tokens:
+        return None
+    return Rejection(facts.deployment_id, "context_window", round(needed), facts.context_tokens)
+
+
+def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """What `model_info` declares unsupported (tools, vision, …), or a history that only another deployment can read."""
+    missing = demand.features.needs & facts.unsupported
+    if demand.readers is not None and facts.deployment_id not in demand.readers:
+        missing |= {"history"}
+    if not missing:
+        return None
+    return Rejection(facts.deployment_id, "capability", ",".join(sorted(missing)), "supported")
+
+
+def answer_limit(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """The client asks for room that the model's answers never have: servers refuse such a request."""
+    asked, limit = demand.features.limit_tokens, facts.max_output_tokens
+    if asked is None or limit is None or asked <= limit:
+        return None
+    return Rejection(facts.deployment_id, "answer_limit", asked, limit)
+
+
+def cost_ceiling(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Dearer than the key's or team's `slo_limits` allow, or of unknown price: not even a fallback may go there."""
+    ceiling, cost = demand.cost_ceiling_per_1k_usd, prediction.cost_per_1k_usd
+    if ceiling is None or (cost is not None and cost <= ceiling):
+        return None
+    return Rejection(facts.deployment_id, "cost_ceiling", cost, ceiling)
+
+
+def answers(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Answered garbage in this category when it was last measured: looping, special tokens, broken JSON."""
+    fault = demand.answer_faults.get(facts.deployment_id)
+    return None if fault is None else Rejection(facts.deployment_id, "answers", fault, "sound")
+
+
+def account(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Refuses every request: out of credit, a key that was revoked, a model that is gone."""
+    if facts.deployment_id not in demand.denied:
+        return None
+    return Rejection(facts.deployment_id, "account", "refuses everything", "an answer")
+
+
+def quota(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Over its `rpm` or `tpm`, so that LiteLLM's own strategy refuses it."""
+    if facts.deployment_id not in demand.full:
+        return None
+    return Rejection(facts.deployment_id, "quota", "over its rpm or tpm", "room")
+
+
+def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Failed more often than the group allows when last measured."""
+    if prediction.error_rate is None or prediction.error_rate <= demand.max_error_rate:
+        return None
+    return Rejection(facts.deployment_id, "error_rate", prediction.error_rate, demand.max_error_rate)
+
+
+def quality(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Below the quality asked for in this category, or of unknown quality."""
+    if demand.min_quality is None or (prediction.quality is not None and prediction.quality >= demand.min_quality):
+        return None
+    return Rejection(facts.deployment_id, "quality", prediction.quality, demand.min_quality)
+
+
+def already_tried(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Failed this very request a moment ago."""
+    if facts.deployment_id not in demand.tried:
+        return None
+    return Rejection(facts.deployment_id, "already_tried", "failed this request", "an untried deployment")
+
+
+def circuit(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
+    """Fails now, or did a moment ago and gets only a part of the traffic until it has proven itself."""
+    if facts.deployment_id not in demand.shut:
+        return None
+    return Rejection(facts.deployment_id, "circuit", "open", "closed")
+
+
+Filter = Callable[[Facts, Prediction, Demand], Rejection | None]
+FILTERS: tuple[Filter, ...] = (
+    cost_ceiling,
+    context_window,
+    capability,
+    answer_limit,
+    answers,
+    quota,
+    account,
+    already_tried,
+    circuit,
+    error_rate,
+    quality,
+)
+HARDNESS = {accepts.__name__: len(FILTERS) - i for i, accepts in enumerate(FILTERS)}
+
+
+def concerned(demand: Demand) -> tuple[Filter, ...]:
+    """The filters that this demand gives something to look at, hardest first: it is the same for every candidate."""
+    return _asked(
+        (
+            demand.cost_ceiling_per_1k_usd is not None,
+            True,
+            bool(demand.features.needs) or demand.readers is not None,
+            demand.features.limit_tokens is not None,
+            bool(demand.answer_faults),
+            bool(demand.full),
+            bool(demand.denied),
+            bool(demand.tried),
+            bool(demand.shut),
+            demand.max_error_rate < 1,
+            demand.min_quality is not None,
+        )
+    )
+
+
+@cache
+def _asked(flags: tuple[bool, ...]) -> tuple[Filter, ...]:
+    return tuple(accepts for accepts, is_asked in zip(FILTERS, flags, strict=True) if is_asked)

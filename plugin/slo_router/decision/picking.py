@@ -1,0 +1,159 @@
+"""The pick among assessed candidates: those that meet the SLO by the objective, else the best of what there is.
+
+    some meet the SLO        the objective: cheapest expected cost, or the highest weighted score
+    none known to meet it    the same among those nothing was measured for: they may meet it, the others do not
+    all known to miss it     the likeliest to keep it, in steps of 5 %; among equals the highest quality, then the
+                             smallest deficit. Where nothing live tells, that is the highest quality.
+
+An unknown cost ranks behind every known one. Costs within the tie band count as equal: of two taken at random the one
+with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
+each sees the others' load a second late; the better of two keeps equal replicas evenly filled. Where the two finish at
+about the same time, or nothing is known of one, the one with less on its way answers: unknown is not slow. The one that
+has the conversation in its prefix cache goes before.
+
+A candidate that is no dearer and that nothing was measured for, that was slow when last seen some seconds ago, or when
+the benchmark last ran more than a day ago, or that is getting faster, is tried now and then while none of its requests
+is on the way: how else should it become known that it is fast, or is so again? So is one that nothing but a benchmark's
+evidence rules out (`suspects`): failures, or answers whose end showed that they were faulty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from slo_router.contract.ages import MEASURED_LASTS_S
+from slo_router.contract.model import Assessment, Rng, Standing
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.prediction import View
+from slo_router.live.picture import LiveState
+
+Rank = Callable[[Assessment], tuple[float, ...]]
+PROBABILITY_STEPS = 20
+CLOSE = 0.15  # of a predicted finish: the spread of five samples makes it 12 % later than that of two hundred
+STALE_S = 5.0  # since the last live sample: it may have recovered
+RECOVERING = 0.9  # the last seconds took less than this part of what the last minutes did: it does recover
+_MISSES = Standing.MISSES  # an enum's attribute is slow to look up
+_TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
+
+
+def pick(
+    candidates: Sequence[Assessment],
+    group: GroupSettings,
+    view: View,
+    home: str = "",
+    suspects: Sequence[Assessment] = (),
+) -> Assessment:
+    """The candidate to send the request to. `candidates` is not empty; `home` has the conversation in its cache.
+
+    One of the `suspects` is taken on trial alone.
+    """
+    standing = min([candidate.standing for candidate in candidates])
+    best = [candidate for candidate in candidates if candidate.standing is standing]
+    if len(best) == 1:
+        chosen = best[0]
+    elif standing is _MISSES:
+        chosen = _first(best, _nearest, view.rng)
+    elif group.objective == "weighted":
+        chosen = _first(best, _weighted, view.rng)
+    else:
+        chosen = _cheapest(best, view.rng, group.tie_band, home)
+    if (len(candidates) > 1 or suspects) and view.rng.random() < group.trial_share:
+        return _trial(candidates, suspects, chosen, view) or chosen
+    return chosen
+
+
+def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float, home: str) -> Assessment:
+    costs = [math.inf if (cost := candidate.prediction.cost_usd) is None else cost for candidate in candidates]
+    limit = min(costs) * (1 + tie_band)
+    tied = [candidate for candidate, cost in zip(candidates, costs, strict=True) if cost <= limit]
+    if len(tied) == 1:
+        return tied[0]
+    for candidate in tied:
+        if candidate.deployment_id == home:
+            return candidate
+    one = rng.choice(tied)
+    other = rng.choice([candidate for candidate in tied if candidate is not one])
+    return min(one, other, key=_load if _is_close(_finish_s(one), _finish_s(other)) else _finish)
+
+
+def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment:
+    ranks = [rank(candidate) for candidate in candidates]
+    first = min(ranks)
+    if ranks.count(first) == 1:
+        return candidates[ranks.index(first)]
+    return rng.choice([candidate for candidate, key in zip(candidates, ranks, strict=True) if key == first])
+
+
+def _trial(
+    candidates: Sequence[Assessment], suspects: Sequence[Assessment], chosen: Assessment, view: View
+) -> Assessment | None:
+    limit_usd = _cost(chosen)
+    untried = [
+        candidate
+        for candidate in candidates
+        if candidate is not chosen
+        and _cost(candidate) <= limit_usd
+        and _would_teach(candidate, view.live.get(candidate.deployment_id))
+    ]
+    untried += [
+        suspect
+        for suspect in suspects
+        if _cost(suspect) <= limit_usd and not suspect.prediction.in_flight and suspect.standing is not _MISSES
+    ]
+    return view.rng.choice(untried) if untried else None
+
+
+def _would_teach(candidate: Assessment, state: LiveState | None) -> bool:
+    prediction = candidate.prediction
+    if prediction.in_flight or not _TIMES.issuperset(candidate.unknown + candidate.missed):
+        return False
+    if candidate.standing is Standing.UNKNOWN:
+        return True
+    if candidate.standing is Standing.MEETS:
+        return False
+    if prediction.basis != "live":
+        return state is not None and (prediction.age_s or 0.0) > MEASURED_LASTS_S
+    curve = None if state is None else state.curve
+    recovers = curve is not None and min(curve.ttft_level, curve.tpot_level) < RECOVERING
+    return recovers or (prediction.age_s or 0.0) > STALE_S
+
+
+def _cost(candidate: Assessment) -> float:
+    cost_usd = candidate.prediction.cost_usd
+    return math.inf if cost_usd is None else cost_usd
+
+
+def _is_close(one_s: float | None, other_s: float | None) -> bool:
+    """Whether nobody can tell which of two finishes earlier."""
+    if one_s is None or other_s is None:
+        return one_s is not other_s
+    return abs(one_s - other_s) <= CLOSE * max(one_s, other_s)
+
+
+def _finish_s(candidate: Assessment) -> float | None:
+    prediction = candidate.prediction
+    return prediction.ttft_s if prediction.e2e_s is None else prediction.e2e_s
+
+
+def _finish(candidate: Assessment) -> tuple[float, ...]:
+    finish_s = _finish_s(candidate)
+    return (math.inf if finish_s is None else finish_s, *_room(candidate), _load(candidate))
+
+
+def _load(candidate: Assessment) -> float:
+    return candidate.prediction.in_flight
+
+
+def _room(candidate: Assessment) -> tuple[float]:
+    return (0.0 if candidate.headroom is None else -candidate.headroom,)
+
+
+def _weighted(candidate: Assessment) -> tuple[float, ...]:
+    return (-(candidate.scores or {}).get("total", 0.0), _cost(candidate), *_room(candidate))
+
+
+def _nearest(candidate: Assessment) -> tuple[float, ...]:
+    quality = candidate.prediction.quality
+    likely = round((candidate.probability or 0.0) * PROBABILITY_STEPS)
+    return (-likely, 1.0 if quality is None else -quality, *_room(candidate), _cost(candidate))

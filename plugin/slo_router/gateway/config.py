@@ -1,0 +1,58 @@
+"""The configuration that the proxy was started with, as far as LiteLLM tells, and what it does not tell any more.
+
+LiteLLM resolves `os.environ/NAME` before it loads callbacks: a variable that is not set is `None` by then, and a number
+is text. So the file is read again beside it. Where LiteLLM has a value, from a secret manager or its database, that
+counts; where it has none, the file says which variable was meant.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from litellm.proxy import proxy_server
+
+from slo_router.contract.settings.config import Settings, parse_settings, with_litellm_redis, with_remarks
+from slo_router.contract.settings.environment import ENV_PREFIX, FromBlock, FromEnvironment
+from slo_router.contract.settings.yaml_document import Document, read_raw
+from slo_router.errors import SettingsError
+from slo_router.gateway import adapter
+
+
+def proxy_settings() -> Settings:
+    """What the plugin is to do, validated. Raises SettingsError with a line for each fault."""
+    document = started_with()
+    try:
+        settings = parse_settings(document.fields, adapter.price_map())
+    except SettingsError as error:
+        raise SettingsError("\n".join((str(error), *document.remarks))) from None
+    return with_remarks(with_litellm_redis(settings, document.fields, os.environ), document.remarks)
+
+
+def started_with() -> Document:
+    """The whole configuration, includes merged, and what is odd about the file."""
+    state = {**adapter.proxy_document(), "callback_settings": {"slo_router": adapter.plugin_section()}}
+    path = proxy_server.user_config_file_path
+    if not path or not Path(path).is_file():  # from a bucket
+        return Document(state)
+    try:
+        raw = read_raw(Path(path))
+    except SettingsError as error:  # LiteLLM could read it
+        return Document(state, (f"the file could not be looked at again: {error}",))
+    fields = {name: _told(raw.fields.get(name), value) for name, value in state.items()}
+    return Document(fields, raw.remarks)
+
+
+def _told(written: object, held: object) -> object:
+    """A value of LiteLLM's beside what the file says."""
+    if isinstance(held, Mapping) and isinstance(written, Mapping):
+        return {name: _told(written.get(name), value) for name, value in held.items()}
+    if isinstance(held, list) and isinstance(written, list) and len(held) == len(written):
+        return [_told(one, other) for one, other in zip(written, held, strict=True)]
+    if not isinstance(written, str) or not written.startswith(ENV_PREFIX):
+        return held
+    if isinstance(held, str) and held != written:
+        return FromEnvironment(held)
+    name = written.removeprefix(ENV_PREFIX)
+    return FromBlock(os.environ[name]) if name in os.environ else written

@@ -1,0 +1,223 @@
+"""What live requests taught about a deployment's latency, as sums that fade, add up over workers, and make its curve.
+
+Time fades every sum, in three memories; `fitting` says what each is for. An observation is divided by what was
+predicted for it at dispatch, so that errors count relatively: to y/10 at least, or one outlier would count for all, and
+to 2·y at most, or a speed-up would hardly count. The spread is observed ÷ predicted at dispatch.
+
+Without live samples the curve is the benchmark, and to that it returns as they age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from slo_router.contract.model import KNEES, LatencyFit
+from slo_router.latency.curve import Curve, Observation, tpot_s, ttft_s
+from slo_router.latency.fit import SWEPT_WEIGHT, Expected, expected, fit_quantity, sigma_of
+from slo_router.latency.sums import Sent, Sums, bin_of, products_of
+
+HALF_LIVES_S = (60.0, 8.0, 1.0)
+AHEAD_S = 1.0  # newer by this much weighs more instead, so that the sums fade once a second and not each time
+CLOCK_BACK_S = 600.0  # older than the newest by more is no late event: the clock was put back
+MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # beyond is absurd
+LEAST_S = 1e-6
+LONG = 2.0  # times its TTFT: a TTFT that is a third off then makes the pace a sixth off
+_TTFT, _TPOT = 4, 3  # numbers in a row: (TTFT, 1, tokens, load) and (TPOT, 1, load)
+_LENGTHS = 10 + 5 * len(KNEES), 6  # of their products
+
+
+class Prior(NamedTuple):
+    """What the benchmark says: means and 95th percentiles in seconds, `None` where unmeasured.
+
+    `fit` is a sweep's, and where there is one it alone counts.
+    """
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    ttft_p95_s: float | None = None
+    tpot_p95_s: float | None = None
+    fit: LatencyFit | None = None
+
+
+class _Sent(msgspec.Struct, gc=False):
+    """Evidence as it is sent."""
+
+    at_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_UNIX_S)]
+    ttft: tuple[Sent, Sent, Sent]  # one for each of HALF_LIVES_S
+    tpot: tuple[Sent, Sent, Sent]
+
+
+_decoder = msgspec.json.Decoder(_Sent)
+
+
+class Evidence:
+    """One worker's evidence about one deployment, as of `at_s`, at most a second before its latest observation.
+
+    Bounded whatever is added. `changes` counts what was.
+    """
+
+    __slots__ = ("_raw", "at_s", "changes", "tpot", "ttft")
+
+    def __init__(self) -> None:
+        self.at_s: float | None = None  # Unix seconds
+        self.changes = 0
+        self._raw: tuple[int, msgspec.Raw] | None = None  # as JSON, and after how many changes
+        self.ttft = [Sums.of_length(_LENGTHS[0]) for _ in HALF_LIVES_S]
+        self.tpot = [Sums.of_length(_LENGTHS[1]) for _ in HALF_LIVES_S]
+
+    def add(self, observation: Observation, curve: Curve | None, *, is_ttft_known: bool = False) -> None:
+        """Learns from one request; `curve` is what predicted it at dispatch. What cannot be true is ignored.
+
+        `is_ttft_known` says that its TTFT was learned before, at the first token.
+        A late event counts as if it had come in time. A duplicate counts twice.
+        """
+        at_s, tokens, load = observation.at_s, observation.prompt_tokens, observation.in_flight
+        if not (0 <= at_s <= MAX_UNIX_S and 0 <= tokens <= MAX_TOKENS and 0 <= load <= MAX_LOAD):
+            return
+        ttft = None if is_ttft_known else _plausible(observation.ttft_s)
+        tpot = _tpot_of(observation, curve)
+        if ttft is None and tpot is None:
+            return
+        self.changes += 1
+        weights = self._move_to(at_s)
+        if ttft is not None:
+            expected = None if curve is None else (ttft_s(curve, tokens, load), curve.ttft_level)
+            over = [max(0.0, load - knee) for knee in KNEES]
+            _add(self.ttft, weights, (ttft, 1.0, float(tokens), load), expected, over)
+        if tpot is not None:
+            expected = None if curve is None else (tpot_s(curve, load), curve.tpot_level)
+            _add(self.tpot, weights, (tpot, 1.0, load), expected)
+
+    def _move_to(self, at_s: float) -> list[float]:
+        """How much an observation of `at_s` weighs in each memory, all being faded until then where it is far ahead."""
+        late_s = CLOCK_BACK_S + 1 if self.at_s is None else self.at_s - at_s
+        if -AHEAD_S <= late_s <= CLOCK_BACK_S:
+            return _fading(late_s)
+        if late_s < 0:
+            self.ttft, self.tpot = self.faded(-late_s)
+        self.at_s = at_s
+        return [1.0 for _ in HALF_LIVES_S]
+
+    def faded(self, age_s: float) -> tuple[list[Sums], list[Sums]]:
+        """The sums for TTFT and TPOT, one for each memory, `age_s` later."""
+        factors = _fading(age_s)
+        ttft = [sums.faded(factor) for sums, factor in zip(self.ttft, factors, strict=True)]
+        return ttft, [sums.faded(factor) for sums, factor in zip(self.tpot, factors, strict=True)]
+
+    def include(self, other: Evidence, now_s: float) -> None:
+        """Adds what another saw. What is from after `now_s` counts as if of now."""
+        if other.at_s is None:
+            return
+        at_s = min(other.at_s, now_s)
+        if self.at_s is None:
+            self.at_s = at_s
+        elif at_s > self.at_s:
+            self.ttft, self.tpot = self.faded(at_s - self.at_s)
+            self.at_s = at_s
+        weights = _fading(self.at_s - at_s)
+        for mine, theirs, weight in zip(self.ttft + self.tpot, other.ttft + other.tpot, weights + weights, strict=True):
+            mine.include(theirs, weight)
+
+    @staticmethod
+    def merge(parts: Iterable[Evidence], now_s: float) -> Evidence:
+        """What one observer of all would hold."""
+        whole = Evidence()
+        for part in parts:
+            whole.include(part, now_s)
+        return whole
+
+    def to_raw(self) -> msgspec.Raw:
+        """As JSON, about 2 kB. It is written anew where something was added since."""
+        if self._raw is None or self._raw[0] != self.changes:
+            ttft, tpot = [sums.to_json() for sums in self.ttft], [sums.to_json() for sums in self.tpot]
+            self._raw = self.changes, msgspec.Raw(msgspec.json.encode({"at_s": self.at_s, "ttft": ttft, "tpot": tpot}))
+        return self._raw[1]
+
+    @classmethod
+    def from_raw(cls, text: msgspec.Raw) -> Evidence | None:
+        """What `to_raw` wrote, in this or another worker; `None` for anything else."""
+        try:
+            sent = _decoder.decode(text)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        found = cls()
+        found.at_s = sent.at_s
+        found.ttft = [sums for said in sent.ttft if (sums := Sums.of_sent(said, _LENGTHS[0])) is not None]
+        found.tpot = [sums for said in sent.tpot if (sums := Sums.of_sent(said, _LENGTHS[1])) is not None]
+        return found if len(found.ttft) == len(found.tpot) == len(HALF_LIVES_S) else None
+
+
+def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve | None:
+    """The curve as of `now_s`; `None` while TTFT or TPOT is known from neither the benchmark nor a live sample."""
+    evidence = Evidence() if evidence is None else evidence
+    prior = Prior() if prior is None else prior
+    ttft, tpot = evidence.faded(0.0 if evidence.at_s is None else max(0.0, now_s - evidence.at_s))
+    to_first, to_further = _expected(prior)
+    first = fit_quantity(ttft, _TTFT, to_first, KNEES)
+    further = fit_quantity(tpot, _TPOT, to_further)
+    if first is None or further is None:
+        return None
+    (a, b, c, *rest), knee, ttft_ratios, ttft_level = first
+    (d, e), _, tpot_ratios, tpot_level = further
+    weight = max(ttft[0].count, tpot[0].count)
+    at_s, k = evidence.at_s or 0.0, sum(rest)
+    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee)
+
+
+def _expected(prior: Prior) -> tuple[Expected, Expected]:
+    """The benchmark's TTFT and TPOT."""
+    fit = prior.fit
+    if fit is None:
+        to_first = expected(prior.ttft_s, prior.ttft_p95_s, _TTFT - 1)
+        return to_first, expected(prior.tpot_s, prior.tpot_p95_s, _TPOT - 1)
+    line = fit.a_s, fit.b_s_per_token, fit.c_s_per_request
+    sigma = sigma_of(fit.ttft_p95_ratio)
+    to_first = Expected(line, fit.k_s_per_request, fit.knee, sigma, SWEPT_WEIGHT)
+    sigma = sigma_of(fit.tpot_p95_ratio)
+    return to_first, Expected((fit.d_s, fit.e_s_per_request), sigma=sigma, slope_weight=SWEPT_WEIGHT)
+
+
+def _fading(age_s: float) -> list[float]:
+    return [0.5 ** (age_s / half_life_s) for half_life_s in HALF_LIVES_S]
+
+
+def _add(
+    memories: list[Sums],
+    weights: list[float],
+    row: tuple[float, ...],
+    expected: tuple[float, float] | None,
+    over: Sequence[float] = (),
+) -> None:
+    """`expected` is the prediction and the level that it was multiplied by; `over` the load beyond each knee."""
+    observed = scale = row[0]
+    key = None
+    if expected is not None and expected[0] > 0:
+        scale = min(max(expected[0] / expected[1], observed / 10), observed * 2)
+        key = bin_of(observed / expected[0])
+    products = products_of([value / scale for value in row], [value / scale for value in over])
+    for sums, weight in zip(memories, weights, strict=True):
+        sums.add(products, key, weight)
+
+
+def _plausible(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and LEAST_S <= seconds <= MAX_S else None
+
+
+def _tpot_of(observation: Observation, curve: Curve | None) -> float | None:
+    """Seconds per further token.
+
+    Where the answer was not streamed, by the TTFT that was predicted for it, if it was to decode for longer than that:
+    else what the first token took more or less than predicted would pass for the pace of a few tokens.
+    """
+    e2e_s, tokens, first_s = _plausible(observation.e2e_s), observation.output_tokens, _plausible(observation.ttft_s)
+    if e2e_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
+        return None
+    if observation.ttft_s is None and curve is not None:
+        first_s = ttft_s(curve, observation.prompt_tokens, observation.in_flight)
+        if tpot_s(curve, observation.in_flight) * (tokens - 1) < LONG * first_s:
+            return None
+        first_s = min(first_s, 0.9 * e2e_s)
+    return None if first_s is None else _plausible((e2e_s - first_s) / (tokens - 1))

@@ -1,0 +1,183 @@
+"""From fading sums to coefficients and a spread, for one quantity (TTFT or TPOT) of one deployment.
+
+The sums come in several memories, the longest first. Of that come the coefficients, drawn towards the benchmark as if
+it were a few observations. The benchmark tells a mean, whatever length and load, or after a sweep a line: then slopes
+are drawn towards its own, and what no live request shows, such as the queue beyond the knee, is taken from it.
+
+The shorter memories correct the level, each as far as its surprise exceeds its noise (positive-part James-Stein). A
+steady deployment thus learns from minutes, and a sixfold slowdown shows in seconds. As far as a shorter memory found
+another level, its spread takes the place of the longer ones'; else it would only count the latest answers again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from operator import add
+from statistics import NormalDist
+from typing import NamedTuple
+
+from slo_router.contract.least_squares import non_negative
+from slo_router.contract.model import KNEES
+from slo_router.latency.curve import LEVELS
+from slo_router.latency.sums import BINS, MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
+
+PRIOR_WEIGHT = 5.0  # observations that the benchmark is worth
+SLOPE_WEIGHT = 4.0  # likewise, that length and load change nothing
+SWEPT_WEIGHT = 20.0  # likewise, that they change what the sweep found they do
+SPREAD_WEIGHT = 2.0  # likewise, its spread: over all prompts it is wider than for one
+SURPRISE = 4.0  # squared standard errors that a level must differ by before it moves
+NOISE_WEIGHT = 5.0  # observations that the long memory's noise is worth in a shorter one
+LEVEL_WEIGHT = 1.0  # observation that an unchanged level is worth
+WIDE = 0.5  # standard deviation of ln(ratio) where the benchmark tells none: p95 is 2.3 × the median
+LEAST_NOISE, LEAST_SPREAD, MOST_SPREAD = 0.05, 0.05, 1.2
+NO_EVIDENCE = 1e-6
+_TINY = 1e-15
+MAX_S = 3_600.0
+_NORMAL = NormalDist()
+_SCORES = tuple(_NORMAL.inv_cdf(level) for level in LEVELS)
+_P95_SCORE = _NORMAL.inv_cdf(0.95)
+_PRIOR_SCORES = tuple(_NORMAL.inv_cdf((i + 0.5) / 40) for i in range(40))
+
+
+class Expected(NamedTuple):
+    """What the benchmark says of one quantity. `line` is empty where it says nothing; see the module."""
+
+    line: tuple[float, ...] = ()  # coefficients in seconds, typical
+    beyond_s: float = 0.0  # per request beyond the knee, on top
+    knee: float = 0.0
+    sigma: float = WIDE  # standard deviation of ln(ratio)
+    slope_weight: float = SLOPE_WEIGHT
+
+    @property
+    def alternative(self) -> int | None:
+        """The position of the knee among KNEES."""
+        return min(range(len(KNEES)), key=lambda i: abs(KNEES[i] - self.knee)) if self.beyond_s > 0 else None
+
+    def of(self, size: int) -> list[float]:
+        """The coefficients of `size` features, with the knee's or without; 0 where nothing is known."""
+        known = [*self.line, self.beyond_s][:size]
+        return known + [0.0] * (size - len(known))
+
+
+def expected(mean_s: float | None, p95_s: float | None, size: int) -> Expected:
+    """Of a mean and a 95th percentile in seconds, for a line of `size` coefficients."""
+    mean_s, p95_s = _positive(mean_s), _positive(p95_s)
+    if mean_s is None:
+        return Expected()
+    return Expected((mean_s, *[0.0] * (size - 1)), sigma=WIDE if p95_s is None else sigma_of(p95_s / mean_s))
+
+
+def sigma_of(p95_ratio: float) -> float:
+    """The standard deviation of ln(ratio), by the ratio's 95th percentile."""
+    return math.log(p95_ratio) / _P95_SCORE
+
+
+def fit_quantity(
+    memories: list[Sums], size: int, prior: Expected, knees: tuple[float, ...] = ()
+) -> tuple[list[float], float, tuple[float, ...], float] | None:
+    """Coefficients, knee, ratio quantiles and level from the memories, longest first, whose rows have `size` numbers.
+
+    `None` comes back where neither the benchmark nor a live sample tells anything.
+    """
+    long, *shorter = memories
+    coefficients, alternative = _choose(long, size, prior, len(knees))
+    if sum(coefficients) <= 0:
+        if not prior.line:
+            return None
+        return prior.of(size if knees else size - 1), prior.knee, _spread_of((), prior.sigma), 1.0
+    noise = min(_level(square(long.products, size, alternative), coefficients)[1], WIDE**2)
+    bins, level = long.bins, 1.0
+    for sums in shorter:
+        matrix = square(sums.products, size, alternative)
+        surplus, noise_here = _level(matrix, coefficients)
+        noise_here = (sums.count * noise_here + NOISE_WEIGHT * noise) / (sums.count + NOISE_WEIGHT)
+        moved = _moved(sums.count, surplus, noise_here)
+        coefficients = [value * surplus**moved for value in coefficients]
+        level *= surplus**moved
+        if moved:
+            bins = [held * (1 - moved) + new * moved for held, new in zip(bins, sums.bins, strict=True)]
+    knee = 0.0 if alternative is None else knees[alternative]
+    return coefficients, knee, _spread_of(bins, prior.sigma), level
+
+
+def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[float], int | None]:
+    """The coefficients with the benchmark's knee, or with another that explains more than noise would."""
+    chosen = prior.alternative
+    matrix = square(sums.products, size, chosen)
+    best = _regress(matrix, prior)
+    if sums.count < NO_EVIDENCE or sum(best) <= 0:
+        return [], None
+    least = _loss(matrix, best)
+    least -= SURPRISE * least / max(sums.count, 1.0)
+    for alternative in range(knees):
+        matrix = square(sums.products, size, alternative)
+        if matrix[-1][-1] <= 0:
+            break  # no load was beyond this knee, nor beyond the higher ones
+        coefficients = _regress(matrix, prior)
+        if (loss := _loss(matrix, coefficients)) < least:
+            best, chosen, least = coefficients, alternative, loss
+    return best, chosen
+
+
+def _loss(matrix: list[list[float]], coefficients: list[float]) -> float:
+    """The squared relative errors' sum."""
+    weights = [-1.0, *coefficients]
+    return sum(w * v * x for w, row in zip(weights, matrix, strict=True) for v, x in zip(weights, row, strict=True))
+
+
+def _regress(matrix: list[list[float]], prior: Expected) -> list[float]:
+    """Coefficients from the rows' products. The benchmark counts as seen at the average length and load."""
+    weight = matrix[1][1]
+    if weight < _TINY or matrix[0][1] < _TINY:
+        return []
+    at = [value / weight for value in matrix[1][1:]]
+    size = len(at)
+    line = prior.of(size)
+    mean_s = sum(value * x for value, x in zip(line, at, strict=True)) or matrix[0][1] / weight
+    xx = [[matrix[i + 1][j + 1] + PRIOR_WEIGHT * at[i] * at[j] / mean_s**2 for j in range(size)] for i in range(size)]
+    xy = [matrix[0][i + 1] + PRIOR_WEIGHT * at[i] / mean_s for i in range(size)]
+    for i in range(1, size):
+        inertia = prior.slope_weight * matrix[i + 1][i + 1] / weight / mean_s**2
+        xx[i][i] += inertia
+        xy[i] += inertia * line[i]
+    found = [min(value, MAX_S) for value in non_negative(xx, xy)]
+    return [value if xx[i][i] > 0 else line[i] for i, value in enumerate(found)]
+
+
+def _level(matrix: list[list[float]], coefficients: list[float]) -> tuple[float, float]:
+    """Observed ÷ fitted over the rows of `matrix`, and the squared relative noise about it."""
+    rows = range(len(coefficients))
+    both = sum(coefficients[i] * matrix[0][i + 1] for i in rows)
+    fitted = sum(coefficients[i] * coefficients[j] * matrix[i + 1][j + 1] for i in rows for j in rows)
+    if both < _TINY or fitted < _TINY:
+        return 1.0, 1.0
+    level = min(max(both / fitted, MIN_RATIO), MAX_RATIO)
+    return level, max(matrix[0][0] / both / level - 1, LEAST_NOISE**2)
+
+
+def _moved(count: float, level: float, noise: float) -> float:
+    """How far to believe a memory's `level`, 0..1."""
+    surprise = count * math.log(level) ** 2 / noise
+    return 0.0 if surprise <= SURPRISE else (1 - SURPRISE / surprise) * count / (count + LEVEL_WEIGHT)
+
+
+def _spread_of(bins: Sequence[float], sigma: float) -> tuple[float, ...]:
+    """The ratios' quantiles: the benchmark's spread, lognormal, counts as a few observations. Alone it is exact."""
+    sigma = min(max(sigma, LEAST_SPREAD), MOST_SPREAD)
+    if sum(bins) < NO_EVIDENCE:
+        return tuple(math.exp(sigma * score) for score in _SCORES)
+    return quantiles(list(map(add, bins, _prior_bins(sigma))), LEVELS)
+
+
+@lru_cache(maxsize=256)
+def _prior_bins(sigma: float) -> tuple[float, ...]:
+    bins = [0.0] * BINS
+    for score in _PRIOR_SCORES:
+        bins[bin_of(math.exp(sigma * score))] += SPREAD_WEIGHT / len(_PRIOR_SCORES)
+    return tuple(bins)
+
+
+def _positive(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and 0 < seconds <= MAX_S else None

@@ -1,0 +1,1 @@
+"""What the workers see of the deployments while they serve: load, late answers, circuits, accounts. Pure."""

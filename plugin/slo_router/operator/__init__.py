@@ -1,0 +1,1 @@
+"""What operators use: the commands, the reports and the page."""

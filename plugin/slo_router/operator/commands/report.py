@@ -1,0 +1,164 @@
+"""`slo-router report`: what was spent, what the baseline would have cost, and whether the SLOs were kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from slo_router.contract.settings.config import load_settings
+from slo_router.operator.commands.measured import snapshot_if_there
+from slo_router.operator.commands.sources import Choice, Group, Key, LogFile, Since, Team, open_journal
+from slo_router.operator.commands.terminal import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    between,
+    console,
+    make_table,
+    number,
+    percent,
+    print_json,
+    problems,
+    remarks,
+    usd,
+)
+from slo_router.operator.replay.counterfactual import Counterfactual
+from slo_router.operator.reporting.page import as_html
+from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report_csv import write_csv
+from slo_router.operator.reporting.rows import Lines, Report, Row
+from slo_router.operator.reporting.tally import Tallies
+
+MOST_ROWS = 20  # of a table in the terminal
+
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="DEPLOYMENT",
+        help="What all requests would have gone to; without it each request's dearest candidate.",
+    ),
+]
+
+
+def report(
+    *,
+    since: Since = "30d",
+    baseline: Baseline = None,
+    group: Group = None,
+    team: Team = None,
+    key: Key = None,
+    log: LogFile = None,
+    config: Config = DEFAULT_CONFIG,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write one self-contained page with plots.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Also write every row.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Spend, savings against a baseline with a 95 % interval, SLO attainment and quality, from the request records.
+
+    The counterfactual is exact for prices; it assumes that the baseline would have written as many output tokens.
+
+    Example: slo-router report --since 7d --baseline gpt-4o --html report.html
+    """
+    with problems():
+        settings = load_settings(config)
+        facts = [one.facts for one in settings.deployments]
+        accounts, tallies = Counterfactual(facts, baseline), Tallies()
+        with open_journal(settings, Choice(since, group, team, key, log)) as journal:
+            for record in journal:
+                tallies.add(record, accounts.account(record))
+        lines = Lines(journal.read, journal.broken, journal.left_out)
+        made = make_report(tallies, lines, baseline, facts, asyncio.run(snapshot_if_there(settings)))
+    if html is not None:
+        html.write_text(as_html(made), encoding="utf-8")
+    if csv_file is not None:
+        write_csv(csv_file, made)
+    if as_json:
+        print_json(asdict(made))
+    else:
+        _print(made)
+    for path in (html, csv_file):
+        if path is not None:
+            remarks.print(f"written: {path}", highlight=False, soft_wrap=True)
+
+
+def _print(made: Report) -> None:
+    total = made.total
+    if made.first_s is None or made.last_s is None:
+        console.print(f"no request in {made.lines_read:,} lines ({made.lines_broken:,} broken)")
+        return
+    console.print(f"[bold]{total.requests:,} requests[/], {_day(made.first_s)} to {_day(made.last_s)} UTC")
+    if total.saved_share is not None:
+        console.print(
+            f"spent {usd(total.spent_usd)}; at {made.baseline} {usd(total.baseline_usd)}: "
+            f"[bold]saved {usd(total.saved_usd)}, {percent(total.saved_share)}[/] "
+            f"({between(total.saved_interval)} with 95 % confidence, from {made.interval_basis})",
+            highlight=False,
+        )
+    console.print(
+        f"SLO kept: {percent(total.attainment)} ({between(total.attainment_interval)}) of {total.judged:,} judged; "
+        f"quality {number(total.quality, 3)}, the baseline's {number(total.baseline_quality, 3)}",
+        highlight=False,
+    )
+    console.print(_table("deployment", made.deployments))
+    console.print(_table("category", made.categories))
+    if len(made.teams) > 1:
+        console.print(_table("team", made.teams))
+    console.print(_quality_table(made))
+    for note in made.assumptions:
+        console.print(f"· {note}", highlight=False)
+    if made.lines_broken:
+        console.print(f"· {made.lines_broken:,} of {made.lines_read:,} lines are no records and were skipped.")
+
+
+def _table(title: str, rows: tuple[Row, ...]) -> Table:
+    table = make_table(
+        f"By {title}",
+        title,
+        ">requests",
+        ">share",
+        ">spent",
+        ">saved",
+        ">SLO kept",
+        ">quality",
+        ">TTFT p50/p95",
+        ">errors",
+    )
+    if len(rows) > MOST_ROWS:
+        table.caption = f"{len(rows) - MOST_ROWS} more; --json and --csv have all"
+    for row in rows[:MOST_ROWS]:
+        table.add_row(
+            row.name,
+            f"{row.requests:,}",
+            percent(row.share),
+            usd(row.spent_usd) + (f" + {row.unpriced:,} unknown" if row.unpriced else ""),
+            percent(row.saved_share),
+            percent(row.attainment),
+            number(row.quality, 3),
+            f"{number(row.ttft_p50_ms)}/{number(row.ttft_p95_ms)} ms",
+            f"{row.errors:,}",
+        )
+    return table
+
+
+def _quality_table(made: Report) -> Table:
+    table = make_table("Quality and its evidence", "deployment", "category", ">requests", ">configured", ">measured")
+    for row in made.quality:
+        evidence = (
+            ""
+            if row.measured_answers is None
+            else f" ({row.measured_answers} answers, {between(row.measured_interval)})"
+        )
+        measured = number(row.measured, 3) + evidence
+        table.add_row(row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), measured)
+    return table
+
+
+def _day(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix_s))

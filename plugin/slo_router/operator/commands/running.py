@@ -1,0 +1,54 @@
+"""Which policy the running proxies go by: the YAML's, or the one that was published over it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from slo_router.contract.settings.config import GroupSettings, Settings
+from slo_router.operator.commands.terminal import redis_of, span
+from slo_router.operator.replay.policy_difference import differences
+from slo_router.worker.rollout import Policy, history, switched_off
+
+Policies = Mapping[str, Mapping[str, GroupSettings]]  # groups by version: the YAML's and the published ones
+
+
+class Running(NamedTuple):
+    """`settings` are the YAML's with the groups of the policy in force; `off` are groups that LiteLLM routes.
+
+    `notes` say where the policy in force is not the YAML's, and where the newest one that was published does not count.
+    """
+
+    settings: Settings
+    policies: Policies
+    off: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def running(own: Settings) -> Running:
+    """What counts now. Raises SettingsError where Redis fails."""
+    plugin = own.plugin
+    with redis_of(own) as client:
+        if client is None:
+            return Running(own, {plugin.policy: plugin.groups})
+        published, off = history(client, plugin.key_prefix), switched_off(client, plugin.key_prefix)
+    policies = {plugin.policy: plugin.groups} | {one.version: one.groups for one in published}
+    newest = published[0] if published else None
+    if newest is None or newest.base != plugin.policy or newest.groups.keys() != plugin.groups.keys():
+        return Running(own, policies, off & plugin.groups.keys(), _disregarded(newest, plugin.policy))
+    settings = replace(own, plugin=plugin.model_copy(update={"groups": dict(newest.groups)}))
+    notes = () if newest.version == plugin.policy else (_instead(newest), *differences(plugin.groups, newest.groups))
+    return Running(settings, policies, off & plugin.groups.keys(), notes)
+
+
+def _instead(newest: Policy) -> str:
+    age = span(max(time.time() - newest.at_s, 0.0))
+    return f"policy {newest.version} was published {age} ago and is in force instead of the YAML's {newest.base}"
+
+
+def _disregarded(newest: Policy | None, own: str) -> tuple[str, ...]:
+    if newest is None or newest.base == own:
+        return ()
+    return (f"policy {newest.version} was published over {newest.base}, not over this YAML ({own}), which is in force",)

@@ -1,0 +1,1 @@
+"""Recorded requests, decided again: by the policy of then, or by another one."""

@@ -1,0 +1,124 @@
+"""What a request cost, and what it would have cost at the baseline: the same tokens at the baseline's price.
+
+The prompt's tokens and the answer's are those of the request as it was served. The one assumption is that the baseline
+would have written as many output tokens; everything else is prices, and exact. Where a deployment has no list price
+(self-hosted, or no longer in the YAML) its recorded USD per 1,000 tokens takes the price's place, which is an estimate.
+
+The default baseline is that of the metrics (`baseline.dearest`). What LiteLLM chose itself (in shadow, too), what its
+cache answered, what was served by the baseline and a cost without tokens saves nothing: both sides are what was spent.
+What nobody knows the cost of has no account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from slo_router.contract.baseline import UNABLE, dearest
+from slo_router.contract.model import Facts, Tier
+from slo_router.contract.prices import cost_usd as price_of
+from slo_router.errors import SettingsError
+from slo_router.operator.replay.recorded import Candidate, Recorded
+
+
+class Price(NamedTuple):
+    """USD per token, and per request beside them."""
+
+    input_usd: float
+    output_usd: float
+    tiers: tuple[Tier, ...] = ()
+    usd_per_request: float | None = None
+
+
+class Money(NamedTuple):
+    """One request's accounts. `None` where neither prices nor measurements tell."""
+
+    spent_usd: float | None
+    baseline_usd: float | None
+    quality: float | None  # of the deployment that answered, as the decision believed it
+    baseline_quality: float | None
+    is_exact: bool  # from list prices alone
+
+
+NO_MONEY = Money(None, None, None, None, is_exact=True)
+
+
+def list_price(facts: Facts) -> Price | None:
+    """What the YAML or LiteLLM's price map states; `None` where cost comes from GPU hours, or is unknown."""
+    if facts.gpu_usd_per_hour is not None or facts.input_usd_per_token is None or facts.output_usd_per_token is None:
+        return None
+    return Price(facts.input_usd_per_token, facts.output_usd_per_token, facts.tiers, facts.usd_per_request)
+
+
+class Counterfactual:
+    """Keeps the accounts of one request after another, against one baseline or each request's dearest candidate."""
+
+    def __init__(self, facts: Iterable[Facts], baseline: str | None = None) -> None:
+        known = {one.deployment_id: one for one in facts}
+        if baseline is not None and baseline not in known:
+            raise SettingsError(f"baseline: {baseline!r}, expected a deployment id: {', '.join(known)}")
+        self._baseline = baseline
+        self._prices = {name: price for name, one in known.items() if (price := list_price(one)) is not None}
+        self._self_hosted = frozenset(name for name, one in known.items() if one.gpu_usd_per_hour is not None)
+        self._known: Mapping[str, Facts] = known
+
+    def account(self, record: Recorded) -> Money:
+        """What was spent, and what the baseline would have cost."""
+        prompt, completion, name = record.prompt_tokens, record.completion_tokens, record.deployment
+        if record.outcome == "error" or name is None:
+            return NO_MONEY
+        if prompt is None or completion is None:  # what LiteLLM booked all the same
+            booked_usd = None if name in self._self_hosted and record.outcome != "cache_hit" else record.cost_usd
+            return NO_MONEY._replace(spent_usd=booked_usd, baseline_usd=booked_usd)
+        decision = record.decision
+        candidates = () if decision is None else decision.candidates
+        chosen = next((one for one in candidates if one.deployment == name), None)
+        quality = None if chosen is None else chosen.predicted.quality
+        spent_usd, is_exact = record.cost_usd, name not in self._self_hosted
+        if (spent_usd is None or not is_exact) and record.outcome != "cache_hit":
+            spent_usd = self._cost(name, chosen, prompt, completion)
+        if decision is None or decision.shadow or spent_usd is None or record.outcome == "cache_hit":
+            return Money(spent_usd, spent_usd, quality, quality, is_exact)
+        if self._baseline is not None:
+            baseline = next((one for one in candidates if one.deployment == self._baseline), None)
+            baseline_name: str = self._baseline
+            baseline_usd = self._cost(baseline_name, baseline, prompt, completion)
+        else:
+            baseline, baseline_usd = self._dearest(record, prompt, completion)
+            baseline_name = name if baseline is None else baseline.deployment
+        if baseline_name == name:
+            return Money(spent_usd, spent_usd, quality, quality, is_exact)
+        believed = self._believed(baseline_name, baseline, record.category)
+        return Money(spent_usd, baseline_usd, quality, believed, is_exact and baseline_name in self._prices)
+
+    def price(self, name: str) -> Price | None:
+        """A deployment's list price."""
+        return self._prices.get(name)
+
+    def cost_usd(self, name: str, candidate: Candidate | None, record: Recorded) -> float | None:
+        """What a deployment would have asked for this request's tokens."""
+        if record.prompt_tokens is None or record.completion_tokens is None:
+            return None
+        return self._cost(name, candidate, record.prompt_tokens, record.completion_tokens)
+
+    def _cost(self, name: str, candidate: Candidate | None, prompt: int, completion: int) -> float | None:
+        if name in self._prices:
+            return price_of(self._known[name], prompt, completion)
+        per_1k_usd = None if candidate is None else candidate.predicted.cost_per_1k
+        return None if per_1k_usd is None else per_1k_usd * (prompt + completion) / 1_000
+
+    def _dearest(self, record: Recorded, prompt: int, completion: int) -> tuple[Candidate | None, float | None]:
+        decision = record.decision
+        unable = (
+            {one.deployment for one in decision.rejections if one.filter in UNABLE}
+            if decision is not None and decision.rejections
+            else ()
+        )
+        able = [one for one in (() if decision is None else decision.candidates) if one.deployment not in unable]
+        return dearest((one, self._cost(one.deployment, one, prompt, completion)) for one in able)
+
+    def _believed(self, name: str, candidate: Candidate | None, category: str | None) -> float | None:
+        if candidate is not None:
+            return candidate.predicted.quality
+        facts = self._known.get(name)
+        return None if facts is None else facts.quality_for(category or "default")

@@ -1,0 +1,150 @@
+"""Why this deployment and not the others, by how much: one line for each candidate of a decision.
+
+A live decision and a recorded one are told alike: both are what `explain.as_json` writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from slo_router.contract.model import Decision
+from slo_router.decision.explain import as_json, slo_record
+from slo_router.decision.relaxation import RECOVERING
+from slo_router.operator.replay.recorded import AskedSlo, Candidate, Predicted, RecordedDecision, Rejected
+
+IN_SHADOW = "without effect: LiteLLM chose where the request went"
+_UNITS = {
+    "ttft_ms": "{:,.0f} ms",
+    "tpot_ms": "{:,.1f} ms",
+    "e2e_ms": "{:,.0f} ms",
+    "cost_per_1k": "${:.3g} per 1k tokens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One candidate."""
+
+    deployment: str
+    is_chosen: bool
+    verdict: str
+    predicted: Predicted
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision in words and numbers."""
+
+    deployment: str
+    kind: str
+    reason: str
+    policy: str
+    category: str
+    category_source: str
+    prompt_tokens: int
+    output_tokens: int
+    slo: AskedSlo
+    probability: float | None
+    would_do: dict[str, float]  # by how much a field of the SLO is too tight, in its unit
+    candidates: tuple[Line, ...]
+    shadow: bool = False  # LiteLLM chose
+
+
+def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
+    """Of a decision as it was recorded; the chosen one first, then as the decision ranks them."""
+    chosen = next((one for one in decision.candidates if one.deployment == decision.deployment), None)
+    lines = [
+        Line(
+            one.deployment,
+            one is chosen,
+            "chosen" if one is chosen else _verdict(one, decision, slo, chosen),
+            one.predicted,
+        )
+        for one in decision.candidates
+    ]
+    return Explanation(
+        deployment=decision.deployment,
+        kind=decision.kind,
+        reason=decision.reason,
+        policy=decision.policy,
+        category=decision.category,
+        category_source=decision.category_source,
+        prompt_tokens=decision.estimated_prompt_tokens,
+        output_tokens=decision.expected_output_tokens,
+        slo=slo,
+        probability=decision.probability,
+        would_do=decision.relaxation,
+        candidates=tuple(sorted(lines, key=lambda line: not line.is_chosen)),
+        shadow=decision.shadow,
+    )
+
+
+def explain_live(decision: Decision) -> Explanation:
+    """Of a decision that was made just now."""
+    asked = msgspec.convert(slo_record(decision.slo).model_dump(), AskedSlo)
+    return explain(msgspec.convert(as_json(decision), RecordedDecision), asked)
+
+
+def _verdict(one: Candidate, decision: RecordedDecision, slo: AskedSlo, chosen: Candidate | None) -> str:
+    ruled_out = [_ruled_out(rejected) for rejected in decision.rejections if rejected.deployment == one.deployment]
+    if ruled_out:
+        return f"ruled out: {'; '.join(ruled_out)}"
+    said = [f"misses {_missed(name, one.predicted, slo)}" for name in one.missed]
+    if one.unknown and not said:
+        said = [f"nothing is known of its {', '.join(one.unknown)}"]
+    if chosen is not None and one.standing == chosen.standing:
+        said.append(_less_likely(one, chosen) if one.missed else _behind(one, chosen))
+    return "; ".join(said)
+
+
+def _ruled_out(rejected: Rejected) -> str:
+    value, limit = rejected.value, rejected.limit
+    said = {
+        "already_tried": "failed this request already",
+        "circuit": "it recovers, and another is able"
+        if value == RECOVERING
+        else "its circuit is open, for it fails now",
+        "account": "it refuses every request: its account, or its model's name",
+        "quota": "it is over its rpm or tpm",
+        "answers": f"its answers failed their checks: {value}",
+        "capability": f"cannot do {value}",
+    }.get(rejected.filter)
+    if said is not None:
+        return said
+    name = rejected.filter.replace("_", " ")
+    if isinstance(value, float) and isinstance(limit, float):
+        side = "above" if value > limit else "below"
+        return f"{name} {value:g} is {side} {limit:g} by {abs(value - limit):.3g}"
+    return f"{name} unknown, {limit} is asked for"
+
+
+def _missed(name: str, predicted: Predicted, slo: AskedSlo) -> str:
+    value, limit = getattr(predicted, name, None), getattr(slo, name, None)
+    if value is None or limit is None:
+        return name
+    unit = _UNITS[name]
+    return f"{name} by {unit.format(value - limit)} ({unit.format(value)} against {unit.format(limit)})"
+
+
+def _less_likely(one: Candidate, chosen: Candidate) -> str:
+    """Where none keeps the SLO: the likeliest is chosen, then the best, then the one that misses it by least."""
+    if one.probability is not None and chosen.probability is not None and one.probability < chosen.probability:
+        return f"keeps it with {one.probability:.0%}, the chosen with {chosen.probability:.0%}"
+    quality, best = one.predicted.quality, chosen.predicted.quality
+    if best is not None and (quality is None or quality < best):
+        return f"quality {'unknown' if quality is None else f'{quality:g}'}, the chosen {best:g}"
+    return "further over the limit, in parts of it"
+
+
+def _behind(one: Candidate, chosen: Candidate) -> str:
+    if one.scores is not None and chosen.scores is not None:
+        return f"scores {one.scores.get('total', 0.0):.3f}, the chosen {chosen.scores.get('total', 0.0):.3f}"
+    cost_usd, least_usd = one.predicted.cost_usd, chosen.predicted.cost_usd
+    if cost_usd is None or least_usd is None:
+        return "its cost is unknown" if cost_usd is None else "meets the SLO"
+    if cost_usd > least_usd:
+        times = f", {cost_usd / least_usd:.1f} times as much" if least_usd > 0 else ""
+        return f"dearer by ${cost_usd - least_usd:.3g}{times}"
+    return "costs the same" if cost_usd == least_usd else f"cheaper by ${least_usd - cost_usd:.3g}, within the tie band"

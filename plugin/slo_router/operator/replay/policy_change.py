@@ -1,0 +1,122 @@
+"""What of a recorded request a new YAML replaces, so that it can be decided as the new policy would have.
+
+The record holds the outcome of many settings (the SLO that counted, each candidate's quality and cost), not where each
+came from. So the rule is: what equals the old YAML's value came from the old YAML, and the new one's takes its place;
+what differs was the request's, its key's or measured, and stays. A list price that changed is the new YAML's.
+
+A deployment that only the new YAML has is a candidate of which nothing was measured. One that the record lacks though
+the old YAML has it was not available to that request, and stays so.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from slo_router.contract.model import Facts, Features, Prediction, Slo
+from slo_router.contract.prices import cost_usd as price_of
+from slo_router.contract.settings.config import GroupSettings, Settings
+from slo_router.operator.replay.counterfactual import list_price
+from slo_router.operator.replay.recorded import MS_PER_S, Recorded, RecordedDecision, features_of, prediction_of, slo_of
+from slo_router.operator.replay.redecision import Foreseen, Question, question_of
+
+SAME = 1e-9  # relative: milliseconds went through seconds
+
+
+class Side(NamedTuple):
+    """One YAML's word on a group."""
+
+    settings: GroupSettings
+    facts: dict[str, Facts]
+
+
+class PolicyChange:
+    """From an old YAML to a new one."""
+
+    def __init__(self, old: Settings, new: Settings) -> None:
+        self._old, self._new = _sides(old), _sides(new)
+        self.old_policy, self.new_policy = old.plugin.policy, new.plugin.policy
+
+    def group(self, record: Recorded) -> Side | None:
+        """The new YAML's word on the record's group; `None` where it does not manage it."""
+        return self._new.get(record.model_group or "")
+
+    def question(self, record: Recorded, decision: RecordedDecision, new: Side) -> Question:
+        """The request, with the new group's SLO where it had asked for nothing of its own."""
+        old = self._old.get(record.model_group or "")
+        slo = slo_of(record)
+        if old is not None:
+            category = decision.category
+            pairs = zip(slo, default_slo(old.settings, category), default_slo(new.settings, category), strict=True)
+            slo = Slo(*(after if _same(value, before) else value for value, before, after in pairs))
+        return question_of(decision, features_of(record, decision), slo)
+
+    def candidates(self, record: Recorded, decision: RecordedDecision, new: Side) -> list[Foreseen]:
+        """Everybody who could have answered; may be empty."""
+        old = self._old.get(record.model_group or "")
+        before = {} if old is None else old.facts
+        features = features_of(record, decision)
+        found: list[Foreseen] = []
+        for one in decision.candidates:
+            facts = new.facts.get(one.deployment)
+            if facts is not None:
+                prediction = _renewed(prediction_of(one.predicted), features, before.get(one.deployment), facts)
+                found.append(Foreseen(facts, prediction, one.probability))
+        for name, facts in new.facts.items():
+            if name not in before and all(one.deployment != name for one in decision.candidates):
+                found.append(Foreseen(facts, _unmeasured(facts, features)))
+        return found
+
+    def cannot_follow(self) -> list[str]:
+        """Changes that records can't be replayed under, in words."""
+        notes: list[str] = []
+        for name in self._old.keys() & self._new.keys():
+            old, new = self._old[name].settings, self._new[name].settings
+            if old.confidence != new.confidence:
+                notes.append(f"{name}: confidence changed; predictions are recorded at {old.confidence:g} alone")
+            if (old.categorizer, old.categories) != (new.categorizer, new.categories):
+                notes.append(f"{name}: categories changed; each request keeps the category it was given")
+        return notes
+
+
+def default_slo(group: GroupSettings, category: str) -> Slo:
+    """What a request that asks for nothing is routed by."""
+    slo = group.slo
+    ttft_s, tpot_s, e2e_s = (None if ms is None else ms / MS_PER_S for ms in (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms))
+    return Slo(ttft_s, tpot_s, e2e_s, slo.cost_per_1k, group.quality_floor(category))
+
+
+def _sides(settings: Settings) -> dict[str, Side]:
+    return {
+        name: Side(group, {one.facts.deployment_id: one.facts for one in settings.deployments if one.group == name})
+        for name, group in settings.plugin.groups.items()
+    }
+
+
+def _renewed(prediction: Prediction, features: Features, before: Facts | None, after: Facts) -> Prediction:
+    category = features.category
+    if before is not None and _same(prediction.quality, before.quality_for(category)):
+        prediction = prediction._replace(quality=after.quality_for(category))
+    if before is not None and list_price(before) == list_price(after):
+        return prediction  # what it was expected to cost, cached tokens and measured GPU hours included
+    cost_usd, per_1k_usd = _listed(after, features)
+    return prediction if cost_usd is None else prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=per_1k_usd)
+
+
+def _unmeasured(facts: Facts, features: Features) -> Prediction:
+    quality = facts.quality_for(features.category)
+    return Prediction(None, None, None, *_listed(facts, features), quality, None, "none", None, None)
+
+
+def _listed(facts: Facts, features: Features) -> tuple[float | None, float | None]:
+    if list_price(facts) is None:
+        return None, None
+    cost_usd = price_of(facts, features.prompt_tokens, features.output_tokens)
+    tokens = features.prompt_tokens + features.output_tokens
+    return cost_usd, cost_usd * 1_000 / tokens if tokens and cost_usd is not None else None
+
+
+def _same(value: float | None, other: float | None) -> bool:
+    if value is None or other is None:
+        return value is other
+    return math.isclose(value, other, rel_tol=SAME)

@@ -1,0 +1,162 @@
+"""Decides a recorded request again, from what the record says was known, with the modules that decide live requests.
+
+    recorded predictions → filters → SLO → objective → pick          (as `routing.decide`, which predicts them itself)
+
+Nothing is predicted anew: what a candidate was expected to do is what the record holds. Faulty answers, circuits, tries
+that had failed and the key's cost ceiling are taken from the recorded rejections. Where the pick depends on a draw
+(equal costs or ranks, a trial of a cheaper candidate) the redecision says so, and `possible` and `trials` name what it
+could have been.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from slo_router.contract.model import Assessment, Facts, Features, Prediction, Rejection, Slo, Snapshot
+from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.decision.filters import NO_FAULTS, Demand, concerned
+from slo_router.decision.picking import pick
+from slo_router.decision.prediction import View
+from slo_router.decision.relaxation import RECOVERING, Unable, least_rejected, spare
+from slo_router.decision.scoring import assess, limits_of, weigh
+from slo_router.operator.replay.recorded import RecordedDecision
+
+DRAWS = 16  # that many picks find out what an undecided one could have been
+
+Item = TypeVar("Item")
+
+
+class Foreseen(NamedTuple):
+    """One candidate, with what was expected of it."""
+
+    facts: Facts
+    prediction: Prediction
+    probability: float | None = None  # that the SLO is kept, where no candidate was expected to keep it
+
+
+class Question(NamedTuple):
+    """A recorded request, as a policy is asked about it."""
+
+    features: Features
+    slo: Slo
+    tried: frozenset[str] = frozenset()
+    cost_ceiling_per_1k_usd: float | None = None
+    shut: frozenset[str] = frozenset()
+    home: str = ""  # the deployment that has the conversation in its cache
+    answer_faults: Mapping[str, str] = NO_FAULTS
+    spared: frozenset[str] = frozenset()  # recovered, and others were able
+    denied: frozenset[str] = frozenset()  # refused everything
+    full: frozenset[str] = frozenset()  # over rpm or tpm
+
+
+class Redecision(NamedTuple):
+    """What a policy decides."""
+
+    chosen: Assessment
+    is_met: bool  # a candidate that passes every filter is expected to keep the SLO
+    is_drawn: bool  # randomness chose between equals, or sent a trial
+    pool: Sequence[Assessment]  # what was picked from
+    home: str
+    rejections: tuple[Rejection, ...]
+
+
+class Draws:
+    """Randomness that knows whether it was asked to choose."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)  # noqa: S311  # repeatable, and nothing secret
+        self.asked = False
+
+    def choice(self, seq: Sequence[Item], /) -> Item:
+        """One of the items."""
+        self.asked = True
+        return self._rng.choice(seq)
+
+    def random(self) -> float:
+        """From 0 to below 1."""
+        return self._rng.random()
+
+
+def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Question:
+    """What the recorded rejections tell of the request beyond its features and SLO."""
+    by_filter: dict[str, set[str]] = {}
+    ceiling: float | None = None
+    for one in decision.rejections:
+        by_filter.setdefault(one.filter, set()).add(one.deployment)
+        if one.filter == "cost_ceiling" and isinstance(one.limit, float | int):
+            ceiling = one.limit
+    tried, circuits, denied, full = (
+        frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit", "account", "quota")
+    )
+    spared = frozenset(
+        one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
+    )
+    faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
+    return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared, denied, full)
+
+
+def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
+    """The pick of `group`'s policy among `candidates`, which is not empty."""
+    demand = Demand(
+        question.features,
+        question.slo.min_quality,
+        group.max_error_rate,
+        question.tried,
+        question.cost_ceiling_per_1k_usd,
+        question.shut,
+        question.answer_faults,
+        question.denied,
+        question.full,
+    )
+    filters, limits = concerned(demand), limits_of(question.slo)
+    able: list[Assessment] = []
+    unable: Unable = []
+    for facts, prediction, probability in candidates:
+        assessment = assess(facts.deployment_id, prediction, limits)
+        found = [broken for accepts in filters if (broken := accepts(facts, prediction, demand)) is not None]
+        if probability is not None:
+            assessment = assessment._replace(probability=probability)
+        if found:
+            unable.append((assessment, found))
+        else:
+            able.append(assessment)
+    able = spare(able, question.spared, unable)
+    pool = able or least_rejected(unable, [one.facts for one in candidates])
+    if group.objective == "weighted":
+        pool = weigh(pool, group.weights or Weights())
+    draws.asked = False
+    chosen = pick(pool, group, _view(draws), question.home)
+    return Redecision(
+        chosen,
+        is_met=bool(able) and not chosen.missed and not chosen.unknown,
+        is_drawn=draws.asked,
+        pool=pool,
+        home=question.home,
+        rejections=tuple([rejection for _, found in unable for rejection in found]),
+    )
+
+
+def possible(found: Redecision, group: GroupSettings) -> frozenset[str]:
+    """Everything that the pick could have been, trials aside."""
+    return _picks(found, group, 0.0)
+
+
+def trials(found: Redecision, group: GroupSettings) -> frozenset[str]:
+    """What a trial could have been sent to; empty where the policy has none."""
+    return _picks(found, group, 1.0) - possible(found, group) if group.trial_share > 0 else frozenset()
+
+
+def _picks(found: Redecision, group: GroupSettings, trial_share: float) -> frozenset[str]:
+    settled = group.model_copy(update={"trial_share": trial_share})
+    picked = (pick(found.pool, settled, _view(Draws(seed)), found.home) for seed in range(DRAWS))
+    return frozenset(one.deployment_id for one in picked)
+
+
+def _view(draws: Draws) -> View:
+    """The pick looks at nothing but the draws: what was measured is in the predictions."""
+    return View(_NOTHING, 0.0, draws)
+
+
+_NOTHING = Snapshot()

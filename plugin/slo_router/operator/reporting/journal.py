@@ -1,0 +1,125 @@
+"""Streams request records out of the Redis stream or the rotated JSONL files, in constant memory.
+
+    requests.jsonl, as `log.jsonl_path` names it → requests.PID.jsonl of every worker, and each one's .1, .2, …
+
+A line that is no record is counted and skipped. The stream and the files hold the same records, so one or the other is
+read: the files keep more (`jsonl_max_mb` × `jsonl_backups` a worker), the stream has every host's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import msgspec
+
+from slo_router.contract.redis.link import BlockingClient
+from slo_router.errors import SettingsError
+from slo_router.operator.replay.recorded import Recorded, decode
+
+Entry: TypeAlias = tuple[str, dict[str, str]]
+
+PAGE = 1_000
+CLOCK_SKEW_S = 60.0  # between Redis, which stamps the entries, and the proxies
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which records count. `key` is a virtual key's hash or alias."""
+
+    since_s: float = 0.0  # Unix seconds
+    group: str | None = None
+    team: str | None = None
+    key: str | None = None
+
+    def takes(self, record: Recorded) -> bool:
+        """Whether this one counts."""
+        return (
+            record.ts >= self.since_s
+            and (self.group is None or record.model_group == self.group)
+            and (self.team is None or record.team_id == self.team)
+            and (self.key is None or self.key in (record.key_hash, record.key_alias))
+        )
+
+
+class Journal:
+    """Records out of lines. `read`, `broken` and `left_out` count lines as they pass."""
+
+    def __init__(self, lines: Iterable[bytes | str], selection: Selection) -> None:
+        self._lines = lines
+        self._selection = selection
+        self.read = self.broken = self.left_out = 0
+
+    def __iter__(self) -> Iterator[Recorded]:
+        takes = self._selection.takes
+        for line in self._lines:
+            self.read += 1
+            try:
+                record = decode(line)
+            except (msgspec.DecodeError, UnicodeError):
+                self.broken += 1
+                continue
+            if takes(record):
+                yield record
+            else:
+                self.left_out += 1
+
+
+def age_s(text: str) -> float:
+    """`30d`, `12h`, `90m`, `2w` → seconds. Raises SettingsError."""
+    found = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
+    if found is None:
+        raise SettingsError(f"since: {text!r}, expected a number and s, m, h, d or w, such as 30d")
+    return float(found[1]) * _UNITS_S[found[2]]
+
+
+def stream_lines(client: BlockingClient, stream: str, since_s: float = 0.0) -> Iterator[str]:
+    """The entries of a Redis stream from a time on, oldest first. Raises redis errors."""
+    start = str(max(int(since_s - CLOCK_SKEW_S), 0) * 1_000)  # an entry is written after its request's end
+    while True:
+        entries = cast("list[Entry]", client.xrange(stream, min=start, count=PAGE))
+        yield from (fields.get("record", "") for _, fields in entries)
+        if len(entries) < PAGE:
+            return
+        start = f"({entries[-1][0]}"
+
+
+def newest_stream_lines(client: BlockingClient, stream: str) -> Iterator[str]:
+    """The same, newest first. Raises redis errors."""
+    end = "+"
+    while True:
+        entries = cast("list[Entry]", client.xrevrange(stream, max=end, count=PAGE))
+        yield from (fields.get("record", "") for _, fields in entries)
+        if len(entries) < PAGE:
+            return
+        end = f"({entries[-1][0]}"
+
+
+def file_lines(paths: Sequence[Path], since_s: float = 0.0) -> Iterator[bytes]:
+    """The lines of these files; one that was last written before `since_s` is not opened. Raises SettingsError."""
+    for path in paths:
+        try:
+            if path.stat().st_mtime >= since_s:
+                with path.open("rb") as file:
+                    yield from (line for line in file if line != b"\n")
+        except FileNotFoundError:
+            continue  # rotated away in the meantime
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}, expected a file of request records") from error
+
+
+def find_files(path: Path) -> list[Path]:
+    """The files behind one `log.jsonl_path`: its own, every worker's, and what was rotated. Raises SettingsError."""
+    suffix = path.suffix or ".jsonl"
+    own = re.compile(rf"{re.escape(path.stem)}(\.\d+)?{re.escape(suffix)}(\.\d+)?")
+    folder = path.parent
+    found = [one for one in folder.iterdir() if own.fullmatch(one.name)] if folder.is_dir() else []
+    if path.is_file() and path not in found:
+        found.append(path)
+    if not found:
+        raise SettingsError(f"{path}: no such file and no worker's beside it, expected what log.jsonl_path names")
+    return sorted(found, key=lambda one: (one.stat().st_mtime, one.name))

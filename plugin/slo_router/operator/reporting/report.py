@@ -1,0 +1,110 @@
+"""The report: one row for the whole and one for each deployment, category and team, each with its intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from slo_router.contract.baseline import BASELINE
+from slo_router.contract.model import Facts, Snapshot
+from slo_router.operator.reporting.intervals import Interval, PairSums, ratio, wilson
+from slo_router.operator.reporting.rows import Hour, Lines, QualityRow, Report, Row
+from slo_router.operator.reporting.tally import HOUR_S, Tallies, Tally
+
+ENOUGH_HOURS = 10  # before, single requests are what the interval rests on
+SAME_OUTPUT = "The baseline is assumed to have written as many output tokens; prices and all else are exact."
+
+
+def make_report(
+    tallies: Tallies, lines: Lines, baseline: str | None, facts: Iterable[Facts], snapshot: Snapshot
+) -> Report:
+    """`snapshot` is what Redis holds now; it only tells the evidence behind the qualities."""
+    total = tallies.total
+    hours = [(one.spent_usd, one.baseline_usd) for one in tallies.hours.values() if one.priced]
+    by_hour = len(hours) >= ENOUGH_HOURS
+    interval = ratio(PairSums.of(hours)) if by_hour else ratio(total.money)
+    return Report(
+        first_s=None if not total.requests else tallies.first_s,
+        last_s=None if not total.requests else tallies.last_s,
+        baseline=baseline or BASELINE,
+        lines_read=lines.read,
+        lines_broken=lines.broken,
+        lines_left_out=lines.left_out,
+        total=_row("all", total, total.requests, interval),
+        interval_basis=f"{len(hours)} hours" if by_hour else f"{total.priced} requests, taken as independent",
+        assumptions=_assumptions(total),
+        deployments=_rows(tallies.deployments, total.requests),
+        categories=_rows(tallies.categories, total.requests),
+        teams=_rows(tallies.teams, total.requests),
+        quality=_quality(tallies.served, {one.deployment_id: one for one in facts}, snapshot),
+        hours=tuple(_hour(hour, one) for hour, one in sorted(tallies.hours.items())),
+    )
+
+
+def _row(name: str, tally: Tally, requests: int, spent_share: Interval | None) -> Row:
+    judged = tally.met + tally.missed
+    return Row(
+        name=name,
+        requests=tally.requests,
+        share=tally.requests / requests if requests else 0.0,
+        errors=tally.errors,
+        cache_hits=tally.cache_hits,
+        tokens=tally.tokens,
+        spent_usd=tally.known_usd(tally.spent_usd),
+        baseline_usd=tally.known_usd(tally.baseline_usd),
+        saved_usd=tally.known_usd(tally.baseline_usd - tally.spent_usd),
+        saved_share=1 - tally.spent_usd / tally.baseline_usd if tally.baseline_usd > 0 else None,
+        saved_interval=None if spent_share is None else Interval(1 - spent_share.high, 1 - spent_share.low),
+        unpriced=tally.unpriced,
+        attainment=tally.met / judged if judged else None,
+        attainment_interval=wilson(tally.met, judged),
+        judged=judged,
+        quality=tally.quality / tally.quality_count if tally.quality_count else None,
+        baseline_quality=tally.baseline_quality / tally.quality_count if tally.quality_count else None,
+        ttft_p50_ms=tally.ttft_ms(0.5),
+        ttft_p95_ms=tally.ttft_ms(0.95),
+        shadow=tally.shadow,
+    )
+
+
+def _rows(tallies: Mapping[str, Tally], requests: int) -> tuple[Row, ...]:
+    busiest_first = sorted(tallies.items(), key=lambda item: (-item[1].requests, item[0]))
+    return tuple(_row(name, tally, requests, ratio(tally.money)) for name, tally in busiest_first)
+
+
+def _hour(hour: int, tally: Tally) -> Hour:
+    judged = tally.met + tally.missed
+    attainment = tally.met / judged if judged else None
+    return Hour(hour * HOUR_S, tally.requests, tally.spent_usd, tally.baseline_usd, attainment, tally.priced)
+
+
+def _quality(
+    served: Mapping[tuple[str, str], int], facts: Mapping[str, Facts], snapshot: Snapshot
+) -> tuple[QualityRow, ...]:
+    rows: list[QualityRow] = []
+    for (deployment, category), requests in sorted(served.items()):
+        known = facts.get(deployment)
+        metrics = snapshot.measured.get(deployment, {}).get(category)
+        score, answers = (None, None) if metrics is None else (metrics.quality_score, metrics.quality_n)
+        interval = None if score is None or not answers else wilson(score * answers, answers)
+        configured = None if known is None else known.quality_for(category)
+        rows.append(QualityRow(deployment, category, requests, configured, score, answers, interval))
+    return tuple(rows)
+
+
+def _assumptions(total: Tally) -> tuple[str, ...]:
+    notes = [SAME_OUTPUT]
+    if total.estimated:
+        notes.append(
+            f"{total.estimated} of {total.priced} requests involve a deployment without a list price: "
+            "its recorded USD per 1,000 tokens stands for it, which is an estimate."
+        )
+    if total.unpriced:
+        notes.append(f"{total.unpriced} requests are in no sum of money: a price, or the number of tokens, is unknown.")
+    if total.shadow:
+        notes.append(
+            f"{total.shadow} requests were in shadow: LiteLLM chose, so that they save nothing; "
+            "what the decisions would have cost, `slo-router replay` says."
+        )
+    if total.cache_hits:
+        notes.append(f"{total.cache_hits} cache hits save nothing here: the baseline's cache would have answered, too.")
+    return tuple(notes)

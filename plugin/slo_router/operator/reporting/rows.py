@@ -1,0 +1,87 @@
+"""The report's values: what tables, JSON, CSV and the HTML page all show. Shares are 0..1; `None` is unmeasured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slo_router.operator.reporting.intervals import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Some requests. Shares are 0..1; `None` is unmeasured."""
+
+    name: str
+    requests: int
+    share: float
+    errors: int
+    cache_hits: int
+    tokens: int
+    spent_usd: float | None
+    baseline_usd: float | None
+    saved_usd: float | None
+    saved_share: float | None
+    saved_interval: Interval | None
+    unpriced: int
+    attainment: float | None
+    attainment_interval: Interval | None
+    judged: int
+    quality: float | None
+    baseline_quality: float | None
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    shadow: int = 0  # decided without effect: LiteLLM chose
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    """What is believed of one deployment's answers in one category, and on what evidence."""
+
+    deployment: str
+    category: str
+    requests: int
+    configured: float | None
+    measured: float | None
+    measured_answers: int | None
+    measured_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """One hour of traffic, for the plots. The sums of money are over `priced` of the requests."""
+
+    start_s: int
+    requests: int
+    spent_usd: float
+    baseline_usd: float
+    attainment: float | None
+    priced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that `slo-router report` says."""
+
+    first_s: float | None
+    last_s: float | None
+    baseline: str
+    lines_read: int
+    lines_broken: int
+    lines_left_out: int
+    total: Row
+    interval_basis: str
+    assumptions: tuple[str, ...]
+    deployments: tuple[Row, ...]
+    categories: tuple[Row, ...]
+    teams: tuple[Row, ...]
+    quality: tuple[QualityRow, ...]
+    hours: tuple[Hour, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How many lines the journal saw."""
+
+    read: int
+    broken: int
+    left_out: int

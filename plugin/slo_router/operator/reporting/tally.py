@@ -1,0 +1,117 @@
+"""Sums over requests, in memory that grows with the number of deployments, categories, teams and hours alone.
+
+Attainment is met ÷ judged, errors included as not met; a request whose SLO names something that could not be measured
+is not judged. Money is summed over the requests of which both sides are known. TTFT is kept in bins 2 % wide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+from slo_router.operator.replay.counterfactual import Money
+from slo_router.operator.replay.recorded import Recorded
+from slo_router.operator.reporting.intervals import PairSums
+
+BINS_PER_E = 50
+HOUR_S = 3_600
+
+
+class Tally:
+    """What happened to some requests."""
+
+    def __init__(self) -> None:
+        self.requests = self.errors = self.cache_hits = self.disconnected = self.shadow = 0
+        self.met = self.missed = 0
+        self.tokens = 0
+        self.priced = self.unpriced = self.estimated = 0
+        self.spent_usd = self.baseline_usd = 0.0
+        self._cc = self._cb = self._bb = 0.0
+        self.quality_count = 0
+        self.quality = self.baseline_quality = 0.0  # sums
+        self.ttft_bins: dict[int, int] = {}
+
+    def add(self, record: Recorded, money: Money, ttft_bin: int | None) -> None:
+        """Counts one request; `ttft_bin` is `bin_of` its TTFT."""
+        self.requests += 1
+        self.shadow += record.decision is not None and record.decision.shadow
+        if record.slo_met is True:
+            self.met += 1
+        elif record.slo_met is False:
+            self.missed += 1
+        if record.outcome == "error":
+            self.errors += 1
+            return
+        if record.outcome == "cache_hit":
+            self.cache_hits += 1
+        elif record.outcome == "disconnected":
+            self.disconnected += 1
+        if ttft_bin is not None:
+            self.ttft_bins[ttft_bin] = self.ttft_bins.get(ttft_bin, 0) + 1
+        spent_usd, baseline_usd, quality, baseline_quality, is_exact = money
+        self.tokens += (record.prompt_tokens or 0) + (record.completion_tokens or 0)
+        if spent_usd is None or baseline_usd is None:
+            self.unpriced += 1
+        else:
+            self.priced += 1
+            self.estimated += not is_exact
+            self.spent_usd += spent_usd
+            self.baseline_usd += baseline_usd
+            self._cc += spent_usd * spent_usd
+            self._cb += spent_usd * baseline_usd
+            self._bb += baseline_usd * baseline_usd
+        if quality is not None and baseline_quality is not None:
+            self.quality_count += 1
+            self.quality += quality
+            self.baseline_quality += baseline_quality
+
+    def known_usd(self, usd: float) -> float | None:
+        """A sum of money; `None` where nobody knows the cost of any of the requests."""
+        return None if self.unpriced and not self.priced else usd
+
+    @property
+    def money(self) -> PairSums:
+        """Spent and baseline, with their squares."""
+        return PairSums(self.priced, self.spent_usd, self.baseline_usd, self._cc, self._cb, self._bb)
+
+    def ttft_ms(self, level: float) -> float | None:
+        """The TTFT that a share `level` of the streams that were timed stays below, within 1 %."""
+        wanted, below = level * sum(self.ttft_bins.values()), 0
+        for key in sorted(self.ttft_bins):
+            below += self.ttft_bins[key]
+            if below >= wanted:
+                return math.exp(key / BINS_PER_E)
+        return None
+
+
+def bin_of(ttft_ms: float | None) -> int | None:
+    """Where a TTFT is counted; below a microsecond it is no measurement."""
+    return None if ttft_ms is None or ttft_ms < 0.001 else round(math.log(ttft_ms) * BINS_PER_E)
+
+
+class Tallies:
+    """The whole, and its parts."""
+
+    def __init__(self) -> None:
+        self.total = Tally()
+        self.deployments: defaultdict[str, Tally] = defaultdict(Tally)
+        self.categories: defaultdict[str, Tally] = defaultdict(Tally)
+        self.teams: defaultdict[str, Tally] = defaultdict(Tally)
+        self.hours: defaultdict[int, Tally] = defaultdict(Tally)  # by Unix hour
+        self.served: defaultdict[tuple[str, str], int] = defaultdict(int)  # by deployment and category, errors left out
+        self.first_s = math.inf
+        self.last_s = 0.0
+
+    def add(self, record: Recorded, money: Money) -> None:
+        """Counts one request everywhere it belongs."""
+        ttft_bin = bin_of(record.ttft_ms)
+        deployment, category = record.deployment or "(none)", record.category or "(not routed by SLO)"
+        self.total.add(record, money, ttft_bin)
+        self.deployments[deployment].add(record, money, ttft_bin)
+        self.categories[category].add(record, money, ttft_bin)
+        self.teams[record.team_id or "(no team)"].add(record, money, ttft_bin)
+        self.hours[int(record.ts // HOUR_S)].add(record, money, None)
+        if record.outcome != "error":
+            self.served[deployment, category] += 1
+        self.first_s = min(self.first_s, record.ts)
+        self.last_s = max(self.last_s, record.ts)

@@ -1,0 +1,201 @@
+"""What a request looks like to the router: sizes, needs and category, in time that does not grow with the prompt.
+
+Prompt tokens are estimated as characters × a ratio that is learned per category from the usage that servers report;
+Python keeps a text's length and whether it is ASCII, so neither is counted here. Of a text outside ASCII a sample tells
+how much of it is written in wide scripts, where a character is about a token. Tools differ by application, so a few
+of a request's schemas are written as JSON to see how long they are. What that and an image take is learned apart, from
+requests that have only the one besides text. An estimate that is off does no harm but near a context edge, and there
+the filter keeps a margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from msgspec.json import encode
+
+from slo_router.contract.model import Features
+from slo_router.request.categories import Categorizer, instruction_windows
+
+TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
+TOKENS_PER_IMAGE = 1_000
+CHARS_PER_TOOL = 600  # where its schema is not JSON
+TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
+TOKENS_PER_MESSAGE = 4  # role and separators
+WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
+SAMPLE_CHARS = 256
+SAMPLE_TOOLS = 8
+OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
+OUTPUT_TOKENS_ELSE = 300
+MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
+MAX_CHOICES = 128  # what OpenAI allows
+MAX_NESTING = 3  # messages, their parts, the parts of a tool result
+UNSURE = "unsure"
+
+_BODIES = ("messages", "input", "prompt")
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What this worker learned from reported usage, by category; the priors hold until then."""
+
+    prompt_factor: Mapping[str, float] = field(default_factory=dict)  # reported ÷ estimated prompt tokens
+    output_tokens: Mapping[str, float] = field(default_factory=dict)
+    lengths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # category → model → tokens
+    answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # likewise: how many that rests on
+    tool_factor: float = 1.0  # reported ÷ estimated tokens of tools
+    image_tokens: float = TOKENS_PER_IMAGE
+
+    def unknown_length(self, category: str) -> float:
+        """The expected answer of a model that nothing is known of where others are known to write long ones.
+
+        The shorter of what the others write and of the prior: it is tried, and then known.
+        """
+        prior = float(OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
+        return min(self.output_tokens.get(category, prior), prior)
+
+
+class Content(NamedTuple):
+    """Size and kinds of what a request carries."""
+
+    chars: int
+    wide_chars: int
+    images: int
+    audio: bool
+    messages: int
+    files: int = 0
+    video: bool = False
+
+
+def extract(
+    request: Mapping[str, object], categorizer: Categorizer, client_category: str | None, learned: Learned
+) -> Features:
+    """Features of one call. `request` holds the call's parameters: messages, prompt or input, tools, max_tokens, …"""
+    body = next((request[name] for name in _BODIES if request.get(name)), None)
+    system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
+    if system:
+        body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
+    category, source = client_category, "client"
+    if category is None:
+        category, source = categorizer(instruction_windows(body)), "categorizer"
+    if category is None:
+        category, source = UNSURE, UNSURE
+    content = measure(body)
+    tools = request.get("tools") or request.get("functions")
+    tool_chars = _chars_of_tools(tools) if isinstance(tools, list) else 0.0
+    text_tokens = round(
+        (
+            (content.chars - content.wide_chars) * TOKENS_PER_CHAR
+            + content.wide_chars
+            + content.messages * TOKENS_PER_MESSAGE
+        )
+        * learned.prompt_factor.get(category, 1.0)
+    )
+    tool_tokens = round(tool_chars * TOKENS_PER_CHAR * learned.tool_factor)
+    other_tokens = tool_tokens + round(content.images * learned.image_tokens + content.files * TOKENS_PER_FILE)
+    expected = round(learned.output_tokens.get(category) or OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
+    allowed, choices = _output_limit(request), _choices(request)
+    return Features(
+        category=category,
+        category_source=source,
+        prompt_tokens=text_tokens + other_tokens,
+        output_tokens=(expected if allowed is None else min(expected, allowed)) * choices,
+        reserved_tokens=expected if allowed is None else allowed,
+        needs=_needs(request, content, has_tools=bool(tools)),
+        stream=request.get("stream") is True,
+        limit_tokens=allowed,
+        text_tokens=text_tokens,
+        tool_tokens=tool_tokens,
+        images=content.images,
+        files=content.files,
+        choices=choices,
+    )
+
+
+def measure(body: object, nesting: int = MAX_NESTING) -> Content:
+    """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
+    if isinstance(body, str):
+        return Content(len(body), 0 if body.isascii() else _wide_chars(body), images=0, audio=False, messages=1)
+    chars = wide = images = files = 0
+    audio = video = False
+    messages = body if isinstance(body, list) and nesting else ()
+    for message in messages:
+        content = message.get("content", message.get("text")) if isinstance(message, dict) else message
+        if isinstance(content, str):
+            chars += len(content)
+            if not content.isascii():
+                wide += _wide_chars(content)
+        elif isinstance(content, list):
+            inner = measure(content, nesting - 1)
+            chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
+            files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
+        elif isinstance(message, dict):
+            kind = message.get("type")
+            images += kind in ("image", "image_url", "input_image")  # no set: anything may stand there
+            files += kind in ("file", "input_file", "document")
+            audio = audio or kind == "input_audio"
+            video = video or kind in ("video_url", "input_video")
+    return Content(chars, wide, images, audio, len(messages), files, video)
+
+
+def _chars_of_tools(tools: Sequence[object]) -> float:
+    """How long their schemas are as JSON, by a sample of them."""
+    sample = tools[:: -(-len(tools) // SAMPLE_TOOLS)] if tools else ()
+    if not sample:
+        return 0.0
+    try:
+        return len(encode(sample)) / len(sample) * len(tools)
+    except (TypeError, ValueError, RecursionError):  # no JSON
+        return float(CHARS_PER_TOOL * len(tools))
+
+
+def _as_user(text: object) -> dict[str, object]:
+    return {"role": "user", "content": text}
+
+
+def _wide_chars(text: str) -> int:
+    step = max(len(text) // SAMPLE_CHARS, 1)
+    sample = text[::step] if step == 1 else text[: SAMPLE_CHARS * step : step]
+    return round(sum(character >= WIDE_FROM for character in sample) / len(sample) * len(text))
+
+
+def _choices(request: Mapping[str, object]) -> int:
+    """How many answers are asked for: each is paid for, also those that `best_of` does not return."""
+    if "n" not in request and "best_of" not in request:
+        return 1
+    return min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
+
+
+def _output_limit(request: Mapping[str, object]) -> int | None:
+    """The largest that is named: which of several counts is the server's choice."""
+    largest = max([_positive(request, name) for name in _OUTPUT_LIMITS])
+    return min(largest, MAX_OUTPUT_TOKENS) or None
+
+
+def _positive(request: Mapping[str, object], name: str) -> int:
+    """A whole number above 0, else 0."""
+    number = request.get(name)
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 0
+
+
+def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) -> frozenset[str]:
+    text = request.get("text")
+    form = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
+    schema = isinstance(form, dict) and form.get("type") == "json_schema"
+    if not (has_tools or content.images or content.audio or content.files or content.video or schema):
+        return _NO_NEEDS
+    flags: Sequence[tuple[str, object]] = (
+        ("tools", has_tools),
+        ("vision", content.images),
+        ("audio", content.audio),
+        ("pdf", content.files),
+        ("video", content.video),
+        ("json_schema", schema),
+    )
+    return frozenset(name for name, needed in flags if needed)
+
+
+_NO_NEEDS: frozenset[str] = frozenset()

@@ -1,0 +1,194 @@
+"""Turns LiteLLM's standard logging payload and a request's trace into the record of the contract. Pure.
+
+`ttft_ms` and `e2e_ms` are what the client saw: from the request's arrival, failed attempts included. TTFT is known only
+for streams of which the plugin saw the first token pass. LiteLLM's own mark is the first chunk whatever it holds (a
+role, a filter notice), and is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from slo_router.contract import prices as pricing
+from slo_router.contract.metrics_hash import MAX_VALUE, RequestRecord
+from slo_router.contract.model import Facts, Slo
+from slo_router.decision.explain import as_json, slo_record
+from slo_router.worker.trace import Trace
+
+MS_PER_S = 1_000.0
+Outcome = Literal["success", "error", "disconnected", "cache_hit"]
+
+
+def build_record(
+    payload: Mapping[str, object], trace: Trace, *, facts: Facts | None = None, log_prompts: bool = False
+) -> RequestRecord:
+    """The record of one finished request. `payload` is LiteLLM's `standard_logging_object`.
+
+    `facts` are those of the deployment that answered; `None` where it is in no managed group.
+    """
+    outcome = outcome_of(payload)
+    end_s = _number(payload.get("endTime"))
+    ttft_s = _since(trace, trace.first_token_s) if outcome != "cache_hit" else None
+    e2e_s = _since(trace, end_s)
+    prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
+    tpot_s = None
+    if ttft_s is not None and e2e_s is not None and completion_tokens is not None and completion_tokens > 1:
+        tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
+    cost_usd = _number(payload.get("response_cost")) if outcome != "error" else None
+    if not cost_usd and facts is not None and outcome in ("success", "disconnected"):
+        cost_usd = _own_cost_usd(facts, prompt_tokens, completion_tokens, e2e_s)
+    tokens = (prompt_tokens or 0) + (completion_tokens or 0)
+    cost_per_1k_usd = None if cost_usd is None or not tokens else cost_usd * 1_000 / tokens
+    measured = Slo(ttft_s, tpot_s, e2e_s, cost_per_1k_usd, _selected_quality(trace))
+    metadata = payload.get("metadata")
+    names = metadata if isinstance(metadata, Mapping) else {}
+    return RequestRecord(
+        ts=end_s if end_s is not None else trace.arrived_s,
+        request_id=str(payload.get("id") or ""),
+        call_type=trace.call_type,
+        model_group=_text(payload.get("model_group")),
+        deployment=_text(payload.get("model_id")),
+        model=_text(payload.get("model")),
+        category=None if trace.decision is None else trace.decision.features.category,
+        key_hash=_text(names.get("user_api_key_hash")),
+        key_alias=_text(names.get("user_api_key_alias")),
+        team_id=_text(names.get("user_api_key_team_id")),
+        stream=trace.stream,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        ttft_ms=_ms(ttft_s),
+        tpot_ms=_ms(tpot_s),
+        e2e_ms=_ms(e2e_s),
+        cost_usd=cost_usd,
+        slo=slo_record(trace.slo),
+        slo_met=False if _waited_too_long(trace, measured, outcome) else slo_met(trace.slo, measured, outcome),
+        outcome=outcome,
+        attempts=max(len(trace.sent_to), 1),
+        error_class=_error_class(payload) if outcome == "error" else None,
+        decision=None if trace.decision is None else {**as_json(trace.decision), "shadow": trace.is_shadow},
+        prompt=payload.get("messages") if log_prompts else None,
+        answer=payload.get("response") if log_prompts else None,
+    )
+
+
+def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, int | None]:
+    """Tokens of prompt and answer, as LiteLLM bills them; it says 0 where a server's usage was empty or lost."""
+    if outcome == "error":
+        return None, None
+    prompt_tokens, completion_tokens = _count(payload.get("prompt_tokens")), _count(payload.get("completion_tokens"))
+    if not prompt_tokens and outcome != "cache_hit":  # no prompt is empty
+        return None, completion_tokens or None
+    if not completion_tokens and answer_began(payload, trace):  # something was written
+        completion_tokens = None
+    return prompt_tokens, completion_tokens
+
+
+def _own_cost_usd(
+    facts: Facts, prompt_tokens: int | None, completion_tokens: int | None, e2e_s: float | None
+) -> float | None:
+    """USD by the deployment's prices, where LiteLLM books 0: it does so too where it knows no price."""
+    if prompt_tokens is None or completion_tokens is None:
+        return None
+    return pricing.cost_usd(facts, prompt_tokens, completion_tokens, seconds=e2e_s)
+
+
+def _waited_too_long(trace: Trace, measured: Slo, outcome: Outcome) -> bool:
+    """Whether the client left a stream after its limit for the first token, and without one."""
+    limit_s, waited_s = trace.slo.ttft_s, measured.e2e_s
+    if outcome != "disconnected" or not trace.stream or measured.ttft_s is not None:
+        return False
+    return limit_s is not None and waited_s is not None and waited_s > limit_s
+
+
+def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:
+    """Whether something was streamed, if only a role: else LiteLLM sets the time of its first chunk to the end's."""
+    first_s, end_s = _number(payload.get("completionStartTime")), _number(payload.get("endTime"))
+    return trace.stream and first_s is not None and (end_s is None or first_s < end_s)
+
+
+def slo_met(slo: Slo, measured: Slo, outcome: Outcome) -> bool | None:
+    """Whether every field of the SLO was kept; `None` where none is known to be broken but one was not measured.
+
+    An error never meets an SLO. Quality can't be measured per request: the deployment's own stands for it.
+    """
+    if outcome == "error":
+        return False
+    unknown = False
+    for position, (limit, value) in enumerate(zip(slo, measured, strict=True)):
+        if limit is None:
+            continue
+        if value is None:
+            unknown = True
+        elif value < limit if position == _QUALITY else value > limit:
+            return False
+    return None if unknown else True
+
+
+_QUALITY = Slo._fields.index("min_quality")
+
+
+def outcome_of(payload: Mapping[str, object]) -> Outcome:
+    """How a request ended, by LiteLLM's `standard_logging_object`."""
+    if payload.get("status") == "failure":
+        return "error"
+    if payload.get("cache_hit") is True:
+        return "cache_hit"
+    if "client disconnected" in str(payload.get("error_str") or "").lower():
+        return "disconnected"
+    return "success"
+
+
+def ended_by_itself(payload: Mapping[str, object]) -> bool | None:
+    """Whether an answer says that it is complete and not cut at a limit; `None` where it says nothing of its end."""
+    answer = payload.get("response")
+    if not isinstance(answer, Mapping) or outcome_of(payload) != "success":
+        return None
+    choices = answer.get("choices")
+    if isinstance(choices, list) and choices:
+        said = [choice.get("finish_reason") for choice in choices if isinstance(choice, Mapping)]
+        return all(reason in _ENDED for reason in said) if any(said) else None
+    said_once = answer.get("stop_reason") or answer.get("status")  # messages, responses
+    return None if said_once is None else said_once in _ENDED
+
+
+_ENDED = ("stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence", "completed")
+
+
+def _error_class(payload: Mapping[str, object]) -> str | None:
+    information = payload.get("error_information")
+    return _text(information.get("error_class")) if isinstance(information, Mapping) else None
+
+
+def _selected_quality(trace: Trace) -> float | None:
+    if trace.decision is None:
+        return None
+    answered = (
+        trace.sent_to[-1] if trace.sent_to else trace.decision.deployment_id
+    )  # in shadow it is not the decision's
+    return next((a.prediction.quality for a in trace.decision.assessments if a.deployment_id == answered), None)
+
+
+def _since(trace: Trace, moment_s: float | None) -> float | None:
+    return None if moment_s is None else max(moment_s - trace.arrived_s, 0.0)
+
+
+def _number(value: object) -> float | None:
+    """A number that a cost or a time can be: finite, and not below 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= MAX_VALUE else None
+
+
+def _count(value: object) -> int | None:
+    """A count of tokens; some servers report 12.0."""
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * MS_PER_S, 3)

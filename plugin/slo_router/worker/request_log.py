@@ -1,0 +1,133 @@
+"""Writes request records in the background: to the Redis stream and, if configured, to a rotating JSONL file.
+
+    request path → offer() → bounded queue (memory) → one job, in batches → XADD MAXLEN ~, ZADD of their ids
+                           → bounded queue (memory) → one thread          → file
+
+A flush that broke may have written: where the answer is lost nobody knows. So before its records are written again the
+stream's end is searched for them, back to the last entry that this worker knows of.
+
+`offer` never waits and never raises: a full queue drops the record and counts it. A batch that Redis refuses waits for
+the next flush; while Redis is away the queue fills and then drops, so a long outage costs records, not memory. Where no
+Redis is configured nothing waits for one. A disk that hangs holds up the file's thread and nobody else.
+
+The ids say in which millisecond each record was written, so that one is found without looking through the stream. They
+are as many as the stream has entries. What is lost of them (a user without the right, a connection that breaks in
+between) costs a search, no record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import cast
+
+from redis.exceptions import NoPermissionError
+
+from slo_router.contract.metrics_hash import REQUESTS_STREAM, RequestRecord, request_index_key
+from slo_router.contract.redis.link import AsyncClient
+from slo_router.contract.settings.config import LogSettings
+from slo_router.worker.record_file import RecordFile
+from slo_router.worker.tasks.jobs import Standing
+from slo_router.worker.tasks.turns import give_way
+
+Entry = tuple[str, dict[str, str]]  # of a stream
+BATCH = 50
+PAGE, MOST_PAGES = 500, 20  # of the stream's end that is searched for what a broken flush may have written
+NODE = 100  # entries: so many the stream may keep beyond its maximum, which is trimmed by whole nodes
+
+
+class RequestLog:
+    """The queues. `dropped` counts records that found a queue full; `has_redis`: one is configured."""
+
+    def __init__(self, settings: LogSettings, prefix: str) -> None:
+        self._settings = settings
+        self._stream = prefix + REQUESTS_STREAM
+        self._index = request_index_key(self._stream)
+        self._queue: deque[tuple[str, str]] = deque()  # request id and JSON
+        self._file = None if settings.jsonl_path is None else RecordFile(settings)
+        self._dropped = 0
+        self._has_redis = True
+        self._last_id = "-"  # of the entries that this worker wrote
+        self._in_doubt: frozenset[str] = frozenset()  # records that a broken flush may have written
+
+    @property
+    def dropped(self) -> int:
+        """Records that were lost since start: to one of the two, or to both."""
+        return self._dropped + (0 if self._file is None else self._file.dropped)
+
+    @property
+    def has_redis(self) -> bool:
+        """Whether records are to go to Redis."""
+        return self._has_redis
+
+    @has_redis.setter
+    def has_redis(self, value: bool) -> None:
+        self._has_redis = value
+        if not value:
+            self._queue.clear()
+
+    @property
+    def file_standing(self) -> Standing | None:
+        """How the file's thread goes; `None` where there is no file."""
+        return None if self._file is None else self._file.standing
+
+    def offer(self, record: RequestRecord) -> None:
+        """Takes a record if there is room."""
+        line = record.model_dump_json()
+        if not self._has_redis:
+            pass
+        elif len(self._queue) >= self._settings.queue_size:
+            self._dropped += 1
+        else:
+            self._queue.append((record.request_id, line))
+        if self._file is not None:
+            self._file.offer(line)
+
+    async def flush(self, client: AsyncClient) -> int:
+        """Writes what is waiting and returns how many records Redis took. Redis errors leave the records waiting."""
+        written = 0
+        while self._queue:
+            batch = list(islice(self._queue, BATCH))
+            entries = await self._write(client, [line for _, line in batch])
+            for _ in batch:
+                self._queue.popleft()
+            written += len(batch)
+            await self._note([request_id for request_id, _ in batch], entries, client)
+            await give_way()
+        return written
+
+    async def _write(self, client: AsyncClient, lines: Sequence[str]) -> list[str]:
+        """Writes what the stream has not, and returns the ids of the entries of all."""
+        found = await self._find(client) if self._in_doubt else {}
+        self._in_doubt |= frozenset(lines)
+        missing = [line for line in lines if line not in found]
+        pipeline = client.pipeline(transaction=False)
+        for line in missing:
+            pipeline.xadd(self._stream, {"record": line}, maxlen=self._settings.stream_maxlen, approximate=True)
+        found |= dict(zip(missing, await pipeline.execute(), strict=True))
+        self._in_doubt = frozenset()
+        entries = [found[line] for line in lines]
+        self._last_id = entries[-1]
+        return entries
+
+    async def _find(self, client: AsyncClient) -> dict[str, str]:
+        """Of the records in doubt those that the stream has, with their entries' ids."""
+        found: dict[str, str] = {}
+        start, end = self._last_id if self._last_id == "-" else f"({self._last_id}", "+"
+        for _ in range(MOST_PAGES):
+            page = cast("list[Entry]", await client.xrevrange(self._stream, max=end, min=start, count=PAGE))
+            found |= {line: entry for entry, fields in page if (line := fields.get("record", "")) in self._in_doubt}
+            if len(page) < PAGE:
+                break
+            end = f"({page[-1][0]}"
+        return found
+
+    async def _note(self, request_ids: Sequence[str], entries: Sequence[str], client: AsyncClient) -> None:
+        times_ms = {name: int(entry.partition("-")[0]) for name, entry in zip(request_ids, entries, strict=True)}
+        pipeline = client.pipeline(transaction=False)
+        pipeline.zadd(self._index, times_ms)
+        pipeline.zremrangebyrank(self._index, 0, -(self._settings.stream_maxlen + NODE + 1))
+        with contextlib.suppress(NoPermissionError):
+            await pipeline.execute()

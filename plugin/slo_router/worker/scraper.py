@@ -1,0 +1,175 @@
+"""Reads how busy a model server says it is, where `metrics_url` is set: vLLM's gauges of its requests and its KV cache.
+
+One worker, elected in Redis for a few seconds at a time, asks for all of them; where Redis is absent or does not
+answer, each worker asks. What it takes from the answer is the part that this proxy did not send (`foreign`): what it
+did send, every worker counts by itself and knows sooner. How full the KV cache is, is shown and decides nothing: a full
+one makes requests wait, and those are counted. The addresses are the operator's own, so nothing here follows a
+redirect. An answer that is too long, or as a whole takes too long, is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import AsyncClient
+from slo_router.live.picture import Live
+from slo_router.worker.tasks.aside import Names, start_aside
+from slo_router.worker.tasks.jobs import ToldError
+from slo_router.worker.tasks.turns import give_way
+
+ELECTED_KEY = "slo_router:scraper"
+TERM_S = 5
+TIMEOUT_S = 1.0  # for the whole answer
+MAX_BYTES = 2_000_000  # vLLM's page has a twentieth
+MAX_REPORTED = 1e6
+GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+CACHE_GAUGES = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")  # 0..1; the latter before vLLM 0.10
+MOST_LINES = 1_000  # of one gauge: its engines
+
+log = logging.getLogger("slo_router")
+
+
+class Load(NamedTuple):
+    """What a server says: its requests, and the fullest KV cache (0..1) of its engines, `None` where it says none."""
+
+    requests: float
+    cache_usage: float | None = None
+
+
+class LoadSignals:
+    """The scraper of one worker. Failures are told once per deployment and cost no request anything."""
+
+    def __init__(self, prefix: str, worker: str, names: Names) -> None:
+        self._key = prefix + ELECTED_KEY
+        self._worker = worker
+        self._names = names
+        self._tls: ssl.SSLContext | None = None
+        self._clients: dict[str, httpx.AsyncClient] = {}  # one for each: a common pool looks through all for each
+        self._silent: frozenset[str] = frozenset()  # who was told not to answer
+        self._others_until_s = 0.0  # on the monotonic clock: so long somebody else asks
+
+    async def stand(self, redis: AsyncClient, facts: Iterable[Facts], every_s: float) -> None:
+        """Stands for election, every `every_s`, where there is somebody to ask. Raises redis errors."""
+        if any(one.metrics_url is not None for one in facts):
+            lost = not await self._is_elected(redis)
+            self._others_until_s = time.monotonic() + max(TERM_S, 2 * every_s) if lost else 0.0
+
+    async def ask(self, facts: Iterable[Facts], live: Live, spread_s: float = 0.0) -> None:
+        """Asks every server that has an address, if it is this worker's turn. Raises ToldError where none tells.
+
+        They are asked one after another within `spread_s`: many at once would come back at once. Nobody waits for one.
+        """
+        asked = {one.deployment_id: one.metrics_url for one in facts if one.metrics_url is not None}
+        if not asked:
+            return
+        if time.monotonic() < self._others_until_s:
+            for name in asked:
+                live.heard_of_foreign(name, 0.0)  # the elected worker tells
+            return
+        await self._make_clients(asked)
+        tasks = {}
+        try:
+            for name, url in asked.items():
+                tasks[name] = asyncio.create_task(self._hear(name, url, live), name="slo_router load")
+                await asyncio.sleep(spread_s / len(asked))
+            silent = [name for name, task in tasks.items() if not await task]
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        self._silent = frozenset(silent)
+        if len(silent) == len(asked):
+            raise ToldError
+
+    async def aclose(self) -> None:
+        """Closes the kept-alive connections."""
+        await self._make_clients({})
+
+    async def _make_clients(self, asked: Mapping[str, str]) -> None:
+        """One for each that is asked, and none for others."""
+        for gone in [name for name in self._clients if name not in asked]:
+            await self._clients.pop(gone).aclose()
+        if self._tls is None:
+            self._tls = await start_aside(httpx.create_ssl_context)  # it reads a file of a thousand lines
+        for name in asked:
+            if name not in self._clients:
+                as_it_is = {"accept-encoding": "identity"}
+                self._clients[name] = httpx.AsyncClient(verify=self._tls, timeout=TIMEOUT_S, headers=as_it_is)
+                await give_way()
+
+    async def _is_elected(self, redis: AsyncClient) -> bool:
+        if await redis.set(self._key, self._worker, nx=True, ex=TERM_S):
+            return True
+        if await redis.get(self._key) != self._worker:
+            return False
+        await redis.expire(self._key, TERM_S)
+        return True
+
+    async def _hear(self, name: str, url: str, live: Live) -> bool:
+        """Asks one server; whether it told."""
+        load, why = None, f"none of {', '.join(GAUGES)} in the answer"
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                load = load_of(await self._page(self._clients[name], url))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            why = type(error).__name__
+        if load is not None:
+            foreign = max(load.requests - live.in_flight_of_all(name), 0.0)
+            live.heard_of_foreign(name, foreign, load.cache_usage)
+            return True
+        live.heard_of_foreign(name, 0.0)
+        if name not in self._silent:
+            log.warning("the load of %s cannot be read from its metrics_url (%s); own requests are counted", name, why)
+        return False
+
+    async def _page(self, client: httpx.AsyncClient, url: str) -> bytes:
+        page = bytearray()
+        async with client.stream("GET", url, extensions={"trace": self._look_up_first}) as answer:
+            answer.raise_for_status()
+            async for part in answer.aiter_raw():
+                page += part
+                if len(page) > MAX_BYTES:
+                    raise ValueError("the answer is too long")
+        return bytes(page)
+
+    async def _look_up_first(self, event: str, info: Mapping[str, object]) -> None:
+        """httpx tells before it connects: then the name is looked up aside, for it would take everybody's threads."""
+        if event.endswith("connect_tcp.started"):
+            await self._names.look_up(str(info["host"]))
+
+
+def load_of(page: bytes) -> Load | None:
+    """The load in an exposition in Prometheus' text format; `None` where it has neither gauge of requests.
+
+    Only the gauges' lines are parsed, for a page has a thousand others. Raises ValueError where one makes no sense.
+    """
+    page = b"\n" + page + b"\n"
+    lines = b"".join(line for name in (*GAUGES, *CACHE_GAUGES) for line in _lines_of(name, page))
+    families = text_string_to_metric_families(lines.decode("utf-8", "replace"))
+    samples = [sample for family in families for sample in family.samples]
+    values = [sample.value for sample in samples if sample.name in GAUGES]
+    total = sum(values)
+    if not values or not 0 <= total <= MAX_REPORTED:
+        return None
+    usages = [sample.value for sample in samples if sample.name in CACHE_GAUGES and 0 <= sample.value <= 1]
+    return Load(total, max(usages, default=None))
+
+
+def _lines_of(name: str, page: bytes) -> Iterator[bytes]:
+    """The lines that begin with a name; each line of the page stands between two line ends."""
+    start = f"\n{name}".encode()
+    at = page.find(start)
+    for _ in range(MOST_LINES):
+        if at < 0:
+            return
+        end = page.index(b"\n", at + 1) + 1
+        yield page[at + 1 : end]
+        at = page.find(start, end - 1)

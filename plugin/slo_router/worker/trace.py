@@ -1,0 +1,143 @@
+"""What one request carries through LiteLLM's hooks, from its arrival to its record.
+
+It travels in the request's own metadata, so it lives exactly as long as the request, nothing has to be evicted and no
+request can see another's. LiteLLM copies metadata here and there; copies share the trace on purpose, for a retry must
+know what the first attempt tried. A mirrored call (LiteLLM's `silent_model`) carries a copy too, and is none of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from slo_router.contract.model import Decision, Slo
+from slo_router.request.slo import NOTHING_ASKED, Asked, SloInputs
+from slo_router.worker.attempt import Attempt
+
+TRACE_KEY = "slo_router"
+METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
+MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, whose client is nobody
+
+
+class Span(Protocol):
+    """What is used of an OpenTelemetry span: nothing else of OpenTelemetry is known here."""
+
+    def is_recording(self) -> bool:
+        """Whether attributes still count: it was sampled, and has not ended."""
+        ...
+
+    def set_attributes(self, attributes: Mapping[str, str | float], /) -> None:
+        """Adds attributes; those of the same name are replaced."""
+        ...
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Trace:
+    """The mutable part of a request. `arrived_s` is Unix seconds."""
+
+    call_type: str
+    arrived_s: float
+    group: str = ""  # the managed group that was asked, or that decided last
+    lot: float = 0.0  # 0 to below 1, drawn once: which requests of a group the canary takes
+    stream: bool = False
+    waiting: SloInputs | None = None  # asked for a group that is not managed: what counts if a fallback leads elsewhere
+    asked: Asked = NOTHING_ASKED
+    slo: Slo = field(default_factory=Slo)
+    clamped: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # fields that are malformed, found when the request could not be refused any more
+    decision: Decision | None = None
+    is_shadow: bool = False  # the decision is recorded, and LiteLLM chose
+    note: str = ""  # why LiteLLM chose, where there is no decision
+    attempts: list[Attempt] = field(default_factory=list)  # the last one may be under way
+    awaits_token: bool = True  # of the attempt under way
+    first_token_s: float | None = None  # Unix seconds of the first that the client got, from whichever attempt
+    was_asked: bool = False  # LiteLLM let this plugin pick the attempt that is sent next
+    answer: tuple[tuple[object, ...], str | None] | None = None  # to LiteLLM's last question: at what place, and whom
+    asks_pool: bool = False  # this plugin waits for LiteLLM's pool
+    refusal: Exception | None = None  # that LiteLLM raised instead
+    span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
+    beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
+    is_impatient: bool = False  # the client set a timeout of its own
+    is_elsewhere: bool = False  # the client named a key or an address of its own, as some proxies allow
+    is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
+    recorded: bool = False
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt under way."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].ending is None else None
+
+    def begin(self, attempt: Attempt) -> None:
+        """Another attempt is under way."""
+        self.attempts.append(attempt)
+        self.awaits_token = True
+
+    def saw_token(self, at_s: float | None) -> None:
+        """The stream's first token goes to the client, or the first of an attempt that goes on with a broken one.
+
+        `None` is one that no model wrote just now.
+        """
+        self.awaits_token = False
+        if self.first_token_s is None:
+            self.first_token_s = at_s
+        if self.attempt is not None:
+            self.attempt.first_token_s = at_s
+
+    @property
+    def tried(self) -> list[str]:
+        """The deployments of all attempts, in their order; those that were never sent among them."""
+        return [attempt.deployment_id for attempt in self.attempts]
+
+    @property
+    def sent_to(self) -> list[str]:
+        """The deployments that were really called, in their order."""
+        return [attempt.deployment_id for attempt in self.attempts if attempt.is_sent]
+
+    def __copy__(self) -> Trace:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Trace:
+        return self
+
+    def __repr__(self) -> str:
+        decision = self.decision
+        return "slo_router" if decision is None else f"slo_router {decision.kind}: {decision.deployment_id}"
+
+
+def find_waiting(request: object) -> Trace | None:
+    """The trace of a request that asked for a group that is not managed, if no fallback led it into one that is yet."""
+    trace = _find(request)
+    return None if trace is None or trace.waiting is None else trace
+
+
+def find_trace(request: object) -> Trace | None:
+    """The trace in a request's (or its `litellm_params`') metadata; `None` for a mirror, or where there is none."""
+    trace = _find(request)
+    return None if trace is None or trace.waiting is not None else trace
+
+
+def _find(request: object) -> Trace | None:
+    if not isinstance(request, Mapping):
+        return None
+    for key in METADATA_KEYS:
+        metadata = request.get(key)
+        if isinstance(metadata, dict):
+            trace = metadata.get(TRACE_KEY)
+            if isinstance(trace, Trace):
+                return None if metadata.get(MIRROR_KEY) else trace
+    return None
+
+
+def is_mirror(request: Mapping[str, object]) -> bool:
+    """Whether this is a mirrored call."""
+    return any(isinstance(found := request.get(key), Mapping) and bool(found.get(MIRROR_KEY)) for key in METADATA_KEYS)
+
+
+def own_metadata(request: dict[str, object]) -> dict[str, object] | None:
+    """The metadata that LiteLLM keeps for itself in this request (the client's own may be under the other key)."""
+    for key in METADATA_KEYS:
+        metadata = request.get(key)
+        if isinstance(metadata, dict):
+            return metadata
+    return None
