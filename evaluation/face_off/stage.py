@@ -109,7 +109,9 @@ class Stage:
 
     async def _play(self, phase: Phase, requests: Sequence[Arrival], seconds: float) -> dict[str, list[Outcome]]:
         ours = next((arm for arm in self.arms if arm.strategy == OURS), None)
-        watch = None if ours is None else Watch(embedded.ensure_running(self._home), ours.urls)
+        asked = {one.name for one in phase.fleet}  # of the others something may hang since their own phases
+        urls = {} if ours is None else {name: url for name, url in ours.urls.items() if name in asked}
+        watch = None if ours is None else Watch(embedded.ensure_running(self._home), urls)
 
         async def run(arm: Arm) -> list[Outcome]:
             acts: list[tuple[float, Act]] = [
