@@ -33,7 +33,7 @@ TIMED = f'''
 import time
 from pathlib import Path
 
-from slo_router.gateway.hooks import callback
+from slo_router.proxy import callback
 from slo_router.telemetry.telemetry import Telemetry
 
 spent_ns = 0
