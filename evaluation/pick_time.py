@@ -29,7 +29,7 @@ from evaluation.sample import messages_of_words
 from slo_router.contract.model import Metrics
 from slo_router.contract.settings.config import GroupSettings, PluginSettings, Settings, SloSettings
 from slo_router.contract.settings.deployments import read_deployment
-from slo_router.gateway import adapter as litellm_adapter
+from slo_router.gateway import seams
 from slo_router.gateway.hooks import Plugin
 from slo_router.worker.snapshot import MetricsStore, make_snapshot
 from slo_router.worker.strategy import Strategy
@@ -154,9 +154,7 @@ async def time_picks(pick: Pick, picks: int) -> list[float]:
 async def measure(console: Console, repeats: int, picks: int, counts: Sequence[int]) -> None:
     """Prints the tables."""
     for checks in (False, True):
-        title = (
-            f"whole pick, µs (p50), LiteLLM {litellm_adapter.version()}, pre-call checks {'on' if checks else 'off'}"
-        )
+        title = f"whole pick, µs (p50), LiteLLM {seams.version()}, pre-call checks {'on' if checks else 'off'}"
         whole = Table("deployments", "words", *PEERS, "slo-router", "ours ÷ latency-based", title=title)
         for count in counts:
             for words in WORDS:

@@ -83,10 +83,9 @@ def _litellm_is_looked_at_here() -> Iterator[None]:
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # LiteLLM's own
-            from slo_router.gateway import adapter as litellm_adapter  # noqa: PLC0415  # takes seconds
+            from slo_router.gateway import seams  # noqa: PLC0415  # takes seconds
 
-            found = litellm_adapter
-            return found.version(), found.shortcomings(), found.untried(), found.unasked()
+            return seams.version(), seams.shortcomings(), seams.untried(), seams.unasked()
 
     installed._look = look_here
     yield

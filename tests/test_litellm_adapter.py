@@ -33,9 +33,10 @@ with warnings.catch_warnings():
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from slo_router.gateway import adapter
-    from slo_router.gateway import hooks as proxy
+    from slo_router.gateway import ends, faults, narrowing, pools, requests, seams
+    from slo_router.gateway.config import redis_url
     from slo_router.gateway.hooks import Plugin
+    from slo_router.gateway.router import Deployment, deployment_id
     from slo_router.worker.trace import find_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
@@ -78,14 +79,14 @@ async def arrive(made: Plugin, **more: object) -> dict[str, object]:
 async def pick(router: Any, request: dict[str, object]) -> str:
     newer = hasattr(router, "select")
     select = router.select if newer else router.async_get_available_deployment
-    return adapter.deployment_id(await select("smart", request_kwargs=request, messages=MESSAGES))
+    return deployment_id(await select("smart", request_kwargs=request, messages=MESSAGES))
 
 
 # --- the table of names
 
 
-@pytest.mark.parametrize("seam", adapter.SEAMS, ids=lambda seam: seam.what)
-def test_each_name_that_is_used_is_there_and_not_deprecated(seam: adapter.Seam) -> None:
+@pytest.mark.parametrize("seam", seams.SEAMS, ids=lambda seam: seam.what)
+def test_each_name_that_is_used_is_there_and_not_deprecated(seam: seams.Seam) -> None:
     router = Router(model_list=model_list())
     owner = router if seam.owner is Router else seam.owner
     with warnings.catch_warnings():
@@ -106,9 +107,9 @@ async def test_a_whole_request_uses_nothing_that_litellm_announces_as_deprecated
         data = await arrive(made)
         answer = await router.acompletion(**data)
         await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), answer)
-        adapter.redis_url()
+        redis_url()
     assert dict(uses) == before
-    assert made.fail_open_count == 0
+    assert made.picker.fail_open_count == 0
 
 
 @pytest.mark.parametrize(
@@ -118,20 +119,20 @@ def test_a_version_above_the_newest_that_was_tested_is_named_at_the_start(
     version: str, is_newer: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "slo_router")
-    newer = f"LiteLLM {version} is newer than {adapter.NEWEST_TESTED}.x, the newest tested"
-    monkeypatch.setattr(adapter, "version", lambda: version)
+    newer = f"LiteLLM {version} is newer than {seams.NEWEST_TESTED}.x, the newest tested"
+    monkeypatch.setattr(seams, "version", lambda: version)
     proxy_server.llm_router = Router(model_list=model_list())
     plugin().take_over()
     assert f"routing smart on LiteLLM {version}" in caplog.text
     assert (newer in caplog.text) == is_newer
-    assert (adapter.shortcomings(), adapter.untried()) == ([], [newer] if is_newer else [])
+    assert (seams.shortcomings(), seams.untried()) == ([], [newer] if is_newer else [])
 
 
 async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(
     callbacks: list[object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    missing = adapter.Seam("the healthy pool of a group", Router, ("choose_from_pool",))
-    monkeypatch.setattr(adapter, "SEAMS", (missing,))
+    missing = seams.Seam("the healthy pool of a group", Router, ("choose_from_pool",))
+    monkeypatch.setattr(seams, "SEAMS", (missing,))
     router = proxy_server.llm_router = Router(model_list=model_list())
     registry = CollectorRegistry()
     made = plugin(registry)
@@ -143,7 +144,7 @@ async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_m
     named: dict[str, object] = {"model_id": picked}
     headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), object(), None, named)
 
-    reason = f"LiteLLM {adapter.version()} is not supported; it chose by itself"
+    reason = f"LiteLLM {seams.version()} is not supported; it chose by itself"
     assert headers == {"x-slo-decision": "passthrough", "x-slo-reason": reason, "x-slo-selected-model": picked}
     said = "lacks the healthy pool of a group (choose_from_pool): LiteLLM alone routes smart"
     assert caplog.text.count(said) == 1
@@ -194,7 +195,7 @@ async def test_a_pool_that_is_refused_to_us_alone_is_a_failure_of_ours(
     async def refuse(*_: object) -> list[object]:
         raise TypeError("select() takes no `kind`")
 
-    monkeypatch.setattr(adapter, "healthy_pool", refuse)
+    monkeypatch.setattr(pools, "healthy_pool", refuse)
     router = proxy_server.llm_router = Router(model_list=model_list(order=1))
     made = plugin()
     callbacks.append(made)
@@ -202,7 +203,7 @@ async def test_a_pool_that_is_refused_to_us_alone_is_a_failure_of_ours(
     data = await arrive(made)
     answer = await router.acompletion(**data)
     headers = await made.async_post_call_response_headers_hook(data, UserAPIKeyAuth(), answer)
-    assert made.fail_open_count == 1
+    assert made.picker.fail_open_count == 1
     assert headers is not None
     assert headers["x-slo-reason"] == "the decision failed; LiteLLM chose"
     assert "select() takes no `kind`" in caplog.text
@@ -224,18 +225,18 @@ async def test_pre_call_checks_look_at_the_chosen_alone_and_at_all_where_it_does
     callbacks.append(made)
     made.take_over()
     seen: list[str] = []
-    answers = adapter.answer_to_us
+    answers = pools.answer_to_us
 
-    def look(deployments: list[adapter.Deployment]) -> list[adapter.Deployment] | None:
+    def look(deployments: list[Deployment]) -> list[Deployment] | None:
         kept = answers(deployments)
-        seen.extend(map(adapter.deployment_id, kept or ()))
+        seen.extend(map(deployment_id, kept or ()))
         return kept
 
-    monkeypatch.setattr(adapter, "answer_to_us", look)
+    monkeypatch.setattr(pools, "answer_to_us", look)
     data = await arrive(made, **({"allowed_model_region": region} if region else {}))
     assert await pick(router, data) == chosen
     assert seen == looks
-    assert made.fail_open_count == 0
+    assert made.picker.fail_open_count == 0
 
 
 async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
@@ -243,10 +244,10 @@ async def test_asking_for_the_pool_takes_nothing_out_of_the_request() -> None:
     router = proxy_server.llm_router = Router(model_list=model_list(order=1))
     keys = {"_target_order": 1, "_excluded_deployment_ids": ["small"], "_retry_skipped_deployment_ids": ("small",)}
     request = {"messages": MESSAGES, "metadata": {}, **keys}
-    pool = await adapter.healthy_pool(router, "smart", request, MESSAGES)
-    assert [adapter.deployment_id(one) for one in pool] == ["large"]
+    pool = await pools.healthy_pool(router, "smart", request, MESSAGES)
+    assert [deployment_id(one) for one in pool] == ["large"]
     assert {name: request[name] for name in keys} == keys
-    assert adapter.answer_to_us([]) is None
+    assert pools.answer_to_us([]) is None
 
 
 async def test_what_is_not_routed_and_not_managed_is_not_touched_at_all() -> None:
@@ -348,7 +349,7 @@ async def test_a_stream_that_does_not_go_on_is_one_error_after_a_while(monkeypat
     made.take_over()
     await broken_stream(made)
     assert await recorded(made) == []
-    monkeypatch.setattr(proxy, "BROKEN_S", 0.0)
+    monkeypatch.setattr(ends, "BROKEN_S", 0.0)
     (record,) = await recorded(made)
     assert (record.outcome, record.deployment, record.attempts) == ("error", "small", 1)
     assert record.ttft_ms is not None
@@ -410,7 +411,7 @@ def test_a_setting_of_the_router_narrows_every_group(
 ) -> None:
     made = plugin()
     callbacks.append(made)
-    assert adapter.narrows_all(Router(model_list=model_list(), **settings), made) == narrows
+    assert narrowing.narrows_all(Router(model_list=model_list(), **settings), made) == narrows
 
 
 def test_a_callback_that_filters_narrows_where_it_comes_after_ours(callbacks: list[object]) -> None:
@@ -420,9 +421,9 @@ def test_a_callback_that_filters_narrows_where_it_comes_after_ours(callbacks: li
 
     router, made = Router(model_list=model_list()), plugin()
     callbacks += [Filter(), CustomLogger(), made, CustomLogger(), "prometheus"]
-    assert not adapter.narrows_all(router, made)
+    assert not narrowing.narrows_all(router, made)
     callbacks.append(Filter())
-    assert adapter.narrows_all(router, made)
+    assert narrowing.narrows_all(router, made)
 
 
 @pytest.mark.parametrize(
@@ -437,7 +438,7 @@ def test_what_a_deployment_says_narrows_its_group(params: dict[str, object], inf
     def entry(group: str, params: dict[str, object], info: dict[str, object]) -> dict[str, object]:
         return {"model_name": group, "litellm_params": params, "model_info": {"id": group, **info}}
 
-    assert adapter.narrowed_groups([entry("a", {}, {}), entry("b", params, info)]) == {"b"}
+    assert narrowing.narrowed_groups([entry("a", {}, {}), entry("b", params, info)]) == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -462,7 +463,7 @@ def test_what_a_deployment_says_narrows_its_group(params: dict[str, object], inf
     ],
 )
 def test_what_a_request_says_narrows_the_list(request_: dict[str, object], messages: object, narrows: bool) -> None:
-    assert adapter.narrows(request_, messages) == narrows
+    assert narrowing.narrows(request_, messages) == narrows
 
 
 # --- whose fault
@@ -492,23 +493,23 @@ class ContentPolicyViolationError(Exception):
 def test_whose_fault_a_failed_attempt_is(status: int | None, message: str, fault: str) -> None:
     error = Exception(message)
     error.status_code = status  # type: ignore[attr-defined]
-    assert adapter.fault_of(error) == fault
+    assert faults.fault_of(error) == fault
 
 
 def test_what_the_proxy_itself_raises_is_nobodys_fault_but_the_requests() -> None:
     """A guardrail that blocks, a client that left: no provider is named."""
     for status in (400, 499, 500):
         error = HTTPException(status, "Blocked: credit card")
-        assert adapter.fault_of(error, at_proxy=True) == "request"
+        assert faults.fault_of(error, at_proxy=True) == "request"
     provided = Exception("boom")
     provided.llm_provider, provided.status_code = "openai", 500  # type: ignore[attr-defined]
-    assert adapter.fault_of(provided, at_proxy=True) == "deployment"
+    assert faults.fault_of(provided, at_proxy=True) == "deployment"
 
 
 def test_a_filtered_prompt_is_the_requests_own_fault() -> None:
     error = ContentPolicyViolationError("blocked")
     error.status_code = 400  # type: ignore[attr-defined]
-    assert adapter.fault_of(error) == "request"
+    assert faults.fault_of(error) == "request"
 
 
 def test_no_body_breaks_what_reads_it_for_a_decision_that_fails_is_litellms_own() -> None:
@@ -517,7 +518,7 @@ def test_no_body_breaks_what_reads_it_for_a_decision_that_fails_is_litellms_own(
     for _ in range(2_000):
         body = random_body(rng)
         messages = body.get("messages")
-        adapter.narrows(body, messages)
-        adapter.holder_of(body)
+        narrowing.narrows(body, messages)
+        requests.holder_of(body)
         is_signed(messages or body.get("input"))
         may_be_signed(body)

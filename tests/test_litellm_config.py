@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     from litellm.router import Router
     from litellm.types.router import Deployment, LiteLLM_Params, ModelInfo
 
-    from slo_router.gateway import adapter
+    from slo_router.gateway import router as litellm_router
     from slo_router.gateway.config import proxy_settings
     from slo_router.gateway.hooks import Plugin
 
@@ -84,11 +84,11 @@ def test_a_generated_id_is_litellms_in_the_proxy_and_in_the_command_line(
     path = write(tmp_path, entry(api_key="os.environ/SLO_TEST_KEY", api_base="os.environ/SLO_TEST_NOT_SET", **more))
     model_list = started(path)["model_list"]
     router = Router(model_list=model_list)
-    (held,) = adapter.model_list(router)
+    (held,) = litellm_router.model_list(router)
     (in_proxy,), (in_cli,) = proxy_settings().deployments, load_settings(path).deployments
-    assert in_proxy.facts.deployment_id == in_cli.facts.deployment_id == adapter.deployment_id(held)
+    assert in_proxy.facts.deployment_id == in_cli.facts.deployment_id == litellm_router.deployment_id(held)
     params = {"model": "openai/x", **more}
-    assert generated_id("smart", params) == adapter.generated_id("smart", params)
+    assert generated_id("smart", params) == litellm_router.generated_id("smart", params)
 
 
 def test_a_variable_that_is_not_set_is_refused_by_name_though_litellm_says_none(tmp_path: Path) -> None:
@@ -147,7 +147,9 @@ def test_a_deployment_that_the_database_adds_joins_under_litellms_id(tmp_path: P
         router.add_deployment(Deployment("smart", params, ModelInfo()))
         router.add_deployment(Deployment("model_name_t_1", params, ModelInfo(id="of-a-team", **team)))
         made.take_over()
-        assert set(made.strategy.facts) == {adapter.deployment_id(one) for one in adapter.model_list(router)}
+        assert set(made.strategy.facts) == {
+            litellm_router.deployment_id(one) for one in litellm_router.model_list(router)
+        }
         assert len(made.strategy.facts) == 2
         assert {one.context_tokens for one in made.strategy.facts.values()} == {128_000}
     finally:

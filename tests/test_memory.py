@@ -44,7 +44,7 @@ with warnings.catch_warnings():
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from slo_router.gateway import hooks as proxy
+    from slo_router.gateway import ends
     from slo_router.gateway.hooks import Plugin
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
@@ -57,8 +57,8 @@ SMALL = {
     (conversations, "MOST"): 40,
     (conversations, "NEWS"): 20,
     (live, "MOST_FLIGHTS"): 20,
-    (proxy, "MOST_ENDED"): 20,
-    (proxy, "MOST_BROKEN"): 20,
+    (ends, "MOST_ENDED"): 20,
+    (ends, "MOST_BROKEN"): 20,
     (telemetry, "MOST_DEPLOYMENTS"): 2,
     (usage, "MOST_MODELS"): 10,
 }
@@ -213,14 +213,14 @@ async def test_nothing_grows_with_the_traffic_beyond_its_bound(plugin: Plugin) -
         measured.append(sizes(plugin))
     await plugin._background.aclose()
     before, after = measured
-    assert plugin.fail_open_count == 0
+    assert plugin.picker.fail_open_count == 0
     assert after["plugin.strategy.conversations._turns"] == SMALL[conversations, "MOST"]  # the walk finds what there is
     assert after["plugin.request_log._queue"] == QUEUE
     assert plugin.request_log.dropped > REQUESTS
     bounds = {
         "plugin.strategy.live.states[].flights": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
         "plugin.strategy._awaited": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
-        "plugin._broken": SMALL[proxy, "MOST_BROKEN"],
+        "plugin.ends._broken": SMALL[ends, "MOST_BROKEN"],
     }
     grew = {
         way: (before[way], count)

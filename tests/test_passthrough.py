@@ -150,7 +150,7 @@ async def outcomes(
     asked = [order.choice(list(groups)) for _ in range(requests)]
     found = [await ask(router, made, spy, group, seed) for seed, group in enumerate(asked)]
     if made is not None:
-        assert made.fail_open_count == 0
+        assert made.picker.fail_open_count == 0
     return found
 
 

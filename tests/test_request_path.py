@@ -39,7 +39,8 @@ with warnings.catch_warnings():
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from slo_router.gateway import adapter as litellm_adapter
+    from slo_router.gateway import narrowing
+    from slo_router.gateway.config import redis_url
     from slo_router.gateway.hooks import Plugin
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
@@ -151,15 +152,18 @@ def listed() -> Iterator[Callable[[Plugin], None]]:
 
 @pytest.mark.parametrize("narrowed", [False, True], ids=["final", "narrowed"])
 async def test_a_request_makes_no_socket_operation(
-    router: Router, valkey: ValkeyServer, listed: Callable[[Plugin], None], *, narrowed: bool
+    router: Router,
+    valkey: ValkeyServer,
+    listed: Callable[[Plugin], None],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    narrowed: bool,
 ) -> None:
     """Whether LiteLLM is asked for its pool or not; its own check of the window tokenizes, and is left out here."""
+    monkeypatch.setattr(narrowing, "narrows_all", lambda *_: narrowed)
     plugin = Plugin(parse_settings(document(valkey.url, 0.02), {}))
     listed(plugin)
     await measured(plugin)
-    if narrowed:
-        plugin.take_over = lambda: True  # type: ignore[method-assign]  # keeps what is set here
-        plugin._narrows_all = True
 
     for _ in range(20):  # several refreshes fall in between
         watched = Watched(request(plugin, router))
@@ -167,6 +171,7 @@ async def test_a_request_makes_no_socket_operation(
 
         assert watched.socket_operations == []
         assert watched.called["choose"] == 1
+        assert ("healthy_pool" in watched.called) == narrowed
         assert watched.waits == 0
         assert not watched.called.keys() & {"create_task", "run_in_executor", "token_counter", "span_attributes"}
         assert chosen["model_info"]["id"] == "medium"  # type: ignore[index]
@@ -221,7 +226,7 @@ async def test_a_decision_that_fails_leaves_the_choice_to_litellm(
 
     deployment = chosen["model_info"]["id"]  # type: ignore[index]
     assert deployment in USD_PER_TOKEN
-    assert plugin.fail_open_count == 1
+    assert plugin.picker.fail_open_count == 1
     assert headers == {
         "x-slo-decision": "passthrough",
         "x-slo-reason": "the decision failed; LiteLLM chose",
@@ -237,7 +242,7 @@ def test_litellms_own_redis_is_reached_whatever_its_password(tmp_path: Path) -> 
         before = proxy_server.redis_usage_cache
         proxy_server.redis_usage_cache = RedisCache(host="127.0.0.1", port=server.port, password=password)
         try:
-            url = litellm_adapter.redis_url()
+            url = redis_url()
         finally:
             proxy_server.redis_usage_cache = before
         assert url is not None

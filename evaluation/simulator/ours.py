@@ -45,7 +45,7 @@ BY_FAR = 1.25  # more than the margin of the filter and the error of an estimate
 TICKS_PER_REFRESH = 4
 EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
 BENCHMARK_AGE_S = 6 * 3_600.0  # it ran last night
-ENDINGS: Mapping[Outcome, Ending] = {  # as `litellm_adapter.fault_of` reads what LiteLLM raises
+ENDINGS: Mapping[Outcome, Ending] = {  # as `gateway.faults.fault_of` reads what LiteLLM raises
     "success": "success",
     "error": "error",
     "timeout": "error",

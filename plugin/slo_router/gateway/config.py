@@ -10,21 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
+import litellm
+import yaml
 from litellm.proxy import proxy_server
 
 from slo_router.contract.settings.config import Settings, parse_settings, with_litellm_redis, with_remarks
 from slo_router.contract.settings.environment import ENV_PREFIX, FromBlock, FromEnvironment
+from slo_router.contract.settings.litellm_redis import url_of
 from slo_router.contract.settings.yaml_document import Document, read_raw
 from slo_router.errors import SettingsError
-from slo_router.gateway import adapter
 
 
 def proxy_settings() -> Settings:
     """What the plugin is to do, validated. Raises SettingsError with a line for each fault."""
     document = started_with()
     try:
-        settings = parse_settings(document.fields, adapter.price_map())
+        settings = parse_settings(document.fields, price_map())
     except SettingsError as error:
         raise SettingsError("\n".join((str(error), *document.remarks))) from None
     return with_remarks(with_litellm_redis(settings, document.fields, os.environ), document.remarks)
@@ -32,7 +35,7 @@ def proxy_settings() -> Settings:
 
 def started_with() -> Document:
     """The whole configuration, includes merged, and what is odd about the file."""
-    state = {**adapter.proxy_document(), "callback_settings": {"slo_router": adapter.plugin_section()}}
+    state = {**proxy_document(), "callback_settings": {"slo_router": plugin_section()}}
     path = proxy_server.user_config_file_path
     if not path or not Path(path).is_file():  # from a bucket
         return Document(state)
@@ -56,3 +59,34 @@ def _told(written: object, held: object) -> object:
         return FromEnvironment(held)
     name = written.removeprefix(ENV_PREFIX)
     return FromBlock(os.environ[name]) if name in os.environ else written
+
+
+def proxy_document() -> Mapping[str, object]:
+    """The YAML that the proxy was started with, before LiteLLM fills anything in; empty where there is none."""
+    document = proxy_server.proxy_config.get_config_state()
+    path = proxy_server.user_config_file_path
+    if not document and path:  # `litellm --validate_config` keeps what it read to itself
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return cast("Mapping[str, object]", document or {})
+
+
+def plugin_section() -> object:
+    """`callback_settings.slo_router`; LiteLLM sets it before it loads callbacks."""
+    return (litellm.callback_settings or {}).get("slo_router")
+
+
+def price_map() -> Mapping[str, Mapping[str, object]]:
+    """LiteLLM's price map, newer than the packaged one where it could be fetched."""
+    return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
+
+
+def redis_url() -> str | None:
+    """LiteLLM's own Redis as a URL, `None` where none is configured."""
+    cache = getattr(proxy_server, "redis_usage_cache", None)
+    options = getattr(cache, "redis_kwargs", None)
+    if not isinstance(options, Mapping):
+        return None
+    try:
+        return url_of(options)
+    except (ValueError, KeyError):  # `litellm_redis.find_redis` names it, once
+        return None

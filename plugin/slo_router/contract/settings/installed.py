@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 TIMEOUT_S = 300.0  # an import from a cold disk, on a busy machine
 LOOK = (
-    "import json, slo_router.litellm_adapter as a;"
+    "import json, slo_router.gateway.seams as a;"
     "print(json.dumps([a.version(), a.shortcomings(), a.untried(), a.unasked()]))"
 )
 

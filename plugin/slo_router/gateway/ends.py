@@ -1,0 +1,170 @@
+"""How requests end: whose fault a failed attempt is, one record for each request, and what is learned of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Mapping
+
+from litellm.proxy._types import UserAPIKeyAuth
+
+from slo_router.decision.explain import summary
+from slo_router.gateway import faults
+from slo_router.gateway.followed import FollowedRouter
+from slo_router.gateway.requests import Request
+from slo_router.live.picture import LEASE_S, Ending, Landing
+from slo_router.telemetry.telemetry import Telemetry
+from slo_router.worker.attempt import ENDINGS, Fault
+from slo_router.worker.records import answer_began, build_record, ended_by_itself, outcome_of
+from slo_router.worker.request_log import RequestLog
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.trace import Trace, find_trace, own_metadata
+
+BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
+CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
+MOST_ENDED = 200  # requests whose payloads are held until they are recorded
+MOST_BROKEN = 1_000  # streams that are held likewise
+
+
+class Ends:
+    """The requests that ended and are not recorded yet, and the streams that LiteLLM may still go on with."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        telemetry: Telemetry,
+        request_log: RequestLog,
+        followed: FollowedRouter,
+        *,
+        log_prompts: bool,
+    ) -> None:
+        self._strategy = strategy
+        self._telemetry = telemetry
+        self._request_log = request_log
+        self._followed = followed
+        self._log_prompts = log_prompts
+        self._ended: deque[tuple[Mapping[str, object], Trace, Landing | None]] = deque()
+        self._broken: list[tuple[float, Mapping[str, object], Trace]] = []  # streams that LiteLLM may go on with
+
+    def attempt_failed(self, trace: Trace, error: object) -> None:
+        """The attempt under way failed."""
+        self._strategy.finish(trace, ENDINGS[self._fault_of(error, trace)])
+
+    def stream_broke(self, trace: Trace, payload: Mapping[str, object], error: object) -> None:
+        """An answer had begun and failed: the request is over, unless LiteLLM goes on with it elsewhere."""
+        if not answer_began(payload, trace):
+            return
+        if trace.attempt is not None and trace.attempt.deployment_id == payload.get("model_id"):
+            self.attempt_failed(trace, error)
+        self._broken.append((time.time(), payload, trace))
+        if len(self._broken) > MOST_BROKEN:
+            _, oldest, of = self._broken.pop(0)
+            self.record(oldest, of)
+
+    def client_left(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
+        """The client left. LiteLLM tells so where it has chunks to bill; elsewhere the record is made here, later."""
+        if trace.recorded or trace.attempt is None:
+            return
+        if trace.awaits_token:  # nothing is to be learned of it
+            self._strategy.finish(trace, "disconnected")
+        self._broken.append((time.time(), self._own_payload(data, key, trace, error=None), trace))
+
+    def request_failed(self, trace: Trace, data: Request, key: UserAPIKeyAuth, failure: Exception) -> None:
+        """A request failed for good."""
+        error = None if getattr(failure, "status_code", None) == CLIENT_LEFT else failure
+        fault = self._fault_of(failure, trace, at_proxy=True)
+        self._strategy.finish(trace, "disconnected" if error is None else ENDINGS[fault])
+        broken = next((payload for _, payload, other in self._broken if other is trace), None)
+        self.record(broken or self._own_payload(data, key, trace, error), trace)
+
+    def record(self, payload: Mapping[str, object], trace: Trace) -> None:
+        """A request is over; `payload` is what LiteLLM logs of it."""
+        outcome = outcome_of(payload)
+        ending: Ending = "released" if outcome == "cache_hit" or trace.is_elsewhere else outcome
+        landing = self._strategy.finish(trace, ending)
+        if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
+            return
+        trace.recorded = True
+        if trace.beginnings:  # the conversation's next turn may come at once
+            self._settle(payload, trace, landing)
+            return
+        self._ended.append((payload, trace, landing))
+        if len(self._ended) > MOST_ENDED:
+            self._settle(*self._ended.popleft())
+
+    def settling(self) -> Generator[None, None, None]:
+        """Records and learns from the requests that ended, one by one.
+
+        Four times a second, several at a time: each in between a request's other code takes more CPU.
+        """
+        self._give_up_broken(time.time())
+        while self._ended:
+            self._settle(*self._ended.popleft())
+            yield
+
+    def _settle(self, payload: Mapping[str, object], trace: Trace, landing: Landing | None) -> None:
+        facts = self._followed.facts(str(payload.get("model_id")))
+        record = build_record(payload, trace, facts=facts, log_prompts=self._log_prompts)
+        self._request_log.offer(record)
+        self._strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))
+        effective = None if trace.is_shadow else trace.decision
+        self._telemetry.observe(trace.group, record, effective, self._strategy.facts)
+
+    def _give_up_broken(self, now_s: float) -> None:
+        broken, self._broken = self._broken, []
+        for since_s, payload, trace in broken:
+            if trace.recorded:
+                continue
+            waited_s = abs(now_s - since_s)
+            goes_on = trace.attempt is not None and outcome_of(payload) != "disconnected"
+            if waited_s > (LEASE_S if goes_on else BROKEN_S):
+                self.record(payload, trace)
+            else:
+                self._broken.append((since_s, payload, trace))
+
+    def _fault_of(self, error: object, trace: Trace, *, at_proxy: bool = False) -> Fault:
+        """Whose fault a failed attempt is: also the client's, where it waits for less than an answer takes."""
+        if trace.is_elsewhere:
+            return "request"
+        if trace.is_impatient and faults.is_timeout(error) and not self._strategy.is_overdue(trace):
+            return "request"
+        return faults.fault_of(error, at_proxy=at_proxy)
+
+    def _own_payload(self, data: Request, key: UserAPIKeyAuth, trace: Trace, error: Exception | None) -> Request:
+        """What LiteLLM's logging payload would be of a request that failed for good, or whose client left.
+
+        LiteLLM's own is of the first attempt that failed, or there is none. Without an error the client left.
+        """
+        last = trace.sent_to[-1] if trace.sent_to else None
+        facts = None if last is None else self._strategy.facts.get(last)
+        return {
+            "id": data.get("litellm_call_id"),
+            "status": "success" if error is None else "failure",
+            "error_str": "Client disconnected" if error is None else None,
+            "endTime": time.time(),
+            "model_group": data.get("model"),
+            "model_id": last,
+            "model": None if facts is None else facts.model,
+            "error_information": {} if error is None else {"error_class": type(error).__name__},
+            "metadata": {
+                "user_api_key_hash": key.token,
+                "user_api_key_alias": key.key_alias,
+                "user_api_key_team_id": key.team_id,
+            },
+            "messages": data.get("messages"),
+        }
+
+
+def share_decision(event: Request) -> None:
+    """Puts the decision where LiteLLM's other sinks find it."""
+    parameters = event.get("litellm_params")
+    trace = find_trace(parameters)
+    if trace is None or trace.decision is None or not isinstance(parameters, dict):
+        return
+    decision = {**summary(trace.decision), "shadow": trace.is_shadow}
+    payload = event.get("standard_logging_object")
+    shared = payload.get("metadata") if isinstance(payload, dict) else None
+    for metadata in (own_metadata(parameters), shared):
+        if isinstance(metadata, dict):
+            own = metadata.get("spend_logs_metadata")
+            metadata["spend_logs_metadata"] = {**(own if isinstance(own, dict) else {}), "slo_router": decision}

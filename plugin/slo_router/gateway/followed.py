@@ -1,0 +1,139 @@
+"""The proxy's router as this worker last saw it. LiteLLM tells nobody when it changes, so it is looked at again."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Container, Generator, Iterable, Sequence
+from dataclasses import replace
+
+import litellm
+
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.deployment_ids import group_of
+from slo_router.contract.settings.deployments import ManagedDeployment, read_deployment
+from slo_router.errors import SettingsError
+from slo_router.gateway import faults, narrowing, pools, seams
+from slo_router.gateway.config import price_map
+from slo_router.gateway.router import Deployment, current_router, deployment_id, model_list
+from slo_router.live.picture import Health
+from slo_router.telemetry.telemetry import Telemetry
+from slo_router.worker.rollout import Rollout
+from slo_router.worker.strategy import Strategy
+
+log = logging.getLogger("slo_router")
+
+
+class FollowedRouter:
+    """What of the proxy's router counts for a pick; the strategy is told of its deployments. `callback` is ours."""
+
+    def __init__(self, callback: object, strategy: Strategy, telemetry: Telemetry, rollout: Rollout) -> None:
+        self.held: object = None  # LiteLLM's own object
+        self.lacking: list[str] = []  # what this LiteLLM does not offer; then LiteLLM routes everything
+        self.is_listed: bool | None = None  # our callback among LiteLLM's; `None` until it was
+        self.narrows_all = True
+        self.checks_each = True
+        self.narrowed_groups: frozenset[str] = frozenset()
+        self.limited_groups: frozenset[str] = frozenset()
+        self._entries: Sequence[Deployment] = ()
+        self._callback = callback
+        self._strategy = strategy
+        self._telemetry = telemetry
+        self._rollout = rollout
+
+    def follow(self) -> Generator[None, None, bool]:
+        """Looks at what it offers, its settings and its deployments. False while there is none.
+
+        Step by step, for there may be many deployments.
+        """
+        router = current_router()
+        if router is None:
+            return False
+        if router is not self.held:
+            self.held = router
+            self._greet(router)
+        if self.lacking:
+            return True
+        self._see_if_listed()
+        policy = self._rollout.policy
+        is_new = policy.version != self._strategy.policy
+        self.narrows_all = narrowing.narrows_all(router, self._callback)
+        self.checks_each = narrowing.checks_each(router)
+        entries = list(model_list(router))
+        self.limited_groups = pools.limited_groups(router, entries)
+        if not is_new and entries == self._entries:
+            return True
+        yield
+        copies: list[Deployment] = []
+        known: list[ManagedDeployment] = []
+        for index, entry in enumerate(entries):
+            copies.append(copy.deepcopy(entry))
+            known += _read(entry, index, policy.groups)
+            yield
+        if router is not self.held or policy is not self._rollout.policy:  # it goes on changing
+            return True
+        if is_new:
+            self._strategy.adopt(policy.groups, policy.version)
+            self._telemetry.configure(policy.groups)
+        self._entries, self.narrowed_groups = copies, narrowing.narrowed_groups(entries)
+        self._strategy.know(known)
+        return True
+
+    def _see_if_listed(self) -> None:
+        """Says it where somebody takes the plugin out of LiteLLM's callbacks, or puts it back."""
+        is_listed = any(one is self._callback for one in litellm.callbacks)
+        if is_listed == self.is_listed or (self.is_listed is None and not is_listed):
+            return
+        if not is_listed:
+            log.error("the plugin was taken out of litellm.callbacks: LiteLLM alone routes")
+        elif self.is_listed is not None:
+            log.info("the plugin is among litellm.callbacks again")
+        self.is_listed = is_listed
+
+    def _greet(self, router: object) -> None:
+        self.lacking = seams.lacking(router)
+        groups = ", ".join(self._strategy.groups)
+        if self.lacking:
+            log.error("LiteLLM %s lacks %s: LiteLLM alone routes %s", seams.version(), "; ".join(self.lacking), groups)
+            return
+        log.info("routing %s on LiteLLM %s", groups, seams.version())
+        if seams.is_newer_than_tested():
+            log.warning("LiteLLM %s is newer than %s.x, the newest tested", seams.version(), seams.NEWEST_TESTED)
+
+    def facts(self, name: str) -> Facts | None:
+        """Of a deployment that answered; a fallback may have led to one that is in no managed group."""
+        known = self._strategy.facts.get(name)
+        if known is not None:
+            return known
+        return facts_of(entry for entry in self._entries if deployment_id(entry) == name).get(name)
+
+    async def ask_health(self, name: str) -> Health:
+        """What a health check of this deployment finds now."""
+        router = current_router()
+        entries = () if router is None else model_list(router)
+        found = next((entry for entry in entries if deployment_id(entry) == name), None)
+        return "unclear" if found is None else await faults.health(found)
+
+
+def _read(entry: Deployment, index: int, groups: Container[str]) -> Iterable[ManagedDeployment]:
+    """The deployment, if it is managed; one that was added at run time with unusable facts is left out and named."""
+    if group_of(entry, groups) is None:
+        return ()
+    try:
+        return (read_deployment(entry, f"model_list[{index}]", price_map(), groups),)
+    except SettingsError as error:
+        log.warning("a deployment is left out: %s", error)
+        return ()
+
+
+def facts_of(entries: Iterable[Deployment]) -> dict[str, Facts]:
+    """By id, of deployments that may be in no managed group; those with unusable facts have an unknown price."""
+    prices, found = price_map(), dict[str, Facts]()
+    for index, entry in enumerate(entries):
+        name = deployment_id(entry)
+        try:
+            facts = read_deployment(entry, f"model_list[{index}]", prices).facts
+            found[name] = replace(facts, deployment_id=name)
+        except SettingsError:
+            found[name] = Facts(name, name)
+    return found

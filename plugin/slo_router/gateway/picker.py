@@ -1,0 +1,160 @@
+"""The pick of one attempt: what LiteLLM's list becomes before the decision, and what becomes of the decision."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Container, Iterable, Sequence
+
+from slo_router.decision.explain import span_attributes
+from slo_router.errors import RequestSloError
+from slo_router.gateway import narrowing, pools, requests, seams
+from slo_router.gateway.followed import FollowedRouter, facts_of
+from slo_router.gateway.requests import Request
+from slo_router.gateway.router import Deployment, current_router, deployment_id
+from slo_router.request.slo import SloInputs, cost_ceiling, limits_alone
+from slo_router.telemetry.telemetry import Telemetry
+from slo_router.worker.rollout import Rollout
+from slo_router.worker.strategy import ROUTED_CALL_TYPES, Strategy
+from slo_router.worker.trace import Trace, find_waiting, is_mirror
+
+log = logging.getLogger("slo_router")
+
+
+class Picker:
+    """Picks for one worker.
+
+    `fail_open_count` counts decisions that failed since start, `unasked_count` attempts that LiteLLM sent without
+    asking.
+    """
+
+    def __init__(self, strategy: Strategy, telemetry: Telemetry, rollout: Rollout, followed: FollowedRouter) -> None:
+        self.fail_open_count = 0
+        self.unasked_count = 0
+        self._strategy = strategy
+        self._telemetry = telemetry
+        self._rollout = rollout
+        self._followed = followed
+
+    def wake(self, group: str, request: Request) -> Trace | None:
+        """The trace of a request that a fallback led into a managed group; what it asks for counts from here on."""
+        trace = find_waiting(request) if group in self._strategy.groups else None
+        if trace is None or trace.waiting is None:
+            return None
+        inputs, trace.waiting, trace.group = trace.waiting, None, group
+        without_requests_own = SloInputs(key_metadata=inputs.key_metadata, team_metadata=inputs.team_metadata)
+        for wishes in (inputs, without_requests_own, limits_alone(inputs)):
+            try:
+                self._strategy.read_request(group, trace, wishes)
+                break
+            except RequestSloError as error:  # too late to refuse the request: it is said what does not count
+                trace.ignored = (*trace.ignored, error.field)
+        return trace
+
+    def why_not(self, group: str, trace: Trace) -> str:
+        """Why LiteLLM is to choose by itself; empty where it is not."""
+        if self._followed.lacking:
+            return f"LiteLLM {seams.version()} is not supported; it chose by itself"
+        if group not in self._strategy.groups or trace.call_type not in ROUTED_CALL_TYPES:
+            return "this kind of call is not routed by SLO"
+        return "the group is switched off" if group in self._rollout.off else ""
+
+    async def pick(
+        self, listed: Sequence[Deployment], messages: object, request: Request, trace: Trace
+    ) -> Deployment | None:
+        """The deployment of LiteLLM's list that the request goes to; `None` where LiteLLM is to choose. Raises whatever
+        breaks.
+        """
+        group = trace.group
+        by_id = {deployment_id(deployment): deployment for deployment in listed}
+        pool: Iterable[str] = by_id
+        router = current_router()
+        followed = self._followed
+        narrows = followed.narrows_all or group in followed.narrowed_groups or narrowing.narrows(request, messages)
+        if router is not None and narrows:
+            pool = await self._narrowed(router, by_id, messages, request, trace)
+        checking = None if narrows or not followed.checks_each else router
+        trace.is_shadow = not self._strategy.routes(group, requests.key_hash(request), trace.lot)
+        full: set[str] = set()
+        while True:
+            chosen = self._choose({"messages": messages, **request}, pool, trace, full)
+            if chosen and checking and not await pools.keeps(checking, group, request, messages, chosen):
+                pool, checking = await self._narrowed(checking, by_id, messages, request, trace), None
+                continue
+            if chosen is None or trace.is_shadow:
+                return None
+            if chosen in full:  # all are: LiteLLM refuses it, or picks by itself where no ceiling must hold
+                if self._strategy.has_ceiling(trace):
+                    return by_id[chosen]
+                trace.decision, trace.note = None, "all are over their rpm or tpm; LiteLLM chose"
+                return None
+            if router is None or group not in followed.limited_groups:
+                return by_id[chosen]
+            if await pools.has_room(router, group, request, messages, by_id[chosen]):
+                return by_id[chosen]
+            full.add(chosen)
+
+    async def _narrowed(
+        self, router: object, listed: Container[str], messages: object, request: Request, trace: Trace
+    ) -> list[str]:
+        trace.asks_pool = True
+        narrowed = await pools.healthy_pool(router, trace.group, request, messages)
+        trace.asks_pool = False
+        return [name for name in map(deployment_id, narrowed) if name in listed]
+
+    def _choose(self, request: Request, pool: Iterable[str], trace: Trace, full: Collection[str]) -> str | None:
+        began_s = time.perf_counter()
+        holder = requests.holder_of(request)
+        chosen = self._strategy.choose(trace.group, request, pool, trace, full=full, holder=holder)
+        if trace.decision is not None:
+            self._telemetry.decided(trace.group, trace.decision, time.perf_counter() - began_s)
+            if trace.span is not None and trace.span.is_recording():
+                trace.span.set_attributes(span_attributes(trace.decision, shadow=trace.is_shadow))
+        return chosen
+
+    def affordable(
+        self, group: str, listed: list[Deployment], request: Request, trace: Trace | None
+    ) -> list[Deployment]:
+        """What LiteLLM may pick from where it picks by itself: after a fallback into a group that is not managed, and
+        of models that are asked side by side, only what the key's or team's cost ceiling allows.
+        """
+        is_managed = group in self._strategy.groups
+        if is_managed is (trace is not None) or is_mirror(request):
+            return listed
+        ceiling_usd = requests.ceiling_of(request) if trace is None else cost_ceiling(trace.asked)
+        if ceiling_usd is None:
+            return listed
+        offered = facts_of(listed)
+        kept = self._strategy.affordable([*offered.values()], request, ceiling_usd)
+        return [one for one in listed if deployment_id(one) in kept]
+
+    def fail_open(self, trace: Trace | None, error: Exception) -> None:
+        """A decision failed: LiteLLM chooses, and it is counted and logged."""
+        self.fail_open_count += 1
+        if trace is not None:
+            trace.decision, trace.note = None, "the decision failed; LiteLLM chose"
+        log.error("a decision failed; LiteLLM chose (%d times so far)", self.fail_open_count, exc_info=error)
+
+    def see_who_picked(self, trace: Trace) -> None:
+        """LiteLLM sends an attempt: whether the pick was ours."""
+        if trace.refusal is not None:  # LiteLLM refused its pool to us, and then picked from it
+            self.fail_open(trace, trace.refusal)
+        if not trace.was_asked:
+            trace.decision, trace.note = None, "LiteLLM picked without asking this plugin"
+            if not self.unasked_count:
+                log.warning("LiteLLM picked a deployment of %s without asking this plugin", trace.group)
+            self.unasked_count += 1
+        trace.was_asked, trace.refusal, trace.answer = False, None, None
+
+
+def same_answer(trace: Trace, place: tuple[object, ...], listed: list[Deployment]) -> list[Deployment] | None:
+    """The last answer where LiteLLM asks again and nothing was sent or failed in between: a look is no pick.
+
+    LiteLLM looks at the pool while a request waits in its priority queue. `None` where there is none, or it is gone.
+    """
+    if trace.answer is None or trace.answer[0] != place:
+        return None
+    picked = trace.answer[1]
+    if picked is None:
+        return listed
+    return next(([one] for one in listed if deployment_id(one) == picked), None)

@@ -1,0 +1,135 @@
+"""Asks LiteLLM's router what it would leave of a group's deployments, and which of them have room.
+
+The router's answer is a second walk through its own steps. During it our filter keeps everything (`healthy_pool`), or
+the one deployment that is asked about: pre-call checks take half a millisecond for each, so of them the plugin decides
+first, and asks about the chosen alone (`keeps`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+
+import litellm
+from litellm.router import Router
+from litellm.router_utils.pre_call_checks.model_rate_limit_check import ModelRateLimitingCheck
+
+from slo_router.gateway.router import Deployment, deployment_id, groups_of, setting
+
+_REFUSING = ("usage-based-routing", "usage-based-routing-v2", "latency-based-routing", "cost-based-routing")
+_BY_THE_MINUTE = ("rpm", "tpm")
+_EVERYBODY = ""
+_asking: ContextVar[str | None] = ContextVar("slo_router_asks_about", default=None)  # one deployment, or everybody
+
+
+def answer_to_us(deployments: list[Deployment]) -> list[Deployment] | None:
+    """What the filter leaves while the plugin itself is asking LiteLLM; `None` where it is not."""
+    about = _asking.get()
+    if about is None or about == _EVERYBODY:
+        return None if about is None else deployments
+    return [one for one in deployments if deployment_id(one) == about]
+
+
+async def healthy_pool(
+    router: Router, model: str, request: Mapping[str, object], messages: object
+) -> Sequence[Deployment]:
+    """The healthy deployments after every filter of LiteLLM's but this plugin's. Raises what LiteLLM raises.
+
+    The request stays as it is: LiteLLM takes keys out of what it is given, and tells its logs of a refusal, which the
+    pick itself will do again.
+    """
+    token = _asking.set(_EVERYBODY)
+    try:
+        return await _healthy(router, model, _arguments(request, messages))
+    finally:
+        _asking.reset(token)
+
+
+async def _healthy(router: Router, model: str, arguments: Mapping[str, object]) -> Sequence[Deployment]:
+    if hasattr(router, "select"):
+        pool = await router.select(model, kind="healthy", **arguments)
+    else:
+        pool = await router.async_get_healthy_deployments(model=model, **arguments)
+    return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the one that the request names
+
+
+async def keeps(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
+    """Whether LiteLLM's checks leave this deployment where it is looked at alone. Why they do not is not told."""
+    token = _asking.set(name)
+    try:
+        return bool(await _healthy(router, model, _arguments(request, messages)))
+    except Exception:  # noqa: BLE001  # whatever it is, the walk with every deployment raises it too, or has another
+        return False
+    finally:
+        _asking.reset(token)
+
+
+async def has_room(
+    router: Router, model: str, request: Mapping[str, object], messages: object, deployment: Deployment
+) -> bool:
+    """Whether LiteLLM would take one more request to this deployment now, as far as this worker counts them.
+
+    It refuses by three counts: how many are there at once; a minute's, where it enforces them; and a minute's of the
+    strategies that look at them.
+    """
+    if not _has_slot(router, deployment_id(deployment)) or _is_over_its_rate(deployment):
+        return False
+    asks = setting(router, "routing_strategy") in _REFUSING and _has_limit(deployment, _BY_THE_MINUTE)
+    return not asks or await _would_pick(router, model, request, messages, deployment_id(deployment))
+
+
+def _has_slot(router: Router, name: str) -> bool:
+    store = router.health().store if hasattr(router, "health") else router.cache
+    slots = store.in_memory_cache.get_cache(f"{name}_max_parallel_requests_client")
+    if isinstance(slots, asyncio.Semaphore):  # up to 1.100: the request would wait
+        return not slots.locked()
+    return slots is None or slots.in_flight < slots.max_parallel_requests  # made with the first request
+
+
+def _is_over_its_rate(deployment: Deployment) -> bool:
+    check = next((one for one in litellm.callbacks if isinstance(one, ModelRateLimitingCheck)), None)
+    if check is None:
+        return False
+    clock = getattr(check, "clock", litellm.utils.get_utc_datetime)  # its own from 1.109 on
+    minute, counts = clock().strftime("%H-%M"), check.dual_cache.in_memory_cache
+    name, model = deployment_id(deployment), _limit_of(deployment, "model")
+    limits = {one: _limit_of(deployment, one) for one in _BY_THE_MINUTE}
+    return any(
+        isinstance(limit, int | float) and (counts.get_cache(f"{name}:{model}:{one}:{minute}") or 0) >= limit
+        for one, limit in limits.items()
+    )
+
+
+async def _would_pick(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
+    """Whether LiteLLM's own strategy would take this deployment where it had no other."""
+    pick = router.select if hasattr(router, "select") else router.async_get_available_deployment
+    token = _asking.set(name)
+    try:
+        await pick(model, **_arguments(request, messages))
+    except (litellm.RateLimitError, ValueError):  # the second is its "no deployments available"
+        return False
+    finally:
+        _asking.reset(token)
+    return True
+
+
+def _arguments(request: Mapping[str, object], messages: object) -> dict[str, object]:
+    copy = {name: value for name, value in request.items() if name != "litellm_logging_obj"}
+    return {"request_kwargs": copy, "messages": messages, "input": None if messages else request.get("input")}
+
+
+def limited_groups(router: Router, deployments: Sequence[Deployment]) -> frozenset[str]:
+    """The groups with a deployment that LiteLLM refuses while it has all the requests that it may have."""
+    are_all = setting(router, "default_max_parallel_requests") is not None
+    limits = (*_BY_THE_MINUTE, "max_parallel_requests")
+    return frozenset(name for one in deployments if are_all or _has_limit(one, limits) for name in groups_of(one))
+
+
+def _has_limit(deployment: Deployment, limits: Sequence[str]) -> bool:
+    return any(_limit_of(deployment, limit) is not None for limit in limits)
+
+
+def _limit_of(deployment: Deployment, name: str) -> object:
+    places = (deployment, deployment.get("litellm_params"), deployment.get("model_info"))
+    return next((place[name] for place in places if isinstance(place, Mapping) and place.get(name) is not None), None)

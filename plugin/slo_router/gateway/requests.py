@@ -1,0 +1,90 @@
+"""What is read off a request, or off the call of a deployment, as LiteLLM hands it to its callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from litellm.proxy._types import UserAPIKeyAuth
+from litellm.responses.utils import ResponsesAPIRequestUtils
+
+from slo_router.request.slo import SloInputs, ceiling_in
+
+LONGEST_LOOKUP_S = 60.0  # from a request's arrival to its first hook: more is a clock that was set
+NARROWING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "enable_tag_filtering")
+
+Request = dict[str, object]
+
+
+def place_of(request: Mapping[str, object]) -> tuple[object, ...]:
+    """Where LiteLLM is in its retries and fallbacks of a request: the same as long as nothing failed."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    retries = metadata.get("attempted_retries") if isinstance(metadata, Mapping) else None
+    return (retries or 0, request.get("fallback_depth") or 0, *(request.get(key) for key in NARROWING_KEYS))
+
+
+def arrived_s(request: Mapping[str, object], now_s: float) -> float:
+    """When the proxy had the request, in Unix seconds: before it looked up the key."""
+    sent = request.get("proxy_server_request")
+    at_s = sent.get("arrival_time") if isinstance(sent, Mapping) else None
+    return float(at_s) if isinstance(at_s, int | float) and 0 <= now_s - at_s < LONGEST_LOOKUP_S else now_s
+
+
+def is_impatient(request: Mapping[str, object]) -> bool:
+    """Whether the client set a timeout, in the body or in LiteLLM's headers."""
+    return any(request.get(name) is not None for name in ("timeout", "request_timeout", "stream_timeout"))
+
+
+def is_elsewhere(request: Mapping[str, object]) -> bool:
+    """Whether the client named its own key or address: what becomes of it there says nothing of the deployment."""
+    return any(request.get(name) for name in ("api_key", "api_base", "base_url"))
+
+
+def key_hash(request: Mapping[str, object]) -> str:
+    """The virtual key's hash, empty where there is none."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    return str(metadata.get("user_api_key_hash") or "") if isinstance(metadata, Mapping) else ""
+
+
+def ceiling_of(request: Mapping[str, object]) -> float | None:
+    """The cost ceiling of the request's key or team, USD per 1,000 tokens."""
+    metadata = request.get("litellm_metadata") or request.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return None
+    key, team = metadata.get("user_api_key_metadata"), metadata.get("user_api_key_team_metadata")
+    return ceiling_in(SloInputs(key_metadata=key, team_metadata=team))
+
+
+def holder_of(request: Mapping[str, object]) -> str | None:
+    """The deployment that has the response with which this request goes on; LiteLLM writes it into the id."""
+    before = request.get("previous_response_id")
+    if not isinstance(before, str):
+        return None
+    return cast("str | None", ResponsesAPIRequestUtils.get_model_id_from_response_id(before))
+
+
+def sent_to(call: Mapping[str, object]) -> str | None:
+    """The id of the deployment that a call goes to, `None` where no deployment of a router is called."""
+    info = call.get("model_info")
+    found = info.get("id") if isinstance(info, Mapping) else None
+    return None if found is None else str(found)
+
+
+def is_from_cache(request: Mapping[str, object]) -> bool:
+    """Whether LiteLLM answers from its cache."""
+    details = getattr(request.get("litellm_logging_obj"), "caching_details", None)
+    return isinstance(details, Mapping) and bool(details.get("cache_hit"))
+
+
+def slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:
+    """Where this request's wishes stand; what a provider must not see is taken out."""
+    metadata = data.get("metadata")
+    request = data.get("proxy_server_request")
+    sent = request.get("headers") if isinstance(request, dict) else None
+    return SloInputs(
+        headers=sent if isinstance(sent, Mapping) else {},
+        body_slo=metadata.pop("slo", None) if isinstance(metadata, dict) else None,
+        user_slo=data.pop("user_slo", None),
+        key_metadata=key.metadata or None,
+        team_metadata=key.team_metadata or None,
+    )
