@@ -309,7 +309,8 @@ def test_who_wrote_three_long_answers_is_asked_again_after_some_hours() -> None:
             usage = {"prompt_tokens": 10, "completion_tokens": tokens, "endTime": now_s}
             strategy.learn(trace, landing, build_record({"status": "success", **usage}, trace))
     assert worker.ask() == "dear"  # four times the price, a hundredth of the words
-    strategy._told_lengths = dict.fromkeys(strategy._told_lengths, now_s - 8 * LENGTH_HALF_LIFE_S)
+    answers = strategy.answers
+    answers._last_s = dict.fromkeys(answers._last_s, now_s - 8 * LENGTH_HALF_LIFE_S)
     assert worker.ask() == "cheap"
 
 

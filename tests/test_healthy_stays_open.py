@@ -23,8 +23,8 @@ from slo_router.decision.prediction import View, prior
 from slo_router.live import account
 from slo_router.live.circuit import share
 from slo_router.live.picture import Ending, Health, Live, LiveState
+from slo_router.worker.learning.lessons import expected_s
 from slo_router.worker.snapshot import make_snapshot
-from slo_router.worker.strategy import _expected_s
 from slo_router.worker.trace import Trace
 from tests.builders import NOW_S, told_by
 
@@ -103,7 +103,7 @@ class World:
         decision = decide(Ask(request.features, Slo(ttft_s=0.5)), FACTS, view, POLICY)
         request.trace.decision = decision
         name = decision.deployment_id
-        flight = live.dispatched(name, now_s, _expected_s(request.trace, name))
+        flight = live.dispatched(name, now_s, expected_s(request.trace, name))
         if request.ending in ("refused", "denied", "released"):
             self.at(now_s + 0.03, lambda at_s: live.finished(flight, request.ending, at_s))
             return

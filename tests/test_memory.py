@@ -64,7 +64,7 @@ SMALL = {
 }
 QUEUE, LABELS = 25, 3
 # A caller's cache that never forgets: of 11 flags at most, of no argument, of the command line alone.
-UNBOUNDED = {"_asked", "_default_rules", "_look"}
+UNBOUNDED = {"_asked", "default_rules", "_look"}
 
 
 def model_list() -> list[dict[str, object]]:
@@ -219,7 +219,7 @@ async def test_nothing_grows_with_the_traffic_beyond_its_bound(plugin: Plugin) -
     assert plugin.request_log.dropped > REQUESTS
     bounds = {
         "plugin.strategy.live.states[].flights": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
-        "plugin.strategy._awaited": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
+        "plugin.strategy._lessons._awaited": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
         "plugin.ends._broken": SMALL[ends, "MOST_BROKEN"],
     }
     grew = {

@@ -17,9 +17,10 @@ from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.errors import RequestSloError
 from slo_router.request.slo import SloInputs
 from slo_router.worker.attempt import ENDINGS, Fault
+from slo_router.worker.learning.answers import MOST_LENGTHS
 from slo_router.worker.records import Outcome, build_record
 from slo_router.worker.snapshot import MetricsStore
-from slo_router.worker.strategy import LENGTHS, MOST_LENGTHS, Strategy
+from slo_router.worker.strategy import LENGTHS, Strategy
 from slo_router.worker.tasks.turns import at_once
 from slo_router.worker.trace import Trace
 from tests.builders import NOW_S, measured, wire
@@ -147,11 +148,11 @@ def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
     made = strategy()
     trace = arrived(made)
     over(made, trace, record(100, 200))  # no decision: nothing to compare with
-    assert made.learned.output_tokens == {}
+    assert made.answers.learned.output_tokens == {}
     made.choose("smart", REQUEST, POOL, trace)
     over(made, trace, record(28, 200))
-    assert made.learned.output_tokens == {"ner": 124.0}  # 120 + 0.05 × 80
-    assert made.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
+    assert made.answers.learned.output_tokens == {"ner": 124.0}  # 120 + 0.05 × 80
+    assert made.answers.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
 
 
 def test_the_cheap_by_token_that_writes_a_lot_loses_its_traffic_to_the_cheap_by_answer() -> None:
@@ -183,8 +184,8 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
     assert len(json.loads(told)[LENGTHS]) == MOST_LENGTHS
     assert json.loads(at_once(one.export()))[LENGTHS] == []
     other.absorb([wire(told)])
-    assert other.learned.lengths["ner"]["talker"] == pytest.approx(600, rel=0.25)
-    known = other.learned
+    assert other.answers.learned.lengths["ner"]["talker"] == pytest.approx(600, rel=0.25)
+    known = other.answers.learned
     nonsense: list[object] = [
         ["ner", "stranger", 5, 5],
         ["poems", "talker", 5, 5],
@@ -196,7 +197,7 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
     unlike: list[object] = [nonsense, "lengths", None, {}]
     for said in unlike:
         other.absorb([wire({LENGTHS: said})])
-    assert other.learned == known
+    assert other.answers.learned == known
 
 
 def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> None:
@@ -300,16 +301,16 @@ def test_a_sticky_group_remembers_where_a_conversation_was_until_its_slo_is_brok
 def test_a_canary_by_key_takes_the_same_keys_every_time_and_by_request_its_share_of_each() -> None:
     by_key = strategy(GroupSettings.model_validate({"mode": {"canary": "30%", "by": "key"}}))
     keys = [f"key-{number}" for number in range(1_000)]
-    routed = [by_key.routes("smart", key, 0.5) for key in keys]
-    assert routed == [by_key.routes("smart", key, 0.5) for key in keys]
+    routed = [by_key.groups["smart"].routes(key, 0.5) for key in keys]
+    assert routed == [by_key.groups["smart"].routes(key, 0.5) for key in keys]
     assert sum(routed) == pytest.approx(300, abs=60)  # 4 standard deviations of 14.5
     by_request = strategy(GroupSettings.model_validate({"mode": {"canary": 0.3}}))
     lots = [by_request.draw_lot() for _ in range(1_000)]
-    taken = [by_request.routes("smart", "one key", lot) for lot in lots]
+    taken = [by_request.groups["smart"].routes("one key", lot) for lot in lots]
     assert sum(taken) == pytest.approx(300, abs=60)
-    assert taken == [by_request.routes("smart", "one key", lot) for lot in lots]  # a retry stays where it was
-    assert not strategy(GroupSettings(mode="shadow")).routes("smart", "", 0.0)
-    assert strategy().routes("smart", "", 0.99)
+    assert taken == [by_request.groups["smart"].routes("one key", lot) for lot in lots]  # a retry stays where it was
+    assert not strategy(GroupSettings(mode="shadow")).groups["smart"].routes("", 0.0)
+    assert strategy().groups["smart"].routes("", 0.99)
 
 
 def test_in_shadow_the_load_counts_where_litellm_sent_the_request() -> None:

@@ -34,14 +34,14 @@ from slo_router.gateway.config import redis_url
 from slo_router.gateway.ends import Ends, share_decision
 from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.picker import Picker, same_answer
-from slo_router.gateway.requests import Request
+from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.gateway.router import Deployment, current_router, deployment_id, resolve_alias
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.background import Background, Hooks
 from slo_router.worker.request_log import RequestLog
 from slo_router.worker.rollout import Rollout
 from slo_router.worker.snapshot import MetricsStore
-from slo_router.worker.strategy import ROUTED_CALL_TYPES, Strategy
+from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import TRACE_KEY, Trace, find_trace, own_metadata
 
 

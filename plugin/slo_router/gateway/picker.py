@@ -10,12 +10,12 @@ from slo_router.decision.explain import span_attributes
 from slo_router.errors import RequestSloError
 from slo_router.gateway import narrowing, pools, requests, seams
 from slo_router.gateway.followed import FollowedRouter, facts_of
-from slo_router.gateway.requests import Request
+from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.gateway.router import Deployment, current_router, deployment_id
 from slo_router.request.slo import SloInputs, cost_ceiling, limits_alone
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.rollout import Rollout
-from slo_router.worker.strategy import ROUTED_CALL_TYPES, Strategy
+from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import Trace, find_waiting, is_mirror
 
 log = logging.getLogger("slo_router")
@@ -74,7 +74,7 @@ class Picker:
         if router is not None and narrows:
             pool = await self._narrowed(router, by_id, messages, request, trace)
         checking = None if narrows or not followed.checks_each else router
-        trace.is_shadow = not self._strategy.routes(group, requests.key_hash(request), trace.lot)
+        trace.is_shadow = not self._strategy.groups[group].routes(requests.key_hash(request), trace.lot)
         full: set[str] = set()
         while True:
             chosen = self._choose({"messages": messages, **request}, pool, trace, full)
@@ -84,7 +84,7 @@ class Picker:
             if chosen is None or trace.is_shadow:
                 return None
             if chosen in full:  # all are: LiteLLM refuses it, or picks by itself where no ceiling must hold
-                if self._strategy.has_ceiling(trace):
+                if cost_ceiling(trace.asked) is not None:
                     return by_id[chosen]
                 trace.decision, trace.note = None, "all are over their rpm or tpm; LiteLLM chose"
                 return None

@@ -13,6 +13,18 @@ from slo_router.request.slo import SloInputs, ceiling_in
 LONGEST_LOOKUP_S = 60.0  # from a request's arrival to its first hook: more is a clock that was set
 NARROWING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "enable_tag_filtering")
 
+ROUTED_CALL_TYPES = frozenset(
+    {
+        "completion",
+        "acompletion",
+        "text_completion",
+        "atext_completion",
+        "responses",
+        "aresponses",
+        "anthropic_messages",
+    }
+)
+
 Request = dict[str, object]
 
 

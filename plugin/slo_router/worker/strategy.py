@@ -6,70 +6,35 @@ lock. LiteLLM is not imported here.
 
 from __future__ import annotations
 
-import functools
 import math
 import random
 import time
-import zlib
-from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from itertools import chain
 
 import msgspec
 
-from slo_router.contract.ages import LENGTH_HALF_LIFE_S
 from slo_router.contract.metrics_hash import RequestRecord
-from slo_router.contract.model import Facts, Slo
+from slo_router.contract.model import Facts
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
-from slo_router.decision.decide import NO_LENGTHS, Ask, Policy, decide
+from slo_router.decision.decide import Ask, decide
+from slo_router.decision.groups import ManagedGroup, default_rules
 from slo_router.decision.prediction import View, findings, predict, prior
 from slo_router.errors import RequestSloError
 from slo_router.latency.evidence import Prior
-from slo_router.live.picture import ANSWERS, ERRORS, Ending, Export, Findings, Landing, Live
-from slo_router.request.categories import Categorizer, article, rules
+from slo_router.live.picture import ANSWERS, Ending, Export, Findings, Landing, Live
 from slo_router.request.conversations import NOTHING_CACHED, Cached, Conversations, fingerprints
-from slo_router.request.features import UNSURE, Learned, extract
+from slo_router.request.features import UNSURE, extract
 from slo_router.request.history import is_signed, may_be_signed
-from slo_router.request.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
-from slo_router.request.usage import Length, learn, learn_length
+from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.worker.attempt import Attempt
+from slo_router.worker.learning.answers import Answers
+from slo_router.worker.learning.lessons import Lessons, expected_s
 from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.trace import Trace
 
 CONVERSATIONS, LENGTHS = ".conversations", ".lengths"  # beside the deployments' names in what a worker publishes
-MOST_LENGTHS = 8  # of answers, that a worker tells the others at a time: a sample is enough
-ROUTED_CALL_TYPES = frozenset(
-    {
-        "completion",
-        "acompletion",
-        "text_completion",
-        "atext_completion",
-        "responses",
-        "aresponses",
-        "anthropic_messages",
-    }
-)
-
-
-class ManagedGroup:
-    """One group's settings, worked out once: policy, categorizer, categories, default SLO."""
-
-    def __init__(self, settings: GroupSettings, fingerprint: str) -> None:
-        self.settings = settings
-        self.policy = Policy(settings, fingerprint)
-        self.categories = settings.known_categories
-        self.categorizer = _categorizer(settings)
-        self._default_slos = {category: self._make_slo(category) for category in (*self.categories, UNSURE)}
-
-    def default_slo(self, category: str) -> Slo:
-        """What applies to a request of this category that asks for nothing."""
-        return self._default_slos.get(category, self._default_slos[UNSURE])  # a fallback group may not know it
-
-    def _make_slo(self, category: str) -> Slo:
-        slo = self.settings.slo
-        floor = self.settings.quality_floor(category)
-        return Slo(_seconds(slo.ttft_ms), _seconds(slo.tpot_ms), _seconds(slo.e2e_ms), slo.cost_per_1k, floor)
 
 
 class Strategy:
@@ -88,15 +53,12 @@ class Strategy:
         self.store = store
         self.facts: Mapping[str, Facts] = {}
         self.group_of: Mapping[str, str] = {}  # deployment id → group
-        self.learned = Learned()
-        self._own_lengths: deque[Length] = deque(maxlen=MOST_LENGTHS)  # that the others have not heard of
-        self._told_lengths: dict[tuple[str, str], float] = {}  # by category and model: when it last answered, Unix s
+        self.answers = Answers()
         self.live = Live()
         self.conversations = Conversations()
         self._priors: tuple[object, dict[str, Prior]] = None, {}  # of which measurements, and by deployment id
-        self._awaited: dict[int, tuple[Attempt, Trace]] = {}  # streams whose first token was not learned yet
+        self._lessons = Lessons(self.live)
         self._is_live = settings.live_measurements
-        self._is_warm = False
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
 
@@ -142,7 +104,7 @@ class Strategy:
         if not candidates:
             trace.decision, trace.note = None, "no candidate is known to the configuration"
             return None
-        features = extract(request, managed.categorizer, trace.asked.category, self.learned)
+        features = extract(request, managed.categorizer, trace.asked.category, self.answers.learned)
         trace.slo, trace.clamped = resolve(trace.asked, managed.default_slo(features.category))
         now_s = self._clock()
         view = View(self.store.snapshot, now_s, self._rng, self.live.states)  # empty where nothing live counts
@@ -158,7 +120,7 @@ class Strategy:
             if has_signed and found.deployment_id in known:
                 holder = found.deployment_id
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths = self._lengths(features.category, candidates, now_s)
+        lengths = self.answers.lengths(features.category, candidates, now_s)
         readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
         ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths)
         decision = decide(ask, candidates, view, managed.policy)
@@ -167,51 +129,21 @@ class Strategy:
             self._begin(trace, decision.deployment_id, now_s)
         return decision.deployment_id
 
-    def _lengths(self, category: str, candidates: Sequence[Facts], now_s: float) -> Mapping[str, float]:
-        """The expected answer of each candidate: that of its model, and the longer it has not answered, the more that
-        of a model that nothing is known of: else one that once wrote long answers would never be asked again.
-        """
-        known = self.learned.lengths.get(category)
-        if not known:
-            return NO_LENGTHS
-        unknown = self.learned.unknown_length(category)
-
-        def length(model: str) -> float:
-            age_s = now_s - self._told_lengths.get((category, model), now_s)
-            weight: float = 0.5 ** (abs(age_s) / LENGTH_HALF_LIFE_S)
-            return unknown + (known.get(model, unknown) - unknown) * weight
-
-        return {one.deployment_id: length(one.model) for one in candidates}
-
     def affordable(self, offered: Sequence[Facts], request: Mapping[str, object], ceiling_usd: float) -> frozenset[str]:
         """Of deployments among which LiteLLM picks, those that keep a key's ceiling (USD per 1,000 tokens).
 
         Where none does, the cheapest; all of them where no price is known.
         """
-        features = extract(request, _default_rules(), None, self.learned)
+        features = extract(request, default_rules(), None, self.answers.learned)
         view = View(self.store.snapshot, self._clock(), self._rng, self.live.states)
         costs = {one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in offered}
         known = {name: usd for name, usd in costs.items() if usd is not None}
         limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
         return frozenset(name for name, usd in known.items() if usd <= limit_usd) or frozenset(costs)
 
-    @staticmethod
-    def has_ceiling(trace: Trace) -> bool:
-        """Whether the request's key or team has a cost limit that must hold."""
-        return cost_ceiling(trace.asked) is not None
-
     def draw_lot(self) -> float:
         """For a new request: 0 to below 1. The proxy's own randomness is not touched."""
         return self._rng.random()
-
-    def routes(self, group: str, key_hash: str, lot: float) -> bool:
-        """Whether the decision counts; else it is recorded alone, for the group is in shadow or not in the canary."""
-        mode = self.groups[group].settings.mode
-        if isinstance(mode, str):
-            return mode == "route"
-        if mode.by == "key":
-            return zlib.crc32(key_hash.encode()) / 2**32 < mode.canary
-        return lot < mode.canary
 
     def sent(self, trace: Trace, deployment_id: str) -> bool:
         """LiteLLM sends the request to `deployment_id`, whoever picked it. False where it says so again."""
@@ -221,8 +153,8 @@ class Strategy:
         if attempt.is_sent:
             return False
         attempt.is_sent = True
-        if attempt.flight is not None and trace.stream:
-            self._awaited[id(attempt)] = attempt, trace
+        if trace.stream:
+            self._lessons.await_token(attempt, trace)
         return True
 
     def supersede(self, trace: Trace) -> None:
@@ -234,7 +166,7 @@ class Strategy:
         self.supersede(trace)
         attempt = Attempt(deployment_id)
         if self._is_live and deployment_id in self.facts:
-            attempt.flight = self.live.dispatched(deployment_id, now_s, _expected_s(trace, deployment_id))
+            attempt.flight = self.live.dispatched(deployment_id, now_s, expected_s(trace, deployment_id))
         trace.begin(attempt)
         return attempt
 
@@ -246,21 +178,7 @@ class Strategy:
     def finish(self, trace: Trace, ending: Ending) -> Landing | None:
         """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing."""
         attempt = trace.attempt
-        if attempt is None:
-            return None
-        attempt.ending, flight = ending, attempt.flight
-        if flight is None:
-            return None
-        was_awaited = self._awaited.pop(id(attempt), None) is not None
-        if was_awaited and ending == "disconnected":  # LiteLLM may tell no more of it
-            self._learn_first_token(attempt, trace)
-        is_warm, self._is_warm = self._is_warm, True
-        if ending in ("success", "error") and trace.decision is not None:
-            category = trace.decision.features.category
-            self.live.prove(flight.deployment_id, ERRORS, category, is_good=ending == "success")
-        if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
-            ending = "released"
-        return self.live.ended(flight, ending, self._clock())
+        return None if attempt is None else self._lessons.end(attempt, trace, ending, self._clock())
 
     def learn(
         self, trace: Trace, landing: Landing | None, record: RequestRecord, *, is_whole: bool | None = None
@@ -275,29 +193,14 @@ class Strategy:
         if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             features = trace.decision.features
             served = self.facts.get(trace.sent_to[-1])
-            model = "" if served is None else served.model
-            self._told_lengths[features.category, model] = record.ts
-            self.learned = learn(self.learned, features, model, record.prompt_tokens, record.completion_tokens)
-            if record.completion_tokens:
-                tokens = max(round(record.completion_tokens / features.choices), 1)
-                self._own_lengths.append(Length(features.category, model, tokens, features.reserved_tokens))
+            self.answers.see(features, "" if served is None else served.model, record)
             if record.slo_met is False and not trace.is_signed:
                 self.conversations.release(trace.beginnings)
             else:
                 cached = Cached(trace.sent_to[-1], features.prompt_tokens, record.ts)
                 self.conversations.remember(trace.beginnings, cached)
-        if landing is None:
-            return
-        began_s = landing.flight.at_s
-        waited_s = began_s - trace.arrived_s  # in the proxy, and for attempts that failed
-        first_s = next((one.first_token_s for one in trace.attempts if one.flight is landing.flight), None)
-        self.live.learn(
-            landing,
-            prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
-            output_tokens=record.completion_tokens,
-            ttft_s=None if first_s is None else first_s - began_s,
-            e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
-        )
+        if landing is not None:
+            self._lessons.learn(landing, trace, record)
 
     def left_to_litellm(self, off: Collection[str]) -> frozenset[str]:
         """The deployments that this plugin sends no request to: their groups are switched off, or in shadow."""
@@ -306,42 +209,30 @@ class Strategy:
 
     def watch(self) -> None:
         """Looks at what is under way, some times a second: first tokens that came, deployments that answer nothing."""
-        self._see_first_tokens()
+        self._lessons.see_first_tokens()
         self.live.watch(self._clock())
 
     def export(self) -> Generator[None, None, bytes]:
         """What this worker saw, for the others, as JSON; step by step, for there may be many deployments."""
-        self._see_first_tokens()
+        self._lessons.see_first_tokens()
         said: dict[str, object] = {}
         for name, text in self.live.export(self._clock()):
             said[name] = text
             yield
-        lengths = list(self._own_lengths)
-        self._own_lengths.clear()
-        return msgspec.json.encode({**said, CONVERSATIONS: self.conversations.export(), LENGTHS: lengths})
+        more = {CONVERSATIONS: self.conversations.export(), LENGTHS: self.answers.export()}
+        return msgspec.json.encode({**said, **more})
 
     def hear(self, exports: Iterable[Export]) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step."""
-        exports = list(exports)
+        exports, models = list(exports), {one.model for one in self.facts.values()}
         for export in exports:
             self.conversations.absorb(_decoded(export.get(CONVERSATIONS)), self._clock())
-            self._hear_lengths(_decoded(export.get(LENGTHS)))
+            self.answers.hear(_decoded(export.get(LENGTHS)), models, self._categories, self._clock())
             yield
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
             yield
         yield from self.live.hear(exports, self.facts, self._clock())
-
-    def _hear_lengths(self, said: object) -> None:
-        """Learns from what another worker's answers showed; what makes no sense is left out."""
-        models = {one.model for one in self.facts.values()}
-        for entry in said[:MOST_LENGTHS] if isinstance(said, list) else ():
-            match entry:
-                case [str(category), str(model), int(tokens), int(reserved)] if (
-                    category in self._categories and model in models and tokens > 0
-                ):
-                    self._told_lengths[category, model] = self._clock()
-                    self.learned = learn_length(self.learned, Length(category, model, tokens, reserved))
 
     def _findings(self, name: str) -> Findings:
         """What the benchmark found against a deployment, in the categories of its group."""
@@ -352,7 +243,7 @@ class Strategy:
 
     def refit(self) -> Generator[None, None, None]:
         """Works out what to expect, from what all workers saw and the benchmark last measured, step by step."""
-        self._see_first_tokens()
+        self._lessons.see_first_tokens()
         measured, facts = self.store.snapshot.measured, self.facts
         if self._priors[0] is not measured or self._priors[1].keys() != facts.keys():
             priors = {}
@@ -366,21 +257,6 @@ class Strategy:
         """Hears the others and works out what to expect, all at once."""
         for _ in chain(self.hear(exports), self.refit()):
             pass
-
-    def _see_first_tokens(self) -> None:
-        for key, (attempt, trace) in list(self._awaited.items()):
-            if attempt.flight is None or not self.live.is_under_way(attempt.flight):
-                del self._awaited[key]
-            elif attempt.first_token_s is not None:
-                del self._awaited[key]
-                self._learn_first_token(attempt, trace)
-
-    def _learn_first_token(self, attempt: Attempt, trace: Trace) -> None:
-        flight, at_s, tokens = attempt.flight, attempt.first_token_s, _estimated_tokens(trace)
-        if flight is None or at_s is None or tokens is None:
-            return
-        teaches = self._is_warm and at_s > flight.at_s
-        self.live.first_token(flight, at_s, prompt_tokens=tokens if teaches else None, ttft_s=at_s - flight.at_s)
 
 
 def _decoded(text: msgspec.Raw | None) -> object:
@@ -397,42 +273,3 @@ def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] 
         return None
     model = next((one.model for one in candidates if one.deployment_id == holder), None)
     return None if model is None else frozenset(one.deployment_id for one in candidates if one.model == model)
-
-
-def _expected_s(trace: Trace, deployment_id: str) -> float | None:
-    """The predicted time to the first token; for an answer in one piece, to the end of the longest that may come.
-
-    An answer that takes long is not one that hangs; where the client sets no limit to it, nothing is expected.
-    """
-    decision = trace.decision
-    assessments = () if decision is None else decision.assessments
-    found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
-    if found is None or decision is None:
-        return None
-    if trace.stream:
-        return found.ttft_s
-    limit = decision.features.limit_tokens
-    if limit is None or found.ttft_s is None or found.tpot_s is None:
-        return None
-    return found.ttft_s + found.tpot_s * limit
-
-
-def _estimated_tokens(trace: Trace) -> int | None:
-    """What the decision took the prompt's part that is in no cache for: a prediction knows no more either."""
-    decision = trace.decision
-    return None if decision is None else max(decision.features.prompt_tokens - decision.cached_tokens, 0)
-
-
-def _categorizer(settings: GroupSettings) -> Categorizer:
-    if settings.categorizer == "article":
-        return article
-    return rules(settings.categories) if settings.categories else _default_rules()
-
-
-@functools.cache
-def _default_rules() -> Categorizer:
-    return rules()  # its vocabulary takes some megabytes: one serves all groups that add nothing
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds * MS

@@ -1,0 +1,61 @@
+"""What a decision needs of a managed group, worked out once from its settings."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+
+from slo_router.contract.model import Slo
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.decide import Policy
+from slo_router.request.categories import Categorizer, article, rules
+from slo_router.request.features import UNSURE
+from slo_router.request.slo import MS
+
+
+class ManagedGroup:
+    """One group's settings, worked out once: policy, categorizer, categories, default SLO."""
+
+    def __init__(self, settings: GroupSettings, fingerprint: str) -> None:
+        self.settings = settings
+        self.policy = Policy(settings, fingerprint)
+        self.categories = settings.known_categories
+        self.categorizer = _categorizer(settings)
+        self._default_slos = {category: self._make_slo(category) for category in (*self.categories, UNSURE)}
+
+    def default_slo(self, category: str) -> Slo:
+        """What applies to a request of this category that asks for nothing."""
+        return self._default_slos.get(category, self._default_slos[UNSURE])  # a fallback group may not know it
+
+    def routes(self, key_hash: str, lot: float) -> bool:
+        """Whether the decision counts; else it is recorded alone, for the group is in shadow or not in the canary.
+
+        `lot` is the request's, from 0 to below 1.
+        """
+        mode = self.settings.mode
+        if isinstance(mode, str):
+            return mode == "route"
+        if mode.by == "key":
+            return zlib.crc32(key_hash.encode()) / 2**32 < mode.canary
+        return lot < mode.canary
+
+    def _make_slo(self, category: str) -> Slo:
+        slo = self.settings.slo
+        floor = self.settings.quality_floor(category)
+        return Slo(_seconds(slo.ttft_ms), _seconds(slo.tpot_ms), _seconds(slo.e2e_ms), slo.cost_per_1k, floor)
+
+
+def _categorizer(settings: GroupSettings) -> Categorizer:
+    if settings.categorizer == "article":
+        return article
+    return rules(settings.categories) if settings.categories else default_rules()
+
+
+@functools.cache
+def default_rules() -> Categorizer:
+    """Those of every group that adds no category and no word."""
+    return rules()  # its vocabulary takes some megabytes: one serves all groups that add nothing
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds * MS

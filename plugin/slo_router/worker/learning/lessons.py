@@ -1,0 +1,92 @@
+"""What each attempt teaches the live picture: when its first token came, and how it ended."""
+
+from __future__ import annotations
+
+from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.live.picture import ERRORS, Ending, Landing, Live
+from slo_router.request.slo import MS
+from slo_router.worker.attempt import Attempt
+from slo_router.worker.trace import Trace
+
+
+class Lessons:
+    """Those of one worker. Times are Unix seconds."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._awaited: dict[int, tuple[Attempt, Trace]] = {}  # streams whose first token was not learned yet
+        self._is_warm = False
+
+    def await_token(self, attempt: Attempt, trace: Trace) -> None:
+        """A stream was sent."""
+        if attempt.flight is not None:
+            self._awaited[id(attempt)] = attempt, trace
+
+    def see_first_tokens(self) -> None:
+        """Learns from those that came since the last call."""
+        for key, (attempt, trace) in list(self._awaited.items()):
+            if attempt.flight is None or not self._live.is_under_way(attempt.flight):
+                del self._awaited[key]
+            elif attempt.first_token_s is not None:
+                del self._awaited[key]
+                self._learn_first_token(attempt, trace)
+
+    def _learn_first_token(self, attempt: Attempt, trace: Trace) -> None:
+        flight, at_s, tokens = attempt.flight, attempt.first_token_s, _estimated_tokens(trace)
+        if flight is None or at_s is None or tokens is None:
+            return
+        teaches = self._is_warm and at_s > flight.at_s
+        self._live.first_token(flight, at_s, prompt_tokens=tokens if teaches else None, ttft_s=at_s - flight.at_s)
+
+    def end(self, attempt: Attempt, trace: Trace, ending: Ending, now_s: float) -> Landing | None:
+        """An attempt is over: what `learn` needs of it, `None` where it teaches nothing."""
+        attempt.ending, flight = ending, attempt.flight
+        if flight is None:
+            return None
+        was_awaited = self._awaited.pop(id(attempt), None) is not None
+        if was_awaited and ending == "disconnected":  # LiteLLM may tell no more of it
+            self._learn_first_token(attempt, trace)
+        is_warm, self._is_warm = self._is_warm, True
+        if ending in ("success", "error") and trace.decision is not None:
+            category = trace.decision.features.category
+            self._live.prove(flight.deployment_id, ERRORS, category, is_good=ending == "success")
+        if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
+            ending = "released"
+        return self._live.ended(flight, ending, now_s)
+
+    def learn(self, landing: Landing, trace: Trace, record: RequestRecord) -> None:
+        """The request is over, whose last attempt `landing` is."""
+        began_s = landing.flight.at_s
+        waited_s = began_s - trace.arrived_s  # in the proxy, and for attempts that failed
+        first_s = next((one.first_token_s for one in trace.attempts if one.flight is landing.flight), None)
+        self._live.learn(
+            landing,
+            prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
+            output_tokens=record.completion_tokens,
+            ttft_s=None if first_s is None else first_s - began_s,
+            e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
+        )
+
+
+def expected_s(trace: Trace, deployment_id: str) -> float | None:
+    """The predicted time to the first token; for an answer in one piece, to the end of the longest that may come.
+
+    An answer that takes long is not one that hangs; where the client sets no limit to it, nothing is expected.
+    """
+    decision = trace.decision
+    assessments = () if decision is None else decision.assessments
+    found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
+    if found is None or decision is None:
+        return None
+    if trace.stream:
+        return found.ttft_s
+    limit = decision.features.limit_tokens
+    if limit is None or found.ttft_s is None or found.tpot_s is None:
+        return None
+    return found.ttft_s + found.tpot_s * limit
+
+
+def _estimated_tokens(trace: Trace) -> int | None:
+    """What the decision took the prompt's part that is in no cache for: a prediction knows no more either."""
+    decision = trace.decision
+    return None if decision is None else max(decision.features.prompt_tokens - decision.cached_tokens, 0)
