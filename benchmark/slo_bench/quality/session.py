@@ -20,7 +20,7 @@ from slo_bench.errors import BenchError
 from slo_bench.gate.ruling import Policy
 from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Terms as GuardTerms
-from slo_bench.guard.opening import open_guard
+from slo_bench.guard.guard import open_guard
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.quality.asking import Asker
