@@ -22,7 +22,7 @@ from rich.table import Table
 from slo_bench.checks.answer import Answer
 from slo_bench.checks.cells import judged_together
 from slo_bench.checks.verdict import Verdict
-from slo_bench.quality.intervals import wilson
+from slo_bench.summary.confidence import wilson
 
 from .real_answers import RECORDED, VARIANTS, Half, RealAnswer, read_answers, read_prompts
 

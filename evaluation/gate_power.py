@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slo_bench.gate.ruling import LOOKS, Case, Policy, judge
-from slo_bench.quality.intervals import wilson
+from slo_bench.summary.confidence import wilson
 
 from .gate_worlds import CATEGORIES, WORLDS, Drop, Floats, World, recorded
 

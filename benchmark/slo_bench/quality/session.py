@@ -23,13 +23,12 @@ from slo_bench.guard.guard import Terms as GuardTerms
 from slo_bench.guard.guard import open_guard
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
-from slo_bench.quality.asking import Asker
+from slo_bench.quality.answers import open_store
+from slo_bench.quality.asking import Asker, guarded, unsalted
 from slo_bench.quality.gating import Gating
-from slo_bench.quality.grading import Tools
+from slo_bench.quality.grade import Tools
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Following, Found, run_suite
-from slo_bench.quality.sending import guarded, unsalted
-from slo_bench.quality.store import open_store
 from slo_bench.run.order import Store
 from slo_bench.run.progress import State, shown
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slo_bench.quality.text import normalised
+from slo_bench.grading.text import normalised
 
 Pairs = frozenset[tuple[str, str]]
 

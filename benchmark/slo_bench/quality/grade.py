@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from slo_bench.grading.graders import Code, Judge, PatternTimeoutError
+from slo_bench.grading.sandbox import code_in, run_tests
+from slo_bench.grading.text import without_reasoning
 from slo_bench.quality import judge
 from slo_bench.quality.answers import Answer, Failure
 from slo_bench.quality.asking import Asker, Respondent
-from slo_bench.quality.graders import Code, Judge, PatternTimeoutError
-from slo_bench.quality.sandbox import code_in, run_tests
 from slo_bench.quality.scores import Grade
 from slo_bench.quality.suite import Item
-from slo_bench.quality.text import without_reasoning
 
 JUDGE_FAILED = "judge_error"
 JUDGE_UNREADABLE = "judge_unreadable"

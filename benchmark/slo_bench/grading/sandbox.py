@@ -29,7 +29,7 @@ from math import ceil
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from slo_bench.quality.text import fenced_blocks
+from slo_bench.grading.text import fenced_blocks
 
 Outcome: TypeAlias = Literal["passed", "failed", "timeout", "unavailable"]
 MEMORY_BYTES = 1 << 30

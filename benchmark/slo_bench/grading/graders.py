@@ -22,11 +22,11 @@ from jsonschema import Draft202012Validator
 from pydantic import BeforeValidator, Field, field_validator
 from referencing import Registry
 
-from slo_bench.quality.extraction import set_f1
-from slo_bench.quality.json_text import json_in
-from slo_bench.quality.numeric import number_in, same_number
-from slo_bench.quality.schema_check import check_schema
-from slo_bench.quality.text import first_words, normalised
+from slo_bench.grading.extraction import set_f1
+from slo_bench.grading.json_text import json_in
+from slo_bench.grading.numeric import number_in, same_number
+from slo_bench.grading.schema_check import check_schema
+from slo_bench.grading.text import first_words, normalised
 from slo_router.contract.settings.validation import Count, NotNegative, Positive, Strict
 
 PATTERN_LIMIT_S = 0.25  # of CPU time

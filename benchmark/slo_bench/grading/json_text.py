@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from slo_bench.quality.text import fenced_blocks
+from slo_bench.grading.text import fenced_blocks
 
 _MOST_STARTS = 100  # brackets to try: reading from each of a million would take too long
 
