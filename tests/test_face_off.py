@@ -41,7 +41,7 @@ from evaluation.face_off.world import (
     Contract,
     dealt,
 )
-from evaluation.traffic import Ask
+from evaluation.shared.traffic import Ask
 from slo_router.contract.settings.config import parse_settings
 from slo_router.request.slo import SloInputs, read_asked
 

@@ -5,7 +5,8 @@
     undecided    too few answers
 
 Of ten answers six must fail, of three all: a small model talks nonsense now and then, a broken one most of the time.
-`python -m evaluation.answer_checks` shows how often that condemns a working deployment, and how often a broken one.
+`python -m evaluation.quality.answer_checks` shows how often that condemns a working deployment, and how often a broken
+one.
 """
 
 from __future__ import annotations

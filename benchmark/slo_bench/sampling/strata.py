@@ -3,7 +3,7 @@
 A stratum is category × band of prompt length × streamed or not. The benchmark measures each category by itself, so a
 rare category needs as many prompts as a frequent one. Within a category the figures shall be those of the traffic, the
 mean cost above all, so the strata keep their proportions. A floor of one sees to it that rare long prompts are there;
-more of them in a hundred prompts would shift the means (`python -m evaluation.sample_bias`).
+more of them in a hundred prompts would shift the means (`python -m evaluation.agent.sample_bias`).
 
 How many of each is known only at the end, so every stratum keeps a reservoir that could fill its category alone. A
 reservoir is a uniform random sample of a stream whose length nobody knows, in one pass and in constant memory (Vitter's
