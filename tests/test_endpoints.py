@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from evaluation.emulator import EndpointSpec, Handle, instant, read_specs, running_endpoints
 from evaluation.emulator.answers import Ask, compose, output_tokens
 from evaluation.emulator.engine import Engine
-from evaluation.emulator.faults import Allowance
+from evaluation.emulator.spec import Allowance
 from evaluation.shared import virtual_time
 from evaluation.shared.traffic import IMAGE_TOKENS, PATHS, Route, body
 from evaluation.shared.traffic import Ask as AskedFor

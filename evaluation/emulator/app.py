@@ -15,12 +15,11 @@ from starlette.routing import Route, Router
 
 from .connection import Connection, forever
 from .dialects import ChatCompletions, Completions
-from .faults import Allowance, FaultSwitch
-from .metrics import render
+from .engine import render
 from .model import Call, Model, RefusedError, json_response, validated
 from .record import Record, Seen
 from .responses_api import Responses
-from .spec import EndpointSpec, Fault
+from .spec import Allowance, EndpointSpec, Fault, FaultSwitch
 
 RATE_LIMITED, RATE_CODE, RATE_KIND = "Rate limit reached. Try again later.", "rate_limit_exceeded", "rate_limit_error"
 

@@ -4,6 +4,8 @@ A request waits in a FIFO queue until one of `slots` is free, then for its turn 
 prompt at a time, and then decodes token by token at a pace that slows with the number of requests running beside it.
 This is what a router has to cope with in continuous batching (Orca, OSDI '22): TTFT grows with the queue and the
 prompt, TPOT with the batch.
+
+Its load is told in the Prometheus names of vLLM (vllm/v1/metrics/loggers.py), which routers and dashboards read.
 """
 
 import asyncio
@@ -102,3 +104,24 @@ class Run:
 async def _sleep(seconds: float) -> None:
     if seconds > 0:
         await asyncio.sleep(seconds)
+
+
+def render(engine: Engine) -> str:
+    """The text exposition of one endpoint."""
+    spec = engine.spec
+    kv_usage = min(1.0, engine.kv_tokens / (spec.slots * spec.context_tokens))
+    families: list[tuple[str, str, str, float]] = [
+        ("num_requests_running", "gauge", "Requests in the batch.", engine.running),
+        ("num_requests_waiting", "gauge", "Requests in the queue.", engine.waiting),
+        ("kv_cache_usage_perc", "gauge", "KV-cache usage, 1 is full.", kv_usage),
+        ("gpu_cache_usage_perc", "gauge", "KV-cache usage, 1 is full (the name before vLLM 0.10).", kv_usage),
+        ("prompt_tokens_total", "counter", "Prefill tokens processed.", engine.prompt_tokens_total),
+        ("generation_tokens_total", "counter", "Generation tokens processed.", engine.generation_tokens_total),
+        ("request_success_total", "counter", "Requests that were finished.", engine.finished_total),
+    ]
+    label = spec.name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return "".join(
+        f"# HELP vllm:{name} {text}\n# TYPE vllm:{name} {kind}\n"
+        f'vllm:{name}{{engine="0",model_name="{label}"}} {float(value)}\n'
+        for name, kind, text, value in families
+    )

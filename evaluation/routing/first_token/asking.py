@@ -11,8 +11,9 @@ from itertools import count
 
 import httpx
 
-from evaluation.routing.first_token.habits import HABITS, MARK, Habit
+from evaluation.routing.first_token.habits import HABITS, Habit
 from evaluation.routing.first_token.server import Providers, slug
+from evaluation.routing.first_token.streams import MARK
 
 PATHS: Mapping[str, str] = {
     "chat": "/v1/chat/completions",

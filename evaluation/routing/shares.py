@@ -1,6 +1,6 @@
-"""How much of the traffic needs which model: where `world.KINDS` has its shares from.
+"""How much of the traffic needs which model: where the face-off's `KINDS` has its shares from.
 
-    python -m evaluation.face_off.shares --data FILE
+    python -m evaluation.routing.shares --data FILE
 
 FILE is a table of recorded answers with a column `score::MODEL` for each model, 1 where the answer was right.
 """
