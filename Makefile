@@ -45,28 +45,28 @@ imports: .venv/.ready
 	$(BIN)/lint-imports
 
 bench: .venv/.ready ## the measurements behind the README's numbers
-	$(BIN)/python -m evaluation.pick_time
-	$(BIN)/python -m evaluation.proxy_overhead
-	$(BIN)/python -m evaluation.proxy_overhead --rounds 16 --requests 16 --stream --chunks 500
-	$(BIN)/python -m evaluation.first_token
-	$(BIN)/python -m evaluation.metrics_cost
-	$(BIN)/python -m evaluation.categorizer
-	$(BIN)/python -m evaluation.fuzz
-	$(BIN)/python -m evaluation.heap_pause
-	$(BIN)/python -m evaluation.loop_hold
+	$(BIN)/python -m evaluation.overhead.pick_time
+	$(BIN)/python -m evaluation.overhead.proxy_overhead
+	$(BIN)/python -m evaluation.overhead.proxy_overhead --rounds 16 --requests 16 --stream --chunks 500
+	$(BIN)/python -m evaluation.routing.first_token
+	$(BIN)/python -m evaluation.overhead.metrics_cost
+	$(BIN)/python -m evaluation.routing.categorizer
+	$(BIN)/python -m evaluation.robustness.fuzz
+	$(BIN)/python -m evaluation.overhead.heap_pause
+	$(BIN)/python -m evaluation.overhead.loop_hold
 	$(BIN)/python -m evaluation.simulator
 	$(BIN)/python -m evaluation.face_off
-	$(BIN)/python -m evaluation.report_speed
-	$(BIN)/python -m evaluation.sample_speed
-	$(BIN)/python -m evaluation.sample_bias
-	$(BIN)/python -m evaluation.explain_speed
-	$(BIN)/python -m evaluation.replay_ab
-	$(BIN)/python -m evaluation.soak
-	$(BIN)/python -m evaluation.bench_peers agreement
-	$(BIN)/python -m evaluation.bench_peers speed
-	$(BIN)/python -m evaluation.gate_power
-	$(BIN)/python -m evaluation.gate_real
-	$(BIN)/python -m evaluation.nightly_plan
+	$(BIN)/python -m evaluation.overhead.report_speed
+	$(BIN)/python -m evaluation.agent.sample_speed
+	$(BIN)/python -m evaluation.agent.sample_bias
+	$(BIN)/python -m evaluation.overhead.explain_speed
+	$(BIN)/python -m evaluation.routing.replay_ab
+	$(BIN)/python -m evaluation.robustness.soak
+	$(BIN)/python -m evaluation.agent.bench_peers agreement
+	$(BIN)/python -m evaluation.agent.bench_peers speed
+	$(BIN)/python -m evaluation.gate.gate_power
+	$(BIN)/python -m evaluation.gate.gate_real
+	$(BIN)/python -m evaluation.agent.nightly_plan
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }

@@ -1,1 +1,1 @@
-"""One command per number in the README, and the emulated endpoints that demo, tests and studies share."""
+"""One command for each number in the README: `python -m evaluation` lists them."""

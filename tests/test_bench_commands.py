@@ -6,6 +6,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+from evaluation.__main__ import studies
+
 ROOT = Path(__file__).parents[1]
 MEASURED = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Measured\n")[2].partition("\n## ")[0]
 BENCH = re.search(r"^bench:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -24,6 +26,11 @@ def behind_figures() -> list[tuple[str, ...]]:
     return found
 
 
+def name(command: tuple[str, ...]) -> str:
+    """Of a study, without its folder."""
+    return command[0].rpartition(".")[2]
+
+
 def test_every_command_behind_a_figure_is_run() -> None:
     assert len(behind_figures()) > 10
     for module, *arguments in behind_figures():
@@ -33,9 +40,15 @@ def test_every_command_behind_a_figure_is_run() -> None:
 def test_every_command_that_is_run_is_named() -> None:
     opening = MEASURED.strip().partition("\n\n")[0]
     beside = set(re.findall(r"`(\w+)`", opening[opening.index("`make bench`") :].partition("besides")[0]))
-    assert {line[0] for line in RUN} <= {command[0] for command in behind_figures()} | beside
-    assert beside <= {line[0] for line in RUN}
+    assert {name(line) for line in RUN} <= {name(command) for command in behind_figures()} | beside
+    assert beside <= {name(line) for line in RUN}
 
 
 def test_every_command_is_there() -> None:
     assert all(importlib.util.find_spec(f"evaluation.{line[0]}") for line in RUN)
+
+
+def test_list_of_studies_has_every_command_and_its_line() -> None:
+    listed = dict(studies())
+    assert {f"evaluation.{line[0]}" for line in RUN} <= listed.keys()
+    assert all(importlib.util.find_spec(name) and line.endswith((".", "?")) for name, line in listed.items())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.categorizer import accuracy, load_prompts, outcomes
+from evaluation.routing.categorizer import accuracy, load_prompts, outcomes
 from slo_router.contract.model import CATEGORIES
 from slo_router.request.categories import (
     EDGE_CHARS,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from evaluation.endpoints.spec import EndpointSpec, read_specs
+from evaluation.emulator.spec import EndpointSpec, read_specs
 from slo_bench.cli import app
 from slo_router.contract.settings.config import load_settings
 from slo_router.contract.settings.deployments import ManagedDeployment

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.categorizer import load_prompts
 from evaluation.demo import scenario
 from evaluation.demo.accounts import Served, account, below_floor, join, met
 from evaluation.demo.client import Answer
 from evaluation.demo.endpoints import EXAMPLE, ROOT, Endpoint, own
 from evaluation.demo.remarks import remarks
 from evaluation.demo.scenario import Ask, Case
+from evaluation.routing.categorizer import load_prompts
 from slo_router.contract.metrics_hash import RequestRecord, SloRecord
 from slo_router.contract.model import Facts
 from slo_router.errors import SettingsError

@@ -27,15 +27,15 @@ from httpx_sse import EventSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation import virtual_time
-from evaluation.endpoints import EndpointSpec, Handle, instant, read_specs, running_endpoints
-from evaluation.endpoints.answers import Ask, compose, output_tokens
-from evaluation.endpoints.engine import Engine
-from evaluation.endpoints.faults import Allowance
-from evaluation.traffic import IMAGE_TOKENS, PATHS, Route, body
-from evaluation.traffic import Ask as AskedFor
-from evaluation.traffic import Fault as AskFault
-from evaluation.virtual_time import VirtualLoop
+from evaluation.emulator import EndpointSpec, Handle, instant, read_specs, running_endpoints
+from evaluation.emulator.answers import Ask, compose, output_tokens
+from evaluation.emulator.engine import Engine
+from evaluation.emulator.spec import Allowance
+from evaluation.shared import virtual_time
+from evaluation.shared.traffic import IMAGE_TOKENS, PATHS, Route, body
+from evaluation.shared.traffic import Ask as AskedFor
+from evaluation.shared.traffic import Fault as AskFault
+from evaluation.shared.virtual_time import VirtualLoop
 
 Json = dict[str, Any]
 
@@ -551,7 +551,7 @@ def test_a_taken_port_is_named() -> None:
 def test_the_command_prints_where_each_endpoint_is_and_ends_on_a_signal(tmp_path: Path) -> None:
     file = tmp_path / "endpoints.yaml"
     file.write_text("- {name: small}\n- {name: large}\n")
-    command = [sys.executable, "-m", "evaluation.endpoints", "--spec", str(file)]
+    command = [sys.executable, "-m", "evaluation.emulator", "--spec", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         started = [json.loads(process.stdout.readline()) for _ in range(2)]

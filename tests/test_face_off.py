@@ -27,7 +27,6 @@ from evaluation.face_off.report import (
     verdicts,
     where_possible,
 )
-from evaluation.face_off.shares import first_right
 from evaluation.face_off.summary import Cell, Figures, bars, cells, figures, quantile
 from evaluation.face_off.watch import Shut, Watch, has_failed, shut_by
 from evaluation.face_off.world import (
@@ -41,7 +40,8 @@ from evaluation.face_off.world import (
     Contract,
     dealt,
 )
-from evaluation.traffic import Ask
+from evaluation.routing.shares import first_right
+from evaluation.shared.traffic import Ask
 from slo_router.contract.settings.config import parse_settings
 from slo_router.request.slo import SloInputs, read_asked
 

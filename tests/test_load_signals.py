@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import httpx
 import pytest
 
-from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
+from evaluation.emulator import EndpointSpec, Handle, running_endpoints
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient, connect
 from slo_router.live.picture import Live

@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from evaluation.stock_proxy import free_port
+from evaluation.shared.stock_proxy import free_port
 from slo_router.contract.redis import embedded
 from slo_router.contract.redis.link import LINK_ERRORS, connect, connect_blocking, masked
 from slo_router.errors import SettingsError

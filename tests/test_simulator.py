@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.shared.traffic import Ask, Habits, RateLimit, mixed
 from evaluation.simulator import tally
 from evaluation.simulator.clairvoyant import Clairvoyant, foreseen_ttft_s
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, FaultKind, Outcome, Spec
@@ -18,7 +19,6 @@ from evaluation.simulator.policy import Call, Ended
 from evaluation.simulator.scenarios import SCENARIOS, SPECS, benchmark
 from evaluation.simulator.study import simulate
 from evaluation.simulator.workload import Contract, Noise, Rate, Request, generate, read_trace
-from evaluation.traffic import Ask, Habits, RateLimit, mixed
 
 STILL = Noise(1.0, 1.0, 1.0)
 LONE = Spec("lone", 0.1, 0.001, 0.01, 2, 1e-6, 2e-6, {"chat": 0.9}, tpot_growth=0.5)

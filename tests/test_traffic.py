@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from evaluation.traffic import (
+from evaluation.routing.verbosity import verbosity
+from evaluation.shared.traffic import (
     ANSWERS,
     BAD_TEMPERATURE,
     FAULTY,
@@ -26,7 +27,6 @@ from evaluation.traffic import (
     mixed,
     steady,
 )
-from evaluation.verbosity import verbosity
 from slo_router.request.categories import rules
 from slo_router.request.features import Learned, extract
 

@@ -1,6 +1,7 @@
 """What is done for every deployment goes in steps, and between its slices everybody else has a turn.
 
-How long a step takes is measured by `python -m evaluation.loop_hold`; here it is counted what one step may hold.
+How long a step takes is measured by `python -m evaluation.overhead.loop_hold`; here it is counted what one step may
+hold.
 """
 
 from __future__ import annotations

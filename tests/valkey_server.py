@@ -21,7 +21,7 @@ from typing import Self
 
 import redis
 
-from evaluation.stock_proxy import free_port
+from evaluation.shared.stock_proxy import free_port
 from slo_router.contract.redis.embedded import server_binary
 
 _START_TIMEOUT_S = 60.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from slo_bench.commands import quality_options
 from slo_bench.commands.compare import HELP as COMPARE_HELP
 from slo_bench.commands.compare import compare
 from slo_bench.commands.history import HELP as HISTORY_HELP
@@ -12,12 +13,10 @@ from slo_bench.commands.quality import quality
 from slo_bench.commands.report import HELP as REPORT_HELP
 from slo_bench.commands.report import report
 from slo_bench.commands.run import run
-from slo_bench.commands.sample import sample
-from slo_bench.commands.sample_options import SAMPLE_HELP
+from slo_bench.commands.sample import SAMPLE_HELP, sample
 from slo_bench.commands.schedule import HELP as SCHEDULE_HELP
 from slo_bench.commands.schedule import PASS_THROUGH, schedule
 from slo_bench.commands.sweep import sweep
-from slo_bench.quality import options as quality_options
 from slo_bench.run import options
 from slo_bench.sweep import options as sweep_options
 

@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from evaluation.demo.errors import DemoError
-from evaluation.endpoints import EndpointSpec
+from evaluation.emulator import EndpointSpec
 from slo_router.contract.settings.environment import resolve_environment
 from slo_router.contract.settings.validation import Count, QualityTable, Strict, validate
 from slo_router.errors import SettingsError
@@ -107,7 +107,7 @@ def emulated(directory: Path) -> Iterator[list[Endpoint]]:
     """Three emulated endpoints in a process of their own, which ends with the block or with this process."""
     path = directory / "emulated_endpoints.json"
     path.write_text(json.dumps([asdict(spec) for spec in SPECS]), encoding="utf-8")
-    command = [sys.executable, "-m", "evaluation.endpoints", "--until-stdin-closes", "--spec", str(path)]
+    command = [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--spec", str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield [_served(spec.name, _address(process), spec.context_tokens) for spec in SPECS]
@@ -119,8 +119,8 @@ def emulated(directory: Path) -> Iterator[list[Endpoint]]:
 def real() -> Iterator[list[Endpoint]]:
     """Two quantizations of SmolLM2-135M, each served by llama.cpp, while the block runs. Raises DemoError."""
     try:  # only here, for not every platform has the wheels
-        from evaluation.real_model import ModelUnavailableError  # noqa: PLC0415
-        from evaluation.real_server import ServerStartError, running_servers  # noqa: PLC0415
+        from evaluation.shared.real_model import ModelUnavailableError  # noqa: PLC0415
+        from evaluation.shared.real_server import ServerStartError, running_servers  # noqa: PLC0415
     except ImportError as error:
         raise DemoError(
             f"a real model needs the wheels xllamacpp and gguf, which the dev extra has: {error}"

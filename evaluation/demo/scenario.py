@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from evaluation.categorizer import LabelledPrompt
 from evaluation.demo.endpoints import Endpoint
+from evaluation.routing.categorizer import LabelledPrompt
 
 GROUP = "smart"
 HARD = ("reasoning", "code")

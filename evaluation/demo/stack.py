@@ -21,7 +21,7 @@ from pathlib import Path
 from evaluation.demo.endpoints import Endpoint
 from evaluation.demo.errors import DemoError
 from evaluation.demo.scenario import GROUP, VirtualKey, group_settings
-from evaluation.stock_proxy import StockProxy
+from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.metrics_hash import REQUESTS_STREAM, RequestRecord, metrics_key, read_metrics
 from slo_router.contract.model import Metrics
 from slo_router.contract.redis import embedded

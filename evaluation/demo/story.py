@@ -10,7 +10,6 @@ from time import perf_counter
 
 from rich.console import Console
 
-from evaluation.categorizer import LabelledPrompt, load_prompts
 from evaluation.demo import report, scenario
 from evaluation.demo.accounts import join
 from evaluation.demo.client import Answer, send_all
@@ -20,6 +19,7 @@ from evaluation.demo.modes import Mode
 from evaluation.demo.remarks import remarks
 from evaluation.demo.scenario import Ask, Case, Load, VirtualKey
 from evaluation.demo.stack import WORKERS, Stack
+from evaluation.routing.categorizer import LabelledPrompt, load_prompts
 from slo_router.contract.model import CATEGORIES
 from slo_router.contract.settings.config import load_settings
 from slo_router.decision.prediction import pool

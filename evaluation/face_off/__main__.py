@@ -1,4 +1,4 @@
-"""`python -m evaluation.face_off`: the whole study, one command."""
+"""LiteLLM's routing strategies and ours on the stock proxy, side by side: the whole study, one command."""
 
 from __future__ import annotations
 

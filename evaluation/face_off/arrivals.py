@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from evaluation.endpoints.answers import output_tokens, token_count
+from evaluation.emulator.answers import output_tokens, token_count
 from evaluation.face_off.world import (
     KINDS,
     MIXED_GROUP,
@@ -22,8 +22,8 @@ from evaluation.face_off.world import (
     Kind,
     Phase,
 )
-from evaluation.sample import words
-from evaluation.traffic import CHARS_PER_TOKEN, Ask, mixed, prose
+from evaluation.shared.sample import words
+from evaluation.shared.traffic import CHARS_PER_TOKEN, Ask, mixed, prose
 
 STEADY = Ask("chat", stream=True, text_tokens=0, answer_tokens=0, max_tokens=100)
 

@@ -17,7 +17,7 @@ import httpx
 from evaluation.face_off.arrivals import Arrival
 from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.world import GROUP
-from evaluation.traffic import PATHS, body
+from evaluation.shared.traffic import PATHS, body
 
 TIMEOUT_S = 12.0  # after that a user is gone
 MODEL_HEADERS = ("x-slo-selected-model", "x-litellm-model-id")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 
-from evaluation.endpoints.faults import Allowance
+from evaluation.emulator.spec import Allowance
 from evaluation.face_off.arrivals import Arrival
 from evaluation.face_off.outcome import Outcome, judge
 from evaluation.face_off.world import Deployment, Phase

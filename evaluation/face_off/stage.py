@@ -26,7 +26,7 @@ from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.proxies import OURS, document
 from evaluation.face_off.watch import Shut, Watch
 from evaluation.face_off.world import DEPLOYMENTS, EVERYBODY, FLEETS, OUTPUT_TOKENS, PHASES, Event, Phase
-from evaluation.stock_proxy import StockProxy
+from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.redis import embedded
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +164,7 @@ def _endpoints(directory: Path) -> Iterator[Mapping[str, str]]:
     """The emulated endpoints in a process that ends with the block or with this process; yields their URLs by name."""
     path = directory / "endpoints.json"
     path.write_text(json.dumps([asdict(deployment.spec) for deployment in EVERYBODY]), encoding="utf-8")
-    command = [sys.executable, "-m", "evaluation.endpoints", "--until-stdin-closes", "--spec", str(path)]
+    command = [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--spec", str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             lines = [process.stdout.readline() if process.stdout else "" for _ in EVERYBODY]

@@ -13,7 +13,8 @@ for they look at one thing each: where the large one is slow instead, latency-ba
 which keeps the contracts of four requests in five by being in the middle.
 
 Beside this reference, whose requests are all streamed chats, stands a fleet that meets traffic of all kinds, in a group
-of its own. Verbosities are measured, see `evaluation.verbosity`; that `thinker` writes five times as much is assumed:
+of its own. Verbosities are measured, see `evaluation.routing.verbosity`; that `thinker` writes five times as much is
+assumed:
 
     8b, 8b-limited        one model, also at a provider that limits its rate to 30 a minute      quality 0.60
     27b, 27b-new          one model four times as dear, also as a replica that nobody measured   quality 0.80
@@ -29,8 +30,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal, NamedTuple
 
-from evaluation.endpoints import EndpointSpec, FaultKind
-from evaluation.traffic import ANSWERS, Lengths
+from evaluation.emulator import EndpointSpec, FaultKind
+from evaluation.shared.traffic import ANSWERS, Lengths
 
 GROUP, MIXED_GROUP = "smart", "mixed"
 OUTPUT_TOKENS = (

@@ -1,7 +1,7 @@
 """A discrete-event simulator of routing policies in virtual time.
 
     workload    arrivals (Azure trace or Poisson), sizes, categories and each request's joint contract; what is asked is
-                drawn by `evaluation.traffic`, which every world here shares
+                drawn by `evaluation.shared.traffic`, which every world here shares
     endpoint    slots, serialized prefill, load-dependent decoding, slowdowns and outages
     engine      the event loop: one policy on one workload, retries and LiteLLM's cooldowns included
     policies    baselines and LiteLLM's own logic; `clairvoyant` is the lower bound on cost, `ours` the plugin itself

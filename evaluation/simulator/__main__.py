@@ -19,8 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from evaluation.simulator.bars import Runs, bars
-from evaluation.simulator.report import bars_table, policies_table, reaction_line
+from evaluation.simulator.report import Runs, bars, bars_table, policies_table, reaction_line
 from evaluation.simulator.scenarios import BY_NAME
 from evaluation.simulator.study import Study, Task, study
 from evaluation.simulator.workload import DEFAULT_TRACE, read_trace

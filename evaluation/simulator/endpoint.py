@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from evaluation.shared.traffic import PLAIN, Habits
 from evaluation.simulator.workload import Noise, Request
-from evaluation.traffic import PLAIN, Habits
 
 # HTTP 5xx, no answer in time, 429, 402, 403, 400; 400 in words that speak of the request; a client that hung up
 Outcome = Literal["success", "error", "timeout", "limited", "denied", "forbidden", "unclear", "own", "left"]

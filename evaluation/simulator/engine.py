@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from evaluation.shared.traffic import Ask
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, Outcome, Spec
 from evaluation.simulator.policy import Call, Choice, Ended, Policy, Probe
 from evaluation.simulator.workload import Contract, Noise, Request
-from evaluation.traffic import Ask
 
 RETRIES = 2
 TIMEOUT_S = 10.0

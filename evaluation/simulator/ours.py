@@ -18,11 +18,11 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from evaluation.shared.traffic import CALL_TYPES, body, prose
 from evaluation.simulator.endpoint import Outcome, Spec
 from evaluation.simulator.policies import Told
 from evaluation.simulator.policy import Call, Choice, Ended, Probe
 from evaluation.simulator.workload import Request
-from evaluation.traffic import CALL_TYPES, body, prose
 from slo_router.contract.model import Decision, Facts, Metrics
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment

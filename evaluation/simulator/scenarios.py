@@ -14,9 +14,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from evaluation.shared.traffic import Habits, RateLimit, mixed, steady
 from evaluation.simulator.endpoint import Fault, Outcome, Spec
 from evaluation.simulator.workload import Draw, Rate, Size, generate
-from evaluation.traffic import Habits, RateLimit, mixed, steady
 from slo_router.contract.model import Metrics
 
 PER_S = 6.0
@@ -38,8 +38,8 @@ SPECS = (
 
 
 # Whom mixed traffic meets. Verbosities are Llama-3.1-8B-Instruct's, gemma-2-27b-it's and Claude 3.5 Sonnet's, as
-# `evaluation.verbosity` finds them; `thinker` is medium's equal at half its price per token, and writes five times as
-# much.
+# `evaluation.routing.verbosity` finds them; `thinker` is medium's equal at half its price per token, and writes five
+# times as much.
 SMALL, MEDIUM, LARGE = (Habits(verbosity=factor, wobble=0.5) for factor in (2.24, 1.0, 0.91))
 THINKER = Habits(verbosity=5.0, wobble=0.5)
 LIMITS = RateLimit(30, 10, retry_after_s=2), RateLimit(30, 10)  # says how long to wait, or does not

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from evaluation.traffic import ANSWERS, CHARS_PER_TOKEN, PROMPTS, Ask, Habits, steady
+from evaluation.shared.traffic import ANSWERS, CHARS_PER_TOKEN, PROMPTS, Ask, Habits, steady
 
 DEFAULT_TRACE = Path(__file__).resolve().parents[3] / "shared" / "data" / "traffic_azure2023_conv.csv.gz"
 SIZE_ERROR = 0.1  # sigma of the log-normal error of a token count that is estimated from characters

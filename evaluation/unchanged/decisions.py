@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-from evaluation.traffic import CALL_TYPES, body, mixed
+from evaluation.shared.traffic import CALL_TYPES, body, mixed
 from slo_router.contract.model import CATEGORIES, Facts, LatencyFit, Metrics
 from slo_router.contract.settings.config import GroupSettings, PluginSettings, SloSettings, Weights
 from slo_router.contract.settings.deployments import ManagedDeployment

@@ -9,7 +9,7 @@ import pytest
 import redis
 import yaml
 
-from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
+from evaluation.emulator import EndpointSpec, Handle, running_endpoints
 from tests.bench.commanded import SECRET
 from tests.valkey_server import ValkeyServer
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
-from evaluation.stock_proxy import free_port
+from evaluation.shared.stock_proxy import free_port
 from tests.bench.scripted_server import DONE, Reply, chunk, delta, stream, usage
 
 HOLD = b""  # the connection is closed without a byte

@@ -1,4 +1,4 @@
-"""Latencies are those of the server's own clock, within 2 % or 2 ms; `evaluation.bench_accuracy` tries more of them.
+"""Latencies are those of the server's own clock, within 2 % or 2 ms; `bench_accuracy` of the studies tries more.
 
 A busy machine may stop any request, and then the two clocks are read at different times. So requests are sent until
 each latency was found right, which one that is measured wrongly never is.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
 
-from evaluation.bench_accuracy import within
+from evaluation.agent.bench_accuracy import within
 from slo_bench.measure.client import Client
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target

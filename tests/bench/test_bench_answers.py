@@ -11,7 +11,7 @@ import redis
 import yaml
 from typer.testing import CliRunner, Result
 
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_bench.cli import app
 from slo_router.contract.metrics_hash import read_metrics
 from slo_router.contract.model import Facts

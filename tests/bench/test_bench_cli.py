@@ -12,7 +12,7 @@ import redis
 import yaml
 from typer.testing import CliRunner, Result
 
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_bench.cli import app
 from tests.bench.particular_server import GOOD, Request, particular, refuse
 

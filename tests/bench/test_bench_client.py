@@ -8,7 +8,7 @@ from time import perf_counter
 
 import pytest
 
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_bench.load.workload import Prompt
 from slo_bench.measure.client import Client
 from slo_bench.measure.stream import Sample

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_bench.errors import StoppedError
 from slo_bench.guard import watch
 from slo_bench.guard.budget import Budget

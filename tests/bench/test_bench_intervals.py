@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.interval_coverage import coverage, groups, quantile, values
-from slo_bench.quality.intervals import Interval
+from evaluation.agent.interval_coverage import coverage, groups, quantile, values
+from slo_bench.summary.confidence import Interval
 from slo_bench.summary.intervals import (
     grouped_mean_interval,
     grouped_percentile_interval,

@@ -10,7 +10,7 @@ import redis
 import yaml
 from typer.testing import CliRunner
 
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_bench.cli import app
 
 QUICK = ("--requests", "3", "--categories", "ner", "--warmup", "1")

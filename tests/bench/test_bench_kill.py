@@ -11,7 +11,7 @@ from time import sleep
 import pytest
 import redis
 
-from evaluation.publisher import run_result
+from evaluation.shared.publisher import run_result
 from slo_router.contract.metrics_hash import write_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ OTHERS = {"quality_score": "0.8", "quality_n": "40", "fit_a": "1.5"}
 
 def kill_while_publishing(url: str, after_s: float) -> int:
     """Kills a publisher so long after its first write; checks the hash and returns the run that is in it."""
-    command = [sys.executable, "-m", "evaluation.publisher", url]
+    command = [sys.executable, "-m", "evaluation.shared.publisher", url]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer, redis.Redis.from_url(url) as link:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"published\n"

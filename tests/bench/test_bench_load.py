@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evaluation import virtual_time
+from evaluation.shared import virtual_time
 from slo_bench.errors import StoppedError, WorkloadError
 from slo_bench.load.arrivals import Arrival, gamma, rate_of, replay
 from slo_bench.load.lag import MAX_P99_S, lag_of

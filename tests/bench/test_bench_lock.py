@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from evaluation.virtual_time import VirtualLoop, run
+from evaluation.shared.virtual_time import VirtualLoop, run
 from slo_bench.errors import StoppedError
 from slo_bench.guard.lock import LOCK_KEY, EndpointLock, endpoint_of
 from slo_router.contract.model import Facts

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo_bench.errors import StoppedError
-from slo_bench.guard.budget import Budget
-from slo_bench.guard.money import charged_usd, is_priced, most_usd, request_usd
+from slo_bench.guard.budget import Budget, charged_usd, is_priced, most_usd, request_usd
 from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_router.contract.model import Facts

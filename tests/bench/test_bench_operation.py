@@ -15,10 +15,10 @@ import redis
 import yaml
 from typer.testing import CliRunner, Result
 
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_bench.cli import app
 from slo_bench.guard.lock import LOCK_KEY, endpoint_of
-from slo_bench.guard.traffic import LIVE_KEY, WORKERS_KEY
+from slo_bench.guard.watch import LIVE_KEY, WORKERS_KEY
 from slo_bench.run.memory import UNFINISHED_KEY
 from slo_router.contract.settings.config import load_settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slo_bench.guard.outage import Outage
+from slo_bench.guard.held import Outage
 
 
 def test_an_outage_lasts_from_the_first_failure_to_the_send_that_arrived() -> None:

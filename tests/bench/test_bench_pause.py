@@ -7,8 +7,8 @@ import json
 import pytest
 
 from slo_bench.errors import StoppedError
-from slo_bench.guard.pause import Pause
-from slo_bench.guard.traffic import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
+from slo_bench.guard.held import Pause
+from slo_bench.guard.watch import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
 from slo_router.worker import sharing
 
 

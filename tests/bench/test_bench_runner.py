@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from evaluation import virtual_time
+from evaluation.shared import virtual_time
 from slo_bench.load.workload import Prompt, Workload
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.fuzz_sse import TIMEOUT_S, case_server, fits, observed
-from evaluation.sse_cases import make_case
+from evaluation.robustness.fuzz_sse import TIMEOUT_S, case_server, fits, observed
+from evaluation.robustness.sse_cases import make_case
 from slo_bench.measure.client import Client
 from slo_bench.measure.sse import EventParser
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation import sweep_fit
-from evaluation.endpoints import EndpointSpec
-from evaluation.virtual_time import VirtualEndpoint, VirtualLoop, run
+from evaluation.agent import sweep_fit
+from evaluation.emulator import EndpointSpec
+from evaluation.shared.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.sending import Sent
 from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample

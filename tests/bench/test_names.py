@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slo_bench.errors import SampleError
-from slo_bench.sampling.scrub import Scrubber
-from slo_bench.sampling.scrubbers import NAMES, load
+from slo_bench.sampling.scrub import NAMES, Scrubber, load
 
 
 @pytest.mark.slow  # in an environment that has the extra: its model is no part of the development one

@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from slo_bench.cli import app
-from slo_bench.quality.store import default_path
+from slo_bench.quality.answers import default_path
 from slo_router.contract.metrics_hash import read_metrics
 from tests.bench.oracle import Body, Oracle, asked, oracle
 

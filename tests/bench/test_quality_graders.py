@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from slo_bench.quality.extraction import f1, pairs, set_f1
-from slo_bench.quality.graders import Grader, PatternTimeoutError, Pure
-from slo_bench.quality.json_text import json_in
-from slo_bench.quality.numeric import number_in
-from slo_bench.quality.text import first_words, normalised, without_reasoning
+from slo_bench.grading.extraction import f1, pairs, set_f1
+from slo_bench.grading.graders import Grader, PatternTimeoutError, Pure
+from slo_bench.grading.json_text import json_in
+from slo_bench.grading.numeric import number_in
+from slo_bench.grading.text import first_words, normalised, without_reasoning
 
 READ = TypeAdapter[Pure](Grader)  # type: ignore[arg-type]  # the pure ones alone are read here
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from slo_bench.quality.graders import Judge
+from slo_bench.grading.graders import Judge
 from slo_bench.quality.judge import Verdict, judge_question, score, verdict
 from slo_bench.quality.suite import Item
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slo_bench.quality.sandbox import code_in, isolation, run_tests
+from slo_bench.grading.sandbox import code_in, isolation, run_tests
 
 RIGHT = "def add(a, b):\n    return a + b"
 TESTS = "assert add(1, 2) == 3\nassert add(-1, 1) == 0"

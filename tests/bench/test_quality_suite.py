@@ -7,7 +7,7 @@ import json
 import pytest
 
 from slo_bench.errors import SuiteError
-from slo_bench.quality.graders import Exact, Grader, Numeric, Pattern, SetF1
+from slo_bench.grading.graders import Exact, Grader, Numeric, Pattern, SetF1
 from slo_bench.quality.suite import Suite, load_suite, parse_suite
 
 ITEM = {

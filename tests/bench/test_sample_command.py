@@ -11,7 +11,7 @@ import redis
 import yaml
 from typer.testing import CliRunner, Result
 
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_bench.cli import app
 from slo_bench.load.workload import load_workload
 from slo_router.contract.metrics_hash import REQUESTS_STREAM, RequestRecord, SloRecord

@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_bench.sampling.reservoir import Reservoir
+from slo_bench.sampling.strata import Reservoir
 
 
 def filled(capacity: int, items: int, seed: int | str) -> Reservoir[int]:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
 from slo_bench.sampling.rules import DEFAULT_REGIONS, is_iban, passes_luhn
-from slo_bench.sampling.scrub import Scrubber
-from slo_bench.sampling.scrubbers import RULES, built_in
+from slo_bench.sampling.scrub import RULES, Scrubber, built_in
 
 FINDERS = built_in(RULES, DEFAULT_REGIONS)
 ORDINARY = """Version 1.2.3.4 of 2024-11-25 12:30:45.123456 was released, v10.0.0.1 is next

@@ -10,8 +10,7 @@ import pytest
 from slo_bench.errors import SampleError
 from slo_bench.sampling.candidate import Candidate, Message
 from slo_bench.sampling.rules import DEFAULT_REGIONS, Finder, Finding
-from slo_bench.sampling.scrub import Scrubber, scrub
-from slo_bench.sampling.scrubbers import RULES, built_in
+from slo_bench.sampling.scrub import RULES, Scrubber, built_in, scrub
 
 FINDERS = built_in(RULES, DEFAULT_REGIONS)
 ARGUMENTS = '{"mail": "line\\njane@example.org", "jo@example.org": [4111111111111111, 7, null]}'

@@ -15,7 +15,7 @@ from slo_bench.load.workload import parse_jsonl
 from slo_bench.sampling.candidate import Candidate, LeftOut, Message
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction
-from slo_bench.sampling.sources import Kind, kind_of, reader_of
+from slo_bench.sampling.traffic import Kind, kind_of, reader_of
 
 HI = [{"role": "user", "content": "Hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"q": "x"}'}}

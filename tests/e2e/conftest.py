@@ -22,8 +22,8 @@ import httpx
 import pytest
 import redis
 
-from evaluation.endpoints import EndpointSpec, Handle, running_endpoints
-from evaluation.stock_proxy import LOCAL, StockProxy
+from evaluation.emulator import EndpointSpec, Handle, running_endpoints
+from evaluation.shared.stock_proxy import LOCAL, StockProxy
 from slo_router.worker.rollout import OFF_KEY
 from tests.bench.particular_server import GOOD, Particular, particular
 from tests.e2e.stuck import dripping

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaluation.stock_proxy import free_port
+from evaluation.shared.stock_proxy import free_port
 
 SHARED = Path(__file__).parents[3] / "shared" / "virtual-keys"
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))

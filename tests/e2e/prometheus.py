@@ -19,7 +19,7 @@ from typing import Self
 import httpx
 import yaml
 
-from evaluation.stock_proxy import free_port
+from evaluation.shared.stock_proxy import free_port
 
 UNPACKED = Path(sys.prefix) / "debian-prometheus"
 TIMEOUT_S = 120.0  # the download of 19 MB included

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import redis
 
-from evaluation.stock_proxy import free_port
+from evaluation.shared.stock_proxy import free_port
 from tests.certificate import self_made_certificate
 from tests.e2e.postgres import UnavailableError
 from tests.valkey_server import ValkeyServer

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from slo_bench.cli import app
-from slo_bench.run.foresight import PROBES
+from slo_bench.run.memory import PROBES
 from slo_router.contract.metrics_hash import RequestRecord
 from tests.e2e.conftest import TTFT_MS, Stack
 

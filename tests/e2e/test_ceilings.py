@@ -19,8 +19,8 @@ import pytest
 import redis
 
 from evaluation.demo import custom_auth
-from evaluation.endpoints import Handle, running_endpoints
-from evaluation.stock_proxy import LOCAL, StockProxy
+from evaluation.emulator import Handle, running_endpoints
+from evaluation.shared.stock_proxy import LOCAL, StockProxy
 from tests.e2e.conftest import ASK, SPECS, Stack, deployment, document, publish
 from tests.e2e.test_routes import ROUTES
 from tests.request_bodies import random_body

@@ -14,8 +14,8 @@ import pytest
 import redis
 import yaml
 
-from evaluation.endpoints import Handle
-from evaluation.stock_proxy import LOCAL, StockProxy, free_port
+from evaluation.emulator import Handle
+from evaluation.shared.stock_proxy import LOCAL, StockProxy, free_port
 from slo_router.contract.settings.config import load_settings
 from tests.e2e.conftest import ASK, document
 from tests.valkey_server import ValkeyServer

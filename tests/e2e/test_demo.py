@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from evaluation.demo.endpoints import ROOT
-from evaluation.endpoints import Handle
+from evaluation.emulator import Handle
 from slo_router.contract.redis import embedded
 from tests.e2e.conftest import QUALITY, USD_PER_TOKEN
 

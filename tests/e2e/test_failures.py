@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from evaluation.endpoints import FaultKind
+from evaluation.emulator import FaultKind
 from tests.e2e.conftest import LITELLM, SOON, Stack
 from tests.e2e.test_routes import ROUTES
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 import redis
 
-from evaluation.first_token.asking import CALL_TYPES, Seen, ask_all, document, leave
-from evaluation.first_token.habits import HABITS, Habit
-from evaluation.first_token.server import Providers, providers
-from evaluation.stock_proxy import StockProxy
+from evaluation.routing.first_token.asking import CALL_TYPES, Seen, ask_all, document, leave
+from evaluation.routing.first_token.habits import HABITS, Habit
+from evaluation.routing.first_token.server import Providers, providers
+from evaluation.shared.stock_proxy import StockProxy
 from tests.e2e.conftest import refreshed
 from tests.valkey_server import ValkeyServer
 

@@ -1,14 +1,15 @@
 """Random header and body values on every route: a 400 that names the field, or a routed answer; never a 500.
 
-`python -m evaluation.fuzz` asks 10,000 times, with key and team metadata too; these are its generator's first 300.
+`python -m evaluation.robustness.fuzz` asks 10,000 times, with key and team metadata too; these are its generator's
+first 300.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from evaluation.fuzz import Report, fuzz, names_a_field
-from evaluation.fuzz_cases import Case, cases
+from evaluation.robustness.fuzz import Report, fuzz, names_a_field
+from evaluation.robustness.fuzz_cases import Case, cases
 from tests.e2e.conftest import Stack
 
 CASE = Case("/v1/chat/completions", (("x-slo-ttft-ms", b"soon"),), {"model": "smart"}, {})

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 
-from evaluation.endpoints.record import Seen
+from evaluation.emulator.record import Seen
 from tests.e2e.conftest import SOON, TTFT_MS, Stack
 
 BACK_WITHIN_S = 60.0

@@ -23,7 +23,7 @@ import yaml
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from evaluation.endpoints import EndpointSpec, running_endpoints
+from evaluation.emulator import EndpointSpec, running_endpoints
 from tests.e2e.prometheus import Prometheus, UnavailableError, program
 
 ROOT = Path(__file__).parents[2]

@@ -19,8 +19,8 @@ import redis
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from evaluation.endpoints import Handle
-from evaluation.stock_proxy import LOCAL, StockProxy
+from evaluation.emulator import Handle
+from evaluation.shared.stock_proxy import LOCAL, StockProxy
 from slo_router.contract.redis import embedded
 from slo_router.contract.redis.link import connect_blocking
 from slo_router.contract.settings.config import GroupSettings, PluginSettings

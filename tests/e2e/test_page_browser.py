@@ -22,7 +22,7 @@ import pytest
 import redis
 import yaml
 
-from evaluation.stock_proxy import StockProxy, free_port
+from evaluation.shared.stock_proxy import StockProxy, free_port
 from tests.e2e.chromium import Tab, UnavailableError, browser, program
 from tests.page_records import COUNT, fill, page_config
 from tests.record_builders import line_of

@@ -16,8 +16,8 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from evaluation.endpoints import Handle
-from evaluation.stock_proxy import StockProxy
+from evaluation.emulator import Handle
+from evaluation.shared.stock_proxy import StockProxy
 from slo_bench.cli import app as slo_bench
 from slo_bench.load.workload import load_workload
 from slo_router.contract.metrics_hash import RequestRecord

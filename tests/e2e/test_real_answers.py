@@ -19,9 +19,9 @@ import redis
 
 pytest.importorskip("xllamacpp", reason="llama.cpp has no wheel for this platform", exc_type=ImportError)
 
-from evaluation.real_answers import TEMPLATES
-from evaluation.real_server import RealDeployment, RunningServer, running_servers
-from evaluation.stock_proxy import StockProxy
+from evaluation.quality.real_answers import TEMPLATES
+from evaluation.shared.real_server import RealDeployment, RunningServer, running_servers
+from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.metrics_hash import RequestRecord
 from tests.e2e.conftest import refreshed
 from tests.valkey_server import ValkeyServer

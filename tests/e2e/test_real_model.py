@@ -21,8 +21,8 @@ import redis
 
 pytest.importorskip("xllamacpp", reason="llama.cpp has no wheel for this platform", exc_type=ImportError)
 
-from evaluation.real_server import RealDeployment, RunningServer, running_servers
-from evaluation.stock_proxy import LOCAL, StockProxy
+from evaluation.shared.real_server import RealDeployment, RunningServer, running_servers
+from evaluation.shared.stock_proxy import LOCAL, StockProxy
 from slo_router.contract.metrics_hash import RequestRecord
 from tests.e2e.conftest import refreshed
 from tests.valkey_server import ValkeyServer

@@ -22,9 +22,9 @@ from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner
 
 from slo_bench.errors import StoppedError
+from slo_bench.guard.held import Own, Pause
 from slo_bench.guard.lock import EndpointLock
-from slo_bench.guard.pause import Pause
-from slo_bench.guard.watch import Own, Watch
+from slo_bench.guard.watch import Watch
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
 from slo_bench.run.estimate import Request

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.endpoints import Handle
-from evaluation.stock_proxy import StockProxy
+from evaluation.emulator import Handle
+from evaluation.shared.stock_proxy import StockProxy
 from tests.e2e.conftest import document
 
 

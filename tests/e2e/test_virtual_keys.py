@@ -22,8 +22,8 @@ import openai
 import pytest
 import redis
 
-from evaluation.endpoints import Handle
-from evaluation.stock_proxy import StockProxy
+from evaluation.emulator import Handle
+from evaluation.shared.stock_proxy import StockProxy
 from tests.e2e.conftest import ASK, LITELLM, USD_PER_TOKEN, document, publish, refreshed
 from tests.e2e.postgres import UnavailableError, litellm_database
 from tests.valkey_server import ValkeyServer

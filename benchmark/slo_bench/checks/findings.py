@@ -16,7 +16,7 @@ from slo_bench.checks.answer import (
 )
 from slo_bench.checks.markup import has_markup
 from slo_bench.checks.repetition import is_looping
-from slo_bench.quality.text import fenced_blocks, without_reasoning
+from slo_bench.grading.text import fenced_blocks, without_reasoning
 
 _NO_TEXT = re.compile(r"[\ufffd\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # tabs, line ends and terminal colours are text
 

@@ -5,7 +5,8 @@
     undecided    too few answers
 
 Of ten answers six must fail, of three all: a small model talks nonsense now and then, a broken one most of the time.
-`python -m evaluation.answer_checks` shows how often that condemns a working deployment, and how often a broken one.
+`python -m evaluation.quality.answer_checks` shows how often that condemns a working deployment, and how often a broken
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slo_bench.checks.answer import BESIDE_OTHERS, FAULTS
-from slo_bench.quality.intervals import FEWEST, Interval, wilson
+from slo_bench.summary.confidence import FEWEST, Interval, wilson
 
 ALLOWED = 0.25  # share of odd answers that a working deployment may have
 _FEWEST_FAULTS = 3  # fewer may be chance, whatever their share

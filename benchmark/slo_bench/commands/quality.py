@@ -8,18 +8,18 @@ from typing import Annotated
 
 import typer
 
+from slo_bench.commands import quality_options as own
 from slo_bench.commands.run import DEFAULT_BUDGET_USD
 from slo_bench.commands.terminal import console, names, store_of
 from slo_bench.gate.ruling import ALLOW_DROP, Policy
 from slo_bench.measure.targets import Proxy
-from slo_bench.quality import options as own
 from slo_bench.quality import report
-from slo_bench.quality.comparison import compare
+from slo_bench.quality.answers import clear_store, default_path
 from slo_bench.quality.plan import QualityPlan, Wanted, make_quality_plan
 from slo_bench.quality.runner import Found, exit_code
+from slo_bench.quality.scores import compare
 from slo_bench.quality.session import Terms
 from slo_bench.quality.session import run as run_session
-from slo_bench.quality.store import clear_store, default_path
 from slo_bench.quality.suite import load_suite
 from slo_bench.run import options
 from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED
@@ -68,7 +68,7 @@ def quality(
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exits with 0, 1, 2 or 3, see `quality.options.HELP`."""
+    """Exits with 0, 1, 2 or 3, see `quality_options.HELP`."""
     log = console(stderr=True)
     most_usd = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
     policy = Policy(allow_drop)

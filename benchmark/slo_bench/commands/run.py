@@ -9,9 +9,9 @@ from rich.console import Console
 
 from slo_bench.commands.report import write_report
 from slo_bench.commands.terminal import console, names, store_of, tell_unknown
+from slo_bench.guard.budget import is_priced
 from slo_bench.guard.guard import Terms
 from slo_bench.guard.lock import endpoint_of
-from slo_bench.guard.money import is_priced
 from slo_bench.load.planning import Shape, shaped
 from slo_bench.load.workload import load_workload
 from slo_bench.measure.targets import Proxy

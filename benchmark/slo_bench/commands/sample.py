@@ -6,23 +6,78 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import typer
+from typer import Argument, Option
 
-from slo_bench.commands import sample_options as options
 from slo_bench.commands.terminal import console, names
 from slo_bench.errors import SampleError
 from slo_bench.run.session import Store
-from slo_bench.sampling import report, scrubbers, traffic
+from slo_bench.sampling import report, scrub, traffic
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction
 from slo_bench.sampling.private_file import write_private
-from slo_bench.sampling.sources import Kind, reader_of
+from slo_bench.sampling.rules import DEFAULT_REGIONS
+from slo_bench.sampling.scrub import RULES
+from slo_bench.sampling.traffic import Kind, reader_of
 from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.metrics_hash import REQUESTS_STREAM
 from slo_router.contract.settings.config import load_settings
 from slo_router.errors import SloRouterError
+
+ALL_RULES = ",".join(RULES)
+PHONE_REGIONS = ",".join(DEFAULT_REGIONS)
+
+SAMPLE_HELP = """Makes a workload out of production traffic: a stratified sample, scrubbed before it is stored.
+
+\b
+From the router's request records (log_prompts must be on), in Redis or in its JSONL logs:
+  slo-bench sample --config litellm_config.yaml --output workload.jsonl
+  slo-bench sample requests.*.jsonl --output workload.jsonl
+
+\b
+From LiteLLM's spend logs (store_prompts_in_spend_logs must be on) or an OpenAI batch file:
+  slo-bench sample spend_logs.json --category chat --output workload.jsonl
+  slo-bench sample batch.jsonl --category summarization --output workload.jsonl
+
+\b
+Then measure with it:
+  slo-bench run --config litellm_config.yaml --workload workload.jsonl
+
+As many requests of each category, of which each stratum (prompt length, streamed or not) has the share that it has in
+the traffic, but is there at least once. What a scrubber finds becomes <EMAIL_1>, the same for the same thing within a
+prompt. Requests with images, audio or files are left out, for nobody can tell what is in them; so are failed ones.
+
+Exit code: 0 the file was written, 2 it was not: nothing could be sampled, or the call was wrong.
+"""
+
+Files: TypeAlias = Annotated[
+    list[Path] | None, Argument(metavar="FILE", show_default=False, help="Requests; none: the stream in Redis.")
+]
+Output: TypeAlias = Annotated[Path, Option("--output", "-o", metavar="FILE", help="The workload: a .jsonl file.")]
+Config: TypeAlias = Annotated[Path | None, Option(help="The proxy's own YAML: where its Redis is.")]
+RedisUrl: TypeAlias = Annotated[str | None, Option(metavar="URL", help="Instead of the one in the YAML.")]
+Hours: TypeAlias = Annotated[float | None, Option(min=0.01, help="Of the stream only the last.", show_default="all")]
+OfKind: TypeAlias = Annotated[Kind | None, Option(help="What the files hold.", show_default="seen by their content")]
+Category: TypeAlias = Annotated[
+    str | None, Option(metavar="NAME", help="Of requests that name none, or that the router was unsure of.")
+]
+Group: TypeAlias = Annotated[str | None, Option(metavar="NAME", help="Only requests to this group of model_list.")]
+PerCategory: TypeAlias = Annotated[int, Option(min=1, max=10_000, help="Prompts of each category.")]
+Floor: TypeAlias = Annotated[int, Option(min=0, help="Prompts of each stratum, at least.")]
+MaxTokens: TypeAlias = Annotated[int, Option(min=1, help="Bounds an answer that was allowed to be longer.")]
+Seed: TypeAlias = Annotated[int, Option(help="Decides what is drawn.")]
+Rules: TypeAlias = Annotated[str, Option(metavar="NAME,NAME", help="The built-in scrubbers; '' for none.")]
+PhoneRegions: TypeAlias = Annotated[
+    str, Option(metavar="US,GB", help="Countries whose telephone numbers are found without their +code.")
+]
+Scrubber: TypeAlias = Annotated[
+    list[str] | None,
+    Option(metavar="MODULE:CALLABLE", help="Your own: a function from a text to (start, end, KIND); repeatable."),
+]
+Names: TypeAlias = Annotated[bool, Option("--names", help="People's names too: needs the extra `names`.")]
+AsJson: TypeAlias = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 
 
 class Source(NamedTuple):
@@ -35,31 +90,31 @@ class Source(NamedTuple):
 
 
 def sample(
-    files: options.Files = None,
+    files: Files = None,
     *,
-    output: options.Output,
-    config: options.Config = None,
-    redis_url: options.RedisUrl = None,
-    hours: options.Hours = None,
-    kind: options.OfKind = None,
-    category: options.Category = None,
-    group: options.Group = None,
-    per_category: options.PerCategory = 100,
-    floor: options.Floor = 1,
-    max_tokens: options.MaxTokens = 1_024,
-    seed: options.Seed = 0,
-    rules: options.Rules = options.ALL_RULES,
-    phone_regions: options.PhoneRegions = options.PHONE_REGIONS,
-    scrubber: options.Scrubber = None,
-    with_names: options.Names = False,
-    as_json: options.AsJson = False,
+    output: Output,
+    config: Config = None,
+    redis_url: RedisUrl = None,
+    hours: Hours = None,
+    kind: OfKind = None,
+    category: Category = None,
+    group: Group = None,
+    per_category: PerCategory = 100,
+    floor: Floor = 1,
+    max_tokens: MaxTokens = 1_024,
+    seed: Seed = 0,
+    rules: Rules = ALL_RULES,
+    phone_regions: PhoneRegions = PHONE_REGIONS,
+    scrubber: Scrubber = None,
+    with_names: Names = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Exits with 0 or 2, see `sample_options.SAMPLE_HELP`."""
+    """Exits with 0 or 2, see `SAMPLE_HELP`."""
     log = console(stderr=True)
     try:
         _check(output, files or [], category)
-        own = [*(scrubber or []), *([scrubbers.NAMES] if with_names else [])]
-        finders = [*scrubbers.built_in(names(rules), names(phone_regions)), *map(scrubbers.load, own)]
+        own = [*(scrubber or []), *([scrub.NAMES] if with_names else [])]
+        finders = [*scrub.built_in(names(rules), names(phone_regions)), *map(scrub.load, own)]
         extraction = Extraction(per_category, floor, seed, max_tokens)
         with log.status("reading"):
             for source in _of_files(files, kind) if files else _of_redis(config, redis_url, hours):

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from slo_bench.gate.alerts import Alert
 from slo_bench.gate.comparison import HIGH, LOW, compare, is_same_work
 from slo_bench.gate.entry import Entry
-from slo_bench.quality.intervals import Interval
 from slo_bench.run.runner import Limits
+from slo_bench.summary.confidence import Interval
 from slo_bench.summary.results import CellResult
 
 SLOWER = 1.2  # times as long

@@ -12,7 +12,7 @@ what looks no worse is good at once. In between the run is `unsure`: each item g
 is at the mean of its answers. That costs an unchanged deployment up to a fifth more answers on average, none where it
 answers alike every time, and finds drops that would take twice the items in one look.
 
-`python -m evaluation.gate_power` shows how large a drop is found how often.
+`python -m evaluation.gate.gate_power` shows how large a drop is found how often.
 """
 
 from __future__ import annotations

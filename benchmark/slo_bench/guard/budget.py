@@ -1,4 +1,13 @@
-"""Money as it is spent: what is known, what is on its way, and what hours of GPU cost. No clock of its own.
+"""Money: what a request costs, what it may cost at most before it is sent, and what a run has spent.
+
+    known       prompt tokens × input price + completion tokens × output price; cached prompt tokens at their own price
+    at most     every byte of the prompt a token, and the whole of `max_tokens`
+
+No tokenizer in use makes more tokens of a text than it has bytes; what the chat template adds is allowed for. A request
+that ended without a usage report counts at its most, for the provider may charge for it; one that was refused with an
+HTTP status, or never reached the server, is free. One that is sent again because its connection was gone counts once.
+A deployment with a price per GPU hour costs nothing per request: its hours are counted by the `Budget`. `None` where
+nobody knows the price.
 
     spent      requests that have ended, by their usage, and GPU time until now
     reserved   requests on their way, each at the most that it can cost, and for each GPU the time of one more request
@@ -6,15 +15,70 @@
 
 So the limit is never passed, as long as a provider charges no more than the tokens that it reports at the configured
 prices. A deployment without a price cannot be counted: `uncounted` names those that were measured all the same.
+
+No clock of its own.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
 from slo_bench.errors import StoppedError
-from slo_bench.guard.money import SECONDS_PER_HOUR
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.stream import CONNECTION, Sample
+from slo_router.contract.model import Facts
+from slo_router.contract.prices import cost_usd
+
+SECONDS_PER_HOUR = 3_600
+TEMPLATE_TOKENS = 32  # per message, with the salt
+PART_TOKENS = 2_000  # an image or another part that is no text
+
+
+def is_priced(facts: Facts) -> bool:
+    """Whether anybody knows what the deployment costs."""
+    by_token = facts.input_usd_per_token is not None and facts.output_usd_per_token is not None
+    return by_token or facts.gpu_usd_per_hour is not None
+
+
+def request_usd(facts: Facts, prompt_tokens: float, completion_tokens: float, cached_tokens: float = 0) -> float | None:
+    """USD of one request of this size; 0 where the GPU is paid by the hour."""
+    if facts.gpu_usd_per_hour is not None:
+        return 0.0
+    return cost_usd(facts, prompt_tokens, completion_tokens, min(cached_tokens, prompt_tokens))
+
+
+def most_usd(facts: Facts, prompt: Prompt) -> float | None:
+    """USD that a request can cost at most."""
+    return request_usd(
+        facts, prompt_bytes(prompt, PART_TOKENS) + TEMPLATE_TOKENS * len(prompt.messages), prompt.max_tokens
+    )
+
+
+def charged_usd(facts: Facts, prompt: Prompt, sample: Sample) -> float | None:
+    """USD that a finished request is counted with."""
+    if sample.prompt_tokens is not None and sample.completion_tokens is not None:
+        return request_usd(facts, sample.prompt_tokens, sample.completion_tokens, sample.cached_tokens or 0)
+    error = sample.error
+    if error is not None and (error == CONNECTION or error.startswith("http_")):
+        return 0.0 if is_priced(facts) else None
+    return most_usd(facts, prompt)
+
+
+def prompt_bytes(prompt: Prompt, part_bytes: int) -> int:
+    """Bytes of UTF-8 in a prompt's texts, tools and schema; each part that is no text counts `part_bytes`."""
+    extra = [prompt.tools, prompt.response_format, *(message.get("tool_calls") for message in prompt.messages)]
+    forms = sum(len(json.dumps(one)) for one in extra if one)
+    return forms + sum(_bytes(message.get("content"), part_bytes) for message in prompt.messages)
+
+
+def _bytes(content: object, part_bytes: int) -> int:
+    if isinstance(content, str):
+        return len(content.encode())
+    parts = content if isinstance(content, list) else []
+    return sum(_bytes(part["text"], part_bytes) if "text" in part else part_bytes for part in parts)
+
 
 Clock = Callable[[], float]  # seconds
 

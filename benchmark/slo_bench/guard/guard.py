@@ -7,7 +7,7 @@ Whatever measures deployments sends through a guard. Once a run is stopped it st
 deployment, for the report. `clock` runs only while a deployment can be measured.
 
 It also keeps the agent's own doing out of what is measured: a request that only showed what a server refuses is sent
-again in another form (`adapting`), and one that met a restart when the server is back (`outage`).
+again in another form (`Adapting`), and one that met a restart when the server is back (`Outage`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from slo_bench.errors import StoppedError
-from slo_bench.guard.adapting import Adapting
-from slo_bench.guard.budget import Budget
-from slo_bench.guard.held import Held, met_outage
+from slo_bench.guard.budget import Budget, charged_usd, most_usd
+from slo_bench.guard.held import Held, Pause, met_outage
 from slo_bench.guard.lock import LOST, EndpointLock
-from slo_bench.guard.money import charged_usd, most_usd
-from slo_bench.guard.pause import Pause
 from slo_bench.guard.watch import Tell, Watch
 from slo_bench.load.workload import Prompt
+from slo_bench.measure.dialect import Adapting
 from slo_bench.measure.excuses import DROPPED
 from slo_bench.measure.stream import CONNECTION, Sample
 from slo_bench.measure.targets import Target
 from slo_router.contract.model import Facts
+from slo_router.contract.redis.link import AsyncClient
 
 CHECK_S = 0.1  # between two looks at whether a pause is over
 AGAIN_S = 0.5  # between two tries to reach a server that is being restarted
@@ -190,3 +189,28 @@ class Guard:
         self._watch.drop(deployment_id)
         self.budget.gpu_ended(deployment_id)
         del self._held[deployment_id]
+
+
+@asynccontextmanager
+async def open_guard(
+    measure: Measure,
+    budget: Budget,
+    terms: Terms,
+    *,
+    endpoints: Mapping[str, str],
+    link: AsyncClient | None,
+    prefix: str,
+    tell: Tell,
+) -> AsyncIterator[Guard]:
+    """A guard before `measure`. `endpoints` names each deployment's endpoint, see `lock.endpoint_of`.
+
+    Without `link` nothing is locked, and live traffic is known from the model servers alone.
+    """
+    locks = {} if link is None else {name: EndpointLock(link, prefix, one) for name, one in endpoints.items()}
+    watch = Watch(link, prefix, tell)
+    asking = asyncio.create_task(watch.run())
+    try:
+        yield Guard(measure, budget, terms, locks, watch, tell=tell)
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)

@@ -1,35 +1,78 @@
 """Asks how much live traffic the deployments have that are being measured, every two seconds.
 
-What cannot be read (no Redis, no such gauge, a server that doesn't answer) counts as no traffic: pausing is a courtesy,
-and a run that never starts because of a broken address would be none.
+    {prefix}slo_router:workers, {prefix}slo_router:live:{worker}    requests in flight by deployment, of each worker
+    `metrics_url`                                                    vLLM's gauges of running and waiting requests
+
+The larger of the two counts, for the first knows the proxy's own traffic at once and the second everybody's. A server
+counts the agent's requests as well, so those are taken off. Requests that name a deployment by its id, as the agent's
+through the proxy do, are routed by nobody and in no worker's count.
+
+Nothing that is read is trusted: what is no number of requests is left out. What cannot be read (no Redis, no such
+gauge, a server that doesn't answer) counts as no traffic: pausing is a courtesy, and a run that never starts because of
+a broken address would be none.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import NamedTuple
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
-from slo_bench.guard.pause import Pause
-from slo_bench.guard.traffic import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
+from slo_bench.guard.held import Own, Pause
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
+
+WORKERS_KEY = "slo_router:workers"
+LIVE_KEY = "slo_router:live:"
+GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+MOST_REQUESTS = 1e6
+
+
+def in_flight(exports: Iterable[str]) -> dict[str, float]:
+    """Requests by deployment over the exports of all workers."""
+    total: dict[str, float] = {}
+    for export in exports:
+        for name, said in _object(export).items():
+            count = said.get("in_flight") if isinstance(said, dict) else None
+            if isinstance(count, int | float) and 0 <= count <= MOST_REQUESTS:
+                total[name] = total.get(name, 0.0) + count
+    return total
+
+
+def running_and_waiting(text: str) -> float | None:
+    """Requests in a model server's exposition; `None` where it has neither gauge, or is no exposition."""
+    try:
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    except ValueError:
+        return None
+    values = [sample.value for sample in samples if sample.name in GAUGES]
+    return sum(values) if values and 0 <= sum(values) <= MOST_REQUESTS else None
+
+
+def live(shared: float, reported: float | None, own: int, *, server_told: bool) -> float:
+    """Requests of others. `server_told`: what the workers share has the server's own count in it, and so `own`."""
+    others = max(shared - own, 0.0) if server_told else shared
+    return others if reported is None else max(others, reported - own)
+
+
+def _object(export: str) -> Mapping[str, object]:
+    try:
+        found = json.loads(export)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
 
 INTERVAL_S = 2.0
 TIMEOUT_S = 1.0
 LAG_S = 6.0  # that a count of requests may be behind, on its way through a worker and Redis
 
 Tell = Callable[[str], None]
-
-
-class Own(NamedTuple):
-    """Requests of the agent at a deployment: the most at once, and when one was last on its way."""
-
-    most: int
-    last_s: float
 
 
 class _Watched(NamedTuple):

@@ -1,17 +1,27 @@
-"""One question, the answer as it is kept, and the key that it is kept under.
+"""One question, the answer, and the SQLite file that keeps it, so that a run that was killed goes on where it stopped.
 
-The key is a hash over everything that decides an answer: the deployment's id and model, and the request. Neither prompt
-nor address can be read from it.
+An answer is kept under a hash over everything that decides it: the deployment's id and model, and the request. Neither
+prompt nor address can be read from it.
+
+Each answer is a transaction of its own: after `kill -9` it is there or it is not. Several agents may share the file.
+
+Answers are private, prompts are not stored at all: the file belongs to its user alone (mode 0600, in a folder of mode
+0700), and answers older than `KEPT_S` are deleted when it is opened.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from types import MappingProxyType
 
+from slo_bench.errors import AnswerStoreError
 from slo_bench.load.workload import Prompt
 from slo_bench.measure.excuses import Excuse
 
@@ -60,3 +70,100 @@ def answer_key(deployment_id: str, model: str, question: Question, settings: Map
     parts = [deployment_id, model, question.content(), *([settings] if settings else [])]
     content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return sha256(content.encode()).hexdigest()
+
+
+KEPT_S = 30 * 86_400.0
+_ELSE = "a folder for kept answers in XDG_CACHE_HOME, or --no-cache"
+_WAIT_S = 10.0  # for another agent's write
+_TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, at_s REAL NOT NULL, text TEXT NOT NULL, finish_reason TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER
+) WITHOUT ROWID
+"""
+_SELECT = """
+SELECT text, at_s, finish_reason, prompt_tokens, completion_tokens FROM answers WHERE key = ? AND at_s >= ?
+"""
+
+
+def default_path() -> Path:
+    """`slo-bench/answers.sqlite` in the user's cache directory. Raises AnswerStoreError where the user has none."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slo-bench" / "answers.sqlite"
+    except RuntimeError as error:
+        raise AnswerStoreError(f"no home directory, expected {_ELSE}") from error
+
+
+class AnswerStore:
+    """The kept answers; `open_store` makes one.
+
+    An answer that can't be kept is no reason to lose it: `fault` says what went wrong, and the run goes on.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.fault: str | None = None
+
+    def get(self, key: str, not_before_s: float) -> Answer | None:
+        """The answer under `key`, unless it is from before `not_before_s` (Unix seconds)."""
+        try:
+            found = self._connection.execute(_SELECT, (key, not_before_s)).fetchone()
+        except sqlite3.Error as error:
+            self.fault = str(error)
+            return None
+        return None if found is None else Answer(*found)
+
+    def put(self, key: str, answer: Answer) -> None:
+        """Keeps an answer, in place of an older one."""
+        counts = answer.prompt_tokens, answer.completion_tokens
+        row = (key, answer.at_s, answer.text, answer.finish_reason, *counts)
+        try:
+            with self._connection:
+                self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+        except (sqlite3.Error, UnicodeEncodeError) as error:  # the latter for half a character, as JSON can hold it
+            self.fault = str(error)
+
+    def forget(self, before_s: float) -> None:
+        """Deletes what is older."""
+        with self._connection:
+            self._connection.execute("DELETE FROM answers WHERE at_s < ?", (before_s,))
+
+
+@contextmanager
+def open_store(path: Path | None, now_s: float) -> Iterator[AnswerStore]:
+    """The store in a file, or for `None` one in memory. Raises AnswerStoreError where it can't be opened."""
+    if path is not None:
+        _make_private(path)
+    try:
+        with closing(sqlite3.connect(path or ":memory:", timeout=_WAIT_S)) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(_TABLE)
+            store = AnswerStore(connection)
+            store.forget(now_s - KEPT_S)
+            yield store
+    except sqlite3.Error as error:
+        raise AnswerStoreError(f"{path}: {error}, expected a file with kept answers, or none") from error
+
+
+def clear_store(path: Path) -> bool:
+    """Deletes the file; false where there was none. Raises AnswerStoreError."""
+    try:
+        path.with_name(path.name + "-journal").unlink(missing_ok=True)
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise AnswerStoreError(f"{path}: {error.strerror}, expected a file that can be deleted") from error
+    return True
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.fchmod(file, 0o600)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise AnswerStoreError(f"{path}: {error.strerror}, expected a file that can be written: {_ELSE}") from error

@@ -3,20 +3,28 @@
 An answer that was given is kept at once, so nothing is paid for twice. Errors are not kept: the next run asks again.
 An answer without a single token is an answer; it is the graders' to call it wrong. One that hidden reasoning left no
 room for, or that a filter withheld, is none.
+
+Questions go through the run's guard: within the budget, not while another agent measures the endpoint, not while live
+traffic needs it. Unsalted, so that equal questions are answered alike. Graders need the answer's text: one that ended
+at `max_tokens` before the reasoning did, shown or hidden, is none.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 from typing import TypeAlias
 
-from slo_bench.measure.stream import EMPTY, Sample
+from slo_bench.grading.text import without_reasoning
+from slo_bench.guard.guard import Guard
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.client import Client
+from slo_bench.measure.excuses import REASONING
+from slo_bench.measure.stream import EMPTY, REASONING_ONLY, Sample
 from slo_bench.measure.targets import Target
-from slo_bench.quality.answers import Answer, Failure, Question, answer_key
-from slo_bench.quality.store import AnswerStore
+from slo_bench.quality.answers import Answer, AnswerStore, Failure, Question, answer_key
 from slo_router.contract.model import Facts
 
 
@@ -57,3 +65,31 @@ class Asker:
         answer = Answer(sample.answer, time(), sample.finish_reason, sample.prompt_tokens, sample.completion_tokens)
         self._store.put(key, answer)
         return answer
+
+
+def unsalted(client: Client) -> Callable[[Target, Prompt], Awaitable[Sample]]:
+    """As `Client.measure`, but for the salt."""
+
+    async def measure(target: Target, prompt: Prompt) -> Sample:
+        messages = [dict(message) for message in prompt.messages]
+        return _with_text(await client.send(target, {**target.body(prompt, ""), "messages": messages}))
+
+    return measure
+
+
+def _with_text(sample: Sample) -> Sample:
+    thought = sample.reasoning_chars > 0 or bool(sample.answer.strip())
+    if sample.error is None and sample.finish_reason == "length" and thought and not without_reasoning(sample.answer):
+        return replace(sample, error=REASONING_ONLY, excuse=REASONING)
+    return sample
+
+
+def guarded(guard: Guard) -> Send:
+    """Sends where and when the guard lets it. Raises StoppedError where it never will."""
+
+    async def send(who: Respondent, question: Question) -> Sample:
+        options = {**question.parameters, **who.target.options}
+        optional = who.target.optional | frozenset(question.parameters)  # a temperature, for models that have none
+        return await guard.measure(replace(who.target, options=options, optional=optional), question.prompt)
+
+    return send

@@ -2,6 +2,17 @@
 
 A run that may be worse than its baseline is asked again with what is left of time and money; its scores then rest on
 all answers of an item. A cell that is not publishable is not judged: errors are no wrong answers.
+
+Published is a cell's quality and nothing else of the metrics hash: one MULTI/EXEC on one key. A reader, or whatever is
+left after a crash, has the old quality or the new, never some of each, and the latencies of `run.publish` stay as they
+are, with their own `timestamp`.
+
+`quality_timestamp` (Unix seconds) is when the oldest answer was given that the score rests on: answers may have been
+kept from an earlier run. Readers drop a hash without a `timestamp`, so one that has none yet gets the same time; the
+first latencies that are measured replace it.
+
+`quality_held` comes and goes with the score: set for a run that regressed, cleared by one that is as good as the runs
+before it. A run that the gate could not judge leaves it as it is.
 """
 
 from __future__ import annotations
@@ -14,10 +25,28 @@ from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.gatekeeper import conclude, review
 from slo_bench.gate.ruling import Policy
 from slo_bench.quality.plan import QualityPlan
-from slo_bench.quality.publish import publish_quality
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import CellScores
+from slo_router.contract.metrics_hash import QUALITY_HELD, SCHEMA_VERSION, metrics_key
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
+
+
+async def publish_quality(redis: AsyncClient, prefix: str, cell: CellScores) -> None:
+    """Writes a publishable cell. Raises redis.RedisError where it was not written."""
+    key = metrics_key(prefix, cell.deployment_id, cell.category)
+    answered_at = f"{cell.answered_at_s:.3f}"
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hset(key, "quality_score", f"{cell.mean:.9g}")
+        pipe.hset(key, "quality_n", str(cell.n))
+        pipe.hset(key, "quality_timestamp", answered_at)
+        if cell.verdict == "regressed":
+            pipe.hset(key, QUALITY_HELD, "1")
+        elif cell.verdict in {"good", "better"}:
+            pipe.hdel(key, QUALITY_HELD)
+        pipe.hsetnx(key, "schema", str(SCHEMA_VERSION))
+        pipe.hsetnx(key, "timestamp", answered_at)
+        await pipe.execute()
+
 
 AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # with fresh answers; told what was used until then
 

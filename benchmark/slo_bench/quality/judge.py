@@ -17,9 +17,9 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
+from slo_bench.grading.graders import Judge
 from slo_bench.load.workload import Prompt
 from slo_bench.quality.answers import Question
-from slo_bench.quality.graders import Judge
 from slo_bench.quality.suite import Item
 
 Verdict: TypeAlias = Literal["A", "B", "tie"]

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slo_bench.errors import BenchError, UnreachableError
+from slo_bench.grading.graders import Code, Judge
+from slo_bench.grading.sandbox import isolation
+from slo_bench.guard.budget import is_priced
 from slo_bench.guard.lock import endpoint_of
-from slo_bench.guard.money import is_priced
 from slo_bench.measure.targets import Proxy, proxied, target_of
 from slo_bench.quality.asking import Respondent
-from slo_bench.quality.graders import Code, Judge
-from slo_bench.quality.sandbox import isolation
 from slo_bench.quality.scores import CellScores
 from slo_bench.quality.suite import Item, Suite
 from slo_bench.run.plan import Skipped

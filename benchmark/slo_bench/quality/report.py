@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from slo_bench.quality.comparison import Difference
-from slo_bench.quality.intervals import Interval
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
-from slo_bench.quality.scores import ENOUGH, CellScores
+from slo_bench.quality.scores import ENOUGH, CellScores, Difference
 from slo_bench.show.report import UNMEASURED
+from slo_bench.summary.confidence import Interval
 
 
 def plan_table(plan: QualityPlan) -> Table:

@@ -18,7 +18,7 @@ from slo_bench.gate.gatekeeper import REGRESSED
 from slo_bench.guard.guard import Guard
 from slo_bench.quality.answers import Failure
 from slo_bench.quality.asking import Respondent
-from slo_bench.quality.grading import Tools, grade
+from slo_bench.quality.grade import Tools, grade
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.scores import CellScores, Grade, with_grades
 from slo_bench.quality.suite import Item

@@ -20,16 +20,15 @@ from slo_bench.errors import BenchError
 from slo_bench.gate.ruling import Policy
 from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Terms as GuardTerms
-from slo_bench.guard.opening import open_guard
+from slo_bench.guard.guard import open_guard
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
-from slo_bench.quality.asking import Asker
+from slo_bench.quality.answers import open_store
+from slo_bench.quality.asking import Asker, guarded, unsalted
 from slo_bench.quality.gating import Gating
-from slo_bench.quality.grading import Tools
+from slo_bench.quality.grade import Tools
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Following, Found, run_suite
-from slo_bench.quality.sending import guarded, unsalted
-from slo_bench.quality.store import open_store
 from slo_bench.run.order import Store
 from slo_bench.run.progress import State, shown
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked

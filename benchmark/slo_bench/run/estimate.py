@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from slo_bench.guard.money import SECONDS_PER_HOUR, prompt_bytes, request_usd
+from slo_bench.guard.budget import SECONDS_PER_HOUR, prompt_bytes, request_usd
 from slo_bench.load.workload import Prompt
 from slo_bench.run.plan import Cell
 from slo_bench.run.runner import Limits

@@ -1,4 +1,4 @@
-"""What the agent remembers in Redis from one run to the next: how long cells took, and what an interrupted one did.
+"""What the agent remembers in Redis from one run to the next, and what is so known of a plan before it is carried out.
 
     {prefix}slo_bench:pace                      hash, [deployment, category] → what a request of the cell took
     {prefix}slo_bench:unfinished:{fingerprint}  hash, [deployment, category] → `Done`; gone RESUMABLE_S after the last
@@ -6,21 +6,33 @@
 A cell is entered as done after its metrics were written, and the hash is deleted when the run comes to its end. A run
 that is killed in between leaves it; whoever starts the same plan next (`fingerprint`) measures only what is missing.
 What cannot be read is left out: it only makes the next run longer.
+
+A deployment that nothing is known of is asked before the plan is told: PROBES prompts of each of its categories, at the
+concurrency of the run. They are paid for and thrown away like a warm-up, which they also are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
+from itertools import cycle, islice
+from time import time
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
-from slo_bench.run.estimate import CellKey, Request
-from slo_bench.run.plan import Plan
-from slo_router.contract.redis.link import AsyncClient
+from slo_bench.errors import StoppedError
+from slo_bench.guard.guard import Guard
+from slo_bench.guard.watch import Tell
+from slo_bench.load.workload import Prompt
+from slo_bench.measure.stream import Sample
+from slo_bench.run.estimate import CellKey, Request, assumed, from_metrics, key_of, mean_prompt_tokens
+from slo_bench.run.plan import Cell, Plan
+from slo_router.contract.metrics_hash import metrics_key, read_metrics
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 PACE_KEY = "slo_bench:pace"
 UNFINISHED_KEY = "slo_bench:unfinished:"
@@ -90,3 +102,81 @@ def _read(fields: Mapping[str, str], kind: type[Record]) -> dict[CellKey, Record
         except (msgspec.DecodeError, UnicodeEncodeError):
             continue
     return found
+
+
+PROBES = 2  # per category
+
+
+async def known_requests(plan: Plan, link: AsyncClient | None, prefix: str) -> dict[CellKey, Request]:
+    """A typical request of every cell: measured earlier, or assumed. Without Redis all are assumed."""
+    known = {key_of(cell): assumed(cell) for cell in plan.cells}
+    if link is None:
+        return known
+    try:
+        paces = await Memory(link, prefix).paces()
+        for cell in plan.cells:
+            key = key_of(cell)
+            found = paces.get(key) or await _by_metrics(cell, link, prefix)
+            known[key] = known[key] if found is None else found
+    except LINK_ERRORS:
+        return known
+    return known
+
+
+async def ask_unknown(
+    groups: Sequence[tuple[Cell, ...]], known: dict[CellKey, Request], guard: Guard, concurrency: int, tell: Tell
+) -> None:
+    """Replaces what `known` assumes by what a few requests show. A deployment that cannot be asked stays assumed."""
+    for cells in groups:
+        unknown = [cell for cell in cells if known[key_of(cell)].basis == "assumed"]
+        if not unknown:
+            continue
+        try:
+            async with guard.deployment(cells[0].facts, tell):
+                known.update(await _ask(unknown, guard, concurrency))
+        except StoppedError:
+            continue
+
+
+async def _ask(cells: Sequence[Cell], guard: Guard, concurrency: int) -> dict[CellKey, Request]:
+    room = asyncio.Semaphore(concurrency)
+
+    async def one(cell: Cell, prompt: Prompt) -> Sample | None:
+        async with room:
+            try:
+                return await guard.measure(cell.target, prompt)
+            except StoppedError:
+                return None
+
+    async def category(cell: Cell) -> tuple[CellKey, Request | None]:
+        return key_of(cell), _typical(cell, await asyncio.gather(*(one(cell, prompt) for prompt in _asked_of(cell))))
+
+    found = await asyncio.gather(*(category(cell) for cell in cells))
+    return {key: request for key, request in found if request is not None}
+
+
+def _asked_of(cell: Cell) -> list[Prompt]:
+    return list(islice(cycle(cell.prompts), PROBES))
+
+
+def _typical(cell: Cell, samples: Sequence[Sample | None]) -> Request | None:
+    """By the samples that were answered; the tokens of a prompt by its bytes, at the ratio of those that were asked."""
+    good = [sample for sample in samples if sample is not None and sample.error is None]
+    e2e_s = _mean([sample.e2e_s for sample in good])
+    prompt = _mean([sample.prompt_tokens for sample in good])
+    completion = _mean([sample.completion_tokens for sample in good])
+    if e2e_s is None or prompt is None or completion is None:
+        return None
+    scale = mean_prompt_tokens(cell.prompts) / mean_prompt_tokens(_asked_of(cell))
+    return Request(e2e_s, prompt * scale, completion, "first requests")
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+async def _by_metrics(cell: Cell, link: AsyncClient, prefix: str) -> Request | None:
+    fields = cast("dict[str, str]", await link.hgetall(metrics_key(prefix, *key_of(cell))))
+    metrics, _ = read_metrics(fields, time())
+    return None if metrics is None else from_metrics(cell, metrics)

@@ -1,15 +1,27 @@
-"""Tells how a run goes: a bar on a terminal, elsewhere a line every half minute, as logs want it."""
+"""Follows a run from answer to answer and tells how it goes: a bar on a terminal, elsewhere a line every half minute.
+
+How long it still takes comes from the plan and the pace that is measured. Each deployment has its own pace: the time
+from its first request to its last answer, over what the plan foresaw for the answers. As long as a deployment has too
+few answers, it is taken to be off by as much as the others were on which the plan was no better founded: those it only
+assumed, or those it knew.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from slo_bench.measure.stream import Sample
+from slo_bench.run.estimate import CellKey, Request, key_of, wall_s
+from slo_bench.run.plan import Cell, Plan
+from slo_bench.run.runner import Limits
 
 LINE_S = 30.0
 REDRAW_S = 1.0
@@ -81,3 +93,105 @@ async def _write(console: Console, state: Callable[[], State], line_s: float) ->
     while True:
         await asyncio.sleep(line_s)
         console.print(line(state(), monotonic() - began_s))
+
+
+FEWEST_ANSWERS = 3  # that a pace is taken from
+
+
+@dataclass(slots=True)
+class _Course:
+    """One deployment: seconds of the plan that are done and left, when it was first asked and when it last answered."""
+
+    is_assumed: bool
+    left_s: float
+    done_s: float = 0.0
+    answers: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+
+    @property
+    def pace(self) -> float | None:
+        """Measured over planned time."""
+        return (self.last_s - self.first_s) / self.done_s if self.answers >= FEWEST_ANSWERS and self.done_s else None
+
+
+class TimeLeft:
+    """Of one run. With `parallel` the slowest deployment decides."""
+
+    def __init__(self, *, parallel: bool) -> None:
+        self._parallel = parallel
+        self._courses: dict[str, _Course] = {}
+
+    def expect(self, deployment_id: str, seconds: float, *, is_assumed: bool) -> None:
+        """The plan foresees so many seconds for a deployment's cells."""
+        self._courses[deployment_id] = _Course(is_assumed, seconds)
+
+    def answered(self, deployment_id: str, planned_s: float, at_s: float, took_s: float) -> None:
+        """An answer came at `at_s` by the deployment's clock and took `took_s`; the plan gave it `planned_s`."""
+        course = self._courses[deployment_id]
+        course.left_s = max(course.left_s - planned_s, 0.0)
+        course.last_s = at_s
+        course.answers += 1
+        course.done_s += planned_s
+        if course.answers == 1:
+            course.first_s = at_s - took_s
+
+    def ended(self, deployment_id: str) -> None:
+        """Nothing more is asked of a deployment."""
+        if deployment_id in self._courses:
+            self._courses[deployment_id].left_s = 0.0
+
+    def seconds(self) -> float:
+        """From now to the end."""
+        left = [course.left_s * self._pace(course) for course in self._courses.values()]
+        return max(left, default=0.0) if self._parallel else sum(left)
+
+    def _pace(self, course: _Course) -> float:
+        own = course.pace
+        if own is not None:
+            return own
+        alike = _known(other.pace for other in self._courses.values() if other.is_assumed == course.is_assumed)
+        return sum(alike) / len(alike) if alike else 1.0
+
+
+def _known(paces: Iterable[float | None]) -> list[float]:
+    return [pace for pace in paces if pace is not None]
+
+
+Clock = Callable[[Cell], float]
+
+
+class Following:
+    """What has happened so far. `known` has a typical request of every cell."""
+
+    def __init__(self, plan: Plan, known: Mapping[CellKey, Request], limits: Limits, clock: Clock) -> None:
+        self._requests = plan.requests
+        self._clock = clock
+        self._answered = 0
+        self._what = "warm-up"
+        self._left = TimeLeft(parallel=limits.parallel)
+        self._planned_s: dict[CellKey, float] = {}  # for each request
+        for cells in plan.by_deployment():
+            total_s = 0.0
+            for cell in cells:
+                key, requests = key_of(cell), len(cell.prompts)
+                seconds = wall_s(known[key].e2e_s, requests, limits)
+                self._planned_s[key] = seconds / requests
+                total_s += seconds
+            is_assumed = any(known[key_of(cell)].basis == "assumed" for cell in cells)
+            self._left.expect(cells[0].facts.deployment_id, total_s, is_assumed=is_assumed)
+
+    def answered(self, cell: Cell, sample: Sample) -> None:
+        """A request has ended."""
+        self._answered += 1
+        self._what = f"{cell.facts.deployment_id} · {cell.category}"
+        planned_s, now_s = self._planned_s[key_of(cell)], self._clock(cell)
+        self._left.answered(cell.facts.deployment_id, planned_s, now_s, sample.e2e_s or 0.0)
+
+    def ended(self, deployment_id: str) -> None:
+        """Nothing more is asked of a deployment."""
+        self._left.ended(deployment_id)
+
+    def state(self, spent_usd: float | None) -> State:
+        """How far the run is now."""
+        return State(self._what, self._answered, self._requests, self._left.seconds(), spent_usd)

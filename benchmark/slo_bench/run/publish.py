@@ -12,10 +12,25 @@ each; and it works on a cluster, where a transaction must stay within one key.
 - Faulty answers are marked along with the metrics. The mark is taken off at the end of a run, when the answers of all
   deployments were compared and enough of these are sound (`mark`); too few leave it as it was, and so does a run of one
   deployment where the fault shows only beside others.
+
+`Writer` writes each cell when it is measured: its metrics first, then what the agent remembers of it. A run that is
+killed in between measures the cell once more; nobody is told that something was written which was not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+from slo_bench.gate.alerts import raise_alert
+from slo_bench.gate.entry import Entry
+from slo_bench.gate.history import Cell, latest, record
+from slo_bench.gate.latency import latency_entry, slowdowns
+from slo_bench.guard.guard import Guard
+from slo_bench.guard.watch import Tell
+from slo_bench.run.estimate import from_result, key_of
+from slo_bench.run.memory import Done, Memory
+from slo_bench.run.runner import Limits
 from slo_bench.summary.results import CellResult
 from slo_router.contract.metrics_hash import (
     ANSWER_FAULT,
@@ -24,7 +39,7 @@ from slo_router.contract.metrics_hash import (
     metrics_key,
     write_metrics,
 )
-from slo_router.contract.redis.link import AsyncClient
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 _QUALITY = frozenset({"quality_score", "quality_n"})
 OWNED_FIELDS = METRICS_FIELDS - _QUALITY
@@ -70,3 +85,57 @@ async def mark(redis: AsyncClient, prefix: str, result: CellResult) -> None:
     earlier = await redis.hget(key, ANSWER_FAULT)
     if earlier is not None and result.verdict.clears(str(earlier)):
         await redis.hdel(key, ANSWER_FAULT, ANSWER_FAULT_MOMENT)
+
+
+class Writer:
+    """Of one run, called `plan_name`."""
+
+    def __init__(self, link: AsyncClient, prefix: str, plan_name: str, limits: Limits, tell: Tell) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._memory = Memory(link, prefix)
+        self._plan_name = plan_name
+        self._limits = limits
+        self._tell = tell
+
+    async def write(self, result: CellResult, guard: Guard) -> CellResult:
+        """Writes one cell, and says in `published` whether its metrics were."""
+        if not result.tells:
+            return result
+        if result.cell.facts.deployment_id in guard.lost:
+            return replace(result, published=False)  # another agent may have been measuring it at the same time
+        try:
+            await publish(self._link, self._prefix, result)
+        except LINK_ERRORS as error:
+            self._tell(f"Redis did not take a result: {type(error).__name__}")
+            return replace(result, published=False)
+        if result.measured and result.complete:
+            await self._remember(result)
+        return replace(result, published=True)
+
+    async def mark(self, results: Iterable[CellResult]) -> None:
+        """Marks or clears each cell that was written, by its last verdict."""
+        try:
+            for result in results:
+                if result.published:
+                    await mark(self._link, self._prefix, result)
+        except LINK_ERRORS as error:
+            self._tell(f"Redis did not take what the answer checks found: {type(error).__name__}")
+
+    async def _remember(self, result: CellResult) -> None:
+        key, pace = key_of(result.cell), from_result(result, self._limits)
+        try:
+            await self._enter(latency_entry(result, self._limits))
+            if pace is not None:
+                await self._memory.note_pace(key, pace)
+            await self._memory.note_done(self._plan_name, key, Done(result.ended_at_s, result.stats.requests))
+        except LINK_ERRORS as error:
+            self._tell(f"Redis did not take how far the run is: {type(error).__name__}")
+
+    async def _enter(self, entry: Entry) -> None:
+        """Into the history, with an alert where it got slower or failed more than in the run before."""
+        before = await latest(self._link, self._prefix, Cell(entry.kind, entry.deployment, entry.category), 1)
+        await record(self._link, self._prefix, entry)
+        for alert in slowdowns(before[-1], entry) if before else ():
+            self._tell(alert.line())
+            await raise_alert(self._link, self._prefix, alert)

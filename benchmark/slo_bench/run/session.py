@@ -18,18 +18,18 @@ from rich.console import Console
 
 from slo_bench.errors import BenchError
 from slo_bench.guard.budget import Budget
-from slo_bench.guard.opening import open_guard
+from slo_bench.guard.guard import Guard, open_guard
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.run.estimate import CellKey, Estimate, Request, estimate
-from slo_bench.run.foresight import ask_unknown, known_requests
-from slo_bench.run.measuring import measure_plan
-from slo_bench.run.memory import Done, Memory
+from slo_bench.run.memory import Done, Memory, ask_unknown, known_requests
 from slo_bench.run.order import Forecast, Order, Outcome, Spent, Store
-from slo_bench.run.plan import Plan
+from slo_bench.run.plan import Cell, Plan
+from slo_bench.run.progress import Following, shown
+from slo_bench.run.publish import Writer
+from slo_bench.run.runner import Limits, run_plan
 from slo_bench.run.telling import forecast_table, heading, warnings
-from slo_bench.run.writing import Writer
-from slo_bench.summary.results import judged
+from slo_bench.summary.results import CellResult, judged
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
 
 __all__ = ["Order", "Outcome", "Store", "foresee", "run"]
@@ -130,3 +130,42 @@ async def _linked(store: Store | None) -> AsyncIterator[AsyncClient | None]:
         yield link
     finally:
         await link.aclose()
+
+
+async def measure_plan(
+    plan: Plan,
+    limits: Limits,
+    guard: Guard,
+    known: Mapping[CellKey, Request],
+    *,
+    writer: Writer | None,
+    console: Console,
+) -> list[CellResult]:
+    """Measures every cell that guard and time allow, and hands it to `writer`. `known` has every cell."""
+
+    def clock(cell: Cell) -> float:
+        return guard.clock(cell.facts.deployment_id)
+
+    async def write(result: CellResult) -> CellResult:
+        return result if writer is None else await writer.write(result, guard)
+
+    following = Following(plan, known, limits, clock)
+
+    @asynccontextmanager
+    async def hold(cell: Cell) -> AsyncIterator[None]:
+        try:
+            async with guard.deployment(cell.facts, partial(console.print, soft_wrap=True)):
+                yield
+        finally:
+            following.ended(cell.facts.deployment_id)
+
+    async with shown(console, lambda: following.state(guard.budget.spent_usd)):
+        return await run_plan(
+            plan,
+            guard.measure,
+            limits,
+            on_sample=following.answered,
+            on_cell=write,
+            hold=hold,
+            clock=clock,
+        )

@@ -3,9 +3,12 @@
 A stratum is category × band of prompt length × streamed or not. The benchmark measures each category by itself, so a
 rare category needs as many prompts as a frequent one. Within a category the figures shall be those of the traffic, the
 mean cost above all, so the strata keep their proportions. A floor of one sees to it that rare long prompts are there;
-more of them in a hundred prompts would shift the means (`python -m evaluation.sample_bias`).
+more of them in a hundred prompts would shift the means (`python -m evaluation.agent.sample_bias`).
 
-How many of each is known only at the end, so every stratum keeps a reservoir that could fill its category alone.
+How many of each is known only at the end, so every stratum keeps a reservoir that could fill its category alone. A
+reservoir is a uniform random sample of a stream whose length nobody knows, in one pass and in constant memory (Vitter's
+algorithm R): the first k items fill it; item i > k takes the place of a random one with probability k/i. After n items
+each is in the sample with probability k/n, and all subsets of k items are equally likely.
 """
 
 from __future__ import annotations
@@ -13,10 +16,41 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from slo_bench.sampling.candidate import Candidate
-from slo_bench.sampling.reservoir import Reservoir
+
+Item = TypeVar("Item")
+
+
+class Reservoir(Generic[Item]):
+    """Holds at most `capacity` items; `seen` counts all that were offered."""
+
+    __slots__ = ("_capacity", "_items", "_rng", "seen")
+
+    def __init__(self, capacity: int, rng: random.Random) -> None:
+        self._capacity = capacity
+        self._items: list[Item] = []
+        self._rng = rng
+        self.seen = 0
+
+    def offer(self, item: Item) -> None:
+        """Keeps the item or drops it."""
+        self.seen += 1
+        if len(self._items) < self._capacity:
+            self._items.append(item)
+        else:
+            place = int(self._rng.random() * self.seen)
+            if place < self._capacity:
+                self._items[place] = item
+
+    def draw(self, count: int) -> list[Item]:
+        """`count` of the items, again at random, for their places are not; all of them if it has less."""
+        return self._rng.sample(self._items, min(count, len(self._items)))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
 
 BAND_EDGES_TOKENS = (256, 1_024, 4_096, 16_384)
 BANDS = ("<256", "256-1k", "1k-4k", "4k-16k", ">=16k")

@@ -1,12 +1,19 @@
 """Where requests are read from: files, and the router's stream in Redis. In pages, so that memory does not grow.
 
+The kinds of files are told apart by their content:
+
+records      the router's request records (`slo_router:requests`, `log.jsonl_path`), one a line
+spend-logs   what LiteLLM answers on /spend/logs (a JSON array), or its rows one a line
+batch        an OpenAI batch input file: custom_id, method, url, body
+
 A JSON array is read whole, as LiteLLM returns at most 10,000 rows in one; longer logs come as one row a line.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TypeAlias, cast
@@ -15,9 +22,53 @@ import msgspec
 
 from slo_bench.errors import SampleError
 from slo_bench.run.session import Store
-from slo_bench.sampling.sources import Kind, kind_of
+from slo_bench.sampling.bodies import UnusableError
+from slo_bench.sampling.candidate import Candidate, LeftOut
+from slo_bench.sampling.entries import Wanted, read_batch_line, read_record, read_spend_log
 from slo_router.contract.metrics_hash import REQUESTS_STREAM
 from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
+
+
+class Kind(StrEnum):
+    """What a file holds."""
+
+    RECORDS = "records"
+    SPEND_LOGS = "spend-logs"
+    BATCH = "batch"
+
+
+_MARKS: Mapping[Kind, frozenset[str]] = {
+    Kind.RECORDS: frozenset({"call_type", "outcome", "decision"}),
+    Kind.SPEND_LOGS: frozenset({"request_id", "call_type", "spend"}),
+    Kind.BATCH: frozenset({"custom_id", "body"}),
+}
+_READERS: Mapping[Kind, Callable[[bytes, Wanted], Candidate]] = {
+    Kind.RECORDS: read_record,
+    Kind.SPEND_LOGS: read_spend_log,
+    Kind.BATCH: read_batch_line,
+}
+
+
+def kind_of(entry: bytes) -> Kind | None:
+    """What an entry is; `None` where it is none of the three. Raises msgspec.DecodeError where it is no JSON."""
+    fields = msgspec.json.decode(entry)
+    return next((kind for kind, mark in _MARKS.items() if isinstance(fields, dict) and mark <= set(fields)), None)
+
+
+def reader_of(kind: Kind, wanted: Wanted) -> Callable[[bytes], Candidate | LeftOut]:
+    """A function that reads one entry and raises nothing."""
+    read = _READERS[kind]
+
+    def read_entry(entry: bytes) -> Candidate | LeftOut:
+        try:
+            return read(entry, wanted)
+        except UnusableError as error:
+            return error.why
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return LeftOut.MALFORMED
+
+    return read_entry
+
 
 PAGE = 200  # entries with prompts may be large
 MAX_ENTRY_BYTES = 32 * 2**20  # a longer line counts as not readable

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from slo_bench.checks.verdict import Verdict
 from slo_bench.load.lag import Lag
-from slo_bench.quality.intervals import Interval
+from slo_bench.summary.confidence import Interval
 from slo_bench.summary.figures import MS_PER_S
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.rivals import Rivals

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from slo_bench.quality.intervals import Interval
+from slo_bench.summary.confidence import Interval
 from slo_bench.summary.cost import BreakEven
 from slo_bench.summary.figures import MS_PER_S, UNMEASURED, between, figure, number
 from slo_bench.summary.results import CellResult

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from slo_bench.guard.money import request_usd
+from slo_bench.guard.budget import request_usd
 from slo_bench.summary.stats import CellStats
 from slo_router.contract.model import Facts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slo_bench.quality.intervals import Interval
+from slo_bench.summary.confidence import Interval
 from slo_bench.summary.stats import Spread
 
 UNMEASURED = "–"

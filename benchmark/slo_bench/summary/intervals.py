@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from math import ceil, exp, floor, fsum, lgamma, log, sqrt
 
-from slo_bench.quality.intervals import FEWEST, Interval, student
+from slo_bench.summary.confidence import FEWEST, Interval, student
 
 TAIL = 0.025
 _Z = 1.959964

@@ -15,8 +15,7 @@ from rich.console import Console
 
 from slo_bench.errors import BenchError, StoppedError
 from slo_bench.guard.budget import Budget
-from slo_bench.guard.guard import Guard, Terms
-from slo_bench.guard.opening import open_guard
+from slo_bench.guard.guard import Guard, Terms, open_guard
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.run.order import Store

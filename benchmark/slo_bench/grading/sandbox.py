@@ -1,0 +1,122 @@
+"""Runs unit tests on the code in an answer, in a process that is limited and ended. Off unless the user allows it.
+
+What it does: a temporary folder as working directory and home, no environment, no site packages, limits on CPU time,
+memory, file size, open files and processes (see `harness`), a wall-clock limit after which the whole process group is
+killed; where Linux lets users make namespaces, also no network and a process namespace that takes every descendant down
+with it. Started by root, it runs as `nobody`.
+
+What it does not do: the code sees the machine's files and can read, and write, what its user can; it can keep a core
+busy until the time is up; a flaw of the kernel is a way out. For models that you don't trust, run the agent in a
+container of its own.
+
+The code passes if it and then every test ran to the end without an exception. Ending the process early is no pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from slo_bench.grading.text import fenced_blocks
+
+Outcome: TypeAlias = Literal["passed", "failed", "timeout", "unavailable"]
+MEMORY_BYTES = 1 << 30
+_HARNESS = Path(__file__).with_name("harness.py")
+_USER = 65_534 if os.geteuid() == 0 else None  # nobody
+_NAMESPACES = ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--")
+
+
+def code_in(answer: str) -> str:
+    """The answer's fenced blocks together, or all of it where it has none."""
+    return "\n\n".join(fenced_blocks(answer)) or answer
+
+
+@functools.cache
+def isolation() -> Sequence[str]:
+    """The start of a command without network and with processes of its own; empty where that can't be had."""
+    tool = shutil.which("unshare")
+    return (tool, *_NAMESPACES) if tool and _works(tool, *_NAMESPACES, "/bin/true") else ()
+
+
+@functools.cache
+def interpreter() -> str | None:
+    """This Python, else the system's, else none: root's own may be closed to `nobody`."""
+    candidates = (str(Path(sys.executable).resolve()), shutil.which("python3", path=os.defpath))
+    return next((path for path in candidates if path and _works(path, "-I", "-S", "-c", "")), None)
+
+
+def _works(*command: str) -> bool:
+    try:
+        tried = subprocess.run(command, capture_output=True, check=False, user=_USER, group=_USER)  # noqa: S603
+    except OSError:
+        return False
+    return tried.returncode == 0
+
+
+async def run_tests(code: str, tests: str, timeout_s: float) -> Outcome:
+    """Runs `code`, then `tests`. `unavailable`: no process could be started, which says nothing about the code."""
+    return await asyncio.to_thread(_outcome, code, tests, timeout_s)  # not every event loop can start as another user
+
+
+def _outcome(code: str, tests: str, timeout_s: float) -> Outcome:
+    python = interpreter()
+    if python is None:
+        return "unavailable"
+    with tempfile.TemporaryDirectory(prefix="slo-bench-", ignore_cleanup_errors=True) as folder:
+        directory = _prepared(folder, code, tests)
+        token = secrets.token_hex(16)
+        try:
+            said = _run(directory, python, token, timeout_s)
+        except subprocess.TimeoutExpired:
+            return "timeout"
+        except OSError:
+            return "unavailable"
+    if not said.startswith("ready\n"):
+        return "unavailable"
+    return "passed" if said == f"ready\n{token}" else "failed"
+
+
+def _run(directory: Path, python: str, token: str, timeout_s: float) -> str:
+    """What the harness reports. Raises subprocess.TimeoutExpired."""
+    limits = (str(ceil(timeout_s) + 1), str(MEMORY_BYTES))
+    with subprocess.Popen(  # noqa: S603  # what it is for
+        (*isolation(), python, "-I", "-S", "harness.py", *limits),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=directory,
+        env={"HOME": str(directory), "PATH": os.defpath, "LANG": "C.UTF-8"},
+        start_new_session=True,
+        user=_USER,
+        group=_USER,
+        extra_groups=() if _USER else None,
+    ) as process:
+        try:
+            said, _ = process.communicate(f"{token}\n".encode(), timeout=timeout_s)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return said.decode(errors="replace")
+
+
+def _prepared(folder: str, code: str, tests: str) -> Path:
+    directory = Path(folder)
+    (directory / "answer.py").write_text(code, encoding="utf-8", errors="replace")
+    (directory / "tests.py").write_text(tests, encoding="utf-8")
+    (directory / "harness.py").write_bytes(_HARNESS.read_bytes())
+    if _USER is not None:
+        for path in (directory, *directory.iterdir()):
+            os.chown(path, _USER, _USER)
+    return directory

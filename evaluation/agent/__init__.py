@@ -1,0 +1,1 @@
+"""Whether the benchmark agent measures right, foresees its runs, and keeps up."""

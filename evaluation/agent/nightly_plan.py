@@ -1,0 +1,157 @@
+"""Whether the plan that `slo-bench run` prints is what the run then takes.
+
+    python -m evaluation.agent.nightly_plan
+
+Ten emulated endpoints, unlike in speed, length of answers and price (one of them is paid by the GPU hour), measured in
+the three shipped categories with the agent's defaults: 300 requests. Each repeat begins with an empty Redis. Its first
+run knows nothing and sends a few requests before it says what it will take; its second run goes by what the first one
+measured. What was planned and what was spent come from the agent's own JSON; what was spent in USD is checked against
+what the endpoints themselves counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import redis
+import yaml
+
+from evaluation.emulator import EndpointSpec, Handle, running_endpoints
+from slo_bench.commands.run import DEFAULT_BUDGET_USD
+from tests.valkey_server import ValkeyServer
+
+BAR = 0.15
+DEPLOYMENTS = 10
+MAX_MINUTES = 30.0
+GPU_USD_PER_HOUR = 1.01
+
+
+class Run(NamedTuple):
+    """One run: planned and spent."""
+
+    kind: str
+    exit_code: int
+    planned_minutes: float
+    spent_minutes: float
+    planned_usd: float
+    spent_usd: float
+    counted_usd: float  # by the endpoints, without the one with a GPU
+
+    @property
+    def time_off(self) -> float:
+        """Planned over spent, less 1."""
+        return self.planned_minutes / self.spent_minutes - 1
+
+    @property
+    def usd_off(self) -> float:
+        """The same for the money."""
+        return self.planned_usd / self.spent_usd - 1
+
+
+def specs() -> list[EndpointSpec]:
+    """From a small, fast model to a large, slow and talkative one."""
+    return [
+        EndpointSpec(name=f"model-{i}", ttft_ms=30 + 12 * i, tpot_ms=2 + 0.7 * i, output_tokens=40 + 12 * i, slots=8)
+        for i in range(DEPLOYMENTS)
+    ]
+
+
+def prices(number: int) -> tuple[float, float]:
+    """USD per prompt and completion token: thirty times as much for the largest as for the smallest."""
+    factor = 30 ** (number / (DEPLOYMENTS - 1))
+    return 1e-7 * factor, 4e-7 * factor
+
+
+def configure(handles: Sequence[Handle], redis_url: str, path: Path) -> None:
+    """A configuration with one deployment for each endpoint, of which the first has a price per GPU hour instead."""
+    entries = []
+    for number, handle in enumerate(handles):
+        input_usd, output_usd = prices(number)
+        own = {} if number else {"slo_router": {"gpu_usd_per_hour": GPU_USD_PER_HOUR}}
+        params = {"model": f"openai/{handle.name}", "api_base": handle.api_base, "api_key": "none"}
+        cost = {"input_cost_per_token": input_usd, "output_cost_per_token": output_usd}
+        entries.append(
+            {"model_name": "smart", "litellm_params": params | cost, "model_info": {"id": handle.name} | own}
+        )
+    settings = {"slo_router": {"redis_url": redis_url, "groups": {"smart": {}}}}
+    path.write_text(yaml.safe_dump({"model_list": entries, "callback_settings": settings}))
+
+
+def measure(kind: str, config: Path, handles: Sequence[Handle]) -> Run:
+    """One run of the agent, in a process of its own, as a cron job has it."""
+    for handle in handles:
+        handle.reset()
+    command = [str(Path(sys.executable).with_name("slo-bench")), "run", "--config", str(config), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not done.stdout:
+        raise RuntimeError(done.stderr)
+    document = json.loads(done.stdout)
+    planned, spent = document["planned"], document["spent"]
+    return Run(
+        kind,
+        done.returncode,
+        planned["minutes"],
+        spent["minutes"],
+        planned["usd"],
+        spent["usd"],
+        sum(counted(number, handle) for number, handle in enumerate(handles)),
+    )
+
+
+def counted(number: int, handle: Handle) -> float:
+    """USD for the tokens that an endpoint says it has read and written."""
+    if number == 0:
+        return 0.0
+    input_usd, output_usd = prices(number)
+    seen = handle.seen()
+    return input_usd * sum(one.prompt_tokens or 0 for one in seen) + output_usd * sum(
+        one.completion_tokens or 0 for one in seen
+    )
+
+
+def tell(runs: Iterable[Run]) -> bool:
+    """Prints every run and what the bar says; false where it is missed."""
+    runs = list(runs)
+    print("run      exit   minutes: planned  spent    off   USD: planned    spent     off   by the endpoints")
+    for one in runs:
+        print(
+            f"{one.kind:8} {one.exit_code:4} {one.planned_minutes:17.2f} {one.spent_minutes:6.2f} {one.time_off:+6.1%}"
+            f" {one.planned_usd:14.5f} {one.spent_usd:8.5f} {one.usd_off:+7.1%} {one.counted_usd:18.5f}"
+        )
+    good = True
+    for kind in ("first", "second"):
+        off = [abs(value) for one in runs if one.kind == kind for value in (one.time_off, one.usd_off)]
+        print(f"{kind}: off by {median(off):.1%} at the median and {max(off):.1%} at most; the bar is {BAR:.0%}")
+        good &= max(off) <= BAR
+    within = all(one.spent_minutes <= MAX_MINUTES and one.spent_usd <= DEFAULT_BUDGET_USD for one in runs)
+    print(f"{'all' if within else 'NOT all'} runs ended within {MAX_MINUTES:g} minutes and {DEFAULT_BUDGET_USD:g} USD")
+    return good and within
+
+
+def main() -> int:
+    """Runs the study; 1 where the bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory() as directory, running_endpoints(specs()) as handles:
+        config = Path(directory) / "litellm_config.yaml"
+        with ValkeyServer(Path(directory) / "valkey") as server:
+            configure(handles, server.url, config)
+            for _ in range(repeats):
+                with redis.Redis.from_url(server.url) as link:
+                    link.flushall()
+                runs += [measure(kind, config, handles) for kind in ("first", "second")]
+    return 0 if tell(runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""One call of an emulated model: the answer is composed at once, and handed out at the engine's pace."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from evaluation.shared.traffic import FORBIDDEN
+
+from .answers import Answer, Ask, compose, embedding, token_count
+from .bodies import EmbeddingsBody
+from .connection import Connection
+from .dialects import Dialect, Json
+from .engine import Engine
+from .record import Seen
+from .spec import EndpointSpec, Fault
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+_STRIDE = 16  # tokens per wait where nobody watches them arrive: fewer timers, the same time
+_NOISE = b": keep-alive\n\n\n\n"
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error in OpenAI's shape."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        kind: str = "invalid_request_error",
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = None if retry_after_s is None else {"retry-after": str(retry_after_s)}
+        self.body: Json = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the model."""
+
+    body: object  # parsed JSON
+    fault: Fault
+    seen: Seen
+    connection: Connection
+
+    @property
+    def slowdown(self) -> float:
+        """What the fault multiplies the latencies by."""
+        return self.fault.factor if self.fault.fault == "slow" else 1.0
+
+    @property
+    def cut_at(self) -> int | None:
+        """The chunk before which the fault closes the connection."""
+        return self.fault.after_chunks if self.fault.fault == "cut" else None
+
+    @property
+    def noise(self) -> list[bytes]:
+        """What the fault puts between the content."""
+        return [_NOISE] if self.fault.fault == "noise" else []
+
+
+class Model:
+    """What an endpoint serves."""
+
+    def __init__(self, spec: EndpointSpec) -> None:
+        self.spec = spec
+        self.engine = Engine(spec)
+        self._ids = count(1)
+
+    async def text(self, dialect: Dialect, call: Call) -> Response:
+        """The response to a text route. Raises RefusedError."""
+        ask = validated(dialect.body, call.body).ask()
+        if FORBIDDEN in ask.prompt:
+            raise RefusedError(400, "The prompt is against our content policy.", code="content_policy_violation")
+        answer = compose(
+            ask,
+            self.spec,
+            answer_id=f"{self.spec.name}-{next(self._ids)}",
+            created=int(time.time()),
+            room=self._room(ask.prompt_tokens),
+        )
+        if call.fault.fault == "leak":
+            answer = replace(answer, pieces=(*answer.pieces[:-1], f"{answer.pieces[-1]}<|im_end|>"))
+        call.seen.prompt_tokens, call.seen.completion_tokens = ask.prompt_tokens, answer.tokens
+        if ask.stream:
+            return StreamingResponse(self._events(dialect, ask, answer, call), media_type="text/event-stream")
+        return await self._whole(dialect, answer, call)
+
+    async def embed(self, call: Call) -> Response:
+        """The response to the embeddings route. Raises RefusedError."""
+        asked = validated(EmbeddingsBody, call.body).input
+        texts = [asked] if isinstance(asked, str) else asked
+        tokens = token_count("".join(texts))
+        self._room(tokens)
+        async with self.engine.admit(tokens, slowdown=call.slowdown) as run:
+            await run.prefill()
+        call.seen.prompt_tokens, call.seen.completed = tokens, True
+        data = [{"object": "embedding", "index": i, "embedding": embedding(text)} for i, text in enumerate(texts)]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return json_response({"object": "list", "model": self.spec.name, "data": data, "usage": usage})
+
+    def _room(self, prompt_tokens: int) -> int:
+        """How many tokens still fit into the context: at least one."""
+        limit = self.spec.context_tokens
+        if prompt_tokens >= limit:
+            message = (
+                f"This model's maximum context length is {limit} tokens, but the prompt has {prompt_tokens} tokens."
+            )
+            raise RefusedError(400, message, code="context_length_exceeded")
+        return limit - prompt_tokens
+
+    async def _whole(self, dialect: Dialect, answer: Answer, call: Call) -> Response:
+        tokens = answer.tokens
+        async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:
+            await run.first_token()
+            while run.generated < tokens:
+                await run.more_tokens(min(_STRIDE, tokens - run.generated))
+        if call.cut_at is not None:
+            return CutResponse(orjson.dumps(dialect.whole(answer)), media_type="application/json")
+        call.seen.completed = True
+        return json_response(dialect.whole(answer))
+
+    async def _events(self, dialect: Dialect, ask: Ask, answer: Answer, call: Call) -> AsyncIterator[bytes]:
+        noise = call.noise
+        opening: list[bytes] = dialect.opening(answer)
+        early, late = (opening, []) if self.spec.opens_early else ([], opening)
+        for event in dialect.accepted(answer) + early + noise:
+            yield event
+        async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:
+            await run.first_token()
+            for event in late:
+                yield event
+            for index in range(len(answer.pieces)):
+                if index > 0:
+                    await run.more_tokens(min(self.spec.tokens_per_chunk, answer.tokens - run.generated))
+                if index == call.cut_at:
+                    await call.connection.hang_up()
+                for event in [dialect.piece(answer, index), *noise]:
+                    yield event
+        if call.cut_at is not None:
+            await call.connection.hang_up()
+        for event in dialect.closing(answer, ask):
+            yield event
+        call.seen.completed = True
+
+
+class CutResponse(Response):
+    """Half of its body, and then a closed connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it."""
+        connection: Connection = scope["state"]["connection"]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body[: len(self.body) // 2], "more_body": True})
+        await connection.hang_up()
+
+
+def json_response(content: Json, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def validated(model: type[BodyT], body: object) -> BodyT:
+    """`body` as a model. Raises RefusedError naming the field."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "body"
+        raise RefusedError(400, f"{where}: {first['msg']}", code="invalid_value") from None

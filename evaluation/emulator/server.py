@@ -1,0 +1,133 @@
+"""Serves emulated endpoints over real HTTP on the loopback interface: many in one process, each on its own port.
+
+In a test or a study they run on a thread with its own event loop, so that blocking and asynchronous callers use them
+alike; `python -m evaluation.emulator` gives them a process.
+"""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from .app import Endpoint
+from .connection import ConnectionProtocol
+from .record import Seen
+from .spec import EndpointSpec, Fault, FaultKind
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A running endpoint, for the process that runs it."""
+
+    endpoint: Endpoint
+    port: int
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.endpoint.spec.name
+
+    @property
+    def url(self) -> str:
+        """Where `/metrics`, `/health` and `/control` are."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def api_base(self) -> str:
+        """What OpenAI clients and LiteLLM call the base URL."""
+        return f"{self.url}/v1"
+
+    def control(self, fault: FaultKind = "ok", **options: float | None) -> None:
+        """Fail like this from the next request on; the options are the fields of Fault."""
+        self.endpoint.faults.set(Fault.model_validate({"fault": fault, **options}))
+
+    def seen(self) -> list[Seen]:
+        """The last requests to the model, oldest first."""
+        return self.endpoint.record.seen()
+
+    def reset(self) -> None:
+        """No fault, and nothing seen."""
+        self.endpoint.reset()
+
+
+class Host(uvicorn.Server):
+    """All endpoints of one process behind one server: the port says which one is meant.
+
+    Raises:
+        OSError: a port is taken.
+    """
+
+    def __init__(self, specs: Sequence[EndpointSpec], on_ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            self._app,
+            http=ConnectionProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=1,  # a second; then what still runs is cancelled
+        )
+        super().__init__(config)
+        self.sockets = [_bound(spec.port) for spec in specs]
+        ports = [sock.getsockname()[1] for sock in self.sockets]
+        self.handles = [Handle(Endpoint(spec), port) for spec, port in zip(specs, ports, strict=True)]
+        self._on_ready = on_ready
+        self._apps = {handle.port: handle.endpoint.app for handle in self.handles}
+
+    def serve_until_stopped(self) -> None:
+        """Serve on this thread until `should_exit` is set or, on the main thread, a signal comes."""
+        self.run(sockets=self.sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell the caller."""
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every connection, hanging ones too, rather than wait for them."""
+        for protocol in list(self.server_state.connections):
+            protocol.transport.abort()
+        await super().shutdown(sockets)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._apps[scope["server"][1]](scope, receive, send)
+
+
+@contextmanager
+def running_endpoints(specs: Sequence[EndpointSpec]) -> Iterator[list[Handle]]:
+    """Run the endpoints on a thread of their own while the block runs; yields one handle per spec, in order.
+
+    Raises:
+        OSError: a port is taken.
+    """
+    ready = threading.Event()
+    host = Host(specs, on_ready=ready.set)
+    thread = threading.Thread(target=host.serve_until_stopped, name="emulated-endpoints", daemon=True)
+    thread.start()
+    try:
+        if not ready.wait(timeout=60):
+            raise TimeoutError("the emulated endpoints did not start within 60 s")
+        yield host.handles
+    finally:
+        host.should_exit = True
+        thread.join()
+
+
+def _bound(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((HOST, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"port {port} on {HOST}: {error.strerror}; choose another, or 0 for any") from error
+    return sock

@@ -1,0 +1,136 @@
+"""What an emulated endpoint is like, which request it fails and how, and which one is beyond its rate limit."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+FaultKind = Literal["ok", "error500", "error429", "status", "hang", "drop", "cut", "slow", "noise", "leak"]
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class EndpointSpec:
+    """One emulated endpoint: its name, size and speed.
+
+    An unloaded request of p prompt tokens gets its first token after ttft_ms + p * prefill_us_per_token and one more
+    every tpot_ms, which grows by the share tpot_growth for each further request that runs beside it.
+
+    Raises:
+        pydantic.ValidationError: a field is unknown, missing or out of range.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port
+    ttft_ms: NonNegative = 40.0
+    prefill_us_per_token: NonNegative = 20.0
+    tpot_ms: NonNegative = 4.0
+    tpot_growth: NonNegative = 0.05
+    slots: Positive = 4
+    context_tokens: Positive = 8192
+    output_tokens: Positive = 48  # mean; a prompt's answer has 0.5 to 1.5 times as many
+    output_sigma: NonNegative = 0.0  # above 0 they are log-normal instead, with this sigma: some get very long
+    tokens_per_chunk: Positive = 1  # of a stream; the first token comes alone
+    per_minute: Positive | None = None  # requests; beyond, and beyond `burst` at once, HTTP 429
+    burst: Positive = 10
+    says_when: bool = True  # a 429 of the rate limit has a Retry-After
+    jitter: NonNegative = 0.05  # sigma of the log-normal factor on each latency
+    opens_early: bool = True  # what precedes the first token, a role-only chunk, comes at once and not with the token
+    seed: int = 0
+    fault: FaultKind = "ok"
+
+
+def instant(name: str, *, slots: int = 1000, output_tokens: int = 16) -> EndpointSpec:
+    """An endpoint that answers at once: the backend under a measurement of someone else's overhead."""
+    return EndpointSpec(
+        name=name, ttft_ms=0, prefill_us_per_token=0, tpot_ms=0, jitter=0, slots=slots, output_tokens=output_tokens
+    )
+
+
+class Fault(BaseModel):
+    """What an endpoint does wrong, until it is told otherwise or has done it `times` times.
+
+    `error500`, `error429`, `status`: answer with that status. `hang`: accept and never answer. `drop`: close the
+    connection before the first byte. `cut`: close it after `after_chunks` pieces of the answer (half the body where
+    nothing is streamed). `slow`: take `factor` times as long. `noise`: send blank lines and comments before and between
+    the content. `leak`: end each answer with the markup of a chat template, as a server with a wrong one does.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fault: FaultKind = "ok"
+    status: Annotated[int, Field(ge=400, le=599)] = 503
+    retry_after_s: Annotated[int, Field(ge=0)] | None = 1  # none: the 429 does not say
+    after_chunks: Annotated[int, Field(ge=0)] = 3
+    factor: NonNegative = 5.0
+    times: Positive | None = None
+    drop_keepalive_every: Positive | None = (
+        None  # as llama.cpp's server does: every n-th request on a reused connection
+    )
+
+
+def read_specs(path: Path) -> list[EndpointSpec]:
+    """The endpoints that a YAML or JSON file lists, each with the fields of EndpointSpec.
+
+    Raises:
+        OSError: the file cannot be read.
+        pydantic.ValidationError: an entry is not an EndpointSpec; the message names entry, field and value.
+    """
+    return TypeAdapter(list[EndpointSpec]).validate_python(yaml.safe_load(path.read_text()))
+
+
+class FaultSwitch:
+    """The fault in force, and what is left of it."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.set(fault)
+
+    def set(self, fault: Fault) -> None:
+        """From the next request on, fail like this."""
+        self.fault = fault
+        self._left = fault.times
+        self._reused = 0
+
+    def take(self, *, reused: bool) -> Fault:
+        """The fault of the request at hand; `reused` says whether its connection carried one before."""
+        fault = self.fault
+        if reused and fault.drop_keepalive_every is not None:
+            self._reused += 1
+            if self._reused % fault.drop_keepalive_every == 0:
+                return Fault(fault="drop")
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                self.fault, self._left = Fault(drop_keepalive_every=fault.drop_keepalive_every), None
+        return fault
+
+
+class Allowance:
+    """What the rate limit still lets pass: a bucket of `burst` requests that fills at the limit's rate."""
+
+    def __init__(self, spec: EndpointSpec, clock: Callable[[], float] = time.monotonic) -> None:
+        self._spec = spec
+        self._clock = clock
+        self._left, self._at_s = float(spec.burst), clock()
+
+    def wait_s(self) -> float | None:
+        """Takes a request: `None` where it may pass, else the seconds after which one could."""
+        if self.lets_pass():
+            self._left -= 1
+            return None
+        return (1 - self._left) * 60 / (self._spec.per_minute or 1)
+
+    def lets_pass(self) -> bool:
+        """Whether a request may pass now."""
+        if self._spec.per_minute is None:
+            return True
+        now_s = self._clock()
+        grown = self._left + max(now_s - self._at_s, 0.0) * self._spec.per_minute / 60
+        self._left, self._at_s = min(self._spec.burst, grown), now_s
+        return self._left >= 1

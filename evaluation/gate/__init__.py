@@ -1,0 +1,1 @@
+"""Whether the regression gate finds what got worse, and leaves alone what did not."""

@@ -1,0 +1,136 @@
+"""How often the regression gate finds a drop, and how often it alarms about none.
+
+    python -m evaluation.gate.gate_power
+
+Runs of the default size are drawn and put through the gate's own `judge`, looks and all. The worlds (`gate_worlds`):
+
+    churn 4 %, …     two answers to one item differ so often by chance; items from a Beta distribution
+    templates        the same, but items come in tens of one template, whose answers go wrong together
+    recorded         with --outcomes FILE: real answers of one 405B model at three providers. Each item's share of right
+                     answers is its probability; `switched` takes one provider's answers as the baseline and another's
+                     as the run, so that answers change and do not change back; `… to …` is a real, weaker model
+
+A drop is planted as `slips` (any right answer may turn wrong) or `breaks` (some items are never right again). The
+baseline rests on one good run, on three, or on five. "answers" is what a run took, per item: 1 unless it was unsure.
+
+The bar: 95 % of the runs with a drop of 5 points alarm, and 1 % of those without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.gate.gate_worlds import CATEGORIES, WORLDS, Drop, Floats, World, recorded
+from slo_bench.gate.ruling import LOOKS, Case, Policy, judge
+from slo_bench.summary.confidence import wilson
+
+DROPS = (Drop(0.0), Drop(0.02), Drop(0.05), Drop(0.05, "breaks"), Drop(0.10))
+ENOUGH, TOO_MANY = 0.95, 0.01
+
+
+class Task(NamedTuple):
+    """One row: `items` in each category, `nights` good runs in the baseline, `runs` repetitions."""
+
+    world: World
+    drop: Drop
+    nights: int
+    items: int
+    runs: int
+
+
+class Found(NamedTuple):
+    """How many of the runs alarmed, and the mean number of answers per item."""
+
+    task: Task
+    alarms: int
+    answers: float
+
+
+def study(task: Task) -> Found:
+    """Draws all runs of a row."""
+    rng = np.random.default_rng([task.nights, round(task.drop.size * 100), len(task.world.name), task.items])
+    outcomes = [one_run(task, rng) for _ in range(task.runs)]
+    return Found(task, sum(alarm for alarm, _ in outcomes), sum(answers for _, answers in outcomes) / task.runs)
+
+
+def one_run(task: Task, rng: np.random.Generator) -> tuple[bool, float]:
+    """Whether the gate alarmed, and the answers per item that it took."""
+    was, now = task.world.suite(rng, task.items, task.drop)
+    before = [scored(task.world.answers(rng, right, task.nights)) for right in was]
+    totals, counts, asked = [np.zeros_like(right) for right in now], [0] * CATEGORIES, list(range(CATEGORIES))
+    for look in range(1, LOOKS + 1):
+        for place in asked:
+            totals[place] += task.world.answers(rng, now[place], 1)
+            counts[place] += 1
+        cases = {str(place): Case(before[place], scored(totals[place] / counts[place])) for place in range(CATEGORIES)}
+        rulings = judge(cases, Policy(), look)
+        asked = [int(name) for name, ruling in rulings.items() if ruling.judgement == "unsure"]
+        if not asked:
+            break
+    return any(ruling.judgement == "regressed" for ruling in rulings.values()), sum(counts) / CATEGORIES
+
+
+def scored(means: Floats) -> dict[str, float]:
+    """Item by item."""
+    return {str(place): score for place, score in enumerate(means.tolist())}
+
+
+def passes(found: Found) -> str:
+    """Against the bar, where there is one."""
+    share, drop = found.alarms / found.task.runs, found.task.drop
+    if found.task.world.has_own_drop or drop.size not in {0.0, 0.05}:
+        return ""
+    return "yes" if (share >= ENOUGH if drop.size else share <= TOO_MANY) else "NO"
+
+
+def show(results: Sequence[Found]) -> Table:
+    """One line per row."""
+    first = results[0].task
+    title = f"{CATEGORIES} × {first.items} items, {first.runs} runs a row"
+    table = Table("world", "drop", title=title, title_justify="left")
+    for name in ("baseline runs", "alarms", "95 % interval", "answers", "bar"):
+        table.add_column(name, justify="right")
+    for found in results:
+        task, sure = found.task, wilson(found.alarms, found.task.runs)
+        planted = f"{task.drop.size * 100:g} {task.drop.how}" if task.drop.size else "none"
+        drop = "its own" if task.world.has_own_drop else planted
+        share = f"{found.alarms / task.runs:.1%}", f"{sure.low:.1%} to {sure.high:.1%}"
+        table.add_row(task.world.name, drop, str(task.nights), *share, f"{found.answers:.2f}", passes(found))
+    return table
+
+
+def main() -> None:
+    """Runs the study and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation.gate.gate_power", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000, help="for each row")
+    parser.add_argument("--items", type=int, default=200, help="in each of the three categories")
+    parser.add_argument("--nights", type=int, nargs="+", default=[1, 3, 5], help="good runs in the baseline")
+    parser.add_argument("--outcomes", type=Path, help="recorded answers: Parquet with category and score::MODEL")
+    options = parser.parse_args()
+    worlds = [*WORLDS, *(recorded(options.outcomes) if options.outcomes else ())]
+    tasks = [
+        Task(world, drop, nights, options.items, options.runs)
+        for world, drop, nights in product(worlds, DROPS, options.nights)
+        if not (world.has_own_drop and drop.size)
+    ]
+    results = []
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(study, tasks):
+            results.append(found)
+            print(f"{len(results)} of {len(tasks)}: {found.alarms} alarms", file=sys.stderr)
+    Console(width=120).print(show(results))
+
+
+if __name__ == "__main__":
+    main()

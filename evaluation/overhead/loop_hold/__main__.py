@@ -1,0 +1,128 @@
+"""The longest time for which the plugin holds a worker's event loop: 100 deployments, 32 workers, a real Valkey.
+
+    python -m evaluation.overhead.loop_hold [--repeats 3] [--seconds 20] [--deployments 100] [--workers 32]
+                                             [--other CHECKOUT]
+
+Beside the measured worker (`worker`) the others publish their pictures of every deployment each second (`peers`), and
+each deployment says its load. `--other` takes turns with the plugin of another checkout, for a before and after on the
+same machine at the same time. Held is CPU time of one step, not wall time: a machine that does other things makes a
+step longer by what it does to the caches, no more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import redis
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.overhead.loop_hold.worker import BAR_MS, OF_THOSE
+from evaluation.overhead.loop_hold.world import publish
+from slo_router.contract.redis import embedded
+
+ROOT = Path(__file__).parents[3]
+THIS = "this"
+TIMEOUT_S = 600.0
+
+
+def paths_of(checkout: Path) -> dict[str, str]:
+    """An environment in which the plugin is that of a checkout, and the study is this one's."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (checkout / "plugin", checkout / "benchmark", ROOT)))}
+
+
+def measure(checkout: Path, url: str, load_url: str, sizes: Sequence[int], seconds: float) -> Mapping[str, object]:
+    """What one fresh worker of a checkout found."""
+    deployments, workers = sizes
+    with tempfile.TemporaryDirectory(prefix="slo-") as directory:
+        (Path(directory) / "multiproc").mkdir()
+        environment = paths_of(checkout) | {"PROMETHEUS_MULTIPROC_DIR": f"{directory}/multiproc"}
+        arguments = [url, load_url, str(deployments), str(workers - 1), str(seconds), directory]
+        command = [sys.executable, "-m", "evaluation.overhead.loop_hold.worker", *arguments]
+        done = subprocess.run(
+            command, env=environment, cwd=directory, stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_S
+        )
+    found: Mapping[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def show(console: Console, of: Mapping[str, list[Mapping[str, object]]]) -> float:
+    """Prints a table for each checkout, and returns the longest step of this one's."""
+    longest = 0.0
+    for checkout, repeats in of.items():
+        table = Table(
+            *("whose step", "longest, ms", "CPU, ms a second", f"steps over {BAR_MS:g} ms", "steps"), title=checkout
+        )
+        rows = [one["by"] for one in repeats]
+        named = {name for row in rows for name in row}  # type: ignore[attr-defined]
+
+        def values(name: str, at: int, rows: Sequence[object] = rows) -> list[float]:
+            return [row.get(name, [0, 0, 0, 0])[at] for row in rows]  # type: ignore[attr-defined]
+
+        for name in sorted(named, key=lambda name: -max(values(name, 0)))[:14]:
+            table.add_row(name, *(spread(values(name, at)) for at in range(4)))
+        console.print(table)
+        whole = [max(one[0] for one in row.values()) for row in rows]  # type: ignore[attr-defined]
+        cpu = [sum(one[1] for name, one in row.items() if not name.startswith(OF_THOSE)) for row in rows]  # type: ignore[attr-defined]
+        console.print(
+            f"{checkout}: longest step {spread(whole)} ms, {spread(cpu)} ms of CPU a second in the background"
+        )
+        if checkout == THIS:
+            longest = statistics.median(whole)
+    return longest
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, the lowest and the highest."""
+    return f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+
+
+def main(
+    repeats: Annotated[int, typer.Option(help="Fresh workers.", min=1)] = 3,
+    seconds: Annotated[float, typer.Option(help="How long each is watched.")] = 20.0,
+    deployments: Annotated[int, typer.Option(help="Managed deployments.")] = 100,
+    workers: Annotated[int, typer.Option(help="Workers that share one Redis, the measured one included.")] = 32,
+    other: Annotated[Path | None, typer.Option(help="Another checkout, for a before and after.")] = None,
+) -> None:
+    """The longest time that any step of the plugin holds a worker's event loop."""
+    console = Console(width=150)
+    checkouts = {THIS: ROOT} | ({} if other is None else {"other": other})
+    found: dict[str, list[Mapping[str, object]]] = {name: [] for name in checkouts}
+    with tempfile.TemporaryDirectory(prefix="slo-") as home:
+        url = embedded.ensure_running(Path(home))
+        try:
+            with redis.Redis.from_url(url) as client:
+                publish(client, deployments)
+            arguments = [url, str(deployments), str(workers - 1)]
+            command = [sys.executable, "-m", "evaluation.overhead.loop_hold.peers", *arguments]
+            peers = subprocess.Popen(command, env=paths_of(ROOT), stdout=subprocess.PIPE, text=True)
+            try:
+                assert peers.stdout is not None  # noqa: S101  # it is a pipe
+                load_url = peers.stdout.readline().strip()
+                for number in range(repeats):
+                    for name, checkout in checkouts.items():
+                        found[name].append(measure(checkout, url, load_url, (deployments, workers), seconds))
+                        console.print(f"{name}, repeat {number + 1} of {repeats}: done")
+            finally:
+                peers.kill()
+                peers.wait()
+        finally:
+            embedded.stop(Path(home))
+    longest = show(console, found)
+    console.print(f"{deployments} deployments, {workers} workers; median (lowest-highest) of {repeats} fresh workers")
+    console.print(f"bar: no step over {BAR_MS:g} ms: {'kept' if longest <= BAR_MS else 'MISSED'}")
+    if longest > BAR_MS:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

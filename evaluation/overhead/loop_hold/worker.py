@@ -1,0 +1,172 @@
+"""One worker of a proxy, and how long each step on its event loop took.
+
+    python -m evaluation.overhead.loop_hold.worker REDIS_URL LOAD_URL DEPLOYMENTS PEERS SECONDS DIRECTORY
+
+The plugin as LiteLLM would make it, with everything that it does in the background, and some requests a second through
+its hooks. A step is what the event loop runs before it may run something else. It is measured by the CPU that its
+thread took, garbage collection included, so that a busy machine does not count. It prints JSON: by whose step it was,
+the longest in ms, the CPU ms per second and how many of them took more than 5 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import gc
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from evaluation.overhead.loop_hold.world import GROUP, PREFIX, model_list
+from evaluation.shared.sample import messages_of_words
+
+BAR_MS = 5.0
+REQUESTS_PER_S = 20
+OF_THOSE = "of those:"
+OTHERS = "client"  # the tasks that stand for LiteLLM's own
+MS_PER_S = 1e3
+
+
+class Steps:
+    """Every step's CPU, by whose it was, while `is_on`."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[float]] = collections.defaultdict(list)
+        self.is_on = False
+        steps, run = self, asyncio.Handle._run  # noqa: SLF001  # there is no other place that sees every step
+
+        def timed(handle: asyncio.Handle) -> None:
+            if not steps.is_on:
+                run(handle)
+                return
+            name, begun_s = whose(handle), time.thread_time()
+            run(handle)
+            steps.taken[name].append((time.thread_time() - begun_s) * MS_PER_S)
+
+        gc.callbacks.append(self._collected)
+        self._collecting_s = 0.0
+        asyncio.Handle._run = timed  # type: ignore[method-assign, assignment]  # noqa: SLF001
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collecting_s = time.thread_time()
+        elif self.is_on:
+            taken_ms = (time.thread_time() - self._collecting_s) * MS_PER_S
+            self.taken[f"{OF_THOSE} garbage, generation {info['generation']}"].append(taken_ms)
+
+
+def whose(handle: asyncio.Handle) -> str:
+    """The task's name, or the callback's."""
+    callback = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        name = owner.get_name()
+        return name if not name.startswith("Task-") else getattr(owner.get_coro(), "__qualname__", name)
+    return str(getattr(callback, "__qualname__", type(callback).__name__))
+
+
+async def serve(arguments: list[str]) -> dict[str, object]:
+    """See the module."""
+    url, load_url, deployments, peers, seconds, directory = arguments
+    # LiteLLM reads its environment when it is imported
+    import litellm  # noqa: PLC0415
+    from litellm.proxy import proxy_server  # noqa: PLC0415
+    from litellm.proxy._types import UserAPIKeyAuth  # noqa: PLC0415
+    from litellm.router import Router  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+
+    from slo_router.contract.settings.config import parse_settings  # noqa: PLC0415
+    from slo_router.gateway.hooks import Plugin  # noqa: PLC0415
+
+    group = {"slo": {"ttft_ms": 800, "cost_per_1k": 1.0}, "min_quality": 0.5, "stickiness": False}
+    section = {
+        "redis_url": url,
+        "key_prefix": PREFIX,
+        "groups": {GROUP: group},
+        "log": {"jsonl_path": str(Path(directory) / "records.jsonl")},
+    }
+    entries = model_list(int(deployments), load_url)
+    router = proxy_server.llm_router = Router(model_list=entries)
+    document = {"model_list": entries, "callback_settings": {"slo_router": section}}
+    steps = Steps()
+    made = Plugin(parse_settings(document, {}), CollectorRegistry())
+    litellm.callbacks = [made]
+
+    async def ask(number: int) -> None:
+        messages = [{"role": "user", "content": f"{number}"}, *messages_of_words(200)]
+        data: dict[str, object] = {"model": GROUP, "messages": messages, "metadata": {}, "stream": True}
+        await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acompletion")
+        (chosen,) = await made.async_filter_deployments(GROUP, list(entries), messages, data)
+        arrived_s, name = time.time(), chosen["model_info"]["id"]  # type: ignore[index]
+        await made.async_pre_call_deployment_hook({**data, **chosen}, "acompletion")
+        await asyncio.sleep(0.5)
+        payload = {
+            "id": f"request-{number}",
+            "status": "success",
+            "stream": True,
+            "model": "m",
+            "model_id": name,
+            "model_group": GROUP,
+            "startTime": arrived_s,
+            "completionStartTime": arrived_s + 0.1,
+            "endTime": time.time(),
+            "prompt_tokens": 300,
+            "completion_tokens": 40 + number % 50,
+            "response_cost": 1e-4,
+            "metadata": {"user_api_key_hash": f"key-{number % 100}"},
+        }
+        event: dict[str, object] = {
+            "litellm_params": {"metadata": data["metadata"]},
+            "standard_logging_object": payload,
+        }
+        await made.async_log_success_event(event, None, None, None)
+
+    async def load(until_s: float) -> None:
+        number = 0
+        tasks = set()
+        while time.monotonic() < until_s:
+            number += 1
+            task = asyncio.create_task(ask(number), name=OTHERS)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            await asyncio.sleep(1 / REQUESTS_PER_S)
+        await asyncio.gather(*tasks)
+
+    while made.strategy.store.snapshot.read_at_s is None or not heard_all(made, int(peers)):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    warm = asyncio.create_task(load(time.monotonic() + 3), name=OTHERS)
+    await warm
+    steps.is_on = True
+    begun_s, cpu_s = time.monotonic(), time.thread_time()
+    await asyncio.create_task(load(begun_s + float(seconds)), name=OTHERS)
+    steps.is_on = False
+    took_s = time.monotonic() - begun_s
+    del router
+    return {
+        "cpu_ms_per_s": (time.thread_time() - cpu_s) * MS_PER_S / took_s,
+        "fail_open": made.fail_open_count,
+        "by": {
+            name: [max(taken), sum(taken) / took_s, sum(one > BAR_MS for one in taken), len(taken)]
+            for name, taken in steps.taken.items()
+            if name != OTHERS
+        },
+    }
+
+
+def heard_all(made: object, peers: int) -> bool:
+    """Whether the worker knows what all the others see of every deployment."""
+    states = made.strategy.live.states  # type: ignore[attr-defined]
+    return bool(states) and all(state.others == peers for state in states.values())
+
+
+if __name__ == "__main__":
+    os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    found = asyncio.run(serve(sys.argv[1:]))
+    print(json.dumps(found), flush=True)
+    os._exit(0)  # LiteLLM's own threads

