@@ -33,7 +33,7 @@ from litellm.router import Router
 from litellm.router_utils.pre_call_checks.model_rate_limit_check import ModelRateLimitingCheck
 
 from slo_router.contract.settings.litellm_redis import url_of
-from slo_router.live.picture import Health
+from slo_router.live.probes import Health
 from slo_router.request.slo import SloInputs, ceiling_in
 from slo_router.worker.attempt import Fault
 

@@ -37,7 +37,8 @@ from slo_router.contract.settings.deployments import ManagedDeployment, read_dep
 from slo_router.decision.explain import header_text, headers, span_attributes, summary
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.gateway import adapter
-from slo_router.live.picture import LEASE_S, Ending, Health, Landing
+from slo_router.live.probes import Health
+from slo_router.live.state import LEASE_S, Ending, Landing
 from slo_router.request.slo import SloInputs, cost_ceiling, limits_alone
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Fault

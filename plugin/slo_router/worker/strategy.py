@@ -26,7 +26,10 @@ from slo_router.decision.decide import NO_LENGTHS, Ask, Policy, decide
 from slo_router.decision.prediction import View, findings, predict, prior
 from slo_router.errors import RequestSloError
 from slo_router.latency.evidence import Prior
-from slo_router.live.picture import ANSWERS, ERRORS, Ending, Export, Findings, Landing, Live
+from slo_router.live import picture
+from slo_router.live.live import Live
+from slo_router.live.picture import Export
+from slo_router.live.state import ANSWERS, ERRORS, Ending, Findings, Landing
 from slo_router.request.categories import Categorizer, article, rules
 from slo_router.request.conversations import NOTHING_CACHED, Cached, Conversations, fingerprints
 from slo_router.request.features import UNSURE, Learned, extract
@@ -313,7 +316,7 @@ class Strategy:
         """What this worker saw, for the others, as JSON; step by step, for there may be many deployments."""
         self._see_first_tokens()
         said: dict[str, object] = {}
-        for name, text in self.live.export(self._clock()):
+        for name, text in picture.export(self.live, self._clock()):
             said[name] = text
             yield
         lengths = list(self._own_lengths)
@@ -330,7 +333,7 @@ class Strategy:
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
             yield
-        yield from self.live.hear(exports, self.facts, self._clock())
+        yield from picture.hear(self.live, exports, self.facts, self._clock())
 
     def _hear_lengths(self, said: object) -> None:
         """Learns from what another worker's answers showed; what makes no sense is left out."""
