@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -22,9 +22,13 @@ from slo_router.contract.model import (
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.decide import Ask, Policy, decide
 from slo_router.decision.prediction import View
-from slo_router.live.picture import Export, Live, LiveState
+from slo_router.latency.evidence import Prior
+from slo_router.live.live import Live
+from slo_router.live.picture import Export, export, hear
+from slo_router.live.state import LiveState
 from slo_router.worker.sharing import read_export
 from slo_router.worker.snapshot import make_snapshot
+from slo_router.worker.tasks.turns import at_once
 
 NOW_S = 1_800_000_000.0  # Unix seconds
 REQUEST = Features("ner", "client", prompt_tokens=1_000, output_tokens=500, reserved_tokens=500)
@@ -41,7 +45,13 @@ def wire(published: object) -> Export:
 
 def told_by(live: Live, now_s: float = NOW_S) -> Export:
     """What the other workers read of what this one sees."""
-    return wire(msgspec.json.encode(dict(live.export(now_s))))
+    return wire(msgspec.json.encode(dict(export(live, now_s))))
+
+
+def absorb(live: Live, others: Iterable[Export], priors: Mapping[str, Prior], now_s: float) -> None:
+    """Hears the others and works the curves out anew, all at once."""
+    at_once(hear(live, others, priors, now_s))
+    at_once(live.refit(priors, now_s))
 
 
 def assessed(

@@ -14,7 +14,8 @@ from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import Metrics, Slo
 from slo_router.contract.redis.link import connect
 from slo_router.contract.settings.config import load_settings
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
+from slo_router.live.picture import export
 from slo_router.worker.sharing import Sharing
 from tests.record_builders import decide_between, line_of, write_config
 
@@ -74,4 +75,4 @@ def _worker(now_s: float) -> Live:
 
 async def _publish(url: str, live: Live) -> None:
     async with connect(url) as link:
-        await Sharing("", 60.0).exchange(link, msgspec.json.encode(dict(live.export(time.time()))))
+        await Sharing("", 60.0).exchange(link, msgspec.json.encode(dict(export(live, time.time()))))

@@ -22,8 +22,8 @@ from slo_router.live.account import (
     refused,
     sent,
 )
-from slo_router.live.picture import Live
-from tests.builders import told_by, wire
+from slo_router.live.live import Live
+from tests.builders import absorb, told_by, wire
 
 NOW_S = 1_800_000_000.0
 
@@ -122,7 +122,7 @@ def test_what_a_worker_says_of_it_reaches_another_one() -> None:
     other.dispatched("a", NOW_S)
     for _ in range(REFUSALS):
         one.finished(one.dispatched("a", NOW_S), "denied", NOW_S)
-    other.absorb([told_by(one)], {}, NOW_S)
+    absorb(other, [told_by(one)], {}, NOW_S)
     assert not lets_pass(other.states["a"].account, NOW_S)
     for nonsense in (
         None,
@@ -133,7 +133,7 @@ def test_what_a_worker_says_of_it_reaches_another_one() -> None:
     ):
         fresh = Live()
         fresh.dispatched("a", NOW_S)
-        fresh.absorb([wire({"a": {"account": nonsense}})], {}, NOW_S)
+        absorb(fresh, [wire({"a": {"account": nonsense}})], {}, NOW_S)
         assert lets_pass(fresh.states["a"].account, NOW_S)
 
 

@@ -26,7 +26,8 @@ from slo_router.contract.settings.config import GroupSettings, LogSettings, Plug
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.decision.explain import reason
 from slo_router.decision.prediction import findings, prior
-from slo_router.live.picture import CHECK_S, Health, Live
+from slo_router.live.live import Live
+from slo_router.live.probes import CHECK_S, Health, probe_ended, probes_due
 from slo_router.request.slo import SloInputs
 from slo_router.worker.records import build_record, ended_by_itself
 from slo_router.worker.snapshot import MetricsStore, make_snapshot
@@ -64,9 +65,9 @@ class Worker:
     def check(self, health: Health) -> bool:
         """Makes the health check that is due; False where none is."""
         now_s = time.time()
-        due = self.live.probes_due(now_s)
+        due = probes_due(self.live.states, now_s)
         for name in due:
-            self.live.probe_ended(name, now_s, now_s, health)
+            probe_ended(self.live.states, name, now_s, now_s, health)
         return bool(due)
 
     def ask(self, category: str = "chat", *, fails: bool = False, ends: str = "stop") -> str:
@@ -138,8 +139,8 @@ def test_what_fails_still_is_asked_each_minute_and_costs_no_request() -> None:
     assert worker.check("fails")
     assert worker.counted() == {"dear": 400}
     now_s = time.time()
-    assert worker.live.probes_due(now_s + CHECK_S - 1) == []
-    assert worker.live.probes_due(now_s + CHECK_S + 1) == ["cheap"]
+    assert probes_due(worker.live.states, now_s + CHECK_S - 1) == []
+    assert probes_due(worker.live.states, now_s + CHECK_S + 1) == ["cheap"]
 
 
 def test_where_nobody_can_ask_a_request_finds_out_and_three_failures_shut_the_circuit() -> None:
@@ -321,4 +322,4 @@ def test_findings_are_looked_for_only_where_something_was_found() -> None:
     assert findings("a", CATEGORIES, Snapshot(), 0.5) == {}
     live = Live()
     live.find("a", {})
-    assert live.probes_due(NOW_S) == []
+    assert probes_due(live.states, NOW_S) == []

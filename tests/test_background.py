@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slo_router.live.picture import Health
+from slo_router.live.probes import Health
 from tests.background_worker import LoadServer, Mode, Relay, Worker, until
 from tests.valkey_server import ValkeyServer
 

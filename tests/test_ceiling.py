@@ -12,7 +12,7 @@ from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Metrics, Tier
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
-from slo_router.live.picture import Ending
+from slo_router.live.state import Ending
 from slo_router.request.slo import SloInputs
 from slo_router.worker.records import build_record
 from slo_router.worker.snapshot import MetricsStore, make_snapshot

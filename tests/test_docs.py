@@ -20,8 +20,7 @@ from slo_router.contract.settings.config import parse_settings
 from slo_router.contract.settings.deployments import price_map
 from slo_router.decision.filters import FILTERS
 from slo_router.latency import evidence
-from slo_router.live import account, circuit
-from slo_router.live import picture as live
+from slo_router.live import account, circuit, probes, state
 from slo_router.operator.cli import app as slo_router
 from slo_router.worker import probing
 from slo_router.worker.scraper import ELECTED_KEY
@@ -64,7 +63,7 @@ def test_the_ages_of_evidence_are_those_of_the_code() -> None:
         ),
         ("| a health check that could not tell", f"{probing.UNCLEAR_S / 60:g} minutes"),
         ("| live latencies", "half-lives of {:g}, {:g} and {:g} s".format(*evidence.HALF_LIVES_S)),
-        ("| a very late answer", f"{live.LAST_WORD_S:g} s × how late, a minute"),
+        ("| a very late answer", f"{state.LAST_WORD_S:g} s × how late, a minute"),
         ("| benchmark: `error_rate`", f"{ages.ERROR_RATE_LASTS_S / ages.DAY_S:g} day"),
         ("| benchmark: `answer_fault`", f"{ages.ANSWER_FAULT_LASTS_S / ages.DAY_S:g} days"),
         ("| sweep", f"{ages.FIT_LASTS_S / ages.DAY_S:g} days"),
@@ -72,7 +71,7 @@ def test_the_ages_of_evidence_are_those_of_the_code() -> None:
     ):
         assert says in table[row], row
     assert set(re.findall(r"`(\w+)`", table["| benchmark: `answer_fault`"])) > ages.ENDS_TELL
-    constants = ages.MEASURED_LASTS_S, ages.LENGTH_HALF_LIFE_S, ages.HANDFUL, live.LONGEST_WORD_S, live.CHECK_S
+    constants = ages.MEASURED_LASTS_S, ages.LENGTH_HALF_LIFE_S, ages.HANDFUL, state.LONGEST_WORD_S, probes.CHECK_S
     assert constants == (ages.DAY_S, ages.HOUR_S, 5, 60, 60)  # as words say there
 
 

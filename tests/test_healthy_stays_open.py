@@ -22,11 +22,13 @@ from slo_router.decision.decide import Ask, Policy, decide
 from slo_router.decision.prediction import View, prior
 from slo_router.live import account
 from slo_router.live.circuit import share
-from slo_router.live.picture import Ending, Health, Live, LiveState
+from slo_router.live.live import Live
+from slo_router.live.probes import Health, probe_ended, probes_due
+from slo_router.live.state import Ending, LiveState
 from slo_router.worker.learning.lessons import expected_s
 from slo_router.worker.snapshot import make_snapshot
 from slo_router.worker.trace import Trace
-from tests.builders import NOW_S, told_by
+from tests.builders import NOW_S, absorb, told_by
 
 NAMES = ("one", "two", "three")
 FACTS = [Facts(name, "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6) for name in NAMES]
@@ -142,18 +144,18 @@ class World:
         for live in self.lives:
             live.watch(now_s)
             if self.probes:
-                for name in live.probes_due(now_s):
+                for name in probes_due(live.states, now_s):
                     self.check(live, name, now_s)
         if tick % REFRESH_TICKS == 0:
             heard = [told_by(live, now_s) for live in self.lives]
             priors = {name: prior([BENCHMARK]) for name in NAMES}
             for i, live in enumerate(self.lives):
-                live.absorb([*heard[:i], *heard[i + 1 :]], priors, now_s)
+                absorb(live, [*heard[:i], *heard[i + 1 :]], priors, now_s)
 
     def check(self, live: Live, name: str, sent_s: float) -> None:
         health: Health = "unclear" if self.rng.random() < self.unclear else "answers"
         done_s = self.servers[name].first_token_s(sent_s, 10) + self.rng.expovariate(1 / self.check_s)
-        self.at(done_s, lambda at_s: live.probe_ended(name, sent_s, at_s, health))
+        self.at(done_s, lambda at_s: probe_ended(live.states, name, sent_s, at_s, health))
 
     def look(self, now_s: float) -> None:
         for i, live in enumerate(self.lives):

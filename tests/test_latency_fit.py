@@ -12,7 +12,7 @@ from slo_router.contract.model import Facts, Features, LatencyFit, Metrics
 from slo_router.decision.prediction import View, predict, prior
 from slo_router.latency.curve import P50, P95, Observation, tpot_s, ttft_s
 from slo_router.latency.evidence import Evidence, Prior, fit
-from slo_router.live.picture import LiveState
+from slo_router.live.state import LiveState
 from slo_router.worker.snapshot import MetricsStore, make_snapshot
 from tests.builders import NOW_S
 

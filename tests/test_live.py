@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from slo_router.latency.curve import ttft_s
 from slo_router.latency.evidence import Prior
 from slo_router.live.circuit import CLOSED, is_suspected, share
-from slo_router.live.picture import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, OVERDUE_FLIGHTS, Flight, Live, Said
+from slo_router.live.lateness import OVERDUE_FLIGHTS
+from slo_router.live.live import Live
+from slo_router.live.picture import Said
+from slo_router.live.probes import probe_ended, probes_due
+from slo_router.live.state import ALIKE, LAST_WORD_S, LEASE_S, LONGEST_WORD_S, Flight
 from slo_router.worker.sharing import read_export
-from tests.builders import NOW_S, told_by
+from tests.builders import NOW_S, absorb, told_by
 
 PRIORS = {"a": Prior(ttft_s=0.2, tpot_s=0.02, ttft_p95_s=0.3, tpot_p95_s=0.03)}
 
@@ -34,11 +38,11 @@ def test_all_that_a_worker_publishes_of_a_deployment_is_read_by_the_others() -> 
     for live in (one, other):
         live.can_ask = lambda _: True
         live.find("a", {("errors", "ner"): NOW_S - 60})
-    one.probe_ended("a", NOW_S, NOW_S + 1, "answers")
+    probe_ended(one.states, "a", NOW_S, NOW_S + 1, "answers")
     one.prove("a", "errors", "ner", is_good=True)
     said = told_by(one, NOW_S + 3)
     assert json.loads(bytes(said["a"])).keys() == Said.__annotations__.keys()
-    other.absorb([said], PRIORS, NOW_S + 3)
+    absorb(other, [said], PRIORS, NOW_S + 3)
     assert other.states["a"].answered_at_s == one.states["a"].answered_at_s
     assert other.states["a"].proofs_elsewhere == one.states["a"].proofs
     assert other.states["a"].vouched_s == NOW_S - 60
@@ -57,9 +61,9 @@ def test_load_rises_at_the_pick_and_falls_once_however_it_ends(ending: str) -> N
 def test_a_flight_whose_end_nobody_reports_is_forgotten_when_its_lease_ends() -> None:
     live = Live()
     lost = live.dispatched("a", NOW_S)
-    live.absorb([], PRIORS, NOW_S + LEASE_S)
+    absorb(live, [], PRIORS, NOW_S + LEASE_S)
     assert live.in_flight("a") == 1
-    live.absorb([], PRIORS, NOW_S + LEASE_S + 1)
+    absorb(live, [], PRIORS, NOW_S + LEASE_S + 1)
     assert live.in_flight("a") == 0
     live.finished(lost, "success", NOW_S + LEASE_S + 2, prompt_tokens=1, ttft_s=1.0, e2e_s=1.0)
     assert live.in_flight("a") == 0
@@ -67,7 +71,7 @@ def test_a_flight_whose_end_nobody_reports_is_forgotten_when_its_lease_ends() ->
 
 def test_without_live_samples_the_curve_is_the_benchmark() -> None:
     live = Live()
-    live.absorb([], PRIORS, NOW_S)
+    absorb(live, [], PRIORS, NOW_S)
     curve = live.states["a"].curve
     assert curve is not None
     assert (curve.a_s, curve.d_s, curve.weight) == (pytest.approx(0.2), pytest.approx(0.02), 0)
@@ -75,9 +79,9 @@ def test_without_live_samples_the_curve_is_the_benchmark() -> None:
 
 def test_what_was_served_moves_the_curve() -> None:
     live = Live()
-    live.absorb([], PRIORS, NOW_S)
+    absorb(live, [], PRIORS, NOW_S)
     serve(live, 60, ttft_s=1.0)
-    live.absorb([], PRIORS, NOW_S + 60)
+    absorb(live, [], PRIORS, NOW_S + 60)
     curve = live.states["a"].curve
     assert curve is not None
     assert curve.a_s + 100 * curve.b_s_per_token == pytest.approx(1.0, rel=0.25)
@@ -93,9 +97,9 @@ def test_workers_that_heard_of_each_other_have_the_same_curve_as_one_that_saw_ev
             live.finished(flight, "success", at_s, prompt_tokens=50, output_tokens=9, ttft_s=ttft_s, e2e_s=ttft_s + 0.2)
     later_s = NOW_S + 41
     from_one, from_two = told_by(one), told_by(two)
-    one.absorb([from_two], PRIORS, later_s)
-    two.absorb([from_one], PRIORS, later_s)
-    observer.absorb([], PRIORS, later_s)
+    absorb(one, [from_two], PRIORS, later_s)
+    absorb(two, [from_one], PRIORS, later_s)
+    absorb(observer, [], PRIORS, later_s)
     expected = observer.states["a"].curve
     assert expected is not None
     for live in (one, two):
@@ -109,9 +113,9 @@ def test_the_others_load_counts_until_they_fall_silent() -> None:
     for _ in range(3):
         other.dispatched("a", NOW_S)
     live.dispatched("a", NOW_S)
-    live.absorb([told_by(other)], PRIORS, NOW_S)
+    absorb(live, [told_by(other)], PRIORS, NOW_S)
     assert live.in_flight("a") == 4
-    live.absorb([], PRIORS, NOW_S)
+    absorb(live, [], PRIORS, NOW_S)
     assert live.in_flight("a") == 1
 
 
@@ -120,15 +124,15 @@ def test_between_two_reports_the_others_load_is_taken_to_change_as_the_workers_o
     for _ in range(4):
         other.dispatched("a", NOW_S)
     first = live.dispatched("a", NOW_S)
-    live.absorb([told_by(other)], PRIORS, NOW_S)
+    absorb(live, [told_by(other)], PRIORS, NOW_S)
     assert live.in_flight("a") == 5
     for _ in range(10):
         live.dispatched("a", NOW_S + 0.5)
     assert live.in_flight("a") == pytest.approx(11 + 4 + ALIKE * 10)
     live.finished(first, "released", NOW_S + 0.6)
-    live.absorb([told_by(other)], PRIORS, NOW_S + 1)
+    absorb(live, [told_by(other)], PRIORS, NOW_S + 1)
     assert live.in_flight("a") == 10 + 4
-    live.absorb([], PRIORS, NOW_S + 2)  # nobody else is left
+    absorb(live, [], PRIORS, NOW_S + 2)  # nobody else is left
     live.dispatched("a", NOW_S + 2)
     assert live.in_flight("a") == 11
 
@@ -138,7 +142,7 @@ def test_what_the_server_reports_beyond_our_own_requests_counts_and_is_passed_on
     live.dispatched("a", NOW_S)
     live.heard_of_foreign("a", 5)
     assert (live.in_flight("a"), live.in_flight_of_all("a")) == (6, 1)
-    other.absorb([told_by(live)], PRIORS, NOW_S)
+    absorb(other, [told_by(live)], PRIORS, NOW_S)
     assert other.in_flight("a") == 6
 
 
@@ -147,7 +151,7 @@ def test_three_errors_open_the_circuit_here_and_at_once_at_those_who_hear_of_it(
     for _ in range(3):
         live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
     assert share(live.states["a"].circuit, NOW_S) == 0
-    other.absorb([told_by(live)], PRIORS, NOW_S + 0.5)
+    absorb(other, [told_by(live)], PRIORS, NOW_S + 0.5)
     assert share(other.states["a"].circuit, NOW_S + 0.5) == 0
     assert share(other.states["a"].circuit, NOW_S + 1.5) == 0  # who saw it fail probes first
     assert share(other.states["a"].circuit, NOW_S + 2.5) == 1
@@ -157,12 +161,12 @@ def test_while_one_worker_probes_the_others_wait_for_what_it_finds() -> None:
     live, other = Live(), Live()
     for _ in range(3):
         live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
-    other.absorb([told_by(live)], PRIORS, NOW_S)
+    absorb(other, [told_by(live)], PRIORS, NOW_S)
     probe = live.dispatched("a", NOW_S + 1.5)
-    other.absorb([told_by(live)], PRIORS, NOW_S + 2)
+    absorb(other, [told_by(live)], PRIORS, NOW_S + 2)
     assert share(other.states["a"].circuit, NOW_S + 3) == 0  # without the probe it would pass one now
     live.finished(probe, "success", NOW_S + 3, prompt_tokens=1, ttft_s=0.1, e2e_s=1.5)
-    other.absorb([told_by(live)], PRIORS, NOW_S + 3)
+    absorb(other, [told_by(live)], PRIORS, NOW_S + 3)
     assert 0 < share(other.states["a"].circuit, NOW_S + 3) < 1
 
 
@@ -190,14 +194,14 @@ def test_a_request_through_an_open_circuit_is_its_probe() -> None:
 
 def test_a_probe_of_the_plugins_own_closes_the_circuit_and_is_no_load() -> None:
     live = Live()
-    assert live.probes_due(NOW_S) == []
+    assert probes_due(live.states, NOW_S) == []
     for _ in range(3):
         live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
-    assert live.probes_due(NOW_S + 0.7, leave_out={"a"}) == []
-    assert live.probes_due(NOW_S + 0.7) == ["a"]
-    assert live.probes_due(NOW_S + 0.8) == []
+    assert probes_due(live.states, NOW_S + 0.7, leave_out={"a"}) == []
+    assert probes_due(live.states, NOW_S + 0.7) == ["a"]
+    assert probes_due(live.states, NOW_S + 0.8) == []
     assert live.in_flight("a") == 0
-    live.probe_ended("a", NOW_S + 0.7, NOW_S + 1.5, "answers")
+    probe_ended(live.states, "a", NOW_S + 0.7, NOW_S + 1.5, "answers")
     assert 0 < share(live.states["a"].circuit, NOW_S + 1.5) < 1
 
 
@@ -205,13 +209,13 @@ def test_a_probe_that_fails_doubles_the_pause_and_one_that_tells_nothing_leaves_
     live = Live()
     for _ in range(3):
         live.finished(live.dispatched("a", NOW_S), "error", NOW_S)
-    live.probes_due(NOW_S + 0.7)
-    live.probe_ended("a", NOW_S + 0.7, NOW_S + 0.8, "unclear")
+    probes_due(live.states, NOW_S + 0.7)
+    probe_ended(live.states, "a", NOW_S + 0.7, NOW_S + 0.8, "unclear")
     assert share(live.states["a"].circuit, NOW_S + 1) == 1
-    live.probes_due(NOW_S + 1)
-    live.probe_ended("a", NOW_S + 1, NOW_S + 1.1, "fails")
+    probes_due(live.states, NOW_S + 1)
+    probe_ended(live.states, "a", NOW_S + 1, NOW_S + 1.1, "fails")
     assert live.states["a"].circuit.pause_s == 2
-    live.probe_ended("forgotten", NOW_S, NOW_S, "answers")
+    probe_ended(live.states, "forgotten", NOW_S, NOW_S, "answers")
     assert "forgotten" not in live.states
 
 
@@ -221,12 +225,12 @@ def test_requests_that_still_hang_somewhere_do_not_reopen_the_circuit_of_what_an
         live.dispatched("a", NOW_S, expected_s=0.5)
         other.dispatched("a", NOW_S, expected_s=0.5)
     for one, heard_of in ((live, other), (other, live)):
-        one.absorb([told_by(heard_of)], PRIORS, NOW_S + 2)
-    assert live.probes_due(NOW_S + 3) == ["a"]
-    live.probe_ended("a", NOW_S + 3, NOW_S + 3.1, "answers")
+        absorb(one, [told_by(heard_of)], PRIORS, NOW_S + 2)
+    assert probes_due(live.states, NOW_S + 3) == ["a"]
+    probe_ended(live.states, "a", NOW_S + 3, NOW_S + 3.1, "answers")
     for now_s in (NOW_S + 3.5, NOW_S + 4.5, NOW_S + 5.5, NOW_S + 6.5):
-        live.absorb([told_by(other, now_s)], PRIORS, now_s)
-        other.absorb([told_by(live, now_s)], PRIORS, now_s)
+        absorb(live, [told_by(other, now_s)], PRIORS, now_s)
+        absorb(other, [told_by(live, now_s)], PRIORS, now_s)
         assert not live.states["a"].circuit.is_open
         assert not other.states["a"].circuit.is_open
     assert live.states["a"].curve == live.states["a"].fitted  # nor do they make it slow
@@ -236,9 +240,9 @@ def test_a_deployment_that_takes_requests_and_answers_none_is_found_out_before_t
     live = Live()
     for _ in range(OVERDUE_FLIGHTS):
         live.dispatched("a", NOW_S, expected_s=0.5)  # overdue after 1.5 × 0.5 + 0.5 s
-    live.absorb([], PRIORS, NOW_S + 1.2)
+    absorb(live, [], PRIORS, NOW_S + 1.2)
     assert share(live.states["a"].circuit, NOW_S + 1.2) == 1
-    live.absorb([], PRIORS, NOW_S + 1.3)
+    absorb(live, [], PRIORS, NOW_S + 1.3)
     assert share(live.states["a"].circuit, NOW_S + 1.3) == 0
 
 
@@ -268,7 +272,7 @@ def test_any_sign_of_life_ends_a_suspicion(told: str) -> None:
         live.finished(flights[0], "success", NOW_S + 0.8)
     else:
         other.finished(other.dispatched("a", NOW_S), "success", NOW_S + 0.8)
-        live.absorb([told_by(other)], PRIORS, NOW_S + 1)
+        absorb(live, [told_by(other)], PRIORS, NOW_S + 1)
     assert live.states["a"].circuit == CLOSED
 
 
@@ -313,7 +317,7 @@ def test_what_clients_that_gave_up_told_of_a_hang_lapses() -> None:
 
 def test_a_client_that_gave_up_after_long_tells_that_the_deployment_is_slow() -> None:
     live = Live()
-    live.absorb([], PRIORS, NOW_S)
+    absorb(live, [], PRIORS, NOW_S)
     assert predicted_s(live) == pytest.approx(0.2)
     flight = live.dispatched("a", NOW_S, expected_s=0.3)
     live.ended(flight, "disconnected", NOW_S + 1.2)  # four times its time, and nothing came
@@ -343,7 +347,7 @@ def test_a_deployment_that_streams_for_long_does_not_hang() -> None:
     flights = [live.dispatched("a", NOW_S, expected_s=0.5) for _ in range(OVERDUE_FLIGHTS)]
     for flight in flights:
         live.first_token(flight, NOW_S + 0.4, prompt_tokens=1, ttft_s=0.4)
-    live.absorb([], PRIORS, NOW_S + 60)
+    absorb(live, [], PRIORS, NOW_S + 60)
     assert share(live.states["a"].circuit, NOW_S + 60) == 1
 
 
@@ -362,7 +366,7 @@ def test_what_was_measured_while_the_process_stood_still_teaches_nothing() -> No
 
 def test_a_request_that_waits_for_long_tells_of_the_slowdown_before_its_first_token_does() -> None:
     live = Live()
-    live.absorb([], PRIORS, NOW_S)
+    absorb(live, [], PRIORS, NOW_S)
     assert predicted_s(live) == pytest.approx(0.2)
     flight = live.dispatched("a", NOW_S, expected_s=0.3)
     live.watch(NOW_S + 0.4)  # 1.3 times what was expected: as it may happen
@@ -378,29 +382,29 @@ def test_a_request_that_waits_for_long_tells_of_the_slowdown_before_its_first_to
 
 def test_the_latest_answer_has_the_last_word_on_a_deployment_until_a_newer_one_or_its_time_is_over() -> None:
     live, other = Live(), Live()
-    live.absorb([], PRIORS, NOW_S)
+    absorb(live, [], PRIORS, NOW_S)
     serve(live, 20, ttft_s=0.2, at_s=NOW_S)
-    live.absorb([], PRIORS, now_s := NOW_S + 20)
+    absorb(live, [], PRIORS, now_s := NOW_S + 20)
     assert predicted_s(live) == pytest.approx(0.2, rel=0.1)
     late = live.dispatched("a", now_s, expected_s=0.3)
     live.first_token(late, now_s + 1.2, prompt_tokens=1, ttft_s=1.2)
     for worker, others in ((live, []), (other, [told_by(live)])):
-        worker.absorb(others, PRIORS, now_s + 2)  # the fit alone believes less: it is one of many
+        absorb(worker, others, PRIORS, now_s + 2)  # the fit alone believes less: it is one of many
         assert predicted_s(worker) == pytest.approx(4 * 0.2, rel=0.25)
     live.watch(now_s + 4 * LAST_WORD_S - 0.1)
     assert predicted_s(live) == pytest.approx(4 * 0.2, rel=0.25)
-    live.absorb([], PRIORS, now_s + 4 * LAST_WORD_S)
+    absorb(live, [], PRIORS, now_s + 4 * LAST_WORD_S)
     assert predicted_s(live) < 0.3
     earlier = live.dispatched("a", now_s - 1, expected_s=0.3)
     live.first_token(earlier, now_s + 20.0, prompt_tokens=1, ttft_s=21.0)  # a straggler says nothing new
-    live.absorb([], PRIORS, now_s + 21)
+    absorb(live, [], PRIORS, now_s + 21)
     assert predicted_s(live) < 0.3
 
 
 def test_each_time_that_it_is_still_slow_the_last_word_counts_twice_as_long_and_a_quick_answer_ends_that() -> None:
     live = Live()
     serve(live, 20, ttft_s=0.2, at_s=NOW_S)
-    live.absorb([], PRIORS, now_s := NOW_S + 20)
+    absorb(live, [], PRIORS, now_s := NOW_S + 20)
     state = live.states["a"]
 
     def lasts_s(ttft_s: float) -> float:
@@ -424,7 +428,7 @@ def test_each_time_that_it_is_still_slow_the_last_word_counts_twice_as_long_and_
 def test_one_answer_must_be_very_late_to_be_believed_and_then_a_late_one_confirms_it() -> None:
     live = Live()
     serve(live, 20, ttft_s=0.2, at_s=NOW_S)
-    live.absorb([], PRIORS, now_s := NOW_S + 20)
+    absorb(live, [], PRIORS, now_s := NOW_S + 20)
     state = live.states["a"]
 
     def answer(at_s: float, ttft_s: float) -> bool:
@@ -443,12 +447,12 @@ def test_one_answer_must_be_very_late_to_be_believed_and_then_a_late_one_confirm
 
 def test_a_trial_that_takes_as_long_as_it_is_slow_does_not_clear_a_deployment_and_a_quick_one_does() -> None:
     live = Live()
-    live.absorb([], PRIORS, NOW_S)
+    absorb(live, [], PRIORS, NOW_S)
     for at_s in (NOW_S, NOW_S + 6):
         curve = live.states["a"].curve
         expected_s = 0.3 * (1.0 if curve is None else curve.ttft_level)
         live.first_token(live.dispatched("a", at_s, expected_s), at_s + 1.2, prompt_tokens=1, ttft_s=1.2)
-        live.absorb([], PRIORS, at_s + 2)
+        absorb(live, [], PRIORS, at_s + 2)
         assert predicted_s(live) > 0.5
     curve = live.states["a"].curve
     assert curve is not None
@@ -470,7 +474,7 @@ def test_slow_is_not_dead() -> None:
     for _ in range(OVERDUE_FLIGHTS + 1):
         flight = live.dispatched("a", NOW_S, expected_s=0.5)
     live.finished(flight, "success", NOW_S + 30, prompt_tokens=1, ttft_s=29.0, e2e_s=30.0)
-    live.absorb([], PRIORS, NOW_S + 31)
+    absorb(live, [], PRIORS, NOW_S + 31)
     assert share(live.states["a"].circuit, NOW_S + 31) == 1
 
 
@@ -505,7 +509,7 @@ def test_whatever_another_writes_the_state_stays_usable(exports: list[dict[str, 
     live = Live()
     serve(live, 3, ttft_s=0.3)
     read = [export for said in exports if (export := read_export(json.dumps(said))) is not None]
-    live.absorb(read, PRIORS, NOW_S + 4)
+    absorb(live, read, PRIORS, NOW_S + 4)
     for state in live.states.values():
         assert 0 <= state.in_flight < math.inf
         assert 0 <= share(state.circuit, NOW_S + 4) <= 1
@@ -528,8 +532,8 @@ def test_events_lost_doubled_reordered_and_under_jumping_clocks_leave_no_negativ
             end = {"prompt_tokens": rng.randrange(9), "output_tokens": 5, "ttft_s": ttft_s, "e2e_s": e2e_s}
             live.finished(rng.choice(flights), ending, now_s, **end)  # type: ignore[arg-type]
         else:
-            live.absorb([told_by(live)], PRIORS, now_s)
-    live.absorb([], PRIORS, NOW_S + 10_000)
+            absorb(live, [told_by(live)], PRIORS, now_s)
+    absorb(live, [], PRIORS, NOW_S + 10_000)
     assert live.in_flight("a") == 0
     curve = live.states["a"].curve
     assert curve is not None

@@ -25,9 +25,10 @@ import slo_router
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.config import parse_settings
 from slo_router.contract.settings.deployments import ManagedDeployment
-from slo_router.live import picture as live
+from slo_router.live import live
 from slo_router.live.circuit import FAILURES
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
+from slo_router.live.probes import Health
 from slo_router.request import conversations, usage
 from slo_router.request.features import Learned
 from slo_router.telemetry import telemetry
@@ -263,7 +264,7 @@ def test_models_that_come_and_go_are_forgotten_in_their_order(monkeypatch: pytes
 
 
 async def test_what_a_health_check_could_not_tell_is_forgotten_with_its_time_or_its_deployment() -> None:
-    async def ask_in_vain(_: str) -> live.Health:
+    async def ask_in_vain(_: str) -> Health:
         return "unclear"
 
     async with Worker(ask=ask_in_vain) as worker:

@@ -12,7 +12,7 @@ from slo_router.contract.model import Assessment, Standing
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.picking import pick
 from slo_router.latency.curve import Curve
-from slo_router.live.picture import LiveState
+from slo_router.live.state import LiveState
 from tests.builders import NOTHING_KNOWN, NOW_S, assessed, view
 
 Objective = Literal["cheapest", "weighted"]

@@ -12,7 +12,7 @@ import pytest
 from slo_router.contract.model import Facts, Metrics, Prediction, Slo, Snapshot
 from slo_router.decision.prediction import ENOUGH_ANSWERS, cost_chance, outlook, pool, predict
 from slo_router.latency.curve import LEVELS, Curve
-from slo_router.live.picture import LiveState
+from slo_router.live.state import LiveState
 from slo_router.worker.snapshot import make_snapshot
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, measured, view
 

@@ -7,7 +7,7 @@ import pytest
 from slo_router.contract.model import Metrics
 from slo_router.latency.evidence import Prior, fit
 from slo_router.live.circuit import CLOSED, Circuit
-from slo_router.live.picture import LiveState
+from slo_router.live.state import LiveState
 from slo_router.operator.replay.counterfactual import NO_MONEY
 from slo_router.operator.reporting.present import Seen, circuit_in_words, describe
 from slo_router.operator.reporting.tally import Tallies

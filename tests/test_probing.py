@@ -9,7 +9,8 @@ import time
 import pytest
 
 from slo_router.live.circuit import share
-from slo_router.live.picture import Health, Live
+from slo_router.live.live import Live
+from slo_router.live.probes import Health
 from slo_router.worker import probing
 from slo_router.worker.probing import Probing
 

@@ -11,7 +11,8 @@ from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.decide import Ask, Policy, decide
 from slo_router.decision.prediction import predict
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
+from slo_router.live.probes import probe_ended
 from slo_router.operator.replay.recorded import features_of, prediction_of, slo_of
 from slo_router.operator.replay.redecision import Draws, Foreseen, Redecision, possible, question_of, redecide, trials
 from slo_router.request.conversations import Cached
@@ -167,7 +168,7 @@ def test_one_that_recovered_is_spared_again_and_answers_where_a_stricter_policy_
     live = Live()
     for _ in range(3):
         live.finished(live.dispatched("large", NOW_S - 2), "error", NOW_S - 2)
-    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, "answers")
+    probe_ended(live.states, "large", NOW_S - 1, NOW_S - 0.01, "answers")
     decision = decide(Ask(REQUEST, Slo()), [SMALL, LARGE], view(live=live.states, seed=3), Policy(SETTLED, "cafe0123"))
     assert [(one.deployment_id, one.value) for one in decision.rejections] == [("large", "recovering")]
     found = again(decision, [SMALL, LARGE])

@@ -16,10 +16,11 @@ from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.decide import Ask, Policy, decide
 from slo_router.decision.explain import as_json, reason
 from slo_router.decision.filters import HARDNESS
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
+from slo_router.live.probes import probe_ended
 from slo_router.request.conversations import Cached
 from slo_router.worker.snapshot import make_snapshot
-from tests.builders import NOW_S, REQUEST, decided, measured, view
+from tests.builders import NOW_S, REQUEST, absorb, decided, measured, view
 
 
 def model(name: str, usd_per_token: float, quality: float, context_tokens: int | None = None) -> Facts:
@@ -271,7 +272,7 @@ def test_a_deployment_that_recovers_is_spared_only_where_another_is_able() -> No
     live = Live()
     for _ in range(3):
         live.finished(live.dispatched("large", NOW_S - 2), "error", NOW_S - 2)
-    live.probe_ended("large", NOW_S - 1, NOW_S - 0.01, "answers")  # a tenth of its traffic may come back
+    probe_ended(live.states, "large", NOW_S - 1, NOW_S - 0.01, "answers")  # a tenth of its traffic may come back
     policy, chosen = Policy(GroupSettings(), "cafe0123"), {}
     for floor, others in ((0.8, [LARGE, SMALL, MEDIUM]), (0.8, [LARGE, replace(LARGE, deployment_id="larger")])):
         ask = Ask(REQUEST, Slo(min_quality=floor))
@@ -293,7 +294,7 @@ def test_where_all_break_the_cost_limit_one_that_a_short_answer_keeps_in_it_come
         for name in quality:
             flight = live.dispatched(name, NOW_S)
             live.finished(flight, "success", NOW_S, prompt_tokens=1_000, output_tokens=11, ttft_s=0.2, e2e_s=1.5)
-    live.absorb([], {}, NOW_S)
+    absorb(live, [], {}, NOW_S)
     ask = Ask(REQUEST, Slo(ttft_s=1.0, cost_per_1k_usd=0.00196))
     decision = decide(ask, candidates, view(live=live.states), Policy(GroupSettings(), "cafe0123"))
     assert (decision.kind, decision.deployment_id) == ("fallback", "middle")
@@ -311,7 +312,7 @@ def test_load_moves_a_request_to_the_next_deployment_that_meets_its_slo_and_the_
         for name, ttft_s in (("cheap", 0.1 + 0.1 * (number % 10)), ("dear", 0.2)):
             flight = live.dispatched(name, NOW_S)
             live.finished(flight, "success", NOW_S, prompt_tokens=1_000, output_tokens=11, ttft_s=ttft_s, e2e_s=1.5)
-    live.absorb([], {}, NOW_S)
+    absorb(live, [], {}, NOW_S)
     policy, ask = Policy(GroupSettings(), "cafe0123"), Ask(REQUEST, Slo(ttft_s=0.6))
     chosen = {}
     for load in (0, 9):

@@ -22,7 +22,8 @@ from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import Metrics
 from slo_router.contract.redis.link import connect
 from slo_router.contract.settings.config import GroupSettings, load_settings
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
+from slo_router.live.picture import export
 from slo_router.operator.cli import app
 from slo_router.worker import rollout
 from slo_router.worker.sharing import Sharing
@@ -35,7 +36,7 @@ RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 async def publish(url: str, *workers: Live) -> None:
     async with connect(url) as link:
         for live in workers:
-            await Sharing("", 60.0).exchange(link, msgspec.json.encode(dict(live.export(time.time()))))
+            await Sharing("", 60.0).exchange(link, msgspec.json.encode(dict(export(live, time.time()))))
 
 
 def busy_worker() -> Live:

@@ -19,7 +19,7 @@ from slo_router.contract.metrics_hash import RequestRecord, SloRecord
 from slo_router.contract.model import Assessment, Decision, Facts, Metrics, Outlook, Rejection, Slo, Snapshot
 from slo_router.contract.settings.config import GroupSettings, SloSettings
 from slo_router.live.circuit import Circuit
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
 from slo_router.telemetry.telemetry import Telemetry
 from tests.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed
 
@@ -264,7 +264,7 @@ import sys
 from prometheus_client import REGISTRY
 from slo_router.live.circuit import Circuit
 from slo_router.contract.model import Snapshot
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
 from slo_router.telemetry.telemetry import Telemetry
 from tests.test_telemetry import FACTS, GROUPS, LARGE, NOW_S, SMALL, decided, record
 

@@ -20,13 +20,14 @@ from slo_router.contract.redis.link import AsyncClient
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.latency.evidence import Evidence
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
+from slo_router.live.picture import hear
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker import snapshot as metrics_store
 from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks import turns
-from tests.builders import told_by
+from tests.builders import absorb, told_by
 
 COUNT = 40
 NAMES = [f"d{number}" for number in range(COUNT)]
@@ -107,7 +108,7 @@ def test_only_what_changed_is_worked_out_anew(monkeypatch: pytest.MonkeyPatch) -
             heard = [told_by(other.live, now_s)]
         fitted.clear()
         read.clear()
-        list(made.live.hear(heard, NAMES, now_s))
+        list(hear(made.live, heard, NAMES, now_s))
         list(made.live.refit({}, now_s))
         assert (len(fitted), len(read)) == (count, count)
 
@@ -116,9 +117,9 @@ def test_what_nobody_adds_to_is_worked_out_again_as_it_ages() -> None:
     live = Live()
     serve(live, "a")
     now_s = time.time()
-    live.absorb((), {}, now_s)
+    absorb(live, (), {}, now_s)
     first = live.states["a"].curve
-    live.absorb((), {}, now_s + 300)
+    absorb(live, (), {}, now_s + 300)
     assert first is not None
     assert live.states["a"].curve is not None
     assert live.states["a"].curve.weight < first.weight / 10  # five half-lives

@@ -33,7 +33,7 @@ from slo_bench.summary.stats import percentile
 from slo_bench.sweep.course import Course, Grid, Swept
 from slo_router.contract.model import Facts, Features, LatencyFit, Metrics
 from slo_router.decision.prediction import View, predict
-from slo_router.live.picture import LiveState
+from slo_router.live.state import LiveState
 from slo_router.worker.snapshot import make_snapshot
 
 SPECS = (

@@ -28,7 +28,8 @@ from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.live.account import is_doubted
 from slo_router.live.circuit import probed
-from slo_router.live.picture import Ending, Health, Landing, LiveState
+from slo_router.live.probes import Health, probe_ended, probes_due
+from slo_router.live.state import Ending, Landing, LiveState
 from slo_router.request.slo import SloInputs
 from slo_router.worker.probing import UNCLEAR_S
 from slo_router.worker.records import build_record
@@ -217,7 +218,7 @@ class Ours(Told):
         return [
             self._probe(i, name, self._now_s)
             for i, worker in enumerate(self.workers)
-            for name in worker.live.probes_due(self._now_s, self._left_out(i))
+            for name in probes_due(worker.live.states, self._now_s, self._left_out(i))
         ]
 
     def _left_out(self, worker: int) -> Collection[str]:
@@ -232,7 +233,7 @@ class Ours(Told):
                 health = HEALTH.get(outcome, "refuses")
                 if health == "refuses" and not is_doubted(live.states[name].account):
                     health, self._unclear_s[i, name] = "unclear", EPOCH_S + now_s
-                live.probe_ended(name, sent_s, EPOCH_S + now_s, health)
+                probe_ended(live.states, name, sent_s, EPOCH_S + now_s, health)
 
         return Probe(self._position[name], ended)
 

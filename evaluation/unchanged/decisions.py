@@ -17,7 +17,8 @@ from evaluation.shared.traffic import CALL_TYPES, body, mixed
 from slo_router.contract.model import CATEGORIES, Facts, LatencyFit, Metrics
 from slo_router.contract.settings.config import GroupSettings, PluginSettings, SloSettings, Weights
 from slo_router.contract.settings.deployments import ManagedDeployment
-from slo_router.live.picture import Ending
+from slo_router.live.probes import Health, probe_ended, probes_due
+from slo_router.live.state import Ending
 from slo_router.operator.replay.again import decided_again
 from slo_router.operator.replay.recorded import decode, features_of, prediction_of, slo_of
 from slo_router.operator.replay.redecision import Draws, Foreseen, possible, question_of, redecide, trials
@@ -197,8 +198,9 @@ class World:
         for number, worker in enumerate(self.workers):
             worker.watch()
             worker.absorb([*heard[:number], *heard[number + 1 :]])
-            for name in worker.live.probes_due(self.now_s):
-                worker.live.probe_ended(name, self.now_s, self.now_s + 0.1, self.rng.choice(["answers", "fails"]))
+            for name in probes_due(worker.live.states, self.now_s):
+                health: Health = self.rng.choice(["answers", "fails"])
+                probe_ended(worker.live.states, name, self.now_s, self.now_s + 0.1, health)
 
 
 def decisions(count: int, seed: int = 0) -> Iterator[str]:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from slo_router.contract.model import Metrics, Rejection, Snapshot
 from slo_router.live.circuit import Circuit
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.tasks.jobs import Standing
 from tests.test_telemetry import FACTS, GROUPS, LARGE, SMALL, decided, record

@@ -38,7 +38,7 @@ from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
-from slo_router.live.picture import Health
+from slo_router.live.probes import Health
 from slo_router.operator.cli import app
 from slo_router.worker.background import Background, Hooks
 from slo_router.worker.records import build_record

@@ -19,8 +19,10 @@ import time
 import redis
 
 from evaluation.overhead.loop_hold.world import PREFIX, names
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
+from slo_router.live.picture import export
 from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY
+from slo_router.worker.tasks.turns import at_once
 
 INTERVAL_S = 1.0
 PICTURES = 8
@@ -51,8 +53,8 @@ def pictures() -> list[str]:
                     e2e_s=ttft_s + rng.uniform(1, 5),
                 )
             if number % 20 == 0:
-                live.absorb((), {}, at_s)
-        picture = json.loads(bytes(dict(live.export(now_s))["a"]))
+                at_once(live.refit({}, at_s))
+        picture = json.loads(bytes(dict(export(live, now_s))["a"]))
         picture["answered_at_s"] = picture["evidence"]["at_s"] = NOW
         said.append(json.dumps(picture, separators=(",", ":")))
     return said

@@ -21,7 +21,7 @@ from slo_router.decision.scoring import assess, limits_of, weigh
 from slo_router.latency.curve import LEVELS
 from slo_router.live.account import lets_pass
 from slo_router.live.circuit import share
-from slo_router.live.picture import ANSWERS, ERRORS
+from slo_router.live.state import ANSWERS, ERRORS
 from slo_router.request.conversations import NOTHING_CACHED, Cached
 
 NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str]]

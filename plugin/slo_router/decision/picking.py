@@ -26,7 +26,7 @@ from slo_router.contract.ages import MEASURED_LASTS_S
 from slo_router.contract.model import Assessment, Rng, Standing
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.prediction import View
-from slo_router.live.picture import LiveState
+from slo_router.live.state import LiveState
 
 Rank = Callable[[Assessment], tuple[float, ...]]
 PROBABILITY_STEPS = 20

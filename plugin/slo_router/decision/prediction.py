@@ -40,7 +40,7 @@ from slo_router.latency.curve import LEVELS, P50, P95, Curve, probability
 from slo_router.latency.curve import tpot_s as curve_tpot_s
 from slo_router.latency.curve import ttft_s as curve_ttft_s
 from slo_router.latency.evidence import Prior, fit
-from slo_router.live.picture import ANSWERS, ERRORS, Findings, LiveState
+from slo_router.live.state import ANSWERS, ERRORS, Findings, LiveState
 
 ENOUGH_ANSWERS = 20
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more

@@ -12,7 +12,7 @@ from slo_router.decision.explain import summary
 from slo_router.gateway import faults
 from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.requests import Request
-from slo_router.live.picture import LEASE_S, Ending, Landing
+from slo_router.live.state import LEASE_S, Ending, Landing
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Fault
 from slo_router.worker.records import answer_began, build_record, ended_by_itself, outcome_of

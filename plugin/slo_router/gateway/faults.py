@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from litellm.proxy import health_check
 
 from slo_router.gateway.router import Deployment
-from slo_router.live.picture import Health
+from slo_router.live.probes import Health
 from slo_router.worker.attempt import Fault
 
 BAD_REQUEST, SERVER_ERROR = 400, 500

@@ -16,7 +16,7 @@ from slo_router.errors import SettingsError
 from slo_router.gateway import faults, narrowing, pools, seams
 from slo_router.gateway.config import price_map
 from slo_router.gateway.router import Deployment, current_router, deployment_id, model_list
-from slo_router.live.picture import Health
+from slo_router.live.probes import Health
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.rollout import Rollout
 from slo_router.worker.strategy import Strategy

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from slo_router.live.picture import Ending, Flight
+from slo_router.live.state import Ending, Flight
 
 # Whose fault a failed attempt is. A refusal (HTTP 4xx) may be the request's or the account's, unless it says which.
 Fault = Literal["deployment", "account", "unclear", "request"]

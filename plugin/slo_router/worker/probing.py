@@ -14,7 +14,8 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 
 from slo_router.live.account import is_doubted
-from slo_router.live.picture import Health, Live
+from slo_router.live.live import Live
+from slo_router.live.probes import Health, probe_ended, probes_due
 
 TIMEOUT_S = 30.0  # an answer that comes later is none
 
@@ -38,7 +39,7 @@ class Probing:
             if abs(now_s - at_s) >= UNCLEAR_S or name not in live.states:
                 del self._unclear[name]
         live.can_ask = lambda name: name not in self._unclear
-        for name in live.probes_due(now_s, leave_out={*self._unclear, *self._tasks, *leave_out}):
+        for name in probes_due(live.states, now_s, leave_out={*self._unclear, *self._tasks, *leave_out}):
             task = self._tasks[name] = asyncio.create_task(self._probe(live, name, now_s), name="slo_router probe")
             task.add_done_callback(functools.partial(self._forget, name))
 
@@ -60,4 +61,4 @@ class Probing:
             log.warning("%s fails, and its health check cannot tell when it is back: requests will find out", name)
         elif health == "refuses":
             log.warning("%s refuses every request, a health check too: it gets no traffic until it answers one", name)
-        live.probe_ended(name, sent_at_s, time.time(), health)
+        probe_ended(live.states, name, sent_at_s, time.time(), health)

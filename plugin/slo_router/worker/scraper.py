@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient
-from slo_router.live.picture import Live
+from slo_router.live.live import Live
 from slo_router.worker.tasks.aside import Names, start_aside
 from slo_router.worker.tasks.jobs import ToldError
 from slo_router.worker.tasks.turns import give_way

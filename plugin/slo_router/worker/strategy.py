@@ -23,7 +23,10 @@ from slo_router.decision.groups import ManagedGroup, default_rules
 from slo_router.decision.prediction import View, findings, predict, prior
 from slo_router.errors import RequestSloError
 from slo_router.latency.evidence import Prior
-from slo_router.live.picture import ANSWERS, Ending, Export, Findings, Landing, Live
+from slo_router.live import picture
+from slo_router.live.live import Live
+from slo_router.live.picture import Export
+from slo_router.live.state import ANSWERS, Ending, Findings, Landing
 from slo_router.request.conversations import NOTHING_CACHED, Cached, Conversations, fingerprints
 from slo_router.request.features import UNSURE, extract
 from slo_router.request.history import is_signed, may_be_signed
@@ -216,7 +219,7 @@ class Strategy:
         """What this worker saw, for the others, as JSON; step by step, for there may be many deployments."""
         self._lessons.see_first_tokens()
         said: dict[str, object] = {}
-        for name, text in self.live.export(self._clock()):
+        for name, text in picture.export(self.live, self._clock()):
             said[name] = text
             yield
         more = {CONVERSATIONS: self.conversations.export(), LENGTHS: self.answers.export()}
@@ -232,7 +235,7 @@ class Strategy:
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
             yield
-        yield from self.live.hear(exports, self.facts, self._clock())
+        yield from picture.hear(self.live, exports, self.facts, self._clock())
 
     def _findings(self, name: str) -> Findings:
         """What the benchmark found against a deployment, in the categories of its group."""

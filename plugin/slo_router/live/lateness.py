@@ -1,0 +1,101 @@
+"""Notices from what waits, and from what came late, that a deployment hangs or has become slower. Pure.
+
+An event tells of an answer, and none tells that there is no answer. So the background job looks some times a second.
+Where this process itself stood still (`Stalls`), a time that it measured says nothing about a deployment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from slo_router.latency.curve import slower
+from slo_router.live.circuit import SUSPECT_REQUESTS, failed, is_suspected, suspected
+from slo_router.live.state import LEASE_S, Flight, LastWord, LiveState
+
+OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it seems to hang
+LATE = 1.5  # times its time: later than the spread explains …
+VERY_LATE = 3.0  # … and so late that one answer is enough to believe it
+MAX_PAUSES = 8
+MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
+MAX_STALLS = 64
+
+Stalls = deque[tuple[float, float]]  # from … to, Unix seconds, oldest first
+
+
+def no_stalls() -> Stalls:
+    """Remembers the last `MAX_STALLS`."""
+    return deque(maxlen=MAX_STALLS)
+
+
+def is_disturbed(stalls: Stalls, from_s: float, to_s: float) -> bool:
+    """Whether this process stood still for too much of that time."""
+    still_s = 0.0
+    for start_s, end_s in reversed(stalls):
+        if end_s <= from_s:  # nor do those before it matter
+            break
+        still_s += max(0.0, min(to_s, end_s) - max(from_s, start_s))
+    return still_s > MOST_STILL * (to_s - from_s)
+
+
+def waited(state: LiveState, flight: Flight, waited_s: float) -> None:
+    """A first token came after so long. Once one was very late, a late one confirms it and any other ends it."""
+    level, usual = flight.level(waited_s), 1.0 if state.fitted is None else state.fitted.ttft_level
+    before = state.last_word
+    counts = before.level_at(flight.at_s) > 0
+    if level > (LATE if counts else VERY_LATE) * usual:
+        pauses = before.pauses + (before.level > 0 and not counts)
+        said = LastWord(flight.at_s, level, min(pauses, MAX_PAUSES))
+    else:
+        said = LastWord(flight.at_s)
+    state.last_word = max(before, said)
+
+
+def gave_up(state: LiveState, stalls: Stalls, flight: Flight, now_s: float) -> None:
+    """A client left before anything came. If it was late that says as much as if the client still waited."""
+    if is_disturbed(stalls, flight.at_s, now_s):
+        return
+    if flight.is_overdue(now_s):
+        state.given_up = (*state.given_up, flight.at_s)[-OVERDUE_FLIGHTS:]
+    if state.fitted is not None and flight.level(now_s - flight.at_s) > VERY_LATE * state.fitted.ttft_level:
+        waited(state, flight, now_s - flight.at_s)
+
+
+def overdue(state: LiveState, stalls: Stalls, now_s: float) -> list[float]:
+    """When those left that are, or were given up, long past their time, none having been answered since."""
+    left = [at_s for at_s in state.given_up if at_s > state.answered_at_s and now_s - at_s < LEASE_S]
+    return left + [
+        flight.at_s
+        for key, flight in state.flights.items()
+        if flight.is_overdue(now_s)
+        and flight.at_s > state.answered_at_s
+        and key not in state.begun
+        and not is_disturbed(stalls, flight.at_s, now_s)
+    ]
+
+
+def suspect(state: LiveState, stalls: Stalls, now_s: float) -> None:
+    """Opens the circuit of one that answers nothing."""
+    found = overdue(state, stalls, now_s) if state.flights or state.given_up else ()
+    if is_suspected(state.circuit):
+        if sum(at_s > (state.circuit.changed_at_s or 0.0) for at_s in found) >= SUSPECT_REQUESTS:
+            state.circuit = failed(state.circuit, now_s)
+    elif found and not state.circuit.is_open:
+        elsewhere = sum(at_s > state.answered_at_s for at_s in state.overdue_elsewhere)
+        if len(found) + elsewhere >= OVERDUE_FLIGHTS:
+            state.circuit = suspected(state.circuit, now_s)
+
+
+def slow_down(state: LiveState, stalls: Stalls, now_s: float) -> None:
+    """A request that waits longer than expected, or did when last seen, tells that the deployment is slower.
+
+    At a request a second the fit needs some of them for that, and each would be late.
+    """
+    if state.fitted is None:
+        return
+    level = state.last_word.level_at(now_s)
+    for key, flight in state.flights.items():
+        if key not in state.begun and flight.at_s > state.begun_until_s:
+            waits = not is_disturbed(stalls, flight.at_s, now_s)
+            level = max(level, flight.level(now_s - flight.at_s) if waits else 0.0)
+    factor = level / state.fitted.ttft_level
+    state.curve = slower(state.fitted, factor) if factor > LATE else state.fitted

@@ -1,0 +1,219 @@
+"""What one worker sees of its deployments while it serves: load, latencies, failures. No I/O, and no clock of its own.
+
+    a pick    → dispatched() → Flight ─→ first_token(): its TTFT is learned
+                                       └→ ended(): in-flight falls, the circuit hears of it
+                                          └→ learn(): its TPOT is learned, a little later
+    each second: refit(): curves, of what changed and of what the others saw (`picture`)
+
+The request path reads `states` and nothing else. What is done for every deployment is done step by step, so that
+whoever runs it can let others go on in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+
+from slo_router.contract.ages import Proof
+from slo_router.latency.curve import Observation
+from slo_router.latency.evidence import Evidence, Prior, fit
+from slo_router.live import account
+from slo_router.live.circuit import failed, probed, succeeded
+from slo_router.live.lateness import gave_up, is_disturbed, no_stalls, slow_down, suspect, waited
+from slo_router.live.state import ERRORS, LEASE_S, Ending, Findings, Flight, Landing, LiveState
+
+REFUSED = ("refused", "denied")  # the second in words that speak of the account
+MOST_FLIGHTS = 10_000  # to one deployment, of one worker: the oldest are taken for lost
+AGED = 0.05  # of the latest evidence's age must pass before a curve fades enough to be worked out anew
+
+
+class Live:
+    """The worker's own state, by deployment id."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, LiveState] = {}
+        self.can_ask: Callable[[str], bool] = lambda _: False  # whether a deployment can be asked by a health check
+        self.stalls = no_stalls()
+
+    def in_flight(self, deployment_id: str) -> float:
+        """Requests on their way to a deployment, from all workers."""
+        state = self.states.get(deployment_id)
+        return 0.0 if state is None else state.in_flight
+
+    def in_flight_of_all(self, deployment_id: str) -> float:
+        """The same without what is foreign: what this proxy's workers sent."""
+        state = self.state(deployment_id)
+        return state.in_flight - state.foreign
+
+    def heard_of_foreign(self, deployment_id: str, requests: float, cache_usage: float | None = None) -> None:
+        """The server reports `requests` more than this proxy's workers sent, and how full its KV cache is."""
+        state = self.state(deployment_id)
+        state.foreign, state.cache_usage = requests, cache_usage
+
+    def dispatched(self, deployment_id: str, now_s: float, expected_s: float | None = None) -> Flight:
+        """A request goes to a deployment. End it with `ended` or `finished`.
+
+        `expected_s` is the predicted time to its first token, or to the end of an answer in one piece.
+        """
+        state = self.state(deployment_id)
+        flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s)
+        state.flights[id(flight)] = flight
+        if len(state.flights) > MOST_FLIGHTS:
+            state.lose(next(iter(state.flights)))
+        if state.circuit.is_open:
+            state.circuit = probed(state.circuit, now_s)
+        state.account = account.sent(state.account, now_s)
+        return flight
+
+    def is_under_way(self, flight: Flight) -> bool:
+        """Whether its end was not reported yet and its lease holds."""
+        state = self.states.get(flight.deployment_id)
+        return state is not None and id(flight) in state.flights
+
+    def stalled(self, from_s: float, to_s: float) -> None:
+        """This process itself stood still: what it measured meanwhile says nothing about a deployment."""
+        self.stalls.append((from_s, to_s))
+
+    def first_token(self, flight: Flight, at_s: float, *, prompt_tokens: int | None, ttft_s: float) -> None:
+        """The flight's first token came at `at_s`, Unix seconds. A second report of it is ignored.
+
+        Where `prompt_tokens` is `None` nothing is learned but that it came.
+        """
+        state, key = self.states.get(flight.deployment_id), id(flight)
+        if state is None or key not in state.flights or key in state.begun:
+            return
+        state.begun.add(key)
+        state.answered(at_s)
+        state.begun_until_s = max(state.begun_until_s, flight.at_s)
+        if prompt_tokens is not None and not is_disturbed(self.stalls, flight.at_s, at_s):
+            observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
+            state.evidence.add(observation, flight.curve)
+            waited(state, flight, ttft_s)
+
+    def finished(
+        self,
+        flight: Flight,
+        ending: Ending,
+        now_s: float,
+        *,
+        prompt_tokens: int | None = None,
+        output_tokens: int | None = None,
+        ttft_s: float | None = None,
+        e2e_s: float | None = None,
+    ) -> None:
+        """The flight is over, and this is what it showed. A second report of the same flight is ignored."""
+        landing = self.ended(flight, ending, now_s)
+        if landing is not None:
+            self.learn(landing, prompt_tokens=prompt_tokens, output_tokens=output_tokens, ttft_s=ttft_s, e2e_s=e2e_s)
+
+    def ended(self, flight: Flight, ending: Ending, now_s: float) -> Landing | None:
+        """The flight is over, however it ended. A second report of the same flight is ignored: `None`."""
+        state = self.states.get(flight.deployment_id)
+        if state is None or state.flights.pop(id(flight), None) is None:
+            return None
+        is_ttft_known = id(flight) in state.begun
+        state.begun.discard(id(flight))
+        if ending == "disconnected" and not is_ttft_known:
+            gave_up(state, self.stalls, flight, now_s)
+        elif ending == "error":
+            state.circuit = failed(state.circuit, now_s, flight.at_s)
+        elif ending == "success":
+            state.circuit = succeeded(state.circuit, now_s)
+            state.account = account.answered(state.account, now_s)
+            state.answered(now_s)
+            state.begun_until_s = max(state.begun_until_s, flight.at_s)
+        elif ending in REFUSED:
+            is_account, can_ask = ending == "denied", self.can_ask(flight.deployment_id)
+            state.account = account.refused(state.account, now_s, flight.at_s, is_account=is_account, can_ask=can_ask)
+            state.answered(now_s)
+        return Landing(flight, ending, now_s, is_ttft_known)
+
+    def learn(
+        self,
+        landing: Landing,
+        *,
+        prompt_tokens: int | None,
+        output_tokens: int | None,
+        ttft_s: float | None,
+        e2e_s: float | None,
+    ) -> None:
+        """What an ended flight showed. Curves are worked out of it once a second, so this may wait."""
+        flight, ending, at_s, is_ttft_known = landing
+        if prompt_tokens is None or ending not in ("success", "disconnected"):
+            return
+        if not is_disturbed(self.stalls, flight.at_s, at_s):
+            whole_s = e2e_s if ending == "success" else None
+            observation = Observation(at_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
+            state = self.states.get(flight.deployment_id)
+            if state is None:  # it was taken away meanwhile
+                return
+            state.evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
+            if ttft_s is not None and not is_ttft_known:
+                waited(state, flight, ttft_s)
+
+    def find(self, deployment_id: str, findings: Findings) -> None:
+        """Takes what a benchmark found against a deployment, and forgets what it finds no more, or anew."""
+        state = self.state(deployment_id)
+        if findings or state.proofs:
+            known, before_s = state.proofs, state.failing_s
+            state.proofs = {
+                key: known[key] if key in known and known[key].since_s == since_s else Proof(since_s)
+                for key, since_s in findings.items()
+            }
+            if state.failing_s > before_s:
+                state.checked_at_s = 0.0
+            if not self.can_ask(deployment_id):  # a request finds out
+                state.vouched_s = state.failing_s
+
+    def prove(self, deployment_id: str, kind: str, category: str, *, is_good: bool) -> None:
+        """A live request bears out what a benchmark found, or speaks against it."""
+        state = self.state(deployment_id)
+        proof = state.proofs.get((kind, category))
+        if proof is not None:
+            more = Proof(proof.since_s, int(is_good), int(not is_good))
+            state.proofs[kind, category] = proof.plus(more)
+            if is_good and kind == ERRORS:
+                state.vouched_s = state.failing_s
+
+    def refit(self, priors: Mapping[str, Prior], now_s: float) -> Generator[None, None, None]:
+        """Works out the curves of those of which something was learned, or whose evidence aged; a step for each."""
+        for name in priors.keys() | self.states.keys():
+            state, prior = self.state(name), priors.get(name)
+            self._forget_lost(state, now_s)
+            suspect(state, self.stalls, now_s)
+            made_of = (state.evidence.changes, state.heard_marks, prior)
+            if made_of != state.fit_of or _has_aged(state, now_s):
+                state.fitted = fit(Evidence.merge([state.evidence, state.heard], now_s), prior, now_s)
+                state.fit_of, state.fit_at_s = made_of, now_s
+            state.curve = state.fitted
+            slow_down(state, self.stalls, now_s)
+            yield
+
+    def watch(self, now_s: float) -> None:
+        """Looks at those that let requests wait, some times a second: of a hang or slowdown no event tells in time."""
+        for state in self.states.values():
+            suspect(state, self.stalls, now_s)
+            slow_down(state, self.stalls, now_s)
+
+    def forget(self, known: Iterable[str]) -> None:
+        """Drops every deployment but those in `known`; flights on their way to the others end unheard."""
+        kept = set(known)
+        self.states = {name: state for name, state in self.states.items() if name in kept}
+
+    def state(self, deployment_id: str) -> LiveState:
+        """A deployment's, from now on."""
+        state = self.states.get(deployment_id)
+        if state is None:
+            state = self.states[deployment_id] = LiveState()
+        return state
+
+    @staticmethod
+    def _forget_lost(state: LiveState, now_s: float) -> None:
+        for key, flight in list(state.flights.items()):
+            if abs(now_s - flight.at_s) > LEASE_S:
+                state.lose(key)
+
+
+def _has_aged(state: LiveState, now_s: float) -> bool:
+    """Whether the evidence faded since the last fit as much as makes a difference."""
+    newest_s = max(state.evidence.at_s or 0.0, state.heard.at_s or 0.0)
+    return newest_s > 0 and abs(now_s - state.fit_at_s) >= AGED * abs(now_s - newest_s)

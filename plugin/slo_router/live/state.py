@@ -1,0 +1,145 @@
+"""One deployment as this worker knows it: what is on its way there, how fast it was, whether it works. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from slo_router.contract.ages import Proof
+from slo_router.latency.curve import Curve
+from slo_router.latency.evidence import Evidence
+from slo_router.live.account import TRUSTED, Account
+from slo_router.live.circuit import CLOSED, Circuit, is_suspected, succeeded
+
+Ending = Literal["success", "error", "refused", "denied", "disconnected", "released"]
+ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
+LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
+OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
+OVERDUE_MARGIN_S = 0.5  # … plus this
+LAST_WORD_S = 2.5  # times the level: the slower it was, the longer the last word counts, unless a newer one comes
+LONGEST_WORD_S = 60.0
+MAX_LEVEL = 15.0
+
+ERRORS, ANSWERS = "errors", "answers"  # what a benchmark found against a deployment: it fails, or answers garbage
+Findings = Mapping[tuple[str, str], float]  # kind and category → when it was measured, Unix seconds
+
+
+class Flight(NamedTuple):
+    """One attempt on its way. `in_flight` is the load it met, itself not counted."""
+
+    deployment_id: str
+    at_s: float
+    in_flight: float
+    curve: Curve | None
+    expected_s: float | None  # to the first token, or to the end of an answer in one piece
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Long past its time."""
+        if self.expected_s is None:
+            return False
+        return now_s - self.at_s > OVERDUE_FACTOR * self.expected_s + OVERDUE_MARGIN_S
+
+    def level(self, waited_s: float) -> float:
+        """What the coefficients of the last minutes are to be multiplied by for it to take so long."""
+        before = 1.0 if self.curve is None else self.curve.ttft_level
+        return min(before * waited_s / self.expected_s, MAX_LEVEL) if self.expected_s else 0.0
+
+
+class LastWord(NamedTuple):
+    """The latest request with a first token: its dispatch, and the level that it showed; 0 where it was in time.
+
+    Then the next request tries the deployment. `pauses` is how often one was very late again: each doubles the pause.
+    """
+
+    at_s: float = 0.0
+    level: float = 0.0
+    pauses: int = 0
+
+    def level_at(self, now_s: float) -> float:
+        """The same while it counts, then 0."""
+        lasts_s = min(LAST_WORD_S * self.level * 2**self.pauses, LONGEST_WORD_S)
+        return self.level if now_s - self.at_s < lasts_s else 0.0
+
+
+NOTHING_SAID = LastWord()
+
+
+class Landing(NamedTuple):
+    """How a flight ended, at `at_s`. `is_ttft_known`: its first token was learned when it came."""
+
+    flight: Flight
+    ending: Ending
+    at_s: float
+    is_ttft_known: bool
+
+
+@dataclass(slots=True)
+class LiveState:
+    """One deployment as this worker knows it now."""
+
+    flights: dict[int, Flight] = field(default_factory=dict)  # by identity, oldest first
+    begun: set[int] = field(default_factory=set)  # those of them whose first token was seen
+    others: int = 0  # workers that say something of it
+    own_then: int = 0  # flights of this worker when the others last said
+    given_up: tuple[float, ...] = ()  # when flights left whose clients left them overdue; no more than count
+    elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
+    overdue_elsewhere: Sequence[float] = ()  # when the others' flights left that are overdue, see OVERDUE_FLIGHTS
+    foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
+    cache_usage: float | None = None  # of its KV cache, 0..1, as it reports it; the elected worker's alone
+    fitted: Curve | None = None
+    curve: Curve | None = None  # as fitted, or slower where requests wait for longer than that explains
+    circuit: Circuit = CLOSED
+    account: Account = TRUSTED
+    evidence: Evidence = field(default_factory=Evidence)
+    heard: Evidence = field(default_factory=Evidence)  # what all the others saw
+    heard_marks: Sequence[object] = field(default_factory=list)  # tell whether one of them says something new
+    heard_at_s: float = 0.0
+    fit_of: object = None  # what `fitted` was made of …
+    fit_at_s: float = 0.0  # … and when
+    answered_at_s: float = 0.0
+    begun_until_s: float = 0.0  # the latest dispatch whose first token was seen
+    last_word: LastWord = NOTHING_SAID  # of all workers
+    proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)  # by finding, of this worker
+    proofs_elsewhere: Mapping[tuple[str, str], Proof] = field(default_factory=dict)
+    vouched_s: float = 0.0  # the last finding of errors after which a health check answered, or could not tell
+    checked_at_s: float = 0.0
+
+    @property
+    def in_flight(self) -> float:
+        """Requests on their way to this deployment, from all workers."""
+        own = len(self.flights)
+        if not self.others and not self.elsewhere:
+            return own + self.foreign
+        return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
+
+    def lose(self, key: int) -> None:
+        """The end of a flight will not be reported any more."""
+        del self.flights[key]
+        self.begun.discard(key)
+
+    @property
+    def failing_s(self) -> float:
+        """When a benchmark last found it failing, 0 where none did that still counts."""
+        return max([proof.since_s for (kind, _), proof in self.proofs.items() if kind == ERRORS], default=0.0)
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a request may try what a benchmark found failing: a health check was answered since."""
+        return self.vouched_s >= self.failing_s
+
+    def bad_share(self, kind: str, category: str, since_s: float) -> float | None:
+        """The share of live requests (0..1) that bear out what a benchmark found at `since_s`, of all workers.
+
+        `None` while they are too few, or it is not looked for.
+        """
+        proof = self.proofs.get((kind, category))
+        if proof is None or proof.since_s != since_s:
+            return None
+        return proof.plus(self.proofs_elsewhere.get((kind, category))).bad_share
+
+    def answered(self, at_s: float) -> None:
+        """It gave a sign of life."""
+        self.answered_at_s = max(self.answered_at_s, at_s)
+        if is_suspected(self.circuit) and at_s > (self.circuit.changed_at_s or 0.0):
+            self.circuit = succeeded(self.circuit, at_s)
