@@ -82,7 +82,7 @@ def main() -> None:
         config = Path(folder) / "config.yaml"
         settings = {"slo_router": {"groups": {"smart": {}}, "redis_url": server.url}}
         config.write_text(json.dumps({**CONFIG, "callback_settings": settings}))
-        program = "from slo_router.cli import app; app()"
+        program = "from slo_router.operator.cli import app; app()"
         command = [sys.executable, "-c", program, "explain", name(0), "--config", str(config), "--json"]
         with connect_blocking(server.url) as client:
             index = request_index_key(REQUESTS_STREAM)

@@ -124,7 +124,8 @@ def main() -> None:
         config.write_text(json.dumps(CONFIG))
         log = write_logs(folder, records)
         size_gb = sum(path.stat().st_size for path in folder.glob("*.jsonl")) / 1e9
-        command = [sys.executable, "-c", "from slo_router.cli import app; app()", "report", "--since", "30d", "--json"]
+        command = [sys.executable, "-c", "from slo_router.operator.cli import app; app()", "report"]
+        command += ["--since", "30d", "--json"]
         took: list[float] = []
         for _ in range(3):
             start_s = time.perf_counter()

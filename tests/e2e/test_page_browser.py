@@ -86,7 +86,7 @@ def pictures(tmp_path: Path) -> Path:
 @contextmanager
 def serving(config: Path, port: int, *options: str) -> Iterator[str]:
     """`slo-router page` as a process of its own; yields its address."""
-    command = "import typer; from slo_router.page.command import page; typer.run(page)"
+    command = "import typer; from slo_router.operator.page.command import page; typer.run(page)"
     key = base64.urlsafe_b64encode(hmac.digest(SALT.encode(), b"slo-router", hashlib.sha256)).decode()
     environment = {**os.environ, "SLO_ROUTER_PAGE_TOKEN": TOKEN, "SLO_ROUTER_PAGE_CLAIM_KEY": key}
     arguments = ["--config", str(config), "--listen", f"127.0.0.1:{port}", *options]

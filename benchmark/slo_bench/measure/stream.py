@@ -8,7 +8,7 @@ Theory. A stream is a series of events, each stamped with the second at which it
      └─────────────────────────── E2E ─────────────────────────┘
 
 - TTFT ends at the first chunk that carries output: content, reasoning, a tool call or a refusal, as the plugin counts
-  it (`slo_router.first_token`). Comments, blank lines, role-only and empty chunks keep a connection alive; they are not
+  it (`contract.first_token`). Comments, blank lines, role-only and empty chunks keep a connection alive; they are not
   tokens.
 - E2E ends at the last such chunk or at the `finish_reason`, whichever is later: the server sends the latter in the
   step of the end-of-text token, which it counts.

@@ -70,8 +70,9 @@ def replayed(lines: Sequence[str], policy: str, folder: Path) -> Figures:
     """What `slo-router replay` says of the recorded arm's records."""
     log = folder / "replayed.jsonl"
     log.write_text("\n".join(lines), encoding="utf-8")
-    command = [sys.executable, "-c", "from slo_router.cli import app; app()", "replay", "--json", "--since", "1d"]
-    command += ["--log", str(log), "--config", str(yaml_of(folder, RECORDED)), "--policy", str(yaml_of(folder, policy))]
+    files = ["--log", str(log), "--config", str(yaml_of(folder, RECORDED)), "--policy", str(yaml_of(folder, policy))]
+    program = [sys.executable, "-c", "from slo_router.operator.cli import app; app()"]
+    command = [*program, "replay", "--json", "--since", "1d", *files]
     said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     shares = {name.removeprefix(f"{RECORDED}: "): new for name, (_, new) in said["shares"].items()}
     close = said["counts"]["close"] / said["counts"]["replayed"]

@@ -1,6 +1,6 @@
 """One `redis_url` for every way that teams run Redis or Valkey; redis-py does the work.
 
-    embedded                                            one Valkey per host, started here (`slo_router.embedded`)
+    embedded                                            one Valkey per host, started here (`embedded`)
     redis://[user:password@]host[:6379][/db]            rediss:// for TLS
     unix://[user:password@]/path/to/redis.sock[?db=0]
     redis+sentinel://[user:password@]host[:26379],host…/service[/db]      rediss+sentinel:// for TLS

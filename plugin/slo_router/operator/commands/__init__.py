@@ -1,1 +1,1 @@
-"""The commands of `slo-router`, one module each; `slo_router.cli` puts them together."""
+"""The commands of `slo-router`, one module each; `slo_router.operator.cli` puts them together."""
