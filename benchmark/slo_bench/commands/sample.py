@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from slo_bench.commands.terminal import console, ending_on_faults, names
 from slo_bench.errors import SampleError
-from slo_bench.run.session import Store
+from slo_bench.run.order import Store
 from slo_bench.sampling import report, scrub, traffic
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction

@@ -32,8 +32,6 @@ from slo_bench.run.telling import forecast_table, heading, warnings
 from slo_bench.summary.results import CellResult, judged
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
 
-__all__ = ["Order", "Outcome", "Store", "foresee", "run"]
-
 
 def run(order: Order, store: Store | None, console: Console) -> Outcome:
     """Measures what is ordered and writes it to `store`, if any; plan and progress go to `console`.
