@@ -12,13 +12,12 @@ from slo_bench.commands.terminal import console, ending_on_faults, names, store_
 from slo_bench.guard.budget import is_priced
 from slo_bench.guard.guard import Terms
 from slo_bench.guard.lock import endpoint_of
-from slo_bench.load.planning import Shape, shaped
+from slo_bench.load.plan import Limits, Plan, Selection, make_plan, slos_of
+from slo_bench.load.shape import Shape, shaped
 from slo_bench.load.workload import load_workload
 from slo_bench.measure.targets import Proxy
 from slo_bench.run import options, telling
 from slo_bench.run.order import Order, Outcome, Store
-from slo_bench.run.plan import Plan, Selection, make_plan, slos_of
-from slo_bench.run.runner import Limits
 from slo_bench.run.session import foresee
 from slo_bench.run.session import run as run_session
 from slo_bench.show import report
