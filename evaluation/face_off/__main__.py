@@ -57,6 +57,16 @@ class Study:
             title, count = f"{phase.name} {phase.victim}".strip(), len(computed[OMNISCIENT])
             self.say(f"repeat {number + 1}, {title}: contract kept of {count}: {', '.join(kept)}")
 
+    def play(self, repeats: int, victims: int, phases: Sequence[str]) -> None:
+        """The whole study."""
+        for arm in self._stage.arms:
+            self._stage.start(arm)
+            self.say(f"{arm.strategy}: the proxy is up and warm")
+        for number in range(repeats):
+            self.repeat(number, [phase for phase in dealt(number, victims) if phase.name in phases])
+        for death in self._stage.deaths:
+            self.say(f"{death}; the phase was played again")
+
 
 def _strategies(value: str) -> str:
     unknown = [name for name in value.split(",") if name not in STRATEGIES]
@@ -133,15 +143,8 @@ def main(
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
         stage = Stage(directory, names, exits)
         study = Study(stage, Plan(rate, seconds), console)
-        for arm in stage.arms:
-            stage.start(arm)
-            study.say(f"{arm.strategy}: the proxy is up and warm")
-        for number in range(repeats):
-            study.repeat(number, [phase for phase in dealt(number, victims) if phase.name in phases.split(",")])
-        for death in stage.deaths:
-            study.say(f"{death}; the phase was played again")
-        shut = stage.shut
-    _show(study, shut, console)
+        study.play(repeats, victims, phases.split(","))
+    _show(study, stage.shut, console)
     if plot is not None:
         draw(together(study.results), plot)
         console.print(f"drawn into {plot}")

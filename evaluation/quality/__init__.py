@@ -1,1 +1,1 @@
-"""Whether suites and answer checks tell good deployments from bad ones, on a real model."""
+"""Whether the answer checks tell a broken deployment from a working one, on a real model."""

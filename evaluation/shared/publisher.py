@@ -12,9 +12,9 @@ import asyncio
 import itertools
 import sys
 
+from slo_bench.load.plan import Cell
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
-from slo_bench.run.plan import Cell
 from slo_bench.run.publish import publish
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize

@@ -17,12 +17,11 @@ from rich.console import Console
 from slo_bench.guard import guard
 from slo_bench.guard.guard import Terms
 from slo_bench.guard.held import met_outage
+from slo_bench.load.plan import Limits, Selection, make_plan
 from slo_bench.load.workload import load_workload
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
 from slo_bench.run.order import Order, Store
-from slo_bench.run.plan import Selection, make_plan
-from slo_bench.run.runner import Limits
 from slo_bench.run.session import run
 from slo_router.contract.settings.config import load_settings
 from tests.bench.commanded import QUICK, bench, document, hashes

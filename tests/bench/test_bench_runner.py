@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from evaluation.shared import virtual_time
+from slo_bench.load.plan import Limits, Plan, Selection, make_plan
 from slo_bench.load.workload import Prompt, Workload
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
-from slo_bench.run.plan import Plan, Selection, make_plan
-from slo_bench.run.runner import Limits, run_plan
+from slo_bench.run.runner import run_plan
 from slo_bench.summary.results import CellResult
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.deployments import ManagedDeployment

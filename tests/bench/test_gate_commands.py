@@ -16,10 +16,9 @@ from typer.testing import CliRunner, Result
 from slo_bench.cli import app
 from slo_bench.gate.latency import latency_entry, slowdowns
 from slo_bench.gate.overview import sparkline
+from slo_bench.load.plan import Cell, Limits
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
-from slo_bench.run.plan import Cell
-from slo_bench.run.runner import Limits
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize
 from slo_router.contract.metrics_hash import metrics_key

@@ -25,11 +25,11 @@ from slo_bench.errors import StoppedError
 from slo_bench.guard.held import Own, Pause
 from slo_bench.guard.lock import EndpointLock
 from slo_bench.guard.watch import Watch
+from slo_bench.load.plan import Cell
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
 from slo_bench.run.estimate import Request
 from slo_bench.run.memory import Done, Memory
-from slo_bench.run.plan import Cell
 from slo_bench.run.publish import publish
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize

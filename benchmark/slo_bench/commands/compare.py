@@ -9,15 +9,13 @@ import typer
 from rich.table import Table
 
 from slo_bench.commands.past import asked, histories, run_named
-from slo_bench.commands.terminal import console, names
+from slo_bench.commands.terminal import console, ending_on_faults, names
 from slo_bench.errors import BenchError
 from slo_bench.gate.comparison import Row, is_same_work, rows_of
 from slo_bench.gate.entry import Entry
 from slo_bench.run import options
 from slo_bench.show.report import UNMEASURED
-from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.redis.link import AsyncClient
-from slo_router.errors import SloRouterError
 
 HELP = """Compares two runs in the history, figure by figure, and says which differences are more than chance.
 
@@ -56,11 +54,8 @@ def compare(
             raise BenchError(f"{a} and {b} have no category in common, expected one that both were measured in")
         return pairs
 
-    try:
+    with ending_on_faults():
         pairs = asked(config, redis_url, ask)
-    except SloRouterError as error:
-        log.print(str(error))
-        raise typer.Exit(NOTHING_MEASURED) from error
     rows = rows_of(pairs)
     if as_json:
         documents = [row._asdict() | {"difference": row.difference, "told_apart": row.told_apart} for row in rows]

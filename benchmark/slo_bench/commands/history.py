@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from slo_bench.commands.past import asked, histories
-from slo_bench.commands.terminal import console, names
+from slo_bench.commands.terminal import console, ending_on_faults, names
 from slo_bench.errors import BenchError
 from slo_bench.gate.alerts import latest_alerts
 from slo_bench.gate.entry import Entry
@@ -18,9 +18,7 @@ from slo_bench.gate.export import export as export_to
 from slo_bench.gate.gatekeeper import accept as accept_last
 from slo_bench.gate.overview import lines, table
 from slo_bench.run import options
-from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.redis.link import AsyncClient
-from slo_router.errors import SloRouterError
 
 HELP = """Shows the earlier runs of each deployment, and what the regression gate said of them.
 
@@ -73,11 +71,8 @@ def history(
         else:
             console().print(table([line for cell in found.values() for line in lines(cell)]))
 
-    try:
+    with ending_on_faults():
         asked(config, redis_url, ask)
-    except SloRouterError as error:
-        console(stderr=True).print(str(error))
-        raise typer.Exit(NOTHING_MEASURED) from error
 
 
 async def _accept(link: AsyncClient, prefix: str, deployments: tuple[str, ...], categories: tuple[str, ...]) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from slo_bench.commands import quality_options as own
-from slo_bench.commands.run import DEFAULT_BUDGET_USD
-from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.commands.run import most_usd
+from slo_bench.commands.terminal import console, ending_on_faults, names, store_of
 from slo_bench.gate.ruling import ALLOW_DROP, Policy
 from slo_bench.measure.targets import Proxy
 from slo_bench.quality import report
@@ -22,20 +22,16 @@ from slo_bench.quality.session import Terms
 from slo_bench.quality.session import run as run_session
 from slo_bench.quality.suite import load_suite
 from slo_bench.run import options
-from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED
+from slo_bench.summary.results import ALL_MEASURED
 from slo_router.contract.settings.config import load_settings
-from slo_router.errors import SloRouterError
 
 
 def clear(value: bool) -> None:  # noqa: FBT001  # typer's signature
     """Deletes the kept answers and ends, before a configuration is asked for."""
     if value:
-        try:
+        with ending_on_faults():
             path = default_path()
             typer.echo(f"{path}: {'deleted' if clear_store(path) else 'there is no such file'}")
-        except SloRouterError as error:
-            console(stderr=True).print(str(error))
-            raise typer.Exit(NOTHING_MEASURED) from error
         raise typer.Exit(ALL_MEASURED)
 
 
@@ -70,11 +66,10 @@ def quality(
 ) -> None:
     """Exits with 0, 1, 2 or 3, see `quality_options.HELP`."""
     log = console(stderr=True)
-    most_usd = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
     policy = Policy(allow_drop)
-    terms = Terms(None, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd, policy)
+    terms = Terms(None, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd(budget_usd), policy)
     wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd, items)
-    try:
+    with ending_on_faults():
         settings = load_settings(config)
         proxy = None if via_proxy is None else Proxy(via_proxy, proxy_key)
         plan = make_quality_plan(settings.deployments, load_suite(suite), wanted, proxy)
@@ -84,9 +79,6 @@ def quality(
         store = None if no_publish else store_of(settings, redis_url)
         kept = None if no_cache else default_path()
         found = run_session(plan, replace(terms, answers=kept), store, log)
-    except SloRouterError as error:
-        log.print(str(error))
-        raise typer.Exit(NOTHING_MEASURED) from error
     _show(plan, found, as_json=as_json)
     for line in report.remarks(plan, found):
         log.print(line)

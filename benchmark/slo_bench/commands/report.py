@@ -11,17 +11,15 @@ from typing import Annotated
 import typer
 
 from slo_bench.commands.past import histories
-from slo_bench.commands.terminal import console, store_of
+from slo_bench.commands.terminal import ending_on_faults, store_of
 from slo_bench.errors import BenchError
 from slo_bench.run import options
 from slo_bench.run.order import Store
 from slo_bench.show import measured
 from slo_bench.show.page import as_html
 from slo_bench.show.rows import Page, RatePoint
-from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.redis.link import LINK_ERRORS, connect, masked
 from slo_router.contract.settings.config import load_settings
-from slo_router.errors import SloRouterError
 
 HELP = """Writes one HTML page of what was measured: the last runs, quality against cost, and the history.
 
@@ -38,11 +36,8 @@ Output = Annotated[Path, typer.Option("--html", metavar="FILE", help="The page."
 
 def report(*, config: options.Config, html: Output, redis_url: options.RedisUrl = None) -> None:
     """Exits with 0, or with 2 where there is no Redis or the file cannot be written."""
-    try:
+    with ending_on_faults(soft_wrap=True):
         write_report(html, store_of(load_settings(config), redis_url))
-    except SloRouterError as error:
-        console(stderr=True).print(str(error), soft_wrap=True)
-        raise typer.Exit(NOTHING_MEASURED) from error
 
 
 def write_report(

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from slo_bench.commands.report import write_report
-from slo_bench.commands.terminal import console, names, store_of, tell_unknown
+from slo_bench.commands.terminal import console, ending_on_faults, names, store_of, tell_unknown
 from slo_bench.guard.budget import is_priced
 from slo_bench.guard.guard import Terms
 from slo_bench.guard.lock import endpoint_of
-from slo_bench.load.planning import Shape, shaped
+from slo_bench.load.plan import Limits, Plan, Selection, make_plan, slos_of
+from slo_bench.load.shape import Shape, shaped
 from slo_bench.load.workload import load_workload
 from slo_bench.measure.targets import Proxy
 from slo_bench.run import options, telling
 from slo_bench.run.order import Order, Outcome, Store
-from slo_bench.run.plan import Plan, Selection, make_plan, slos_of
-from slo_bench.run.runner import Limits
 from slo_bench.run.session import foresee
 from slo_bench.run.session import run as run_session
 from slo_bench.show import report
 from slo_bench.show.measured import histories_of
 from slo_bench.summary.results import NOTHING_MEASURED, SOME_FAILED, exit_code
 from slo_router.contract.settings.config import Settings, load_settings
-from slo_router.errors import SloRouterError
 
 DEFAULT_BUDGET_USD = 10.0
 UNPRICED = "no price is known, so it cannot be kept within --budget-usd"
@@ -64,10 +62,8 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Exits with 0, 1 or 2, see `options.RUN_HELP`."""
-    log = console(stderr=True)
-    most_usd, most_pause_s = DEFAULT_BUDGET_USD if budget_usd is None else budget_usd, max_pause_minutes * 60
-    terms = Terms(most_usd, pause_above, most_pause_s, wait_for_lock=not skip_locked, fresh=fresh)
-    try:
+    terms = Terms(most_usd(budget_usd), pause_above, max_pause_minutes * 60, wait_for_lock=not skip_locked, fresh=fresh)
+    with ending_on_faults():
         settings = load_settings(config)
         tell_unknown(settings)
         selection = Selection(requests, seed, names(deployments), names(categories))
@@ -76,21 +72,18 @@ def run(
         limits = Limits(concurrency, warmup, max_minutes * 60, parallel, arrivals)
         plan = shaped(make_plan(settings.deployments, load_workload(workload), selection, proxy), arrivals)
         plan = plan.judged_by(slos_of(settings), utilization)
-        if budget_usd is not None:
-            plan = priced(plan)
-        order = Order(plan, limits, timeout_s, terms, endpoints_of(settings))
+        order = Order(plan if budget_usd is None else priced(plan), limits, timeout_s, terms, endpoints_of(settings))
         if dry_run:
             _show_plan(order, _known_store(settings, redis_url), as_json=as_json)
             return
-        store = None if no_publish else store_of(settings, redis_url)
-        outcome = run_session(order, store, log)
-        if html is not None:
-            write_report(html, store, histories_of(outcome.results, limits))
-    except SloRouterError as error:
-        log.print(str(error))
-        raise typer.Exit(NOTHING_MEASURED) from error
-    _show(outcome, log, as_json=as_json, full=full)
+        outcome = _carried_out(order, None if no_publish else store_of(settings, redis_url), html)
+    _show(outcome, as_json=as_json, full=full)
     raise typer.Exit(_exit_code(outcome))
+
+
+def most_usd(budget_usd: float | None) -> float:
+    """What a run may cost, by its option."""
+    return DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
 
 
 def priced(plan: Plan) -> Plan:
@@ -121,7 +114,14 @@ def _show_plan(order: Order, store: Store | None, *, as_json: bool) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _show(outcome: Outcome, log: Console, *, as_json: bool, full: bool) -> None:
+def _carried_out(order: Order, store: Store | None, html: Path | None) -> Outcome:
+    outcome = run_session(order, store, console(stderr=True))
+    if html is not None:
+        write_report(html, store, histories_of(outcome.results, order.limits))
+    return outcome
+
+
+def _show(outcome: Outcome, *, as_json: bool, full: bool) -> None:
     if as_json:
         document = report.result_document(outcome.plan, outcome.results) | telling.outcome_document(outcome)
         typer.echo(json.dumps(document, indent=2))
@@ -129,7 +129,7 @@ def _show(outcome: Outcome, log: Console, *, as_json: bool, full: bool) -> None:
         for table in report.result_tables(outcome.results, full=full):
             console().print(table)
     for line in (*report.remarks(outcome.plan, outcome.results, outcome.stopped), *telling.closing(outcome)):
-        log.print(line, soft_wrap=True)
+        console(stderr=True).print(line, soft_wrap=True)
 
 
 def _exit_code(outcome: Outcome) -> int:

@@ -11,9 +11,9 @@ from typing import Annotated, NamedTuple, TypeAlias
 import typer
 from typer import Argument, Option
 
-from slo_bench.commands.terminal import console, names
+from slo_bench.commands.terminal import console, ending_on_faults, names
 from slo_bench.errors import SampleError
-from slo_bench.run.session import Store
+from slo_bench.run.order import Store
 from slo_bench.sampling import report, scrub, traffic
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction
@@ -21,10 +21,8 @@ from slo_bench.sampling.private_file import write_private
 from slo_bench.sampling.rules import DEFAULT_REGIONS
 from slo_bench.sampling.scrub import RULES
 from slo_bench.sampling.traffic import Kind, reader_of
-from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.metrics_hash import REQUESTS_STREAM
 from slo_router.contract.settings.config import load_settings
-from slo_router.errors import SloRouterError
 
 ALL_RULES = ",".join(RULES)
 PHONE_REGIONS = ",".join(DEFAULT_REGIONS)
@@ -111,27 +109,24 @@ def sample(
 ) -> None:
     """Exits with 0 or 2, see `SAMPLE_HELP`."""
     log = console(stderr=True)
-    try:
-        _check(output, files or [], category)
-        own = [*(scrubber or []), *([scrub.NAMES] if with_names else [])]
-        finders = [*scrub.built_in(names(rules), names(phone_regions)), *map(scrub.load, own)]
-        extraction = Extraction(per_category, floor, seed, max_tokens)
-        with log.status("reading"):
-            for source in _of_files(files, kind) if files else _of_redis(config, redis_url, hours):
-                count = extraction.read(source.entries, reader_of(source.kind, Wanted(category, group)))
-                log.print(f"{source.name}: {count:,} entries, {source.kind.value} ({source.seen_by})")
-        extract = extraction.finish(finders)
-        for line in report.remarks(extract):
-            log.print(line)
-        if not extract.lines:
-            raise SampleError("nothing to sample: no file was written")
-        write_private(output, extract.lines)
-    except OSError as error:
-        log.print(f"--output: {output}: {error.strerror}, expected a file that can be written")
-        raise typer.Exit(NOTHING_MEASURED) from error
-    except SloRouterError as error:
-        log.print(str(error))
-        raise typer.Exit(NOTHING_MEASURED) from error
+    with ending_on_faults():
+        try:
+            _check(output, files or [], category)
+            own = [*(scrubber or []), *([scrub.NAMES] if with_names else [])]
+            finders = [*scrub.built_in(names(rules), names(phone_regions)), *map(scrub.load, own)]
+            extraction = Extraction(per_category, floor, seed, max_tokens)
+            with log.status("reading"):
+                for source in _of_files(files, kind) if files else _of_redis(config, redis_url, hours):
+                    count = extraction.read(source.entries, reader_of(source.kind, Wanted(category, group)))
+                    log.print(f"{source.name}: {count:,} entries, {source.kind.value} ({source.seen_by})")
+            extract = extraction.finish(finders)
+            for line in report.remarks(extract):
+                log.print(line)
+            if not extract.lines:
+                raise SampleError("nothing to sample: no file was written")
+            write_private(output, extract.lines)
+        except OSError as error:
+            raise SampleError(f"--output: {output}: {error.strerror}, expected a file that can be written") from error
     if as_json:
         typer.echo(json.dumps(report.document(extract, output), indent=2))
     else:

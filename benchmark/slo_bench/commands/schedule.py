@@ -13,11 +13,9 @@ import typer
 import yaml
 
 from slo_bench.commands.cron import CONFIG_PATH, Job, check_cron, cron_job, crontab_line, variables_of
-from slo_bench.commands.terminal import console
+from slo_bench.commands.terminal import ending_on_faults
 from slo_bench.errors import BenchError
-from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.settings.yaml_document import read_raw
-from slo_router.errors import SloRouterError
 
 HELP = """Prints a crontab line or a Kubernetes CronJob that runs a command of the agent at fixed times.
 
@@ -54,8 +52,7 @@ def schedule(
     image: Annotated[str, typer.Option(help="Of the CronJob.")] = "litellm-slo-router",
 ) -> None:
     """Exits with 0, or 2 where the command or the times are wrong."""
-    log = console(stderr=True)
-    try:
+    with ending_on_faults(soft_wrap=True):
         parameters = _parsed(context, command)
         config = Path(str(parameters["config"]))
         variables = variables_of(read_raw(config).fields, via_proxy=parameters.get("via_proxy") is not None)
@@ -71,9 +68,6 @@ def schedule(
             program = shutil.which(sys.argv[0])
             absolute = "slo-bench" if program is None else str(Path(program).absolute())
             typer.echo(crontab_line(job, absolute, str(Path.cwd())))
-    except SloRouterError as error:
-        log.print(str(error), soft_wrap=True)
-        raise typer.Exit(NOTHING_MEASURED) from error
 
 
 def _parsed(context: typer.Context, words: Sequence[str]) -> Mapping[str, object]:

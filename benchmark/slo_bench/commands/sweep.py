@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import typer
 
 from slo_bench.commands.report import write_report
-from slo_bench.commands.run import DEFAULT_BUDGET_USD, endpoints_of, priced
-from slo_bench.commands.terminal import console, names, store_of
+from slo_bench.commands.run import endpoints_of, most_usd, priced
+from slo_bench.commands.terminal import console, ending_on_faults, names, store_of
 from slo_bench.errors import BenchError
 from slo_bench.guard.guard import Terms
+from slo_bench.load.plan import Plan, Selection, make_plan, slos_of
 from slo_bench.load.workload import load_workload
 from slo_bench.measure.targets import Proxy
 from slo_bench.run import options
-from slo_bench.run.plan import Plan, Selection, make_plan, slos_of
 from slo_bench.show.measured import rates_of
 from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
 from slo_bench.sweep import options as own
@@ -25,7 +25,6 @@ from slo_bench.sweep.regression import LEAST_SPREAD
 from slo_bench.sweep.session import SweepOrder
 from slo_bench.sweep.session import run as run_session
 from slo_router.contract.settings.config import load_settings
-from slo_router.errors import SloRouterError
 
 
 def sweep(
@@ -56,13 +55,8 @@ def sweep(
 ) -> None:
     """Exits with 0, 1 or 2, see `sweep.options.HELP`."""
     log = console(stderr=True)
-    terms = Terms(
-        DEFAULT_BUDGET_USD if budget_usd is None else budget_usd,
-        pause_above,
-        max_pause_minutes * 60,
-        wait_for_lock=not skip_locked,
-    )
-    try:
+    terms = Terms(most_usd(budget_usd), pause_above, max_pause_minutes * 60, wait_for_lock=not skip_locked)
+    with ending_on_faults():
         settings = load_settings(config)
         prompts = load_workload(workload)
         grid = Grid(_lengths(lengths), _rates(rates), burstiness, step_s, output_tokens, target, seed)
@@ -77,9 +71,6 @@ def sweep(
         found = run_session(order, store, log)
         if html is not None:
             write_report(html, store, rates=rates_of(found))
-    except SloRouterError as error:
-        log.print(str(error))
-        raise typer.Exit(NOTHING_MEASURED) from error
     _show(plan, found, as_json=as_json)
     for line in report.remarks(plan, found):
         log.print(line, soft_wrap=True)

@@ -1,14 +1,19 @@
-"""What the subcommands share: where they print, and how they read lists of names and the store from their options."""
+"""What the subcommands share: where they print, how a fault ends them, how they read lists of names and the store."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 
 from slo_bench.errors import BenchError
 from slo_bench.run.order import Store
+from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.settings.config import Settings
+from slo_router.errors import SloRouterError
 
 PLAIN_WIDTH = 140  # columns where the output is no terminal, so that tables in logs stay whole
 
@@ -17,6 +22,16 @@ def console(*, stderr: bool = False) -> Console:
     """The output, or the error output, where progress and remarks go."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, markup=False, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
+
+
+@contextmanager
+def ending_on_faults(*, soft_wrap: bool = False) -> Iterator[None]:
+    """Where the block raises SloRouterError, says so on the error output and ends the command: nothing is measured."""
+    try:
+        yield
+    except SloRouterError as error:
+        console(stderr=True).print(str(error), soft_wrap=soft_wrap)
+        raise typer.Exit(NOTHING_MEASURED) from error
 
 
 def names(text: str) -> tuple[str, ...]:

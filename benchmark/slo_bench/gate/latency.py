@@ -14,7 +14,7 @@ from importlib.metadata import version
 from slo_bench.gate.alerts import Alert
 from slo_bench.gate.comparison import HIGH, LOW, compare, is_same_work
 from slo_bench.gate.entry import Entry
-from slo_bench.run.runner import Limits
+from slo_bench.load.plan import Limits
 from slo_bench.summary.confidence import Interval
 from slo_bench.summary.results import CellResult
 

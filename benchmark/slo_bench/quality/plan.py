@@ -15,11 +15,11 @@ from slo_bench.grading.graders import Code, Judge
 from slo_bench.grading.sandbox import isolation
 from slo_bench.guard.budget import is_priced
 from slo_bench.guard.lock import endpoint_of
+from slo_bench.load.plan import Skipped
 from slo_bench.measure.targets import Proxy, proxied, target_of
 from slo_bench.quality.asking import Respondent
 from slo_bench.quality.scores import CellScores
 from slo_bench.quality.suite import Item, Suite
-from slo_bench.run.plan import Skipped
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.deployments import ManagedDeployment
 

@@ -27,10 +27,10 @@ import msgspec
 from slo_bench.errors import StoppedError
 from slo_bench.guard.guard import Guard
 from slo_bench.guard.watch import Tell
+from slo_bench.load.plan import Cell, Plan
 from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_bench.run.estimate import CellKey, Request, assumed, from_metrics, key_of, mean_prompt_tokens
-from slo_bench.run.plan import Cell, Plan
 from slo_router.contract.metrics_hash import metrics_key, read_metrics
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 

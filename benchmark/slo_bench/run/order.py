@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slo_bench.guard.guard import Terms
+from slo_bench.load.plan import Limits, Plan
 from slo_bench.run.estimate import CellKey, Estimate
 from slo_bench.run.memory import Done, fingerprint
-from slo_bench.run.plan import Plan
-from slo_bench.run.runner import Limits
 from slo_bench.summary.results import CellResult
 
 

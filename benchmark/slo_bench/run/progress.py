@@ -18,10 +18,9 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from slo_bench.load.plan import Cell, Limits, Plan
 from slo_bench.measure.stream import Sample
 from slo_bench.run.estimate import CellKey, Request, key_of, wall_s
-from slo_bench.run.plan import Cell, Plan
-from slo_bench.run.runner import Limits
 
 LINE_S = 30.0
 REDRAW_S = 1.0

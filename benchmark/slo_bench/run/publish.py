@@ -28,9 +28,9 @@ from slo_bench.gate.history import Cell, latest, record
 from slo_bench.gate.latency import latency_entry, slowdowns
 from slo_bench.guard.guard import Guard
 from slo_bench.guard.watch import Tell
+from slo_bench.load.plan import Limits
 from slo_bench.run.estimate import from_result, key_of
 from slo_bench.run.memory import Done, Memory
-from slo_bench.run.runner import Limits
 from slo_bench.summary.results import CellResult
 from slo_router.contract.metrics_hash import (
     ANSWER_FAULT,

@@ -14,17 +14,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter, time
 
 from slo_bench.checks.cells import answers_of, judged_alone
 from slo_bench.errors import StoppedError
-from slo_bench.load.arrivals import Arrival
 from slo_bench.load.lag import lag_of
+from slo_bench.load.plan import Cell, Limits, Plan
 from slo_bench.load.sending import Measure, Sender, Sent
 from slo_bench.measure.stream import Sample
-from slo_bench.run.plan import Cell, Plan
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize
 
@@ -32,17 +30,6 @@ OnSample = Callable[[Cell, Sample], None]
 OnCell = Callable[[CellResult], Awaitable[CellResult]]
 Hold = Callable[[Cell], AbstractAsyncContextManager[None]]
 Clock = Callable[[Cell], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`concurrency` and `warmup` (discarded requests) are per deployment; `total_s` bounds the whole run."""
-
-    concurrency: int = 4
-    warmup: int = 1
-    total_s: float = 30 * 60.0
-    parallel: bool = False  # all deployments at once
-    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; `concurrency` is the warm-up's alone then
 
 
 @asynccontextmanager

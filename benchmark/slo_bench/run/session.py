@@ -19,20 +19,18 @@ from rich.console import Console
 from slo_bench.errors import BenchError
 from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Guard, open_guard
+from slo_bench.load.plan import Cell, Limits, Plan
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.run.estimate import CellKey, Estimate, Request, estimate
 from slo_bench.run.memory import Done, Memory, ask_unknown, known_requests
 from slo_bench.run.order import Forecast, Order, Outcome, Spent, Store
-from slo_bench.run.plan import Cell, Plan
 from slo_bench.run.progress import Following, shown
 from slo_bench.run.publish import Writer
-from slo_bench.run.runner import Limits, run_plan
+from slo_bench.run.runner import run_plan
 from slo_bench.run.telling import forecast_table, heading, warnings
 from slo_bench.summary.results import CellResult, judged
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
-
-__all__ = ["Order", "Outcome", "Store", "foresee", "run"]
 
 
 def run(order: Order, store: Store | None, console: Console) -> Outcome:

@@ -21,7 +21,7 @@ from typing import IO, TypeAlias, cast
 import msgspec
 
 from slo_bench.errors import SampleError
-from slo_bench.run.session import Store
+from slo_bench.run.order import Store
 from slo_bench.sampling.bodies import UnusableError
 from slo_bench.sampling.candidate import Candidate, LeftOut
 from slo_bench.sampling.entries import Wanted, read_batch_line, read_record, read_spend_log

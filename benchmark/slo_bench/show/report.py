@@ -12,7 +12,7 @@ from rich.table import Table
 
 from slo_bench.checks.verdict import Verdict
 from slo_bench.load.lag import MAX_P99_S, Lag
-from slo_bench.run.plan import Plan
+from slo_bench.load.plan import Plan
 from slo_bench.show.documents import cell_document, rivals_document
 from slo_bench.show.full_tables import break_even_table, latency_table, rate_table, size_table
 from slo_bench.summary.figures import MS_PER_S, UNMEASURED, figure, number

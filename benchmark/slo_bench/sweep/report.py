@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from slo_bench.load.lag import MAX_P99_S
-from slo_bench.run.plan import Plan
+from slo_bench.load.plan import Plan
 from slo_bench.sweep.climbing import Judged, knee
 from slo_bench.sweep.course import Grid, Swept
 from slo_router.contract.latency_fit import write_fit

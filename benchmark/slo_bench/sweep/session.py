@@ -16,10 +16,10 @@ from rich.console import Console
 from slo_bench.errors import BenchError, StoppedError
 from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Guard, Terms, open_guard
+from slo_bench.load.plan import Cell, Plan
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.run.order import Store
-from slo_bench.run.plan import Cell, Plan
 from slo_bench.sweep.course import Course, Grid, OnStep, Swept
 from slo_bench.sweep.report import progress_line
 from slo_bench.sweep.writing import publish_fit

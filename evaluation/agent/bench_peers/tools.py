@@ -23,8 +23,8 @@ from typing import Any, NamedTuple, Protocol
 import yaml
 
 from evaluation.agent.bench_peers.peers import Installed
+from slo_bench.load.plan import Selection, make_plan
 from slo_bench.load.workload import Prompt, Workload
-from slo_bench.run.plan import Selection, make_plan
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.deployments import ManagedDeployment
 

@@ -19,6 +19,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from evaluation.overhead.loop_hold.world import GROUP, PREFIX, model_list
@@ -58,6 +59,14 @@ class Steps:
             taken_ms = (time.thread_time() - self._collecting_s) * MS_PER_S
             self.taken[f"{OF_THOSE} garbage, generation {info['generation']}"].append(taken_ms)
 
+    def figures(self, took_s: float) -> dict[str, list[float]]:
+        """By whose it was: the longest step in ms, ms per second, steps beyond the bar, and all steps."""
+        return {
+            name: [max(taken), sum(taken) / took_s, sum(one > BAR_MS for one in taken), len(taken)]
+            for name, taken in self.taken.items()
+            if name != OTHERS
+        }
+
 
 def whose(handle: asyncio.Handle) -> str:
     """The task's name, or the callback's."""
@@ -67,6 +76,46 @@ def whose(handle: asyncio.Handle) -> str:
         name = owner.get_name()
         return name if not name.startswith("Task-") else getattr(owner.get_coro(), "__qualname__", name)
     return str(getattr(callback, "__qualname__", type(callback).__name__))
+
+
+def section(url: str, directory: Path) -> dict[str, object]:
+    """The plugin's configuration; its records go into `directory`."""
+    group = {"slo": {"ttft_ms": 800, "cost_per_1k": 1.0}, "min_quality": 0.5, "stickiness": False}
+    log = {"jsonl_path": str(directory / "records.jsonl")}
+    return {"redis_url": url, "key_prefix": PREFIX, "groups": {GROUP: group}, "log": log}
+
+
+def succeeded(number: int, name: str, arrived_s: float, metadata: object) -> dict[str, object]:
+    """What LiteLLM tells its callbacks of a request that deployment `name` has answered by now."""
+    payload = {
+        "id": f"request-{number}",
+        "status": "success",
+        "stream": True,
+        "model": "m",
+        "model_id": name,
+        "model_group": GROUP,
+        "startTime": arrived_s,
+        "completionStartTime": arrived_s + 0.1,
+        "endTime": time.time(),
+        "prompt_tokens": 300,
+        "completion_tokens": 40 + number % 50,
+        "response_cost": 1e-4,
+        "metadata": {"user_api_key_hash": f"key-{number % 100}"},
+    }
+    return {"litellm_params": {"metadata": metadata}, "standard_logging_object": payload}
+
+
+async def load(ask: Callable[[int], Coroutine[None, None, None]], until_s: float) -> None:
+    """Asks REQUESTS_PER_S times a second, and waits for the last answer."""
+    number = 0
+    tasks = set()
+    while time.monotonic() < until_s:
+        number += 1
+        task = asyncio.create_task(ask(number), name=OTHERS)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        await asyncio.sleep(1 / REQUESTS_PER_S)
+    await asyncio.gather(*tasks)
 
 
 async def serve(arguments: list[str]) -> dict[str, object]:
@@ -82,16 +131,9 @@ async def serve(arguments: list[str]) -> dict[str, object]:
     from slo_router.contract.settings.config import parse_settings  # noqa: PLC0415
     from slo_router.gateway.hooks import Plugin  # noqa: PLC0415
 
-    group = {"slo": {"ttft_ms": 800, "cost_per_1k": 1.0}, "min_quality": 0.5, "stickiness": False}
-    section = {
-        "redis_url": url,
-        "key_prefix": PREFIX,
-        "groups": {GROUP: group},
-        "log": {"jsonl_path": str(Path(directory) / "records.jsonl")},
-    }
     entries = model_list(int(deployments), load_url)
     router = proxy_server.llm_router = Router(model_list=entries)
-    document = {"model_list": entries, "callback_settings": {"slo_router": section}}
+    document = {"model_list": entries, "callback_settings": {"slo_router": section(url, Path(directory))}}
     steps = Steps()
     made = Plugin(parse_settings(document, {}), CollectorRegistry())
     litellm.callbacks = [made]
@@ -104,56 +146,23 @@ async def serve(arguments: list[str]) -> dict[str, object]:
         arrived_s, name = time.time(), chosen["model_info"]["id"]  # type: ignore[index]
         await made.async_pre_call_deployment_hook({**data, **chosen}, "acompletion")
         await asyncio.sleep(0.5)
-        payload = {
-            "id": f"request-{number}",
-            "status": "success",
-            "stream": True,
-            "model": "m",
-            "model_id": name,
-            "model_group": GROUP,
-            "startTime": arrived_s,
-            "completionStartTime": arrived_s + 0.1,
-            "endTime": time.time(),
-            "prompt_tokens": 300,
-            "completion_tokens": 40 + number % 50,
-            "response_cost": 1e-4,
-            "metadata": {"user_api_key_hash": f"key-{number % 100}"},
-        }
-        event: dict[str, object] = {
-            "litellm_params": {"metadata": data["metadata"]},
-            "standard_logging_object": payload,
-        }
+        event = succeeded(number, name, arrived_s, data["metadata"])
         await made.async_log_success_event(event, None, None, None)
-
-    async def load(until_s: float) -> None:
-        number = 0
-        tasks = set()
-        while time.monotonic() < until_s:
-            number += 1
-            task = asyncio.create_task(ask(number), name=OTHERS)
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            await asyncio.sleep(1 / REQUESTS_PER_S)
-        await asyncio.gather(*tasks)
 
     while made.strategy.store.snapshot.read_at_s is None or not heard_all(made, int(peers)):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-    warm = asyncio.create_task(load(time.monotonic() + 3), name=OTHERS)
+    warm = asyncio.create_task(load(ask, time.monotonic() + 3), name=OTHERS)
     await warm
     steps.is_on = True
     begun_s, cpu_s = time.monotonic(), time.thread_time()
-    await asyncio.create_task(load(begun_s + float(seconds)), name=OTHERS)
+    await asyncio.create_task(load(ask, begun_s + float(seconds)), name=OTHERS)
     steps.is_on = False
     took_s = time.monotonic() - begun_s
     del router
     return {
         "cpu_ms_per_s": (time.thread_time() - cpu_s) * MS_PER_S / took_s,
         "fail_open": made.fail_open_count,
-        "by": {
-            name: [max(taken), sum(taken) / took_s, sum(one > BAR_MS for one in taken), len(taken)]
-            for name, taken in steps.taken.items()
-            if name != OTHERS
-        },
+        "by": steps.figures(took_s),
     }
 
 

@@ -13,6 +13,7 @@ from hashlib import sha256
 from itertools import cycle, groupby, islice
 
 from slo_bench.errors import BenchError, UnreachableError
+from slo_bench.load.arrivals import Arrival
 from slo_bench.load.workload import Prompt, Workload
 from slo_bench.measure.targets import Proxy, Target, target_of
 from slo_router.contract.metrics_hash import MS_PER_S
@@ -48,6 +49,17 @@ class Cell:
     group: str = ""
     slo: Slo = NO_SLO
     utilization: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`concurrency` and `warmup` (discarded requests) are per deployment; `total_s` bounds the whole run."""
+
+    concurrency: int = 4
+    warmup: int = 1
+    total_s: float = 30 * 60.0
+    parallel: bool = False  # all deployments at once
+    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; `concurrency` is the warm-up's alone then
 
 
 @dataclass(frozen=True, slots=True)
