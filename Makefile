@@ -47,15 +47,15 @@ imports: .venv/.ready
 bench: .venv/.ready ## the measurements behind the README's numbers
 	$(BIN)/python -m evaluation.pick_time
 	$(BIN)/python -m evaluation.proxy_overhead
-	$(BIN)/python -m evaluation.proxy_overhead --rounds 16 --requests 16 --stream --chunks 500
+	$(BIN)/python -m evaluation.proxy_overhead --rounds 4 --requests 16 --stream --chunks 500
 	$(BIN)/python -m evaluation.first_token
 	$(BIN)/python -m evaluation.metrics_cost
 	$(BIN)/python -m evaluation.categorizer
 	$(BIN)/python -m evaluation.fuzz
 	$(BIN)/python -m evaluation.heap_pause
 	$(BIN)/python -m evaluation.loop_hold
-	$(BIN)/python -m evaluation.simulator
-	$(BIN)/python -m evaluation.face_off
+	$(BIN)/python -m evaluation.simulator --seeds 20
+	$(BIN)/python -m evaluation.face_off --repeats 4 --victims 2
 	$(BIN)/python -m evaluation.report_speed
 	$(BIN)/python -m evaluation.sample_speed
 	$(BIN)/python -m evaluation.sample_bias
