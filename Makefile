@@ -44,18 +44,18 @@ types: .venv/.ready
 imports: .venv/.ready
 	$(BIN)/lint-imports
 
-bench: .venv/.ready ## the measurements behind the README's numbers
+bench: .venv/.ready ## the measurements behind docs/evidence.md
 	$(BIN)/python -m evaluation.overhead.pick_time
 	$(BIN)/python -m evaluation.overhead.proxy_overhead
-	$(BIN)/python -m evaluation.overhead.proxy_overhead --rounds 16 --requests 16 --stream --chunks 500
+	$(BIN)/python -m evaluation.overhead.proxy_overhead --rounds 4 --requests 16 --stream --chunks 500
 	$(BIN)/python -m evaluation.routing.first_token
 	$(BIN)/python -m evaluation.overhead.metrics_cost
 	$(BIN)/python -m evaluation.routing.categorizer
 	$(BIN)/python -m evaluation.robustness.fuzz
 	$(BIN)/python -m evaluation.overhead.heap_pause
 	$(BIN)/python -m evaluation.overhead.loop_hold
-	$(BIN)/python -m evaluation.simulator
-	$(BIN)/python -m evaluation.face_off
+	$(BIN)/python -m evaluation.simulator --seeds 20
+	$(BIN)/python -m evaluation.face_off --repeats 4 --victims 2
 	$(BIN)/python -m evaluation.overhead.report_speed
 	$(BIN)/python -m evaluation.agent.sample_speed
 	$(BIN)/python -m evaluation.agent.sample_bias

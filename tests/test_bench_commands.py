@@ -1,4 +1,4 @@
-"""`make bench` runs what the README says it runs: each command behind a figure, and none that it does not name."""
+"""`make bench` runs what docs/evidence.md says it runs: each command behind a figure, and none that it does not name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluation.__main__ import studies
 
 ROOT = Path(__file__).parents[1]
-MEASURED = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Measured\n")[2].partition("\n## ")[0]
+MEASURED = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").partition("# Evidence\n")[2]
 BENCH = re.search(r"^bench:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 RUN = [tuple(line.split()) for line in re.findall(r"python -m evaluation\.(.+)", BENCH[1] if BENCH else "")]
 
