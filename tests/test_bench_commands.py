@@ -1,4 +1,4 @@
-"""`make bench` runs what docs/evidence.md says it runs: each command behind a figure, and none that it does not name."""
+"""`make bench` runs what docs/evidence.md names: each command behind a figure, and none that it does not name."""
 
 from __future__ import annotations
 
