@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.contract.model import Facts, Rejection
+from slo_router.contract.model import Facts, Rejection, Slo
 from slo_router.decision import filters
 from slo_router.decision.filters import FILTERS, HARDNESS, Demand, concerned
 from tests.builders import NOTHING_KNOWN, REQUEST
@@ -72,7 +72,7 @@ def test_a_deployment_that_failed_more_often_than_allowed_is_rejected() -> None:
 def test_an_unknown_quality_fails_where_a_minimum_is_asked(
     quality: float | None, floor: float | None, rejected: bool
 ) -> None:
-    found = filters.quality(A, NOTHING_KNOWN._replace(quality=quality), Demand(REQUEST, min_quality=floor))
+    found = filters.quality(A, NOTHING_KNOWN._replace(quality=quality), Demand(REQUEST, Slo(min_quality=floor)))
     assert found == (Rejection("a", "quality", quality, floor) if rejected else None)
 
 
@@ -124,7 +124,7 @@ def test_every_broken_filter_is_reported_the_hardest_first() -> None:
     facts = Facts("a", "m", context_tokens=10, max_output_tokens=10, unsupported=frozenset({"tools"}))
     prediction = NOTHING_KNOWN._replace(quality=0.1, error_rate=1.0)
     one, asks = frozenset({"a"}), REQUEST._replace(needs=frozenset({"tools"}), limit_tokens=500)
-    demand = Demand(asks, 0.5, 0.5, one, 0.01, one, {"a": "looping 9/10"}, one, one)
+    demand = Demand(asks, Slo(min_quality=0.5), 0.5, one, 0.01, one, {"a": "looping 9/10"}, one, one)
     rejected = [accepts(facts, prediction, demand) for accepts in concerned(demand)]
     found = [rejection.filter for rejection in rejected if rejection is not None]
     assert found == [

@@ -26,7 +26,7 @@ def slo_after(change: PolicyChange, slo: Slo) -> Slo:
     side = change.group(record)
     assert side is not None
     assert record.decision is not None
-    return change.question(record, record.decision, side).slo
+    return change.demand(record, record.decision, side).slo
 
 
 def candidates_after(change: PolicyChange, *, quality: float | None = None) -> dict[str, Foreseen]:

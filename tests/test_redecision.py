@@ -14,7 +14,7 @@ from slo_router.decision.prediction import predict
 from slo_router.live.live import Live
 from slo_router.live.probes import probe_ended
 from slo_router.operator.replay.recorded import features_of, prediction_of, slo_of
-from slo_router.operator.replay.redecision import Draws, Foreseen, Redecision, possible, question_of, redecide, trials
+from slo_router.operator.replay.redecision import Draws, Foreseen, Redecision, demand_of, possible, redecide, trials
 from slo_router.request.conversations import Cached
 from tests.builders import NOW_S, REQUEST, decided, measured, view
 from tests.record_builders import LARGE, SMALL, decide_between, read_back
@@ -29,7 +29,7 @@ def again(decision: Decision, facts: list[Facts], group: GroupSettings = SETTLED
     by_name = {one.deployment_id: one for one in facts}
     candidates = [Foreseen(by_name[one.deployment], prediction_of(one.predicted)) for one in record.decision.candidates]
     features = features_of(record, record.decision)
-    return redecide(question_of(record.decision, features, slo_of(record)), candidates, group, Draws(seed))
+    return redecide(demand_of(record.decision, features, slo_of(record)), candidates, group, Draws(seed))
 
 
 qualities = st.sampled_from([0.2, 0.5, 0.8, None])
@@ -129,8 +129,8 @@ def test_the_record_says_who_has_the_conversation_even_where_another_answered() 
         Foreseen(replace(SMALL, deployment_id=one.deployment), prediction_of(one.predicted))
         for one in record.decision.candidates
     ]
-    question = question_of(record.decision, features_of(record, record.decision), Slo(ttft_s=0.6))
-    found = redecide(question, candidates, SETTLED, Draws(0))
+    demand = demand_of(record.decision, features_of(record, record.decision), Slo(ttft_s=0.6))
+    found = redecide(demand, candidates, SETTLED, Draws(0))
     assert found.chosen.deployment_id == "b"
     assert not found.is_drawn
 
@@ -159,9 +159,9 @@ def test_circuits_tries_and_the_cost_ceiling_come_from_the_recorded_rejections()
     decision = decided([SMALL, LARGE], tried=frozenset({"small"}), cost_ceiling_per_1k_usd=0.002)
     record = read_back(decision)
     assert record.decision is not None
-    question = question_of(record.decision, REQUEST, Slo())
-    assert question.tried == {"small"}
-    assert (question.cost_ceiling_per_1k_usd, question.shut) == (0.002, frozenset())
+    demand = demand_of(record.decision, REQUEST, Slo())
+    assert demand.tried == {"small"}
+    assert (demand.cost_ceiling_per_1k_usd, demand.shut) == (0.002, frozenset())
 
 
 def test_one_that_recovered_is_spared_again_and_answers_where_a_stricter_policy_leaves_no_other() -> None:
@@ -175,7 +175,7 @@ def test_one_that_recovered_is_spared_again_and_answers_where_a_stricter_policy_
     assert (found.chosen.deployment_id, found.rejections) == (decision.deployment_id, decision.rejections)
     record = read_back(decision)
     assert record.decision is not None
-    question = question_of(record.decision, features_of(record, record.decision), Slo(min_quality=0.85))
+    demand = demand_of(record.decision, features_of(record, record.decision), Slo(min_quality=0.85))
     foreseen = [Foreseen(one, predict(one, REQUEST, view())) for one in (SMALL, LARGE)]
-    strict = redecide(question, foreseen, SETTLED, Draws(0))
+    strict = redecide(demand, foreseen, SETTLED, Draws(0))
     assert (strict.chosen.deployment_id, strict.is_met) == ("large", True)

@@ -21,7 +21,7 @@ from slo_router.live.probes import Health, probe_ended, probes_due
 from slo_router.live.state import Ending
 from slo_router.operator.replay.again import decided_again
 from slo_router.operator.replay.recorded import decode, features_of, prediction_of, slo_of
-from slo_router.operator.replay.redecision import Draws, Foreseen, possible, question_of, redecide, trials
+from slo_router.operator.replay.redecision import Draws, Foreseen, demand_of, possible, redecide, trials
 from slo_router.request.slo import SloInputs
 from slo_router.worker.records import build_record
 from slo_router.worker.sharing import read_export
@@ -173,8 +173,8 @@ class World:
             Foreseen(by_id[one.deployment], prediction_of(one.predicted), one.probability)
             for one in record.decision.candidates
         ]
-        question = question_of(record.decision, features_of(record, record.decision), slo_of(record))
-        other = redecide(question, candidates, self.other, Draws(0))
+        demand = demand_of(record.decision, features_of(record, record.decision), slo_of(record))
+        other = redecide(demand, candidates, self.other, Draws(0))
         return {
             "same": decided_again(record, record.decision, self.group, by_id),
             "other": other.chosen.deployment_id,

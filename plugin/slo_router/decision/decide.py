@@ -1,17 +1,27 @@
 """The whole decision: which deployment satisfies this request's SLO at the lowest cost.
 
-    candidates → filters → predictions → SLO → objective → pick → Decision
+    candidates ─→ foresee: predictions ─→ choose: SLO and filters → what gives way → objective → pick ─→ Decision
 
 Pure: the clock and the randomness come in with `View`, and nothing here logs, waits or reads the environment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from slo_router.contract.model import Assessment, Decision, Facts, Features, Outlook, Rejection, Slo, Standing
+from slo_router.contract.model import (
+    Assessment,
+    Decision,
+    Facts,
+    Features,
+    Outlook,
+    Prediction,
+    Rejection,
+    Slo,
+    Standing,
+)
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.picking import pick
@@ -29,6 +39,8 @@ ALL_ASKED: NotAsked = frozenset(), frozenset(), frozenset()
 
 
 NO_LENGTHS: Mapping[str, float] = MappingProxyType({})
+_POSITIONS = {level: position for position, level in enumerate(LEVELS)}
+_new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _UNKNOWN = Standing.UNKNOWN  # an enum's attribute is slow to look up
 
 
@@ -61,14 +73,23 @@ class Policy(NamedTuple):
     fingerprint: str
 
 
+class Choice(NamedTuple):
+    """Who is to answer, and from whom that was picked."""
+
+    chosen: Assessment
+    is_met: bool  # a candidate that passes every filter is expected to keep the SLO
+    pool: Sequence[Assessment]
+    unable: Unable  # with the reasons
+
+
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
-    group = policy.group
+    group, home = policy.group, ask.cached.deployment_id
     shut, spared, denied = _not_asked(candidates, view) if view.live else ALL_ASKED
     faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
         ask.features,
-        ask.slo.min_quality,
+        ask.slo,
         group.max_error_rate,
         ask.tried,
         ask.cost_ceiling_per_1k_usd,
@@ -77,17 +98,61 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         denied,
         ask.full,
         ask.readers,
+        spared,
+        home,
     )
-    filters, limits, level = concerned(demand), limits_of(ask.slo), LEVELS.index(group.confidence)
+    predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
+    chosen, is_met, pool, unable = choose(
+        demand, candidates, predictions, group, view, chance=lambda one: _chance(ask, view, one)
+    )
+    return Decision(
+        kind="met" if is_met else "fallback",
+        deployment_id=chosen.deployment_id,
+        features=ask.features_for(chosen.deployment_id) if ask.lengths else ask.features,
+        slo=ask.slo,
+        assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
+        rejections=rejections_of(unable) if unable else (),
+        policy=policy.fingerprint,
+        outlook=_outlook(ask, view, chosen),
+        cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
+        cached_at=home,
+    )
+
+
+def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> list[Prediction]:
+    """What each candidate would do with this request, latencies at that position among `LEVELS`."""
+    if ask.lengths:
+        found = [predict(facts, ask.features_for(facts.deployment_id), view, level) for facts in candidates]
+    else:
+        found = [predict(facts, ask.features, view, level) for facts in candidates]
     home = ask.cached.deployment_id
+    if home:
+        for number, facts in enumerate(candidates):
+            if facts.deployment_id == home:
+                found[number] = with_cache(facts, ask.features_for(home), view, level, ask.cached.tokens)
+    return found
+
+
+def choose(
+    demand: Demand,
+    candidates: Sequence[Facts],
+    predictions: Sequence[Prediction],
+    group: GroupSettings,
+    view: View,
+    *,
+    chance: Callable[[Assessment], float | None],
+    has_twins: bool = True,
+) -> Choice:
+    """Picks one of the `candidates`, not empty, by what each is predicted to do.
+
+    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to. `has_twins`: one of
+    which nothing is known may be taken for its equal.
+    """
+    filters, limits = concerned(demand), limits_of(demand.slo)
     able: list[Assessment] = []
     unable: Unable = []
     is_unknown = False
-    for facts in candidates:
-        features = ask.features_for(facts.deployment_id) if ask.lengths else ask.features
-        prediction = predict(facts, features, view, level)
-        if facts.deployment_id == home:
-            prediction = with_cache(facts, features, view, level, ask.cached.tokens)
+    for facts, prediction in zip(candidates, predictions, strict=True):
         assessment = assess(facts.deployment_id, prediction, limits)
         found: list[Rejection] = []
         for accepts in filters:  # a comprehension would cost a call
@@ -99,30 +164,25 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         else:
             able.append(assessment)
             is_unknown = is_unknown or assessment.standing is _UNKNOWN
-    if spared:
-        able = spare(able, spared, unable)
-    if is_unknown:
+    if demand.spared:
+        able = spare(able, demand.spared, unable)
+    if is_unknown and has_twins:
         able = _with_twins(able, candidates)
     pool = able or least_rejected(unable, candidates)
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
     if all(assessment.missed for assessment in pool):
-        pool = [assessment._replace(probability=_chance(assessment, ask, view)) for assessment in pool]
+        pool = [assessment._replace(probability=chance(assessment)) for assessment in pool]
     is_found = view.snapshot.any_error or view.snapshot.any_fault
-    suspects = _suspects(unable, ask.features.category, view) if is_found and able and unable else ()
-    chosen = pick(pool, group, view, home, suspects)
-    return Decision(
-        kind="fallback" if not able or chosen.missed or chosen.unknown else "met",
-        deployment_id=chosen.deployment_id,
-        features=ask.features_for(chosen.deployment_id),
-        slo=ask.slo,
-        assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
-        rejections=tuple([rejection for _, found in unable for rejection in found]) if unable else (),
-        policy=policy.fingerprint,
-        outlook=_outlook(chosen, ask, view),
-        cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
-        cached_at=home,
-    )
+    suspects = _suspects(unable, demand.features.category, view) if is_found and able and unable else ()
+    chosen = pick(pool, group, view, demand.home, suspects)
+    is_met = bool(able) and not chosen.missed and not chosen.unknown
+    return _new(Choice, (chosen, is_met, pool, unable))
+
+
+def rejections_of(unable: Unable) -> tuple[Rejection, ...]:
+    """Why they cannot, one after another."""
+    return tuple([rejection for _, found in unable for rejection in found])
 
 
 def _suspects(unable: Unable, category: str, view: View) -> list[Assessment]:
@@ -175,8 +235,9 @@ def _not_asked(candidates: Sequence[Facts], view: View) -> NotAsked:
     return (frozenset(shut), frozenset(spared), frozenset(denied)) if shut or spared or denied else ALL_ASKED
 
 
-def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
-    state, features = view.live.get(assessment.deployment_id), ask.features_for(assessment.deployment_id)
+def _outlook(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
+    state = view.live.get(assessment.deployment_id)
+    features = ask.features_for(assessment.deployment_id) if ask.lengths else ask.features
     if assessment.deployment_id == ask.cached.deployment_id:
         features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
     found = None if state is None else outlook(features, ask.slo, state)
@@ -188,8 +249,8 @@ def _outlook(assessment: Assessment, ask: Ask, view: View) -> Outlook | None:
     return found._replace(probability=in_time * affordable)
 
 
-def _chance(assessment: Assessment, ask: Ask, view: View) -> float | None:
-    found = _outlook(assessment, ask, view)
+def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:
+    found = _outlook(ask, view, assessment)
     return None if found is None else found.probability
 
 

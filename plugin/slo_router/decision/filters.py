@@ -20,18 +20,19 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from slo_router.contract.model import Facts, Features, Prediction, Rejection
+from slo_router.contract.model import Facts, Features, Prediction, Rejection, Slo
 
 EVIDENCE = frozenset({"answers", "error_rate"})  # that a benchmark found: it may be so no more
+ANYTHING = Slo()
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 CONTEXT_MARGIN = 1.1  # the estimate is made from characters, and the server's own count differs from LiteLLM's
 
 
 class Demand(NamedTuple):
-    """What a request demands of any deployment."""
+    """What a request demands of any deployment, and what is known of them at the moment."""
 
     features: Features
-    min_quality: float | None = None
+    slo: Slo = ANYTHING
     max_error_rate: float = 1.0
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None
@@ -40,6 +41,8 @@ class Demand(NamedTuple):
     denied: frozenset[str] = frozenset()  # deployments that refuse everything
     full: frozenset[str] = frozenset()  # deployments that are over their rpm or tpm
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
+    spared: frozenset[str] = frozenset()  # deployments that recover: another goes before them
+    home: str = ""  # the deployment that has the conversation in its cache
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -113,9 +116,10 @@ def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejectio
 
 def quality(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
     """Below the quality asked for in this category, or of unknown quality."""
-    if demand.min_quality is None or (prediction.quality is not None and prediction.quality >= demand.min_quality):
+    floor = demand.slo.min_quality
+    if floor is None or (prediction.quality is not None and prediction.quality >= floor):
         return None
-    return Rejection(facts.deployment_id, "quality", prediction.quality, demand.min_quality)
+    return Rejection(facts.deployment_id, "quality", prediction.quality, floor)
 
 
 def already_tried(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -163,7 +167,7 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
             bool(demand.tried),
             bool(demand.shut),
             demand.max_error_rate < 1,
-            demand.min_quality is not None,
+            demand.slo.min_quality is not None,
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.operator.replay.recorded import Recorded, RecordedDecision, features_of, prediction_of, slo_of
-from slo_router.operator.replay.redecision import Draws, Foreseen, possible, question_of, redecide, trials
+from slo_router.operator.replay.redecision import Draws, Foreseen, demand_of, possible, redecide, trials
 
 
 def decided_again(
@@ -18,8 +18,8 @@ def decided_again(
     candidates = [
         Foreseen(facts[one.deployment], prediction_of(one.predicted), one.probability) for one in decision.candidates
     ]
-    question = question_of(decision, features_of(record, decision), slo_of(record))
-    found = redecide(question, candidates, group, Draws(0))
+    demand = demand_of(decision, features_of(record, decision), slo_of(record))
+    found = redecide(demand, candidates, group, Draws(0))
     equals, tried = possible(found, group), trials(found, group)
     if decision.deployment in equals:
         return True, "the same" if len(equals) == 1 else f"the same, drawn from equals: {', '.join(sorted(equals))}"

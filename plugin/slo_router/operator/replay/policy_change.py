@@ -16,9 +16,10 @@ from typing import NamedTuple
 from slo_router.contract.model import Facts, Features, Prediction, Slo
 from slo_router.contract.prices import cost_usd as price_of
 from slo_router.contract.settings.config import GroupSettings, Settings
+from slo_router.decision.filters import Demand
 from slo_router.operator.replay.counterfactual import list_price
 from slo_router.operator.replay.recorded import MS_PER_S, Recorded, RecordedDecision, features_of, prediction_of, slo_of
-from slo_router.operator.replay.redecision import Foreseen, Question, question_of
+from slo_router.operator.replay.redecision import Foreseen, demand_of
 
 SAME = 1e-9  # relative: milliseconds went through seconds
 
@@ -41,7 +42,7 @@ class PolicyChange:
         """The new YAML's word on the record's group; `None` where it does not manage it."""
         return self._new.get(record.model_group or "")
 
-    def question(self, record: Recorded, decision: RecordedDecision, new: Side) -> Question:
+    def demand(self, record: Recorded, decision: RecordedDecision, new: Side) -> Demand:
         """The request, with the new group's SLO where it had asked for nothing of its own."""
         old = self._old.get(record.model_group or "")
         slo = slo_of(record)
@@ -49,7 +50,7 @@ class PolicyChange:
             category = decision.category
             pairs = zip(slo, default_slo(old.settings, category), default_slo(new.settings, category), strict=True)
             slo = Slo(*(after if _same(value, before) else value for value, before, after in pairs))
-        return question_of(decision, features_of(record, decision), slo)
+        return demand_of(decision, features_of(record, decision), slo)
 
     def candidates(self, record: Recorded, decision: RecordedDecision, new: Side) -> list[Foreseen]:
         """Everybody who could have answered; may be empty."""

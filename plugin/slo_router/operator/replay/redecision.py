@@ -1,6 +1,4 @@
-"""Decides a recorded request again, from what the record says was known, with the modules that decide live requests.
-
-    recorded predictions → filters → SLO → objective → pick          (as `routing.decide`, which predicts them itself)
+"""Decides a recorded request again, from what the record says was known, by the same `choose` as a live request.
 
 Nothing is predicted anew: what a candidate was expected to do is what the record holds. Faulty answers, circuits, tries
 that had failed and the key's cost ceiling are taken from the recorded rejections. Where the pick depends on a draw
@@ -11,16 +9,16 @@ could have been.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from slo_router.contract.model import Assessment, Facts, Features, Prediction, Rejection, Slo, Snapshot
-from slo_router.contract.settings.config import GroupSettings, Weights
-from slo_router.decision.filters import NO_FAULTS, Demand, concerned
+from slo_router.contract.settings.config import GroupSettings
+from slo_router.decision.decide import choose, rejections_of
+from slo_router.decision.filters import Demand
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View
-from slo_router.decision.relaxation import RECOVERING, Unable, least_rejected, spare
-from slo_router.decision.scoring import assess, limits_of, weigh
+from slo_router.decision.relaxation import RECOVERING
 from slo_router.operator.replay.recorded import RecordedDecision
 
 DRAWS = 16  # that many picks find out what an undecided one could have been
@@ -34,21 +32,6 @@ class Foreseen(NamedTuple):
     facts: Facts
     prediction: Prediction
     probability: float | None = None  # that the SLO is kept, where no candidate was expected to keep it
-
-
-class Question(NamedTuple):
-    """A recorded request, as a policy is asked about it."""
-
-    features: Features
-    slo: Slo
-    tried: frozenset[str] = frozenset()
-    cost_ceiling_per_1k_usd: float | None = None
-    shut: frozenset[str] = frozenset()
-    home: str = ""  # the deployment that has the conversation in its cache
-    answer_faults: Mapping[str, str] = NO_FAULTS
-    spared: frozenset[str] = frozenset()  # recovered, and others were able
-    denied: frozenset[str] = frozenset()  # refused everything
-    full: frozenset[str] = frozenset()  # over rpm or tpm
 
 
 class Redecision(NamedTuple):
@@ -79,7 +62,7 @@ class Draws:
         return self._rng.random()
 
 
-def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Question:
+def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Demand:
     """What the recorded rejections tell of the request beyond its features and SLO."""
     by_filter: dict[str, set[str]] = {}
     ceiling: float | None = None
@@ -94,48 +77,36 @@ def question_of(decision: RecordedDecision, features: Features, slo: Slo) -> Que
         one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
     )
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
-    return Question(features, slo, tried, ceiling, circuits - spared, decision.cached_at, faults, spared, denied, full)
+    return Demand(
+        features,
+        slo,
+        tried=tried,
+        cost_ceiling_per_1k_usd=ceiling,
+        shut=circuits - spared,
+        answer_faults=faults,
+        denied=denied,
+        full=full,
+        spared=spared,
+        home=decision.cached_at,
+    )
 
 
-def redecide(question: Question, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
+def redecide(demand: Demand, candidates: Sequence[Foreseen], group: GroupSettings, draws: Draws) -> Redecision:
     """The pick of `group`'s policy among `candidates`, which is not empty."""
-    demand = Demand(
-        question.features,
-        question.slo.min_quality,
-        group.max_error_rate,
-        question.tried,
-        question.cost_ceiling_per_1k_usd,
-        question.shut,
-        question.answer_faults,
-        question.denied,
-        question.full,
-    )
-    filters, limits = concerned(demand), limits_of(question.slo)
-    able: list[Assessment] = []
-    unable: Unable = []
-    for facts, prediction, probability in candidates:
-        assessment = assess(facts.deployment_id, prediction, limits)
-        found = [broken for accepts in filters if (broken := accepts(facts, prediction, demand)) is not None]
-        if probability is not None:
-            assessment = assessment._replace(probability=probability)
-        if found:
-            unable.append((assessment, found))
-        else:
-            able.append(assessment)
-    able = spare(able, question.spared, unable)
-    pool = able or least_rejected(unable, [one.facts for one in candidates])
-    if group.objective == "weighted":
-        pool = weigh(pool, group.weights or Weights())
+    asked = demand._replace(max_error_rate=group.max_error_rate)
+    chances = {one.facts.deployment_id: one.probability for one in candidates}
+    facts, predictions = [one.facts for one in candidates], [one.prediction for one in candidates]
     draws.asked = False
-    chosen = pick(pool, group, _view(draws), question.home)
-    return Redecision(
-        chosen,
-        is_met=bool(able) and not chosen.missed and not chosen.unknown,
-        is_drawn=draws.asked,
-        pool=pool,
-        home=question.home,
-        rejections=tuple([rejection for _, found in unable for rejection in found]),
+    chosen, is_met, pool, unable = choose(
+        asked,
+        facts,
+        predictions,
+        group,
+        _view(draws),
+        chance=lambda one: chances[one.deployment_id],
+        has_twins=False,  # unlike a live decision
     )
+    return Redecision(chosen, is_met, draws.asked, pool, demand.home, rejections_of(unable))
 
 
 def possible(found: Redecision, group: GroupSettings) -> frozenset[str]:

@@ -73,18 +73,18 @@ class Replay:
         if side is None or not candidates:
             self.counts.no_candidate += 1
             return
-        question = self._change.question(record, decision, side)
-        new = redecide(question, candidates, side.settings, self._draws)
+        demand = self._change.demand(record, decision, side)
+        new = redecide(demand, candidates, side.settings, self._draws)
         name = new.chosen.deployment_id
         self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
-        self.counts.close += _is_close(new, question.slo, side.settings)
+        self.counts.close += _is_close(new, demand.slo, side.settings)
         by_name = {one.deployment: one for one in decision.candidates}
         new_usd = self._count_cost(record, name, by_name.get(name))
         self._count_quality(by_name.get(record.deployment), new)
         served = next((one.prediction for one in candidates if one.facts.deployment_id == record.deployment), None)
         if served is None and record.deployment in by_name:
             served = prediction_of(by_name[record.deployment].predicted)
-        self._judge(record, question.slo, served, (new.chosen, new_usd))
+        self._judge(record, demand.slo, served, (new.chosen, new_usd))
 
     def _judge(
         self, record: Recorded, slo: Slo, served: Prediction | None, new: tuple[Assessment, float | None]
