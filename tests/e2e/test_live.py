@@ -57,7 +57,7 @@ def test_no_request_finds_out_that_a_deployment_still_hangs(live: Stack) -> None
     for _ in range(2 * LEAVES_AFTER):
         selected(live, x_slo_ttft_ms=ANY, **SOON)  # waits for the attempt's timeout, and is answered by another
     waited = len(streamed(live, "small"))
-    assert 0 < waited <= LEAVES_AFTER  # one where it had failed just before
+    assert 0 < waited <= LEAVES_AFTER + 1  # one where it failed just before; one more before the worker next looks
     until_s = time.monotonic() + SEVERAL_PAUSES_S
     while time.monotonic() < until_s:
         assert selected(live, x_slo_ttft_ms=ANY) != "small"
