@@ -22,6 +22,7 @@ from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Slo
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.units import MS
 from slo_router.decision.decide import NO_LENGTHS, Ask, Policy, decide
 from slo_router.decision.known import findings, prior
 from slo_router.decision.prediction import View, predict
@@ -35,7 +36,7 @@ from slo_router.request.categories import Categorizer, article, rules
 from slo_router.request.conversations import NOTHING_CACHED, Cached, Conversations, fingerprints
 from slo_router.request.features import UNSURE, Learned, extract
 from slo_router.request.history import is_signed, may_be_signed
-from slo_router.request.slo import CATEGORY_HEADER, MS, SloInputs, cost_ceiling, read_asked, resolve
+from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.request.usage import Length, learn, learn_length
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.snapshot import MetricsStore
