@@ -25,7 +25,7 @@ from slo_router.contract.model import Facts, LatencyFit, Metrics, Snapshot
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings, SloSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.decision.explain import reason
-from slo_router.decision.prediction import findings, prior
+from slo_router.decision.known import findings, prior
 from slo_router.live.live import Live
 from slo_router.live.probes import CHECK_S, Health, probe_ended, probes_due
 from slo_router.request.slo import SloInputs

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.contract.metrics_hash import (
-    CLOCK_SKEW_S,
     MAX_VALUE,
     BadValue,
     RequestRecord,
@@ -17,6 +16,7 @@ from slo_router.contract.metrics_hash import (
     write_metrics,
 )
 from slo_router.contract.model import Metrics
+from slo_router.contract.units import CLOCK_SKEW_S
 from tests.builders import NOW_S
 
 FIVE = {

@@ -19,7 +19,8 @@ import pytest
 from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.decide import Ask, Policy, decide
-from slo_router.decision.prediction import View, prior
+from slo_router.decision.known import prior
+from slo_router.decision.prediction import View
 from slo_router.live import account
 from slo_router.live.circuit import share
 from slo_router.live.live import Live

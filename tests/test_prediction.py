@@ -10,7 +10,8 @@ from statistics import NormalDist
 import pytest
 
 from slo_router.contract.model import Facts, Metrics, Prediction, Slo, Snapshot
-from slo_router.decision.prediction import ENOUGH_ANSWERS, cost_chance, outlook, pool, predict
+from slo_router.decision.known import ENOUGH_ANSWERS, pool
+from slo_router.decision.prediction import cost_chance, outlook, predict
 from slo_router.latency.curve import LEVELS, Curve
 from slo_router.live.state import LiveState
 from slo_router.worker.snapshot import make_snapshot

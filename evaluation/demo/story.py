@@ -22,7 +22,7 @@ from evaluation.demo.stack import WORKERS, Stack
 from evaluation.routing.categorizer import LabelledPrompt, load_prompts
 from slo_router.contract.model import CATEGORIES
 from slo_router.contract.settings.config import load_settings
-from slo_router.decision.prediction import pool
+from slo_router.decision.known import pool
 
 MS_PER_S = 1_000.0
 WARMUP = Case("admin", "chat", 4 * WORKERS, stream=True)  # the first request of a worker is slower than the rest

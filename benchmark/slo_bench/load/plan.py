@@ -16,10 +16,10 @@ from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.load.arrivals import Arrival
 from slo_bench.load.workload import Prompt, Workload
 from slo_bench.measure.targets import Proxy, Target, target_of
-from slo_router.contract.metrics_hash import MS_PER_S
 from slo_router.contract.model import Facts, Slo
 from slo_router.contract.settings.config import Settings, SloSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.units import to_s
 
 NO_SLO = Slo()
 
@@ -131,10 +131,7 @@ def make_plan(
 
 
 def _slo(limits: SloSettings) -> Slo:
-    ttft_s, tpot_s, e2e_s = (
-        None if limit_ms is None else limit_ms / MS_PER_S
-        for limit_ms in (limits.ttft_ms, limits.tpot_ms, limits.e2e_ms)
-    )
+    ttft_s, tpot_s, e2e_s = map(to_s, (limits.ttft_ms, limits.tpot_ms, limits.e2e_ms))
     return Slo(ttft_s, tpot_s, e2e_s, limits.cost_per_1k)
 
 

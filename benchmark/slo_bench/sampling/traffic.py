@@ -27,6 +27,7 @@ from slo_bench.sampling.candidate import Candidate, LeftOut
 from slo_bench.sampling.entries import Wanted, read_batch_line, read_record, read_spend_log
 from slo_router.contract.metrics_hash import REQUESTS_STREAM
 from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
+from slo_router.contract.units import MS_PER_S
 
 
 class Kind(StrEnum):
@@ -111,7 +112,7 @@ def with_kind(entries: Iterator[bytes], path: Path) -> tuple[Kind, Iterator[byte
 def stream_entries(store: Store, hours: float | None) -> Iterator[bytes]:
     """The records that are in the stream now, oldest first, of the last `hours` or all. Raises SampleError."""
     stream = store.key_prefix + REQUESTS_STREAM
-    start = "-" if hours is None else str(int((time.time() - hours * 3_600) * 1_000))
+    start = "-" if hours is None else str(int((time.time() - hours * 3_600) * MS_PER_S))
     try:
         client = connect_blocking(store.redis_url)
         try:

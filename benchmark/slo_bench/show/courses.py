@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from slo_bench.show.chart import HEIGHT, WIDTH, Chart, Dot, Series, day, grouped, line, upwards
 from slo_bench.show.rows import Past
 from slo_bench.show.scale import around, from_zero, over_time
+from slo_router.contract.units import MS_PER_S
 
 # A figure of the history: its title, its unit, and what its values are multiplied by.
 FIGURES = {
     "quality_score": ("Quality", "0 to 1", 1.0),
-    "ttft_p50_s": ("TTFT, median", "ms", 1_000.0),
-    "e2e_p50_s": ("Whole answer, median", "ms", 1_000.0),
+    "ttft_p50_s": ("TTFT, median", "ms", MS_PER_S),
+    "e2e_p50_s": ("Whole answer, median", "ms", MS_PER_S),
     "cost_per_1k_usd": ("Cost", "USD per 1,000 tokens", 1.0),
     "error_rate": ("Errors", "% of the requests", 100.0),
 }

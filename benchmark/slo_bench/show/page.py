@@ -10,8 +10,9 @@ from pathlib import Path
 
 from slo_bench.show.chart import COLOURS, HEIGHT, WIDTH, day
 from slo_bench.show.courses import past_charts
-from slo_bench.show.plots import MS_PER_S, rate_charts, value_charts
+from slo_bench.show.plots import rate_charts, value_charts
 from slo_bench.show.rows import Latency, Page
+from slo_router.contract.units import MS_PER_S
 
 TEMPLATE = "page.html.j2"
 LATENCY_HEAD = (

@@ -8,8 +8,7 @@ from itertools import pairwise
 from slo_bench.show.chart import HEIGHT, WIDTH, Chart, Dot, Series, grouped, line, upwards
 from slo_bench.show.rows import RatePoint, Value, pareto_front
 from slo_bench.show.scale import around, logarithmic, written
-
-MS_PER_S = 1_000
+from slo_router.contract.units import MS_PER_S
 
 
 def rate_charts(points: Iterable[RatePoint]) -> list[Chart]:

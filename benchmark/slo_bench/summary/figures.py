@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from slo_bench.summary.confidence import Interval
 from slo_bench.summary.stats import Spread
+from slo_router.contract.units import MS_PER_S
 
 UNMEASURED = "–"
-MS_PER_S = 1_000
 
 
 def number(value: float | None, form: str) -> str:

@@ -15,9 +15,9 @@ from slo_bench.sweep.climbing import Judged, knee
 from slo_bench.sweep.course import Grid, Swept
 from slo_router.contract.latency_fit import write_fit
 from slo_router.contract.model import LatencyFit
+from slo_router.contract.units import MS_PER_S
 
 UNMEASURED = "–"
-MS_PER_S = 1_000
 
 
 def heading(plan: Plan, grid: Grid, total_s: float, budget_usd: float | None) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slo_router.contract.metrics_hash import CLOCK_SKEW_S, MAX_VALUE, MS_PER_S, BadValue, number
+from slo_router.contract.metrics_hash import MAX_VALUE, BadValue, number
 from slo_router.contract.model import KNEES, LatencyFit
+from slo_router.contract.units import CLOCK_SKEW_S, MS_PER_S
 
 MAX_FIT_S = 3_600.0  # a coefficient beyond an hour is absurd
 MAX_RATIO = 50.0

@@ -15,11 +15,10 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from slo_router.contract.model import Metrics
+from slo_router.contract.units import CLOCK_SKEW_S, MS_PER_S
 
 SCHEMA_VERSION = 1
 REQUESTS_STREAM = "slo_router:requests"
-CLOCK_SKEW_S = 5.0  # a timestamp this far ahead is a clock that is slightly off, not a lie
-MS_PER_S = 1_000.0
 MAX_VALUE = 1e12  # no unit here can mean more; sums and products of such values stay finite
 
 _MS_FIELDS = {

@@ -184,7 +184,7 @@ class Snapshot:
     any_fault: bool = False  # a deployment's answers failed their checks in some category
     any_error: bool = False  # a deployment failed a request of the benchmark's
     lapses_at_s: float = math.inf  # when the next of it lapses, Unix seconds
-    known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)  # `prediction` fills it
+    known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)  # filled by `know`
 
 
 class Prediction(NamedTuple):

@@ -6,9 +6,9 @@ import math
 
 from slo_router.contract.metrics_hash import SloRecord
 from slo_router.contract.model import Assessment, Decision, Rejection, Slo, Standing
+from slo_router.contract.units import MS_PER_S, to_ms
 from slo_router.decision.scoring import JUDGED
 
-MS_PER_S = 1_000.0
 HEADER_PREFIX = "x-slo-"
 
 
@@ -62,9 +62,9 @@ def header_text(text: str) -> str:
 def slo_record(slo: Slo) -> SloRecord:
     """An SLO in the contract's units."""
     return SloRecord(
-        ttft_ms=_ms(slo.ttft_s),
-        tpot_ms=_ms(slo.tpot_s),
-        e2e_ms=_ms(slo.e2e_s),
+        ttft_ms=to_ms(slo.ttft_s),
+        tpot_ms=to_ms(slo.tpot_s),
+        e2e_ms=to_ms(slo.e2e_s),
         cost_per_1k=slo.cost_per_1k_usd,
         min_quality=slo.min_quality,
     )
@@ -82,7 +82,7 @@ def summary(decision: Decision) -> dict[str, object]:
         "candidates": len(decision.assessments),
         "rejections": ", ".join([f"{r.deployment_id}: {r.filter}" for r in decision.rejections]),
         "probability": decision.probability,
-        "predicted_ttft_ms": None if chosen is None else _ms(chosen.prediction.ttft_s),
+        "predicted_ttft_ms": None if chosen is None else to_ms(chosen.prediction.ttft_s),
         "predicted_cost_usd": None if chosen is None else chosen.prediction.cost_usd,
     }
 
@@ -112,8 +112,8 @@ def as_json(decision: Decision) -> dict[str, object]:
         "limit_tokens": features.limit_tokens,
         "needs": sorted(features.needs),
         "probability": decision.probability,
-        "ttft_p50_ms": None if outlook is None else _ms(outlook.ttft_p50_s),
-        "ttft_p95_ms": None if outlook is None else _ms(outlook.ttft_p95_s),
+        "ttft_p50_ms": None if outlook is None else to_ms(outlook.ttft_p50_s),
+        "ttft_p95_ms": None if outlook is None else to_ms(outlook.ttft_p95_s),
         "relaxation": relaxation_of(decision),
         "candidates": [_candidate(assessment) for assessment in decision.assessments],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
@@ -131,9 +131,9 @@ def _candidate(assessment: Assessment) -> dict[str, object]:
         "unknown": list(assessment.unknown),
         "scores": None if assessment.scores is None else dict(assessment.scores),
         "predicted": {
-            "ttft_ms": _ms(prediction.ttft_s),
-            "tpot_ms": _ms(prediction.tpot_s),
-            "e2e_ms": _ms(prediction.e2e_s),
+            "ttft_ms": to_ms(prediction.ttft_s),
+            "tpot_ms": to_ms(prediction.tpot_s),
+            "e2e_ms": to_ms(prediction.e2e_s),
             "cost_usd": prediction.cost_usd,
             "cost_per_1k": prediction.cost_per_1k_usd,
             "quality": prediction.quality,
@@ -197,7 +197,3 @@ def _others_pass(decision: Decision) -> bool:
 def _rejected_but_meeting(decision: Decision) -> int:
     rejected = {rejection.deployment_id for rejection in decision.rejections}
     return sum(a.standing is Standing.MEETS and a.deployment_id in rejected for a in decision.assessments)
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * MS_PER_S

@@ -7,10 +7,10 @@ import zlib
 
 from slo_router.contract.model import Slo
 from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.units import MS
 from slo_router.decision.decide import Policy
 from slo_router.request.categories import Categorizer, article, rules
 from slo_router.request.features import UNSURE
-from slo_router.request.slo import MS
 
 
 class ManagedGroup:

@@ -21,28 +21,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from slo_router.contract.ages import FIT_LASTS_S, ODD_SHARE, explains, may_refute
-from slo_router.contract.model import (
-    Basis,
-    Facts,
-    Features,
-    LatencyFit,
-    Metrics,
-    Outlook,
-    Prediction,
-    Rng,
-    Slo,
-    Snapshot,
-)
+from slo_router.contract.ages import ODD_SHARE
+from slo_router.contract.model import Facts, Features, Outlook, Prediction, Rng, Slo, Snapshot
 from slo_router.contract.prices import cost_usd as price_of
 from slo_router.contract.prices import rates
-from slo_router.latency.curve import LEVELS, P50, P95, Curve, probability
+from slo_router.decision.known import know, look_up
+from slo_router.latency.curve import LEVELS, P50, P95, probability
 from slo_router.latency.curve import tpot_s as curve_tpot_s
 from slo_router.latency.curve import ttft_s as curve_ttft_s
-from slo_router.latency.evidence import Prior, fit
-from slo_router.live.state import ANSWERS, ERRORS, Findings, LiveState
+from slo_router.live.state import ANSWERS, ERRORS, LiveState
 
-ENOUGH_ANSWERS = 20
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
 
 _EDGES = (0.0, *((a + b) / 2 for a, b in itertools.pairwise(LEVELS)), 1.0)
@@ -63,29 +51,12 @@ class View(NamedTuple):
     live: Mapping[str, LiveState] = MappingProxyType({})
 
 
-class Known(NamedTuple):
-    """What is known of a deployment in a category, whatever the request is. It is worked out once for a snapshot."""
-
-    facts: Facts
-    basis: Basis
-    ttft_s: float | None
-    tpot_s: float | None
-    measured_at_s: float | None
-    samples: int | None
-    quality: float | None
-    error_rate: float | None
-    is_priced: bool  # False: `per_1k_usd` is what counts, for it was measured
-    per_1k_usd: float | None
-    curve: Curve | None = None  # of a sweep
-    failed_at_s: float = 0.0  # when the error rate was measured
-
-
 def predict(facts: Facts, features: Features, view: View, level: int = P95) -> Prediction:
     """Predicts one candidate. `level` is the position among `latency.LEVELS` of the latencies asked for."""
     prompt_tokens, output_tokens = features.prompt_tokens, features.output_tokens
     known = view.snapshot.known.get((facts.deployment_id, features.category))
     if known is None or known.facts is not facts:
-        known = _know(facts, features.category, view.snapshot)
+        known = know(facts, features.category, view.snapshot)
     _, basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, is_priced, per_1k_usd, curve, failed_at_s = known
     live, in_flight = view.live.get(facts.deployment_id), 0.0
     if live is not None:
@@ -134,39 +105,6 @@ def with_cache(facts: Facts, features: Features, view: View, level: int, cached_
         return whole
     tokens = features.prompt_tokens + features.output_tokens
     return whole._replace(cost_usd=cost_usd, cost_per_1k_usd=cost_usd * 1_000 / tokens if tokens else None)
-
-
-def _know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
-    metrics, basis = look_up(facts.deployment_id, category, snapshot)
-    quality, is_priced = facts.quality_for(category), True
-    if metrics is None:
-        known = Known(facts, basis, None, None, None, None, quality, None, is_priced, None)
-    else:
-        if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
-            quality = metrics.quality_score
-        if metrics.quality_held:
-            quality = None  # nobody knows what broke it, so no floor may rest on what it scored, or was said to
-        if facts.gpu_usd_per_hour is not None and metrics.cost_per_1k_usd is not None:
-            is_priced = False  # self-hosted: what it was measured to cost
-        known = Known(
-            facts,
-            basis,
-            metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s,
-            metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s,
-            metrics.measured_at_s,
-            metrics.samples,
-            quality,
-            metrics.error_rate,
-            is_priced,
-            metrics.cost_per_1k_usd,
-            failed_at_s=metrics.failed_at_s,
-        )
-    swept = _newest_fit(snapshot.measured.get(facts.deployment_id, {}).values())
-    if swept is not None:
-        curve = fit(None, Prior(fit=swept), swept.measured_at_s)
-        known = known._replace(curve=curve, measured_at_s=swept.measured_at_s, samples=swept.samples)
-    snapshot.known[facts.deployment_id, category] = known
-    return known
 
 
 def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
@@ -230,30 +168,6 @@ def cost_chance(deployment_id: str, features: Features, limit_per_1k_usd: float,
     return longer if output_room > 0 else 1 - longer
 
 
-def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:
-    """The metrics of a deployment in a category, or pooled over the categories it was measured in.
-
-    A category with a quality and no latency (its answers were graded, its speed never measured) gets the pooled ones.
-    """
-    measured = snapshot.measured.get(deployment_id)
-    if measured is None:
-        return None, "none"
-    metrics, pooled = measured.get(category), snapshot.pooled.get(deployment_id)
-    if metrics is None:
-        return pooled, "none" if pooled is None else "pooled"
-    if metrics.ttft_s is None and metrics.tpot_s is None and pooled is not None and pooled.ttft_s is not None:
-        return pooled._replace(
-            quality_score=metrics.quality_score,
-            quality_n=metrics.quality_n,
-            quality_held=metrics.quality_held,
-            answer_fault=metrics.answer_fault,
-            fault_at_s=metrics.faulty_at_s,
-            error_rate=pooled.error_rate if metrics.error_rate is None else metrics.error_rate,
-            error_at_s=pooled.error_at_s if metrics.error_rate is None else metrics.failed_at_s,
-        ), "pooled"
-    return metrics, "measured"
-
-
 def answer_faults(candidates: Iterable[Facts], category: str, view: View) -> Mapping[str, str]:
     """By deployment id: what the answer checks found wrong with its answers in a category. Live ones may refute it."""
     faults: dict[str, str] = {}
@@ -266,77 +180,3 @@ def answer_faults(candidates: Iterable[Facts], category: str, view: View) -> Map
         if odd is None or odd > ODD_SHARE:
             faults[name] = row.answer_fault
     return faults
-
-
-def findings(deployment_id: str, categories: Iterable[str], snapshot: Snapshot, max_error_rate: float) -> Findings:
-    """What the benchmark found against a deployment that live requests can outweigh, with when it was measured."""
-    found: dict[tuple[str, str], float] = {}
-    for category in categories if snapshot.any_error or snapshot.any_fault else ():
-        row = look_up(deployment_id, category, snapshot)[0]
-        if row is not None and (row.error_rate or 0.0) > max_error_rate:
-            found[ERRORS, category] = row.failed_at_s
-        if row is not None and may_refute(row.answer_fault):
-            found[ANSWERS, category] = row.faulty_at_s
-    return found
-
-
-def pool(metrics: Iterable[Metrics]) -> Metrics | None:
-    """One estimate over several categories: latencies and cost are the worst measured, for an unknown task may be any.
-
-    The age is that of the oldest. Quality does not carry over from one task to another and is left out; faulty answers
-    and a held quality do where every measured category has them.
-    """
-    rows = list(metrics)
-    if not rows:
-        return None
-    return Metrics(
-        measured_at_s=min(row.measured_at_s for row in rows),
-        ttft_s=_worst(row.ttft_s for row in rows),
-        ttft_p50_s=_worst(row.ttft_p50_s for row in rows),
-        ttft_p95_s=_worst(row.ttft_p95_s for row in rows),
-        tpot_s=_worst(row.tpot_s for row in rows),
-        tpot_p95_s=_worst(row.tpot_p95_s for row in rows),
-        throughput_tps=min((row.throughput_tps for row in rows if row.throughput_tps is not None), default=None),
-        cost_per_1k_usd=_worst(row.cost_per_1k_usd for row in rows),
-        error_rate=_worst(row.error_rate for row in rows),
-        error_at_s=_worst(row.failed_at_s for row in rows if row.error_rate),
-        samples=sum(row.samples or 0 for row in rows) or None,
-        answer_fault=rows[0].answer_fault if all(row.answer_fault for row in rows) else None,
-        fault_at_s=_worst(row.faulty_at_s for row in rows if row.answer_fault),
-        quality_held=all(row.quality_held for row in rows),
-    )
-
-
-def prior(rows: Sequence[Metrics]) -> Prior:
-    """What the benchmark expects of a deployment whatever the task: means over its categories, and the last sweep."""
-    return Prior(
-        _mean([row.ttft_s if row.ttft_p50_s is None else row.ttft_p50_s for row in rows]),
-        _mean([row.tpot_s for row in rows]),
-        _mean([row.ttft_p95_s for row in rows]),
-        _mean([row.tpot_p95_s for row in rows]),
-        _newest_fit(rows),
-    )
-
-
-def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:
-    """The last sweep's, unless a benchmark since finds what it cannot explain, or came long after."""
-    rows = list(rows)
-    fits = [row.fit for row in rows if row.fit is not None]
-    if not fits:
-        return None
-    newest = max(fits, key=lambda one: one.measured_at_s)
-    later = [row for row in rows if row.measured_at_s > newest.measured_at_s]
-    return newest if all(_confirms(row, newest) for row in later) else None
-
-
-def _confirms(row: Metrics, fit: LatencyFit) -> bool:
-    return row.measured_at_s - fit.measured_at_s <= FIT_LASTS_S and explains(fit, row)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _worst(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from slo_router.contract.units import CLOCK_SKEW_S
+
 REFUSALS = 3  # in a row: as many as a circuit waits for
 VERIFY_S = 1.0  # that a question may take before requests go through: no refusal of theirs is a verdict then
 FIRST_PAUSE_S = 15.0  # four questions in the first minute at most
 LONGEST_PAUSE_S = 300.0
 ASKED_S = 30.0  # a question whose end nobody reported is forgotten after this
 TRUST_S = 60.0  # after it answered a question: refusals that may be the requests' own do not count
-CLOCK_SKEW_S = 5.0
 
 
 class Account(NamedTuple):

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from slo_router.contract.units import CLOCK_SKEW_S
+
 FAILURES = 3  # in a row: fewer and a single flaky answer costs a deployment its traffic
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 6.0  # with a probe on top of it, traffic is back well within 15 s of recovery
@@ -31,7 +33,6 @@ PROBE_EARLY_S = 0.5  # before a request could be one: two looks of the backgroun
 REQUEST_EVERY = 10  # failures in a row: then a request probes
 FIRST_SHARE = 0.1
 RAMP_S = 5.0  # from FIRST_SHARE to everything
-CLOCK_SKEW_S = 5.0
 
 
 class Circuit(NamedTuple):

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from slo_router.contract.model import Slo
+from slo_router.contract.units import MS
 from slo_router.errors import RequestSloError
 
-MS = 0.001
 MAX_MS = 3_600_000.0  # an hour: more than any request may take
 MAX_COST_PER_1K_USD = 1_000.0
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?|\.[0-9]+", re.ASCII)

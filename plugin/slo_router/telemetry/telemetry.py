@@ -20,11 +20,11 @@ from slo_router.contract.baseline import baseline, spent_usd
 from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Assessment, Decision, Facts, Snapshot
 from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.units import MS
 from slo_router.live.state import LiveState
 from slo_router.telemetry.families import Children, Families
 from slo_router.worker.tasks.jobs import Standing
 
-MS = 1e-3
 OTHER = "other"
 MOST_DEPLOYMENTS = 1_000  # that get a label of their own, those that are gone among them
 NONE = "none"

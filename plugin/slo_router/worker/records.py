@@ -13,10 +13,10 @@ from typing import Literal
 from slo_router.contract import prices as pricing
 from slo_router.contract.metrics_hash import MAX_VALUE, RequestRecord
 from slo_router.contract.model import Facts, Slo
+from slo_router.contract.units import MS_PER_S
 from slo_router.decision.explain import as_json, slo_record
 from slo_router.worker.trace import Trace
 
-MS_PER_S = 1_000.0
 Outcome = Literal["success", "error", "disconnected", "cache_hit"]
 
 

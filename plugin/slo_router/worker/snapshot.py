@@ -18,7 +18,7 @@ from slo_router.contract.latency_fit import read_fit
 from slo_router.contract.metrics_hash import metrics_key, read_metrics
 from slo_router.contract.model import Metrics, Snapshot
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
-from slo_router.decision.prediction import pool
+from slo_router.decision.known import pool
 from slo_router.worker.tasks.turns import give_way
 
 AT_ONCE = 16  # hashes

@@ -20,7 +20,8 @@ from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.decision.decide import Ask, decide
 from slo_router.decision.groups import ManagedGroup, default_rules
-from slo_router.decision.prediction import View, findings, predict, prior
+from slo_router.decision.known import findings, prior
+from slo_router.decision.prediction import View, predict
 from slo_router.errors import RequestSloError
 from slo_router.latency.evidence import Prior
 from slo_router.live import picture

@@ -25,7 +25,7 @@ from slo_router.operator.commands.observer import observe
 from slo_router.operator.commands.terminal import redis_of
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.recorded import Recorded
-from slo_router.operator.reporting.journal import CLOCK_SKEW_S, Journal, Selection, newest_stream_lines
+from slo_router.operator.reporting.journal import REDIS_SKEW_S, Journal, Selection, newest_stream_lines
 from slo_router.operator.reporting.lookup import find_in_stream
 from slo_router.operator.reporting.present import Deployment, Seen, describe
 from slo_router.operator.reporting.report import make_report
@@ -137,7 +137,7 @@ def _sum(records: Iterator[Recorded], accounts: Counterfactual, since_s: float, 
     tallies, slots, read = Tallies(), defaultdict[int, Tally](Tally), 0
     slot_s = max(window_s // POINTS, 1)
     for record in records:
-        if record.ts < since_s - CLOCK_SKEW_S:
+        if record.ts < since_s - REDIS_SKEW_S:
             break
         if record.ts < since_s:
             continue

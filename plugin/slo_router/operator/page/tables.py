@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from slo_router.contract.model import Metrics
+from slo_router.contract.units import to_ms
 from slo_router.operator.commands.terminal import UNKNOWN, between, number, percent, span, usd
 from slo_router.operator.page.cells import BAR, Cell, Range, Table, count, plain
 from slo_router.operator.page.reading import Now
-from slo_router.operator.reporting.present import MS_PER_S
 from slo_router.operator.reporting.rows import QualityRow, Row
 
 
@@ -146,7 +146,7 @@ def _expected(now: Now) -> list[Expected]:
 def _benchmarked(name: str, category: str, metrics: Metrics, age_s: float, limit_ms: float | None) -> Expected:
     low_s = metrics.ttft_s if metrics.ttft_p50_s is None else metrics.ttft_p50_s
     times = (low_s, metrics.ttft_p95_s, metrics.tpot_s)
-    scaled = [None if one is None else one * MS_PER_S for one in times]
+    scaled = [to_ms(one) for one in times]
     evidence = (metrics.cost_per_1k_usd, metrics.samples, age_s)
     return Expected(name, f"benchmark: {category}", scaled[0], scaled[1], scaled[2], *evidence, limit_ms)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from slo_router.contract.model import Slo
-from slo_router.operator.replay.recorded import MS_PER_S, Recorded
+from slo_router.contract.units import to_s
+from slo_router.operator.replay.recorded import Recorded
 from slo_router.worker.records import slo_met
 
 
@@ -14,7 +15,7 @@ def judge(record: Recorded, slo: Slo, quality: float | None) -> bool | None:
     tokens = (record.prompt_tokens or 0) + (record.completion_tokens or 0)
     per_1k_usd = None if record.cost_usd is None or not tokens else record.cost_usd * 1_000 / tokens
     times = (record.ttft_ms, record.tpot_ms, record.e2e_ms)
-    ttft_s, tpot_s, e2e_s = (None if ms is None else ms / MS_PER_S for ms in times)
+    ttft_s, tpot_s, e2e_s = map(to_s, times)
     return slo_met(slo, Slo(ttft_s, tpot_s, e2e_s, per_1k_usd, quality), record.outcome)
 
 

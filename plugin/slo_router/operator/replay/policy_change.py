@@ -16,9 +16,10 @@ from typing import NamedTuple
 from slo_router.contract.model import Facts, Features, Prediction, Slo
 from slo_router.contract.prices import cost_usd as price_of
 from slo_router.contract.settings.config import GroupSettings, Settings
+from slo_router.contract.units import to_s
 from slo_router.decision.filters import Demand
 from slo_router.operator.replay.counterfactual import list_price
-from slo_router.operator.replay.recorded import MS_PER_S, Recorded, RecordedDecision, features_of, prediction_of, slo_of
+from slo_router.operator.replay.recorded import Recorded, RecordedDecision, features_of, prediction_of, slo_of
 from slo_router.operator.replay.redecision import Foreseen, demand_of
 
 SAME = 1e-9  # relative: milliseconds went through seconds
@@ -83,7 +84,7 @@ class PolicyChange:
 def default_slo(group: GroupSettings, category: str) -> Slo:
     """What a request that asks for nothing is routed by."""
     slo = group.slo
-    ttft_s, tpot_s, e2e_s = (None if ms is None else ms / MS_PER_S for ms in (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms))
+    ttft_s, tpot_s, e2e_s = map(to_s, (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms))
     return Slo(ttft_s, tpot_s, e2e_s, slo.cost_per_1k, group.quality_floor(category))
 
 

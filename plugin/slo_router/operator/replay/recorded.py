@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from slo_router.contract.model import Basis, Features, Prediction, Slo
+from slo_router.contract.units import to_s
 
-MS_PER_S = 1_000.0
 MAX_VALUE = 1e12
 
 Amount = Annotated[float, msgspec.Meta(ge=0, le=MAX_VALUE)]
@@ -125,7 +125,7 @@ decode = msgspec.json.Decoder(Recorded).decode
 def slo_of(record: Recorded) -> Slo:
     """The SLO that the request was routed by."""
     asked = record.slo
-    return Slo(_s(asked.ttft_ms), _s(asked.tpot_ms), _s(asked.e2e_ms), asked.cost_per_1k, asked.min_quality)
+    return Slo(to_s(asked.ttft_ms), to_s(asked.tpot_ms), to_s(asked.e2e_ms), asked.cost_per_1k, asked.min_quality)
 
 
 def features_of(record: Recorded, decision: RecordedDecision) -> Features:
@@ -145,9 +145,9 @@ def features_of(record: Recorded, decision: RecordedDecision) -> Features:
 def prediction_of(predicted: Predicted) -> Prediction:
     """What the decision expected of a candidate."""
     return Prediction(
-        _s(predicted.ttft_ms),
-        _s(predicted.tpot_ms),
-        _s(predicted.e2e_ms),
+        to_s(predicted.ttft_ms),
+        to_s(predicted.tpot_ms),
+        to_s(predicted.e2e_ms),
         predicted.cost_usd,
         predicted.cost_per_1k,
         predicted.quality,
@@ -157,7 +157,3 @@ def prediction_of(predicted: Predicted) -> Prediction:
         predicted.samples,
         predicted.in_flight,
     )
-
-
-def _s(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / MS_PER_S

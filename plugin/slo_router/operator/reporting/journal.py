@@ -23,7 +23,7 @@ from slo_router.operator.replay.recorded import Recorded, decode
 Entry: TypeAlias = tuple[str, dict[str, str]]
 
 PAGE = 1_000
-CLOCK_SKEW_S = 60.0  # between Redis, which stamps the entries, and the proxies
+REDIS_SKEW_S = 60.0  # between Redis, which stamps the entries, and the proxies
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -79,7 +79,7 @@ def age_s(text: str) -> float:
 
 def stream_lines(client: BlockingClient, stream: str, since_s: float = 0.0) -> Iterator[str]:
     """The entries of a Redis stream from a time on, oldest first. Raises redis errors."""
-    start = str(max(int(since_s - CLOCK_SKEW_S), 0) * 1_000)  # an entry is written after its request's end
+    start = str(max(int(since_s - REDIS_SKEW_S), 0) * 1_000)  # an entry is written after its request's end
     while True:
         entries = cast("list[Entry]", client.xrange(stream, min=start, count=PAGE))
         yield from (fields.get("record", "") for _, fields in entries)

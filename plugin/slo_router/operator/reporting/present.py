@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from slo_router.contract.model import Snapshot
+from slo_router.contract.units import MS_PER_S
 from slo_router.latency.curve import P95, tpot_s, ttft_s
 from slo_router.live.circuit import Circuit, share
 from slo_router.live.state import LiveState
 from slo_router.operator.reporting.tally import Tallies, Tally
 
 TYPICAL_PROMPT_TOKENS = 1_000
-MS_PER_S = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from slo_router.contract.model import Prediction, Slo
-from slo_router.operator.replay.recorded import MS_PER_S, Recorded
+from slo_router.contract.units import MS_PER_S
+from slo_router.operator.replay.recorded import Recorded
 
 BINS_PER_E = 50
 LATENCIES = ("ttft_s", "tpot_s", "e2e_s")

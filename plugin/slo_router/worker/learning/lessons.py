@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.units import MS
 from slo_router.live.live import Live
 from slo_router.live.state import ERRORS, Ending, Landing
-from slo_router.request.slo import MS
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.trace import Trace
 

@@ -1,0 +1,169 @@
+"""What is known of a deployment in a category, whatever the request is: what was measured, else what is configured.
+
+    measured in the category, else in its other categories (`pool`), else nothing
+    the last sweep as a curve, unless a newer benchmark finds what it cannot explain (`prior`)
+
+What the benchmark found against a deployment (`findings`) counts until live requests outweigh it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from slo_router.contract.ages import FIT_LASTS_S, explains, may_refute
+from slo_router.contract.model import Basis, Facts, LatencyFit, Metrics, Snapshot
+from slo_router.latency.curve import Curve
+from slo_router.latency.evidence import Prior, fit
+from slo_router.live.state import ANSWERS, ERRORS, Findings
+
+ENOUGH_ANSWERS = 20
+
+
+class Known(NamedTuple):
+    """What is known of a deployment in a category, whatever the request is. It is worked out once for a snapshot."""
+
+    facts: Facts
+    basis: Basis
+    ttft_s: float | None
+    tpot_s: float | None
+    measured_at_s: float | None
+    samples: int | None
+    quality: float | None
+    error_rate: float | None
+    is_priced: bool  # False: `per_1k_usd` is what counts, for it was measured
+    per_1k_usd: float | None
+    curve: Curve | None = None  # of a sweep
+    failed_at_s: float = 0.0  # when the error rate was measured
+
+
+def know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
+    """Works it out, and leaves it with the snapshot."""
+    metrics, basis = look_up(facts.deployment_id, category, snapshot)
+    quality, is_priced = facts.quality_for(category), True
+    if metrics is None:
+        known = Known(facts, basis, None, None, None, None, quality, None, is_priced, None)
+    else:
+        if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
+            quality = metrics.quality_score
+        if metrics.quality_held:
+            quality = None  # nobody knows what broke it, so no floor may rest on what it scored, or was said to
+        if facts.gpu_usd_per_hour is not None and metrics.cost_per_1k_usd is not None:
+            is_priced = False  # self-hosted: what it was measured to cost
+        known = Known(
+            facts,
+            basis,
+            metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s,
+            metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s,
+            metrics.measured_at_s,
+            metrics.samples,
+            quality,
+            metrics.error_rate,
+            is_priced,
+            metrics.cost_per_1k_usd,
+            failed_at_s=metrics.failed_at_s,
+        )
+    swept = _newest_fit(snapshot.measured.get(facts.deployment_id, {}).values())
+    if swept is not None:
+        curve = fit(None, Prior(fit=swept), swept.measured_at_s)
+        known = known._replace(curve=curve, measured_at_s=swept.measured_at_s, samples=swept.samples)
+    snapshot.known[facts.deployment_id, category] = known
+    return known
+
+
+def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:
+    """The metrics of a deployment in a category, or pooled over the categories it was measured in.
+
+    A category with a quality and no latency (its answers were graded, its speed never measured) gets the pooled ones.
+    """
+    measured = snapshot.measured.get(deployment_id)
+    if measured is None:
+        return None, "none"
+    metrics, pooled = measured.get(category), snapshot.pooled.get(deployment_id)
+    if metrics is None:
+        return pooled, "none" if pooled is None else "pooled"
+    if metrics.ttft_s is None and metrics.tpot_s is None and pooled is not None and pooled.ttft_s is not None:
+        return pooled._replace(
+            quality_score=metrics.quality_score,
+            quality_n=metrics.quality_n,
+            quality_held=metrics.quality_held,
+            answer_fault=metrics.answer_fault,
+            fault_at_s=metrics.faulty_at_s,
+            error_rate=pooled.error_rate if metrics.error_rate is None else metrics.error_rate,
+            error_at_s=pooled.error_at_s if metrics.error_rate is None else metrics.failed_at_s,
+        ), "pooled"
+    return metrics, "measured"
+
+
+def findings(deployment_id: str, categories: Iterable[str], snapshot: Snapshot, max_error_rate: float) -> Findings:
+    """What the benchmark found against a deployment that live requests can outweigh, with when it was measured."""
+    found: dict[tuple[str, str], float] = {}
+    for category in categories if snapshot.any_error or snapshot.any_fault else ():
+        row = look_up(deployment_id, category, snapshot)[0]
+        if row is not None and (row.error_rate or 0.0) > max_error_rate:
+            found[ERRORS, category] = row.failed_at_s
+        if row is not None and may_refute(row.answer_fault):
+            found[ANSWERS, category] = row.faulty_at_s
+    return found
+
+
+def pool(metrics: Iterable[Metrics]) -> Metrics | None:
+    """One estimate over several categories: latencies and cost are the worst measured, for an unknown task may be any.
+
+    The age is that of the oldest. Quality does not carry over from one task to another and is left out; faulty answers
+    and a held quality do where every measured category has them.
+    """
+    rows = list(metrics)
+    if not rows:
+        return None
+    return Metrics(
+        measured_at_s=min(row.measured_at_s for row in rows),
+        ttft_s=_worst(row.ttft_s for row in rows),
+        ttft_p50_s=_worst(row.ttft_p50_s for row in rows),
+        ttft_p95_s=_worst(row.ttft_p95_s for row in rows),
+        tpot_s=_worst(row.tpot_s for row in rows),
+        tpot_p95_s=_worst(row.tpot_p95_s for row in rows),
+        throughput_tps=min((row.throughput_tps for row in rows if row.throughput_tps is not None), default=None),
+        cost_per_1k_usd=_worst(row.cost_per_1k_usd for row in rows),
+        error_rate=_worst(row.error_rate for row in rows),
+        error_at_s=_worst(row.failed_at_s for row in rows if row.error_rate),
+        samples=sum(row.samples or 0 for row in rows) or None,
+        answer_fault=rows[0].answer_fault if all(row.answer_fault for row in rows) else None,
+        fault_at_s=_worst(row.faulty_at_s for row in rows if row.answer_fault),
+        quality_held=all(row.quality_held for row in rows),
+    )
+
+
+def prior(rows: Sequence[Metrics]) -> Prior:
+    """What the benchmark expects of a deployment whatever the task: means over its categories, and the last sweep."""
+    return Prior(
+        _mean([row.ttft_s if row.ttft_p50_s is None else row.ttft_p50_s for row in rows]),
+        _mean([row.tpot_s for row in rows]),
+        _mean([row.ttft_p95_s for row in rows]),
+        _mean([row.tpot_p95_s for row in rows]),
+        _newest_fit(rows),
+    )
+
+
+def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:
+    """The last sweep's, unless a benchmark since finds what it cannot explain, or came long after."""
+    rows = list(rows)
+    fits = [row.fit for row in rows if row.fit is not None]
+    if not fits:
+        return None
+    newest = max(fits, key=lambda one: one.measured_at_s)
+    later = [row for row in rows if row.measured_at_s > newest.measured_at_s]
+    return newest if all(_confirms(row, newest) for row in later) else None
+
+
+def _confirms(row: Metrics, fit: LatencyFit) -> bool:
+    return row.measured_at_s - fit.measured_at_s <= FIT_LASTS_S and explains(fit, row)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _worst(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
