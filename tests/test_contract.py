@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slo_router.contract.keys import metrics_key
 from slo_router.contract.metrics_hash import (
     CLOCK_SKEW_S,
     MAX_VALUE,
     BadValue,
     RequestRecord,
     SloRecord,
-    metrics_key,
     read_metrics,
     write_metrics,
 )

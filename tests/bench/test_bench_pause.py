@@ -8,12 +8,7 @@ import pytest
 
 from slo_bench.errors import StoppedError
 from slo_bench.guard.held import Pause
-from slo_bench.guard.watch import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
-from slo_router.worker import sharing
-
-
-def test_the_keys_are_those_that_the_workers_write() -> None:
-    assert (WORKERS_KEY, LIVE_KEY) == (sharing.WORKERS_KEY, sharing.LIVE_KEY)
+from slo_bench.guard.watch import in_flight, live, running_and_waiting
 
 
 def test_the_workers_counts_are_added_and_nonsense_is_left_out() -> None:

@@ -24,11 +24,10 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from slo_bench.guard.held import Own, Pause
+from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
-WORKERS_KEY = "slo_router:workers"
-LIVE_KEY = "slo_router:live:"
 GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 MOST_REQUESTS = 1e6
 

@@ -1,4 +1,4 @@
-"""What is in Redis: key names, the metrics hash, the request record (DESIGN of the public contract, 2.4 and 2.5).
+"""What is in Redis: the metrics hash, the request record (DESIGN of the public contract, 2.4 and 2.5).
 
 Other programs write the metrics hash too, so nothing in it is trusted: a value that does not parse, is not finite, is
 negative, is absurdly large, is out of its range or lies in the future is dropped and reported, and the rest of the hash
@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from slo_router.contract.model import Metrics
 
 SCHEMA_VERSION = 1
-REQUESTS_STREAM = "slo_router:requests"
 CLOCK_SKEW_S = 5.0  # a timestamp this far ahead is a clock that is slightly off, not a lie
 MS_PER_S = 1_000.0
 MAX_VALUE = 1e12  # no unit here can mean more; sums and products of such values stay finite
@@ -56,16 +55,6 @@ class BadValue(NamedTuple):
     field: str
     value: str
     expected: str
-
-
-def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
-    """Redis key of the metrics hash of one deployment in one category."""
-    return f"{prefix}metrics:{deployment_id}:{category}"
-
-
-def request_index_key(stream: str) -> str:
-    """Redis key of the index of a stream of records: request id → milliseconds of its entry's id, a sorted set."""
-    return f"{stream}:ids"
 
 
 def number(raw: str) -> float | None:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from slo_router.contract.keys import SCRAPER_KEY
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient
 from slo_router.live.live import Live
@@ -26,7 +27,6 @@ from slo_router.worker.tasks.aside import Names, start_aside
 from slo_router.worker.tasks.jobs import ToldError
 from slo_router.worker.tasks.turns import give_way
 
-ELECTED_KEY = "slo_router:scraper"
 TERM_S = 5
 TIMEOUT_S = 1.0  # for the whole answer
 MAX_BYTES = 2_000_000  # vLLM's page has a twentieth
@@ -49,7 +49,7 @@ class LoadSignals:
     """The scraper of one worker. Failures are told once per deployment and cost no request anything."""
 
     def __init__(self, prefix: str, worker: str, names: Names) -> None:
-        self._key = prefix + ELECTED_KEY
+        self._key = prefix + SCRAPER_KEY
         self._worker = worker
         self._names = names
         self._tls: ssl.SSLContext | None = None
