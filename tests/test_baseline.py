@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from slo_router.contract.baseline import BASELINE, baseline, cost_usd, spent_usd
-from slo_router.contract.metrics_hash import RequestRecord, SloRecord
 from slo_router.contract.model import Assessment, Decision, Facts, Rejection, Slo, Snapshot
+from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.explain import as_json
 from slo_router.operator.replay.counterfactual import Counterfactual

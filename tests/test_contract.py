@@ -7,16 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.contract.keys import metrics_key
-from slo_router.contract.metrics_hash import (
-    CLOCK_SKEW_S,
-    MAX_VALUE,
-    BadValue,
-    RequestRecord,
-    SloRecord,
-    read_metrics,
-    write_metrics,
-)
+from slo_router.contract.metrics_hash import CLOCK_SKEW_S, MAX_VALUE, BadValue, read_metrics, write_metrics
 from slo_router.contract.model import Metrics
+from slo_router.contract.record import RequestRecord, SloRecord
 from tests.builders import NOW_S
 
 FIVE = {

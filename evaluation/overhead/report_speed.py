@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Features, Metrics, Slo
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.decide import Ask, Policy, decide
 from slo_router.decision.prediction import View

@@ -34,8 +34,8 @@ from slo_bench.run.publish import publish
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize
 from slo_router.contract.keys import LIVE_KEY, SCRAPER_KEY, WORKERS_KEY, request_index_key
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Assessment, Decision, Facts
 from slo_router.contract.prices import cost_usd as price_of
+from slo_router.contract.record import RequestRecord
 
 BASELINE = "each request's dearest candidate"
 UNABLE = frozenset({"context_window", "capability", "answer_limit"})
