@@ -13,8 +13,9 @@ import pytest
 from evaluation.emulator import EndpointSpec, Handle, running_endpoints
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient, connect
+from slo_router.contract.vllm_gauges import GAUGES, Load, load_of
 from slo_router.live.live import Live
-from slo_router.worker.scraper import GAUGES, Load, LoadSignals, load_of
+from slo_router.worker.scraper import LoadSignals
 from slo_router.worker.tasks.aside import Names
 from slo_router.worker.tasks.jobs import ToldError
 from tests.valkey_server import ValkeyServer
