@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.contract.baseline import cost_usd as baseline_usd
 from slo_router.contract.model import Facts, Features, Slo, Tier
 from slo_router.contract.prices import cost_usd, rates
 from slo_router.contract.settings.deployments import read_deployment
 from slo_router.operator.replay.counterfactual import list_price
+from slo_router.telemetry.baseline import cost_usd as baseline_usd
 from tests.builders import NOTHING_KNOWN, assessed, decided
 from tests.record_builders import record_of
 

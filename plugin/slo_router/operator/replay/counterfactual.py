@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from slo_router.contract.baseline import UNABLE, dearest
 from slo_router.contract.model import Facts, Tier
 from slo_router.contract.prices import cost_usd as price_of
 from slo_router.errors import SettingsError
 from slo_router.operator.replay.recorded import Candidate, Recorded
+from slo_router.telemetry.baseline import UNABLE, dearest
 
 
 class Price(NamedTuple):

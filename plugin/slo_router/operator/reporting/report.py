@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from slo_router.contract.baseline import BASELINE
 from slo_router.contract.intervals import Interval, PairSums, ratio, wilson
 from slo_router.contract.model import Facts, Snapshot
 from slo_router.operator.reporting.rows import Hour, Lines, QualityRow, Report, Row
 from slo_router.operator.reporting.tally import HOUR_S, Tallies, Tally
+from slo_router.telemetry.baseline import BASELINE
 
 ENOUGH_HOURS = 10  # before, single requests are what the interval rests on
 SAME_OUTPUT = "The baseline is assumed to have written as many output tokens; prices and all else are exact."
