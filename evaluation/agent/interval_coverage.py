@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from slo_bench.summary.intervals import (
+from slo_bench.summary.percentiles import (
     grouped_mean_interval,
     grouped_percentile_interval,
     mean_interval,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.agent.interval_coverage import coverage, groups, quantile, values
-from slo_bench.summary.intervals import (
+from slo_bench.summary.percentiles import (
     grouped_mean_interval,
     grouped_percentile_interval,
     mean_interval,

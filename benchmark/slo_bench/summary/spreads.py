@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import fsum
 from types import MappingProxyType
 
-from slo_bench.summary.intervals import (
+from slo_bench.summary.percentiles import (
     grouped_mean_interval,
     grouped_percentile_interval,
     mean_interval,
