@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Decision, Facts, Metrics, Slo
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.operator.replay.recorded import Recorded, decode
 from slo_router.worker.attempt import Attempt

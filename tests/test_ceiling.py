@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Metrics, Tier
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.live.state import Ending

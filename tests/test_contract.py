@@ -6,16 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.contract.metrics_hash import (
-    MAX_VALUE,
-    BadValue,
-    RequestRecord,
-    SloRecord,
-    metrics_key,
-    read_metrics,
-    write_metrics,
-)
+from slo_router.contract.keys import metrics_key
+from slo_router.contract.metrics_hash import MAX_VALUE, BadValue, read_metrics, write_metrics
 from slo_router.contract.model import Metrics
+from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.contract.units import CLOCK_SKEW_S
 from tests.builders import NOW_S
 

@@ -14,8 +14,8 @@ from evaluation.demo.endpoints import EXAMPLE, ROOT, Endpoint, own
 from evaluation.demo.remarks import remarks
 from evaluation.demo.scenario import Ask, Case
 from evaluation.routing.categorizer import load_prompts
-from slo_router.contract.metrics_hash import RequestRecord, SloRecord
 from slo_router.contract.model import Facts
+from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.errors import SettingsError
 
 CHEAP = Facts("cheap", "openai/cheap", input_usd_per_token=1e-6, output_usd_per_token=2e-6, quality={"default": 0.5})

@@ -14,8 +14,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from slo_bench.cli import app as slo_bench
-from slo_router.contract import ages
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract import ages, keys
 from slo_router.contract.settings.config import parse_settings
 from slo_router.contract.settings.deployments import price_map
 from slo_router.decision.filters import FILTERS
@@ -23,8 +22,6 @@ from slo_router.latency import evidence
 from slo_router.live import account, circuit, probes, state
 from slo_router.operator.cli import app as slo_router
 from slo_router.worker import probing
-from slo_router.worker.scraper import ELECTED_KEY
-from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -156,7 +153,7 @@ def test_the_filters_are_named_in_their_order() -> None:
 
 def test_the_keys_in_redis_are_named() -> None:
     page = PAGES["architecture.md"]
-    assert all(f"`{key}" in page for key in (REQUESTS_STREAM, LIVE_KEY, WORKERS_KEY, ELECTED_KEY))
+    assert all(f"`{key}" in page for name, key in vars(keys).items() if name.isupper())
 
 
 def test_the_rights_are_those_that_the_topologies_are_tried_with() -> None:

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
+from slo_router.contract.keys import metrics_key
 from slo_router.contract.latency_fit import FIT_FIELDS, read_fit, write_fit
-from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import Facts, Features, LatencyFit, Metrics
 from slo_router.decision.known import prior
 from slo_router.decision.prediction import View, predict

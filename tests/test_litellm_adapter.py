@@ -18,7 +18,7 @@ import pytest
 from fastapi import HTTPException
 from prometheus_client import CollectorRegistry
 
-from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import parse_settings
 from slo_router.request.history import is_signed, may_be_signed
 from slo_router.request.slo import cost_ceiling

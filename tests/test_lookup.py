@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.exceptions import ResponseError
 
-from slo_router.contract.metrics_hash import request_index_key
+from slo_router.contract.keys import request_index_key
 from slo_router.contract.redis.link import BlockingClient, connect_blocking
 from slo_router.errors import SettingsError
 from slo_router.operator.reporting.journal import PAGE

@@ -13,14 +13,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import CellStats
 from slo_router.contract.latency_fit import FIT_FIELDS
-from slo_router.contract.metrics_hash import (
-    ANSWER_FAULT,
-    ANSWER_FAULT_MOMENT,
-    METRICS_FIELDS,
-    QUALITY_HELD,
-    RequestRecord,
-)
+from slo_router.contract.metrics_hash import ANSWER_FAULT, ANSWER_FAULT_MOMENT, METRICS_FIELDS, QUALITY_HELD
 from slo_router.contract.model import Outlook
+from slo_router.contract.record import RequestRecord
 from slo_router.decision.explain import span_attributes
 from slo_router.operator.replay.replay import Counts
 from slo_router.operator.replay.replay_outcome import Attainment, Cost, Outcome

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.contract.baseline import cost_usd as baseline_usd
 from slo_router.contract.model import Facts, Features, Slo, Tier
-from slo_router.contract.prices import cost_usd, rates
+from slo_router.contract.prices import cost_usd, rates, tokens_usd
 from slo_router.contract.settings.deployments import read_deployment
 from slo_router.operator.replay.counterfactual import list_price
+from slo_router.telemetry.baseline import cost_usd as baseline_usd
 from tests.builders import NOTHING_KNOWN, assessed, decided
 from tests.record_builders import record_of
 
@@ -59,6 +59,15 @@ def test_the_accounts_use_the_same_price() -> None:
     served = record_of().model_copy(update={"prompt_tokens": 250_000, "completion_tokens": 2_000})
     assert baseline_usd(TIERED, assessed("x", NOTHING_KNOWN), served) == pytest.approx(0.655)
     assert list_price(TIERED) != list_price(FLAT)
+
+
+def test_where_nothing_is_priced_the_expected_cost_counts() -> None:
+    above_alone = facts(
+        "own", input_cost_per_token_above_128k_tokens=2e-6, output_cost_per_token_above_128k_tokens=1e-5
+    )
+    assert tokens_usd(above_alone, 200_000, 1_000, 0.5) == pytest.approx(0.41)
+    assert tokens_usd(above_alone, 1_000, 1_000, 0.5) == tokens_usd(None, 1_000, 1_000, 0.5) == 1.0
+    assert tokens_usd(None, 1_000, 1_000, None) is None
 
 
 def test_an_own_price_makes_the_listed_tiers_void() -> None:

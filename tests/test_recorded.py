@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from slo_router.contract.metrics_hash import RequestRecord, SloRecord
 from slo_router.contract.model import Slo
+from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.operator.replay.recorded import AskedSlo, Recorded, decode, features_of, prediction_of, slo_of
 from tests.record_builders import decide_between, line_of, read_back, record_of
 

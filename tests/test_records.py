@@ -6,8 +6,8 @@ import copy
 
 import pytest
 
-from slo_router.contract.metrics_hash import RequestRecord, SloRecord
 from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.operator.replay.recorded import decode
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.records import Outcome, build_record, slo_met

@@ -15,7 +15,8 @@ from typing import cast
 import pytest
 import redis
 
-from slo_router.contract.metrics_hash import RequestRecord, request_index_key
+from slo_router.contract.keys import request_index_key
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
 from slo_router.contract.settings.config import LogSettings
 from slo_router.worker.records import build_record

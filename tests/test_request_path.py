@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 import pytest
 import redis
 
-from slo_router.contract.metrics_hash import metrics_key
+from slo_router.contract.keys import metrics_key
 from slo_router.contract.model import Snapshot
 from slo_router.contract.redis.link import connect, connect_blocking
 from slo_router.contract.settings.config import parse_settings

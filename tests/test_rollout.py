@@ -12,10 +12,11 @@ import redis
 import yaml
 from typer.testing import CliRunner
 
+from slo_router.contract.keys import POLICIES_KEY
 from slo_router.contract.redis.link import AsyncClient, connect
 from slo_router.contract.settings.config import GroupSettings, PluginSettings, SloSettings
 from slo_router.operator.cli import app
-from slo_router.worker.rollout import KEPT, POLICIES_KEY, Rollout, history, publish, roll_back, switch, switched_off
+from slo_router.worker.rollout import KEPT, Rollout, history, publish, roll_back, switch, switched_off
 from tests.valkey_server import ValkeyServer
 
 YAML = PluginSettings(groups={"smart": GroupSettings()}, key_prefix="t:")

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 import redis
 
+from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from slo_router.contract.redis.link import AsyncClient, connect
-from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY, Sharing
+from slo_router.worker.sharing import Sharing
 from tests.valkey_server import ValkeyServer
 
 

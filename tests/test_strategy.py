@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings, SloSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.errors import RequestSloError

@@ -15,8 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from slo_router.contract.metrics_hash import RequestRecord, SloRecord
 from slo_router.contract.model import Assessment, Decision, Facts, Metrics, Outlook, Rejection, Slo, Snapshot
+from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.contract.settings.config import GroupSettings, SloSettings
 from slo_router.live.circuit import Circuit
 from slo_router.live.live import Live

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Slo
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.explain import headers, span_attributes, summary
 from slo_router.decision.prediction import predict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from slo_router.contract.baseline import BASELINE
+from slo_router.telemetry.baseline import BASELINE
 
 Kind = Literal["lines", "stacked", "stat", "steps"]
 

@@ -18,13 +18,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from slo_bench.summary.confidence import Interval, wilson
-from slo_bench.summary.intervals import (
+from slo_bench.summary.percentiles import (
     grouped_mean_interval,
     grouped_percentile_interval,
     mean_interval,
     percentile_interval,
 )
+from slo_router.contract.intervals import Interval, wilson
 
 SIGMA, BETWEEN, GAPS = 0.6, 0.3, 30
 SIZES = (10, 40, 100, 400)

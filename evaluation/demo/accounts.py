@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from evaluation.demo.client import Answer
 from slo_bench.summary.stats import Spread, spread
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts
 from slo_router.contract.prices import cost_usd
+from slo_router.contract.record import RequestRecord
 
 MS_PER_S = 1_000.0
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from evaluation.demo.accounts import MS_PER_S, Account, Served, account
 from evaluation.demo.endpoints import Endpoint
 from evaluation.demo.scenario import Case, VirtualKey
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts
+from slo_router.contract.record import RequestRecord
 
 UNKNOWN = "–"
 

@@ -22,8 +22,10 @@ from evaluation.demo.endpoints import Endpoint
 from evaluation.demo.errors import DemoError
 from evaluation.demo.scenario import GROUP, VirtualKey, group_settings
 from evaluation.shared.stock_proxy import StockProxy
-from slo_router.contract.metrics_hash import REQUESTS_STREAM, RequestRecord, metrics_key, read_metrics
+from slo_router.contract.keys import REQUESTS_STREAM, metrics_key
+from slo_router.contract.metrics_hash import read_metrics
 from slo_router.contract.model import Metrics
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.redis import embedded
 from slo_router.contract.redis.link import connect_blocking
 

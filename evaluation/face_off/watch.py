@@ -15,7 +15,7 @@ from typing import NamedTuple
 import httpx
 import redis.asyncio as redis
 
-from slo_router.worker.sharing import LIVE_KEY
+from slo_router.contract.keys import LIVE_KEY
 
 LOOK_S = 0.25
 TOO_MANY, SERVER_ERROR = 429, 500

@@ -33,7 +33,7 @@ from rich.table import Table
 
 from evaluation.gate.gate_worlds import CATEGORIES, WORLDS, Drop, Floats, World, recorded
 from slo_bench.gate.ruling import LOOKS, Case, Policy, judge
-from slo_bench.summary.confidence import wilson
+from slo_router.contract.intervals import wilson
 
 DROPS = (Drop(0.0), Drop(0.02), Drop(0.05), Drop(0.05, "breaks"), Drop(0.10))
 ENOUGH, TOO_MANY = 0.95, 0.01

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.overhead.report_speed import CONFIG, kinds
-from slo_router.contract.metrics_hash import REQUESTS_STREAM, request_index_key
+from slo_router.contract.keys import REQUESTS_STREAM, request_index_key
 from slo_router.contract.redis.link import BlockingClient, connect, connect_blocking
 from slo_router.contract.settings.config import LogSettings
 from slo_router.operator.reporting.lookup import find_in_stream

@@ -36,7 +36,8 @@ from rich.table import Table
 from evaluation.emulator import Handle, instant, running_endpoints
 from evaluation.shared.sample import messages_of_words
 from evaluation.shared.stock_proxy import StockProxy
-from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.contract.keys import metrics_key
+from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import CATEGORIES, Metrics
 from slo_router.contract.redis import embedded
 

@@ -20,8 +20,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Features, Metrics, Slo
+from slo_router.contract.prices import cost_usd
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.decide import Ask, Policy, decide
 from slo_router.decision.prediction import View
@@ -76,7 +77,6 @@ def kinds(now_s: float) -> Iterator[RequestRecord]:
         trace = Trace("acompletion", now_s, stream=True, slo=slo, decision=decision, attempts=attempts)
         chosen = next(one for one in FACTS if one.deployment_id == decision.deployment_id)
         prompt, completion = features.prompt_tokens, max(features.output_tokens + rng.randint(-15, 200), 1)
-        price = (chosen.input_usd_per_token or 0.0) * prompt + (chosen.output_usd_per_token or 0.0) * completion
         payload: dict[str, object] = {
             "id": f"chatcmpl-{number}",
             "status": "success" if rng.random() > 0.01 else "failure",
@@ -86,7 +86,7 @@ def kinds(now_s: float) -> Iterator[RequestRecord]:
             "endTime": now_s + 20.0,
             "prompt_tokens": prompt,
             "completion_tokens": completion,
-            "response_cost": price,
+            "response_cost": cost_usd(chosen, prompt, completion),
             "metadata": {"user_api_key_hash": f"{number % 50:064x}", "user_api_key_team_id": f"team-{number % 20}"},
         }
         trace.saw_token(now_s + rng.lognormvariate(-1.7, 0.5))

@@ -23,7 +23,7 @@ from evaluation.quality.real_answers import RECORDED, VARIANTS, Half, RealAnswer
 from slo_bench.checks.answer import Answer
 from slo_bench.checks.cells import judged_together
 from slo_bench.checks.verdict import Verdict
-from slo_bench.summary.confidence import wilson
+from slo_router.contract.intervals import wilson
 
 CELL = 10  # answers, the default of `slo-bench run`
 HALVES: tuple[Half, Half] = ("choose", "try")

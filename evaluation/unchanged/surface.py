@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import slo_bench
 import slo_router
 from slo_bench.cli import app as bench
-from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.record import RequestRecord
 from slo_router.operator.cli import app as router
 from slo_router.telemetry.families import Families
 

@@ -18,12 +18,13 @@ from slo_bench.errors import StoppedError
 from slo_bench.guard import watch
 from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Guard, Terms
-from slo_bench.guard.lock import LOCK_KEY, LOST, EndpointLock
+from slo_bench.guard.lock import LOST, EndpointLock
 from slo_bench.guard.watch import Watch
 from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
 from slo_bench.run.progress import State, line, shown
+from slo_router.contract.keys import LOCK_KEY
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient, connect
 

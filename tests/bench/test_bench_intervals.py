@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.agent.interval_coverage import coverage, groups, quantile, values
-from slo_bench.summary.confidence import Interval
-from slo_bench.summary.intervals import (
+from slo_bench.summary.percentiles import (
     grouped_mean_interval,
     grouped_percentile_interval,
     mean_interval,
     percentile_interval,
 )
 from slo_bench.summary.spreads import SHARES, grouped_spread, spread
+from slo_router.contract.intervals import Interval
 
 RUNS, SEED = 400, 1
 EXPECTED = pytest.approx(0.95, abs=0.04)  # of 400 runs: 0.95 ± 3.7 standard errors of 0.011

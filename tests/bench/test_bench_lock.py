@@ -12,7 +12,8 @@ import redis
 
 from evaluation.shared.virtual_time import VirtualLoop, run
 from slo_bench.errors import StoppedError
-from slo_bench.guard.lock import LOCK_KEY, EndpointLock, endpoint_of
+from slo_bench.guard.lock import EndpointLock, endpoint_of
+from slo_router.contract.keys import LOCK_KEY
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient, connect
 from slo_router.contract.settings.deployments import ManagedDeployment

@@ -9,7 +9,8 @@ import pytest
 from slo_bench.load.plan import Plan, Selection, make_plan
 from slo_bench.load.workload import Prompt, Workload
 from slo_bench.run.estimate import Request
-from slo_bench.run.memory import PACE_KEY, RESUMABLE_S, UNFINISHED_KEY, Done, Memory, fingerprint
+from slo_bench.run.memory import RESUMABLE_S, Done, Memory, fingerprint
+from slo_router.contract.keys import PACE_KEY, UNFINISHED_KEY
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient, connect
 from slo_router.contract.settings.deployments import ManagedDeployment

@@ -17,9 +17,8 @@ from typer.testing import CliRunner, Result
 
 from evaluation.emulator import Handle
 from slo_bench.cli import app
-from slo_bench.guard.lock import LOCK_KEY, endpoint_of
-from slo_bench.guard.watch import LIVE_KEY, WORKERS_KEY
-from slo_bench.run.memory import UNFINISHED_KEY
+from slo_bench.guard.lock import endpoint_of
+from slo_router.contract.keys import LIVE_KEY, LOCK_KEY, UNFINISHED_KEY, WORKERS_KEY
 from slo_router.contract.settings.config import load_settings
 
 CELLS = 2 * 3  # deployments × categories

@@ -8,25 +8,13 @@ import pytest
 
 from slo_bench.errors import StoppedError
 from slo_bench.guard.held import Pause
-from slo_bench.guard.watch import LIVE_KEY, WORKERS_KEY, in_flight, live, running_and_waiting
-from slo_router.worker import sharing
-
-
-def test_the_keys_are_those_that_the_workers_write() -> None:
-    assert (WORKERS_KEY, LIVE_KEY) == (sharing.WORKERS_KEY, sharing.LIVE_KEY)
+from slo_bench.guard.watch import in_flight, live
 
 
 def test_the_workers_counts_are_added_and_nonsense_is_left_out() -> None:
     one = json.dumps({"a": {"in_flight": 3, "circuit": None}, "b": {"in_flight": 1.5}})
     bad = json.dumps({"a": {"in_flight": -1}, "b": {"in_flight": "9"}, "c": 4, "d": {"in_flight": 1e9}})
     assert in_flight([one, one, bad, "None", "[1]", "{"]) == {"a": 6.0, "b": 3.0}
-
-
-def test_a_model_servers_gauges_are_added() -> None:
-    text = 'vllm:num_requests_running{model="m"} 3.0\nvllm:num_requests_waiting{model="m"} 2.0\nother 7\n'
-    assert running_and_waiting(text) == 5.0
-    assert running_and_waiting("other 7\n") is None
-    assert running_and_waiting("vllm:num_requests_running x\n") is None
 
 
 @pytest.mark.parametrize(

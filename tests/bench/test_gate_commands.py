@@ -21,7 +21,7 @@ from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize
-from slo_router.contract.metrics_hash import metrics_key
+from slo_router.contract.keys import metrics_key
 from slo_router.contract.model import Facts
 from tests.bench.oracle import Body, Oracle, asked, oracle
 

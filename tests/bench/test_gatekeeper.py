@@ -13,7 +13,8 @@ from slo_bench.gate.entry import Entry
 from slo_bench.gate.gatekeeper import accept, conclude, review
 from slo_bench.gate.history import Cell, latest
 from slo_bench.gate.ruling import Policy
-from slo_router.contract.metrics_hash import QUALITY_HELD, metrics_key
+from slo_router.contract.keys import metrics_key
+from slo_router.contract.metrics_hash import QUALITY_HELD
 from slo_router.contract.redis.link import AsyncClient, connect
 from tests.bench.gate_runs import answers, quality_run
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo_bench.quality.scores import CellScores, Grade, compare, with_grades
-from slo_bench.summary.confidence import difference_interval, mean_interval, wilson
+from slo_router.contract.intervals import difference_interval, mean_interval, wilson
 
 SHARES = st.lists(st.floats(0, 1), min_size=5, max_size=40)
 

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from evaluation.emulator import Handle
 from slo_bench.cli import app
 from slo_bench.load.workload import load_workload
-from slo_router.contract.metrics_hash import REQUESTS_STREAM, RequestRecord, SloRecord
+from slo_router.contract.keys import REQUESTS_STREAM
+from slo_router.contract.record import RequestRecord, SloRecord
 from tests.bench.test_bench_cli import entry
 from tests.e2e.redis_topologies import AGENT_RIGHTS, ROUTER_RIGHTS
 

@@ -24,7 +24,7 @@ import redis
 
 from evaluation.emulator import EndpointSpec, Handle, running_endpoints
 from evaluation.shared.stock_proxy import LOCAL, StockProxy
-from slo_router.worker.rollout import OFF_KEY
+from slo_router.contract.keys import OFF_KEY
 from tests.bench.particular_server import GOOD, Particular, particular
 from tests.e2e.stuck import dripping
 from tests.valkey_server import ValkeyServer

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from slo_bench.cli import app
 from slo_bench.run.memory import PROBES
-from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import TTFT_MS, Stack
 
 REQUESTS = 2  # of each deployment, and one more to warm up

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from slo_router.contract.metrics_hash import SloRecord
+from slo_router.contract.record import SloRecord
 from tests.bench.particular_server import GOOD, Answers, Particular, Request, whole
 from tests.bench.scripted_server import DONE, chunk, delta, stream
 from tests.e2e.conftest import ODD_USD, Stack

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evaluation.emulator import Handle
 from evaluation.shared.stock_proxy import LOCAL, StockProxy
+from slo_router.contract.keys import OFF_KEY, POLICIES_KEY
 from slo_router.contract.redis import embedded
 from slo_router.contract.redis.link import connect_blocking
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
@@ -166,7 +167,7 @@ def in_force(proxy: StockProxy, client: redis.Redis) -> None:
 def client(home: Path) -> Iterator[redis.Redis]:
     with cast("redis.Redis", connect_blocking(embedded.ensure_running(home))) as connected:
         yield connected
-        connected.delete(PREFIX + rollout.OFF_KEY, PREFIX + rollout.POLICIES_KEY)
+        connected.delete(PREFIX + OFF_KEY, PREFIX + POLICIES_KEY)
 
 
 def test_both_workers_read_and_write_the_one_embedded_valkey(two_workers: StockProxy, client: redis.Redis) -> None:

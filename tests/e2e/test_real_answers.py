@@ -22,7 +22,7 @@ pytest.importorskip("xllamacpp", reason="llama.cpp has no wheel for this platfor
 from evaluation.quality.real_answers import TEMPLATES
 from evaluation.shared.real_server import RealDeployment, RunningServer, running_servers
 from evaluation.shared.stock_proxy import StockProxy
-from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import refreshed
 from tests.valkey_server import ValkeyServer
 

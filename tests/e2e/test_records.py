@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import ASK, LITELLM, Stack
 from tests.e2e.test_routes import ROUTES
 

@@ -33,8 +33,9 @@ from slo_bench.run.memory import Done, Memory
 from slo_bench.run.publish import publish
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize
-from slo_router.contract.metrics_hash import RequestRecord, request_index_key
+from slo_router.contract.keys import LIVE_KEY, SCRAPER_KEY, WORKERS_KEY, request_index_key
 from slo_router.contract.model import Facts
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
@@ -44,8 +45,8 @@ from slo_router.worker.background import Background, Hooks
 from slo_router.worker.records import build_record
 from slo_router.worker.request_log import RequestLog
 from slo_router.worker.rollout import Rollout
-from slo_router.worker.scraper import ELECTED_KEY, LoadSignals
-from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY, Sharing
+from slo_router.worker.scraper import LoadSignals
+from slo_router.worker.sharing import Sharing
 from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks.aside import Names
@@ -173,8 +174,8 @@ async def test_one_worker_asks_the_model_servers_for_all(router: AsyncClient) ->
     first, second = LoadSignals("", "first", Names()), LoadSignals("", "second", Names())
     for signals in (first, second, first):
         await signals.stand(router, facts, every_s=1.0)
-    assert await router.get(ELECTED_KEY) == "first"
-    await router.delete(ELECTED_KEY)
+    assert await router.get(SCRAPER_KEY) == "first"
+    await router.delete(SCRAPER_KEY)
 
 
 async def test_the_agent_locks_remembers_and_sees_the_load(router: AsyncClient, agent: AsyncClient) -> None:

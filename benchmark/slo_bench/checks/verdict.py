@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slo_bench.checks.answer import BESIDE_OTHERS, FAULTS
-from slo_bench.summary.confidence import FEWEST, Interval, wilson
+from slo_router.contract.intervals import FEWEST, Interval, wilson
 
 ALLOWED = 0.25  # share of odd answers that a working deployment may have
 _FEWEST_FAULTS = 3  # fewer may be chance, whatever their share

@@ -21,7 +21,7 @@ from slo_bench.sampling.private_file import write_private
 from slo_bench.sampling.rules import DEFAULT_REGIONS
 from slo_bench.sampling.scrub import RULES
 from slo_bench.sampling.traffic import Kind, reader_of
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.settings.config import load_settings
 
 ALL_RULES = ",".join(RULES)

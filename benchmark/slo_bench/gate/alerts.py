@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 import msgspec
 
 from slo_bench.gate.entry import Kind
+from slo_router.contract.keys import ALERTS_KEY
 from slo_router.contract.redis.link import AsyncClient
 
-ALERTS = "slo_bench:alerts"
 KEPT = 1_000
 
 
@@ -56,12 +56,12 @@ class Alert:
 async def raise_alert(link: AsyncClient, prefix: str, alert: Alert) -> None:
     """Adds it to the stream. Raises redis.RedisError where it was not written."""
     text = msgspec.json.encode(alert).decode()
-    await link.xadd(f"{prefix}{ALERTS}", {"alert": text}, maxlen=KEPT, approximate=False)
+    await link.xadd(prefix + ALERTS_KEY, {"alert": text}, maxlen=KEPT, approximate=False)
 
 
 async def latest_alerts(link: AsyncClient, prefix: str, count: int = KEPT) -> Sequence[Alert]:
     """The last `count` alerts, oldest first. Those that cannot be read are left out."""
-    rows = await link.xrevrange(f"{prefix}{ALERTS}", count=count) or []
+    rows = await link.xrevrange(prefix + ALERTS_KEY, count=count) or []
     found = (_decoded(str((fields or {}).get("alert"))) for _, fields in reversed(rows))
     return [alert for alert in found if alert is not None]
 

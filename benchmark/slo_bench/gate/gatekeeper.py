@@ -24,7 +24,8 @@ from slo_bench.gate.baseline import Baseline, baseline, mean_scores
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.history import Cell, latest, record
 from slo_bench.gate.ruling import LOOKS, Case, Policy, Ruling, judge
-from slo_router.contract.metrics_hash import QUALITY_HELD, metrics_key
+from slo_router.contract.keys import metrics_key
+from slo_router.contract.metrics_hash import QUALITY_HELD
 from slo_router.contract.redis.link import AsyncClient
 
 REGRESSED = 3  # exit code

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import msgspec
 
 from slo_bench.gate.entry import Entry, Kind, decode, encode
+from slo_router.contract.keys import HISTORY_KEY, history_key
 from slo_router.contract.redis.link import AsyncClient
 
 __all__ = ["KEPT", "Cell", "Entry", "cells", "latest", "record"]
 
-INDEX = "slo_bench:history"
 KEPT = 120  # entries per stream: four months of nightly runs, about 1.5 MB for a suite of 500 items
 
 
@@ -32,20 +32,20 @@ class Cell(NamedTuple):
 
     def key(self, prefix: str) -> str:
         """Of its stream."""
-        return f"{prefix}{INDEX}:{self.kind}:{self.deployment}:{self.category}"
+        return history_key(prefix, self.kind, self.deployment, self.category)
 
 
 async def record(link: AsyncClient, prefix: str, entry: Entry) -> None:
     """Adds a run. Raises redis.RedisError where it was not written, ValueError where a number is not finite."""
     cell, text = Cell(entry.kind, entry.deployment, entry.category), encode(entry)
-    await link.sadd(f"{prefix}{INDEX}", msgspec.json.encode(cell).decode())
+    await link.sadd(prefix + HISTORY_KEY, msgspec.json.encode(cell).decode())
     await link.xadd(cell.key(prefix), {"entry": text}, maxlen=KEPT, approximate=False)
 
 
 async def cells(link: AsyncClient, prefix: str) -> list[Cell]:
     """Every cell with a history, sorted. What is not ours in the index is left out."""
     found: list[Cell] = []
-    for member in await link.smembers(f"{prefix}{INDEX}"):
+    for member in await link.smembers(prefix + HISTORY_KEY):
         with suppress(msgspec.DecodeError):
             found.append(msgspec.json.decode(member, type=Cell))
     return sorted(found)

@@ -15,8 +15,8 @@ from slo_bench.gate.alerts import Alert
 from slo_bench.gate.comparison import HIGH, LOW, compare, is_same_work
 from slo_bench.gate.entry import Entry
 from slo_bench.load.plan import Limits
-from slo_bench.summary.confidence import Interval
 from slo_bench.summary.results import CellResult
+from slo_router.contract.intervals import Interval
 
 SLOWER = 1.2  # times as long
 MORE_ERRORS = 0.05

@@ -20,11 +20,11 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError
 
 from slo_bench.errors import StoppedError
+from slo_router.contract.keys import LOCK_KEY
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.contract.settings.environment import resolve_environment
 
-LOCK_KEY = "slo_bench:lock:"
 TTL_S = 30.0
 POLL_S = 0.5
 BUSY = "another agent is measuring it"

@@ -21,16 +21,12 @@ from time import perf_counter
 from typing import NamedTuple
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from slo_bench.guard.held import Own, Pause
+from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
-
-WORKERS_KEY = "slo_router:workers"
-LIVE_KEY = "slo_router:live:"
-GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
-MOST_REQUESTS = 1e6
+from slo_router.contract.vllm_gauges import MOST_REQUESTS, load_of
 
 
 def in_flight(exports: Iterable[str]) -> dict[str, float]:
@@ -42,16 +38,6 @@ def in_flight(exports: Iterable[str]) -> dict[str, float]:
             if isinstance(count, int | float) and 0 <= count <= MOST_REQUESTS:
                 total[name] = total.get(name, 0.0) + count
     return total
-
-
-def running_and_waiting(text: str) -> float | None:
-    """Requests in a model server's exposition; `None` where it has neither gauge, or is no exposition."""
-    try:
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    except ValueError:
-        return None
-    values = [sample.value for sample in samples if sample.name in GAUGES]
-    return sum(values) if values and 0 <= sum(values) <= MOST_REQUESTS else None
 
 
 def live(shared: float, reported: float | None, own: int, *, server_told: bool) -> float:
@@ -142,6 +128,7 @@ class Watch:
         try:
             answer = await self._http.get(url)
             answer.raise_for_status()
-        except (httpx.HTTPError, httpx.InvalidURL):
+            load = load_of(answer.content)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             return None
-        return running_and_waiting(answer.text)
+        return None if load is None else load.requests

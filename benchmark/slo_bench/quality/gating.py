@@ -27,7 +27,8 @@ from slo_bench.gate.ruling import Policy
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import CellScores
-from slo_router.contract.metrics_hash import QUALITY_HELD, SCHEMA_VERSION, metrics_key
+from slo_router.contract.keys import metrics_key
+from slo_router.contract.metrics_hash import QUALITY_HELD, SCHEMA_VERSION
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 

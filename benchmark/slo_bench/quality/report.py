@@ -13,7 +13,7 @@ from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import ENOUGH, CellScores, Difference
 from slo_bench.show.report import UNMEASURED
-from slo_bench.summary.confidence import Interval
+from slo_router.contract.intervals import Interval
 
 
 def plan_table(plan: QualityPlan) -> Table:

@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from slo_bench.gate.entry import Verdict
-from slo_bench.summary.confidence import CONFIDENCE, Interval, difference_interval, mean_interval
+from slo_router.contract.intervals import CONFIDENCE, Interval, difference_interval, mean_interval
 
 ENOUGH = 0.9  # of a cell's items
 

@@ -31,11 +31,10 @@ from slo_bench.load.plan import Cell, Plan
 from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_bench.run.estimate import CellKey, Request, assumed, from_metrics, key_of, mean_prompt_tokens
-from slo_router.contract.metrics_hash import metrics_key, read_metrics
+from slo_router.contract.keys import PACE_KEY, UNFINISHED_KEY, metrics_key
+from slo_router.contract.metrics_hash import read_metrics
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
-PACE_KEY = "slo_bench:pace"
-UNFINISHED_KEY = "slo_bench:unfinished:"
 RESUMABLE_S = 4 * 3_600  # older measurements are too old to stand beside new ones
 
 Record = TypeVar("Record")

@@ -32,13 +32,8 @@ from slo_bench.load.plan import Limits
 from slo_bench.run.estimate import from_result, key_of
 from slo_bench.run.memory import Done, Memory
 from slo_bench.summary.results import CellResult
-from slo_router.contract.metrics_hash import (
-    ANSWER_FAULT,
-    ANSWER_FAULT_MOMENT,
-    METRICS_FIELDS,
-    metrics_key,
-    write_metrics,
-)
+from slo_router.contract.keys import metrics_key
+from slo_router.contract.metrics_hash import ANSWER_FAULT, ANSWER_FAULT_MOMENT, METRICS_FIELDS, write_metrics
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 _QUALITY = frozenset({"quality_score", "quality_n"})

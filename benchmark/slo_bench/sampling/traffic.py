@@ -25,7 +25,7 @@ from slo_bench.run.order import Store
 from slo_bench.sampling.bodies import UnusableError
 from slo_bench.sampling.candidate import Candidate, LeftOut
 from slo_bench.sampling.entries import Wanted, read_batch_line, read_record, read_spend_log
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
 from slo_router.contract.units import MS_PER_S
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from slo_bench.summary.confidence import Interval
 from slo_bench.summary.cost import BreakEven
 from slo_bench.summary.figures import UNMEASURED, between, figure, number
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.rivals import Rivals
 from slo_bench.summary.spreads import SHARES, Spread
+from slo_router.contract.intervals import Interval
 from slo_router.contract.units import MS_PER_S
 
 FIGURES = ("mean", *SHARES)

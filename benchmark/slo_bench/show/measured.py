@@ -10,9 +10,9 @@ from slo_bench.gate.latency import latency_entry
 from slo_bench.load.plan import Limits
 from slo_bench.show.courses import FIGURES
 from slo_bench.show.rows import Latency, Past, RatePoint, Value
-from slo_bench.summary.confidence import mean_interval
 from slo_bench.summary.results import CellResult
 from slo_bench.sweep.course import Swept
+from slo_router.contract.intervals import mean_interval
 
 QUALITY = "quality_score"
 _LATENCIES = ("error_rate", "ttft_p50_s", "ttft_p95_s", "tpot_p50_s", "e2e_p50_s", "throughput_tps", "cost_per_1k_usd")

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from slo_bench.measure.stream import Sample
-from slo_bench.summary.confidence import Interval, wilson
+from slo_router.contract.intervals import Interval, wilson
 from slo_router.contract.model import Slo
 
 

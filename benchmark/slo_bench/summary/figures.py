@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slo_bench.summary.confidence import Interval
 from slo_bench.summary.stats import Spread
+from slo_router.contract.intervals import Interval
 from slo_router.contract.units import MS_PER_S
 
 UNMEASURED = "–"

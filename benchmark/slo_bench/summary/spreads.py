@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from math import fsum
 from types import MappingProxyType
 
-from slo_bench.summary.confidence import Interval
-from slo_bench.summary.intervals import (
+from slo_bench.summary.percentiles import (
     grouped_mean_interval,
     grouped_percentile_interval,
     mean_interval,
     percentile,
     percentile_interval,
 )
+from slo_router.contract.intervals import Interval
 
 SHARES: Mapping[str, float] = MappingProxyType({"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99})
 

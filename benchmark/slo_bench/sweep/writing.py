@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from slo_router.contract.keys import metrics_key
 from slo_router.contract.latency_fit import write_fit
-from slo_router.contract.metrics_hash import SCHEMA_VERSION, metrics_key
+from slo_router.contract.metrics_hash import SCHEMA_VERSION
 from slo_router.contract.model import LatencyFit
 from slo_router.contract.redis.link import AsyncClient
 

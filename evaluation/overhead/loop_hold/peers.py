@@ -19,9 +19,9 @@ import time
 import redis
 
 from evaluation.overhead.loop_hold.world import PREFIX, names
+from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from slo_router.live.live import Live
 from slo_router.live.picture import export
-from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY
 from slo_router.worker.tasks.turns import at_once
 
 INTERVAL_S = 1.0

@@ -7,8 +7,9 @@ import time
 
 import redis
 
+from slo_router.contract.keys import metrics_key
 from slo_router.contract.latency_fit import write_fit
-from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import CATEGORIES, LatencyFit, Metrics
 
 GROUP = "smart"

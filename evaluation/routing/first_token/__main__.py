@@ -32,7 +32,7 @@ from evaluation.routing.first_token.cost import cost_us
 from evaluation.routing.first_token.habits import HABITS
 from evaluation.routing.first_token.server import providers
 from evaluation.shared.stock_proxy import StockProxy
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis import embedded
 
 WITHIN_S, SHARE = 0.005, 0.02  # the bar

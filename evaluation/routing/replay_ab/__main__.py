@@ -36,7 +36,8 @@ from evaluation.routing.replay_ab.world import (
     document,
 )
 from evaluation.shared.stock_proxy import StockProxy
-from slo_router.contract.metrics_hash import metrics_key, write_metrics
+from slo_router.contract.keys import metrics_key
+from slo_router.contract.metrics_hash import write_metrics
 from slo_router.operator.replay.recorded import Recorded, decode
 from tests.valkey_server import ValkeyServer
 

@@ -15,7 +15,7 @@ import redis
 from evaluation.routing.replay_ab.world import Arrival
 from evaluation.shared.stock_proxy import StockProxy
 from evaluation.shared.traffic import PATHS, body
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.operator.replay.recorded import decode
 
 WITHIN_S = 30.0  # until the last record is there

@@ -1,6 +1,6 @@
-"""What is in Redis: key names, the metrics hash, the request record (DESIGN of the public contract, 2.4 and 2.5).
+"""The metrics hash: what was measured of a deployment in a category, as it stands in Redis.
 
-Other programs write the metrics hash too, so nothing in it is trusted: a value that does not parse, is not finite, is
+Other programs write it too, so nothing in it is trusted: a value that does not parse, is not finite, is
 negative, is absurdly large, is out of its range or lies in the future is dropped and reported, and the rest of the hash
 is used. A hash without a usable timestamp is dropped whole, for nobody could tell its age. The fields of a sweep's
 latency fit stand in the same hash; `latency_fit` reads and writes them.
@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import NamedTuple
 
 from slo_router.contract.model import Metrics
 from slo_router.contract.units import CLOCK_SKEW_S, MS_PER_S
 
 SCHEMA_VERSION = 1
-REQUESTS_STREAM = "slo_router:requests"
 MAX_VALUE = 1e12  # no unit here can mean more; sums and products of such values stay finite
 
 _MS_FIELDS = {
@@ -55,16 +52,6 @@ class BadValue(NamedTuple):
     field: str
     value: str
     expected: str
-
-
-def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
-    """Redis key of the metrics hash of one deployment in one category."""
-    return f"{prefix}metrics:{deployment_id}:{category}"
-
-
-def request_index_key(stream: str) -> str:
-    """Redis key of the index of a stream of records: request id → milliseconds of its entry's id, a sorted set."""
-    return f"{stream}:ids"
 
 
 def number(raw: str) -> float | None:
@@ -153,48 +140,3 @@ def write_metrics(metrics: Metrics) -> dict[str, str]:
     if metrics.quality_held:
         fields[QUALITY_HELD] = "1"
     return fields
-
-
-class SloRecord(BaseModel):
-    """The SLO that a request was routed by, in the contract's units."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    ttft_ms: float | None = None
-    tpot_ms: float | None = None
-    e2e_ms: float | None = None
-    cost_per_1k: float | None = None
-    min_quality: float | None = None
-
-
-class RequestRecord(BaseModel):
-    """One request, as written to the stream and the JSONL file. Unmeasured is null, never 0."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: int = SCHEMA_VERSION
-    ts: float = Field(description="Unix seconds at which the request ended")
-    request_id: str
-    call_type: str | None
-    model_group: str | None
-    deployment: str | None
-    model: str | None
-    category: str | None
-    key_hash: str | None
-    key_alias: str | None
-    team_id: str | None
-    stream: bool
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    ttft_ms: float | None
-    tpot_ms: float | None
-    e2e_ms: float | None
-    cost_usd: float | None
-    slo: SloRecord
-    slo_met: bool | None = Field(description="null where a field of the SLO could not be measured")
-    outcome: Literal["success", "error", "disconnected", "cache_hit"]
-    attempts: int
-    error_class: str | None = None
-    decision: dict[str, object] | None
-    prompt: object = Field(default=None, description="only with log_prompts")
-    answer: object = Field(default=None, description="only with log_prompts")

@@ -38,3 +38,18 @@ def cost_usd(
     if cached_tokens and cached_usd is not None:
         usd -= cached_tokens * (input_usd - cached_usd)
     return usd if facts.usd_per_request is None else usd + facts.usd_per_request
+
+
+def tokens_usd(
+    facts: Facts | None, prompt_tokens: int, completion_tokens: int, per_1k_usd: float | None
+) -> float | None:
+    """USD that a request's real tokens cost by the prices; where there are none, by what 1,000 tokens were expected to.
+
+    `facts` are `None` where the deployment is no longer configured. `None` where nobody knows.
+    """
+    usd = None
+    if facts is not None and facts.gpu_usd_per_hour is None:
+        usd = cost_usd(facts, prompt_tokens, completion_tokens)
+    if usd is not None or per_1k_usd is None:
+        return usd
+    return per_1k_usd * (prompt_tokens + completion_tokens) / 1_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from slo_router.contract.metrics_hash import SloRecord
 from slo_router.contract.model import Assessment, Decision, Rejection, Slo, Standing
+from slo_router.contract.record import SloRecord
 from slo_router.contract.units import MS_PER_S, to_ms
 from slo_router.decision.scoring import JUDGED
 

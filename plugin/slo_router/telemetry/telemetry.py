@@ -16,12 +16,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
-from slo_router.contract.baseline import baseline, spent_usd
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Assessment, Decision, Facts, Snapshot
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.contract.units import MS
 from slo_router.live.state import LiveState
+from slo_router.telemetry.baseline import baseline, spent_usd
 from slo_router.telemetry.families import Children, Families
 from slo_router.worker.tasks.jobs import Standing
 

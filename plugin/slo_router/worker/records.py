@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from slo_router.contract import prices as pricing
-from slo_router.contract.metrics_hash import MAX_VALUE, RequestRecord
+from slo_router.contract.metrics_hash import MAX_VALUE
 from slo_router.contract.model import Facts, Slo
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.units import MS_PER_S
 from slo_router.decision.explain import as_json, slo_record
 from slo_router.worker.trace import Trace

@@ -25,7 +25,8 @@ from typing import cast
 
 from redis.exceptions import NoPermissionError
 
-from slo_router.contract.metrics_hash import REQUESTS_STREAM, RequestRecord, request_index_key
+from slo_router.contract.keys import REQUESTS_STREAM, request_index_key
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.redis.link import AsyncClient
 from slo_router.contract.settings.config import LogSettings
 from slo_router.worker.record_file import RecordFile

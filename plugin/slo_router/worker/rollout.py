@@ -18,11 +18,10 @@ from typing import NamedTuple, cast
 
 from pydantic import ValidationError
 
+from slo_router.contract.keys import OFF_KEY, POLICIES_KEY
 from slo_router.contract.redis.link import AsyncClient, BlockingClient
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
 
-OFF_KEY = "slo_router:off"
-POLICIES_KEY = "slo_router:policies"
 KEPT = 5
 
 log = logging.getLogger("slo_router")

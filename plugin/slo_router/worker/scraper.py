@@ -13,43 +13,31 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
+from slo_router.contract.keys import SCRAPER_KEY
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient
+from slo_router.contract.vllm_gauges import GAUGES, load_of
 from slo_router.live.live import Live
 from slo_router.worker.tasks.aside import Names, start_aside
 from slo_router.worker.tasks.jobs import ToldError
 from slo_router.worker.tasks.turns import give_way
 
-ELECTED_KEY = "slo_router:scraper"
 TERM_S = 5
 TIMEOUT_S = 1.0  # for the whole answer
 MAX_BYTES = 2_000_000  # vLLM's page has a twentieth
-MAX_REPORTED = 1e6
-GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
-CACHE_GAUGES = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")  # 0..1; the latter before vLLM 0.10
-MOST_LINES = 1_000  # of one gauge: its engines
 
 log = logging.getLogger("slo_router")
-
-
-class Load(NamedTuple):
-    """What a server says: its requests, and the fullest KV cache (0..1) of its engines, `None` where it says none."""
-
-    requests: float
-    cache_usage: float | None = None
 
 
 class LoadSignals:
     """The scraper of one worker. Failures are told once per deployment and cost no request anything."""
 
     def __init__(self, prefix: str, worker: str, names: Names) -> None:
-        self._key = prefix + ELECTED_KEY
+        self._key = prefix + SCRAPER_KEY
         self._worker = worker
         self._names = names
         self._tls: ssl.SSLContext | None = None
@@ -144,32 +132,3 @@ class LoadSignals:
         """httpx tells before it connects: then the name is looked up aside, for it would take everybody's threads."""
         if event.endswith("connect_tcp.started"):
             await self._names.look_up(str(info["host"]))
-
-
-def load_of(page: bytes) -> Load | None:
-    """The load in an exposition in Prometheus' text format; `None` where it has neither gauge of requests.
-
-    Only the gauges' lines are parsed, for a page has a thousand others. Raises ValueError where one makes no sense.
-    """
-    page = b"\n" + page + b"\n"
-    lines = b"".join(line for name in (*GAUGES, *CACHE_GAUGES) for line in _lines_of(name, page))
-    families = text_string_to_metric_families(lines.decode("utf-8", "replace"))
-    samples = [sample for family in families for sample in family.samples]
-    values = [sample.value for sample in samples if sample.name in GAUGES]
-    total = sum(values)
-    if not values or not 0 <= total <= MAX_REPORTED:
-        return None
-    usages = [sample.value for sample in samples if sample.name in CACHE_GAUGES and 0 <= sample.value <= 1]
-    return Load(total, max(usages, default=None))
-
-
-def _lines_of(name: str, page: bytes) -> Iterator[bytes]:
-    """The lines that begin with a name; each line of the page stands between two line ends."""
-    start = f"\n{name}".encode()
-    at = page.find(start)
-    for _ in range(MOST_LINES):
-        if at < 0:
-            return
-        end = page.index(b"\n", at + 1) + 1
-        yield page[at + 1 : end]
-        at = page.find(start, end - 1)

@@ -14,12 +14,11 @@ import uuid
 
 import msgspec
 
+from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from slo_router.contract.redis.link import AsyncClient
 from slo_router.live.picture import Export
 from slo_router.worker.tasks.turns import give_way
 
-WORKERS_KEY = "slo_router:workers"
-LIVE_KEY = "slo_router:live:"
 TTL_S = 5
 MAX_WORKERS = 1_000
 MAX_BYTES = 4_000_000  # of one worker's export: more is not a worker of ours

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from slo_router.contract.ages import fresh, lapses_at_s
+from slo_router.contract.keys import metrics_key
 from slo_router.contract.latency_fit import read_fit
-from slo_router.contract.metrics_hash import metrics_key, read_metrics
+from slo_router.contract.metrics_hash import read_metrics
 from slo_router.contract.model import Metrics, Snapshot
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 from slo_router.decision.known import pool

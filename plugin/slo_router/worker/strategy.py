@@ -14,8 +14,8 @@ from itertools import chain
 
 import msgspec
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.decision.decide import Ask, decide

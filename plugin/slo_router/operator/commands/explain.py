@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.errors import SettingsError
 from slo_router.operator.commands.observer import decide_now

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from slo_router.contract.model import Snapshot
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
 from slo_router.contract.settings.config import Settings
 from slo_router.errors import SettingsError
 from slo_router.live.picture import Export
 from slo_router.operator.commands.terminal import remarks
-from slo_router.worker.sharing import LIVE_KEY, WORKERS_KEY, read_export
+from slo_router.worker.sharing import read_export
 from slo_router.worker.snapshot import MetricsStore
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis.link import BlockingClient
 from slo_router.contract.settings.config import Settings
 from slo_router.contract.units import MS_PER_S

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live as Screen
 from rich.markup import escape
 
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.errors import SettingsError
 from slo_router.operator.commands.measured import read_measured

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from slo_router.contract.metrics_hash import REQUESTS_STREAM
+from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis.link import BlockingClient
 from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.errors import SettingsError

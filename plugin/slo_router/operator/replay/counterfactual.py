@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from slo_router.contract.baseline import UNABLE, dearest
 from slo_router.contract.model import Facts, Tier
-from slo_router.contract.prices import cost_usd as price_of
+from slo_router.contract.prices import tokens_usd
 from slo_router.errors import SettingsError
 from slo_router.operator.replay.recorded import Candidate, Recorded
+from slo_router.telemetry.baseline import UNABLE, dearest
 
 
 class Price(NamedTuple):
@@ -102,10 +102,8 @@ class Counterfactual:
         return self._cost(name, candidate, record.prompt_tokens, record.completion_tokens)
 
     def _cost(self, name: str, candidate: Candidate | None, prompt: int, completion: int) -> float | None:
-        if name in self._prices:
-            return price_of(self._known[name], prompt, completion)
         per_1k_usd = None if candidate is None else candidate.predicted.cost_per_1k
-        return None if per_1k_usd is None else per_1k_usd * (prompt + completion) / 1_000
+        return tokens_usd(self._known.get(name), prompt, completion, per_1k_usd)
 
     def _dearest(self, record: Recorded, prompt: int, completion: int) -> tuple[Candidate | None, float | None]:
         decision = record.decision

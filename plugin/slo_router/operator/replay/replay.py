@@ -17,6 +17,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
+from slo_router.contract.intervals import PairSums
 from slo_router.contract.model import Assessment, Prediction, Slo
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.operator.replay.counterfactual import Counterfactual
@@ -24,7 +25,6 @@ from slo_router.operator.replay.judging import breaks_the_rest, judge, latencies
 from slo_router.operator.replay.policy_change import PolicyChange
 from slo_router.operator.replay.recorded import Candidate, Recorded, prediction_of
 from slo_router.operator.replay.redecision import Draws, Redecision, redecide
-from slo_router.operator.reporting.intervals import PairSums
 from slo_router.operator.reporting.punctuality import LATENCIES, Punctuality, Tightness, tightness
 
 Cell = tuple[str, Tightness | None]  # a deployment, and how much time it would have had

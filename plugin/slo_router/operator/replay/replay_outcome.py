@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from slo_router.contract.intervals import Z95, Interval, ratio
 from slo_router.contract.model import Snapshot
 from slo_router.decision.known import ENOUGH_ANSWERS
 from slo_router.operator.replay.replay import Counts, Replay
-from slo_router.operator.reporting.intervals import Z95, Interval, ratio
 
 ENOUGH = 20
 

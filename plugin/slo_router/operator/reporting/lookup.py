@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 from redis.exceptions import NoPermissionError, ResponseError
 
-from slo_router.contract.metrics_hash import request_index_key
+from slo_router.contract.keys import request_index_key
 from slo_router.contract.redis.link import BlockingClient
 from slo_router.errors import SettingsError
 from slo_router.operator.replay.recorded import Recorded

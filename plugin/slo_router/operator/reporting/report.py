@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from slo_router.contract.baseline import BASELINE
+from slo_router.contract.intervals import Interval, PairSums, ratio, wilson
 from slo_router.contract.model import Facts, Snapshot
-from slo_router.operator.reporting.intervals import Interval, PairSums, ratio, wilson
 from slo_router.operator.reporting.rows import Hour, Lines, QualityRow, Report, Row
 from slo_router.operator.reporting.tally import HOUR_S, Tallies, Tally
+from slo_router.telemetry.baseline import BASELINE
 
 ENOUGH_HOURS = 10  # before, single requests are what the interval rests on
 SAME_OUTPUT = "The baseline is assumed to have written as many output tokens; prices and all else are exact."
@@ -56,7 +56,7 @@ def _row(name: str, tally: Tally, requests: int, spent_share: Interval | None) -
         saved_interval=None if spent_share is None else Interval(1 - spent_share.high, 1 - spent_share.low),
         unpriced=tally.unpriced,
         attainment=tally.met / judged if judged else None,
-        attainment_interval=wilson(tally.met, judged),
+        attainment_interval=wilson(tally.met, judged) if judged else None,
         judged=judged,
         quality=tally.quality / tally.quality_count if tally.quality_count else None,
         baseline_quality=tally.baseline_quality / tally.quality_count if tally.quality_count else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slo_router.operator.reporting.intervals import Interval
+from slo_router.contract.intervals import Interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
+from slo_router.contract.intervals import PairSums
 from slo_router.operator.replay.counterfactual import Money
 from slo_router.operator.replay.recorded import Recorded
-from slo_router.operator.reporting.intervals import PairSums
 
 BINS_PER_E = 50
 HOUR_S = 3_600

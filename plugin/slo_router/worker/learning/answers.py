@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 
 from slo_router.contract.ages import LENGTH_HALF_LIFE_S
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Facts, Features
+from slo_router.contract.record import RequestRecord
 from slo_router.decision.decide import NO_LENGTHS
 from slo_router.request.features import Learned
 from slo_router.request.usage import Length, learn, learn_length

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slo_router.contract.metrics_hash import RequestRecord
+from slo_router.contract.record import RequestRecord
 from slo_router.contract.units import MS
 from slo_router.live.live import Live
 from slo_router.live.state import ERRORS, Ending, Landing

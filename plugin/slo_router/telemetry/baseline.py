@@ -3,7 +3,7 @@
 Without a router a team sends everything to the model that it trusts with everything. So the baseline of a request is
 its dearest candidate, of those that could have taken it (context window and capabilities), priced with the tokens that
 the request really had. That assumes that its answer would have been as long as the one that was given. One of unknown
-price is no baseline. Metrics, dashboards and `reporting.counterfactual` take it from here, and call it `BASELINE`.
+price is no baseline. Metrics, dashboards and reports take it from here, and call it `BASELINE`.
 
 Prices per token are exact. A self-hosted deployment costs its USD per 1,000 tokens at measured throughput, as the
 decision knew it. Discounts for cached prompts are in what LiteLLM booked, not in the counterfactual.
@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from slo_router.contract.metrics_hash import RequestRecord
 from slo_router.contract.model import Assessment, Decision, Facts
-from slo_router.contract.prices import cost_usd as price_of
+from slo_router.contract.prices import tokens_usd
+from slo_router.contract.record import RequestRecord
 
 BASELINE = "each request's dearest candidate"
 UNABLE = frozenset({"context_window", "capability", "answer_limit"})
@@ -51,12 +51,8 @@ def cost_usd(facts: Facts | None, candidate: Assessment | None, record: RequestR
     prompt_tokens, completion_tokens = record.prompt_tokens, record.completion_tokens
     if prompt_tokens is None or completion_tokens is None:
         return None
-    if facts is not None and facts.gpu_usd_per_hour is None:
-        usd = price_of(facts, prompt_tokens, completion_tokens)
-        if usd is not None:
-            return usd
     per_1k_usd = None if candidate is None else candidate.prediction.cost_per_1k_usd
-    return None if per_1k_usd is None else per_1k_usd * (prompt_tokens + completion_tokens) / 1_000
+    return tokens_usd(facts, prompt_tokens, completion_tokens, per_1k_usd)
 
 
 def spent_usd(record: RequestRecord, facts: Facts | None, chosen: Assessment | None) -> float | None:

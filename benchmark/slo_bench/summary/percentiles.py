@@ -20,10 +20,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from math import ceil, exp, floor, fsum, lgamma, log, sqrt
 
-from slo_bench.summary.confidence import FEWEST, Interval, student
+from slo_router.contract.intervals import FEWEST, Z95, Interval, student
 
 TAIL = 0.025
-_Z = 1.959964
 _EXACT_UP_TO = 2_000  # values; beyond, the binomial's normal approximation is off by less than a rank in a hundred
 
 
@@ -92,5 +91,5 @@ def _exact_ranks(n: int, share: float) -> tuple[int, int]:
 
 
 def _normal_ranks(n: int, share: float) -> tuple[int, int]:
-    half = _Z * sqrt(n * share * (1 - share))
+    half = Z95 * sqrt(n * share * (1 - share))
     return floor(n * share - half), ceil(n * share + half) + 1

@@ -1,6 +1,12 @@
-"""How sure a mean score is, and the difference of two: confidence intervals in closed form, without a random number.
+"""How sure a share, a mean, a difference or a ratio is: confidence intervals in closed form. Pure.
 
-    0/1 scores          Wilson's score interval: sensible at 0 and 1 too, and for few items
+    share of counts     Wilson's score interval: sensible at 0 and 1 too, and for few trials
+    ratio of two sums   the delta method: with residuals c − R·b, var(R) = n/(n−1) · Σ(c − R·b)² / (Σb)²; the
+                        sums can be kept while records stream by
+
+The mean of scores:
+
+    0/1 scores          Wilson's, of their share
     fractional scores   mean ± t × s/√n, cut to 0..1; t by its expansion in 1/(n − 1), within 1 % from n = 5 on
 
 The difference of two deployments is taken item by item, so that how hard the items are drops out:
@@ -9,8 +15,8 @@ The difference of two deployments is taken item by item, so that how hard the it
                         plain formula it keeps its word where few items differ
     fractional scores   mean ± t × s/√n of the differences
 
-Items count as independent draws from the tasks that the suite stands for. Below `FEWEST` there is no interval: nothing
-can be told from so few.
+Requests, hours and items count as independent of each other. Below `FEWEST` items there is no interval of their scores:
+nothing can be told from so few.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from typing import NamedTuple
 
 FEWEST = 5  # items
 CONFIDENCE = 0.95
+Z95 = NormalDist().inv_cdf(0.975)
 
 
 class Interval(NamedTuple):
@@ -72,6 +79,39 @@ def student(values: Sequence[float], confidence: float) -> Interval:
     mean, n = fmean(values), len(values)
     half = _t(confidence, n - 1) * sqrt(variance(values, mean) / n)
     return Interval(mean - half, mean + half)
+
+
+class PairSums(NamedTuple):
+    """Sums over a number of pairs (c, b)."""
+
+    pairs: int
+    c: float
+    b: float
+    cc: float
+    cb: float
+    bb: float
+
+    @staticmethod
+    def of(pairs: Sequence[tuple[float, float]]) -> PairSums:
+        """The sums of these pairs."""
+        return PairSums(
+            len(pairs),
+            sum(c for c, _ in pairs),
+            sum(b for _, b in pairs),
+            sum(c * c for c, _ in pairs),
+            sum(c * b for c, b in pairs),
+            sum(b * b for _, b in pairs),
+        )
+
+
+def ratio(sums: PairSums) -> Interval | None:
+    """Of Σc ÷ Σb; `None` below two pairs, or where Σb is 0."""
+    if sums.pairs < 2 or sums.b <= 0:
+        return None
+    middle = sums.c / sums.b
+    squares = max(sums.cc - 2 * middle * sums.cb + middle**2 * sums.bb, 0.0)
+    half = Z95 * sqrt(squares * sums.pairs / (sums.pairs - 1)) / sums.b
+    return Interval(middle - half, middle + half)
 
 
 def _t(confidence: float, freedom: int) -> float:
