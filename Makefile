@@ -61,7 +61,7 @@ bench: .venv/.ready ## the measurements behind docs/evidence.md
 	$(BIN)/python -m evaluation.agent.sample_bias
 	$(BIN)/python -m evaluation.overhead.explain_speed
 	$(BIN)/python -m evaluation.routing.replay_ab
-	$(BIN)/python -m evaluation.robustness.soak
+	$(BIN)/python -m evaluation.robustness.soak --minutes 10
 	$(BIN)/python -m evaluation.agent.bench_peers agreement
 	$(BIN)/python -m evaluation.agent.bench_peers speed
 	$(BIN)/python -m evaluation.gate.gate_power
