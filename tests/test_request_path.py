@@ -170,7 +170,7 @@ async def test_a_request_makes_no_socket_operation(
         chosen, headers = await watched
 
         assert watched.socket_operations == []
-        assert watched.called["choose"] == 1
+        assert watched.called["decide"] == 1
         assert ("healthy_pool" in watched.called) == narrowed
         assert watched.waits == 0
         assert not watched.called.keys() & {"create_task", "run_in_executor", "token_counter", "span_attributes"}
