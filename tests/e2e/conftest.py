@@ -267,7 +267,7 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
     short         its cheap deployment gives short answers only
     tried         half of its requests may be trials of a deployment that evidence excludes
-    refuses-400   and so on: the cheap one, of that name, has an endpoint of its own, which may refuse with this status
+    group-refuses-400   and so on: its cheap one, refuses-400, has an endpoint of its own, which may refuse so
     """
     prefix = "live:"
     refusing = [replace(SPECS[0], name=f"refuses-{status}") for status in REFUSALS]
@@ -288,11 +288,11 @@ def _live(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
             deployment(medium, "short", "short-medium", max_output_tokens=64_000),
             deployment(small, "tried", "tried-small"),
             deployment(medium, "tried", "tried-medium"),
-            *(deployment(one, one.name, one.name, like="small") for one in others),
-            *(deployment(medium, one.name, f"{one.name}-medium") for one in others),
+            *(deployment(one, f"group-{one.name}", one.name, like="small") for one in others),
+            *(deployment(medium, f"group-{one.name}", f"{one.name}-medium") for one in others),
         ]
         groups = settings["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
-        groups |= {name: {"trial_share": 0} for name in ("short", *(one.name for one in others))}
+        groups |= {name: {"trial_share": 0} for name in ("short", *(f"group-{one.name}" for one in others))}
         groups["tried"] = {"trial_share": 0.5}
         client = redis.Redis.from_url(valkey.url)
         publish(client, prefix)
