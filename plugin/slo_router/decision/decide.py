@@ -52,7 +52,7 @@ class Ask(NamedTuple):
     tried: frozenset[str] = frozenset()
     cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
     cached: Cached = NOTHING_CACHED
-    full: frozenset[str] = frozenset()  # over their rpm or tpm, as LiteLLM counts them
+    full: frozenset[str] = frozenset()  # have all the requests that they may have, as LiteLLM counts them
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
     lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id; all or none
 
@@ -141,12 +141,10 @@ def choose(
     view: View,
     *,
     chance: Callable[[Assessment], float | None],
-    has_twins: bool = True,
 ) -> Choice:
     """Picks one of the `candidates`, not empty, by what each is predicted to do.
 
-    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to. `has_twins`: one of
-    which nothing is known may be taken for its equal.
+    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to.
     """
     filters, limits = concerned(demand), limits_of(demand.slo)
     able: list[Assessment] = []
@@ -166,7 +164,7 @@ def choose(
             is_unknown = is_unknown or assessment.standing is _UNKNOWN
     if demand.spared:
         able = spare(able, demand.spared, unable)
-    if is_unknown and has_twins:
+    if is_unknown:
         able = _with_twins(able, candidates)
     pool = able or least_rejected(unable, candidates)
     if group.objective == "weighted":

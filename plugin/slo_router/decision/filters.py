@@ -39,7 +39,7 @@ class Demand(NamedTuple):
     shut: frozenset[str] = frozenset()  # deployments whose circuit does not let this request pass
     answer_faults: Mapping[str, str] = NO_FAULTS  # by deployment id: what was wrong with its answers in this category
     denied: frozenset[str] = frozenset()  # deployments that refuse everything
-    full: frozenset[str] = frozenset()  # deployments that are over their rpm or tpm
+    full: frozenset[str] = frozenset()  # deployments that have all the requests that they may have
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
     spared: frozenset[str] = frozenset()  # deployments that recover: another goes before them
     home: str = ""  # the deployment that has the conversation in its cache
@@ -101,10 +101,10 @@ def account(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection |
 
 
 def quota(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Over its `rpm` or `tpm`, so that LiteLLM's own strategy refuses it."""
+    """Has all the requests that it may have, at once or in this minute, so that LiteLLM would refuse one more."""
     if facts.deployment_id not in demand.full:
         return None
-    return Rejection(facts.deployment_id, "quota", "over its rpm or tpm", "room")
+    return Rejection(facts.deployment_id, "quota", "all the requests that it may have", "room")
 
 
 def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:

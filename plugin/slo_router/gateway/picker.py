@@ -86,7 +86,7 @@ class Picker:
             if chosen in full:  # all are: LiteLLM refuses it, or picks by itself where no ceiling must hold
                 if cost_ceiling(trace.asked) is not None:
                     return by_id[chosen]
-                trace.decision, trace.note = None, "all are over their rpm or tpm; LiteLLM chose"
+                trace.decision, trace.note = None, "all have the requests that they may have; LiteLLM chose"
                 return None
             if router is None or group not in followed.limited_groups:
                 return by_id[chosen]

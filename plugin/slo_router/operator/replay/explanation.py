@@ -107,7 +107,7 @@ def _ruled_out(rejected: Rejected) -> str:
         if value == RECOVERING
         else "its circuit is open, for it fails now",
         "account": "it refuses every request: its account, or its model's name",
-        "quota": "it is over its rpm or tpm",
+        "quota": "it has all the requests that it may have",
         "answers": f"its answers failed their checks: {value}",
         "capability": f"cannot do {value}",
     }.get(rejected.filter)

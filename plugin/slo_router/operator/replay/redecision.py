@@ -104,7 +104,6 @@ def redecide(demand: Demand, candidates: Sequence[Foreseen], group: GroupSetting
         group,
         _view(draws),
         chance=lambda one: chances[one.deployment_id],
-        has_twins=False,  # unlike a live decision
     )
     return Redecision(chosen, is_met, draws.asked, pool, demand.home, rejections_of(unable))
 
