@@ -2,7 +2,8 @@
 
     python -m docs.generate_configuration
 
-What a model's field does not say by itself is in `WORDS`. tests/test_docs.py fails where the page is out of step.
+What a model's field does not say by itself is in `WORDS`.
+tests/project/test_docs.py fails where the page is out of step.
 """
 
 from __future__ import annotations

@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.settings import installed
-from tests.timeouts import (  # noqa: F401  # hooks
+from tests.shared.timeouts import (  # noqa: F401  # hooks
     give_slow_ones_time,
     pytest_runtest_call,
     pytest_runtest_teardown,
     pytest_timeout_set_timer,
 )
-from tests.valkey_server import ValkeyServer
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

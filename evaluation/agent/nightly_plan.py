@@ -25,8 +25,8 @@ import redis
 import yaml
 
 from evaluation.emulator import EndpointSpec, Handle, running_endpoints
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.commands.run import DEFAULT_BUDGET_USD
-from tests.valkey_server import ValkeyServer
 
 BAR = 0.15
 DEPLOYMENTS = 10

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation.gate.gate_worlds import CATEGORIES, Drop, Floats, drawn
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.gatekeeper import conclude, review
 from slo_bench.gate.ruling import Policy
 from slo_router.contract.redis.link import AsyncClient, connect
-from tests.valkey_server import ValkeyServer
 
 NIGHTS, BREAK = 30, 10  # something happens after ten good nights
 ITEMS = 200

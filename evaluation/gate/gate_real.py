@@ -28,10 +28,10 @@ from rich.table import Table
 
 from evaluation.shared.real_model import Quantization
 from evaluation.shared.real_server import RealDeployment, running_servers
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.gate.paired import paired
 from slo_router.contract.keys import metrics_key
 from slo_router.contract.metrics_hash import QUALITY_HELD
-from tests.valkey_server import ValkeyServer
 
 NIGHTS: tuple[Quantization, ...] = ("Q8_0", "Q8_0", "Q4_1", "Q3", "Q2", "Q8_0")
 MUST = {1: False, 4: True, 5: False}  # night → whether the command must exit with 3

@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.overhead.report_speed import CONFIG, kinds
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.keys import REQUESTS_STREAM, request_index_key
 from slo_router.contract.redis.link import BlockingClient, connect, connect_blocking
 from slo_router.contract.settings.config import LogSettings
 from slo_router.operator.reporting.lookup import find_in_stream
 from slo_router.worker.request_log import RequestLog
-from tests.valkey_server import ValkeyServer
 
 RECORDS = 100_000
 PAGE = 1_000

@@ -1,1 +1,1 @@
-"""What several studies, the demo and the tests need: the stock proxy, prompts, traffic, a real model, virtual time."""
+"""What studies, demo and tests share: the stock proxy, a Valkey, prompts, traffic, a real model, virtual time."""

@@ -10,8 +10,8 @@ import redis
 import yaml
 
 from evaluation.emulator import EndpointSpec, Handle, running_endpoints
+from evaluation.shared.valkey_server import ValkeyServer
 from tests.bench.commanded import SECRET
-from tests.valkey_server import ValkeyServer
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,10 @@ import redis
 
 from evaluation.emulator import EndpointSpec, Handle, running_endpoints
 from evaluation.shared.stock_proxy import LOCAL, StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.keys import OFF_KEY
-from tests.bench.particular_server import GOOD, Particular, particular
 from tests.e2e.stuck import dripping
-from tests.valkey_server import ValkeyServer
+from tests.shared.particular_server import GOOD, Particular, particular
 
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")
 TTFT_MS = {"small": 60.0, "medium": 80.0, "large": 120.0}

@@ -23,8 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from evaluation.shared.stock_proxy import free_port
+from tests.shared.repository import ROOT
 
-SHARED = Path(__file__).parents[3] / "shared" / "virtual-keys"
+SHARED = ROOT.parent / "shared" / "virtual-keys"
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 TIMEOUT_S = 600.0  # downloads included
 COMPILE_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}  # Prisma's client is 5 MB of Python, read by five processes

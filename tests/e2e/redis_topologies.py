@@ -22,9 +22,9 @@ from pathlib import Path
 import redis
 
 from evaluation.shared.stock_proxy import free_port
-from tests.certificate import self_made_certificate
+from evaluation.shared.valkey_server import ValkeyServer
 from tests.e2e.postgres import UnavailableError
-from tests.valkey_server import ValkeyServer
+from tests.shared.certificate import self_made_certificate
 
 ROUTER_RIGHTS = "resetchannels ~slo_router:* %R~metrics:* -@all +@read +@write +@connection -@dangerous"
 AGENT_RIGHTS = (

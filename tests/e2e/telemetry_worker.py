@@ -17,7 +17,7 @@ from slo_router.live.circuit import Circuit
 from slo_router.live.live import Live
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.tasks.jobs import Standing
-from tests.test_telemetry import FACTS, GROUPS, LARGE, SMALL, decided, record
+from tests.telemetry.test_telemetry import FACTS, GROUPS, LARGE, SMALL, decided, record
 
 REQUESTS_PER_S = 100
 POOR = (Rejection("small", "quality", 0.7, 0.8),)

@@ -21,10 +21,10 @@ import redis
 from evaluation.demo import custom_auth
 from evaluation.emulator import Handle, running_endpoints
 from evaluation.shared.stock_proxy import LOCAL, StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from tests.e2e.conftest import ASK, SPECS, Stack, deployment, document, publish
 from tests.e2e.test_routes import ROUTES
-from tests.request_bodies import random_body
-from tests.valkey_server import ValkeyServer
+from tests.shared.request_bodies import random_body
 
 PREFIX = "ceilings:"
 CEILING = {"slo_limits": {"cost_per_1k": {"max": 0.002}}}

@@ -16,11 +16,11 @@ import yaml
 
 from evaluation.emulator import Handle
 from evaluation.shared.stock_proxy import LOCAL, StockProxy, free_port
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.settings.config import load_settings
 from tests.e2e.conftest import ASK, document
-from tests.valkey_server import ValkeyServer
 
-CASES = Path(__file__).parents[1] / "cases"
+CASES = Path(__file__).with_name("cases")
 NAMES = {
     "CASE_GROUP": "writer",
     "CASE_MODEL": "small",

@@ -17,8 +17,8 @@ from evaluation.routing.first_token.asking import CALL_TYPES, Seen, ask_all, doc
 from evaluation.routing.first_token.habits import HABITS, Habit
 from evaluation.routing.first_token.server import Providers, providers
 from evaluation.shared.stock_proxy import StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from tests.e2e.conftest import refreshed
-from tests.valkey_server import ValkeyServer
 
 OPENAI = next(habit for habit in HABITS if habit.name == "openai")
 PREFIX = "first-token:"

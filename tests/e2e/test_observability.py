@@ -25,8 +25,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from evaluation.emulator import EndpointSpec, running_endpoints
 from tests.e2e.prometheus import Prometheus, UnavailableError, program
+from tests.shared.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 CONFIGURATION = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from slo_router.contract.record import SloRecord
-from tests.bench.particular_server import GOOD, Answers, Particular, Request, whole
-from tests.bench.scripted_server import DONE, chunk, delta, stream
 from tests.e2e.conftest import ODD_USD, Stack
 from tests.e2e.test_routes import ROUTES
+from tests.shared.particular_server import GOOD, Answers, Particular, Request, whole
+from tests.shared.scripted_server import DONE, chunk, delta, stream
 
 RIGHT: Mapping[str, int] = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
 ZEROS: Mapping[str, int] = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}

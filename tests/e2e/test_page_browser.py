@@ -23,10 +23,10 @@ import redis
 import yaml
 
 from evaluation.shared.stock_proxy import StockProxy, free_port
+from evaluation.shared.valkey_server import ValkeyServer
 from tests.e2e.chromium import Tab, UnavailableError, browser, program
-from tests.page_records import COUNT, fill, page_config
-from tests.record_builders import line_of
-from tests.valkey_server import ValkeyServer
+from tests.operator.page.page_records import COUNT, fill, page_config
+from tests.shared.record_builders import line_of
 
 pytestmark = pytest.mark.slow
 

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 
 from evaluation.emulator import Handle
 from evaluation.shared.stock_proxy import StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.cli import app as slo_bench
 from slo_bench.load.workload import load_workload
 from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import ASK, Stack, deployment, document, publish
 from tests.e2e.span_collector import SpanCollector
 from tests.e2e.test_routes import ROUTES
-from tests.valkey_server import ValkeyServer
 
 TAGS = {"small": ["free"], "medium": ["eu"], "large": ["eu"]}
 GROUPS = {

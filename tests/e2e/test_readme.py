@@ -13,8 +13,8 @@ import yaml
 
 from slo_router.contract.settings.config import load_settings
 from tests.e2e.conftest import Stack
+from tests.shared.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 SHELL = [text for language, text in BLOCKS if language == "bash"]

@@ -22,9 +22,9 @@ pytest.importorskip("xllamacpp", reason="llama.cpp has no wheel for this platfor
 from evaluation.quality.real_answers import TEMPLATES
 from evaluation.shared.real_server import RealDeployment, RunningServer, running_servers
 from evaluation.shared.stock_proxy import StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import refreshed
-from tests.valkey_server import ValkeyServer
 
 PREFIX = "answers:"
 USD_PER_TOKEN = {"two-bits": 1e-7, "template": 2e-7, "milder": 4e-7, "original": 8e-7}

@@ -23,9 +23,9 @@ pytest.importorskip("xllamacpp", reason="llama.cpp has no wheel for this platfor
 
 from evaluation.shared.real_server import RealDeployment, RunningServer, running_servers
 from evaluation.shared.stock_proxy import LOCAL, StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import refreshed
-from tests.valkey_server import ValkeyServer
 
 PREFIX = "real:"  # in the Valkey that the end-to-end tests share
 USD_PER_TOKEN = {"coarse": 1e-7, "fine": 2e-7}

@@ -51,9 +51,9 @@ from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks.aside import Names
 from slo_router.worker.trace import Trace
-from tests.background_worker import at_once
 from tests.e2e.postgres import UnavailableError
 from tests.e2e.redis_topologies import Topology, admin, topology, until
+from tests.shared.background_worker import at_once
 
 STREAM = "slo_router:requests"
 DEPLOYMENTS = [f"deployment-{number}" for number in range(12)]  # enough that every node of the cluster gets some

@@ -24,9 +24,9 @@ import redis
 
 from evaluation.emulator import Handle
 from evaluation.shared.stock_proxy import StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from tests.e2e.conftest import ASK, LITELLM, USD_PER_TOKEN, document, publish, refreshed
 from tests.e2e.postgres import UnavailableError, litellm_database
-from tests.valkey_server import ValkeyServer
 
 pytestmark = pytest.mark.timeout(900)  # Postgres and Prisma's engine are installed by whoever comes first
 T = TypeVar("T")

@@ -36,10 +36,10 @@ from evaluation.routing.replay_ab.world import (
     document,
 )
 from evaluation.shared.stock_proxy import StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.keys import metrics_key
 from slo_router.contract.metrics_hash import write_metrics
 from slo_router.operator.replay.recorded import Recorded, decode
-from tests.valkey_server import ValkeyServer
 
 ARMS: Mapping[str, dict[str, object]] = {RECORDED: BEFORE, **POLICIES}
 WARM_UP_S = 60.0

@@ -1,7 +1,8 @@
 """Under which name LiteLLM's price map lists a deployment's model: prefix, region, route, version and date vary.
 
 LiteLLM's own rules (`get_model_info`), on its map alone: importing LiteLLM takes the command line six seconds of CPU,
-and its function asks some providers over the network. `tests/test_price_names.py` holds both against each other.
+and its function asks some providers over the network. `tests/contract/settings/test_price_names.py` holds both against
+each other.
 
     base_model                        names the model where the deployment's name is one's own (Azure, Bedrock profiles)
     azure/responses/gpt-5             the route is no part of the name

@@ -1,0 +1,130 @@
+"""`slo-router report` on files and on a real Redis: tables, JSON, CSV and HTML say the same, and a problem is named."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from evaluation.shared.valkey_server import ValkeyServer
+from slo_router.contract.metrics_hash import write_metrics
+from slo_router.contract.model import Metrics
+from slo_router.operator.cli import app
+from tests.shared.record_builders import line_of, write_config
+
+RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Two requests to `small`, each 0.0005 USD instead of 0.005; one of them kept its SLO; and a broken line."""
+    lines = [line_of(ts=time.time() - 60), line_of(ts=time.time() - 30, slo_met=False, team_id="=1+1"), "{"]
+    (tmp_path / "r.1.jsonl").write_text("\n".join(lines))
+    return tmp_path / "r.jsonl"
+
+
+def run(tmp_path: Path, *arguments: object, plugin: dict[str, object] | None = None) -> tuple[int, str, str]:
+    config = write_config(tmp_path / "config.yaml", plugin)
+    done = RUNNER.invoke(app, ["report", "--config", str(config), *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_the_tables_say_what_was_saved_kept_and_broken(tmp_path: Path, log: Path) -> None:
+    code, out, _ = run(tmp_path, "--log", log)
+    assert code == 0
+    for text in ("2 requests", "spent $0.0010000", "$0.0100", "90.0 %", "50.0 %", "small", "ner", "1 of 3 lines"):
+        assert text in out, out
+
+
+def test_json_is_the_whole_report(tmp_path: Path, log: Path) -> None:
+    _, out, _ = run(tmp_path, "--log", log, "--json")
+    report = json.loads(out)
+    assert report["total"]["saved_share"] == pytest.approx(0.9)
+    assert report["total"]["attainment"] == 0.5
+    assert (report["lines_read"], report["lines_broken"]) == (3, 1)
+    assert [row["name"] for row in report["teams"]] == ["=1+1", "blue"]
+
+
+def test_csv_and_html_are_written_and_a_spreadsheet_runs_nothing(tmp_path: Path, log: Path) -> None:
+    code, _, err = run(tmp_path, "--log", log, "--csv", tmp_path / "r.csv", "--html", tmp_path / "r.html")
+    assert code == 0
+    assert "r.html" in err
+    rows = list(csv.DictReader((tmp_path / "r.csv").read_text().splitlines()))
+    assert [(row["by"], row["name"]) for row in rows] == [
+        ("total", "all"),
+        ("deployment", "small"),
+        ("category", "ner"),
+        ("team", "'=1+1"),
+        ("team", "blue"),
+    ]
+    assert float(rows[0]["saved_usd"]) == pytest.approx(0.009)
+    assert "90.0 %" in (tmp_path / "r.html").read_text()
+
+
+def test_a_baseline_a_team_and_a_time_can_be_asked_for(tmp_path: Path, log: Path) -> None:
+    _, out, _ = run(tmp_path, "--log", log, "--json", "--baseline", "small", "--team", "blue")
+    assert json.loads(out)["total"]["saved_usd"] == 0
+    assert json.loads(out)["total"]["requests"] == 1
+    _, out, _ = run(tmp_path, "--log", log, "--json", "--since", "45s")
+    assert json.loads(out)["total"]["requests"] == 1
+
+
+def test_the_stream_is_read_where_redis_is_configured_with_the_measured_qualities(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    client.xadd("team:slo_router:requests", {"record": line_of(ts=time.time())})
+    measured = write_metrics(Metrics(time.time(), 0.1, quality_score=0.8, quality_n=100))
+    client.hset("team:metrics:small:ner", mapping=measured)  # type: ignore[arg-type]
+    code, out, _ = run(tmp_path, plugin={"redis_url": server.url, "key_prefix": "team:"})
+    assert code == 0
+    assert "1 requests" in out
+    assert "0.800 (100 answers, 71.1 to 86.7 %)" in out
+
+
+def test_a_full_stream_that_starts_too_late_is_told(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:
+    client.xadd("slo_router:requests", {"record": line_of(ts=time.time())})
+    _, out, err = run(tmp_path, "--json", plugin={"redis_url": server.url, "log": {"stream_maxlen": 1}})
+    assert json.loads(out)["total"]["requests"] == 1
+    assert "the stream is full and starts at" in err
+    _, _, err = run(tmp_path, "--json", plugin={"redis_url": server.url, "log": {"stream_maxlen": 2}})
+    assert err == ""
+
+
+def test_the_files_do_where_redis_is_away(tmp_path: Path, log: Path) -> None:
+    code, out, err = run(tmp_path, "--log", log, "--json", plugin={"redis_url": "redis://127.0.0.1:1"})
+    assert code == 0
+    assert json.loads(out)["total"]["requests"] == 2
+    assert "measured qualities are not shown: Redis at redis://…/0" in err
+
+
+def test_the_yaml_may_name_the_files(tmp_path: Path, log: Path) -> None:
+    _, out, _ = run(tmp_path, "--json", plugin={"log": {"jsonl_path": str(log)}})
+    assert json.loads(out)["total"]["requests"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plugin", "message"),
+    [
+        ([], None, "no records: expected redis_url or log.jsonl_path in the YAML, or --log FILE"),
+        ([], {"redis_url": "redis://127.0.0.1:1"}, "expected a server that answers"),
+        (["--since", "soon"], None, "since: 'soon', expected"),
+        (["--baseline", "gpt"], None, "baseline: 'gpt', expected a deployment id: small, large"),
+        (["--log", "nowhere.jsonl"], None, "nowhere.jsonl: no such file"),
+    ],
+)
+def test_a_problem_is_named_and_ends_with_1(
+    tmp_path: Path, arguments: list[str], plugin: dict[str, object] | None, message: str
+) -> None:
+    code, out, err = run(tmp_path, *arguments, plugin=plugin)
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_no_request_is_said(tmp_path: Path, log: Path) -> None:
+    code, out, _ = run(tmp_path, "--log", log, "--team", "none")
+    assert (code, out.strip()) == (0, "no request in 3 lines (1 broken)")

@@ -1,0 +1,158 @@
+"""`slo-router status` reads what real workers publish, says who is slow, shut or busy, and publishes nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from evaluation.shared.valkey_server import ValkeyServer
+from slo_router.contract.metrics_hash import write_metrics
+from slo_router.contract.model import Metrics
+from slo_router.contract.redis.link import connect
+from slo_router.contract.settings.config import GroupSettings, load_settings
+from slo_router.live.live import Live
+from slo_router.live.picture import export
+from slo_router.operator.cli import app
+from slo_router.worker import rollout
+from slo_router.worker.sharing import Sharing
+from tests.shared.record_builders import line_of, write_config
+
+RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
+
+
+async def publish(url: str, *workers: Live) -> None:
+    async with connect(url) as link:
+        for live in workers:
+            await Sharing("", 60.0).exchange(link, msgspec.json.encode(dict(export(live, time.time()))))
+
+
+def busy_worker() -> Live:
+    """Two requests on their way to `small`; `large` failed three times in a row."""
+    live = Live()
+    now_s = time.time()
+    for _ in range(2):
+        live.dispatched("small", now_s)
+    for _ in range(3):
+        live.finished(live.dispatched("large", now_s), "error", now_s)
+    for _ in range(20):
+        flight = live.dispatched("small", now_s)
+        live.finished(flight, "success", now_s, prompt_tokens=1_000, output_tokens=11, ttft_s=0.3, e2e_s=0.5)
+    return live
+
+
+def test_load_circuits_latency_and_shares_of_all_workers(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
+    asyncio.run(publish(server.url, busy_worker(), busy_worker()))
+    client.hset("metrics:large:ner", mapping=write_metrics(Metrics(time.time() - 7_300, 0.1)))  # type: ignore[arg-type]
+    client.sadd("slo_router:workers", "dead", "strange")
+    client.set("slo_router:live:strange", "[1]")
+    for deployment in ("small", "small", "large"):
+        client.xadd("slo_router:requests", {"record": line_of(deployment=deployment, ts=time.time() - 4)})
+    before = {key: client.type(key) for key in client.keys("*")}
+    found = json.loads(RUNNER.invoke(app, ["status", "--config", str(config), "--json"]).stdout)
+    assert (found["workers"], found["stream_length"], found["recent"], found["recent_attainment"]) == (2, 3, 3, 1.0)
+    assert 4 <= found["last_record_age_s"] < 64
+    small, large = found["deployments"]
+    assert small["in_flight"] == 4
+    assert small["ttft_p50_ms"] == pytest.approx(300, rel=0.2)
+    assert small["tpot_ms"] == pytest.approx(20, rel=0.2)
+    assert small["live_samples"] == pytest.approx(40, rel=0.05)
+    assert small["recent_share"] == pytest.approx(2 / 3)
+    assert large["circuit"].startswith("open for")
+    assert 7_300 <= large["benchmarked"]["ner"] < 7_360
+    assert {key: client.type(key) for key in client.keys("*")} == before
+
+    shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
+    for text in (
+        "2 workers, 3 records",
+        "SLO kept by 100.0 % of the last 3",
+        "open for",
+        "40 samples",
+        "1 categories, 2.0 h old",
+    ):
+        assert text in shown, shown
+
+
+def test_a_published_policy_is_named_with_its_differences_and_so_is_a_group_that_is_off(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
+    own = load_settings(config).plugin
+    published = rollout.publish(client, own, {"smart": GroupSettings.model_validate({"slo": {"ttft_ms": 300}})})
+    rollout.switch(client, "", "smart", on=False)
+    found = json.loads(RUNNER.invoke(app, ["status", "--config", str(config), "--json"]).stdout)
+    assert found["policy"] == published.version
+    assert found["off"] == ["smart"]
+    assert [re.sub(r"published \d+ s ago", "published N s ago", note) for note in found["notes"]] == [
+        f"policy {published.version} was published N s ago and is in force instead of the YAML's {own.policy}",
+        "smart.slo.ttft_ms: 300.0, was unset",
+    ]
+    shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
+    assert f"policy {published.version}, 0 workers" in shown
+    assert "· smart.slo.ttft_ms: 300.0, was unset" in shown
+    assert "switched off, so that LiteLLM alone routes: smart" in shown
+    other = write_config(tmp_path / "other.yaml", {"redis_url": server.url, "groups": {"smart": {"tie_band": 0.2}}})
+    beside = json.loads(RUNNER.invoke(app, ["status", "--config", str(other), "--json"]).stdout)
+    assert beside["policy"] == load_settings(other).plugin.policy
+    (note,) = beside["notes"]
+    assert f"{published.version} was published over {own.policy}, not over this YAML" in note
+
+
+def test_nothing_there_yet_is_shown_as_unknown(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:
+    client.hset("metrics:small:ner", mapping={"timestamp": "yesterday"})
+    done = RUNNER.invoke(app, ["status", "--config", str(write_config(tmp_path / "c.yaml", {"redis_url": server.url}))])
+    assert done.exit_code == 0
+    assert "0 workers, 0 records, the last –" in done.stdout
+    assert "1 values in Redis cannot be true" in done.stdout
+    assert "never" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("plugin", "message"),
+    [
+        ({}, "no redis_url in the YAML"),
+        ({"redis_url": "redis://127.0.0.1:1"}, "Redis at redis://…/0: ConnectionError"),
+    ],
+)
+def test_without_redis_there_is_no_status(tmp_path: Path, plugin: dict[str, object], message: str) -> None:
+    done = RUNNER.invoke(app, ["status", "--config", str(write_config(tmp_path / "c.yaml", plugin))])
+    assert done.exit_code == 1
+    assert message in done.stderr
+
+
+def test_watching_shows_it_anew_until_ctrl_c(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:
+    client.xadd("slo_router:requests", {"record": line_of()})
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url, "refresh_interval_s": 0.05})
+    program = "from slo_router.operator.cli import app; app()"
+    watching = subprocess.Popen(
+        [sys.executable, "-c", program, "status", "--watch", "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "200", "TERM": "xterm", "FORCE_COLOR": "1", "PYTHONUNBUFFERED": "1"},
+    )
+    assert watching.stdout is not None
+    too_long = threading.Timer(120, watching.kill)
+    too_long.start()
+    plain = (re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", line) for line in watching.stdout)  # without colours
+    assert any(b"1 records" in line for line in plain)
+    client.xadd("slo_router:requests", {"record": line_of()})
+    assert any(b"2 records" in line for line in plain)
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=60)
+    too_long.cancel()
+    assert (watching.returncode, errors) == (0, b"")

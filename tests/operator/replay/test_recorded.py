@@ -1,0 +1,62 @@
+"""What was written is read back whole, and the decision's own values are rebuilt from it."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from slo_router.contract.model import Slo
+from slo_router.contract.record import RequestRecord, SloRecord
+from slo_router.operator.replay.recorded import AskedSlo, Recorded, decode, features_of, prediction_of, slo_of
+from tests.shared.record_builders import decide_between, line_of, read_back, record_of
+
+DECISION = decide_between(slo=Slo(ttft_s=0.15, cost_per_1k_usd=0.5, min_quality=0.6))
+
+
+def test_every_field_that_is_read_is_one_that_is_written() -> None:
+    assert set(Recorded.__struct_fields__) <= set(RequestRecord.model_fields)
+    assert set(AskedSlo.__struct_fields__) == set(SloRecord.model_fields)
+
+
+def test_the_values_are_those_of_the_record() -> None:
+    written, read = record_of(DECISION), read_back(DECISION)
+    for name in Recorded.__struct_fields__:
+        if name not in ("decision", "slo"):
+            assert getattr(read, name) == getattr(written, name), name
+
+
+def test_features_slo_and_predictions_are_rebuilt() -> None:
+    read = read_back(DECISION)
+    assert read.decision is not None
+    assert slo_of(read) == DECISION.slo
+    assert features_of(read, read.decision) == DECISION.features._replace(stream=True)
+    rebuilt = {one.deployment: prediction_of(one.predicted) for one in read.decision.candidates}
+    assert rebuilt == {one.deployment_id: pytest.approx(one.prediction) for one in DECISION.assessments}
+    assert [one.standing for one in read.decision.candidates] == [
+        one.standing.name.lower() for one in DECISION.assessments
+    ]
+
+
+def test_unknown_fields_of_later_versions_are_left_alone() -> None:
+    later = json.loads(line_of()) | {"new": {"deep": [1]}}
+    assert decode(json.dumps(later)).request_id == "chatcmpl-1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ts": "yesterday"},
+        {"ts": -1},
+        {"cost_usd": -0.1},
+        {"cost_usd": 1e300},
+        {"prompt_tokens": 1.5},
+        {"outcome": "fine"},
+        {"decision": {"candidates": []}},
+        {"slo": None},
+    ],
+)
+def test_a_line_whose_values_cannot_be_true_is_no_record(changes: dict[str, object]) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode(json.dumps(json.loads(line_of()) | changes))

@@ -1,0 +1,279 @@
+"""Nothing that a worker keeps grows with its traffic beyond a bound, whoever asks what, and whether or not it ends.
+
+Every container that can be reached from the plugin, or that stands in one of its modules, is counted after some hundred
+requests and again after three times as many, no two alike. One that grew needs a bound here; so does a new one.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import os
+import pkgutil
+import time
+import types
+import warnings
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import slo_router
+from slo_router.contract.model import Facts
+from slo_router.contract.settings.config import parse_settings
+from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.live import live
+from slo_router.live.circuit import FAILURES
+from slo_router.live.live import Live
+from slo_router.live.probes import Health
+from slo_router.request import conversations, usage
+from slo_router.request.features import Learned
+from slo_router.telemetry import telemetry
+from slo_router.worker.probing import UNCLEAR_S
+from tests.shared.background_worker import Worker, until
+from tests.shared.builders import REQUEST
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
+os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # LiteLLM's own
+    import litellm
+    from litellm.proxy import proxy_server
+    from litellm.proxy._types import UserAPIKeyAuth
+    from litellm.router import Router
+
+    from slo_router.gateway import ends
+    from slo_router.gateway.hooks import Plugin
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
+
+REQUESTS = 150
+SLACK = 30  # what may come late: a label's first use, a retry
+NAMES = ("a", "b", "c")
+# What may grow, and how far: the bounds are made small, or the test would take minutes.
+SMALL = {
+    (conversations, "MOST"): 40,
+    (conversations, "NEWS"): 20,
+    (live, "MOST_FLIGHTS"): 20,
+    (ends, "MOST_ENDED"): 20,
+    (ends, "MOST_BROKEN"): 20,
+    (telemetry, "MOST_DEPLOYMENTS"): 2,
+    (usage, "MOST_MODELS"): 10,
+}
+QUEUE, LABELS = 25, 3
+# A caller's cache that never forgets: of 11 flags at most, of no argument, of the command line alone.
+UNBOUNDED = {"_asked", "default_rules", "_look"}
+
+
+def model_list() -> list[dict[str, object]]:
+    return [
+        {
+            "model_name": "smart",
+            "litellm_params": {"model": f"openai/{name}", "api_key": "none", "mock_response": "Hi."},
+            "model_info": {"id": name, "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6},
+        }
+        for name in NAMES
+    ]
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Plugin]:
+    """A whole plugin, whose Redis is away and whose file is never opened, and LiteLLM's router."""
+    for (module, name), value in SMALL.items():
+        monkeypatch.setattr(module, name, value)
+    before, router = litellm.callbacks, proxy_server.llm_router
+    section = {
+        "groups": {"smart": {"stickiness": True, "min_quality": 0}},
+        "redis_url": "redis://127.0.0.1:1",
+        "log": {"queue_size": QUEUE, "jsonl_path": str(tmp_path / "r.jsonl")},
+        "metrics": {"teams": LABELS, "keys": LABELS},
+        "health_probes": False,
+    }
+    document = {"model_list": model_list(), "callback_settings": {"slo_router": section}}
+    made = Plugin(parse_settings(document, {}), CollectorRegistry())
+    os.mkfifo(tmp_path / f"r.{os.getpid()}.jsonl")
+    litellm.callbacks = [made]
+    proxy_server.llm_router = Router(model_list=model_list())
+    yield made
+    litellm.callbacks, proxy_server.llm_router = before, router
+    os.close(os.open(tmp_path / f"r.{os.getpid()}.jsonl", os.O_RDONLY | os.O_NONBLOCK))  # lets its thread go
+
+
+async def ask(made: Plugin, number: int) -> None:
+    """One request of a key, a team, a conversation and wishes of its own; some fail, break, or never end."""
+    headers = {"x-slo-ttft-ms": str(1_000 + number)}
+    data: dict[str, object] = {
+        "model": "smart",
+        "messages": [{"role": "user", "content": f"Request {number}."}],
+        "metadata": {},
+        "proxy_server_request": {"headers": headers},
+        "stream": True,
+    }
+    key = UserAPIKeyAuth(token=f"key-{number}", key_alias=f"alias-{number}", team_id=f"team-{number}")
+    await made.async_pre_call_hook(key, None, data, "acompletion")
+    listed: list[Mapping[str, object]] = [*model_list()]
+    (chosen,) = await made.async_filter_deployments("smart", listed, data["messages"], data)
+    await made.async_pre_call_deployment_hook({**data, **chosen}, "acompletion")
+    name, at_s = chosen["model_info"]["id"], time.time()  # type: ignore[index]
+    payload = {
+        "id": f"request-{number}",
+        "status": "success",
+        "stream": True,
+        "model_id": name,
+        "model_group": "smart",
+        "startTime": at_s,
+        "completionStartTime": at_s + 0.1,
+        "endTime": at_s + 1,
+        "prompt_tokens": 10,
+        "completion_tokens": 10 + number,
+        "response_cost": 1e-4,
+        "metadata": {"user_api_key_hash": f"key-{number}", "user_api_key_team_id": f"team-{number}"},
+    }
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload}
+    match number % 5:
+        case 0:
+            return  # LiteLLM never tells how it ended
+        case 1:
+            await made.async_log_failure_event(event, None, None, None)  # broke, and may go on elsewhere
+        case 2:
+            await made.async_post_call_failure_hook(data, litellm.Timeout("late", "m", "p"), key)
+        case _:
+            await made.async_log_success_event(event, None, None, None)
+
+
+def sizes(root: object) -> Counter[str]:
+    """How many elements there are in all containers of a kind, by the way that leads to them."""
+    found: Counter[str] = Counter()
+    seen: set[int] = set()
+    pending: deque[tuple[str, object]] = deque([("plugin", root)])
+    pending.extend(of_modules())
+    while pending:
+        way, one = pending.popleft()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if hasattr(one, "qsize"):
+            found[way] += one.qsize()
+        if isinstance(one, Mapping | list | set | frozenset | deque):
+            found[way] += len(one)
+        pending.extend((f"{way}{step}", part) for step, part in parts_of(one))
+    return found
+
+
+def of_modules() -> Iterator[tuple[str, object]]:
+    for name, module in our_modules():
+        for variable, value in vars(module).items():
+            if isinstance(value, dict | list | set | deque) and not variable.startswith("__"):
+                yield f"{name}.{variable}", value
+
+
+def our_modules() -> Iterator[tuple[str, types.ModuleType]]:
+    for found in pkgutil.walk_packages(slo_router.__path__, "slo_router."):
+        if not found.name.startswith(("slo_router.operator", "slo_router.proxy")):
+            yield found.name, importlib.import_module(found.name)
+
+
+def parts_of(one: object) -> Iterator[tuple[str, object]]:
+    """What an object holds, if it is a container or one of ours."""
+    match one:
+        case dict() | types.MappingProxyType():
+            yield from (("[]", value) for value in one.values())
+            yield from (("[key]", key) for key in one if isinstance(key, tuple))
+        case list() | tuple() | set() | frozenset() | deque():
+            yield from (("[]", value) for value in one)
+        case types.MethodType():
+            yield ".__self__", one.__self__
+        case types.FunctionType() if one.__closure__:
+            yield from ((".closure", cell.cell_contents) for cell in one.__closure__)
+        case functools.partial():
+            yield from ((".partial", value) for value in (one.func, *one.args))
+        case _ if not isinstance(one, type) and type(one).__module__.startswith("slo_router"):
+            names = itertools.chain.from_iterable(getattr(kind, "__slots__", ()) for kind in type(one).__mro__)
+            held = {**getattr(one, "__dict__", {}), **{name: getattr(one, name, None) for name in names}}
+            yield from ((f".{name}", value) for name, value in held.items() if name != "__weakref__")
+
+
+def _bound(way: str, bounds: Mapping[str, int]) -> int:
+    """That of the container, or of the one that it lies in: what a kept request has is kept with it."""
+    return max((bound for outer, bound in bounds.items() if way.startswith(outer)), default=0)
+
+
+async def test_nothing_grows_with_the_traffic_beyond_its_bound(plugin: Plugin) -> None:
+    plugin.take_over()
+    numbers = itertools.count()
+    measured = []
+    for count in (REQUESTS, 3 * REQUESTS):
+        for _ in range(count):
+            await ask(plugin, next(numbers))
+            if next(numbers) % 25 == 0:
+                plugin.settle()
+        plugin.strategy.absorb(())
+        measured.append(sizes(plugin))
+    await plugin._background.aclose()
+    before, after = measured
+    assert plugin.picker.fail_open_count == 0
+    assert after["plugin.strategy.conversations._turns"] == SMALL[conversations, "MOST"]  # the walk finds what there is
+    assert after["plugin.request_log._queue"] == QUEUE
+    assert plugin.request_log.dropped > REQUESTS
+    bounds = {
+        "plugin.strategy.live.states[].flights": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
+        "plugin.strategy._lessons._awaited": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
+        "plugin.ends._broken": SMALL[ends, "MOST_BROKEN"],
+    }
+    grew = {
+        way: (before[way], count)
+        for way, count in after.items()
+        if count > max(_bound(way, bounds), before[way] + SLACK)
+    }
+    assert grew == {}
+
+
+def test_every_cache_of_a_function_has_a_bound() -> None:
+    caches = {
+        variable: value.cache_info().maxsize
+        for _, module in our_modules()
+        for variable, value in vars(module).items()
+        if hasattr(value, "cache_info")
+    }
+    assert {name for name, most in caches.items() if most is None} <= UNBOUNDED
+    assert {"limits_of", "_prior_bins"} <= set(caches)
+
+
+def test_deployments_that_come_and_go_leave_nothing_behind() -> None:
+    """LiteLLM's database may add and remove them while the proxy runs."""
+    known = Live()
+    for number in range(300):
+        flight = known.dispatched(f"d{number}", 0.0)
+        known.forget([f"d{number + 1}"])
+        assert known.ended(flight, "success", 1.0) is None  # its end comes when the deployment is gone
+        assert not known.is_under_way(flight)
+    assert known.states == {}
+
+
+def test_models_that_come_and_go_are_forgotten_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "MOST_MODELS", 10)
+    learned = Learned()
+    for number in range(30):
+        learned = usage.learn(learned, REQUEST, f"m{number}", 100, 50)
+        learned = usage.learn(learned, REQUEST, "m0", 100, 50)  # is asked all the time
+    assert list(learned.lengths["ner"]) == [*(f"m{number}" for number in range(21, 30)), "m0"]
+    assert len(learned.answers["ner"]) == 10
+
+
+async def test_what_a_health_check_could_not_tell_is_forgotten_with_its_time_or_its_deployment() -> None:
+    async def ask_in_vain(_: str) -> Health:
+        return "unclear"
+
+    async with Worker(ask=ask_in_vain) as worker:
+        seen, probing = worker.strategy.live, worker.background._probing
+        for name in ("a", "b"):
+            for _ in range(FAILURES):
+                seen.finished(seen.dispatched(name, time.time()), "error", time.time())
+        await until(lambda: set(probing._unclear) == {"a", "b"})
+        worker.strategy.know([ManagedDeployment("smart", Facts("a", "m"))])
+        await until(lambda: set(probing._unclear) == {"a"})
+        probing._unclear["a"] -= UNCLEAR_S  # an earlier time
+        await until(lambda: probing._unclear.get("a", 0) > time.time() - UNCLEAR_S)  # and it was asked again
