@@ -54,6 +54,7 @@ class Sample(NamedTuple):
 
     requests: int
     resident_mib: float
+    cpu_s: float
 
 
 class Load:
@@ -104,7 +105,7 @@ async def watch(loads: Mapping[str, Load], minutes: float, console: Console) -> 
     while not all(task.done() for task in tasks):
         await asyncio.sleep(min(SAMPLE_S, 6 * minutes))
         for name, load in loads.items():
-            seen[name].append(Sample(load.sent, load.proxy.resident_bytes() / MIB))
+            seen[name].append(Sample(load.sent, load.proxy.resident_bytes() / MIB, load.proxy.cpu_s()))
         said = ", ".join(
             f"{name} {row[-1].requests} requests {row[-1].resident_mib:.0f} MiB" for name, row in seen.items()
         )
@@ -123,7 +124,7 @@ def slope(samples: Sequence[Sample]) -> float:
 def report(console: Console, seen: Mapping[str, Sequence[Sample]], loads: Mapping[str, Load], minutes: float) -> bool:
     """The table and the verdict."""
     table = Table(
-        *("proxy with", "requests", "a second", "unexpected errors", "MiB at first", "half-way", "at last", "growth"),
+        *("proxy with", "requests", "a second", "CPU ms each", "unexpected errors", "MiB at first", "half-way", "at last", "growth"),
         *("p99 ms", "longest ms"),
     )
     for name, samples in seen.items():
@@ -132,6 +133,7 @@ def report(console: Console, seen: Mapping[str, Sequence[Sample]], loads: Mappin
             name,
             f"{last.requests:,}",
             f"{last.requests / minutes / 60:.0f}",
+            f"{(last.cpu_s - first.cpu_s) / (last.requests - first.requests) * MS_PER_S:.1f}",
             str(loads[name].failed),
             *(f"{sample.resident_mib:.0f}" for sample in (first, middle, last)),
             f"{slope(samples):+.2f} MiB per 1,000",
