@@ -47,7 +47,18 @@ class Routed:
 
     proxy: StockProxy
     redis: redis.Redis
-    metrics: Mapping[str, Mapping[str, str]]  # of the category ner, by deployment
+
+    def benchmark(self, directory: Path) -> None:
+        """Measures both deployments, and waits until the proxy has read what was found."""
+        benchmark(self.proxy.config_path, directory)
+        for category in PROMPTS:  # so small a model may fail the answer checks, which are not what is tried here
+            for name in QUALITY:
+                self.redis.hdel(f"{PREFIX}metrics:{name}:{category}", "answer_fault")
+        refreshed(self.proxy, self.redis, PREFIX)
+
+    def measured(self, name: str) -> Mapping[str, str]:
+        """What the last benchmark found in the category ner."""
+        return cast("dict[str, str]", self.redis.hgetall(f"{PREFIX}metrics:{name}:ner"))
 
     def ask(self, text: str = ASK, *, max_tokens: int = 12, **headers: str) -> httpx.Response:
         body = {"model": "smart", "max_tokens": max_tokens, "messages": [{"role": "user", "content": text}]}
@@ -112,16 +123,9 @@ def routed(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> It
         redis.Redis.from_url(valkey.url, decode_responses=True, socket_timeout=60) as client,
         StockProxy(document(servers, valkey.url), directory) as proxy,
     ):
-        benchmark(proxy.config_path, directory)
-        for category in PROMPTS:  # so small a model may fail the answer checks, which are not what is tried here
-            client.hdel(f"{PREFIX}metrics:coarse:{category}", "answer_fault")
-            client.hdel(f"{PREFIX}metrics:fine:{category}", "answer_fault")
-        refreshed(proxy, client, PREFIX)  # the results are read
-        yield Routed(proxy, client, {name: measured(client, name) for name in QUALITY})
-
-
-def measured(client: redis.Redis, name: str) -> Mapping[str, str]:
-    return cast("dict[str, str]", client.hgetall(f"{PREFIX}metrics:{name}:ner"))
+        routed = Routed(proxy, client)
+        routed.benchmark(directory)
+        yield routed
 
 
 def benchmark(config: Path, directory: Path) -> None:
@@ -142,12 +146,12 @@ def benchmark(config: Path, directory: Path) -> None:
 
 
 def test_the_benchmark_finds_the_coarser_weights_faster(routed: Routed, tmp_path: Path) -> None:
-    coarse, fine = routed.metrics["coarse"], routed.metrics["fine"]
+    coarse, fine = routed.measured("coarse"), routed.measured("fine")
     for _ in range(5):  # a machine that is busy in between may change which is faster, and does not always
         if float(coarse["ttft_p50_ms"]) < float(fine["ttft_p50_ms"]):
             break
-        benchmark(routed.proxy.config_path, tmp_path)
-        coarse, fine = (measured(routed.redis, name) for name in ("coarse", "fine"))
+        routed.benchmark(tmp_path)
+        coarse, fine = routed.measured("coarse"), routed.measured("fine")
     assert {coarse["samples"], fine["samples"]} == {"6"}
     assert {coarse["error_rate"], fine["error_rate"]} == {"0"}
     assert 0 < float(coarse["ttft_p50_ms"]) < float(fine["ttft_p50_ms"])
@@ -163,7 +167,7 @@ def test_a_request_goes_to_the_cheapest_and_is_answered_by_it(routed: Routed) ->
     assert answer.headers["x-slo-selected-model"] == "coarse"
     assert answer.headers["x-slo-decision"] == "met"
     assert float(answer.headers["x-slo-predicted-ttft-ms"]) == pytest.approx(
-        float(routed.metrics["coarse"]["ttft_p95_ms"]), abs=0.1
+        float(routed.measured("coarse")["ttft_p95_ms"]), abs=0.1
     )
     content = answer.json()
     assert content["choices"][0]["message"]["content"].strip()
