@@ -161,7 +161,7 @@ async def serve(arguments: list[str]) -> dict[str, object]:
     del router
     return {
         "cpu_ms_per_s": (time.thread_time() - cpu_s) * MS_PER_S / took_s,
-        "fail_open": made.fail_open_count,
+        "fail_open": made.picker.fail_open_count,
         "by": steps.figures(took_s),
     }
 

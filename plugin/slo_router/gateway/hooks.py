@@ -19,9 +19,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Generator, Mapping
+from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
-from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import UserAPIKeyAuth
 from prometheus_client import CollectorRegistry
 
@@ -44,8 +44,15 @@ from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import TRACE_KEY, Trace, find_trace, own_metadata
 
+if TYPE_CHECKING:  # mypy does not follow LiteLLM; of a base that it does not know, every attribute seems to be there
 
-class Plugin(CustomLogger):  # type: ignore[misc]  # LiteLLM is not followed by mypy
+    class CustomLogger:
+        """LiteLLM's."""
+else:
+    from litellm.integrations.custom_logger import CustomLogger
+
+
+class Plugin(CustomLogger):
     """LiteLLM's hooks, wired to the strategy."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
