@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from slo_bench.sweep.overlap import mean_load
 from slo_bench.sweep.step import Step
-from slo_router.contract.least_squares import non_negative
+from slo_router.contract.least_squares import find_knee, non_negative
 from slo_router.contract.model import KNEES, LatencyFit
 
 LEAST_SAMPLES = 20
@@ -34,7 +34,6 @@ LEAST_SPREAD = 1.5  # longest ÷ shortest prompt: below it length and a constant
 ROUNDS = 6
 HUBER = 1.5  # standard deviations from which on an error counts less
 LOAD_POWER = 2.0  # see the module
-NOISE = 4.0  # a knee must explain as much as so many standard errors
 MOST_RATIO = 50.0
 _LEAST_S = 1e-9
 
@@ -113,16 +112,9 @@ def _beyond(seen: Sequence[Seen], knee: float) -> list[Seen]:
 
 def _knee(seen: Sequence[Seen]) -> float:
     """The load beyond which requests queue, 0 where there is none."""
-    best, least = 0.0, _loss(seen)
-    least -= NOISE * least / len(seen)
     highest = max(one.row[2] for one in seen)
-    for knee in KNEES:
-        if knee >= highest:
-            break
-        loss = _loss(_beyond(seen, knee))
-        if loss < least:
-            best, least = knee, loss
-    return best
+    tried = ((knee, _loss(_beyond(seen, knee))) for knee in KNEES if knee < highest)
+    return find_knee(_loss(seen), tried, len(seen)) or 0.0
 
 
 def _loss(seen: Sequence[Seen]) -> float:

@@ -1,11 +1,15 @@
-"""Least squares with no negative coefficient, for a handful of features, from sums alone."""
+"""Least squares with no negative coefficient, for a handful of features, and the search for the knee of a line."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 Matrix = list[list[float]]
+Knee = TypeVar("Knee")
+
+SURPRISE = 4.0  # squared standard errors: a smaller difference is noise
 
 
 def non_negative(xx: Matrix, xy: Sequence[float]) -> list[float]:
@@ -19,6 +23,18 @@ def non_negative(xx: Matrix, xy: Sequence[float]) -> list[float]:
             return [found.get(i, 0.0) for i in range(len(xy))]
         del free[worst]
     return [0.0] * len(xy)
+
+
+def find_knee(loss: float, tried: Iterable[tuple[Knee, float]], count: float) -> Knee | None:
+    """The knee whose fit has the least loss; `None` where none explains more than noise would.
+
+    `loss` is what `count` observations lose without a new knee, `tried` has each knee and the loss with it.
+    """
+    found, least = None, loss - SURPRISE * loss / max(count, 1.0)
+    for knee, with_knee in tried:
+        if with_knee < least:
+            found, least = knee, with_knee
+    return found
 
 
 def _solve(matrix: Matrix, right: list[float]) -> list[float]:

@@ -12,13 +12,13 @@ another level, its spread takes the place of the longer ones'; else it would onl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from operator import add
 from statistics import NormalDist
 from typing import NamedTuple
 
-from slo_router.contract.least_squares import non_negative
+from slo_router.contract.least_squares import SURPRISE, find_knee, non_negative
 from slo_router.contract.model import KNEES
 from slo_router.latency.curve import LEVELS
 from slo_router.latency.sums import BINS, MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
@@ -27,7 +27,6 @@ PRIOR_WEIGHT = 5.0  # observations that the benchmark is worth
 SLOPE_WEIGHT = 4.0  # likewise, that length and load change nothing
 SWEPT_WEIGHT = 20.0  # likewise, that they change what the sweep found they do
 SPREAD_WEIGHT = 2.0  # likewise, its spread: over all prompts it is wider than for one
-SURPRISE = 4.0  # squared standard errors that a level must differ by before it moves
 NOISE_WEIGHT = 5.0  # observations that the long memory's noise is worth in a shorter one
 LEVEL_WEIGHT = 1.0  # observation that an unchanged level is worth
 WIDE = 0.5  # standard deviation of ln(ratio) where the benchmark tells none: p95 is 2.3 × the median
@@ -109,16 +108,16 @@ def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[fl
     best = _regress(matrix, prior)
     if sums.count < NO_EVIDENCE or sum(best) <= 0:
         return [], None
-    least = _loss(matrix, best)
-    least -= SURPRISE * least / max(sums.count, 1.0)
-    for alternative in range(knees):
-        matrix = square(sums.products, size, alternative)
-        if matrix[-1][-1] <= 0:
-            break  # no load was beyond this knee, nor beyond the higher ones
-        coefficients = _regress(matrix, prior)
-        if (loss := _loss(matrix, coefficients)) < least:
-            best, chosen, least = coefficients, alternative, loss
-    return best, chosen
+
+    def others() -> Iterator[tuple[tuple[list[float], int], float]]:
+        for alternative in range(knees):
+            matrix = square(sums.products, size, alternative)
+            if matrix[-1][-1] <= 0:
+                return  # no load was beyond this knee, nor beyond the higher ones
+            coefficients = _regress(matrix, prior)
+            yield (coefficients, alternative), _loss(matrix, coefficients)
+
+    return find_knee(_loss(matrix, best), others(), sums.count) or (best, chosen)
 
 
 def _loss(matrix: list[list[float]], coefficients: list[float]) -> float:
