@@ -29,10 +29,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.client import Client
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 from slo_bench.summary.stats import CellStats, summarize
 
 TOLERANCE, TOLERANCE_S = 0.02, 0.002

@@ -26,10 +26,10 @@ from evaluation.emulator import EndpointSpec
 from evaluation.shared.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.plan import Cell
 from slo_bench.load.sending import Measure, Sender, Sent
-from slo_bench.load.sizing import resized, vocabulary
-from slo_bench.load.workload import Prompt, load_workload
 from slo_bench.measure.targets import Target
-from slo_bench.summary.stats import percentile
+from slo_bench.prompts.sizing import resized, vocabulary
+from slo_bench.prompts.workload import Prompt, load_workload
+from slo_bench.summary.percentiles import percentile
 from slo_bench.sweep.course import Course, Grid, Swept
 from slo_router.contract.model import Facts, Features, LatencyFit, Metrics
 from slo_router.decision.prediction import View, predict

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from evaluation.demo.client import Answer
-from slo_bench.summary.stats import Spread, spread
+from slo_bench.summary.spreads import Spread, spread
 from slo_router.contract.model import Facts
 from slo_router.contract.prices import cost_usd
 from slo_router.contract.record import RequestRecord

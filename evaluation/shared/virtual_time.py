@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from evaluation.emulator.answers import output_tokens, token_count
 from evaluation.emulator.engine import Engine
 from evaluation.emulator.spec import EndpointSpec
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 
 Result = TypeVar("Result")
 STRIDE = 4  # tokens per wait: fewer timers, the same time

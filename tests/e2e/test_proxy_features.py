@@ -20,7 +20,7 @@ from evaluation.emulator import Handle
 from evaluation.shared.stock_proxy import StockProxy
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.cli import app as slo_bench
-from slo_bench.load.workload import load_workload
+from slo_bench.prompts.workload import load_workload
 from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import ASK, Stack, deployment, document, publish
 from tests.e2e.span_collector import SpanCollector

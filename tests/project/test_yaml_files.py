@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel
 
 from evaluation.demo.endpoints import own
-from slo_bench.load.workload import load_workload, parse_yaml
+from slo_bench.prompts.workload import load_workload, parse_yaml
 from slo_bench.quality.suite import load_suite
 from slo_router.contract.settings.config import (
     GroupSettings,

@@ -12,9 +12,9 @@ from slo_bench.checks.answer import Answer
 from slo_bench.checks.comparison import compared
 from slo_bench.checks.findings import findings
 from slo_bench.checks.verdict import Verdict, judge
-from slo_bench.load.workload import Prompt
 from slo_bench.measure import stream
 from slo_bench.measure.stream import Sample
+from slo_bench.prompts.workload import Prompt
 
 _ANSWERED = (None, stream.EMPTY, stream.CUT_STREAM)
 

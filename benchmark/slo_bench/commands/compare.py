@@ -9,13 +9,14 @@ import typer
 from rich.table import Table
 
 from slo_bench.commands.past import asked, histories, run_named
-from slo_bench.commands.terminal import console, ending_on_faults, names
+from slo_bench.commands.terminal import console, ending_on_faults, names, store_of
 from slo_bench.errors import BenchError
 from slo_bench.gate.comparison import Row, is_same_work, rows_of
 from slo_bench.gate.entry import Entry
 from slo_bench.run import options
-from slo_bench.show.report import UNMEASURED
+from slo_bench.summary.figures import UNMEASURED
 from slo_router.contract.redis.link import AsyncClient
+from slo_router.contract.settings.config import load_settings
 
 HELP = """Compares two runs in the history, figure by figure, and says which differences are more than chance.
 
@@ -55,7 +56,7 @@ def compare(
         return pairs
 
     with ending_on_faults():
-        pairs = asked(config, redis_url, ask)
+        pairs = asked(store_of(load_settings(config), redis_url), ask)
     rows = rows_of(pairs)
     if as_json:
         documents = [row._asdict() | {"difference": row.difference, "told_apart": row.told_apart} for row in rows]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from slo_bench.commands.past import asked, histories
-from slo_bench.commands.terminal import console, ending_on_faults, names
+from slo_bench.commands.terminal import console, ending_on_faults, names, store_of
 from slo_bench.errors import BenchError
 from slo_bench.gate.alerts import latest_alerts
 from slo_bench.gate.entry import Entry
@@ -19,6 +19,7 @@ from slo_bench.gate.gatekeeper import accept as accept_last
 from slo_bench.gate.overview import lines, table
 from slo_bench.run import options
 from slo_router.contract.redis.link import AsyncClient
+from slo_router.contract.settings.config import load_settings
 
 HELP = """Shows the earlier runs of each deployment, and what the regression gate said of them.
 
@@ -72,7 +73,7 @@ def history(
             console().print(table([line for cell in found.values() for line in lines(cell)]))
 
     with ending_on_faults():
-        asked(config, redis_url, ask)
+        asked(store_of(load_settings(config), redis_url), ask)
 
 
 async def _accept(link: AsyncClient, prefix: str, deployments: tuple[str, ...], categories: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What `history` and `compare` share: their way to Redis, and how a run of the past is named.
+"""What the commands that look back share: their way to Redis, and how a run of the past is named.
 
 qwen-7b                     its last run
 qwen-7b@2                   the second before the last; @0 is the last
@@ -10,33 +10,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, time
-from pathlib import Path
 from typing import TypeVar
 
-from slo_bench.commands.terminal import store_of
 from slo_bench.errors import BenchError
 from slo_bench.gate.entry import Entry, Kind
 from slo_bench.gate.history import Cell, cells, latest
-from slo_bench.run.order import Store
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
-from slo_router.contract.settings.config import load_settings
+from slo_bench.store import Store, linked
+from slo_router.contract.redis.link import AsyncClient
 
 Result = TypeVar("Result")
 
 
-def asked(config: Path, redis_url: str | None, ask: Callable[[AsyncClient, str], Awaitable[Result]]) -> Result:
-    """What `ask` finds with a link and a key prefix. Raises SloRouterError where it can't."""
-    return asyncio.run(_asked(store_of(load_settings(config), redis_url), ask))
+def asked(store: Store, ask: Callable[[AsyncClient, str], Awaitable[Result]]) -> Result:
+    """What `ask` finds with a link and a key prefix. Raises BenchError where it can't."""
 
+    async def _ask() -> Result:
+        async with linked(store) as link:
+            return await ask(link, store.key_prefix)
 
-async def _asked(store: Store, ask: Callable[[AsyncClient, str], Awaitable[Result]]) -> Result:
-    link = connect(store.redis_url)
-    try:
-        return await ask(link, store.key_prefix)
-    except LINK_ERRORS as error:
-        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
-    finally:
-        await link.aclose()
+    return asyncio.run(_ask())
 
 
 async def histories(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from time import time
@@ -10,15 +9,14 @@ from typing import Annotated
 
 import typer
 
-from slo_bench.commands.past import histories
+from slo_bench.commands.past import asked, histories
 from slo_bench.commands.terminal import ending_on_faults, store_of
 from slo_bench.errors import BenchError
 from slo_bench.run import options
-from slo_bench.run.order import Store
 from slo_bench.show import measured
 from slo_bench.show.page import as_html
 from slo_bench.show.rows import Page, RatePoint
-from slo_router.contract.redis.link import LINK_ERRORS, connect, masked
+from slo_bench.store import Store
 from slo_router.contract.settings.config import load_settings
 
 HELP = """Writes one HTML page of what was measured: the last runs, quality against cost, and the history.
@@ -44,7 +42,7 @@ def write_report(
     path: Path, store: Store | None, own: measured.Histories | None = None, rates: Sequence[RatePoint] = ()
 ) -> None:
     """Writes the page from the history in `store`, else from `own` results alone. Raises BenchError."""
-    found = (own or {}) if store is None else asyncio.run(_read(store))
+    found = (own or {}) if store is None else asked(store, histories)
     page = Page(
         TITLE,
         time(),
@@ -57,13 +55,3 @@ def write_report(
         path.write_text(as_html(page), encoding="utf-8")
     except OSError as error:
         raise BenchError(f"--html: {path}: {error.strerror}, expected a file that can be written") from error
-
-
-async def _read(store: Store) -> measured.Histories:
-    link = connect(store.redis_url)
-    try:
-        return await histories(link, store.key_prefix)
-    except LINK_ERRORS as error:
-        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
-    finally:
-        await link.aclose()

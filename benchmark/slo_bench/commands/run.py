@@ -14,14 +14,15 @@ from slo_bench.guard.guard import Terms
 from slo_bench.guard.lock import endpoint_of
 from slo_bench.load.plan import Limits, Plan, Selection, make_plan, slos_of
 from slo_bench.load.shape import Shape, shaped
-from slo_bench.load.workload import load_workload
 from slo_bench.measure.targets import Proxy
+from slo_bench.prompts.workload import load_workload
 from slo_bench.run import options, telling
-from slo_bench.run.order import Order, Outcome, Store
+from slo_bench.run.order import Order, Outcome
 from slo_bench.run.session import foresee
 from slo_bench.run.session import run as run_session
 from slo_bench.show import report
 from slo_bench.show.measured import histories_of
+from slo_bench.store import Store
 from slo_bench.summary.results import NOTHING_MEASURED, SOME_FAILED, exit_code
 from slo_router.contract.settings.config import Settings, load_settings
 

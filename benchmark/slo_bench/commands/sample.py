@@ -13,7 +13,6 @@ from typer import Argument, Option
 
 from slo_bench.commands.terminal import console, ending_on_faults, names
 from slo_bench.errors import SampleError
-from slo_bench.run.order import Store
 from slo_bench.sampling import report, scrub, traffic
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction
@@ -21,6 +20,7 @@ from slo_bench.sampling.private_file import write_private
 from slo_bench.sampling.rules import DEFAULT_REGIONS
 from slo_bench.sampling.scrub import RULES
 from slo_bench.sampling.traffic import Kind, reader_of
+from slo_bench.store import Store
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.settings.config import load_settings
 

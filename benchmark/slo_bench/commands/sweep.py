@@ -13,8 +13,8 @@ from slo_bench.commands.terminal import console, ending_on_faults, names, store_
 from slo_bench.errors import BenchError
 from slo_bench.guard.guard import Terms
 from slo_bench.load.plan import Plan, Selection, make_plan, slos_of
-from slo_bench.load.workload import load_workload
 from slo_bench.measure.targets import Proxy
+from slo_bench.prompts.workload import load_workload
 from slo_bench.run import options
 from slo_bench.show.measured import rates_of
 from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED

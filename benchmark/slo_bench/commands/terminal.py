@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from slo_bench.errors import BenchError
-from slo_bench.run.order import Store
+from slo_bench.store import Store
 from slo_bench.summary.results import NOTHING_MEASURED
 from slo_router.contract.settings.config import Settings
 from slo_router.errors import SloRouterError

@@ -26,8 +26,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from slo_bench.errors import StoppedError
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import CONNECTION, Sample
+from slo_bench.prompts.workload import Prompt
 from slo_router.contract.model import Facts
 from slo_router.contract.prices import cost_usd
 

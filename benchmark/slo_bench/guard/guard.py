@@ -23,11 +23,11 @@ from slo_bench.guard.budget import Budget, charged_usd, most_usd
 from slo_bench.guard.held import Held, Pause, met_outage
 from slo_bench.guard.lock import LOST, EndpointLock
 from slo_bench.guard.watch import Tell, Watch
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.dialect import Adapting
 from slo_bench.measure.excuses import DROPPED
 from slo_bench.measure.stream import CONNECTION, Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient
 

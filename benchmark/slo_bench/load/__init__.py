@@ -1,1 +1,1 @@
-"""Load: what is asked of whom, when requests are sent, how large they are (pure), and the sender that keeps to it."""
+"""Load: who is asked, when each request is sent, and the sender that keeps to it."""

@@ -14,8 +14,8 @@ from itertools import cycle, groupby, islice
 
 from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.load.arrivals import Arrival
-from slo_bench.load.workload import Prompt, Workload
 from slo_bench.measure.targets import Proxy, Target, target_of
+from slo_bench.prompts.workload import Prompt, Workload
 from slo_router.contract.model import Facts, Slo
 from slo_router.contract.settings.config import Settings, SloSettings
 from slo_router.contract.settings.deployments import ManagedDeployment

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from slo_bench.errors import StoppedError
 from slo_bench.load.arrivals import Arrival
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 
 Measure = Callable[[Target, Prompt], Awaitable[Sample]]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from slo_bench.errors import BenchError
 from slo_bench.load.arrivals import Arrival, gamma, replay
 from slo_bench.load.plan import Plan
-from slo_bench.load.sizing import CHARS_PER_TOKEN, resized, vocabulary
 from slo_bench.load.trace import load_trace
-from slo_bench.load.workload import Prompt
+from slo_bench.prompts.sizing import CHARS_PER_TOKEN, resized, vocabulary
+from slo_bench.prompts.workload import Prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from slo_bench.load.workload import Prompt
 from slo_bench.measure import connecting
 from slo_bench.measure.blaming import excused, words_in
 from slo_bench.measure.excuses import ELSEWHERE, no_stream, unreached
 from slo_bench.measure.sse import EventParser
 from slo_bench.measure.stream import CONNECTION, CUT_STREAM, MALFORMED, TIMEOUT, WRONG_DEPLOYMENT, Sample, StreamReading
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 
 MAX_BODY_BYTES = 256 * 2**20  # more than any answer; a server that never stops must not fill the memory
 _LOOK_EVERY_S = 0.5

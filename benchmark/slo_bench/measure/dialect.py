@@ -21,10 +21,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import REASONING_ONLY, Sample
 from slo_bench.measure.targets import Target
 from slo_bench.measure.wire import LENGTH_NAMES
+from slo_bench.prompts.workload import Prompt
 
 ROOM = 8  # a thought of several hundred tokens before an answer of a hundred is common
 MOST_TOKENS = 8_192  # that a widened answer may have: a model that still thinks would think on at everybody's cost

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from slo_bench.errors import BenchError, UnreachableError
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.wire import LENGTH_NAMES, Wire, wire_of
+from slo_bench.prompts.workload import Prompt
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.contract.settings.environment import resolve_environment
 

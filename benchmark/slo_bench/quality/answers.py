@@ -22,8 +22,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from slo_bench.errors import AnswerStoreError
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.excuses import Excuse
+from slo_bench.prompts.workload import Prompt
 
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 

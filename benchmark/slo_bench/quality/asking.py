@@ -19,11 +19,11 @@ from typing import TypeAlias
 
 from slo_bench.grading.text import without_reasoning
 from slo_bench.guard.guard import Guard
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.client import Client
 from slo_bench.measure.excuses import REASONING
 from slo_bench.measure.stream import EMPTY, REASONING_ONLY, Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 from slo_bench.quality.answers import Answer, AnswerStore, Failure, Question, answer_key
 from slo_router.contract.model import Facts
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from slo_bench.load.yaml_text import read
+from slo_bench.prompts.yaml_text import read
 from slo_router.contract.settings.validation import Strict
 
 COMPOSED = 170  # per category

@@ -18,7 +18,7 @@ import re
 from typing import Literal, TypeAlias
 
 from slo_bench.grading.graders import Judge
-from slo_bench.load.workload import Prompt
+from slo_bench.prompts.workload import Prompt
 from slo_bench.quality.answers import Question
 from slo_bench.quality.suite import Item
 

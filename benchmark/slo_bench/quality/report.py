@@ -12,7 +12,7 @@ from rich.table import Table
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import ENOUGH, CellScores, Difference
-from slo_bench.show.report import UNMEASURED
+from slo_bench.summary.figures import UNMEASURED
 from slo_router.contract.intervals import Interval
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,6 @@ from time import monotonic, time
 
 from rich.console import Console
 
-from slo_bench.errors import BenchError
 from slo_bench.gate.ruling import Policy
 from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Terms as GuardTerms
@@ -29,9 +26,9 @@ from slo_bench.quality.gating import Gating
 from slo_bench.quality.grade import Tools
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Following, Found, run_suite
-from slo_bench.run.order import Store
 from slo_bench.run.progress import State, shown
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_bench.store import Store, linked
+from slo_router.contract.redis.link import AsyncClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +54,11 @@ def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) 
 
 
 async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
-    began_s, prefix = monotonic(), "" if store is None else store.key_prefix
-    async with _linked(store) as link:
+    if store is None:
+        return await _ask(plan, terms, console, None, "")
+    began_s, prefix = monotonic(), store.key_prefix
+    async with linked(store) as link:
         found = await _ask(plan, terms, console, link, prefix)
-        if link is None:
-            return found
 
         async def again(narrow: QualityPlan, used: Found) -> Found:
             total_s = max(began_s + terms.total_s - monotonic(), 0.0)
@@ -72,22 +69,6 @@ async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Co
 
         gating = Gating(link, prefix, terms.policy, again)
         return await gating.settle(plan, found, partial(console.print, soft_wrap=True))
-
-
-@asynccontextmanager
-async def _linked(store: Store | None) -> AsyncIterator[AsyncClient | None]:
-    if store is None:
-        yield None
-        return
-    link = connect(store.redis_url)
-    try:
-        try:
-            await link.ping()
-        except LINK_ERRORS as error:
-            raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
-        yield link
-    finally:
-        await link.aclose()
 
 
 async def _ask(plan: QualityPlan, terms: Terms, console: Console, link: AsyncClient | None, prefix: str) -> Found:

@@ -28,8 +28,8 @@ from pydantic import Field, field_validator
 
 from slo_bench.errors import SuiteError
 from slo_bench.grading.graders import Grader
-from slo_bench.load.workload import Prompt
-from slo_bench.load.yaml_text import read_with_lines
+from slo_bench.prompts.workload import Prompt
+from slo_bench.prompts.yaml_text import read_with_lines
 from slo_bench.quality.answers import Question
 from slo_bench.quality.composed import composed
 from slo_router.contract.settings.validation import Count, Strict, validate

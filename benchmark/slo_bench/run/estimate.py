@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from slo_bench.guard.budget import SECONDS_PER_HOUR, prompt_bytes, request_usd
 from slo_bench.load.plan import Cell, Limits
-from slo_bench.load.workload import Prompt
+from slo_bench.prompts.workload import Prompt
 from slo_bench.summary.results import CellResult
 from slo_router.contract.model import Facts, Metrics
 

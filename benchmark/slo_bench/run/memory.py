@@ -28,8 +28,8 @@ from slo_bench.errors import StoppedError
 from slo_bench.guard.guard import Guard
 from slo_bench.guard.watch import Tell
 from slo_bench.load.plan import Cell, Plan
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
+from slo_bench.prompts.workload import Prompt
 from slo_bench.run.estimate import CellKey, Request, assumed, from_metrics, key_of, mean_prompt_tokens
 from slo_router.contract.keys import PACE_KEY, UNFINISHED_KEY, metrics_key
 from slo_router.contract.metrics_hash import read_metrics

@@ -13,14 +13,6 @@ from slo_bench.summary.results import CellResult
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """Where results go."""
-
-    redis_url: str = field(repr=False)
-    key_prefix: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Order:
     """What to measure, and on what terms. `timeout_s` bounds each request; `endpoints` see `lock.endpoint_of`."""
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 
-from redis.exceptions import NoPermissionError
 from rich.console import Console
 
 from slo_bench.errors import BenchError
@@ -24,13 +23,14 @@ from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.run.estimate import CellKey, Estimate, Request, estimate
 from slo_bench.run.memory import Done, Memory, ask_unknown, known_requests
-from slo_bench.run.order import Forecast, Order, Outcome, Spent, Store
+from slo_bench.run.order import Forecast, Order, Outcome, Spent
 from slo_bench.run.progress import Following, shown
 from slo_bench.run.publish import Writer
 from slo_bench.run.runner import run_plan
 from slo_bench.run.telling import forecast_table, heading, warnings
+from slo_bench.store import Store, linked
 from slo_bench.summary.results import CellResult, judged
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 
 def run(order: Order, store: Store | None, console: Console) -> Outcome:
@@ -48,28 +48,21 @@ def foresee(order: Order, store: Store | None) -> Forecast:
 
 async def _foresee(order: Order, store: Store | None) -> Forecast:
     known = await known_requests(order.plan, None, "")
-    with suppress(*LINK_ERRORS):
-        async with _linked(store) as link:
-            known = await known_requests(order.plan, link, "" if store is None else store.key_prefix)
+    if store is not None:
+        with suppress(BenchError):
+            async with linked(store) as link:
+                known = await known_requests(order.plan, link, store.key_prefix)
     return Forecast(Spent(0.0, 0.0), _estimate(order, order.plan, known))
 
 
 async def _run(order: Order, store: Store | None, console: Console) -> Outcome:
-    async with _linked(store) as link:
-        if link is None or store is None:
-            return await _carry_out(order, {}, None, "", console)
-        try:
-            await link.ping()
-            memory = Memory(link, store.key_prefix)
-            if order.terms.fresh:
-                await memory.forget(order.fingerprint)
-            finished = await memory.done(order.fingerprint)
-        except NoPermissionError as error:
-            raise BenchError(
-                "redis_url: its user may not use the keys slo_bench:*; docs/security.md has them"
-            ) from error
-        except LINK_ERRORS as error:
-            raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+    if store is None:
+        return await _carry_out(order, {}, None, "", console)
+    async with linked(store) as link:
+        memory = Memory(link, store.key_prefix)
+        if order.terms.fresh:
+            await memory.forget(order.fingerprint)
+        finished = await memory.done(order.fingerprint)
         outcome = await _carry_out(order, finished, link, store.key_prefix, console)
         if outcome.is_whole:
             with suppress(*LINK_ERRORS):  # else the next run measures less than it could
@@ -116,18 +109,6 @@ async def _carry_out(
 
 def _estimate(order: Order, plan: Plan, known: Mapping[CellKey, Request]) -> Estimate:
     return estimate(plan.by_deployment(), known, order.limits)
-
-
-@asynccontextmanager
-async def _linked(store: Store | None) -> AsyncIterator[AsyncClient | None]:
-    if store is None:
-        yield None
-        return
-    link = connect(store.redis_url)
-    try:
-        yield link
-    finally:
-        await link.aclose()
 
 
 async def measure_plan(

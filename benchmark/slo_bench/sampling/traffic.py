@@ -21,10 +21,10 @@ from typing import IO, TypeAlias, cast
 import msgspec
 
 from slo_bench.errors import SampleError
-from slo_bench.run.order import Store
 from slo_bench.sampling.bodies import UnusableError
 from slo_bench.sampling.candidate import Candidate, LeftOut
 from slo_bench.sampling.entries import Wanted, read_batch_line, read_record, read_spend_log
+from slo_bench.store import Store
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
 from slo_router.contract.units import MS_PER_S

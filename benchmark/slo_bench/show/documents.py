@@ -8,11 +8,11 @@ an interval takes.
 from __future__ import annotations
 
 from slo_bench.checks.verdict import Verdict
-from slo_bench.load.lag import Lag
+from slo_bench.summary.lag import Lag
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.rivals import Rivals
-from slo_bench.summary.spreads import SHARES
-from slo_bench.summary.stats import CellStats, Spread
+from slo_bench.summary.spreads import SHARES, Spread
+from slo_bench.summary.stats import CellStats
 from slo_router.contract.intervals import Interval
 from slo_router.contract.units import MS_PER_S
 

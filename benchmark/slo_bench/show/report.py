@@ -11,17 +11,15 @@ from types import MappingProxyType
 from rich.table import Table
 
 from slo_bench.checks.verdict import Verdict
-from slo_bench.load.lag import MAX_P99_S, Lag
 from slo_bench.load.plan import Plan
 from slo_bench.show.documents import cell_document, rivals_document
 from slo_bench.show.full_tables import break_even_table, latency_table, rate_table, size_table
-from slo_bench.summary.figures import UNMEASURED, figure, number
+from slo_bench.summary.figures import figure, number
+from slo_bench.summary.lag import MAX_P99_S, Lag
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.rivals import rivals
 from slo_bench.summary.stats import CellStats
 from slo_router.contract.units import MS_PER_S
-
-__all__ = ["UNMEASURED", "remarks", "result_document", "result_table", "result_tables", "skipped_document"]
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 NUMBERS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slo_bench.summary.stats import Spread
+from slo_bench.summary.spreads import Spread
 from slo_router.contract.intervals import Interval
 from slo_router.contract.units import MS_PER_S
 

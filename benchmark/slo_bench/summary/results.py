@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from slo_bench.checks.answer import Answer
 from slo_bench.checks.cells import judged_together
 from slo_bench.checks.verdict import NOTHING_CHECKED, Verdict
-from slo_bench.load.lag import Lag
 from slo_bench.load.plan import Cell, Plan
 from slo_bench.summary.cost import cost_per_1k_usd
+from slo_bench.summary.lag import Lag
 from slo_bench.summary.stats import CellStats
 from slo_router.contract.model import Metrics
 

@@ -22,12 +22,9 @@ from dataclasses import dataclass, field
 from slo_bench.measure.excuses import Excuse
 from slo_bench.measure.stream import Sample
 from slo_bench.summary.attainment import Attainment, attainment
-from slo_bench.summary.percentiles import percentile
 from slo_bench.summary.spreads import Spread, grouped_spread, spread
 from slo_router.contract.intervals import Interval, wilson
 from slo_router.contract.model import Slo
-
-__all__ = ["CellStats", "Spread", "percentile", "spread", "summarize"]
 
 
 @dataclass(frozen=True, slots=True)

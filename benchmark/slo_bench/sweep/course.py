@@ -18,8 +18,8 @@ from slo_bench.errors import StoppedError
 from slo_bench.load.arrivals import gamma
 from slo_bench.load.plan import Cell
 from slo_bench.load.sending import Clock, Measure, Sender, Sent
-from slo_bench.load.sizing import CHARS_PER_TOKEN, characters, resized, vocabulary
-from slo_bench.load.workload import Prompt
+from slo_bench.prompts.sizing import CHARS_PER_TOKEN, characters, resized, vocabulary
+from slo_bench.prompts.workload import Prompt
 from slo_bench.sweep.climbing import Judged, judge, next_rate
 from slo_bench.sweep.regression import fit_sweep
 from slo_bench.sweep.step import Step, figures

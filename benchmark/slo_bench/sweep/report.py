@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from slo_bench.load.lag import MAX_P99_S
 from slo_bench.load.plan import Plan
+from slo_bench.summary.figures import UNMEASURED
+from slo_bench.summary.lag import MAX_P99_S
 from slo_bench.sweep.climbing import Judged, knee
 from slo_bench.sweep.course import Grid, Swept
 from slo_router.contract.latency_fit import write_fit
 from slo_router.contract.model import LatencyFit
 from slo_router.contract.units import MS_PER_S
-
-UNMEASURED = "–"
 
 
 def heading(plan: Plan, grid: Grid, total_s: float, budget_usd: float | None) -> str:

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
 
-from slo_bench.errors import BenchError, StoppedError
+from slo_bench.errors import StoppedError
 from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Guard, Terms, open_guard
 from slo_bench.load.plan import Cell, Plan
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
-from slo_bench.run.order import Store
+from slo_bench.store import Store, linked
 from slo_bench.sweep.course import Course, Grid, OnStep, Swept
 from slo_bench.sweep.report import progress_line
 from slo_bench.sweep.writing import publish_fit
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 
 class SweepOrder(NamedTuple):
@@ -49,14 +49,14 @@ async def _run(order: SweepOrder, store: Store | None, console: Console) -> list
     tell = partial(console.print, soft_wrap=True)
     budget = Budget(order.terms.budget_usd, order.timeout_s)
     deadline_s = asyncio.get_running_loop().time() + order.total_s
-    async with AsyncExitStack() as exits:
-        link = None if store is None else await _linked(store, exits)
-        prefix = "" if store is None else store.key_prefix
-        client = await exits.enter_async_context(Client(order.timeout_s))
-        opened = open_guard(
+    prefix = "" if store is None else store.key_prefix
+    async with (
+        nullcontext() if store is None else linked(store) as link,
+        Client(order.timeout_s) as client,
+        open_guard(
             client.measure, budget, order.terms, endpoints=order.endpoints, link=link, prefix=prefix, tell=tell
-        )
-        guard = await exits.enter_async_context(opened)
+        ) as guard,
+    ):
         found: list[Swept] = []
         for cells in order.plan.by_deployment():
             swept = await _sweep(order, cells, guard, deadline_s, tell)
@@ -82,16 +82,6 @@ async def _sweep(
     except StoppedError as error:
         course.swept.ended_early = str(error)
     return course.swept
-
-
-async def _linked(store: Store, exits: AsyncExitStack) -> AsyncClient:
-    link = connect(store.redis_url)
-    exits.push_async_callback(link.aclose)
-    try:
-        await link.ping()
-    except LINK_ERRORS as error:
-        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
-    return link
 
 
 async def _publish(link: AsyncClient, prefix: str, swept: Swept) -> bool:

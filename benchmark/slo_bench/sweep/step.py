@@ -17,10 +17,10 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from slo_bench.load.lag import Lag, lag_of
 from slo_bench.load.sending import Sent
 from slo_bench.summary.attainment import meets
-from slo_bench.summary.stats import percentile
+from slo_bench.summary.lag import Lag, lag_of
+from slo_bench.summary.percentiles import percentile
 from slo_router.contract.model import Slo
 
 

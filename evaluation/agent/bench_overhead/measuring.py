@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from slo_bench.load.arrivals import gamma
-from slo_bench.load.lag import lag_of
 from slo_bench.load.sending import Sender, Sent
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.client import Client
 from slo_bench.measure.targets import Target
-from slo_bench.summary.stats import percentile
+from slo_bench.prompts.workload import Prompt
+from slo_bench.summary.lag import lag_of
+from slo_bench.summary.percentiles import percentile
 
 PROMPT = Prompt("chat", ({"role": "user", "content": "Who was it, and where? " * 8},), 64)
 WARMUP = 200

@@ -29,7 +29,7 @@ from rich.table import Table
 from evaluation.agent.bench_peers.peers import Installed, install
 from evaluation.agent.bench_peers.tools import MODEL, AiPerf, Figures, GuideLlm, Ours, Tool, Work, fresh, in_our_order
 from evaluation.shared.sample import words
-from slo_bench.load.workload import Prompt
+from slo_bench.prompts.workload import Prompt
 
 TOLERANCE, LAG_LIMIT_MS = 0.05, 5.0
 LEAST_DONE = 0.95  # guidellm now and then cancels the last request that it started

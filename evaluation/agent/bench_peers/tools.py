@@ -24,7 +24,7 @@ import yaml
 
 from evaluation.agent.bench_peers.peers import Installed
 from slo_bench.load.plan import Selection, make_plan
-from slo_bench.load.workload import Prompt, Workload
+from slo_bench.prompts.workload import Prompt, Workload
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.deployments import ManagedDeployment
 

@@ -18,11 +18,12 @@ from slo_bench.guard import guard
 from slo_bench.guard.guard import Terms
 from slo_bench.guard.held import met_outage
 from slo_bench.load.plan import Limits, Selection, make_plan
-from slo_bench.load.workload import load_workload
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
-from slo_bench.run.order import Order, Store
+from slo_bench.prompts.workload import load_workload
+from slo_bench.run.order import Order
 from slo_bench.run.session import run
+from slo_bench.store import Store
 from slo_router.contract.settings.config import load_settings
 from tests.bench.commanded import QUICK, bench, document, hashes
 from tests.shared.particular_server import GOOD, HOLD, THOUGHT, Particular, Request, particular, refuse, whole

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from evaluation.emulator import Handle
 from slo_bench.cli import app
-from slo_bench.load.workload import load_workload
+from slo_bench.prompts.workload import load_workload
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.record import RequestRecord, SloRecord
 from tests.bench.commands.test_bench_cli import entry

@@ -20,9 +20,9 @@ from slo_bench.guard.budget import Budget
 from slo_bench.guard.guard import Guard, Terms
 from slo_bench.guard.lock import LOST, EndpointLock
 from slo_bench.guard.watch import Watch
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 from slo_bench.run.progress import State, line, shown
 from slo_router.contract.keys import LOCK_KEY
 from slo_router.contract.model import Facts

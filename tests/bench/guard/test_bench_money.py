@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from slo_bench.errors import StoppedError
 from slo_bench.guard.budget import Budget, charged_usd, is_priced, most_usd, request_usd
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
+from slo_bench.prompts.workload import Prompt
 from slo_router.contract.model import Facts
 
 PRICED = Facts("a", "openai/a", input_usd_per_token=1e-6, output_usd_per_token=4e-6)

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from evaluation.shared import virtual_time
 from slo_bench.errors import StoppedError, WorkloadError
 from slo_bench.load.arrivals import Arrival, gamma, rate_of, replay
-from slo_bench.load.lag import MAX_P99_S, lag_of
 from slo_bench.load.sending import Sender, Sent
-from slo_bench.load.sizing import characters, resized, vocabulary
 from slo_bench.load.trace import load_trace, parse_trace
-from slo_bench.load.workload import Prompt, load_workload
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.sizing import characters, resized, vocabulary
+from slo_bench.prompts.workload import Prompt, load_workload
+from slo_bench.summary.lag import MAX_P99_S, lag_of
 
 TARGET = Target("a", "a", "http://gpu/v1")
 PROMPT = Prompt("ner", ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who is it?"}), 8)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slo_bench.errors import BenchError
 from slo_bench.load.plan import Plan, Selection, make_plan
-from slo_bench.load.workload import Prompt, Workload
+from slo_bench.prompts.workload import Prompt, Workload
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.deployments import ManagedDeployment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slo_bench.errors import WorkloadError
-from slo_bench.load.workload import Prompt, load_workload, parse_jsonl, parse_yaml
+from slo_bench.prompts.workload import Prompt, load_workload, parse_jsonl, parse_yaml
 
 GOOD = {"category": "ner", "max_tokens": 8, "messages": [{"role": "user", "content": "Find names."}]}
 

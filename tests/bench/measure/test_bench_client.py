@@ -9,10 +9,10 @@ from time import perf_counter
 import pytest
 
 from evaluation.emulator import Handle
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.client import Client
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Proxy, Target, target_of
+from slo_bench.prompts.workload import Prompt
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.deployments import ManagedDeployment
 from tests.shared.scripted_server import DONE, DROP, Reply, Server, chunk, delta, scripted, stream, usage

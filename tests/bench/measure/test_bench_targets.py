@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slo_bench.errors import BenchError, UnreachableError
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.targets import Proxy, target_of
+from slo_bench.prompts.workload import Prompt
 from slo_router.contract.model import Facts
 from slo_router.contract.settings.deployments import ManagedDeployment
 

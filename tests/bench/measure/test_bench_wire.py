@@ -8,9 +8,9 @@ import warnings
 import pytest
 
 from slo_bench.errors import UnreachableError
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.targets import Proxy, Target, target_of
 from slo_bench.measure.wire import _is_sent
+from slo_bench.prompts.workload import Prompt
 from slo_router.contract.settings.config import parse_settings
 from slo_router.contract.settings.deployments import read_deployment
 from tests.shared.particular_server import GOOD, particular

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slo_bench.errors import AnswerStoreError
-from slo_bench.load.workload import Prompt
+from slo_bench.prompts.workload import Prompt
 from slo_bench.quality.answers import KEPT_S, Answer, Question, answer_key, clear_store, default_path, open_store
 
 ANSWER = Answer("größer 🙂", 1_000.0, "stop", 5, None)

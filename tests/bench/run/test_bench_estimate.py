@@ -6,8 +6,8 @@ import pytest
 
 from slo_bench.load.arrivals import Arrival
 from slo_bench.load.plan import Limits, Selection, make_plan
-from slo_bench.load.workload import Prompt, Workload
 from slo_bench.measure.stream import Sample
+from slo_bench.prompts.workload import Prompt, Workload
 from slo_bench.run.estimate import Request, assumed, estimate, from_metrics, from_result, key_of, rounds, wall_s
 from slo_bench.run.progress import TimeLeft
 from slo_bench.summary.results import CellResult

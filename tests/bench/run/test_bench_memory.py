@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from slo_bench.load.plan import Plan, Selection, make_plan
-from slo_bench.load.workload import Prompt, Workload
+from slo_bench.prompts.workload import Prompt, Workload
 from slo_bench.run.estimate import Request
 from slo_bench.run.memory import RESUMABLE_S, Done, Memory, fingerprint
 from slo_router.contract.keys import PACE_KEY, UNFINISHED_KEY

@@ -9,9 +9,9 @@ import pytest
 
 from evaluation.shared import virtual_time
 from slo_bench.load.plan import Limits, Plan, Selection, make_plan
-from slo_bench.load.workload import Prompt, Workload
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt, Workload
 from slo_bench.run.runner import run_plan
 from slo_bench.summary.results import CellResult
 from slo_router.contract.model import Facts

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_bench.load.workload import parse_jsonl
+from slo_bench.prompts.workload import parse_jsonl
 from slo_bench.sampling.candidate import Candidate, LeftOut, Message
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction

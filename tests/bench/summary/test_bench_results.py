@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from slo_bench.load.plan import Cell, Plan, Skipped
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from slo_bench.prompts.workload import Prompt
 from slo_bench.show.full_tables import break_even_table, latency_table, rate_table, size_table
 from slo_bench.show.report import remarks, result_document, result_table
 from slo_bench.summary.results import CellResult, exit_code

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_bench.measure.stream import Sample
-from slo_bench.summary.stats import percentile, spread, summarize
+from slo_bench.summary.percentiles import percentile
+from slo_bench.summary.spreads import spread
+from slo_bench.summary.stats import summarize
 
 seconds = st.floats(min_value=0, max_value=1e4)
 

@@ -15,8 +15,8 @@ from evaluation.emulator import EndpointSpec
 from evaluation.shared.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.plan import Cell
 from slo_bench.load.sending import Sent
-from slo_bench.load.workload import Prompt
 from slo_bench.measure.stream import Sample
+from slo_bench.prompts.workload import Prompt
 from slo_bench.sweep.climbing import FACTOR, MOST_STEPS, Judged, judge, knee, next_rate
 from slo_bench.sweep.course import Course, Grid, Swept
 from slo_bench.sweep.overlap import mean_load

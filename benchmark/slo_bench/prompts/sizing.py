@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from slo_bench.load.workload import Message, Prompt
+from slo_bench.prompts.workload import Message, Prompt
 
 CHARS_PER_TOKEN = 4.0  # until an answer tells
 

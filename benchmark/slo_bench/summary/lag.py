@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from slo_bench.summary.stats import percentile
+from slo_bench.summary.percentiles import percentile
 
 MAX_P99_S = 0.010  # beyond it the load that was offered is not the one that was asked for
 

@@ -28,7 +28,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from slo_bench.errors import WorkloadError
-from slo_bench.load.yaml_text import read_with_lines
+from slo_bench.prompts.yaml_text import read_with_lines
 
 Message = Mapping[str, object]
 
