@@ -8,7 +8,7 @@ from slo_bench.gate.entry import Entry
 from slo_bench.gate.history import Cell
 from slo_bench.gate.latency import latency_entry
 from slo_bench.load.plan import Limits
-from slo_bench.show.courses import FIGURES
+from slo_bench.show.plots import FIGURES
 from slo_bench.show.rows import Latency, Past, RatePoint, Value
 from slo_bench.summary.results import CellResult
 from slo_bench.sweep.course import Swept

@@ -1,87 +1,115 @@
-"""The plots of what was measured last: latency against rate, and quality against cost."""
+"""The plots of what was measured: latency against rate, quality against cost, and the course of each figure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from slo_bench.show.chart import HEIGHT, WIDTH, Chart, Dot, Series, grouped, line, upwards
-from slo_bench.show.rows import RatePoint, Value, pareto_front
-from slo_bench.show.scale import around, logarithmic, written
-from slo_router.contract.units import MS_PER_S
+from slo_bench.show.rows import Past, RatePoint, Value, pareto_front
+from slo_bench.summary.figures import UNMEASURED, number
+from slo_router.contract.units import MS_PER_S, to_ms
+from slo_router.html_report.page import day
+from slo_router.html_report.plot import Plot, Point, Series
+
+Row = TypeVar("Row")
+Key = TypeVar("Key")
+
+# A figure of the history: its title, its unit, and what its values are multiplied by.
+FIGURES = {
+    "quality_score": ("Quality", "0 to 1", 1.0),
+    "ttft_p50_s": ("TTFT, median", "ms", MS_PER_S),
+    "e2e_p50_s": ("Whole answer, median", "ms", MS_PER_S),
+    "cost_per_1k_usd": ("Cost", "USD per 1,000 tokens", 1.0),
+    "error_rate": ("Errors", "% of the requests", 100.0),
+}
+
+MOST_DOTS = 40  # of a line: more would hide it
 
 
-def rate_charts(points: Iterable[RatePoint]) -> list[Chart]:
-    """TTFT against the rate, one plot per deployment and one line per prompt length."""
-    return [_rate_chart(name, rows) for name, rows in grouped(points, lambda point: point.deployment)]
+def rate_plots(points: Iterable[RatePoint]) -> list[Plot]:
+    """TTFT against the rate, one plot per deployment and one line per prompt length. Both axes are logarithmic."""
+    return [_rate_plot(name, rows) for name, rows in _grouped(points, lambda point: point.deployment)]
 
 
-def _rate_chart(deployment: str, points: Sequence[RatePoint]) -> Chart:
-    told = [(p, MS_PER_S * p.ttft_p95_s) for p in points if p.ttft_p95_s and p.rate_per_s > 0]
-    x = logarithmic([point.rate_per_s for point, _ in told] or [1.0], WIDTH)
-    y = logarithmic([ms for _, ms in told] or [1.0], HEIGHT)
-    series = []
-    for number, (tokens, rows) in enumerate(grouped(told, lambda one: one[0].prompt_tokens)):
-        ordered = sorted(rows, key=lambda row: row[0].rate_per_s)
-        dots = tuple(
-            Dot(x.at(p.rate_per_s), HEIGHT - y.at(ms), f"{tokens} tokens, {p.rate_per_s:.3g}/s: {ms:.0f} ms")
-            for p, ms in ordered
-        )
-        series.append(Series(f"{tokens} prompt tokens", number, line(dots), dots))
+def _rate_plot(deployment: str, points: Sequence[RatePoint]) -> Plot:
+    ordered = sorted(points, key=lambda point: (point.prompt_tokens, point.rate_per_s))
+    series = [
+        Series(f"{tokens} prompt tokens", [Point(p.rate_per_s, MS_PER_S * p.ttft_p95_s) for p in rows if p.ttft_p95_s])
+        for tokens, rows in _grouped(ordered, lambda point: point.prompt_tokens)
+    ]
     table = [
         (
-            *(f"{p.prompt_tokens}", f"{p.rate_per_s:.3g}", _ms(p.ttft_p50_s), _ms(p.ttft_p95_s)),
+            *(f"{p.prompt_tokens}", f"{p.rate_per_s:.3g}"),
+            *(number(to_ms(value_s), ".1f") for value_s in (p.ttft_p50_s, p.ttft_p95_s)),
             *(f"{p.attained:.0%}", p.saturated or ""),
         )
-        for p in sorted(points, key=lambda point: (point.prompt_tokens, point.rate_per_s))
+        for p in ordered
     ]
     head = ("prompt tokens", "requests/s", "TTFT p50 ms", "TTFT p95 ms", "SLO kept", "saturated")
-    ticks = written(x.ticks(), x, "{:g}".format), upwards(y, "{:g}".format)
-    return Chart(deployment, "requests per second", "TTFT p95, ms", *ticks, tuple(series), head, table)
+    return Plot(deployment, "requests per second", "TTFT p95, ms", series, "log", "log", head=head, rows=table)
 
 
-def value_charts(values: Iterable[Value]) -> list[Chart]:
+def value_plots(values: Iterable[Value]) -> list[Plot]:
     """Quality against cost, one plot per category, with the line that no deployment is beyond."""
-    return [_value_chart(name, tuple(rows)) for name, rows in grouped(values, lambda value: value.category)]
+    return [_value_plot(name, tuple(rows)) for name, rows in _grouped(values, lambda value: value.category)]
 
 
-def _value_chart(category: str, values: tuple[Value, ...]) -> Chart:
-    paid = [value.cost_per_1k_usd for value in values if value.cost_per_1k_usd > 0]
-    x = logarithmic(paid or [1.0], WIDTH)
-    y = around([q for v in values for q in (v.quality, v.low, v.high) if q is not None], HEIGHT, 0.0, 1.0)
+def _value_plot(category: str, values: tuple[Value, ...]) -> Plot:
+    edge = min((value.cost_per_1k_usd for value in values if value.cost_per_1k_usd > 0), default=1.0) / 2
 
-    def dot(value: Value) -> Dot:
-        ends = [None if end is None else HEIGHT - y.at(end) for end in (value.low, value.high)]
-        place = x.at(value.cost_per_1k_usd) if value.cost_per_1k_usd > 0 else 0.0  # what is free stands at the edge
-        title = f"{value.deployment}: {value.quality:.3f} at {value.cost_per_1k_usd:.3g} USD"
-        return Dot(place, HEIGHT - y.at(value.quality), title, value.deployment, *ends)
+    def point(value: Value) -> Point:
+        cost_usd = value.cost_per_1k_usd if value.cost_per_1k_usd > 0 else edge  # what is free stands at the edge
+        return Point(cost_usd, value.quality, value.deployment, value.low, value.high)
 
     front = pareto_front(values)
-    rest = tuple(dot(value) for value in values if value not in front)
-    on_front = tuple(dot(value) for value in front)
-    series = (Series("Pareto front", 0, _stairs(on_front), on_front), Series("others", 1, "", rest))
+    rest = [point(value) for value in values if value not in front]
+    # Between two points of the front there is nothing better to be had than the cheaper one.
+    series = [Series("Pareto front", [point(value) for value in front], "step-after")]
     table = [
         (
             *(v.deployment, f"{v.cost_per_1k_usd:.3g}", f"{v.quality:.3f}"),
-            *(_between(v), str(v.answers), "yes" if v in front else ""),
+            UNMEASURED if v.low is None or v.high is None else f"{v.low:.3f} to {v.high:.3f}",
+            *(str(v.answers), "yes" if v in front else ""),
         )
         for v in sorted(values, key=lambda value: value.cost_per_1k_usd)
     ]
-    head = ("deployment", "USD per 1,000 tokens", "quality", "95 % interval", "answers", "on the front")
-    ticks = written(x.ticks(), x, "{:g}".format), upwards(y, "{:g}".format)
-    return Chart(category, "USD per 1,000 tokens", "quality", *ticks, series if rest else series[:1], head, table)
+    return Plot(
+        category,
+        "USD per 1,000 tokens",
+        "quality",
+        [*series, Series("others", rest, None)] if rest else series,
+        x_axis="log",
+        from_zero=False,
+        head=("deployment", "USD per 1,000 tokens", "quality", "95 % interval", "answers", "on the front"),
+        rows=table,
+    )
 
 
-def _stairs(dots: Sequence[Dot]) -> str:
-    """From each to the next first to the right, then up: in between nothing better is to be had."""
-    corners = [f"{right.x:.1f},{left.y:.1f}" for left, right in pairwise(dots)]
-    places = [f"{dot.x:.1f},{dot.y:.1f}" for dot in dots]
-    return " ".join(place for pair in zip(places, [*corners, ""], strict=True) for place in pair).strip()
+def past_plots(past: Iterable[Past]) -> Iterator[Plot]:
+    """The course of each figure, one plot per figure and category and one line per deployment; none of zeros alone."""
+    known = [one for one in past if one.figure in FIGURES and len(one.points) > 1]
+    order = list(FIGURES)
+    ordered = sorted(known, key=lambda one: (one.category, order.index(one.figure)))
+    for (category, figure), rows in _grouped(ordered, lambda one: (one.category, one.figure)):
+        name, unit, factor = FIGURES[figure]
+        series = [Series(row.deployment, [Point(at_s, factor * y) for at_s, y in row.points]) for row in rows]
+        if any(point.y for one in series for point in one.points):
+            table = [(one.name, day(point.x), f"{point.y:.4g}") for one in series for point in one.points]
+            yield Plot(
+                f"{name} · {category}",
+                "",
+                unit,
+                series,
+                from_zero=figure != "quality_score",
+                has_dots=all(len(one.points) <= MOST_DOTS for one in series),
+                head=("deployment", "run (UTC)", unit),
+                rows=table,
+            )
 
 
-def _between(value: Value) -> str:
-    return "–" if value.low is None or value.high is None else f"{value.low:.3f} to {value.high:.3f}"
-
-
-def _ms(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{MS_PER_S * seconds:.1f}"
+def _grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> list[tuple[Key, list[Row]]]:
+    """Rows with the same key together, in the order in which the keys first appear."""
+    groups: dict[Key, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.items())

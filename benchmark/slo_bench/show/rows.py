@@ -63,7 +63,6 @@ class Page(NamedTuple):
     rates: tuple[RatePoint, ...] = ()
     values: tuple[Value, ...] = ()
     past: tuple[Past, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 def pareto_front(values: tuple[Value, ...]) -> tuple[Value, ...]:

@@ -9,9 +9,9 @@ from slo_router.contract.units import MS_PER_S
 UNMEASURED = "–"
 
 
-def number(value: float | None, form: str) -> str:
-    """A value in a format of its own."""
-    return UNMEASURED if value is None else format(value, form)
+def number(value: float | None, form: str, unit: str = "") -> str:
+    """A value in a format of its own, with its unit behind it."""
+    return UNMEASURED if value is None else format(value, form) + unit
 
 
 def figure(spread: Spread | None, name: str) -> str:

@@ -30,7 +30,7 @@ from slo_router.operator.page.rendering import Templates, read_form
 from slo_router.operator.replay.again import decided_again
 from slo_router.operator.replay.explanation import explain
 from slo_router.operator.replay.recorded import Recorded
-from slo_router.operator.reporting.page import HEIGHT, WIDTH, charts
+from slo_router.operator.reporting.page import plots
 
 WINDOWS = {"5m": ("5 minutes", 300), "1h": ("1 hour", 3_600), "24h": ("24 hours", 86_400)}
 MOST_DECISIONS = 50
@@ -86,8 +86,7 @@ class Page:
             window=label,
             windows=[(name, text, text == label) for name, (text, _) in WINDOWS.items()],
             refresh_s=REFRESH_S,
-            charts=charts(report.hours),
-            size=(WIDTH, HEIGHT),
+            plots=plots(report.hours),
             parts=[*parts, tables.expectations(found)],
         )
 

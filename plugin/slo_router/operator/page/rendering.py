@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from slo_router.html_report.page import templates
 from slo_router.operator.commands.terminal import between, percent, usd
 from slo_router.operator.page.cells import BAR
 from slo_router.operator.page.guard import read_body
@@ -23,13 +23,7 @@ class Templates:
     """Everything that is put into a template is escaped."""
 
     def __init__(self) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = templates(Path(__file__).parent / "templates")
         self._environment.filters.update(usd=usd, percent=percent, between=between)
         self._environment.globals.update(pages=PAGES, bar=BAR, moment=moment)
 

@@ -1,71 +1,43 @@
-"""The report as one HTML page with its plots inside: nothing is loaded from elsewhere, and no script runs.
-
-Plots are SVG shapes whose coordinates are worked out here; colours follow the reader's light or dark setting. Each plot
-has its numbers in a table beside it, for those who cannot see it.
-"""
+"""The report as one HTML page: its figures, and cost and attainment over time as plots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
-from slo_router.operator.reporting.rows import Hour, Report
+from slo_router.html_report.page import templates
+from slo_router.html_report.plot import Plot, Point, Series
+from slo_router.operator.commands.terminal import between, number, percent, usd
+from slo_router.operator.reporting.rows import Hour, QualityRow, Report, Row
 
-WIDTH, HEIGHT = 640.0, 180.0  # of a plot's area, in its own units
 MOST_POINTS = 200
-TEMPLATE = "page.html.j2"
-
-
-class Line(NamedTuple):
-    """One polyline: its name and its points as SVG takes them."""
-
-    name: str
-    points: str
-
-
-class Chart(NamedTuple):
-    """Lines over time that share one scale from 0 to `top`."""
-
-    title: str
-    unit: str
-    top: float
-    lines: tuple[Line, ...]
-    first: str
-    last: str
+Table: TypeAlias = tuple[str, tuple[str, ...], list[tuple[str, ...]]]  # title, names of the columns, rows
 
 
 def as_html(report: Report) -> str:
     """The whole page."""
-    # Imported here because a tenth of every command's start would be spent on what few of them need.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
-
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(usd=_usd, percent=_percent, day=_day)
-    return environment.get_template(TEMPLATE).render(report=report, charts=charts(report.hours), size=(WIDTH, HEIGHT))
+    environment = templates(Path(__file__).parent)
+    environment.filters.update(usd=usd, percent=percent, between=between, number=number)
+    page = environment.get_template("page.html.j2")
+    return page.render(report=report, plots=plots(report.hours), tables=_tables(report))
 
 
-def charts(hours: Sequence[Hour]) -> list[Chart]:
+def plots(hours: Sequence[Hour]) -> list[Plot]:
     """Cost and attainment over time; none where there is a single hour."""
     points = merge(hours, MOST_POINTS)
     if len(points) < 2:
         return []
     priced = [one for one in points if one.priced]
     cost = [
-        ("spent", [1_000 * one.spent_usd / one.priced for one in priced]),
-        ("baseline", [1_000 * one.baseline_usd / one.priced for one in priced]),
+        Series("spent", [Point(one.start_s, 1_000 * one.spent_usd / one.priced) for one in priced]),
+        Series("baseline", [Point(one.start_s, 1_000 * one.baseline_usd / one.priced) for one in priced]),
     ]
+    kept = Series("kept", [Point(one.start_s, 100 * (one.attainment or 0.0)) for one in points])
+    unit = "USD per 1,000 requests of known cost"
     return [
-        *([_chart("Cost", "USD per 1,000 requests of known cost", priced, cost, None)] if len(priced) > 1 else []),
-        _chart("SLO kept", "%", points, [("kept", [100 * (one.attainment or 0.0) for one in points])], 100.0),
+        *([Plot("Cost", "", unit, cost, has_dots=False)] if len(priced) > 1 else []),
+        Plot("SLO kept", "", "%", [kept], has_dots=False),
     ]
 
 
@@ -89,26 +61,30 @@ def _sum(hours: Sequence[Hour]) -> Hour:
     )
 
 
-def _chart(
-    title: str, unit: str, hours: Sequence[Hour], named: Sequence[tuple[str, Sequence[float]]], top: float | None
-) -> Chart:
-    highest = top or max(max(values) for _, values in named) or 1.0
-    start_s, span_s = hours[0].start_s, hours[-1].start_s - hours[0].start_s or 1
-    at = [(one.start_s - start_s) / span_s * WIDTH for one in hours]
-    lines = tuple(
-        Line(name, " ".join(f"{x:.1f},{HEIGHT * (1 - y / highest):.1f}" for x, y in zip(at, values, strict=True)))
-        for name, values in named
+def _tables(report: Report) -> list[Table]:
+    columns = ("share", "requests", "spent", "saved", "SLO kept", "quality", "TTFT p50 / p95", "errors")
+    parts = {"deployment": report.deployments, "category": report.categories, "team": report.teams}
+    quality = ("deployment", "category", "requests", "configured", "measured", "answers judged", "95 % interval")
+    return [
+        *((f"By {name}", (name, *columns), [_row(row) for row in rows]) for name, rows in parts.items()),
+        ("Quality and its evidence", quality, [_quality(row) for row in report.quality]),
+    ]
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        percent(row.share),
+        f"{row.requests:,}",
+        usd(row.spent_usd),
+        percent(row.saved_share),
+        percent(row.attainment),
+        number(row.quality, 3),
+        f"{number(row.ttft_p50_ms)} / {number(row.ttft_p95_ms)} ms",
+        f"{row.errors:,}",
     )
-    return Chart(title, unit, highest, lines, _day(start_s), _day(hours[-1].start_s))
 
 
-def _usd(value: float | None) -> str:
-    return "–" if value is None else f"${value:,.2f}" if abs(value) >= 100 else f"${value:,.4g}"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def _day(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
+def _quality(row: QualityRow) -> tuple[str, ...]:
+    measured = number(row.measured, 3), number(row.measured_answers), between(row.measured_interval)
+    return row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), *measured
