@@ -4,46 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+import vl_convert
 
 from evaluation.face_off.proxies import OURS, PEERS
 from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, Results
 from evaluation.face_off.summary import pooled
 
-COLOURS = dict(zip((*PEERS, OURS, OMNISCIENT, ALL_TO_LARGE), ("C0", "C1", "C2", "C4", "C3", "0.6", "0.3"), strict=True))
-MARKERS = {"steady": "o", "burst": "^", "slowdown": "s", "outage": "X", "mixed": "D", "credit": "P"}
+COLOURS = dict(
+    zip(
+        (*PEERS, OURS, OMNISCIENT, ALL_TO_LARGE),
+        ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#d62728", "#999999", "#4d4d4d"),
+        strict=True,
+    )
+)
+_SHAPES = ("circle", "triangle-up", "square", "cross", "diamond", "triangle-down")
+MARKERS = dict(zip(("steady", "burst", "slowdown", "outage", "mixed", "credit"), _SHAPES, strict=True))
 
 
 def draw(results: Results, path: Path) -> None:
-    """Writes the plot in the format of the path's suffix. Raises OSError where it cannot be written."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
+    """Writes the plot as SVG. Raises OSError where it cannot be written."""
+    rows = []
     for phase, by_strategy in results.items():
         for strategy, repeats in by_strategy.items():
             row = pooled(repeats)
-            axes.plot(
-                1_000 * row.cost_usd,
-                100 * row.kept,
-                MARKERS[phase],
-                color=COLOURS[strategy],
-                markersize=11 if strategy == OURS else 8,
-                alpha=0.85,
-            )
-    axes.set_xscale("log")
-    axes.set_xlabel("cost, USD per 1,000 answered requests")
-    axes.set_ylabel("joint contract kept, % of requests")
-    axes.set_ylim(0, 103)
-    axes.grid(visible=True, which="both", alpha=0.25)
-    strategies = {strategy: None for by_strategy in results.values() for strategy in by_strategy}
-    figure.legend(
-        handles=[
-            *(Line2D([], [], marker="o", linestyle="", color=COLOURS[name], label=name) for name in strategies),
-            *(Line2D([], [], marker=MARKERS[name], linestyle="", color="0.2", label=name) for name in results),
-        ],
-        fontsize="small",
-        loc="outside right upper",
-    )
-    with mpl.rc_context({"svg.hashsalt": "face-off"}):  # the same picture is the same file
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+            cost, kept = 1_000 * row.cost_usd, 100 * row.kept
+            rows.append({"phase": phase, "strategy": strategy, "cost": cost, "kept": kept})
+    encoding = {
+        "x": {"field": "cost", "type": "quantitative", "title": "cost, USD per 1,000 answered requests"}
+        | {"scale": {"type": "log", "nice": False, "padding": 12}, "axis": {"labelOverlap": "greedy"}},
+        "y": {"field": "kept", "type": "quantitative", "title": "joint contract kept, % of requests"}
+        | {"scale": {"domain": [0, 103], "nice": False}},
+        "color": _named("strategy", COLOURS, {name for by_strategy in results.values() for name in by_strategy}),
+        "shape": _named("phase", MARKERS, set(results)),
+        "size": {"condition": {"test": {"field": "strategy", "equal": OURS}, "value": 120}, "value": 70},
+    }
+    spec = {
+        "background": "white",
+        "padding": {"left": 5, "top": 5, "right": 30, "bottom": 5},  # fonts differ: room for a wider legend
+        "width": 640,
+        "height": 380,
+        "data": {"values": rows},
+        "mark": {"type": "point", "filled": True, "opacity": 0.85},
+        "encoding": encoding,
+    }
+    path.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+
+
+def _named(field: str, looks: dict[str, str], shown: set[str]) -> dict[str, object]:
+    names = [name for name in looks if name in shown]
+    scale = {"domain": names, "range": [looks[name] for name in names]}
+    return {"field": field, "type": "nominal", "title": field, "scale": scale}
