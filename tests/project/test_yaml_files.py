@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel
 
 from evaluation.demo.endpoints import own
-from slo_bench.prompts.workload import load_workload, parse_yaml
+from slo_bench.prompts.workload import load_workload, parse_workload
 from slo_bench.quality.suite import load_suite
 from slo_router.contract.settings.config import (
     GroupSettings,
@@ -177,7 +177,7 @@ def test_a_yaml_file_that_no_check_claims_is_named(tmp_path: Path) -> None:
     ("text", "check", "message"),
     [
         ("services: {redis: {image: redis, imagee: redis}}", check_compose, "'imagee' was unexpected"),
-        ("prompts: [{category: ner}]", lambda path: parse_yaml(path.read_text(), path.name), "messages: missing"),
+        ("prompts: [{category: ner}]", lambda path: parse_workload(path.read_text(), path.name), "messages: missing"),
     ],
 )
 def test_the_checks_see_a_fault(tmp_path: Path, text: str, check: Callable[[Path], None], message: str) -> None:

@@ -14,7 +14,7 @@ from slo_bench.errors import BenchError
 from slo_bench.gate.comparison import Row, is_same_work, rows_of
 from slo_bench.gate.entry import Entry
 from slo_bench.run import options
-from slo_bench.summary.figures import UNMEASURED
+from slo_bench.summary.figures import UNMEASURED, table
 from slo_router.contract.redis.link import AsyncClient
 from slo_router.contract.settings.config import load_settings
 
@@ -69,14 +69,10 @@ def compare(
 
 
 def _table(a: str, b: str, rows: list[Row]) -> Table:
-    table = Table(title=f"{b} against {a}; each interval holds with 95 %", title_justify="left")
-    for name in ("category", "figure"):
-        table.add_column(name)
-    for name in (a, b, "difference", "95 % interval", "n"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    columns = ("category", "figure", f">{a}", f">{b}", ">difference", ">95 % interval", ">n", "")
+    made = table(*columns, title=f"{b} against {a}; each interval holds with 95 %")
     for row in rows:
         interval = UNMEASURED if row.low is None or row.high is None else f"{row.low:+.3g} to {row.high:+.3g}"
         values = (f"{row.a:.4g}", f"{row.b:.4g}", f"{row.difference:+.3g}", interval, row.n)
-        table.add_row(row.category, row.figure, *values, _VERDICTS[row.told_apart])
-    return table
+        made.add_row(row.category, row.figure, *values, _VERDICTS[row.told_apart])
+    return made

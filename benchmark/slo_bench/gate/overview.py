@@ -13,6 +13,7 @@ from rich.table import Table
 
 from slo_bench.gate.comparison import compare
 from slo_bench.gate.entry import QUALITY, Entry
+from slo_bench.summary.figures import table as empty_table
 
 SHOWN = (QUALITY, "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "throughput_tps", "error_rate", "cost_per_1k_usd")
 COURSE = 24  # runs in a sparkline
@@ -60,14 +61,9 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 def table(found: Sequence[Line]) -> Table:
     """For people."""
-    shown = Table(title="Last runs; an arrow is a step beyond chance", title_justify="left")
-    for name in ("deployment", "category", "figure"):
-        shown.add_column(name)
-    shown.add_column("runs", justify="right")
-    shown.add_column("last run (UTC)")
-    shown.add_column("last", justify="right")
-    for name in ("", "course", "against the last good runs"):
-        shown.add_column(name)
+    columns = (">runs", "last run (UTC)", ">last", "", "course", "against the last good runs")
+    title = "Last runs; an arrow is a step beyond chance"
+    shown = empty_table("deployment", "category", "figure", *columns, title=title)
     for line in found:
         shown.add_row(
             line.last.deployment,

@@ -17,18 +17,16 @@ invalidates everything behind it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from slo_bench.errors import WorkloadError
-from slo_bench.prompts.yaml_text import read_with_lines
+from slo_bench.prompts.entries import entries, shipped_text, text_of
+from slo_router.contract.settings.validation import Strict
 
 Message = Mapping[str, object]
 
@@ -84,13 +82,9 @@ class Workload:
         return tuple(prompt for prompt in self.prompts if prompt.category == category)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _MessageFields(_Strict):
+class _MessageFields(Strict, strict=True):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    tool_calls: list[dict[str, object]] = []
+    tool_calls: list[dict[str, object]] = Field([])
     tool_call_id: str = ""
     content: str | list[dict[str, object]] | None
 
@@ -110,11 +104,11 @@ class _MessageFields(_Strict):
         raise ValueError("text, or a list of content parts, not empty")
 
 
-class _PromptFields(_Strict):
+class _PromptFields(Strict, strict=True):
     category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what the router can look up
     messages: Annotated[list[_MessageFields], Field(min_length=1)]
     max_tokens: Annotated[int, Field(gt=0)]
-    tools: list[dict[str, object]] = []
+    tools: list[dict[str, object]] = Field([])
     response_format: dict[str, object] | None = None
     stream: bool | None = None
     expect: Literal["json"] | None = None
@@ -123,54 +117,16 @@ class _PromptFields(_Strict):
 def load_workload(path: Path | None) -> Workload:
     """Reads a workload file, or the one that ships with the agent for `None`. Raises WorkloadError."""
     if path is None:
-        shipped = resources.files("slo_bench") / "workloads" / "default.yaml"
-        return parse_yaml(shipped.read_text(encoding="utf-8"), "default.yaml")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise WorkloadError(f"{path}: {error.strerror}, expected a workload in YAML or JSONL") from error
-    except UnicodeDecodeError as error:
-        raise WorkloadError(f"{path}: not UTF-8 text, byte {error.start} is invalid") from error
-    return parse_jsonl(text, path.name) if path.suffix in {".jsonl", ".ndjson"} else parse_yaml(text, path.name)
+        return parse_workload(shipped_text("workloads/default.yaml"), "default.yaml")
+    return parse_workload(text_of(path, WorkloadError), path.name)
 
 
-def parse_yaml(text: str, name: str) -> Workload:
-    """Reads YAML text; `name` stands for the file in errors."""
-    try:
-        document, lines = read_with_lines(text)
-    except yaml.YAMLError as error:
-        raise WorkloadError(f"{name}: not valid YAML: {error}") from error
-    entries = document.get("prompts") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or set(document) != {"prompts"} or not isinstance(entries, list):
-        raise WorkloadError(f"{name}: expected a mapping with one key, `prompts`, and a list below it")
-    return _workload(zip(lines, entries, strict=True), name)
+def parse_workload(text: str, name: str) -> Workload:
+    """Reads a workload; `name` is the file's, for errors and the format: JSONL where it says so, else YAML."""
+    return Workload(tuple(map(_prompt, entries(text, name, "prompts", _PromptFields, WorkloadError))))
 
 
-def parse_jsonl(text: str, name: str) -> Workload:
-    """Reads one JSON object a line; blank lines are skipped. `name` stands for the file in errors."""
-    entries: list[tuple[int, object]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                entries.append((number, json.loads(line)))
-            except ValueError as error:
-                raise WorkloadError(f"{name}:{number}: not valid JSON: {error}") from error
-    return _workload(entries, name)
-
-
-def _workload(entries: Iterable[tuple[int, object]], name: str) -> Workload:
-    prompts = tuple(_prompt(entry, f"{name}:{line}") for line, entry in entries)
-    if not prompts:
-        raise WorkloadError(f"{name}: no prompts, expected at least one")
-    return Workload(prompts)
-
-
-def _prompt(entry: object, where: str) -> Prompt:
-    try:
-        fields = _PromptFields.model_validate(entry)
-    except ValidationError as error:
-        faults = [_describe(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
-        raise WorkloadError("\n".join(f"{where}: {fault}" for fault in faults)) from error
+def _prompt(fields: _PromptFields) -> Prompt:
     messages = tuple(message.model_dump(exclude_unset=True) for message in fields.messages)
     tools = tuple(fields.tools)
     return Prompt(
@@ -182,13 +138,3 @@ def _text_of(content: object) -> str:
     if isinstance(content, list):
         return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
-
-
-def _describe(location: Sequence[str | int], kind: str, message: str, value: object) -> str:
-    field = ".".join(str(part) for part in location) or "prompt"
-    if kind == "missing":
-        return f"{field}: missing"
-    if kind == "extra_forbidden":
-        return f"{field}: unknown field"
-    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{field}: {str(value)[:60]!r}, expected {expected}"

@@ -9,12 +9,11 @@ the items written by hand. They are easier and more alike than real tasks, and n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from typing import NamedTuple
 
 from pydantic import Field
 
-from slo_bench.prompts.yaml_text import read
+from slo_bench.prompts.entries import read_yaml, shipped_text
 from slo_router.contract.settings.validation import Strict
 
 COMPOSED = 170  # per category
@@ -79,8 +78,7 @@ class Patterns(Strict):
 
 def composed(openings: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
     """All of them, as entries of a suite. `openings` are each category's messages before the question."""
-    text = (resources.files("slo_bench") / "suites" / "patterns.yaml").read_text(encoding="utf-8")
-    patterns = Patterns.model_validate(read(text))
+    patterns = Patterns.model_validate(read_yaml(shipped_text("suites/patterns.yaml")))
     for number in range(COMPOSED):
         for category, compose in (("ner", _ner), ("summarization", _summary), ("reasoning", _sum)):
             question, grader, max_tokens = compose(number, patterns)

@@ -12,19 +12,19 @@ from rich.table import Table
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import ENOUGH, CellScores, Difference
-from slo_bench.summary.figures import UNMEASURED
+from slo_bench.summary.figures import UNMEASURED, number, table
 from slo_router.contract.intervals import Interval
 
 
 def plan_table(plan: QualityPlan) -> Table:
     """One line per cell."""
     title = f"{plan.questions} answers: {len(plan.items)} items to {len(plan.respondents)} deployments"
-    table = Table("deployment", "model", "category", "items", title=title, title_justify="left")
+    made = table("deployment", "model", "category", "items", title=title)
     for cell in plan.cells:
-        table.add_row(cell.deployment_id, cell.model, cell.category, str(cell.planned))
+        made.add_row(cell.deployment_id, cell.model, cell.category, str(cell.planned))
     for skipped in plan.skipped:
-        table.add_row(skipped.deployment_id, f"not asked: {skipped.reason}")
-    return table
+        made.add_row(skipped.deployment_id, f"not asked: {skipped.reason}")
+    return made
 
 
 def plan_document(plan: QualityPlan) -> dict[str, object]:
@@ -35,17 +35,13 @@ def plan_document(plan: QualityPlan) -> dict[str, object]:
 
 def score_table(cells: Sequence[CellScores]) -> Table:
     """One line per cell."""
-    table = Table(title="Quality, 0 to 1", title_justify="left")
-    for name in ("deployment", "category"):
-        table.add_column(name)
-    for name in ("score", "95 % interval", "graded", "of", "cut", "not graded"):
-        table.add_column(name, justify="right")
-    table.add_column("against the last good runs")
+    columns = (">score", ">95 % interval", ">graded", ">of", ">cut", ">not graded", "against the last good runs")
+    made = table("deployment", "category", *columns, title="Quality, 0 to 1")
     for cell in cells:
-        table.add_row(
+        made.add_row(
             cell.deployment_id,
             cell.category,
-            UNMEASURED if cell.mean is None else f"{cell.mean:.3f}",
+            number(cell.mean, ".3f"),
             _between(cell.interval),
             str(cell.n),
             str(cell.planned),
@@ -53,22 +49,21 @@ def score_table(cells: Sequence[CellScores]) -> Table:
             ", ".join(f"{count} {name}" for name, count in cell.problems.items()) or "0",
             cell.verdict or UNMEASURED,
         )
-    return table
+    return made
 
 
 def difference_table(differences: Sequence[Difference]) -> Table:
     """Each deployment against the best of its category; JSON has all pairs."""
     title = "Differences on the same items, 95 % for all of a category"
-    table = Table("category", "best", "other", title=title, title_justify="left")
-    for name in ("items", "difference", "interval", "told apart"):
-        table.add_column(name, justify="right")
+    columns = (">items", ">difference", ">interval", ">told apart")
+    made = table("category", "best", "other", *columns, title=title)
     best: dict[str, str] = {}
     for one in differences:
         if one.first == best.setdefault(one.category, one.first):
             apart = "yes" if one.told_apart else "no"
             interval = _between(one.interval, "+.3f")
-            table.add_row(one.category, one.first, one.second, str(one.n), f"{one.mean:+.3f}", interval, apart)
-    return table
+            made.add_row(one.category, one.first, one.second, str(one.n), f"{one.mean:+.3f}", interval, apart)
+    return made
 
 
 def remarks(plan: QualityPlan, found: Found) -> list[str]:

@@ -15,25 +15,21 @@ Prompts are sent without a salt, so that equal prompts are answered alike and an
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, field_validator
 
 from slo_bench.errors import SuiteError
 from slo_bench.grading.graders import Grader
+from slo_bench.prompts.entries import checked, entries, shipped_text, text_of
 from slo_bench.prompts.workload import Prompt
-from slo_bench.prompts.yaml_text import read_with_lines
 from slo_bench.quality.answers import Question
 from slo_bench.quality.composed import composed
-from slo_router.contract.settings.validation import Count, Strict, validate
-from slo_router.errors import SettingsError
+from slo_router.contract.settings.validation import Count, Strict
 
 _OURS = frozenset({"model", "messages", "max_tokens", "stream", "stream_options"})  # of the request's body
 
@@ -93,55 +89,20 @@ class Suite:
 
 def load_suite(path: Path | None) -> Suite:
     """Reads a suite, or the one that ships with the agent for `None`. Raises SuiteError."""
-    if path is None:
-        shipped = resources.files("slo_bench") / "suites" / "default.yaml"
-        written = parse_suite(shipped.read_text(encoding="utf-8"), "default.yaml")
-        firsts = {name: written.of_category(name)[0] for name in written.categories}
-        openings = {name: [message.model_dump() for message in item.messages[:-1]] for name, item in firsts.items()}
-        return Suite((*written.items, *(_item(entry, "patterns.yaml") for entry in composed(openings))))
-    try:
-        return parse_suite(path.read_text(encoding="utf-8"), path.name)
-    except OSError as error:
-        raise SuiteError(f"{path}: {error.strerror}, expected a suite in YAML or JSONL") from error
-    except UnicodeDecodeError as error:
-        raise SuiteError(f"{path}: not UTF-8 text, byte {error.start} is invalid") from error
+    if path is not None:
+        return parse_suite(text_of(path, SuiteError), path.name)
+    written = parse_suite(shipped_text("suites/default.yaml"), "default.yaml")
+    firsts = {name: written.of_category(name)[0] for name in written.categories}
+    openings = {name: [message.model_dump() for message in item.messages[:-1]] for name, item in firsts.items()}
+    more = (checked(Item, entry, "patterns.yaml", SuiteError) for entry in composed(openings))
+    return Suite((*written.items, *more))
 
 
 def parse_suite(text: str, name: str) -> Suite:
     """Reads a suite; `name` is the file's, for errors and the format: JSONL where it says so, else YAML."""
-    entries = _lines(text, name) if name.endswith((".jsonl", ".ndjson")) else _listed(text, name)
-    items = tuple(_item(entry, f"{name}:{line}") for line, entry in entries)
-    if not items:
-        raise SuiteError(f"{name}: no items, expected at least one")
+    items = entries(text, name, "items", Item, SuiteError)
     _reject_repeated([item.id for item in items], name)
-    return Suite(items)
-
-
-def _lines(text: str, name: str) -> Iterable[tuple[int, object]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise SuiteError(f"{name}:{number}: not valid JSON: {error}") from error
-
-
-def _listed(text: str, name: str) -> Iterable[tuple[int, object]]:
-    try:
-        document, lines = read_with_lines(text)
-    except yaml.YAMLError as error:
-        raise SuiteError(f"{name}: not valid YAML: {error}") from error
-    items = document.get("items") if isinstance(document, Mapping) else None
-    if not isinstance(document, Mapping) or set(document) != {"items"} or not isinstance(items, list):
-        raise SuiteError(f"{name}: expected a mapping with one key, `items`, and a list below it")
-    return zip(lines, items, strict=True)
-
-
-def _item(entry: object, where: str) -> Item:
-    try:
-        return validate(Item, entry, where)
-    except SettingsError as error:
-        raise SuiteError(str(error)) from error
+    return Suite(tuple(items))
 
 
 def _reject_repeated(ids: Sequence[str], name: str) -> None:

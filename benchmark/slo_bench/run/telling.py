@@ -12,26 +12,22 @@ from slo_bench.run.estimate import ASSUMED_ANSWER, ASSUMED_TPOT_S, ASSUMED_TTFT_
 from slo_bench.run.order import Forecast, Order, Outcome
 from slo_bench.run.progress import minutes
 from slo_bench.show.report import skipped_document
-
-NUMBERS = ("requests", "tokens", "minutes", "USD")
+from slo_bench.summary.figures import number, table
 
 
 def forecast_table(order: Order, forecast: Forecast) -> Table:
     """One line per deployment, and the total."""
     total = forecast.coming.total
-    table = Table("deployment", "categories")
-    for name in NUMBERS:
-        table.add_column(name, justify="right")
-    table.add_column("known from")
+    made = table("deployment", "categories", ">requests", ">tokens", ">minutes", ">USD", "known from")
     for row in forecast.coming.rows:
-        table.add_row(row.deployment_id, ", ".join(row.categories), *_cells(row.expected), ", ".join(row.bases))
+        made.add_row(row.deployment_id, ", ".join(row.categories), *_cells(row.expected), ", ".join(row.bases))
     for skipped in order.plan.skipped:
-        table.add_row(skipped.deployment_id, f"not measured: {skipped.reason}")
+        made.add_row(skipped.deployment_id, f"not measured: {skipped.reason}")
     if forecast.so_far.usd or forecast.so_far.seconds >= 1:
-        table.add_row("first requests", "", "", "", f"{forecast.so_far.seconds / 60:.1f}", _usd(forecast.so_far.usd))
-    table.add_section()
-    table.add_row("in all", "", *_cells(total._replace(seconds=forecast.seconds, usd=forecast.usd)))
-    return table
+        made.add_row("first requests", "", "", "", f"{forecast.so_far.seconds / 60:.1f}", _usd(forecast.so_far.usd))
+    made.add_section()
+    made.add_row("in all", "", *_cells(total._replace(seconds=forecast.seconds, usd=forecast.usd)))
+    return made
 
 
 def heading(order: Order) -> str:
@@ -129,4 +125,4 @@ def _cells(expected: Expected) -> tuple[str, str, str, str]:
 
 
 def _usd(usd: float | None) -> str:
-    return "–" if usd is None else f"{usd:.4f}"
+    return number(usd, ".4f")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from slo_bench.summary.cost import BreakEven
-from slo_bench.summary.figures import UNMEASURED, between, figure, number
+from slo_bench.summary.figures import UNMEASURED, between, figure, number, table
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.rivals import Rivals
 from slo_bench.summary.spreads import SHARES, Spread
@@ -19,26 +19,24 @@ FIGURES = ("mean", *SHARES)
 
 def latency_table(results: Sequence[CellResult]) -> Table:
     """Four lines per cell; below each figure is its 95 % interval."""
-    table = Table("deployment", "category", "", title="Latencies in ms, with 95 % intervals", title_justify="left")
-    for name in ("n", "mean", *SHARES):
-        table.add_column(name, justify="right")
+    columns = (f">{name}" for name in ("n", *FIGURES))
+    made = table("deployment", "category", "", *columns, title="Latencies in ms, with 95 % intervals")
     for result in results:
         stats, cell = result.stats, result.cell
         for metric, spread in (("TTFT", stats.ttft), ("TPOT", stats.tpot), ("ITL", stats.itl), ("E2E", stats.e2e)):
             figures = (_with_interval(spread, name) for name in FIGURES)
-            table.add_row(cell.facts.name, cell.category, metric, str(spread.n if spread else 0), *figures)
-        table.add_section()
-    return table
+            made.add_row(cell.facts.name, cell.category, metric, str(spread.n if spread else 0), *figures)
+        made.add_section()
+    return made
 
 
 def rate_table(results: Sequence[CellResult]) -> Table:
     """One line per cell; below each share is its 95 % interval."""
-    table = Table("deployment", "category", title="Rates, with 95 % intervals", title_justify="left")
-    for name in ("requests/s", "prompt tok/s", "output tok/s", "errors", "SLO met", "goodput requests/s"):
-        table.add_column(name, justify="right")
+    columns = (">requests/s", ">prompt tok/s", ">output tok/s", ">errors", ">SLO met", ">goodput requests/s")
+    made = table("deployment", "category", *columns, title="Rates, with 95 % intervals")
     for result in results:
         stats, found = result.stats, result.stats.attainment
-        table.add_row(
+        made.add_row(
             result.cell.facts.name,
             result.cell.category,
             *(number(rate, ".2f") for rate in (stats.requests_per_s, stats.prompt_tps, stats.throughput_tps)),
@@ -46,36 +44,33 @@ def rate_table(results: Sequence[CellResult]) -> Table:
             _share(found.share, found.interval) if found else UNMEASURED,
             number(stats.goodput_rps, ".2f"),
         )
-    return table
+    return made
 
 
 def size_table(results: Sequence[CellResult]) -> Table:
     """One line per cell: tokens of its successes, and what they cost."""
-    table = Table("deployment", "category", title="Tokens and their cost", title_justify="left")
-    for name in ("prompt", "of them cached", "output", "of them reasoning", "$/1k tokens"):
-        table.add_column(name, justify="right")
+    columns = (">prompt", ">of them cached", ">output", ">of them reasoning", ">$/1k tokens")
+    made = table("deployment", "category", *columns, title="Tokens and their cost")
     for result in results:
         stats = result.stats
         counts = (stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.reasoning_tokens)
-        table.add_row(
+        made.add_row(
             result.cell.facts.name,
             result.cell.category,
             *(number(count, ",") for count in counts),
             number(result.cost_per_1k_usd, ".3g"),
         )
-    return table
+    return made
 
 
 def break_even_table(pairs: Sequence[Rivals]) -> Table:
     """One line per pair."""
     title = "From how many requests per hour a GPU is cheaper than a price per token"
-    table = Table("category", "GPU", "priced", title=title, title_justify="left")
-    for name in ("GPU $/h", "priced $/request", "break-even requests/h", "tokens/h"):
-        table.add_column(name, justify="right")
-    table.add_column("the GPU is cheaper")
+    columns = (">GPU $/h", ">priced $/request", ">break-even requests/h", ">tokens/h", "the GPU is cheaper")
+    made = table("category", "GPU", "priced", *columns, title=title)
     for pair in pairs:
         at = pair.at
-        table.add_row(
+        made.add_row(
             pair.gpu.cell.category,
             pair.gpu.cell.facts.name,
             pair.priced.cell.facts.name,
@@ -85,7 +80,7 @@ def break_even_table(pairs: Sequence[Rivals]) -> Table:
             number(at.tokens_per_hour, ",.0f"),
             _verdict(at),
         )
-    return table
+    return made
 
 
 def _verdict(at: BreakEven) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from slo_bench.show.plots import past_plots, rate_plots, value_plots
 from slo_bench.show.rows import Latency, Page
-from slo_bench.summary.figures import number
-from slo_router.contract.units import to_ms
+from slo_bench.summary.figures import ms, number
 from slo_router.html_report.page import day, templates
 
 LATENCY_HEAD = (
@@ -34,14 +33,13 @@ def as_html(page: Page) -> str:
 
 
 def _latency_row(row: Latency) -> tuple[str, ...]:
-    times_s = (row.ttft_p50_s, row.ttft_p95_s, row.tpot_p50_s, row.e2e_p50_s)
     return (
         row.deployment,
         row.category,
         day(row.at_s),
         str(row.requests),
         number(None if row.error_rate is None else 100 * row.error_rate, ".1f", " %"),
-        *(number(to_ms(value_s), ".1f") for value_s in times_s),
+        *map(ms, (row.ttft_p50_s, row.ttft_p95_s, row.tpot_p50_s, row.e2e_p50_s)),
         number(row.throughput_tps, ".1f"),
         number(row.cost_per_1k_usd, ".3g"),
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from slo_bench.show.rows import Past, RatePoint, Value, pareto_front
-from slo_bench.summary.figures import UNMEASURED, number
-from slo_router.contract.units import MS_PER_S, to_ms
+from slo_bench.summary.figures import UNMEASURED, ms
+from slo_router.contract.units import MS_PER_S
 from slo_router.html_report.page import day
 from slo_router.html_report.plot import Plot, Point, Series
 
@@ -40,7 +40,7 @@ def _rate_plot(deployment: str, points: Sequence[RatePoint]) -> Plot:
     table = [
         (
             *(f"{p.prompt_tokens}", f"{p.rate_per_s:.3g}"),
-            *(number(to_ms(value_s), ".1f") for value_s in (p.ttft_p50_s, p.ttft_p95_s)),
+            *map(ms, (p.ttft_p50_s, p.ttft_p95_s)),
             *(f"{p.attained:.0%}", p.saturated or ""),
         )
         for p in ordered

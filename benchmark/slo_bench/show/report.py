@@ -14,7 +14,7 @@ from slo_bench.checks.verdict import Verdict
 from slo_bench.load.plan import Plan
 from slo_bench.show.documents import cell_document, rivals_document
 from slo_bench.show.full_tables import break_even_table, latency_table, rate_table, size_table
-from slo_bench.summary.figures import figure, number
+from slo_bench.summary.figures import figure, number, table
 from slo_bench.summary.lag import MAX_P99_S, Lag
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.rivals import rivals
@@ -22,9 +22,21 @@ from slo_bench.summary.stats import CellStats
 from slo_router.contract.units import MS_PER_S
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
-NUMBERS = (
-    *("n", "errors", "odd", "TTFT p50", "p95", "TPOT p50", "ITL p95", "E2E p50", "p95"),
-    *("tok/s", "SLO", "$/1k tok"),
+COLUMNS = (
+    *(
+        "deployment",
+        "category",
+        ">n",
+        ">errors",
+        ">odd",
+        ">TTFT p50",
+        ">p95",
+        ">TPOT p50",
+        ">ITL p95",
+        ">E2E p50",
+        ">p95",
+    ),
+    *(">tok/s", ">SLO", ">$/1k tok"),
 )
 
 
@@ -42,14 +54,10 @@ def result_tables(results: Sequence[CellResult], *, full: bool = False) -> Itera
 
 def result_table(results: Sequence[CellResult]) -> Table:
     """One line per cell."""
-    table = Table(title="Latencies in ms", title_justify="left", caption=_caption(results), caption_justify="left")
-    for name in ("deployment", "category"):
-        table.add_column(name, overflow="fold")  # two lines rather than half a name
-    for name in NUMBERS:
-        table.add_column(name, justify="right")
+    made = table(*COLUMNS, title="Latencies in ms", caption=_caption(results))
     for result in results:
         stats = result.stats
-        table.add_row(
+        made.add_row(
             result.cell.facts.name,
             result.cell.category,
             str(stats.requests),
@@ -63,7 +71,7 @@ def result_table(results: Sequence[CellResult]) -> Table:
             number(stats.attainment and stats.attainment.share, ".0%"),
             number(result.cost_per_1k_usd, ".3g"),
         )
-    return table
+    return made
 
 
 def _caption(results: Sequence[CellResult]) -> str | None:

@@ -1,17 +1,32 @@
-"""How figures stand in a table: in milliseconds, a dash for what is unmeasured, a star for what too few values say."""
+"""Tables and how figures stand in them: in milliseconds, a dash for the unmeasured, a star for what too few tell."""
 
 from __future__ import annotations
 
+from rich.table import Table
+
 from slo_bench.summary.spreads import Spread
 from slo_router.contract.intervals import Interval
-from slo_router.contract.units import MS_PER_S
+from slo_router.contract.units import MS_PER_S, to_ms
 
 UNMEASURED = "–"
+
+
+def table(*columns: str, title: str | None = None, caption: str | None = None) -> Table:
+    """A table without rows. A column whose name starts with `>` is aligned to the right."""
+    made = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for name in columns:
+        made.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+    return made
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
     """A value in a format of its own, with its unit behind it."""
     return UNMEASURED if value is None else format(value, form) + unit
+
+
+def ms(seconds: float | None) -> str:
+    """Milliseconds, to a tenth."""
+    return number(to_ms(seconds), ".1f")
 
 
 def figure(spread: Spread | None, name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from slo_bench.load.plan import Plan
-from slo_bench.summary.figures import UNMEASURED
+from slo_bench.summary.figures import UNMEASURED, ms, number, table
 from slo_bench.summary.lag import MAX_P99_S
 from slo_bench.sweep.climbing import Judged, knee
 from slo_bench.sweep.course import Grid, Swept
@@ -34,64 +34,62 @@ def progress_line(swept: Swept, judged: Judged) -> str:
     found = judged.figures
     return (
         f"{swept.deployment_id} · {judged.step.length} tokens · {_rate(judged)}: {found.served_per_s:.3g}/s answered, "
-        f"TTFT p50 {_ms(found.ttft_p50_s)} ms, {found.attained:.0%} kept the SLO"
+        f"TTFT p50 {ms(found.ttft_p50_s)} ms, {found.attained:.0%} kept the SLO"
         + (f"; saturated: {judged.saturated}" if judged.saturated else "")
     )
 
 
 def step_table(found: Sequence[Swept]) -> Table:
     """One line per step, by length and rate."""
-    table = Table(title="Steps, latencies in ms", title_justify="left")
-    table.add_column("deployment")
-    for name in ("prompt", "rate", "answered/s", "in flight", "TTFT p50", "p95", "TPOT p50", "SLO kept", "goodput/s"):
-        table.add_column(name, justify="right")
-    table.add_column("saturated")
+    columns = (
+        *(">prompt", ">rate", ">answered/s", ">in flight", ">TTFT p50", ">p95", ">TPOT p50", ">SLO kept", ">goodput/s"),
+        "saturated",
+    )
+    made = table("deployment", *columns, title="Steps, latencies in ms")
     for swept in found:
         for one in _ordered(swept):
             numbers = one.figures
-            table.add_row(
+            made.add_row(
                 swept.deployment_id,
                 str(one.step.length),
                 _rate(one),
                 f"{numbers.served_per_s:.3g}",
                 f"{numbers.in_flight:.1f}",
-                *map(_ms, (numbers.ttft_p50_s, numbers.ttft_p95_s, numbers.tpot_p50_s)),
+                *map(ms, (numbers.ttft_p50_s, numbers.ttft_p95_s, numbers.tpot_p50_s)),
                 f"{numbers.attained:.0%}",
                 f"{numbers.goodput_per_s:.3g}",
                 one.saturated or "",
             )
-    return table
+    return made
 
 
 def knee_table(found: Sequence[Swept]) -> Table:
     """The highest rate at which the SLO was kept, per deployment and length."""
-    table = Table("deployment", title="Goodput knee: the highest rate that keeps the SLO", title_justify="left")
-    for name in ("prompt", "rate", "goodput/s", "output tok/s", "TTFT p95"):
-        table.add_column(name, justify="right")
+    columns = (">prompt", ">rate", ">goodput/s", ">output tok/s", ">TTFT p95")
+    made = table("deployment", *columns, title="Goodput knee: the highest rate that keeps the SLO")
     for swept in found:
         for length, best in _knees(swept):
             if best is None:
-                table.add_row(swept.deployment_id, str(length), "none", *[UNMEASURED] * 3)
+                made.add_row(swept.deployment_id, str(length), "none", *[UNMEASURED] * 3)
                 continue
             numbers = best.figures
-            row = f"{numbers.goodput_per_s:.3g}", _number(_tokens_per_s(best)), _ms(numbers.ttft_p95_s)
-            table.add_row(swept.deployment_id, str(length), _at_least(swept, best) + _rate(best), *row)
-    return table
+            row = f"{numbers.goodput_per_s:.3g}", number(_tokens_per_s(best), ".4g"), ms(numbers.ttft_p95_s)
+            made.add_row(swept.deployment_id, str(length), _at_least(swept, best) + _rate(best), *row)
+    return made
 
 
 def fit_table(found: Sequence[Swept]) -> Table:
     """The fitted lines with their errors."""
     title = "Fit: TTFT = a + b·prompt tokens + c·in flight + k·(in flight beyond the knee), TPOT = d + e·in flight; ms"
-    table = Table("deployment", title=title, title_justify="left")
-    for name in ("a", "b", "c", "k", "knee", "d", "e", "TTFT error", "R²", "TPOT error", "R²", "n"):
-        table.add_column(name, justify="right")
+    columns = (">a", ">b", ">c", ">k", ">knee", ">d", ">e", ">TTFT error", ">R²", ">TPOT error", ">R²", ">n")
+    made = table("deployment", *columns, title=title)
     for swept in found:
         fit = swept.fit
         if fit is None:
-            table.add_row(swept.deployment_id, "too little was measured")
+            made.add_row(swept.deployment_id, "too little was measured")
             continue
         seconds = (fit.a_s, fit.b_s_per_token, fit.c_s_per_request, fit.k_s_per_request)
-        table.add_row(
+        made.add_row(
             swept.deployment_id,
             *(f"{value * MS_PER_S:.3g}" for value in seconds),
             f"{fit.knee:g}" if fit.knee else UNMEASURED,
@@ -99,7 +97,7 @@ def fit_table(found: Sequence[Swept]) -> Table:
             *(f"{fit.ttft_error:.0%}", f"{fit.ttft_r2:.2f}", f"{fit.tpot_error:.0%}", f"{fit.tpot_r2:.2f}"),
             str(fit.samples),
         )
-    return table
+    return made
 
 
 def remarks(plan: Plan, found: Sequence[Swept]) -> Iterator[str]:
@@ -202,13 +200,5 @@ def _rate(one: Judged) -> str:
     return f"{one.step.asked_per_s:.3g}/s" if one.step.asked_per_s else "1 at a time"
 
 
-def _ms(seconds: float | None) -> str:
-    return UNMEASURED if seconds is None else f"{seconds * MS_PER_S:.1f}"
-
-
 def _json_ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * MS_PER_S, 3)
-
-
-def _number(value: float | None) -> str:
-    return UNMEASURED if value is None else f"{value:.4g}"

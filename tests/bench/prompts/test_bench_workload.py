@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slo_bench.errors import WorkloadError
-from slo_bench.prompts.workload import Prompt, load_workload, parse_jsonl, parse_yaml
+from slo_bench.prompts.workload import Prompt, load_workload, parse_workload
 
 GOOD = {"category": "ner", "max_tokens": 8, "messages": [{"role": "user", "content": "Find names."}]}
 
@@ -37,31 +37,31 @@ def test_yaml_and_jsonl_hold_the_same_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (line(max_tokens=0), "w:1: max_tokens: '0', expected greater than 0"),
-        (line(max_tokens="8"), "w:1: max_tokens: '8', expected a valid integer"),
-        (line() + "\n" + line(category="a b"), "w:2: category: 'a b', expected"),
-        (line(category="a:b"), "w:1: category"),
-        (line(category="NER"), "w:1: category"),
-        (line(temperature=1), "w:1: temperature: unknown field"),
-        (line(messages=[]), "w:1: messages"),
-        (line(messages=[{"role": "user"}]), "w:1: messages.0.content: missing"),
-        (line(messages=[{"role": "user", "content": ""}]), "w:1: messages.0.content: '', expected text"),
-        (line(messages=[{"role": "bot", "content": "x"}]), "w:1: messages.0.role: 'bot', expected 'system'"),
-        ("[1]", "w:1: prompt"),
-        ('{"category": "ner"', "w:1: not valid JSON"),
-        ("\n\n", "w: no prompts"),
+        (line(max_tokens=0), "w.jsonl:1.max_tokens: 0, expected greater than 0"),
+        (line(max_tokens="8"), "w.jsonl:1.max_tokens: '8', expected a valid integer"),
+        (line() + "\n" + line(category="a b"), "w.jsonl:2.category: 'a b', expected"),
+        (line(category="a:b"), "w.jsonl:1.category"),
+        (line(category="NER"), "w.jsonl:1.category"),
+        (line(temperature=1), "w.jsonl:1.temperature: unknown key"),
+        (line(messages=[]), "w.jsonl:1.messages"),
+        (line(messages=[{"role": "user"}]), "w.jsonl:1.messages.0.content: missing"),
+        (line(messages=[{"role": "user", "content": ""}]), "w.jsonl:1.messages.0.content: '', expected text"),
+        (line(messages=[{"role": "bot", "content": "x"}]), "w.jsonl:1.messages.0.role: 'bot', expected 'system'"),
+        ("[1]", "w.jsonl:1: [1], expected"),
+        ('{"category": "ner"', "w.jsonl:1: not valid JSON"),
+        ("\n\n", "w.jsonl: no prompts"),
     ],
 )
 def test_a_bad_line_is_named_with_its_field(text: str, expected: str) -> None:
     with pytest.raises(WorkloadError) as caught:
-        parse_jsonl(text, "w")
+        parse_workload(text, "w.jsonl")
     assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (f"# mine\nprompts:\n  - {line()}\n  - {line(max_tokens=-1)}\n", "w:4: max_tokens"),
+        (f"# mine\nprompts:\n  - {line()}\n  - {line(max_tokens=-1)}\n", "w:4.max_tokens"),
         (f"prompts:\n  - {line()}\nextra: 1\n", "w: expected a mapping with one key"),
         ("- 1\n", "w: expected a mapping"),
         ("", "w: expected a mapping"),
@@ -72,7 +72,7 @@ def test_a_bad_line_is_named_with_its_field(text: str, expected: str) -> None:
 )
 def test_a_bad_yaml_entry_is_named_with_its_line(text: str, expected: str) -> None:
     with pytest.raises(WorkloadError) as caught:
-        parse_yaml(text, "w")
+        parse_workload(text, "w")
     assert expected in str(caught.value)
 
 

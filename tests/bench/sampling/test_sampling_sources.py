@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_bench.prompts.workload import parse_jsonl
+from slo_bench.prompts.workload import parse_workload
 from slo_bench.sampling.candidate import Candidate, LeftOut, Message
 from slo_bench.sampling.entries import Wanted
 from slo_bench.sampling.extraction import Extraction
@@ -206,7 +206,7 @@ def test_whatever_a_prompt_is_it_is_read_scrubbed_and_written_or_told_apart(valu
     ):
         extraction = Extraction(1, 0, 0, 16)
         extraction.read([json.dumps(entry).encode()], reader_of(kind, Wanted("chat")))
-        parse_jsonl("\n".join([GOOD, *extraction.finish([]).lines]), "w")
+        parse_workload("\n".join([GOOD, *extraction.finish([]).lines]), "w.jsonl")
 
 
 def test_what_is_nested_without_end_or_no_unicode_is_not_readable() -> None:
