@@ -25,8 +25,8 @@ from rich.table import Table
 from evaluation.emulator import EndpointSpec
 from evaluation.shared.virtual_time import VirtualEndpoint, VirtualLoop, run
 from slo_bench.load.plan import Cell
-from slo_bench.load.sending import Measure, Sender, Sent
-from slo_bench.measure.targets import Target
+from slo_bench.load.sending import Sender, Sent
+from slo_bench.measure.targets import Measure, Target
 from slo_bench.prompts.sizing import resized, vocabulary
 from slo_bench.prompts.workload import Prompt, load_workload
 from slo_bench.summary.percentiles import percentile

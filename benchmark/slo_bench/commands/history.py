@@ -94,7 +94,7 @@ def _accepted(entry: Entry) -> str:
 async def _show_alerts(link: AsyncClient, prefix: str, *, as_json: bool) -> None:
     found = await latest_alerts(link, prefix)
     if as_json:
-        typer.echo(json.dumps([alert.document() for alert in found], indent=2))
+        typer.echo(json.dumps([asdict(alert) for alert in found], indent=2))
         return
     for alert in found:
         console().print(alert.line(), soft_wrap=True)

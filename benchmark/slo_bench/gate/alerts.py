@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import msgspec
 
-from slo_bench.gate.entry import Kind
+from slo_bench.gate.entry import Kind, decoded
 from slo_router.contract.keys import ALERTS_KEY
 from slo_router.contract.redis.link import AsyncClient
 
@@ -38,10 +38,6 @@ class Alert:
     high: float | None = None
     baseline_at_s: float | None = None
 
-    def document(self) -> dict[str, object]:
-        """As JSON values."""
-        return asdict(self)
-
     def line(self) -> str:
         """For a terminal or a log."""
         where = f"{self.deployment} {self.category}: {self.figure}"
@@ -62,12 +58,5 @@ async def raise_alert(link: AsyncClient, prefix: str, alert: Alert) -> None:
 async def latest_alerts(link: AsyncClient, prefix: str, count: int = KEPT) -> Sequence[Alert]:
     """The last `count` alerts, oldest first. Those that cannot be read are left out."""
     rows = await link.xrevrange(prefix + ALERTS_KEY, count=count) or []
-    found = (_decoded(str((fields or {}).get("alert"))) for _, fields in reversed(rows))
+    found = (decoded((fields or {}).get("alert"), Alert) for _, fields in reversed(rows))
     return [alert for alert in found if alert is not None]
-
-
-def _decoded(text: str) -> Alert | None:
-    try:
-        return msgspec.json.decode(text, type=Alert)
-    except msgspec.DecodeError:
-        return None

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
 QUALITY = "quality_score"  # the figure of a quality run
+Record = TypeVar("Record")
 Kind: TypeAlias = Literal["latency", "quality"]
 Verdict: TypeAlias = Literal["first", "good", "better", "regressed", "accepted"]
 
@@ -46,9 +47,9 @@ def encode(entry: Entry) -> str:
     return msgspec.json.encode(entry).decode()
 
 
-def decode(text: str) -> Entry | None:
-    """What `encode` wrote; `None` for anything else. Fields of a later version are left out."""
+def decoded(text: object, kind: type[Record]) -> Record | None:
+    """A record from its JSON; `None` where it is none. Fields of a later version are left out."""
     try:
-        return msgspec.json.decode(text, type=Entry)
+        return msgspec.json.decode(str(text), type=kind)
     except (msgspec.DecodeError, UnicodeEncodeError):
         return None

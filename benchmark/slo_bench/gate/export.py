@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from slo_bench.errors import BenchError
@@ -38,18 +39,10 @@ def export(entries: Sequence[Entry], path: Path) -> None:
 
 
 def _row(entry: Entry) -> Row:
-    return {
-        "kind": entry.kind,
-        "at_s": entry.at_s,
-        "deployment": entry.deployment,
-        "model": entry.model,
-        "category": entry.category,
-        "n": entry.n,
-        "fingerprint": entry.fingerprint,
-        "agent_version": entry.agent_version,
-        "verdict": entry.verdict,
-        "scores": json.dumps(dict(entry.scores)) if entry.scores else None,
-    }
+    row = asdict(entry)
+    del row["figures"]
+    scores = row.pop("scores")
+    return {**row, "scores": json.dumps(scores) if scores else None}
 
 
 def _write_csv(table: Sequence[Row], path: Path) -> None:

@@ -14,11 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from slo_bench.gate.entry import Entry, Kind, decode, encode
+from slo_bench.gate.entry import Entry, Kind, decoded, encode
 from slo_router.contract.keys import HISTORY_KEY, history_key
 from slo_router.contract.redis.link import AsyncClient
-
-__all__ = ["KEPT", "Cell", "Entry", "cells", "latest", "record"]
 
 KEPT = 120  # entries per stream: four months of nightly runs, about 1.5 MB for a suite of 500 items
 
@@ -54,5 +52,5 @@ async def cells(link: AsyncClient, prefix: str) -> list[Cell]:
 async def latest(link: AsyncClient, prefix: str, cell: Cell, count: int = KEPT) -> Sequence[Entry]:
     """The last `count` entries, oldest first. Those that cannot be read are left out."""
     rows = await link.xrevrange(cell.key(prefix), count=count) or []
-    entries = (decode(str((fields or {}).get("entry"))) for _, fields in reversed(rows))
+    entries = (decoded((fields or {}).get("entry"), Entry) for _, fields in reversed(rows))
     return [entry for entry in entries if entry is not None]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.table import Table
 from slo_bench.gate.comparison import compare
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.summary.figures import table as empty_table
+from slo_router.contract.units import minute
 
 SHOWN = (QUALITY, "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "throughput_tps", "error_rate", "cost_per_1k_usd")
 COURSE = 24  # runs in a sparkline
@@ -70,7 +70,7 @@ def table(found: Sequence[Line]) -> Table:
             line.last.category,
             line.figure,
             str(line.runs),
-            f"{datetime.fromtimestamp(line.last.at_s, UTC):%Y-%m-%d %H:%M}",
+            minute(line.last.at_s),
             f"{line.values[-1]:.4g}",
             line.step,
             sparkline(line.values),

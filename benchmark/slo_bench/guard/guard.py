@@ -13,7 +13,7 @@ again in another form (`Adapting`), and one that met a restart when the server i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -26,15 +26,13 @@ from slo_bench.guard.watch import Tell, Watch
 from slo_bench.measure.dialect import Adapting
 from slo_bench.measure.excuses import DROPPED
 from slo_bench.measure.stream import CONNECTION, Sample
-from slo_bench.measure.targets import Target
+from slo_bench.measure.targets import Measure, Target
 from slo_bench.prompts.workload import Prompt
 from slo_router.contract.model import Facts
 from slo_router.contract.redis.link import AsyncClient
 
 CHECK_S = 0.1  # between two looks at whether a pause is over
 AGAIN_S = 0.5  # between two tries to reach a server that is being restarted
-
-Measure = Callable[[Target, Prompt], Awaitable[Sample]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,10 @@ class Skipped:
     deployment_id: str
     reason: str
 
+    def document(self) -> dict[str, str]:
+        """As JSON values."""
+        return {"deployment": self.deployment_id, "reason": self.reason}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -7,17 +7,15 @@ waited for, and then it is raised. Cancelling cancels what is on its way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
 from slo_bench.errors import StoppedError
 from slo_bench.load.arrivals import Arrival
 from slo_bench.measure.stream import Sample
-from slo_bench.measure.targets import Target
+from slo_bench.measure.targets import Measure, Target
 from slo_bench.prompts.workload import Prompt
-
-Measure = Callable[[Target, Prompt], Awaitable[Sample]]
 
 
 class Sent(NamedTuple):

@@ -17,12 +17,12 @@ is the first refusal, and the same is not tried again.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from slo_bench.measure.stream import REASONING_ONLY, Sample
-from slo_bench.measure.targets import Target
+from slo_bench.measure.targets import Measure, Target
 from slo_bench.measure.wire import LENGTH_NAMES
 from slo_bench.prompts.workload import Prompt
 
@@ -89,9 +89,6 @@ def _other(length_name: str) -> str:
     return LENGTH_NAMES[length_name == LENGTH_NAMES[0]]
 
 
-Send = Callable[[Target, Prompt], Awaitable[Sample]]
-
-
 class Adapting:
     """Of one run."""
 
@@ -105,7 +102,7 @@ class Adapting:
         """How deployments were asked otherwise than the workload says, by deployment."""
         return self._notes
 
-    async def measure(self, send: Send, target: Target, prompt: Prompt, most_tokens: int | None) -> Sample:
+    async def measure(self, send: Measure, target: Target, prompt: Prompt, most_tokens: int | None) -> Sample:
         """Sends a request as the deployment takes it. Raises what `send` does."""
         name = target.deployment_id
         spoken = known = self._known.get(name, PLAIN)

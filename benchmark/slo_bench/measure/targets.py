@@ -11,11 +11,13 @@ Keys and addresses are kept out of every representation, so that no report or tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from slo_bench.errors import BenchError, UnreachableError
+from slo_bench.measure.stream import Sample
 from slo_bench.measure.wire import LENGTH_NAMES, Wire, wire_of
 from slo_bench.prompts.workload import Prompt
 from slo_router.contract.settings.deployments import ManagedDeployment
@@ -90,6 +92,9 @@ class Proxy:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise BenchError("--via-proxy: expected the proxy's address, such as http://localhost:4000")
+
+
+Measure: TypeAlias = Callable[[Target, Prompt], Awaitable[Sample]]  # one request, and what came of it
 
 
 def target_of(deployment: ManagedDeployment, proxy: Proxy | None) -> Target:

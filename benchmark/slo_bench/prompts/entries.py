@@ -76,7 +76,8 @@ def _listed(text: str, name: str, key: str, fault: Fault) -> Iterator[tuple[int,
         raise fault(f"{name}: not valid YAML: {error}") from error
     finally:
         loader.dispose()
-    if not isinstance(document, dict) or set(document) != {key} or not isinstance(document[key], list):
+    listed = document.get(key) if isinstance(document, dict) and len(document) == 1 else None
+    if root is None or not isinstance(listed, list):
         raise fault(f"{name}: expected a mapping with one key, `{key}`, and a list below it")
-    nodes = root.value[0][1].value
-    yield from zip((node.start_mark.line + 1 for node in nodes), document[key], strict=True)
+    _, entry_nodes = root.value[0]
+    yield from zip((node.start_mark.line + 1 for node in entry_nodes.value), listed, strict=True)

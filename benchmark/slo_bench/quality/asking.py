@@ -22,7 +22,7 @@ from slo_bench.guard.guard import Guard
 from slo_bench.measure.client import Client
 from slo_bench.measure.excuses import REASONING
 from slo_bench.measure.stream import EMPTY, REASONING_ONLY, Sample
-from slo_bench.measure.targets import Target
+from slo_bench.measure.targets import Measure, Target
 from slo_bench.prompts.workload import Prompt
 from slo_bench.quality.answers import Answer, AnswerStore, Failure, Question, answer_key
 from slo_router.contract.model import Facts
@@ -67,7 +67,7 @@ class Asker:
         return answer
 
 
-def unsalted(client: Client) -> Callable[[Target, Prompt], Awaitable[Sample]]:
+def unsalted(client: Client) -> Measure:
     """As `Client.measure`, but for the salt."""
 
     async def measure(target: Target, prompt: Prompt) -> Sample:

@@ -6,6 +6,7 @@ Scores lie in 0..1. No text of a prompt or an answer appears anywhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.table import Table
 
@@ -30,7 +31,7 @@ def plan_table(plan: QualityPlan) -> Table:
 def plan_document(plan: QualityPlan) -> dict[str, object]:
     """The plan as JSON values."""
     cells = [{"deployment": c.deployment_id, "category": c.category, "items": c.planned} for c in plan.cells]
-    return {"cells": cells, "skipped": _skipped(plan), "remarks": list(plan.remarks)}
+    return {"cells": cells, "skipped": [one.document() for one in plan.skipped], "remarks": list(plan.remarks)}
 
 
 def score_table(cells: Sequence[CellScores]) -> Table:
@@ -103,9 +104,9 @@ def document(plan: QualityPlan, found: Found, differences: Sequence[Difference])
     return {
         "results": [_cell_document(cell) for cell in found.cells],
         "differences": [_difference_document(one) for one in differences],
-        "skipped": _skipped(plan),
+        "skipped": [one.document() for one in plan.skipped],
         "remarks": list(plan.remarks),
-        "alerts": [alert.document() for alert in found.alerts],
+        "alerts": [asdict(alert) for alert in found.alerts],
         "stopped": found.stopped,
         "notes": {name: list(notes) for name, notes in found.notes.items()},
         "requests_sent": found.sent,
@@ -145,10 +146,6 @@ def _difference_document(one: Difference) -> dict[str, object]:
         "interval": one.interval,
         "told_apart": one.told_apart,
     }
-
-
-def _skipped(plan: QualityPlan) -> list[dict[str, str]]:
-    return [{"deployment": skipped.deployment_id, "reason": skipped.reason} for skipped in plan.skipped]
 
 
 def _between(interval: Interval | None, form: str = ".3f") -> str:

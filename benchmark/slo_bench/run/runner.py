@@ -20,8 +20,9 @@ from time import perf_counter, time
 from slo_bench.checks.cells import answers_of, judged_alone
 from slo_bench.errors import StoppedError
 from slo_bench.load.plan import Cell, Limits, Plan
-from slo_bench.load.sending import Measure, Sender, Sent
+from slo_bench.load.sending import Sender, Sent
 from slo_bench.measure.stream import Sample
+from slo_bench.measure.targets import Measure
 from slo_bench.summary.lag import lag_of
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.stats import summarize

@@ -11,7 +11,6 @@ from slo_bench.load.arrivals import rate_of
 from slo_bench.run.estimate import ASSUMED_ANSWER, ASSUMED_TPOT_S, ASSUMED_TTFT_S, Expected
 from slo_bench.run.order import Forecast, Order, Outcome
 from slo_bench.run.progress import minutes
-from slo_bench.show.report import skipped_document
 from slo_bench.summary.figures import number, table
 
 
@@ -88,7 +87,7 @@ def forecast_document(order: Order, forecast: Forecast) -> dict[str, object]:
     ]
     return {
         "cells": cells,
-        "skipped": skipped_document(order.plan),
+        "skipped": [skipped.document() for skipped in order.plan.skipped],
         "deployments": rows,
         "total": _document(total),
         "at_most": limits,

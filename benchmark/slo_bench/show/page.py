@@ -7,7 +7,8 @@ from pathlib import Path
 from slo_bench.show.plots import past_plots, rate_plots, value_plots
 from slo_bench.show.rows import Latency, Page
 from slo_bench.summary.figures import ms, number
-from slo_router.html_report.page import day, templates
+from slo_router.contract.units import minute
+from slo_router.html_report.page import templates
 
 LATENCY_HEAD = (
     *("deployment", "category", "measured (UTC)", "requests", "errors", "TTFT p50 ms", "p95", "TPOT p50 ms"),
@@ -36,7 +37,7 @@ def _latency_row(row: Latency) -> tuple[str, ...]:
     return (
         row.deployment,
         row.category,
-        day(row.at_s),
+        minute(row.at_s),
         str(row.requests),
         number(None if row.error_rate is None else 100 * row.error_rate, ".1f", " %"),
         *map(ms, (row.ttft_p50_s, row.ttft_p95_s, row.tpot_p50_s, row.e2e_p50_s)),

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from slo_bench.show.rows import Past, RatePoint, Value, pareto_front
 from slo_bench.summary.figures import UNMEASURED, ms
-from slo_router.contract.units import MS_PER_S
-from slo_router.html_report.page import day
+from slo_router.contract.units import MS_PER_S, minute
 from slo_router.html_report.plot import Plot, Point, Series
 
 Row = TypeVar("Row")
@@ -94,7 +93,7 @@ def past_plots(past: Iterable[Past]) -> Iterator[Plot]:
         name, unit, factor = FIGURES[figure]
         series = [Series(row.deployment, [Point(at_s, factor * y) for at_s, y in row.points]) for row in rows]
         if any(point.y for one in series for point in one.points):
-            table = [(one.name, day(point.x), f"{point.y:.4g}") for one in series for point in one.points]
+            table = [(one.name, minute(point.x), f"{point.y:.4g}") for one in series for point in one.points]
             yield Plot(
                 f"{name} · {category}",
                 "",

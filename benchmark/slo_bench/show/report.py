@@ -153,10 +153,5 @@ def result_document(plan: Plan, results: Sequence[CellResult]) -> dict[str, obje
     return {
         "results": [cell_document(result) for result in results],
         "break_even": [rivals_document(pair) for pair in rivals(results)],
-        "skipped": skipped_document(plan),
+        "skipped": [skipped.document() for skipped in plan.skipped],
     }
-
-
-def skipped_document(plan: Plan) -> list[dict[str, str]]:
-    """The deployments that cannot be measured, as JSON values."""
-    return [{"deployment": skipped.deployment_id, "reason": skipped.reason} for skipped in plan.skipped]

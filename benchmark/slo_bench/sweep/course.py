@@ -17,7 +17,8 @@ from time import perf_counter, time
 from slo_bench.errors import StoppedError
 from slo_bench.load.arrivals import gamma
 from slo_bench.load.plan import Cell
-from slo_bench.load.sending import Clock, Measure, Sender, Sent
+from slo_bench.load.sending import Clock, Sender, Sent
+from slo_bench.measure.targets import Measure
 from slo_bench.prompts.sizing import CHARS_PER_TOKEN, characters, resized, vocabulary
 from slo_bench.prompts.workload import Prompt
 from slo_bench.sweep.climbing import Judged, judge, next_rate

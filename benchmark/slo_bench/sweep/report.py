@@ -141,7 +141,7 @@ def document(plan: Plan, found: Sequence[Swept]) -> dict[str, object]:
             }
             for swept in found
         ],
-        "skipped": [{"deployment": one.deployment_id, "reason": one.reason} for one in plan.skipped],
+        "skipped": [one.document() for one in plan.skipped],
     }
 
 

@@ -1,6 +1,8 @@
-"""Seconds in the code, milliseconds in what people and other programs read; and how far clocks may be apart. Pure."""
+"""Seconds in the code, milliseconds and dates in what people read; and how far clocks may be apart. Pure."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 MS_PER_S = 1_000.0
 MS = 0.001  # a millisecond, in seconds
@@ -15,3 +17,8 @@ def to_ms(seconds: float | None) -> float | None:
 def to_s(milliseconds: float | None) -> float | None:
     """What is unknown, `None`, stays so."""
     return None if milliseconds is None else milliseconds / MS_PER_S
+
+
+def minute(unix_s: float) -> str:
+    """A time as people read it, UTC: `2026-11-24 03:00`."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")

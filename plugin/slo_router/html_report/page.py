@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slo_router.contract.units import minute
 from slo_router.html_report.plot import COLOURS, picture
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ def templates(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(picture=picture, day=day)
+    made.filters.update(picture=picture, minute=minute)
     made.globals.update(colours=COLOURS)
     return made
-
-
-def day(unix_s: float) -> str:
-    """A time as people read it, UTC."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from slo_bench.gate.baseline import RUNS, baseline
-from slo_bench.gate.entry import Entry, Verdict, decode, encode
+from slo_bench.gate.entry import Entry, Verdict, decoded, encode
 from slo_bench.gate.history import KEPT, Cell, cells, latest, record
 from slo_router.contract.redis.link import AsyncClient, connect
 from tests.bench.gate.gate_runs import quality_run
@@ -29,13 +29,13 @@ def run(at_s: float, score: float, verdict: Verdict | None = "good") -> Entry:
 
 def test_an_entry_survives_its_text_and_fields_of_later_versions_are_left_out() -> None:
     entry = run(1.5, 0.25)
-    assert decode(encode(entry)) == entry
-    assert decode(encode(entry)[:-1] + ', "later": 1}') == entry
+    assert decoded(encode(entry), Entry) == entry
+    assert decoded(encode(entry)[:-1] + ', "later": 1}', Entry) == entry
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"kind": "speed"}', "\ud800"])
 def test_what_is_no_entry_is_none(text: str) -> None:
-    assert decode(text) is None
+    assert decoded(text, Entry) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

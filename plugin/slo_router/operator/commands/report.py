@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from rich.table import Table
 
 from slo_router.contract.settings.config import load_settings
+from slo_router.contract.units import minute
 from slo_router.operator.commands.measured import snapshot_if_there
 from slo_router.operator.commands.sources import Choice, Group, Key, LogFile, Since, Team, open_journal
 from slo_router.operator.commands.terminal import (
@@ -93,7 +93,7 @@ def _print(made: Report) -> None:
     if made.first_s is None or made.last_s is None:
         console.print(f"no request in {made.lines_read:,} lines ({made.lines_broken:,} broken)")
         return
-    console.print(f"[bold]{total.requests:,} requests[/], {_day(made.first_s)} to {_day(made.last_s)} UTC")
+    console.print(f"[bold]{total.requests:,} requests[/], {minute(made.first_s)} to {minute(made.last_s)} UTC")
     if total.saved_share is not None:
         console.print(
             f"spent {usd(total.spent_usd)}; at {made.baseline} {usd(total.baseline_usd)}: "
@@ -158,7 +158,3 @@ def _quality_table(made: Report) -> Table:
         measured = number(row.measured, 3) + evidence
         table.add_row(row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), measured)
     return table
-
-
-def _day(unix_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix_s))

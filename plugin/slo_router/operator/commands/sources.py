@@ -13,7 +13,7 @@ import typer
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis.link import BlockingClient
 from slo_router.contract.settings.config import Settings
-from slo_router.contract.units import MS_PER_S
+from slo_router.contract.units import MS_PER_S, minute
 from slo_router.errors import SettingsError
 from slo_router.operator.commands.terminal import redis_of, remarks
 from slo_router.operator.reporting.journal import Journal, Selection, age_s, file_lines, find_files, stream_lines
@@ -75,9 +75,8 @@ def _tell_if_trimmed(client: BlockingClient, stream: str, since_s: float, maxlen
         return
     first_s = int(str(oldest[0][0]).partition("-")[0]) / MS_PER_S
     if first_s > since_s:
-        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(first_s))
         remarks.print(
-            f"the stream is full and starts at {when} UTC; older records may be in the files: --log FILE",
+            f"the stream is full and starts at {minute(first_s)} UTC; older records may be in the files: --log FILE",
             style="yellow",
             highlight=False,
         )
