@@ -1,12 +1,9 @@
-"""What shows only beside other deployments' answers to the same prompts.
+"""What shows only beside other deployments' answers to the same prompts. With nobody to compare with nothing is found.
 
 - `no_stop`: every answer of the deployment ran to `max_tokens`, and most of the others' answers to this prompt ended by
-  themselves. A lost end-of-text token does that; an answer that happens to be long does not, nor one for which
-  `max_tokens` left no room, be it that hidden reasoning had taken most of it.
+  themselves. An answer for which `max_tokens` left no room does not count.
 - `gibberish`: the answer is much less like the prompts and the others' answers than every other answer to this prompt
   is. A deployment that alone answers in another language is found, too.
-
-With nobody to compare with nothing is found.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """What a new run is compared with: the good runs since the last one that started afresh.
 
 The baseline is the item-wise mean of the first five good runs since one that set a new level: the first of its suite,
-one that was better beyond chance, or one that the operator accepted.
+one that was better beyond chance, or one that the operator accepted. A bad run never enters it.
 
-- A bad run is not good, so it never enters. The next run is compared with the same good ones.
-- Five runs, and not the last one alone: chance in the reference counts as much as chance in the run, and a lucky
-  reference would raise alarms for as long as it stands.
-- The first five, and not the latest: a deployment that loses a point a week would drag its reference along.
+Five runs, for a single lucky reference would raise alarms as long as it stands. The first five, for the latest would
+let a deployment that loses a point a week drag its reference along.
 """
 
 from __future__ import annotations

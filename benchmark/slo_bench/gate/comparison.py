@@ -1,12 +1,12 @@
 """Two runs, figure by figure: how far apart they are, how sure that is, and whether they can be told apart.
 
-Quality is compared item by item where both runs have the same suite, see `paired`. Every other figure comes with its
-own interval, and the interval of the difference follows from the two (Zou and Donner, 2008, "MOVER"):
+Quality is compared item by item where both runs have the same suite (`paired`). Every other figure has its own
+interval, and the interval of the difference follows from the two (Zou and Donner, 2008, "MOVER"):
 
     low  = b − a − √((b − b_low)² + (a_high − a)²)        high = b − a + √((b_high − b)² + (a − a_low)²)
 
-which is exact for normal figures and keeps the skew of the others. A figure without an interval has a difference and no
-verdict. Each interval holds with 95 % for itself: among twenty figures of two equal runs, one seems to differ.
+A figure without an interval has a difference and no verdict. Each interval holds with 95 % for itself: among twenty
+figures of two equal runs, one seems to differ.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""One run of one deployment in one category, as the history keeps it.
-
-An entry holds figures and scores, never text. The item scores are what makes a comparison sharp: two runs of one suite
-share their items, so their difference is taken item by item and the difficulty of the items drops out.
+"""One run of one deployment in one category, as the history keeps it: figures and scores, never text.
 
 `figures` are named with their unit (`ttft_p50_s`, `cost_per_1k_usd`, `quality_score`), their 95 % bounds likewise
 (`ttft_p50_s_low`, `ttft_p50_s_high`); one that could not be measured is left out. Item scores of different suites

@@ -4,11 +4,8 @@
     …           the caller publishes the scores, and with them whether the deployment is held
     conclude    adds the run to the history, and raises its alerts
 
-A held deployment passes no quality floor in that category, whatever its score: what broke it is not known, so neither
-is how it does on requests that the suite has none like. It is held until a run is within the allowance, which is more
-than not to be told from chance, or until `accept`.
-The mark stands in the hash with the score and is written in the same transaction, so that a crash leaves both or none;
-the next run then judges anew.
+A held deployment passes no quality floor in that category, whatever its score: nobody knows what broke it. It is held
+until a run is within the allowance, or until `accept`. The mark is written in the same transaction as the score.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""The difference between two runs of one suite, item by item.
+"""The difference between two runs of one suite, item by item, so that the difficulty of the items drops out.
 
-Items differ far more in difficulty than runs do. Taken item by item the difficulty drops out, and only the items whose
-score changed make noise: with 4 % of the answers changed either way by chance, 600 items place the difference of two
-scores of 0.8 to ±2.3 points; unpaired it would be ±4.5.
+With 4 % of the answers changed either way by chance, 600 items place the difference of two scores of 0.8 to ±2.3
+points; unpaired it would be ±4.5.
 
 The standard error counts two items more than there are, one that fell by a whole point and one that rose (Bonett and
-Price, 2012, for paired proportions). Without them four changed answers of a hundred would look certain, and none
-changed would look exact. Items count as independent draws from the tasks that the suite stands for.
+Price, 2012). Without them four changed answers of a hundred would look certain, and none changed would look exact.
 """
 
 from __future__ import annotations

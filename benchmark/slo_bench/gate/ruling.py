@@ -1,18 +1,15 @@
 """Whether a run is as good as its baseline: the decision of the gate, and nothing else.
 
 A category has regressed where the drop is beyond chance (p at most a level) and beyond the allowance (the estimate).
-The first keeps false alarms rare however few the items, the second keeps a large suite from alarming about trifles.
 
-Chance is judged twice, for most degradations hit all categories a little, and some hit one a lot: over all items of the
-deployment, and in each category. The false-alarm rate is divided: half for the whole, half over the categories. A drop
-of the whole is laid on those categories that dropped beyond the allowance themselves.
+Chance is judged twice, over all items of the deployment and in each category: most degradations hit all categories a
+little, some hit one a lot. Each gets half of the false-alarm rate. A drop of the whole is laid on the categories that
+dropped beyond the allowance themselves.
 
-The comparison is sequential, in up to three looks. What is far beyond chance (a tenth of the level) is judged at once,
-what looks no worse is good at once. In between the run is `unsure`: each item gets one more answer, and the next look
-is at the mean of its answers. That costs an unchanged deployment up to a fifth more answers on average, none where it
-answers alike every time, and finds drops that would take twice the items in one look.
-
-`python -m evaluation.gate.gate_power` shows how large a drop is found how often.
+There are up to three looks. What is far beyond chance (a tenth of the level) is judged at once, and what looks no worse
+is good at once. In between the run is `unsure`: each item gets one more answer, and the next look is at the mean. That
+costs an unchanged deployment up to a fifth more answers, and finds drops that would else take twice the items. `python
+-m evaluation.gate.gate_power` shows how large a drop is found how often.
 """
 
 from __future__ import annotations

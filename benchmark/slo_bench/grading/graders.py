@@ -1,16 +1,15 @@
-"""The graders that an item may ask for: their settings, and the score of the ones that need nothing but the answer.
+"""The graders that an item may ask for: their settings, and the score of those that need nothing but the answer.
 
     exact         the same text, normalised (see `text`); `expected` may list several right answers
     regex         the share of the expected patterns that are found; 0 where a forbidden one is. With `max_words` only
-                  so many words count: what a summary says beyond its length is not in it
+                  the first words count
     numeric       the number that the answer gives (see `numeric`), within a tolerance
     json_schema   a JSON value (see `json_text`) that is valid under a schema
     set_f1        a JSON object of lists against the expected ones (see `extraction`)
     code          unit tests on the code in the answer (see `sandbox`)
     judge         a model compares the answer with a reference (see `judge`)
 
-Scores lie in 0..1. A pattern gets a quarter of a second of CPU time per answer: one that takes longer is at
-fault, not the answer.
+Scores lie in 0..1. A pattern gets a quarter of a second of CPU time per answer.
 """
 
 from __future__ import annotations

@@ -1,22 +1,14 @@
 """Money: what a request costs, what it may cost at most before it is sent, and what a run has spent.
 
     known       prompt tokens × input price + completion tokens × output price; cached prompt tokens at their own price
-    at most     every byte of the prompt a token, and the whole of `max_tokens`
+    at most     every byte of the prompt a token (no tokenizer makes more), and the whole of `max_tokens`
+    spent       requests that have ended, by their usage, and GPU time until now
+    reserved    requests under way, each at its most, and for each GPU the time of one more request
 
-No tokenizer in use makes more tokens of a text than it has bytes; what the chat template adds is allowed for. A request
-that ended without a usage report counts at its most, for the provider may charge for it; one that was refused with an
-HTTP status, or never reached the server, is free. One that is sent again because its connection was gone counts once.
-A deployment with a price per GPU hour costs nothing per request: its hours are counted by the `Budget`. `None` where
-nobody knows the price.
-
-    spent      requests that have ended, by their usage, and GPU time until now
-    reserved   requests on their way, each at the most that it can cost, and for each GPU the time of one more request
-    spent + reserved + the next request at its most ≤ limit, else the next request is not sent
-
-So the limit is never passed, as long as a provider charges no more than the tokens that it reports at the configured
-prices. A deployment without a price cannot be counted: `uncounted` names those that were measured all the same.
-
-No clock of its own.
+The next request is sent only where spent + reserved + its most stays within the limit, so the limit is never passed. A
+request that ended without usage counts at its most; one that was refused, or never reached the server, is free. A GPU
+paid by the hour costs nothing per request: its hours count. `None` is an unknown price; `uncounted` names the
+deployments that were measured without one.
 """
 
 from __future__ import annotations

@@ -3,11 +3,9 @@
     async with guard.deployment(facts):          # takes the endpoint's lock, hears of its live traffic
         sample = await guard.measure(target, prompt)      # as `Client.measure`, or StoppedError
 
-Whatever measures deployments sends through a guard. Once a run is stopped it stays stopped: `stopped` says why, by
-deployment, for the report. `clock` runs only while a deployment can be measured.
-
-It also keeps the agent's own doing out of what is measured: a request that only showed what a server refuses is sent
-again in another form (`Adapting`), and one that met a restart when the server is back (`Outage`).
+Once a run is stopped it stays stopped: `stopped` says why, by deployment. `clock` runs only while a deployment can be
+measured. A request that only showed what a server refuses is sent again in another form (`Adapting`), and one that met
+a restart when the server is back (`Outage`).
 """
 
 from __future__ import annotations

@@ -1,16 +1,14 @@
-"""A deployment that is being measured: its pauses, its outages, our requests on their way, and the clocks that stop.
+"""A deployment that is being measured: its pauses, its outages, our requests under way, and the clocks that stop.
 
 A pause: live traffic has the deployment.
 
     open ──(more than `above` live requests)──→ closed ──(no longer)──→ open
                                                   └──(closed for `most_s` in all)──→ over: StoppedError
 
-While it is closed no request is sent. Those on their way end, and only then does the pause begin to count: `paused_s`
-is time in which nothing was measured, and is taken off the time that a cell took.
+While it is closed no request is sent, and once those under way have ended, time does not count.
 
-An outage: a deployment that was there cannot be reached. It is being restarted, as a rule. Nothing can be learned of it
-meanwhile, so the requests that met the outage are sent again when it is over, and its seconds are taken off too. An
-outage that lasts is the end of the measurement, not its result.
+An outage: a deployment that was there cannot be reached; mostly it is being restarted. Requests that met the outage are
+sent again after it, and its seconds do not count. An outage that lasts ends the measurement.
 
 `Pause` and `Outage` do no I/O and have no clock of their own.
 """

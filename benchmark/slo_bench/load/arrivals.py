@@ -1,11 +1,10 @@
 """When the requests of an open loop are sent: seconds from its start, made beforehand from a seed. Pure.
 
-An open loop sends by the clock, whether or not earlier requests were answered, as users do who know nothing of each
-other. A closed loop (each answer starts the next request) sends less to a slow server, and so hides its queue.
+An open loop sends by the clock, whether or not earlier requests were answered. A closed loop sends less to a slow
+server, and so hides its queue.
 
-The gaps between requests are independent and gamma-distributed with mean 1/rate. `burstiness` is the shape, as in
-vLLM's benchmark: the gaps' squared coefficient of variation is 1/burstiness. 1 is a Poisson process; 0.25 sends in
-clumps; large values approach a metronome.
+The gaps are independent and gamma-distributed with mean 1/rate. `burstiness` is the shape, as in vLLM's benchmark: 1 is
+a Poisson process, 0.25 sends in clumps, large values approach a metronome.
 """
 
 from __future__ import annotations

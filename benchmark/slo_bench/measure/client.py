@@ -1,18 +1,13 @@
 """Sends one streaming request and times what comes back.
 
-aiohttp, for its parser is written in C: a token costs a third of what it costs with httpx, and the agent must not be
-what is measured. Every read is stamped before it is parsed, so that a large event is not timed late.
+aiohttp parses in C: a token costs a third of what it costs with httpx. Every read is stamped before it is parsed.
 
-A server may close a kept-alive connection just as the next request is sent on it. That says nothing about the model, so
-a request that dies on a reused connection before the answer begins is sent once more, on a new connection and with a
-new clock. Everything else that goes wrong ends in a `Sample` with an error class; nothing is raised. Where the agent or
-the network is to blame the sample has an excuse, see `excuses`; it may quote the server (`quoting`).
+A server may close a kept connection just as the next request is sent on it. Such a request is sent once more, on a new
+connection and with a new clock. Everything else that goes wrong ends in a `Sample` with an error class; nothing is
+raised. Where the agent or the network is to blame the sample has an excuse (`excuses`).
 
-Whatever a request need not wait for is kept off its way: the salt is no system call, and the environment is asked once
-whether it names a proxy, for aiohttp would look into two files in a thread for each request.
-
-Where a server breaks the rules of chunked bodies, aiohttp closes the connection and tells nobody who reads it; a look
-at the connection now and then ends such a request long before its timeout.
+Where a server breaks the rules of chunked bodies, aiohttp closes the connection and tells nobody who reads it. A look
+at the connection every half second ends such a request long before its timeout.
 """
 
 from __future__ import annotations

@@ -2,16 +2,14 @@
 
 A server that refuses a request with HTTP 400 or 422 and names a field of it is asked again, once for each:
 
-    max_tokens, max_completion_tokens     the other name: OpenAI's reasoning models take the second, most others the
-                                          first
+    max_tokens, max_completion_tokens     the other name: OpenAI's reasoning models take the second, others the first
     an optional field                     without it: stream_options, the temperature of a suite, with drop_params all
                                           settings of the deployment
 
 One whose hidden reasoning used up `max_tokens` is asked again with `ROOM` times as many, once.
 
-`Adapting` finds out how each deployment wants to be asked, and asks it so for the rest of the run. Requests that only
-showed what a server refuses are in no figure: what is handed on is the answer to the last one. Where nothing helped it
-is the first refusal, and the same is not tried again.
+`Adapting` keeps what a deployment took for the rest of the run. Requests that only showed what a server refuses are in
+no figure: the last answer counts, or the first refusal where nothing helped.
 """
 
 from __future__ import annotations

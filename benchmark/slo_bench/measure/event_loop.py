@@ -1,10 +1,9 @@
 """Runs the agent's coroutines so that it is fast and seldom stands still: what it measures must not be itself.
 
 uvloop where there is one: a fifth less CPU for each request. The garbage collector is kept off all that was loaded
-until now, for looking through it takes tens of milliseconds in which nothing is sent or stamped.
+until now, for looking through it takes tens of milliseconds.
 
-Ctrl-C and SIGTERM leave the loop, whose end cancels everything, so that locks are released. A single cancellation, as
-asyncio has it for Ctrl-C, can get lost in a library that catches it.
+Ctrl-C and SIGTERM leave the loop, whose end cancels everything, so that locks are released.
 """
 
 from __future__ import annotations

@@ -8,9 +8,8 @@
     no_stream    HTTP 200 with something that is no event stream
     elsewhere    the proxy asked another deployment
 
-The server's own kind has no excuse: 5xx, 408, 425 and 429 (unless the account's money is gone), timeouts, streams that
-are cut or garbled, and connections that are closed after it has answered. Requests with an excuse are in no error rate:
-a router that reads it would take traffic off a deployment which nobody has seen failing.
+No excuse have 5xx, 408, 425 and 429 (unless the account's money is gone), timeouts, streams that are cut or garbled,
+and connections that are closed after an answer. Requests with an excuse are in no error rate.
 """
 
 from __future__ import annotations

@@ -1,29 +1,20 @@
 """What one streamed chat completion tells about latency and size, read without any I/O.
 
-Theory. A stream is a series of events, each stamped with the second at which it arrived:
-
     send ──── role ── : comment ── "" ── "Hel" ── "lo" ── finish_reason ── usage ── [DONE]
      │                                     │  ITL   │          │            │
      └──────────────── TTFT ───────────────┘────────┘          │         tokens
      └─────────────────────────── E2E ─────────────────────────┘
 
-- TTFT ends at the first chunk that carries output: content, reasoning, a tool call or a refusal, as the plugin counts
-  it (`contract.first_token`). Comments, blank lines, role-only and empty chunks keep a connection alive; they are not
-  tokens.
-- E2E ends at the last such chunk or at the `finish_reason`, whichever is later: the server sends the latter in the
-  step of the end-of-text token, which it counts.
-- TPOT is (E2E − TTFT) / (n − 1), n the completion tokens: one figure per request, whatever the size of the chunks.
-- ITL is each gap between one chunk with output and the next: what a reader sees as stutter. k such chunks have k − 1
-  gaps, however many tokens they hold, so the mean ITL equals the TPOT only where each chunk holds one token and the
-  `finish_reason` comes one step after the last.
-- Tokens come from the usage chunk. A chunk may hold several tokens or none, so counting chunks counts nothing: without
-  usage the size is unknown and so is TPOT.
+- TTFT ends at the first chunk with output: content, reasoning, a tool call or a refusal (`contract.first_token`).
+- E2E ends at the last such chunk or at the `finish_reason`, whichever is later.
+- TPOT is (E2E − TTFT) / (n − 1), n the completion tokens: one figure per request.
+- ITL is each gap between two chunks with output: what a reader sees as stutter. k chunks have k − 1 gaps.
+- Tokens come from the usage chunk. A chunk may hold several tokens or none, so without usage the size is unknown.
 - A stream that ends before `[DONE]` or a `finish_reason` was cut: an error, whatever had arrived.
-- A stream without output that ended at `max_tokens`, most of which the usage books as reasoning, is no empty answer:
-  the model was thinking where nobody sees it, and the agent gave it too little room. Such a request tells nothing.
+- A stream without output that ended at `max_tokens`, most of them hidden reasoning, tells nothing of the deployment:
+  the agent gave it too little room.
 
-A failed request has no latency at all: how long a failure took says nothing about how long an answer takes. What it
-sent and what it will be charged for are kept.
+A failed request has no latency. What it sent and what it will be charged for are kept.
 """
 
 from __future__ import annotations

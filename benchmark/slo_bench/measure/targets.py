@@ -1,10 +1,9 @@
 """How to call a deployment: directly at its own endpoint, or through the proxy by its deployment id.
 
-Direct calls measure the model server alone, but speak only the OpenAI protocol; what `litellm_params` makes LiteLLM put
-into a request stands in them too (`wire`). Through the proxy every provider that LiteLLM knows can be measured: its
-router takes `model: <deployment id>` for exactly that deployment and asks no strategy. Its fallbacks, retries and cache
-are switched off for the call, for an answer from elsewhere would be booked on the wrong deployment. The proxy's own
-time is part of what is then measured, as it is part of what clients wait for.
+A direct call measures the model server alone, but speaks only the OpenAI protocol; it carries what `litellm_params`
+make LiteLLM send (`wire`). Through the proxy every provider can be measured: its router takes `model: <deployment id>`
+for exactly that deployment. Fallbacks, retries and cache are switched off for such a call. The proxy's own time counts
+then.
 
 Keys and addresses are kept out of every representation, so that no report or traceback shows them.
 """

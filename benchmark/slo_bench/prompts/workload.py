@@ -1,6 +1,6 @@
 """The prompts that deployments are measured with, each in a task category.
 
-A workload file is YAML (`prompts:` with a list) or JSONL (one prompt a line); both hold the same fields:
+A workload file is YAML (`prompts:` with a list) or JSONL (one prompt a line). Both hold the same fields:
 
     category: ner                       # becomes part of the Redis key, and is what the router looks up
     max_tokens: 160
@@ -8,11 +8,10 @@ A workload file is YAML (`prompts:` with a list) or JSONL (one prompt a line); b
       - {role: system, content: Extract every person and place as JSON.}
       - {role: user, content: …}
     tools: […]                          # optional, sent along; so is response_format
-    stream: true                        # optional: how production asked; the agent always streams, to see tokens come
+    stream: true                        # optional: how production asked; the agent always streams
 
-Servers keep the computed prefix of a prompt and answer the next one that starts alike much faster. Production prompts
-are not repeats of a benchmark, so every call gets a unique salt as the very first text of its first message, where it
-invalidates everything behind it.
+A server answers a prompt faster whose beginning it knows. So every call gets a unique salt as the first text of its
+first message.
 """
 
 from __future__ import annotations

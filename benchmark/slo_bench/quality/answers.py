@@ -1,12 +1,10 @@
 """One question, the answer, and the SQLite file that keeps it, so that a run that was killed goes on where it stopped.
 
-An answer is kept under a hash over everything that decides it: the deployment's id and model, and the request. Neither
-prompt nor address can be read from it.
+An answer is kept under a hash of the deployment's id and model and the request: neither prompt nor address can be read
+from it. Each answer is a transaction of its own, and several agents may share the file.
 
-Each answer is a transaction of its own: after `kill -9` it is there or it is not. Several agents may share the file.
-
-Answers are private, prompts are not stored at all: the file belongs to its user alone (mode 0600, in a folder of mode
-0700), and answers older than `KEPT_S` are deleted when it is opened.
+Answers are private and prompts are not stored: the file belongs to its user alone (mode 0600, in a folder of mode
+0700). Answers older than `KEPT_S` are deleted when it is opened.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """Asks deployments, or takes the answer that is kept from last time.
 
-An answer that was given is kept at once, so nothing is paid for twice. Errors are not kept: the next run asks again.
-An answer without a single token is an answer; it is the graders' to call it wrong. One that hidden reasoning left no
-room for, or that a filter withheld, is none.
+An answer is kept at once, so nothing is paid for twice. Errors are not kept: the next run asks again. An answer without
+a token is an answer. One that hidden reasoning left no room for, or that a filter withheld, is none.
 
-Questions go through the run's guard: within the budget, not while another agent measures the endpoint, not while live
-traffic needs it. Unsalted, so that equal questions are answered alike. Graders need the answer's text: one that ended
-at `max_tokens` before the reasoning did, shown or hidden, is none.
+Questions go through the run's guard, and have no salt, so that equal questions are answered alike. An answer that ended
+at `max_tokens` before its reasoning did is none.
 """
 
 from __future__ import annotations

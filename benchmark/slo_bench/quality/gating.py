@@ -1,18 +1,11 @@
 """Takes a run through the regression gate, deployment by deployment, and publishes each score with its mark.
 
-A run that may be worse than its baseline is asked again with what is left of time and money; its scores then rest on
-all answers of an item. A cell that is not publishable is not judged: errors are no wrong answers.
+A run that may be worse than its baseline is asked again with the time and money that are left; its scores then rest on
+all answers. A cell that is not publishable is not judged: errors are no wrong answers.
 
-Published is a cell's quality and nothing else of the metrics hash: one MULTI/EXEC on one key. A reader, or whatever is
-left after a crash, has the old quality or the new, never some of each, and the latencies of `run.publish` stay as they
-are, with their own `timestamp`.
-
-`quality_timestamp` (Unix seconds) is when the oldest answer was given that the score rests on: answers may have been
-kept from an earlier run. Readers drop a hash without a `timestamp`, so one that has none yet gets the same time; the
-first latencies that are measured replace it.
-
-`quality_held` comes and goes with the score: set for a run that regressed, cleared by one that is as good as the runs
-before it. A run that the gate could not judge leaves it as it is.
+A cell's quality is written in one transaction and leaves the rest of the hash alone. `quality_timestamp` (Unix seconds)
+is that of its oldest answer, for answers may be kept from an earlier run. Readers drop a hash without a `timestamp`, so
+a new one gets the same time. `quality_held` is set for a run that regressed, and cleared by one that is good again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A model as the judge: is this answer better than the reference? Asked twice, with the two answers swapped.
 
-Judges favour a position. Each pair is judged in both orders, and only a verdict that survives the swap counts:
+Judges favour a position, so only a verdict that survives the swap counts:
 
     answer first   answer second   score
     answer wins    answer wins     1
@@ -8,8 +8,7 @@ Judges favour a position. Each pair is judged in both orders, and only a verdict
     anything else                  0.5     a tie, or the position decided
     a verdict that can't be read   none    counted apart, neither a win nor a loss
 
-A score of 0.5 therefore means: as good as the reference. The answer is text of the model under test and may try to
-persuade the judge; it is fenced off, and the closing tag within it is broken up, which makes that harder and no more.
+The answer may try to persuade the judge: it is fenced off, which makes that harder and no more.
 """
 
 from __future__ import annotations

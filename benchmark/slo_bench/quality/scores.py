@@ -1,12 +1,10 @@
 """What a suite found: one grade per item, and per cell (a deployment in a category) its scores by item.
 
-An error or a timeout is no wrong answer: it says nothing about quality and is counted apart, as is an answer that could
-not be graded (the judge's verdict was unreadable, a pattern took too long). A cell whose scores rest on less than
-`ENOUGH` of its items is not published: what is missing may be what is hard.
+An error or a timeout is no wrong answer: it is counted apart, as is an answer that could not be graded. A cell whose
+scores rest on less than `ENOUGH` of its items is not published: what is missing may be what is hard.
 
-Two deployments are compared on the items that both have a score for, item by item. All pairs of a category are looked
-at, and among many pairs some differ by chance: each interval therefore has the confidence 1 − 0.05/pairs (Bonferroni),
-so that all intervals of a category hold together with at least 95 %. Told apart: the interval leaves out zero.
+Two deployments are compared item by item, on the items that both have a score for. Among many pairs some differ by
+chance, so each interval has the confidence 1 − 0.05/pairs (Bonferroni).
 """
 
 from __future__ import annotations

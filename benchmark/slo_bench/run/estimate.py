@@ -1,14 +1,10 @@
 """What a run will take, before it does: requests, tokens, seconds and USD.
 
-A cell's n requests run c at a time in a closed loop, so they take
+A cell's n requests, c ≤ n at a time in a closed loop, take e2e × (n ÷ c + (c − 1) ÷ 2c) seconds: at the end some of the
+c senders have nothing left to send. Arrivals take as long as the last one is away, and its answer. A typical request of
+a cell comes from the first of these that is known:
 
-    e2e × (n ÷ c + (c − 1) ÷ 2c)          the second term: at the end some of the c senders have nothing left to send
-
-(with c ≤ n), and a cell's seconds divided by the bracket are what one request takes at that load. Where arrivals are
-given, they take as long as the last one is away, and its answer. A typical request of a cell is taken from the first of
-these that is known:
-
-    earlier run      what the agent measured when it last measured this cell, see `pace`
+    earlier run      what the agent measured when it last measured this cell
     metrics          TTFT, TPOT and answer length in the deployment's metrics, whoever wrote them
     first requests   one request of each category that the run sends before it says what it will take
     assumed          a first token after 0.5 s, then 50 tokens per second, half of `max_tokens`, four bytes a token

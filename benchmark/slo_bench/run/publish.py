@@ -1,20 +1,14 @@
-"""Writes a cell's metrics into its Redis hash, all of them at once.
+"""Writes a cell's metrics into its Redis hash, all of them in one transaction: readers see the old values or the new.
 
-One MULTI/EXEC on one key: whoever reads it, and whatever dies meanwhile, finds the old values or the new, never some of
-each; and it works on a cluster, where a transaction must stay within one key.
+- Measured: every field of the agent's is replaced, or removed where it could not be measured, so that no old value
+  hides under the new timestamp. Quality and fields of other writers stay.
+- Every request failed for a reason of the agent's (see `excuses`): nothing is written.
+- No request was answered: only `error_rate` is written, with its own timestamp. The last good latencies stay.
+- Faulty answers are marked with the metrics. `mark` takes the mark off at the end of a run, when the answers of all
+  deployments were compared and enough of these are sound.
 
-- Measured: every field the agent owns is replaced, and one that could not be measured this time is removed, so that no
-  old value hides under the new timestamp. `quality_score`, `quality_n` and fields of other writers stay.
-- Nothing is known (every request failed for a reason of the agent's, see `excuses`): nothing is written.
-- Not measured (no request was answered): only `error_rate` is written, with a timestamp of its own. The last good
-  latencies stay, with the timestamp that tells their age. A hash without a timestamp would be dropped by its readers,
-  so a new one gets the present.
-- Faulty answers are marked along with the metrics. The mark is taken off at the end of a run, when the answers of all
-  deployments were compared and enough of these are sound (`mark`); too few leave it as it was, and so does a run of one
-  deployment where the fault shows only beside others.
-
-`Writer` writes each cell when it is measured: its metrics first, then what the agent remembers of it. A run that is
-killed in between measures the cell once more; nobody is told that something was written which was not.
+`Writer` writes each cell once it is measured: first its metrics, then what the agent remembers of it. A run that is
+killed in between measures the cell again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Carries out a plan: bounded concurrency within a cell, a bound on the whole, warm-up thrown away.
 
-Deployments are measured one after another by default: on one host they would take each other's CPU or GPU, and every
-figure would be a mixture. The categories of a deployment are always measured apart, for throughput belongs to one mix.
-Within a cell the load is a closed loop (`concurrency` requests are in flight, each answer starts the next) or, where
-arrivals are given, an open one.
+Deployments are measured one after another by default: on one host they would take each other's CPU or GPU. The
+categories of a deployment are always measured apart. Within a cell the load is a closed loop, or an open one where
+arrivals are given.
 
 When the time is up, requests in flight are cancelled and forgotten; a cell keeps the answers it has. Where `measure`
 raises StoppedError, no further request of the deployment is sent, and those in flight are waited for.

@@ -1,15 +1,13 @@
 """Takes private things out of a prompt before it is stored: every text in it, the arguments of tool calls included.
 
-What is found becomes a placeholder of its kind, `<EMAIL_1>`, the same for the same thing throughout one prompt, so that
-who is who stays readable. Numbers start anew in each prompt: nothing links two requests. Where findings overlap, all of
-what they cover goes, under the name of the first finder's kind.
+What is found becomes a placeholder of its kind, `<EMAIL_1>`, the same for the same thing within one prompt. Numbers
+start anew in each prompt, so that nothing links two requests. Where findings overlap, all that they cover goes.
 
-Roles, types, ids and function names are the protocol's; they are left as they are. In arguments and schemas everything
-is looked at, numbers and keys too. Arguments are JSON inside of a text: they are parsed first, for a pattern over the
-escaped text would tear escapes apart.
+Roles, types, ids and function names stay as they are. In arguments and schemas everything is looked at, numbers and
+keys too. Arguments are JSON in a text: they are parsed first.
 
-Which finders a sample goes through: the built-in rules by name, and functions of the user's own. A user's module may
-lie in the current directory, which comes last in the search: it cannot stand in for another.
+Finders are the built-in rules by name, and functions of the user's own. A user's module may lie in the current
+directory, which comes last in the search.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """Which requests are taken: equally many of each category, and within it each stratum by its share of the traffic.
 
-A stratum is category × band of prompt length × streamed or not. The benchmark measures each category by itself, so a
-rare category needs as many prompts as a frequent one. Within a category the figures shall be those of the traffic, the
-mean cost above all, so the strata keep their proportions. A floor of one sees to it that rare long prompts are there;
-more of them in a hundred prompts would shift the means (`python -m evaluation.agent.sample_bias`).
+A stratum is category × band of prompt length × streamed or not. The strata keep their proportions, for within a
+category the figures shall be those of the traffic. A floor of one sees to it that rare long prompts are there; more of
+them would shift the means (`python -m evaluation.agent.sample_bias`).
 
-How many of each is known only at the end, so every stratum keeps a reservoir that could fill its category alone. A
-reservoir is a uniform random sample of a stream whose length nobody knows, in one pass and in constant memory (Vitter's
-algorithm R): the first k items fill it; item i > k takes the place of a random one with probability k/i. After n items
-each is in the sample with probability k/n, and all subsets of k items are equally likely.
+How many there are is known only at the end, so every stratum keeps a reservoir that could fill its category alone: a
+uniform sample of a stream of unknown length, in one pass and constant memory (Vitter's algorithm R). The first k items
+fill it; item i > k takes the place of a random one with probability k/i.
 """
 
 from __future__ import annotations

@@ -1,24 +1,18 @@
-"""Cost on one scale: USD per 1,000 tokens, prompt and completion together, at the mix that was measured.
+"""Cost in USD per 1,000 tokens, prompt and completion together, at the mix that was measured; and break-even.
 
     provider     1,000 × ((P − K) × input price + K × cached price + C × output price) ÷ (P + C)    USD per token
     self-hosted  1,000 × (gpu_usd_per_hour ÷ 3,600) ÷ (U × (P + C) tokens per second)
 
-P and C are the prompt and completion tokens of the cell's successes, K the prompt tokens that came from a prefix cache
-(0 where nobody said; at the input price where no other is known). A GPU is paid by the hour whatever it serves, so
-`gpu_usd_per_hour` wins over token prices. U is the utilization that the user states: the share of its paid hours in
-which the GPU serves as much as was measured; at half of it each token costs twice as much.
-
-Break-even. A GPU costs the same at any rate, a provider is paid for each request, so the GPU is cheaper above
+P and C are the prompt and completion tokens of the cell's successes. K are the prompt tokens from a prefix cache, 0
+where nobody said. U is the utilization that the user states: the share of its paid hours in which a GPU serves as much
+as was measured. `gpu_usd_per_hour` wins over token prices. An unknown price or token count makes the cost unknown, not
+zero.
 
     break-even requests per hour  =  gpu_usd_per_hour ÷ (USD per request at the provider)
-    break-even tokens per hour    =  that × tokens per request
     capacity, requests per hour   =  3,600 × measured requests per second × U
 
-with the provider's own measured mix for the same prompts. Where the break-even lies beyond the capacity the GPU is
-never cheaper, and neither are more of them: each one saturates before it has paid for itself. The capacity is that of
-the load that was measured; what saturates the GPU, a sweep tells.
-
-A price or a token count that nobody knows makes the cost unknown, not zero.
+Above the break-even the GPU is cheaper. Where it lies beyond the capacity the GPU is never cheaper, and neither are
+more of them. The capacity is that of the measured load; a sweep tells what saturates the GPU.
 """
 
 from __future__ import annotations

@@ -3,15 +3,12 @@
     mean, values          mean ± t × s/√n (Student; from five values on)
     mean, gaps            the same of Σ sums ÷ Σ counts over the requests, by the delta method
     percentile, values    from one order statistic to another: of n values, the number below the percentile p is
-                          binomial (n, p), whatever the values are; its 2.5 % and 97.5 % points are the ranks
+                          binomial (n, p); its 2.5 % and 97.5 % points are the ranks
     percentile, gaps      Woodruff (1952): the interval of the share of gaps up to the percentile, read back as gaps
 
-The gaps of one request resemble each other, so the requests are the units there, and not the gaps: taking each gap for
-itself would claim far too much. Requests count as independent; where they queue behind each other they are less so, and
-the truth is wider.
-
-`None` where the values cannot say: a percentile has an interval only where some order statistic lies beyond it with
-enough certainty, which takes 6 values for the p50, 36 for the p90, 72 for the p95 and 368 for the p99.
+The gaps of one request resemble each other, so there the requests are the units. Requests count as independent; where
+they queue behind each other the truth is wider. `None` where the values are too few: a percentile takes 6 values for
+the p50, 36 for the p90, 72 for the p95 and 368 for the p99.
 """
 
 from __future__ import annotations

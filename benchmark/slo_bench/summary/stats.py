@@ -1,16 +1,11 @@
-"""Summaries of the samples of one cell (a deployment in a category).
+"""Summaries of the samples of one cell (a deployment in a category). `None` where nothing was measured.
 
-Definitions
-- Latencies (TTFT, TPOT, ITL, E2E) are taken over successful requests only. TTFT, TPOT and E2E have one value for each
-  request, ITL one for each gap; see `stream` for what they are and `spreads` for what is said of them.
+- Latencies are of successful requests only. TTFT, TPOT and E2E have one value for each request, ITL one for each gap;
+  see `stream` for what they are and `spreads` for what is said of them.
 - Error rate: failed ÷ finished requests.
-- Throughput: tokens of successful requests ÷ wall time of the cell, all streams together: `prompt_tps`,
-  `throughput_tps` (completion tokens) and `total_tps` (both). Unknown where a success came without usage: a sum that
-  leaves some out would be too low. `requests_per_s` counts successes.
-- Cached tokens are part of the prompt tokens, reasoning tokens of the completion tokens; unknown likewise.
-- SLO attainment and goodput: see `attainment`.
-
-`None` where nothing was measured; an average of nothing is not 0.
+- Throughput: tokens of successful requests ÷ wall time of the cell, all streams together. It is unknown where a success
+  came without usage. `requests_per_s` counts successes.
+- Cached tokens are part of the prompt tokens, reasoning tokens of the completion tokens.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Which rate a sweep tries next, and when it has seen enough. Pure.
 
 Rates rise twofold from the one that keeps a single request in flight, or along a given list, until a step is saturated.
-Then the highest rate that was good and the lowest that was not are brought together by their geometric mean, twice, so
-that the knee is known to a fifth.
-
-A step is saturated where, beyond any doubt that one more try would settle,
+Then the highest good rate and the lowest bad one are brought together by their geometric mean, twice, so that the knee
+is known to a fifth. A step is saturated where
 
 - the throughput no longer follows the rate: the requests took a quarter longer than sending them and one unloaded
   answer, or the step's time ran out;

@@ -3,17 +3,13 @@
     TTFT = a + b · prompt tokens + c · in flight + k · max(0, in flight − knee)
     TPOT = d + e · in flight
 
-TTFT is explained by the load that a request met when it was sent, as the router knows it. TPOT is explained by the mean
-load while the answer was written, for that is what slows it; above the knee the batch is full and the pace stays, so
-those requests are left out. Both lines are typical values: half of the requests are faster.
+TTFT takes the load when the request was sent, as the router knows it. TPOT takes the mean load while the answer was
+written; requests above the knee are left out, for there the batch is full and the pace stays. Both lines are medians.
 
-Errors are relative (a second matters more to a request of two than to one of a minute) and large ones count less
-(Huber): a garbage collection or a new connection must not bend the line. All steps weigh alike, however many requests
-they had, but for their load n: by 1 / (1 + n)². The more wait for each other the more their times scatter, and the less
-has length to do with it; a router must be right where it sends, and that is where the load is low.
-
-Of a step whose time ran out nobody knows what the cancelled requests would have done to the others, so it tells nothing
-of the TPOT. The knee is that of `KNEES` which explains most, if it explains more than noise would.
+Errors are relative, and large ones count less (Huber), so that one slow connection does not bend the line. All steps
+weigh alike but for their load n, by 1 / (1 + n)²: a router must be right where it sends, which is where the load is
+low. A step whose time ran out tells nothing of the TPOT. The knee is the one of `KNEES` that explains most
+(`find_knee`).
 """
 
 from __future__ import annotations
