@@ -23,7 +23,8 @@ VOID = {"meta"}
 def report(hours: int = 3, team: str = "blue") -> Report:
     tallies = Tallies()
     for hour in range(hours):
-        tallies.add(read_back(ts=NOW_S + 3_600 * hour, team_id=team), Money(1.0, 4.0, 0.7, 0.9, is_exact=True))
+        by = team if hour else "green"
+        tallies.add(read_back(ts=NOW_S + 3_600 * hour, team_id=by), Money(1.0, 4.0, 0.7, 0.9, is_exact=True))
     return make_report(tallies, Lines(hours, 0, 0), None, [SMALL, LARGE], Snapshot())
 
 

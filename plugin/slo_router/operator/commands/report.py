@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from slo_router.contract.settings.config import load_settings
 from slo_router.contract.units import minute
@@ -32,7 +31,8 @@ from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.reporting.page import as_html
 from slo_router.operator.reporting.report import make_report
 from slo_router.operator.reporting.report_csv import write_csv
-from slo_router.operator.reporting.rows import Lines, Report, Row
+from slo_router.operator.reporting.rows import Lines, Report
+from slo_router.operator.reporting.tables import tables
 from slo_router.operator.reporting.tally import Tallies
 
 MOST_ROWS = 20  # of a table in the terminal
@@ -106,55 +106,15 @@ def _print(made: Report) -> None:
         f"quality {number(total.quality, 3)}, the baseline's {number(total.baseline_quality, 3)}",
         highlight=False,
     )
-    console.print(_table("deployment", made.deployments))
-    console.print(_table("category", made.categories))
-    if len(made.teams) > 1:
-        console.print(_table("team", made.teams))
-    console.print(_quality_table(made))
+    for title, columns, rows in tables(made):
+        table = make_table(title, *columns)
+        shown = rows[:MOST_ROWS] if title.startswith("By ") else rows
+        if len(shown) < len(rows):
+            table.caption = f"{len(rows) - len(shown)} more; --json and --csv have all"
+        for row in shown:
+            table.add_row(*row)
+        console.print(table)
     for note in made.assumptions:
         console.print(f"· {note}", highlight=False)
     if made.lines_broken:
         console.print(f"· {made.lines_broken:,} of {made.lines_read:,} lines are no records and were skipped.")
-
-
-def _table(title: str, rows: tuple[Row, ...]) -> Table:
-    table = make_table(
-        f"By {title}",
-        title,
-        ">requests",
-        ">share",
-        ">spent",
-        ">saved",
-        ">SLO kept",
-        ">quality",
-        ">TTFT p50/p95",
-        ">errors",
-    )
-    if len(rows) > MOST_ROWS:
-        table.caption = f"{len(rows) - MOST_ROWS} more; --json and --csv have all"
-    for row in rows[:MOST_ROWS]:
-        table.add_row(
-            row.name,
-            f"{row.requests:,}",
-            percent(row.share),
-            usd(row.spent_usd) + (f" + {row.unpriced:,} unknown" if row.unpriced else ""),
-            percent(row.saved_share),
-            percent(row.attainment),
-            number(row.quality, 3),
-            f"{number(row.ttft_p50_ms)}/{number(row.ttft_p95_ms)} ms",
-            f"{row.errors:,}",
-        )
-    return table
-
-
-def _quality_table(made: Report) -> Table:
-    table = make_table("Quality and its evidence", "deployment", "category", ">requests", ">configured", ">measured")
-    for row in made.quality:
-        evidence = (
-            ""
-            if row.measured_answers is None
-            else f" ({row.measured_answers} answers, {between(row.measured_interval)})"
-        )
-        measured = number(row.measured, 3) + evidence
-        table.add_row(row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), measured)
-    return table

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from slo_router.html_report.page import templates
 from slo_router.html_report.plot import Plot, Point, Series
 from slo_router.operator.commands.terminal import between, number, percent, usd
-from slo_router.operator.reporting.rows import Hour, QualityRow, Report, Row
+from slo_router.operator.reporting.rows import Hour, Report
+from slo_router.operator.reporting.tables import tables
 
 MOST_POINTS = 200
-Table: TypeAlias = tuple[str, tuple[str, ...], list[tuple[str, ...]]]  # title, names of the columns, rows
 
 
 def as_html(report: Report) -> str:
@@ -20,7 +19,7 @@ def as_html(report: Report) -> str:
     environment = templates(Path(__file__).parent)
     environment.filters.update(usd=usd, percent=percent, between=between, number=number)
     page = environment.get_template("page.html.j2")
-    return page.render(report=report, plots=plots(report.hours), tables=_tables(report))
+    return page.render(report=report, plots=plots(report.hours), tables=tables(report))
 
 
 def plots(hours: Sequence[Hour]) -> list[Plot]:
@@ -59,32 +58,3 @@ def _sum(hours: Sequence[Hour]) -> Hour:
         kept / weight if weight else None,
         sum(one.priced for one in hours),
     )
-
-
-def _tables(report: Report) -> list[Table]:
-    columns = ("share", "requests", "spent", "saved", "SLO kept", "quality", "TTFT p50 / p95", "errors")
-    parts = {"deployment": report.deployments, "category": report.categories, "team": report.teams}
-    quality = ("deployment", "category", "requests", "configured", "measured", "answers judged", "95 % interval")
-    return [
-        *((f"By {name}", (name, *columns), [_row(row) for row in rows]) for name, rows in parts.items()),
-        ("Quality and its evidence", quality, [_quality(row) for row in report.quality]),
-    ]
-
-
-def _row(row: Row) -> tuple[str, ...]:
-    return (
-        row.name,
-        percent(row.share),
-        f"{row.requests:,}",
-        usd(row.spent_usd),
-        percent(row.saved_share),
-        percent(row.attainment),
-        number(row.quality, 3),
-        f"{number(row.ttft_p50_ms)} / {number(row.ttft_p95_ms)} ms",
-        f"{row.errors:,}",
-    )
-
-
-def _quality(row: QualityRow) -> tuple[str, ...]:
-    measured = number(row.measured, 3), number(row.measured_answers), between(row.measured_interval)
-    return row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), *measured
