@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from slo_bench.gate.entry import Entry
 from slo_bench.show.page import as_html
-from slo_bench.show.rows import Latency, Page, Past, RatePoint, Value
+from slo_bench.show.rows import Page, Past, RatePoint, Value
 from tests.e2e.chromium import UnavailableError, browser, program
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,10 @@ def page() -> Page:
     return Page(
         "Measured deployments",
         NOW_S,
-        tuple(Latency(name, category, NOW_S, 50, 0.0, 0.1 * (n + 1), 0.2 * (n + 1)) for n, name, category in cells),
+        tuple(
+            Entry("latency", NOW_S, name, "m", category, 50, {"error_rate": 0.0, "ttft_p50_s": 0.1 * (n + 1)}, "f", "0")
+            for n, name, category in cells
+        ),
         tuple(RatePoint("qwen-7b", tokens, rate, 0.05, 0.05 + tokens * rate / 1e5, 0.9) for tokens, rate in rates),
         tuple(
             Value(name, category, 4e-4 * 3**n, 0.5 + 0.06 * n, 0.45 + 0.06 * n, 0.55 + 0.06 * n, 100)

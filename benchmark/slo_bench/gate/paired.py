@@ -37,12 +37,6 @@ class Difference(NamedTuple):
         """How often an unchanged deployment would seem to drop this much or more: the one-sided p-value."""
         return _NORMAL.cdf(self.mean / self.standard_error)
 
-    @property
-    def told_apart(self) -> bool:
-        """The 95 % interval leaves out 0."""
-        low, high = self.interval()
-        return low > 0 or high < 0
-
 
 def paired(before: Mapping[str, float], after: Mapping[str, float]) -> Difference | None:
     """Over the common items; `None` below `LEAST_ITEMS`."""

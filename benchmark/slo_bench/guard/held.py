@@ -84,11 +84,6 @@ class Outage:
         self._ended_s = 0.0
         self._since_s: float | None = None
 
-    @property
-    def is_on(self) -> bool:
-        """The last that was heard is that it cannot be reached."""
-        return self._since_s is not None
-
     def unreached(self, now_s: float) -> bool:
         """A request did not reach it. Whether that is news."""
         if self._since_s is not None:

@@ -118,20 +118,31 @@ def make_plan(
     known = {deployment.facts.deployment_id: deployment for deployment in deployments}
     by_name = {one.facts.name: name for name, one in known.items()}  # what the tables show instead of a generated id
     wanted = [by_name.get(name, name) for name in selection.deployments]
-    ids = _filter("--deployments", wanted, tuple(known))
-    categories = _filter("--categories", selection.categories, workload.categories)
+    ids = chosen("--deployments", wanted, tuple(known))
+    categories = chosen("--categories", selection.categories, workload.categories)
     prompts = {category: _order(workload, category, selection) for category in categories}
-    cells: list[Cell] = []
+    targets, skipped = targets_of([known[deployment_id] for deployment_id in ids], proxy)
+    cells = tuple(
+        Cell(known[name].facts, target, category, prompts[category], known[name].group)
+        for name, target in targets.items()
+        for category in categories
+    )
+    return Plan(cells, skipped)
+
+
+def targets_of(
+    deployments: Iterable[ManagedDeployment], proxy: Proxy | None
+) -> tuple[dict[str, Target], tuple[Skipped, ...]]:
+    """How to call each deployment, by its id, and those that cannot be called."""
+    targets: dict[str, Target] = {}
     skipped: list[Skipped] = []
-    for deployment_id in ids:
+    for deployment in deployments:
+        name = deployment.facts.deployment_id
         try:
-            target = target_of(known[deployment_id], proxy)
+            targets[name] = target_of(deployment, proxy)
         except UnreachableError as error:
-            skipped.append(Skipped(deployment_id, str(error)))
-        else:
-            facts, group = known[deployment_id].facts, known[deployment_id].group
-            cells.extend(Cell(facts, target, category, prompts[category], group) for category in categories)
-    return Plan(tuple(cells), tuple(skipped))
+            skipped.append(Skipped(name, str(error)))
+    return targets, tuple(skipped)
 
 
 def _slo(limits: SloSettings) -> Slo:
@@ -139,7 +150,8 @@ def _slo(limits: SloSettings) -> Slo:
     return Slo(ttft_s, tpot_s, e2e_s, limits.cost_per_1k)
 
 
-def _filter(option: str, wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+def chosen(option: str, wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """The wanted ones of those known, all where none is named. Raises BenchError where a name is unknown."""
     for name in wanted:
         if name not in known:
             raise BenchError(f"{option}: {name!r} is unknown, expected one of {', '.join(known)}")

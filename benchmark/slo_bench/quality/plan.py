@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from slo_bench.errors import BenchError, UnreachableError
+from slo_bench.errors import BenchError
 from slo_bench.grading.graders import Code, Judge
 from slo_bench.grading.sandbox import isolation
 from slo_bench.guard.budget import is_priced
 from slo_bench.guard.lock import endpoint_of
-from slo_bench.load.plan import Skipped
+from slo_bench.load.plan import Skipped, chosen, targets_of
 from slo_bench.measure.targets import Proxy, proxied, target_of
 from slo_bench.quality.asking import Respondent
 from slo_bench.quality.scores import CellScores
@@ -59,13 +59,14 @@ def make_quality_plan(
 ) -> QualityPlan:
     """Plans a run. Raises BenchError where the user names what does not exist, or a price is missing for a budget."""
     known = {deployment.facts.deployment_id: deployment for deployment in deployments}
-    _check("--deployments", wanted.deployments, tuple(known))
-    _check("--categories", wanted.categories, suite.categories)
-    chosen, remarks = _usable(suite, wanted)
-    items = Suite(tuple(chosen))
-    if any(isinstance(item.grader, Code) for item in chosen) and not isolation():
+    chosen("--deployments", wanted.deployments, tuple(known))
+    categories = chosen("--categories", wanted.categories, suite.categories)
+    usable, remarks = _usable(suite, categories, wanted)
+    items = Suite(tuple(usable))
+    if any(isinstance(item.grader, Code) for item in usable) and not isolation():
         remarks.append("generated code runs with network access: this system lets no user make namespaces")
-    respondents, skipped = _callable(wanted.deployments or tuple(known), known, proxy)
+    targets, skipped = targets_of([known[name] for name in wanted.deployments or known], proxy)
+    respondents = tuple(Respondent(known[name].facts, target) for name, target in targets.items())
     judge = None
     if any(isinstance(item.grader, Judge) for item in items.items) and wanted.judge is not None:
         judge = _judge(known, wanted.judge, proxy)
@@ -73,49 +74,29 @@ def make_quality_plan(
     if wanted.budget_usd is not None:
         _check_prices([*respondents, *([judge] if judge else [])])
     return QualityPlan(
-        respondents=tuple(respondents),
+        respondents=respondents,
         items=_in_turn(items),
         cells=tuple(_cell(who.facts, items, category) for who in respondents for category in items.categories),
         judge=judge,
         endpoints={who.facts.deployment_id: endpoint_of(known[who.facts.deployment_id]) for who in respondents},
-        skipped=tuple(skipped),
+        skipped=skipped,
         remarks=tuple(remarks),
     )
 
 
-def _callable(
-    ids: Sequence[str], known: Mapping[str, ManagedDeployment], proxy: Proxy | None
-) -> tuple[list[Respondent], list[Skipped]]:
-    respondents: list[Respondent] = []
-    skipped: list[Skipped] = []
-    for deployment_id in ids:
-        try:
-            respondents.append(Respondent(known[deployment_id].facts, target_of(known[deployment_id], proxy)))
-        except UnreachableError as error:
-            skipped.append(Skipped(deployment_id, str(error)))
-    return respondents, skipped
-
-
-def _check(option: str, wanted: Sequence[str], known: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            raise BenchError(f"{option}: {name!r} is unknown, expected one of {', '.join(known)}")
-
-
-def _usable(suite: Suite, wanted: Wanted) -> tuple[list[Item], list[str]]:
+def _usable(suite: Suite, categories: Sequence[str], wanted: Wanted) -> tuple[list[Item], list[str]]:
     """The items that can be graded, and what is said of the others."""
-    categories = [name for name in suite.categories if not wanted.categories or name in wanted.categories]
-    chosen = [item for name in categories for item in suite.of_category(name)[: wanted.items]]
+    usable = [item for name in categories for item in suite.of_category(name)[: wanted.items]]
     needs = ((Code, wanted.allow_code, "--allow-code"), (Judge, wanted.judge is not None, "--judge ID"))
     remarks = []
     for grader, is_given, option in needs:
-        left_out = sum(isinstance(item.grader, grader) for item in chosen)
+        left_out = sum(isinstance(item.grader, grader) for item in usable)
         if left_out and not is_given:
             remarks.append(f"{left_out} items left out: their grader needs {option}")
-            chosen = [item for item in chosen if not isinstance(item.grader, grader)]
-    if not chosen:
+            usable = [item for item in usable if not isinstance(item.grader, grader)]
+    if not usable:
         raise BenchError("; ".join(["no item is left to ask", *remarks]))
-    return chosen, remarks
+    return usable, remarks
 
 
 def _judge(known: Mapping[str, ManagedDeployment], name: str, proxy: Proxy | None) -> Respondent:

@@ -9,13 +9,12 @@ from slo_bench.gate.history import Cell
 from slo_bench.gate.latency import latency_entry
 from slo_bench.load.plan import Limits
 from slo_bench.show.plots import FIGURES
-from slo_bench.show.rows import Latency, Past, RatePoint, Value
+from slo_bench.show.rows import Past, RatePoint, Value
 from slo_bench.summary.results import CellResult
 from slo_bench.sweep.course import Swept
 from slo_router.contract.intervals import mean_interval
 
 QUALITY = "quality_score"
-_LATENCIES = ("error_rate", "ttft_p50_s", "ttft_p95_s", "tpot_p50_s", "e2e_p50_s", "throughput_tps", "cost_per_1k_usd")
 
 Histories = Mapping[Cell, Sequence[Entry]]  # oldest run first
 
@@ -26,9 +25,9 @@ def histories_of(results: Iterable[CellResult], limits: Limits) -> Histories:
     return {Cell(entry.kind, entry.deployment, entry.category): [entry] for entry in entries}
 
 
-def latencies(histories: Histories) -> tuple[Latency, ...]:
+def latencies(histories: Histories) -> tuple[Entry, ...]:
     """The last run of each cell."""
-    return tuple(_latency(entries[-1]) for cell, entries in histories.items() if cell.kind == "latency" and entries)
+    return tuple(entries[-1] for cell, entries in histories.items() if cell.kind == "latency" and entries)
 
 
 def values(histories: Histories) -> tuple[Value, ...]:
@@ -71,8 +70,3 @@ def rates_of(found: Iterable[Swept]) -> tuple[RatePoint, ...]:
         for one in swept.judged
         if one.step.asked_per_s > 0
     )
-
-
-def _latency(entry: Entry) -> Latency:
-    told = {name: entry.figures.get(name) for name in _LATENCIES}
-    return Latency(entry.deployment, entry.category, entry.at_s, entry.n, **told)

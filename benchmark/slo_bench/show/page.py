@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slo_bench.gate.entry import Entry
 from slo_bench.show.plots import past_plots, rate_plots, value_plots
-from slo_bench.show.rows import Latency, Page
+from slo_bench.show.rows import Page
 from slo_bench.summary.figures import ms, number
 from slo_router.contract.units import minute
 from slo_router.html_report.page import templates
@@ -33,14 +34,16 @@ def as_html(page: Page) -> str:
     )
 
 
-def _latency_row(row: Latency) -> tuple[str, ...]:
+def _latency_row(entry: Entry) -> tuple[str, ...]:
+    found = entry.figures.get
+    errors, times_s = found("error_rate"), map(found, ("ttft_p50_s", "ttft_p95_s", "tpot_p50_s", "e2e_p50_s"))
     return (
-        row.deployment,
-        row.category,
-        minute(row.at_s),
-        str(row.requests),
-        number(None if row.error_rate is None else 100 * row.error_rate, ".1f", " %"),
-        *map(ms, (row.ttft_p50_s, row.ttft_p95_s, row.tpot_p50_s, row.e2e_p50_s)),
-        number(row.throughput_tps, ".1f"),
-        number(row.cost_per_1k_usd, ".3g"),
+        entry.deployment,
+        entry.category,
+        minute(entry.at_s),
+        str(entry.n),
+        number(None if errors is None else 100 * errors, ".1f", " %"),
+        *map(ms, times_s),
+        number(found("throughput_tps"), ".1f"),
+        number(found("cost_per_1k_usd"), ".3g"),
     )

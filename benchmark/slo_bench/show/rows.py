@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-
-class Latency(NamedTuple):
-    """What the last run measured of one deployment in one category."""
-
-    deployment: str
-    category: str
-    at_s: float  # Unix seconds
-    requests: int
-    error_rate: float | None = None
-    ttft_p50_s: float | None = None
-    ttft_p95_s: float | None = None
-    tpot_p50_s: float | None = None
-    e2e_p50_s: float | None = None
-    throughput_tps: float | None = None
-    cost_per_1k_usd: float | None = None
+from slo_bench.gate.entry import Entry
 
 
 class RatePoint(NamedTuple):
@@ -59,7 +45,7 @@ class Page(NamedTuple):
 
     title: str
     made_at_s: float
-    latencies: tuple[Latency, ...] = ()
+    latencies: tuple[Entry, ...] = ()  # the last run of each cell
     rates: tuple[RatePoint, ...] = ()
     values: tuple[Value, ...] = ()
     past: tuple[Past, ...] = ()

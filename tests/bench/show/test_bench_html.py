@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,11 +21,16 @@ from slo_bench.gate.history import Cell, record
 from slo_bench.show import measured
 from slo_bench.show.page import as_html
 from slo_bench.show.plots import past_plots, rate_plots, value_plots
-from slo_bench.show.rows import Latency, Page, Past, RatePoint, Value, pareto_front
+from slo_bench.show.rows import Page, Past, RatePoint, Value, pareto_front
 from slo_router.contract.redis.link import connect
 from slo_router.html_report.plot import picture
 
 NASTY = '<script>alert("x")</script>'
+
+
+def entry(kind: str, at_s: float, **figures: float) -> Entry:
+    scores = {str(i): float(i < 7) for i in range(10)} if kind == "quality" else {}
+    return Entry(kind, at_s, "small", "openai/m", "ner", 10, figures, "f", "0", scores)  # type: ignore[arg-type]
 
 
 def value(name: str, cost: float, quality: float, category: str = "ner") -> Value:
@@ -34,7 +40,7 @@ def value(name: str, cost: float, quality: float, category: str = "ner") -> Valu
 PAGE = Page(
     "Measured deployments",
     1_700_000_000.0,
-    latencies=(Latency(NASTY, "ner", 1_700_000_000.0, 10, 0.1, 0.0123, None),),
+    latencies=(replace(entry("latency", 1_700_000_000.0, error_rate=0.1, ttft_p50_s=0.0123), deployment=NASTY),),
     rates=tuple(RatePoint("a", 128, rate, 0.1, 0.1 * rate, 0.9, None) for rate in (1.0, 2.0, 4.0)),
     values=(value("a", 0.001, 0.7), value(NASTY, 0.01, 0.6)),
     past=(Past("a", "ner", "ttft_p50_s", ((1_700_000_000.0, 0.1), (1_700_086_400.0, 0.2))),),
@@ -118,11 +124,6 @@ def test_a_figure_of_zeros_alone_has_no_plot() -> None:
     assert [plot.title for plot in past_plots(courses)] == ["TTFT, median · ner"]
 
 
-def entry(kind: str, at_s: float, **figures: float) -> Entry:
-    scores = {str(i): float(i < 7) for i in range(10)} if kind == "quality" else {}
-    return Entry(kind, at_s, "small", "openai/m", "ner", 10, figures, "f", "0", scores)  # type: ignore[arg-type]
-
-
 def test_the_history_gives_the_last_runs_the_courses_and_the_prices_of_quality() -> None:
     latency = [entry("latency", 1.0, ttft_p50_s=0.1), entry("latency", 2.0, ttft_p50_s=0.2, cost_per_1k_usd=0.01)]
     found = {
@@ -130,7 +131,7 @@ def test_the_history_gives_the_last_runs_the_courses_and_the_prices_of_quality()
         Cell("quality", "small", "ner"): [entry("quality", 3.0, quality_score=0.7)],
         Cell("quality", "large", "ner"): [entry("quality", 3.0, quality_score=0.9)],  # its price is unknown
     }
-    assert [(row.at_s, row.ttft_p50_s) for row in measured.latencies(found)] == [(2.0, 0.2)]
+    assert [(row.at_s, row.figures["ttft_p50_s"]) for row in measured.latencies(found)] == [(2.0, 0.2)]
     (only,) = measured.values(found)
     assert (only.cost_per_1k_usd, only.quality) == (0.01, 0.7)
     assert only.low is not None
