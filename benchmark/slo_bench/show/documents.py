@@ -8,13 +8,12 @@ an interval takes.
 from __future__ import annotations
 
 from slo_bench.checks.verdict import Verdict
-from slo_bench.summary.lag import Lag
+from slo_bench.summary.figures import rounded_ms
 from slo_bench.summary.results import CellResult
 from slo_bench.summary.rivals import Rivals
 from slo_bench.summary.spreads import SHARES, Spread
 from slo_bench.summary.stats import CellStats
 from slo_router.contract.intervals import Interval
-from slo_router.contract.units import MS_PER_S
 
 
 def cell_document(result: CellResult) -> dict[str, object]:
@@ -48,7 +47,7 @@ def cell_document(result: CellResult) -> dict[str, object]:
         "utilization": None if facts.gpu_usd_per_hour is None else result.cell.utilization,
         "complete": result.complete,
         "published": result.published,
-        "send_lag_ms": None if result.lag is None else _lag_ms(result.lag),
+        "send_lag_ms": None if result.lag is None else result.lag.document(),
     }
 
 
@@ -82,7 +81,7 @@ def rivals_document(pair: Rivals) -> dict[str, object]:
 def _slo(result: CellResult, stats: CellStats) -> dict[str, object] | None:
     slo, found = result.cell.slo, stats.attainment
     limits = {"ttft_ms": slo.ttft_s, "tpot_ms": slo.tpot_s, "e2e_ms": slo.e2e_s}
-    given = {name: round(limit_s * MS_PER_S, 3) for name, limit_s in limits.items() if limit_s is not None}
+    given = {name: rounded_ms(limit_s) for name, limit_s in limits.items() if limit_s is not None}
     if not given:
         return None
     return {
@@ -97,19 +96,11 @@ def _spread_ms(spread: Spread | None) -> dict[str, object] | None:
     if spread is None:
         return None
     return {
-        **{name: _ms(spread.value_s(name)) for name in ("mean", *SHARES)},
+        **{name: rounded_ms(spread.value_s(name)) for name in ("mean", *SHARES)},
         "n": spread.n,
-        "ci95": {name: [_ms(low), _ms(high)] for name, (low, high) in spread.intervals.items()},
+        "ci95": {name: [rounded_ms(low), rounded_ms(high)] for name, (low, high) in spread.intervals.items()},
         "too_few_for": [name for name in SHARES if not spread.supports(name)],
     }
-
-
-def _lag_ms(lag: Lag) -> dict[str, float]:
-    return {"p50": _ms(lag.p50_s), "p99": _ms(lag.p99_s), "max": _ms(lag.max_s)}
-
-
-def _ms(value_s: float) -> float:
-    return round(value_s * MS_PER_S, 3)
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:

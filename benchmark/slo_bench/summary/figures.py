@@ -24,6 +24,11 @@ def number(value: float | None, form: str, unit: str = "") -> str:
     return UNMEASURED if value is None else format(value, form) + unit
 
 
+def rounded_ms(seconds: float | None) -> float | None:
+    """Milliseconds to a thousandth, for JSON."""
+    return None if seconds is None else round(seconds * MS_PER_S, 3)
+
+
 def ms(seconds: float | None) -> str:
     """Milliseconds, to a tenth."""
     return number(to_ms(seconds), ".1f")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from slo_bench.summary.figures import rounded_ms
 from slo_bench.summary.percentiles import percentile
 
 MAX_P99_S = 0.010  # beyond it the load that was offered is not the one that was asked for
@@ -26,6 +27,10 @@ class Lag:
     def is_trusted(self) -> bool:
         """The schedule was kept well enough for open-loop figures."""
         return self.p99_s <= MAX_P99_S
+
+    def document(self) -> dict[str, float | None]:
+        """As JSON values, milliseconds."""
+        return {"p50": rounded_ms(self.p50_s), "p99": rounded_ms(self.p99_s), "max": rounded_ms(self.max_s)}
 
 
 def lag_of(lags_s: Iterable[float | None]) -> Lag | None:

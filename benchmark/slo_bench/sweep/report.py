@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from slo_bench.load.plan import Plan
-from slo_bench.summary.figures import UNMEASURED, ms, number, table
+from slo_bench.summary.figures import UNMEASURED, ms, number, rounded_ms, table
 from slo_bench.summary.lag import MAX_P99_S
 from slo_bench.sweep.climbing import Judged, knee
 from slo_bench.sweep.course import Grid, Swept
@@ -128,7 +128,7 @@ def document(plan: Plan, found: Sequence[Swept]) -> dict[str, object]:
         "sweeps": [
             {
                 "deployment": swept.deployment_id,
-                "slo_ms": {name: _json_ms(value) for name, value in zip(_SLO, swept.slo, strict=False)},
+                "slo_ms": {name: rounded_ms(value) for name, value in zip(_SLO, swept.slo, strict=False)},
                 "steps": [_step_document(one) for one in _ordered(swept)],
                 "knees": [
                     {"prompt_tokens": length, "step": None if best is None else _step_document(best)}
@@ -158,16 +158,14 @@ def _step_document(one: Judged) -> dict[str, object]:
         "offered_rps": found.offered_per_s,
         "answered_rps": found.served_per_s,
         "in_flight": found.in_flight,
-        "ttft_ms": {"p50": _json_ms(found.ttft_p50_s), "p95": _json_ms(found.ttft_p95_s)},
-        "tpot_ms": {"p50": _json_ms(found.tpot_p50_s)},
-        "e2e_ms": {"p50": _json_ms(found.e2e_p50_s)},
+        "ttft_ms": {"p50": rounded_ms(found.ttft_p50_s), "p95": rounded_ms(found.ttft_p95_s)},
+        "tpot_ms": {"p50": rounded_ms(found.tpot_p50_s)},
+        "e2e_ms": {"p50": rounded_ms(found.e2e_p50_s)},
         "errors": found.errors,
         "slo_attainment": found.attained,
         "goodput_rps": found.goodput_per_s,
         "saturated": one.saturated,
-        "send_lag_ms": None
-        if found.lag is None
-        else {"p50": _json_ms(found.lag.p50_s), "p99": _json_ms(found.lag.p99_s), "max": _json_ms(found.lag.max_s)},
+        "send_lag_ms": None if found.lag is None else found.lag.document(),
     }
 
 
@@ -198,7 +196,3 @@ def _tokens_per_s(one: Judged) -> float | None:
 
 def _rate(one: Judged) -> str:
     return f"{one.step.asked_per_s:.3g}/s" if one.step.asked_per_s else "1 at a time"
-
-
-def _json_ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * MS_PER_S, 3)
