@@ -26,7 +26,7 @@ from evaluation.gate.gate_worlds import CATEGORIES, Drop, Floats, drawn
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.gatekeeper import conclude, review
-from slo_bench.gate.ruling import Policy
+from slo_bench.gate.ruling import GatePolicy
 from slo_router.contract.redis.link import AsyncClient, connect
 
 NIGHTS, BREAK = 30, 10  # something happens after ten good nights
@@ -60,7 +60,7 @@ async def follow(link: AsyncClient, prefix: str, lost: Callable[[int], float], r
         async def again(categories: Sequence[str], now: list[Floats] = now, night: int = night) -> list[Entry]:
             return [asked(now[int(name)], int(name), night, rng) for name in categories]
 
-        found = await review(link, prefix, run, Policy(), again)
+        found = await review(link, prefix, run, GatePolicy(), again)
         await conclude(link, prefix, found)
         if found.alerts:
             alarms.append(night)

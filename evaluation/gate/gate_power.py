@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation.gate.gate_worlds import CATEGORIES, WORLDS, Drop, Floats, World, recorded
-from slo_bench.gate.ruling import LOOKS, Case, Policy, judge
+from slo_bench.gate.ruling import LOOKS, Case, GatePolicy, judge
 from slo_router.contract.intervals import wilson
 
 DROPS = (Drop(0.0), Drop(0.02), Drop(0.05), Drop(0.05, "breaks"), Drop(0.10))
@@ -74,7 +74,7 @@ def one_run(task: Task, rng: np.random.Generator) -> tuple[bool, float]:
             totals[place] += task.world.answers(rng, now[place], 1)
             counts[place] += 1
         cases = {str(place): Case(before[place], scored(totals[place] / counts[place])) for place in range(CATEGORIES)}
-        rulings = judge(cases, Policy(), look)
+        rulings = judge(cases, GatePolicy(), look)
         asked = [int(name) for name, ruling in rulings.items() if ruling.judgement == "unsure"]
         if not asked:
             break

@@ -11,7 +11,7 @@ from rich.table import Table
 from slo_bench.commands.past import asked, histories, run_named
 from slo_bench.commands.terminal import console, ending_on_faults, names, store_of
 from slo_bench.errors import BenchError
-from slo_bench.gate.comparison import Row, is_same_work, rows_of
+from slo_bench.gate.comparison import Compared, is_same_work, rows_of
 from slo_bench.gate.entry import Entry
 from slo_bench.run import options
 from slo_bench.summary.figures import UNMEASURED, table
@@ -68,7 +68,7 @@ def compare(
             log.print(f"{one.category}: {one.kind} runs of different prompts; a difference may be theirs")
 
 
-def _table(a: str, b: str, rows: list[Row]) -> Table:
+def _table(a: str, b: str, rows: list[Compared]) -> Table:
     columns = ("category", "figure", f">{a}", f">{b}", ">difference", ">95 % interval", ">n", "")
     made = table(*columns, title=f"{b} against {a}; each interval holds with 95 %")
     for row in rows:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from slo_bench.errors import BenchError
 from slo_bench.gate.entry import Entry, Kind
-from slo_bench.gate.history import Cell, cells, latest
+from slo_bench.gate.history import HistoryCell, cells, latest
 from slo_bench.store import Store, linked
 from slo_router.contract.redis.link import AsyncClient
 
@@ -33,7 +33,7 @@ def asked(store: Store, ask: Callable[[AsyncClient, str], Awaitable[Result]]) ->
 
 async def histories(
     link: AsyncClient, prefix: str, deployments: Sequence[str] = (), categories: Sequence[str] = ()
-) -> dict[Cell, Sequence[Entry]]:
+) -> dict[HistoryCell, Sequence[Entry]]:
     """By cell, oldest run first; an empty filter takes all."""
     wanted = [
         cell
@@ -43,7 +43,7 @@ async def histories(
     return {cell: await latest(link, prefix, cell) for cell in wanted}
 
 
-def run_named(name: str, found: dict[Cell, Sequence[Entry]]) -> dict[tuple[Kind, str], Entry]:
+def run_named(name: str, found: dict[HistoryCell, Sequence[Entry]]) -> dict[tuple[Kind, str], Entry]:
     """By kind and category, the runs that a name means. Raises BenchError where there is none."""
     known = {cell.deployment for cell in found}
     deployment, _, when = (name, "", "") if name in known else name.rpartition("@")

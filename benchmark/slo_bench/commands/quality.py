@@ -11,14 +11,14 @@ import typer
 from slo_bench.commands import quality_options as own
 from slo_bench.commands.run import most_usd
 from slo_bench.commands.terminal import console, ending_on_faults, names, store_of
-from slo_bench.gate.ruling import ALLOW_DROP, Policy
+from slo_bench.gate.ruling import ALLOW_DROP, GatePolicy
 from slo_bench.measure.targets import Proxy
-from slo_bench.quality import report
+from slo_bench.quality import score_tables
 from slo_bench.quality.answers import clear_store, default_path
 from slo_bench.quality.plan import QualityPlan, Wanted, make_quality_plan
 from slo_bench.quality.runner import Found, exit_code
 from slo_bench.quality.scores import compare
-from slo_bench.quality.session import Terms
+from slo_bench.quality.session import QualityTerms
 from slo_bench.quality.session import run as run_session
 from slo_bench.quality.suite import load_suite
 from slo_bench.run import options
@@ -66,8 +66,10 @@ def quality(
 ) -> None:
     """Exits with 0, 1, 2 or 3, see `quality_options.HELP`."""
     log = console(stderr=True)
-    policy = Policy(allow_drop)
-    terms = Terms(None, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd(budget_usd), policy)
+    policy = GatePolicy(allow_drop)
+    terms = QualityTerms(
+        None, max_age_hours * 3_600, concurrency, timeout_s, max_minutes * 60, most_usd(budget_usd), policy
+    )
     wanted = Wanted(names(deployments), names(categories), judge, allow_code, budget_usd, items)
     with ending_on_faults():
         settings = load_settings(config)
@@ -80,16 +82,16 @@ def quality(
         kept = None if no_cache else default_path()
         found = run_session(plan, replace(terms, answers=kept), store, log)
     _show(plan, found, as_json=as_json)
-    for line in report.remarks(plan, found):
+    for line in score_tables.remarks(plan, found):
         log.print(line)
     raise typer.Exit(exit_code(plan, found))
 
 
 def _show_plan(plan: QualityPlan, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(report.plan_document(plan), indent=2))
+        typer.echo(json.dumps(score_tables.plan_document(plan), indent=2))
     else:
-        console().print(report.plan_table(plan))
+        console().print(score_tables.plan_table(plan))
     for line in plan.remarks:
         console(stderr=True).print(line)
 
@@ -97,8 +99,8 @@ def _show_plan(plan: QualityPlan, *, as_json: bool) -> None:
 def _show(plan: QualityPlan, found: Found, *, as_json: bool) -> None:
     differences = compare(found.cells)
     if as_json:
-        typer.echo(json.dumps(report.document(plan, found, differences), indent=2))
+        typer.echo(json.dumps(score_tables.document(plan, found, differences), indent=2))
         return
-    console().print(report.score_table(found.cells))
+    console().print(score_tables.score_table(found.cells))
     if differences:
-        console().print(report.difference_table(differences))
+        console().print(score_tables.difference_table(differences))

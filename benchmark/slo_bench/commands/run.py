@@ -20,7 +20,7 @@ from slo_bench.run import options, telling
 from slo_bench.run.order import Order, Outcome
 from slo_bench.run.session import foresee
 from slo_bench.run.session import run as run_session
-from slo_bench.show import report
+from slo_bench.show import result_tables
 from slo_bench.show.measured import histories_of
 from slo_bench.store import Store
 from slo_bench.summary.results import NOTHING_MEASURED, SOME_FAILED, exit_code
@@ -124,12 +124,12 @@ def _carried_out(order: Order, store: Store | None, html: Path | None) -> Outcom
 
 def _show(outcome: Outcome, *, as_json: bool, full: bool) -> None:
     if as_json:
-        document = report.result_document(outcome.plan, outcome.results) | telling.outcome_document(outcome)
+        document = result_tables.result_document(outcome.plan, outcome.results) | telling.outcome_document(outcome)
         typer.echo(json.dumps(document, indent=2))
     else:
-        for table in report.result_tables(outcome.results, full=full):
+        for table in result_tables.result_tables(outcome.results, full=full):
             console().print(table)
-    for line in (*report.remarks(outcome.plan, outcome.results, outcome.stopped), *telling.closing(outcome)):
+    for line in (*result_tables.remarks(outcome.plan, outcome.results, outcome.stopped), *telling.closing(outcome)):
         console(stderr=True).print(line, soft_wrap=True)
 
 

@@ -13,8 +13,8 @@ from typer import Argument, Option
 
 from slo_bench.commands.terminal import console, ending_on_faults, names
 from slo_bench.errors import SampleError
-from slo_bench.sampling import report, scrub, traffic
-from slo_bench.sampling.entries import Wanted
+from slo_bench.sampling import sample_tables, scrub, traffic
+from slo_bench.sampling.entries import EntryFilter
 from slo_bench.sampling.extraction import Extraction
 from slo_bench.sampling.private_file import write_private
 from slo_bench.sampling.rules import DEFAULT_REGIONS
@@ -117,10 +117,10 @@ def sample(
             extraction = Extraction(per_category, floor, seed, max_tokens)
             with log.status("reading"):
                 for source in _of_files(files, kind) if files else _of_redis(config, redis_url, hours):
-                    count = extraction.read(source.entries, reader_of(source.kind, Wanted(category, group)))
+                    count = extraction.read(source.entries, reader_of(source.kind, EntryFilter(category, group)))
                     log.print(f"{source.name}: {count:,} entries, {source.kind.value} ({source.seen_by})")
             extract = extraction.finish(finders)
-            for line in report.remarks(extract):
+            for line in sample_tables.remarks(extract):
                 log.print(line)
             if not extract.lines:
                 raise SampleError("nothing to sample: no file was written")
@@ -128,9 +128,9 @@ def sample(
         except OSError as error:
             raise SampleError(f"--output: {output}: {error.strerror}, expected a file that can be written") from error
     if as_json:
-        typer.echo(json.dumps(report.document(extract, output), indent=2))
+        typer.echo(json.dumps(sample_tables.document(extract, output), indent=2))
     else:
-        console().print(report.table(extract, output))
+        console().print(sample_tables.table(extract, output))
 
 
 def _check(output: Path, files: Sequence[Path], category: str | None) -> None:

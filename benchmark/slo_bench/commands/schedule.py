@@ -36,7 +36,7 @@ PASS_THROUGH = {"allow_interspersed_args": False}  # everything after the comman
 DEFAULT_MINUTES = 30.0
 
 
-class Kind(StrEnum):
+class Form(StrEnum):
     """What is printed."""
 
     CRON = "cron"
@@ -48,7 +48,7 @@ def schedule(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND OPTIONS...", help="What is run, such as `run`.")],
     *,
     cron: Annotated[str, typer.Option(metavar="FIELDS", help="Minute, hour, day of month, month, day of week.")],
-    kind: Annotated[Kind, typer.Option(help="A line for crontab, or a manifest.")] = Kind.CRON,
+    kind: Annotated[Form, typer.Option(help="A line for crontab, or a manifest.")] = Form.CRON,
     image: Annotated[str, typer.Option(help="Of the CronJob.")] = "litellm-slo-router",
 ) -> None:
     """Exits with 0, or 2 where the command or the times are wrong."""
@@ -59,7 +59,7 @@ def schedule(
         minutes = parameters.get("max_minutes")
         minutes = float(minutes) if isinstance(minutes, int | float) else DEFAULT_MINUTES
         job = Job(check_cron(cron), command, minutes, image, secrets=variables)
-        if kind is Kind.KUBERNETES:
+        if kind is Form.KUBERNETES:
             inside = [CONFIG_PATH if word == str(parameters["config"]) else word for word in command]
             typer.echo(yaml.safe_dump(cron_job(job._replace(arguments=inside)), sort_keys=False), nl=False)
         else:

@@ -19,7 +19,7 @@ from slo_bench.run import options
 from slo_bench.show.measured import rates_of
 from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILED
 from slo_bench.sweep import options as own
-from slo_bench.sweep import report
+from slo_bench.sweep import sweep_tables
 from slo_bench.sweep.course import Grid, Swept
 from slo_bench.sweep.regression import LEAST_SPREAD
 from slo_bench.sweep.session import SweepOrder
@@ -67,21 +67,21 @@ def sweep(
             plan = priced(plan)
         store = None if no_publish else store_of(settings, redis_url)
         order = SweepOrder(plan, grid, timeout_s, max_minutes * 60, terms, endpoints_of(settings))
-        log.print(report.heading(plan, grid, order.total_s, terms.budget_usd), soft_wrap=True)
+        log.print(sweep_tables.heading(plan, grid, order.total_s, terms.budget_usd), soft_wrap=True)
         found = run_session(order, store, log)
         if html is not None:
             write_report(html, store, rates=rates_of(found))
     _show(plan, found, as_json=as_json)
-    for line in report.remarks(plan, found):
+    for line in sweep_tables.remarks(plan, found):
         log.print(line, soft_wrap=True)
     raise typer.Exit(_exit_code(plan, found))
 
 
 def _show(plan: Plan, found: Sequence[Swept], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(report.document(plan, found), indent=2))
+        typer.echo(json.dumps(sweep_tables.document(plan, found), indent=2))
         return
-    for table in (report.step_table(found), report.knee_table(found), report.fit_table(found)):
+    for table in (sweep_tables.step_table(found), sweep_tables.knee_table(found), sweep_tables.fit_table(found)):
         console().print(table)
 
 

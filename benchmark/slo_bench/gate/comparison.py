@@ -22,7 +22,7 @@ from slo_bench.gate.paired import paired
 LOW, HIGH = "_low", "_high"  # figures that bound another, 95 %
 
 
-class Row(NamedTuple):
+class Compared(NamedTuple):
     """One figure of both runs, in the unit that its name tells. `n` are the common items, or the requests of each."""
 
     category: str
@@ -44,7 +44,7 @@ class Row(NamedTuple):
         return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 
-def compare(a: Entry, b: Entry) -> list[Row]:
+def compare(a: Entry, b: Entry) -> list[Compared]:
     """Every figure that both have. Raises ValueError where the entries are of different kinds or categories."""
     if (a.kind, a.category) != (b.kind, b.category):
         raise ValueError(f"compare: {a.kind} {a.category} against {b.kind} {b.category}, expected the same")
@@ -57,16 +57,18 @@ def is_same_work(a: Entry, b: Entry) -> bool:
     return a.fingerprint == b.fingerprint
 
 
-def _quality(a: Entry, b: Entry) -> Row:
+def _quality(a: Entry, b: Entry) -> Compared:
     change = paired(a.scores, b.scores) if is_same_work(a, b) else None
     if change is None:
-        return Row(a.category, QUALITY, a.figures[QUALITY], b.figures[QUALITY], n=f"{len(a.scores)}, {len(b.scores)}")
+        return Compared(
+            a.category, QUALITY, a.figures[QUALITY], b.figures[QUALITY], n=f"{len(a.scores)}, {len(b.scores)}"
+        )
     mean, (low, high) = fmean(a.scores[item] for item in a.scores if item in b.scores), change.interval()
-    return Row(a.category, QUALITY, mean, mean + change.mean, low, high, f"{change.items} items")
+    return Compared(a.category, QUALITY, mean, mean + change.mean, low, high, f"{change.items} items")
 
 
-def _figure(a: Entry, b: Entry, name: str) -> Row:
-    row = Row(a.category, name, a.figures[name], b.figures[name], n=f"{a.n}, {b.n}")
+def _figure(a: Entry, b: Entry, name: str) -> Compared:
+    row = Compared(a.category, name, a.figures[name], b.figures[name], n=f"{a.n}, {b.n}")
     bounds = _bounds(a, name), _bounds(b, name)
     if bounds[0] is None or bounds[1] is None:
         return row
@@ -81,6 +83,6 @@ def _bounds(entry: Entry, name: str) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def rows_of(pairs: Sequence[tuple[Entry, Entry]]) -> list[Row]:
+def rows_of(pairs: Sequence[tuple[Entry, Entry]]) -> list[Compared]:
     """Of all pairs, in their order."""
     return [row for a, b in pairs for row in compare(a, b)]

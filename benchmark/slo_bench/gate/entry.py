@@ -16,7 +16,7 @@ import msgspec
 QUALITY = "quality_score"  # the figure of a quality run
 Record = TypeVar("Record")
 Kind: TypeAlias = Literal["latency", "quality"]
-Verdict: TypeAlias = Literal["first", "good", "better", "regressed", "accepted"]
+GateVerdict: TypeAlias = Literal["first", "good", "better", "regressed", "accepted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Entry:
     fingerprint: str  # of the suite or workload with its parameters
     agent_version: str
     scores: Mapping[str, float] = field(default_factory=dict)  # item id → 0..1, of a quality run
-    verdict: Verdict | None = None  # the gate's, of a quality run
+    verdict: GateVerdict | None = None  # the gate's, of a quality run
 
 
 def encode(entry: Entry) -> str:

@@ -19,8 +19,8 @@ from slo_bench.errors import BenchError
 from slo_bench.gate.alerts import Alert, raise_alert
 from slo_bench.gate.baseline import Baseline, baseline, mean_scores
 from slo_bench.gate.entry import QUALITY, Entry
-from slo_bench.gate.history import Cell, latest, record
-from slo_bench.gate.ruling import LOOKS, Case, Policy, Ruling, judge
+from slo_bench.gate.history import HistoryCell, latest, record
+from slo_bench.gate.ruling import LOOKS, Case, GatePolicy, Ruling, judge
 from slo_router.contract.keys import metrics_key
 from slo_router.contract.metrics_hash import QUALITY_HELD
 from slo_router.contract.redis.link import AsyncClient
@@ -43,7 +43,7 @@ class _Past(NamedTuple):
 
 
 async def review(
-    link: AsyncClient, prefix: str, run: Sequence[Entry], policy: Policy, again: Again | None = None
+    link: AsyncClient, prefix: str, run: Sequence[Entry], policy: GatePolicy, again: Again | None = None
 ) -> Review:
     """Judges one deployment's run, an entry per category. Raises redis.RedisError where the past can't be read.
 
@@ -71,7 +71,7 @@ async def conclude(link: AsyncClient, prefix: str, found: Review) -> None:
     for alert in found.alerts:
         await raise_alert(link, prefix, alert)
     for entry in found.entries:
-        last = await latest(link, prefix, Cell("quality", entry.deployment, entry.category), count=1)
+        last = await latest(link, prefix, HistoryCell("quality", entry.deployment, entry.category), count=1)
         if not last or (last[0].at_s, last[0].scores) != (entry.at_s, entry.scores):
             await record(link, prefix, entry)
 
@@ -81,7 +81,7 @@ async def accept(link: AsyncClient, prefix: str, deployment: str, category: str)
 
     The history is first: killed in between, it is held still, and can be accepted again.
     """
-    cell = Cell("quality", deployment, category)
+    cell = HistoryCell("quality", deployment, category)
     last = await latest(link, prefix, cell, count=1)
     if not last:
         raise BenchError(f"--accept: {deployment} has no quality run in {category}, expected one to accept")
@@ -99,7 +99,7 @@ def together(entries: Sequence[Entry]) -> Entry:
 
 
 async def _past(link: AsyncClient, prefix: str, entry: Entry) -> _Past:
-    entries = await latest(link, prefix, Cell("quality", entry.deployment, entry.category))
+    entries = await latest(link, prefix, HistoryCell("quality", entry.deployment, entry.category))
     verdicts = [one.verdict for one in entries if one.verdict is not None]
     return _Past(baseline(entries, entry.fingerprint), verdicts[-1:] == ["regressed"])
 
@@ -109,7 +109,7 @@ def _cases(past: Mapping[str, _Past], found: Mapping[str, Entry]) -> dict[str, C
     return {category: Case(base.scores, entry.scores) for category, base, entry in bases if base is not None}
 
 
-def _with_verdict(entry: Entry, past: _Past, ruling: Ruling | None, policy: Policy) -> Entry:
+def _with_verdict(entry: Entry, past: _Past, ruling: Ruling | None, policy: GatePolicy) -> Entry:
     """What can't be compared, or looks as bad as before, is no proof: a deployment that is held stays so."""
     is_proven = ruling is not None and ruling.change is not None and -ruling.change.mean <= policy.allow_drop
     if past.was_held and not is_proven:

@@ -21,7 +21,7 @@ from slo_router.contract.redis.link import AsyncClient
 KEPT = 120  # entries per stream: four months of nightly runs, about 1.5 MB for a suite of 500 items
 
 
-class Cell(NamedTuple):
+class HistoryCell(NamedTuple):
     """Whose history: a kind of run of one deployment in one category."""
 
     kind: Kind
@@ -35,21 +35,21 @@ class Cell(NamedTuple):
 
 async def record(link: AsyncClient, prefix: str, entry: Entry) -> None:
     """Adds a run. Raises redis.RedisError where it was not written, ValueError where a number is not finite."""
-    cell, text = Cell(entry.kind, entry.deployment, entry.category), encode(entry)
+    cell, text = HistoryCell(entry.kind, entry.deployment, entry.category), encode(entry)
     await link.sadd(prefix + HISTORY_KEY, msgspec.json.encode(cell).decode())
     await link.xadd(cell.key(prefix), {"entry": text}, maxlen=KEPT, approximate=False)
 
 
-async def cells(link: AsyncClient, prefix: str) -> list[Cell]:
+async def cells(link: AsyncClient, prefix: str) -> list[HistoryCell]:
     """Every cell with a history, sorted. What is not ours in the index is left out."""
-    found: list[Cell] = []
+    found: list[HistoryCell] = []
     for member in await link.smembers(prefix + HISTORY_KEY):
         with suppress(msgspec.DecodeError):
-            found.append(msgspec.json.decode(member, type=Cell))
+            found.append(msgspec.json.decode(member, type=HistoryCell))
     return sorted(found)
 
 
-async def latest(link: AsyncClient, prefix: str, cell: Cell, count: int = KEPT) -> Sequence[Entry]:
+async def latest(link: AsyncClient, prefix: str, cell: HistoryCell, count: int = KEPT) -> Sequence[Entry]:
     """The last `count` entries, oldest first. Those that cannot be read are left out."""
     rows = await link.xrevrange(cell.key(prefix), count=count) or []
     entries = (decoded((fields or {}).get("entry"), Entry) for _, fields in reversed(rows))

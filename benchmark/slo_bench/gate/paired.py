@@ -20,7 +20,7 @@ _ADDED = 2
 _NORMAL = NormalDist()
 
 
-class Difference(NamedTuple):
+class Change(NamedTuple):
     """After minus before, in the unit of the score: negative is a drop. `items` are those that both runs have."""
 
     mean: float
@@ -38,12 +38,12 @@ class Difference(NamedTuple):
         return _NORMAL.cdf(self.mean / self.standard_error)
 
 
-def paired(before: Mapping[str, float], after: Mapping[str, float]) -> Difference | None:
+def paired(before: Mapping[str, float], after: Mapping[str, float]) -> Change | None:
     """Over the common items; `None` below `LEAST_ITEMS`."""
     return difference(after[item] - score for item, score in before.items() if item in after)
 
 
-def difference(changes: Iterable[float]) -> Difference | None:
+def difference(changes: Iterable[float]) -> Change | None:
     """Of the items' own differences; `None` below `LEAST_ITEMS`."""
     found = list(changes)
     if len(found) < LEAST_ITEMS:
@@ -51,4 +51,4 @@ def difference(changes: Iterable[float]) -> Difference | None:
     count, total = len(found) + _ADDED, math.fsum(found)
     squares = math.fsum(change * change for change in found) + _ADDED
     variance = squares / count - (total / count) ** 2
-    return Difference(total / len(found), math.sqrt(variance / count), len(found))
+    return Change(total / len(found), math.sqrt(variance / count), len(found))

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from slo_bench.gate.paired import Difference, difference
+from slo_bench.gate.paired import Change, difference
 
 Scores: TypeAlias = Mapping[str, float]  # item id → 0..1
 Judgement: TypeAlias = Literal["good", "better", "regressed", "unsure"]
@@ -32,7 +32,7 @@ BETTER = 0.001  # p of a rise that sets a new baseline
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class GatePolicy:
     """`allow_drop` in score points of 0..1; `false_alarms` is the probability per deployment and run."""
 
     allow_drop: float = ALLOW_DROP
@@ -54,10 +54,10 @@ class Ruling(NamedTuple):
     """`change` is the category's own; `None` where too few items are in both to judge, which is good."""
 
     judgement: Judgement
-    change: Difference | None
+    change: Change | None
 
 
-def judge(cases: Mapping[str, Case], policy: Policy, look: int = LOOKS) -> dict[str, Ruling]:
+def judge(cases: Mapping[str, Case], policy: GatePolicy, look: int = LOOKS) -> dict[str, Ruling]:
     """Judges one deployment's run, by category. At the last look nothing is `unsure`."""
     rulings = {category: Ruling("good", None) for category in cases}
     found = {category: difference(case.changes()) for category, case in cases.items()}
@@ -73,7 +73,7 @@ def judge(cases: Mapping[str, Case], policy: Policy, look: int = LOOKS) -> dict[
     return rulings
 
 
-def _judged(change: Difference, level: float, policy: Policy, look: int) -> Judgement:
+def _judged(change: Change, level: float, policy: GatePolicy, look: int) -> Judgement:
     drop, chance = -change.mean, change.chance
     if drop > policy.allow_drop and chance <= level * (1 if look >= LOOKS else EARLY):
         return "regressed"

@@ -40,7 +40,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What a deployment said at `at_s` (Unix seconds). Token counts are `None` where the server sent none."""
 
     text: str = field(repr=False)
@@ -102,16 +102,16 @@ class AnswerStore:
         self._connection = connection
         self.fault: str | None = None
 
-    def get(self, key: str, not_before_s: float) -> Answer | None:
+    def get(self, key: str, not_before_s: float) -> Reply | None:
         """The answer under `key`, unless it is from before `not_before_s` (Unix seconds)."""
         try:
             found = self._connection.execute(_SELECT, (key, not_before_s)).fetchone()
         except sqlite3.Error as error:
             self.fault = str(error)
             return None
-        return None if found is None else Answer(*found)
+        return None if found is None else Reply(*found)
 
-    def put(self, key: str, answer: Answer) -> None:
+    def put(self, key: str, answer: Reply) -> None:
         """Keeps an answer, in place of an older one."""
         counts = answer.prompt_tokens, answer.completion_tokens
         row = (key, answer.at_s, answer.text, answer.finish_reason, *counts)

@@ -22,7 +22,7 @@ from slo_bench.measure.excuses import REASONING
 from slo_bench.measure.stream import EMPTY, REASONING_ONLY, Sample
 from slo_bench.measure.targets import Measure, Target
 from slo_bench.prompts.workload import Prompt
-from slo_bench.quality.answers import Answer, AnswerStore, Failure, Question, answer_key
+from slo_bench.quality.answers import AnswerStore, Failure, Question, Reply, answer_key
 from slo_router.contract.model import Facts
 
 
@@ -47,7 +47,7 @@ class Asker:
         self.asked = 0  # requests sent
         self.kept = 0  # answers that nobody had to be asked for
 
-    async def ask(self, who: Respondent, question: Question) -> Answer | Failure:
+    async def ask(self, who: Respondent, question: Question) -> Reply | Failure:
         """The answer. Raises what `send` does."""
         name = who.facts.deployment_id
         key = answer_key(name, who.facts.model, question, {**who.target.settings, **who.target.extra_body})
@@ -60,7 +60,7 @@ class Asker:
             self.asked += 1
         if sample.error is not None and (sample.error != EMPTY or sample.excuse is not None):
             return Failure(sample.error, sample.excuse)
-        answer = Answer(sample.answer, time(), sample.finish_reason, sample.prompt_tokens, sample.completion_tokens)
+        answer = Reply(sample.answer, time(), sample.finish_reason, sample.prompt_tokens, sample.completion_tokens)
         self._store.put(key, answer)
         return answer
 

@@ -29,7 +29,7 @@ _NAMES = {
 _KINDS = {"p": "persons", "o": "organizations", "l": "locations"}
 
 
-class Question(NamedTuple):
+class Composed(NamedTuple):
     """What is asked last, how the answer is graded, and how long it may be."""
 
     text: str
@@ -87,24 +87,24 @@ def composed(openings: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
             yield {"id": name, "category": category, "max_tokens": max_tokens, "messages": messages, "grader": grader}
 
 
-def _ner(number: int, patterns: Patterns) -> Question:
+def _ner(number: int, patterns: Patterns) -> Composed:
     pattern, names = patterns.ner[number % len(patterns.ner)], patterns.names(number)
     expected: dict[str, list[str]] = {kind: [] for kind in _KINDS.values()}
     for key, name in names.items():
         if f"{{{key}}}" in pattern:
             expected[_KINDS[key[0]]].append(name)
-    return Question(pattern.format(**names), {"type": "set_f1", "expected": expected}, 128)
+    return Composed(pattern.format(**names), {"type": "set_f1", "expected": expected}, 128)
 
 
-def _summary(number: int, patterns: Patterns) -> Question:
+def _summary(number: int, patterns: Patterns) -> Composed:
     summary = patterns.summarization[number % len(patterns.summarization)]
     filling = {**patterns.names(number), "n": str(3 + number * 7 % 15)}
     facts = [f"(?i){fact.format(**filling)}" for fact in summary.facts]
-    return Question(summary.text.format(**filling), {"type": "regex", "max_words": 40, "expected": facts}, 96)
+    return Composed(summary.text.format(**filling), {"type": "regex", "max_words": 40, "expected": facts}, 96)
 
 
-def _sum(number: int, patterns: Patterns) -> Question:
+def _sum(number: int, patterns: Patterns) -> Composed:
     question = patterns.reasoning[number % len(patterns.reasoning)]
     a, b, times = 11 + number * 5 % 19, 3 + number * 3 % 7, question.answer
     answer = times.ab * a * b + times.a * a + times.b * b + times.one
-    return Question(question.text.format(a=a, b=b), {"type": "numeric", "expected": answer}, 256)
+    return Composed(question.text.format(a=a, b=b), {"type": "numeric", "expected": answer}, 256)

@@ -16,7 +16,7 @@ from importlib.metadata import version
 
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.gatekeeper import conclude, review
-from slo_bench.gate.ruling import Policy
+from slo_bench.gate.ruling import GatePolicy
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import CellScores
@@ -48,7 +48,7 @@ AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # with fresh answer
 class Gating:
     """Of one run, whose results go to `link` under `prefix`."""
 
-    def __init__(self, link: AsyncClient, prefix: str, policy: Policy, ask: AskAgain) -> None:
+    def __init__(self, link: AsyncClient, prefix: str, policy: GatePolicy, ask: AskAgain) -> None:
         self._link, self._prefix, self._policy, self._ask = link, prefix, policy, ask
 
     async def settle(self, plan: QualityPlan, found: Found, tell: Callable[[str], None]) -> Found:

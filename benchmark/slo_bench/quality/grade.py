@@ -12,7 +12,7 @@ from slo_bench.grading.graders import Code, Judge, PatternTimeoutError
 from slo_bench.grading.sandbox import code_in, run_tests
 from slo_bench.grading.text import without_reasoning
 from slo_bench.quality import judge
-from slo_bench.quality.answers import Answer, Failure
+from slo_bench.quality.answers import Failure, Reply
 from slo_bench.quality.asking import Asker, Respondent
 from slo_bench.quality.scores import Grade
 from slo_bench.quality.suite import Item
@@ -32,7 +32,7 @@ class Tools:
     processes: asyncio.Semaphore
 
 
-async def grade(item: Item, answer: Answer, tools: Tools) -> Grade:
+async def grade(item: Item, answer: Reply, tools: Tools) -> Grade:
     """The item's grade. Raises StoppedError where the judge may not be asked any more."""
     text, grader = without_reasoning(answer.text), item.grader
     score: float | None = None

@@ -21,7 +21,7 @@ from slo_bench.prompts.workload import Prompt
 from slo_bench.quality.answers import Question
 from slo_bench.quality.suite import Item
 
-Verdict: TypeAlias = Literal["A", "B", "tie"]
+Winner: TypeAlias = Literal["A", "B", "tie"]
 MAX_TOKENS = 512
 
 _TASK = """You compare two answers to the same request. Judge by: {criteria}.
@@ -55,7 +55,7 @@ def judge_question(item: Item, grader: Judge, answer: str, *, answer_first: bool
     return Question(Prompt(item.category, ({"role": "user", "content": text},), MAX_TOKENS), {"temperature": 0})
 
 
-def verdict(text: str) -> Verdict | None:
+def verdict(text: str) -> Winner | None:
     """The last verdict that the judge states, or a text that is nothing else; `None` where it can't be read."""
     stated = _STATED.findall(text)
     alone = _ALONE.fullmatch(text)
@@ -63,7 +63,7 @@ def verdict(text: str) -> Verdict | None:
     return {"a": "A", "b": "B", "tie": "tie"}.get(word)  # type: ignore[return-value]  # the values are verdicts
 
 
-def score(answer_first: Verdict | None, answer_second: Verdict | None) -> float | None:
+def score(answer_first: Winner | None, answer_second: Winner | None) -> float | None:
     """From the verdicts in both orders: 1 won both, 0 lost both, 0.5 anything else, `None` where one is missing."""
     if answer_first is None or answer_second is None:
         return None

@@ -26,7 +26,7 @@ from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILE
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
+class Listeners:
     """Who hears of a run: `graded` of each grade; `tell` of what the guard waits for."""
 
     graded: Callable[[], None]
@@ -52,7 +52,7 @@ class Found:
         return replace(self, stopped=more.stopped, spent_usd=usd, sent=sent, kept=kept)
 
 
-async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: float, following: Following) -> Found:
+async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: float, following: Listeners) -> Found:
     """Puts every item to every respondent."""
     grades: dict[tuple[str, str], list[Grade]] = {}
     stopped: str | None = None
@@ -89,7 +89,7 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
 
 
 @asynccontextmanager
-async def _judging(plan: QualityPlan, guard: Guard, following: Following) -> AsyncIterator[None]:
+async def _judging(plan: QualityPlan, guard: Guard, following: Listeners) -> AsyncIterator[None]:
     """Holds the judge, as long as there is anything to judge."""
     if plan.judge is None:
         yield

@@ -16,7 +16,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import NamedTuple
 
-from slo_bench.gate.entry import Verdict
+from slo_bench.gate.entry import GateVerdict
 from slo_router.contract.intervals import CONFIDENCE, Interval, difference_interval, mean_interval
 
 ENOUGH = 0.9  # of a cell's items
@@ -48,7 +48,7 @@ class CellScores:
     cut: int = 0
     answered_at_s: float | None = None  # Unix seconds of the oldest answer that a score rests on
     published: bool | None = None  # None where nothing was to be written
-    verdict: Verdict | None = None  # of the regression gate, where it judged
+    verdict: GateVerdict | None = None  # of the regression gate, where it judged
 
     @property
     def n(self) -> int:
@@ -91,7 +91,7 @@ def with_grades(cell: CellScores, grades: Sequence[Grade]) -> CellScores:
     )
 
 
-class Difference(NamedTuple):
+class PairDifference(NamedTuple):
     """`first` − `second` on their `n` common items, −1..1; `interval` is `None` where they are too few."""
 
     category: str
@@ -107,21 +107,21 @@ class Difference(NamedTuple):
         return self.interval is not None and self.interval.excludes_zero
 
 
-def compare(cells: Sequence[CellScores]) -> list[Difference]:
+def compare(cells: Sequence[CellScores]) -> list[PairDifference]:
     """All pairs of each category, the better deployment first."""
     categories = dict.fromkeys(cell.category for cell in cells)
     return [one for category in categories for one in _of_category([c for c in cells if c.category == category])]
 
 
-def _of_category(cells: Sequence[CellScores]) -> list[Difference]:
+def _of_category(cells: Sequence[CellScores]) -> list[PairDifference]:
     ranked = sorted((cell for cell in cells if cell.scores), key=lambda cell: -(cell.mean or 0.0))
     pairs = list(combinations(ranked, 2))
     return [_difference(*pair, confidence=1 - (1 - CONFIDENCE) / len(pairs)) for pair in pairs]
 
 
-def _difference(first: CellScores, second: CellScores, *, confidence: float) -> Difference:
+def _difference(first: CellScores, second: CellScores, *, confidence: float) -> PairDifference:
     common = [item for item in first.scores if item in second.scores]
     differences = [first.scores[item] - second.scores[item] for item in common]
     mean = fmean(differences) if differences else 0.0
     interval = difference_interval(differences, confidence)
-    return Difference(first.category, first.deployment_id, second.deployment_id, len(common), mean, interval)
+    return PairDifference(first.category, first.deployment_id, second.deployment_id, len(common), mean, interval)

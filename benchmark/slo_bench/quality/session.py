@@ -14,10 +14,9 @@ from time import monotonic, time
 
 from rich.console import Console
 
-from slo_bench.gate.ruling import Policy
+from slo_bench.gate.ruling import GatePolicy
 from slo_bench.guard.budget import Budget
-from slo_bench.guard.guard import Terms as GuardTerms
-from slo_bench.guard.guard import open_guard
+from slo_bench.guard.guard import Terms, open_guard
 from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.quality.answers import open_store
@@ -25,14 +24,14 @@ from slo_bench.quality.asking import Asker, guarded, unsalted
 from slo_bench.quality.gating import Gating
 from slo_bench.quality.grade import Tools
 from slo_bench.quality.plan import QualityPlan
-from slo_bench.quality.runner import Following, Found, run_suite
+from slo_bench.quality.runner import Found, Listeners, run_suite
 from slo_bench.run.progress import State, shown
 from slo_bench.store import Store, linked
 from slo_router.contract.redis.link import AsyncClient
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class QualityTerms:
     """What a run may take. `concurrency` is per deployment; `answers` is the file of kept answers, `None` for none."""
 
     answers: Path | None
@@ -41,10 +40,10 @@ class Terms:
     timeout_s: float = 120.0
     total_s: float = 30 * 60.0
     budget_usd: float | None = None
-    policy: Policy = field(default_factory=Policy)
+    policy: GatePolicy = field(default_factory=GatePolicy)
 
 
-def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
+def run(plan: QualityPlan, terms: QualityTerms, store: Store | None, console: Console) -> Found:
     """Asks, grades and writes to `store`, if any; progress goes to `console`.
 
     SIGTERM ends it as Ctrl-C does: locks are released. Raises BenchError where Redis does not answer at the start,
@@ -53,7 +52,7 @@ def run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) 
     return event_loop.run(_run(plan, terms, store, console))
 
 
-async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Console) -> Found:
+async def _run(plan: QualityPlan, terms: QualityTerms, store: Store | None, console: Console) -> Found:
     if store is None:
         return await _ask(plan, terms, console, None, "")
     began_s, prefix = monotonic(), store.key_prefix
@@ -71,7 +70,9 @@ async def _run(plan: QualityPlan, terms: Terms, store: Store | None, console: Co
         return await gating.settle(plan, found, partial(console.print, soft_wrap=True))
 
 
-async def _ask(plan: QualityPlan, terms: Terms, console: Console, link: AsyncClient | None, prefix: str) -> Found:
+async def _ask(
+    plan: QualityPlan, terms: QualityTerms, console: Console, link: AsyncClient | None, prefix: str
+) -> Found:
     began_s, now_s, done = monotonic(), time(), 0
     budget, tell = Budget(terms.budget_usd, terms.timeout_s), partial(console.print, soft_wrap=True)
 
@@ -83,7 +84,7 @@ async def _ask(plan: QualityPlan, terms: Terms, console: Console, link: AsyncCli
         async with (
             Client(terms.timeout_s) as client,
             open_guard(
-                unsalted(client), budget, GuardTerms(), endpoints=plan.endpoints, link=link, prefix=prefix, tell=tell
+                unsalted(client), budget, Terms(), endpoints=plan.endpoints, link=link, prefix=prefix, tell=tell
             ) as guard,
         ):
             not_before_s = now_s - terms.max_age_s
@@ -97,7 +98,7 @@ async def _ask(plan: QualityPlan, terms: Terms, console: Console, link: AsyncCli
 
             async with shown(console, state):
                 tools = Tools(asker, plan.judge, asyncio.Semaphore(os.cpu_count() or 1))
-                found = await run_suite(plan, tools, guard, terms.total_s, Following(count, tell))
+                found = await run_suite(plan, tools, guard, terms.total_s, Listeners(count, tell))
         if answers.fault is not None:
             tell(f"{terms.answers}: answers could not be kept: {answers.fault}")
         return found

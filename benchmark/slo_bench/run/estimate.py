@@ -96,7 +96,7 @@ def expected(facts: Facts, request: Request, requests: int, seconds: float) -> E
     return Expected(requests, requests * (request.prompt_tokens + request.completion_tokens), seconds, usd)
 
 
-class Row(NamedTuple):
+class EstimateRow(NamedTuple):
     """One deployment in the plan."""
 
     deployment_id: str
@@ -108,13 +108,13 @@ class Row(NamedTuple):
 class Estimate(NamedTuple):
     """The whole run, deployment by deployment. The total has the seconds on the wall, and the USD that are known."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[EstimateRow, ...]
     total: Expected
 
 
 def estimate(groups: Sequence[tuple[Cell, ...]], known: Mapping[CellKey, Request], limits: Limits) -> Estimate:
     """The estimate of a plan whose cells stand in `groups`, one for each deployment. `known` has every cell."""
-    rows: list[Row] = []
+    rows: list[EstimateRow] = []
     for cells in groups:
         facts = cells[0].facts
         requests = [known[key_of(cell)] for cell in cells]
@@ -124,7 +124,7 @@ def estimate(groups: Sequence[tuple[Cell, ...]], known: Mapping[CellKey, Request
             count = len(cell.prompts)
             parts.append(expected(facts, request, count, wall_s(request.e2e_s, count, limits)))
         bases = tuple(dict.fromkeys(request.basis for request in requests))
-        rows.append(Row(facts.deployment_id, tuple(c.category for c in cells), _sum(parts), bases))
+        rows.append(EstimateRow(facts.deployment_id, tuple(c.category for c in cells), _sum(parts), bases))
     total = _sum([row.expected for row in rows])
     longest = max((row.expected.seconds for row in rows), default=0.0)
     return Estimate(tuple(rows), total._replace(seconds=longest) if limits.parallel else total)

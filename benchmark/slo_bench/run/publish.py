@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from slo_bench.gate.alerts import raise_alert
 from slo_bench.gate.entry import Entry
-from slo_bench.gate.history import Cell, latest, record
+from slo_bench.gate.history import HistoryCell, latest, record
 from slo_bench.gate.latency import latency_entry, slowdowns
 from slo_bench.guard.guard import Guard
 from slo_bench.guard.watch import Tell
@@ -123,7 +123,7 @@ class Writer:
 
     async def _enter(self, entry: Entry) -> None:
         """Into the history, with an alert where it got slower or failed more than in the run before."""
-        before = await latest(self._link, self._prefix, Cell(entry.kind, entry.deployment, entry.category), 1)
+        before = await latest(self._link, self._prefix, HistoryCell(entry.kind, entry.deployment, entry.category), 1)
         await record(self._link, self._prefix, entry)
         for alert in slowdowns(before[-1], entry) if before else ():
             self._tell(alert.line())

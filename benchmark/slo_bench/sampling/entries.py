@@ -23,7 +23,7 @@ _CHAT_CALLS = frozenset({
 _NO_RAW = msgspec.Raw(b"null")
 
 
-class Wanted(NamedTuple):
+class EntryFilter(NamedTuple):
     """`category` is that of requests whose entry names none; with a `group` of model_list only its requests count."""
 
     category: str | None = None
@@ -59,7 +59,7 @@ class _BatchLine(msgspec.Struct):
     body: dict[str, object]
 
 
-def read_record(entry: bytes, wanted: Wanted) -> Candidate:
+def read_record(entry: bytes, wanted: EntryFilter) -> Candidate:
     """The router's request record. Raises UnusableError, msgspec.DecodeError."""
     record = _RECORD.decode(entry)
     _need(record.model_group, record.call_type, wanted)
@@ -71,7 +71,7 @@ def read_record(entry: bytes, wanted: Wanted) -> Candidate:
     return Candidate(category, record.stream, messages, record.prompt_tokens, completion_tokens)
 
 
-def read_spend_log(entry: bytes, wanted: Wanted) -> Candidate:
+def read_spend_log(entry: bytes, wanted: EntryFilter) -> Candidate:
     """A row of LiteLLM_SpendLogs. Raises UnusableError, msgspec.DecodeError."""
     row = _SPEND_LOG.decode(entry)
     _need(row.model_group, row.call_type, wanted)
@@ -87,7 +87,7 @@ def read_spend_log(entry: bytes, wanted: Wanted) -> Candidate:
     return _of_body(body, _category(decision.get("category"), wanted), row.prompt_tokens, row.completion_tokens)
 
 
-def read_batch_line(entry: bytes, wanted: Wanted) -> Candidate:
+def read_batch_line(entry: bytes, wanted: EntryFilter) -> Candidate:
     """A line of an OpenAI batch input file. Raises UnusableError, msgspec.DecodeError."""
     line = _BATCH_LINE.decode(entry)
     model = line.body.get("model")
@@ -114,14 +114,14 @@ def _of_body(
     )
 
 
-def _need(group: str | None, call_type: str | None, wanted: Wanted) -> None:
+def _need(group: str | None, call_type: str | None, wanted: EntryFilter) -> None:
     if wanted.group is not None and group != wanted.group:
         raise UnusableError(LeftOut.OTHER_GROUP)
     if call_type not in _CHAT_CALLS:
         raise UnusableError(LeftOut.NOT_CHAT)
 
 
-def _category(named: object, wanted: Wanted) -> str:
+def _category(named: object, wanted: EntryFilter) -> str:
     if isinstance(named, str) and named != _UNSURE and _CATEGORY.fullmatch(named):
         return named
     if wanted.category is None:

@@ -23,7 +23,7 @@ import msgspec
 from slo_bench.errors import SampleError
 from slo_bench.sampling.bodies import UnusableError
 from slo_bench.sampling.candidate import Candidate, LeftOut
-from slo_bench.sampling.entries import Wanted, read_batch_line, read_record, read_spend_log
+from slo_bench.sampling.entries import EntryFilter, read_batch_line, read_record, read_spend_log
 from slo_bench.store import Store
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
@@ -43,7 +43,7 @@ _MARKS: Mapping[Kind, frozenset[str]] = {
     Kind.SPEND_LOGS: frozenset({"request_id", "call_type", "spend"}),
     Kind.BATCH: frozenset({"custom_id", "body"}),
 }
-_READERS: Mapping[Kind, Callable[[bytes, Wanted], Candidate]] = {
+_READERS: Mapping[Kind, Callable[[bytes, EntryFilter], Candidate]] = {
     Kind.RECORDS: read_record,
     Kind.SPEND_LOGS: read_spend_log,
     Kind.BATCH: read_batch_line,
@@ -56,7 +56,7 @@ def kind_of(entry: bytes) -> Kind | None:
     return next((kind for kind, mark in _MARKS.items() if isinstance(fields, dict) and mark <= set(fields)), None)
 
 
-def reader_of(kind: Kind, wanted: Wanted) -> Callable[[bytes], Candidate | LeftOut]:
+def reader_of(kind: Kind, wanted: EntryFilter) -> Callable[[bytes], Candidate | LeftOut]:
     """A function that reads one entry and raises nothing."""
     read = _READERS[kind]
 

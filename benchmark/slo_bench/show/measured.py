@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from slo_bench.gate.entry import Entry
-from slo_bench.gate.history import Cell
+from slo_bench.gate.history import HistoryCell
 from slo_bench.gate.latency import latency_entry
 from slo_bench.load.plan import Limits
 from slo_bench.show.plots import FIGURES
@@ -16,13 +16,13 @@ from slo_router.contract.intervals import mean_interval
 
 QUALITY = "quality_score"
 
-Histories = Mapping[Cell, Sequence[Entry]]  # oldest run first
+Histories = Mapping[HistoryCell, Sequence[Entry]]  # oldest run first
 
 
 def histories_of(results: Iterable[CellResult], limits: Limits) -> Histories:
     """The results of one run, as if they were all the history there is."""
     entries = [latency_entry(result, limits) for result in results if result.measured]
-    return {Cell(entry.kind, entry.deployment, entry.category): [entry] for entry in entries}
+    return {HistoryCell(entry.kind, entry.deployment, entry.category): [entry] for entry in entries}
 
 
 def latencies(histories: Histories) -> tuple[Entry, ...]:

@@ -21,7 +21,7 @@ from slo_bench.measure import event_loop
 from slo_bench.measure.client import Client
 from slo_bench.store import Store, linked
 from slo_bench.sweep.course import Course, Grid, OnStep, Swept
-from slo_bench.sweep.report import progress_line
+from slo_bench.sweep.sweep_tables import progress_line
 from slo_bench.sweep.writing import publish_fit
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 

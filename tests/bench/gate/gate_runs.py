@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from slo_bench.gate.entry import Entry, Verdict
+from slo_bench.gate.entry import Entry, GateVerdict
 
 
 def scored(values: Sequence[float]) -> dict[str, float]:
@@ -19,7 +19,7 @@ def answers(items: int, wrong: int) -> dict[str, float]:
 
 
 def quality_run(
-    scores: Mapping[str, float], at_s: float = 1.0, category: str = "ner", verdict: Verdict | None = None
+    scores: Mapping[str, float], at_s: float = 1.0, category: str = "ner", verdict: GateVerdict | None = None
 ) -> Entry:
     """A run of the deployment `small`, each item answered once."""
     figures = {"quality_score": fmean(scores.values())}

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from slo_bench.gate.baseline import RUNS, baseline
-from slo_bench.gate.entry import Entry, Verdict, decoded, encode
-from slo_bench.gate.history import KEPT, Cell, cells, latest, record
+from slo_bench.gate.entry import Entry, GateVerdict, decoded, encode
+from slo_bench.gate.history import KEPT, HistoryCell, cells, latest, record
 from slo_router.contract.redis.link import AsyncClient, connect
 from tests.bench.gate.gate_runs import quality_run
 
-NER = Cell("quality", "small", "ner")
+NER = HistoryCell("quality", "small", "ner")
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def link(valkey_url: str) -> AsyncIterator[AsyncClient]:
     await client.aclose()
 
 
-def run(at_s: float, score: float, verdict: Verdict | None = "good") -> Entry:
+def run(at_s: float, score: float, verdict: GateVerdict | None = "good") -> Entry:
     return quality_run({"a": score, "b": 1.0}, at_s, verdict=verdict)
 
 
@@ -48,7 +48,7 @@ async def test_runs_come_back_oldest_first_and_by_cell(link: AsyncClient) -> Non
     other = replace(run(2.0, 1.0), kind="latency", category="a:b", scores={})
     for entry in (run(1.0, 0.5), other, run(3.0, 0.75)):
         await record(link, "team:", entry)
-    assert await cells(link, "team:") == [Cell("latency", "small", "a:b"), NER]
+    assert await cells(link, "team:") == [HistoryCell("latency", "small", "a:b"), NER]
     assert [entry.at_s for entry in await latest(link, "team:", NER)] == [1.0, 3.0]
     assert await latest(link, "team:", NER, count=1) == [run(3.0, 0.75)]
     assert await latest(link, "other:", NER) == []
@@ -78,7 +78,7 @@ def test_the_baseline_is_the_mean_of_the_first_good_runs() -> None:
 
 
 @pytest.mark.parametrize("verdict", ["better", "accepted"])
-def test_a_better_or_accepted_run_starts_afresh(verdict: Verdict) -> None:
+def test_a_better_or_accepted_run_starts_afresh(verdict: GateVerdict) -> None:
     found = baseline([run(1.0, 0.0, "first"), run(2.0, 0.5, verdict), run(3.0, 1.0)], "suite-1")
     assert found is not None
     assert (found.scores["a"], found.runs) == (0.75, 2)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from slo_bench.gate.paired import LEAST_ITEMS, difference, paired
 from slo_bench.gate.ruling import LEAST_ITEMS as LEAST_JUDGED
-from slo_bench.gate.ruling import LOOKS, Case, Policy, judge
+from slo_bench.gate.ruling import LOOKS, Case, GatePolicy, judge
 from tests.bench.gate.gate_runs import answers, scored
 
-POLICY = Policy()
+POLICY = GatePolicy()
 few = settings(max_examples=40)
 bits = st.integers(0, 1)
 pairs = st.lists(st.tuples(bits, bits), min_size=1, max_size=60)
@@ -62,7 +62,7 @@ def test_a_category_is_judged_by_chance_and_allowance(wrong: int, look: int, exp
 
 def test_a_larger_allowance_lets_more_pass() -> None:
     case = {"ner": Case(answers(400, 60), answers(400, 80))}
-    assert judge(case, Policy(allow_drop=0.06))["ner"].judgement == "good"
+    assert judge(case, GatePolicy(allow_drop=0.06))["ner"].judgement == "good"
 
 
 def test_a_drop_over_all_categories_is_found_though_no_category_shows_it() -> None:
@@ -88,7 +88,7 @@ def test_too_few_common_items_are_not_judged() -> None:
 @given(pairs, st.integers(1, LOOKS), st.floats(0, 0.1))
 def test_a_run_that_is_no_worse_never_alarms(items: list[tuple[int, int]], look: int, allow_drop: float) -> None:
     before, after = scored([min(pair) for pair in items]), scored([max(pair) for pair in items])
-    assert judge({"ner": Case(before, after)}, Policy(allow_drop), look)["ner"].judgement in {"good", "better"}
+    assert judge({"ner": Case(before, after)}, GatePolicy(allow_drop), look)["ner"].judgement in {"good", "better"}
 
 
 @few
@@ -109,5 +109,5 @@ def test_an_alarm_stays_when_more_items_fall(items: list[tuple[int, int]], rando
 @given(pairs, st.floats(0, 0.5), st.floats(0, 0.5))
 def test_a_larger_allowance_never_alarms_more(items: list[tuple[int, int]], one: float, other: float) -> None:
     case = {"ner": Case(scored([first for first, _ in items]), scored([second for _, second in items]))}
-    small, large = (judge(case, Policy(allowance))["ner"].judgement for allowance in sorted((one, other)))
+    small, large = (judge(case, GatePolicy(allowance))["ner"].judgement for allowance in sorted((one, other)))
     assert small == "regressed" or large != "regressed"

@@ -11,14 +11,14 @@ from slo_bench.errors import BenchError
 from slo_bench.gate.alerts import latest_alerts
 from slo_bench.gate.entry import Entry
 from slo_bench.gate.gatekeeper import accept, conclude, review
-from slo_bench.gate.history import Cell, latest
-from slo_bench.gate.ruling import Policy
+from slo_bench.gate.history import HistoryCell, latest
+from slo_bench.gate.ruling import GatePolicy
 from slo_router.contract.keys import metrics_key
 from slo_router.contract.metrics_hash import QUALITY_HELD
 from slo_router.contract.redis.link import AsyncClient, connect
 from tests.bench.gate.gate_runs import answers, quality_run
 
-NER = Cell("quality", "small", "ner")
+NER = HistoryCell("quality", "small", "ner")
 GOOD, BAD = answers(200, 20), answers(200, 60)
 
 
@@ -31,7 +31,7 @@ async def link(valkey_url: str) -> AsyncIterator[AsyncClient]:
 
 async def night(link: AsyncClient, *run: Entry) -> list[str | None]:
     """The verdicts of a run that is put through the gate."""
-    found = await review(link, "", run, Policy())
+    found = await review(link, "", run, GatePolicy())
     await conclude(link, "", found)
     return [entry.verdict for entry in found.entries]
 
@@ -88,7 +88,7 @@ async def test_an_unsure_run_is_asked_again_and_judged_on_all_answers(link: Asyn
         asked.append(categories)
         return [quality_run(answers(400, 40), 3.0)]
 
-    found = await review(link, "", [quality_run(answers(400, 48), 2.0)], Policy(), again)
+    found = await review(link, "", [quality_run(answers(400, 48), 2.0)], GatePolicy(), again)
     assert asked == [["ner"], ["ner"]]  # p = 0.005, then 0.02 over the means of two answers
     (entry,) = found.entries
     assert (entry.verdict, entry.n, found.alerts) == ("good", 1200, ())
@@ -103,5 +103,5 @@ async def test_without_more_answers_the_look_is_the_last(link: AsyncClient) -> N
         return []
 
     for at_s, (wrong, verdict) in enumerate([(48, "good"), (50, "regressed")]):
-        found = await review(link, "", [quality_run(answers(400, wrong), 2.0 + at_s)], Policy(), nothing)
+        found = await review(link, "", [quality_run(answers(400, wrong), 2.0 + at_s)], GatePolicy(), nothing)
         assert [entry.verdict for entry in found.entries] == [verdict]

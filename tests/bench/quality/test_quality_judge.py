@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from slo_bench.grading.graders import Judge
-from slo_bench.quality.judge import Verdict, judge_question, score, verdict
+from slo_bench.quality.judge import Winner, judge_question, score, verdict
 from slo_bench.quality.suite import Item
 
 GRADER = {"type": "judge", "expected": "The reference."}
@@ -21,7 +21,7 @@ ITEM = Item.model_validate(
         "grader": GRADER,
     }
 )
-VERDICTS = get_args(Verdict)
+VERDICTS = get_args(Winner)
 SWAPPED = {"A": "B", "B": "A", "tie": "tie"}
 
 
@@ -53,7 +53,7 @@ def test_only_a_verdict_that_survives_the_swap_counts() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), list(product(VERDICTS, VERDICTS)))
-def test_answer_and_reference_change_places_and_so_does_the_score(first: Verdict, second: Verdict) -> None:
+def test_answer_and_reference_change_places_and_so_does_the_score(first: Winner, second: Winner) -> None:
     """A judge that always takes the same text gives the two opposite scores; one that takes a position gives 0.5."""
     there, back = score(first, second), score(second, first)
     assert there is not None

@@ -9,9 +9,9 @@ import pytest
 
 from slo_bench.errors import AnswerStoreError
 from slo_bench.prompts.workload import Prompt
-from slo_bench.quality.answers import KEPT_S, Answer, Question, answer_key, clear_store, default_path, open_store
+from slo_bench.quality.answers import KEPT_S, Question, Reply, answer_key, clear_store, default_path, open_store
 
-ANSWER = Answer("größer 🙂", 1_000.0, "stop", 5, None)
+ANSWER = Reply("größer 🙂", 1_000.0, "stop", 5, None)
 
 
 def question(text: str = "q", max_tokens: int = 8, **parameters: object) -> Question:
@@ -22,13 +22,13 @@ def test_an_answer_is_found_again_until_it_is_too_old(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "answers.sqlite"
     with open_store(path, 1_000.0) as store:
         store.put("k", ANSWER)
-        store.put("other", Answer("x", 2.0))
+        store.put("other", Reply("x", 2.0))
     with open_store(path, 2_000.0) as store:
         assert store.get("k", 1_000.0) == ANSWER
         assert store.get("k", 1_000.1) is None
         assert store.get("unknown", 0) is None
-        store.put("k", Answer("new", 1_999.0))
-        assert store.get("k", 1_500.0) == Answer("new", 1_999.0)
+        store.put("k", Reply("new", 1_999.0))
+        assert store.get("k", 1_500.0) == Reply("new", 1_999.0)
     with open_store(path, KEPT_S + 100) as store:
         assert store.get("other", 0) is None  # deleted with age
         assert store.get("k", 0) is not None
@@ -63,7 +63,7 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
 def test_an_answer_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     with open_store(path, 0) as store:
-        store.put("half", Answer("\ud83d", 1.0))
+        store.put("half", Reply("\ud83d", 1.0))
         assert store.get("half", 0) is None
         path.write_bytes(b"overwritten by something else" * 1_000)
         store.put("k", ANSWER)

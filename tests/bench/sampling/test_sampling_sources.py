@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slo_bench.prompts.workload import parse_workload
 from slo_bench.sampling.candidate import Candidate, LeftOut, Message
-from slo_bench.sampling.entries import Wanted
+from slo_bench.sampling.entries import EntryFilter
 from slo_bench.sampling.extraction import Extraction
 from slo_bench.sampling.traffic import Kind, kind_of, reader_of
 
@@ -39,7 +39,7 @@ SHORTENED = "aaa... (litellm_truncated skipped 2952 chars. Truncation is a DB st
 def read(
     kind: Kind, entry: dict[str, object], category: str | None = None, group: str | None = None
 ) -> Candidate | LeftOut:
-    return reader_of(kind, Wanted(category, group))(json.dumps(entry).encode())
+    return reader_of(kind, EntryFilter(category, group))(json.dumps(entry).encode())
 
 
 def messages_of(found: Candidate | LeftOut) -> list[Message]:
@@ -113,8 +113,8 @@ def test_spend_logs_without_prompts_failures_and_cache_hits_are_told_apart() -> 
     assert read(Kind.SPEND_LOGS, body()) is LeftOut.NO_TEXT
     assert read(Kind.SPEND_LOGS, {**ROW, "status": "failure"}) is LeftOut.FAILED
     assert read(Kind.SPEND_LOGS, {**ROW, "cache_hit": "True"}) is LeftOut.CACHED
-    assert reader_of(Kind.SPEND_LOGS, Wanted())(b"{") is LeftOut.MALFORMED
-    assert reader_of(Kind.SPEND_LOGS, Wanted())(b'{"call_type": "\xff"}') is LeftOut.MALFORMED
+    assert reader_of(Kind.SPEND_LOGS, EntryFilter())(b"{") is LeftOut.MALFORMED
+    assert reader_of(Kind.SPEND_LOGS, EntryFilter())(b'{"call_type": "\xff"}') is LeftOut.MALFORMED
 
 
 @pytest.mark.parametrize(("entry", "kind"), [(RECORD, Kind.RECORDS), (ROW, Kind.SPEND_LOGS), (LINE, Kind.BATCH)])
@@ -205,21 +205,21 @@ def test_whatever_a_prompt_is_it_is_read_scrubbed_and_written_or_told_apart(valu
         ({**ROW, "metadata": value, "proxy_server_request": value}, Kind.SPEND_LOGS),
     ):
         extraction = Extraction(1, 0, 0, 16)
-        extraction.read([json.dumps(entry).encode()], reader_of(kind, Wanted("chat")))
+        extraction.read([json.dumps(entry).encode()], reader_of(kind, EntryFilter("chat")))
         parse_workload("\n".join([GOOD, *extraction.finish([]).lines]), "w.jsonl")
 
 
 def test_what_is_nested_without_end_or_no_unicode_is_not_readable() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     entry = json.dumps({**RECORD, "prompt": "?"}).encode()
-    assert reader_of(Kind.RECORDS, Wanted())(entry.replace(b'"?"', deep)) is LeftOut.MALFORMED
-    assert reader_of(Kind.RECORDS, Wanted())(entry.replace(b'"?"', b'"\\ud800"')) is LeftOut.MALFORMED
+    assert reader_of(Kind.RECORDS, EntryFilter())(entry.replace(b'"?"', deep)) is LeftOut.MALFORMED
+    assert reader_of(Kind.RECORDS, EntryFilter())(entry.replace(b'"?"', b'"\\ud800"')) is LeftOut.MALFORMED
 
 
 def test_what_is_nested_too_deep_to_be_scrubbed_is_not_stored() -> None:
     nested = b'{"a":' * 900 + b"1" + b"}" * 900
     entry = json.dumps(body(messages=HI, response_format="?")).encode().replace(b'"?"', nested)
     extraction = Extraction(1, 0, 0, 16)
-    extraction.read([entry], reader_of(Kind.SPEND_LOGS, Wanted("chat")))
+    extraction.read([entry], reader_of(Kind.SPEND_LOGS, EntryFilter("chat")))
     assert extraction.finish([]).lines == ()
     assert extraction.left_out == {LeftOut.MALFORMED: 1}

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from evaluation.emulator import Handle
 from slo_bench.cli import app
 from slo_bench.gate.entry import Entry
-from slo_bench.gate.history import Cell, record
+from slo_bench.gate.history import HistoryCell, record
 from slo_bench.show import measured
 from slo_bench.show.page import as_html
 from slo_bench.show.plots import past_plots, rate_plots, value_plots
@@ -127,9 +127,9 @@ def test_a_figure_of_zeros_alone_has_no_plot() -> None:
 def test_the_history_gives_the_last_runs_the_courses_and_the_prices_of_quality() -> None:
     latency = [entry("latency", 1.0, ttft_p50_s=0.1), entry("latency", 2.0, ttft_p50_s=0.2, cost_per_1k_usd=0.01)]
     found = {
-        Cell("latency", "small", "ner"): latency,
-        Cell("quality", "small", "ner"): [entry("quality", 3.0, quality_score=0.7)],
-        Cell("quality", "large", "ner"): [entry("quality", 3.0, quality_score=0.9)],  # its price is unknown
+        HistoryCell("latency", "small", "ner"): latency,
+        HistoryCell("quality", "small", "ner"): [entry("quality", 3.0, quality_score=0.7)],
+        HistoryCell("quality", "large", "ner"): [entry("quality", 3.0, quality_score=0.9)],  # its price is unknown
     }
     assert [(row.at_s, row.figures["ttft_p50_s"]) for row in measured.latencies(found)] == [(2.0, 0.2)]
     (only,) = measured.values(found)

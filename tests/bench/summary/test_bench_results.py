@@ -14,7 +14,7 @@ from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
 from slo_bench.prompts.workload import Prompt
 from slo_bench.show.full_tables import break_even_table, latency_table, rate_table, size_table
-from slo_bench.show.report import remarks, result_document, result_table
+from slo_bench.show.result_tables import remarks, result_document, result_table
 from slo_bench.summary.results import CellResult, exit_code
 from slo_bench.summary.rivals import rivals
 from slo_bench.summary.stats import summarize

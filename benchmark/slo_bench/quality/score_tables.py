@@ -12,7 +12,7 @@ from rich.table import Table
 
 from slo_bench.quality.plan import QualityPlan
 from slo_bench.quality.runner import Found
-from slo_bench.quality.scores import ENOUGH, CellScores, Difference
+from slo_bench.quality.scores import ENOUGH, CellScores, PairDifference
 from slo_bench.summary.figures import UNMEASURED, number, table
 from slo_router.contract.intervals import Interval
 
@@ -53,7 +53,7 @@ def score_table(cells: Sequence[CellScores]) -> Table:
     return made
 
 
-def difference_table(differences: Sequence[Difference]) -> Table:
+def difference_table(differences: Sequence[PairDifference]) -> Table:
     """Each deployment against the best of its category; JSON has all pairs."""
     title = "Differences on the same items, 95 % for all of a category"
     columns = (">items", ">difference", ">interval", ">told apart")
@@ -99,7 +99,7 @@ def _unwritten(cell: CellScores, name: str) -> list[str]:
     return [f"{name}: {cell.n} of {cell.planned} items graded{missing}"] if missing else []
 
 
-def document(plan: QualityPlan, found: Found, differences: Sequence[Difference]) -> dict[str, object]:
+def document(plan: QualityPlan, found: Found, differences: Sequence[PairDifference]) -> dict[str, object]:
     """The results as JSON values."""
     return {
         "results": [_cell_document(cell) for cell in found.cells],
@@ -136,7 +136,7 @@ def _cell_document(cell: CellScores) -> dict[str, object]:
     }
 
 
-def _difference_document(one: Difference) -> dict[str, object]:
+def _difference_document(one: PairDifference) -> dict[str, object]:
     return {
         "category": one.category,
         "first": one.first,
