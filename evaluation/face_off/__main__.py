@@ -121,9 +121,7 @@ def main(
     strategies: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="These, all at once.", callback=_strategies)
     ] = f"latency-based-routing,least-busy,{OURS}",
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw contract kept against cost, as SVG.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw contract kept against cost, as SVG.")] = None,
 ) -> None:
     """LiteLLM's routing strategies and ours on stock proxies side by side, each before endpoints of its own.
 
