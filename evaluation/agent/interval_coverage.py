@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 from typing import Annotated
 
@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.shared.results import Save, save
 from slo_bench.summary.percentiles import (
     grouped_mean_interval,
     grouped_percentile_interval,
@@ -60,57 +61,40 @@ def groups(rng: random.Random, n: int) -> list[Sequence[float]]:
     ]
 
 
-def rows(runs: int, seed: int) -> list[tuple[str, list[str]]]:
-    """A line per estimate, a cell per size."""
+def estimates() -> Iterator[tuple[str, Draw, float]]:
+    """What is estimated, how an interval of it is drawn, and the truth that it should hold."""
     both = math.hypot(SIGMA, BETWEEN)
-    estimates: list[tuple[str, Draw, float]] = [
-        ("mean", lambda rng, n: mean_interval(values(rng, n)), math.exp(SIGMA**2 / 2)),
-        *(
-            (
-                f"p{share * 100:g}",
-                lambda rng, n, p=share: percentile_interval(values(rng, n), p),
-                quantile(share, SIGMA),
-            )
-            for share in SHARES
-        ),
-        ("mean of gaps", lambda rng, n: grouped_mean_interval(groups(rng, n)), math.exp(both**2 / 2)),
-        *(
-            (
-                f"p{share * 100:g} of gaps",
-                lambda rng, n, p=share: grouped_percentile_interval(groups(rng, n), p),
-                quantile(share, both),
-            )
-            for share in SHARES
-        ),
-        *(
-            (f"rate {rate}", lambda rng, n, p=rate: wilson(sum(rng.random() < p for _ in range(n)), n), rate)
-            for rate in (0.01, 0.1, 0.5)
-        ),
-    ]
-    table = []
-    for name, draw, truth in estimates:
-        few = runs // 10 if "gaps" in name else runs
-        cells = (coverage(draw, truth, n, few, seed) for n in SIZES)
-        table.append(
-            (
-                name,
-                [
-                    "none" if cell is None else f"{cell[0]:.1%}" + (f" of {cell[1]:.0%}" if cell[1] < 1 else "")
-                    for cell in cells
-                ],
-            )
-        )
-    return table
+    yield "mean", lambda rng, n: mean_interval(values(rng, n)), math.exp(SIGMA**2 / 2)
+    for p in SHARES:
+        yield f"p{p * 100:g}", lambda rng, n: percentile_interval(values(rng, n), p), quantile(p, SIGMA)  # noqa: B023
+    yield "mean of gaps", lambda rng, n: grouped_mean_interval(groups(rng, n)), math.exp(both**2 / 2)
+    for p in SHARES:
+        draw: Draw = lambda rng, n: grouped_percentile_interval(groups(rng, n), p)  # noqa: B023, E731
+        yield f"p{p * 100:g} of gaps", draw, quantile(p, both)
+    for p in (0.01, 0.1, 0.5):
+        yield f"rate {p}", lambda rng, n: wilson(sum(rng.random() < p for _ in range(n)), n), p  # noqa: B023
 
 
-def main(runs: Annotated[int, typer.Option(min=100)] = 4_000, seed: int = 0) -> None:
-    """Prints the table."""
+def cell(found: tuple[float, float] | None) -> str:
+    """The share that holds the truth, and of how many runs, where not all had an interval."""
+    return "none" if found is None else f"{found[0]:.1%}" + (f" of {found[1]:.0%}" if found[1] < 1 else "")
+
+
+def main(runs: Annotated[int, typer.Option(min=100)] = 4_000, seed: int = 0, *, is_saved: Save = False) -> None:
+    """How often the agent's 95 % intervals hold the truth."""
     table = Table("95 % interval of the", title=f"Share of intervals that hold the truth, {runs} runs (gaps: a tenth)")
     for size in SIZES:
         table.add_column(f"n = {size}", justify="right")
-    for name, cells in rows(runs, seed):
-        table.add_row(name, *cells)
+    rows = {
+        name: [coverage(draw, truth, n, runs // 10 if "gaps" in name else runs, seed) for n in SIZES]
+        for name, draw, truth in estimates()
+    }
+    for name, row in rows.items():
+        table.add_row(name, *map(cell, row))
     Console(width=100).print(table)
+    if is_saved:
+        held = {name: [None if one is None else 100 * one[0] for one in row] for name, row in rows.items()}
+        save({"runs": runs, "sizes": SIZES, "held_percent": held})
 
 
 if __name__ == "__main__":

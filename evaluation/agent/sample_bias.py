@@ -12,7 +12,10 @@ from __future__ import annotations
 import random
 import statistics
 
+import typer
+
 from evaluation.agent.sample_speed import lengths
+from evaluation.shared.results import Save, save
 from slo_bench.sampling.candidate import Candidate
 from slo_bench.sampling.strata import StratifiedSample
 
@@ -38,17 +41,21 @@ def errors(traffic: list[Candidate], size: int, floor: int | None) -> list[float
     return found
 
 
-def main() -> None:
-    """Prints bias and standard deviation for each size and floor."""
-    rng = random.Random(0)
+def main(*, is_saved: Save = False) -> None:
+    """How well a sample's mean prompt length is the traffic's: bias and standard deviation for each size and floor."""
+    rng, rows = random.Random(0), []
     traffic = [Candidate("chat", rng.random() < 0.7, [], tokens) for tokens in lengths(rng)]
     for size in SIZES:
         for floor in (None, *FLOORS):
             found = errors(traffic, size, floor)
             name = "simple random" if floor is None else f"floor {floor}"
-            bias, spread = statistics.fmean(found), statistics.stdev(found)
-            print(f"{size:4} prompts, {name:13}  bias {bias:+.1%}  standard deviation {spread:.1%}")
+            bias, deviation = statistics.fmean(found), statistics.stdev(found)
+            print(f"{size:4} prompts, {name:13}  bias {bias:+.1%}  standard deviation {deviation:.1%}")
+            row = {"prompts": size, "floor": floor, "bias_percent": 100 * bias, "deviation_percent": 100 * deviation}
+            rows.append(row)
+    if is_saved:
+        save({"seeds": SEEDS, "rows": rows})
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evaluation.overhead.report_speed import kinds
+from evaluation.shared.data import TRAFFIC
 
 RECORDS = 1_000_000
 TEXTS = 4_000
@@ -43,7 +44,6 @@ WORDS = [
     "or",
     "be",
 ]
-TRAFFIC = Path(__file__).parents[3] / "shared" / "data" / "traffic_azure2023_conv.csv.gz"
 
 
 def lengths(rng: random.Random) -> list[int]:

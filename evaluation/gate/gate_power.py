@@ -6,9 +6,9 @@ Runs of the default size are drawn and put through the gate's own `judge`, looks
 
     churn 4 %, …     two answers to one item differ so often by chance; items from a Beta distribution
     templates        the same, but items come in tens of one template, whose answers go wrong together
-    recorded         with --outcomes FILE: real answers of one 405B model at three providers. Each item's share of right
-                     answers is its probability; `switched` takes one provider's answers as the baseline and another's
-                     as the run, so that answers change and do not change back; `… to …` is a real, weaker model
+    recorded         where the file of --outcomes is there: real answers of one 405B model at three providers. An item's
+                     share of right answers is its probability; `switched` takes one provider's answers as the baseline
+                     and another's as the run, so that answers change for good; `… to …` is a real, weaker model
 
 A drop is planted as `slips` (any right answer may turn wrong) or `breaks` (some items are never right again). The
 baseline rests on one good run, on three, or on five. "answers" is what a run took, per item: 1 unless it was unsure.
@@ -18,20 +18,22 @@ The bar: 95 % of the runs with a drop of 5 points alarm, and 1 % of those withou
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+import typer
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from evaluation.gate.gate_worlds import CATEGORIES, WORLDS, Drop, Floats, World, recorded
+from evaluation.shared.data import ANSWERS
+from evaluation.shared.results import Save, save
 from slo_bench.gate.ruling import LOOKS, Case, GatePolicy, judge
 from slo_router.contract.intervals import wilson
 
@@ -110,27 +112,43 @@ def show(results: Sequence[Found]) -> Table:
     return table
 
 
-def main() -> None:
-    """Runs the study and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.gate.gate_power", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1_000, help="for each row")
-    parser.add_argument("--items", type=int, default=200, help="in each of the three categories")
-    parser.add_argument("--nights", type=int, nargs="+", default=[1, 3, 5], help="good runs in the baseline")
-    parser.add_argument("--outcomes", type=Path, help="recorded answers: Parquet with category and score::MODEL")
-    options = parser.parse_args()
-    worlds = [*WORLDS, *(recorded(options.outcomes) if options.outcomes else ())]
+def figures(results: Sequence[Found]) -> dict[str, object]:
+    """For docs/evidence.md: the rows."""
+    rows = [
+        {
+            "world": found.task.world.name,
+            "drop_points": None if found.task.world.has_own_drop else 100 * found.task.drop.size,
+            "how": found.task.drop.how,
+            "good_runs": found.task.nights,
+            "alarms_percent": 100 * found.alarms / found.task.runs,
+            "answers_per_item": found.answers,
+        }
+        for found in results
+    ]
+    return {"categories": CATEGORIES, "items": results[0].task.items, "runs": results[0].task.runs, "rows": rows}
+
+
+def main(
+    *,
+    runs: Annotated[int, typer.Option(help="For each row.", min=1)] = 1_000,
+    items: Annotated[int, typer.Option(help="In each of the three categories.", min=1)] = 200,
+    nights: Annotated[list[int], typer.Option(help="Good runs in the baseline; may be repeated.")] = [1, 3, 5],  # noqa: B006
+    outcomes: Annotated[Path, typer.Option(help="Recorded answers: category and score::MODEL.")] = ANSWERS,
+    is_saved: Save = False,
+) -> None:
+    """How often the regression gate finds a drop, and how often it alarms about none."""
+    worlds = [*WORLDS, *(recorded(outcomes) if outcomes.exists() else ())]
     tasks = [
-        Task(world, drop, nights, options.items, options.runs)
-        for world, drop, nights in product(worlds, DROPS, options.nights)
+        Task(world, drop, good_runs, items, runs)
+        for world, drop, good_runs in product(worlds, DROPS, nights)
         if not (world.has_own_drop and drop.size)
     ]
-    results = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(study, tasks):
-            results.append(found)
-            print(f"{len(results)} of {len(tasks)}: {found.alarms} alarms", file=sys.stderr)
+        results = list(track(pool.map(study, tasks), "drawing", len(tasks), console=Console(stderr=True)))
     Console(width=120).print(show(results))
+    if is_saved:
+        save(figures(results))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

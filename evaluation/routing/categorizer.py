@@ -11,17 +11,19 @@ article knows three categories: its accuracy on prompts of these three is given 
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import Literal
 
+import typer
 from pydantic import BaseModel, ConfigDict
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.shared.results import Save, save
 from slo_router.contract.model import CATEGORIES
 from slo_router.request.categories import Categorizer, article, instruction_windows, rules
 
@@ -123,8 +125,23 @@ def speed_table() -> Table:
     return table
 
 
-def main() -> None:
-    """Print every table of this study."""
+def figures(by_run: Mapping[tuple[str, str], Sequence[Outcome]]) -> dict[str, object]:
+    """For docs/evidence.md: what was said of the prompts of the split `test`."""
+    return {
+        name: {
+            "prompts": len(results),
+            "right": sum(one.correct for one in results),
+            "unsure": sum(one.said == UNSURE for one in results),
+            "of_the_articles_categories": sum(one.prompt.category in ARTICLE_CATEGORIES for one in results),
+            "right_of_these": sum(one.correct and one.prompt.category in ARTICLE_CATEGORIES for one in results),
+        }
+        for (split, name), results in by_run.items()
+        if split == "test"
+    }
+
+
+def main(*, is_saved: Save = False) -> None:
+    """How often the category of a request is right, how often unsure, and what finding it costs."""
     console = Console()
     prompts = load_prompts()
     by_run: dict[tuple[str, str], list[Outcome]] = {
@@ -139,7 +156,9 @@ def main() -> None:
     for split in SPLITS:
         missed = [f"{r.prompt.id} → {r.said}" for r in by_run[split, "rules"] if not r.correct]
         console.print(f"Where rules lose on {split}: {', '.join(missed)}")
+    if is_saved:
+        save(figures(by_run))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

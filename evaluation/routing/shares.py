@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 
+from evaluation.shared.data import ANSWERS
+
 MODELS = ("Meta-Llama-3.1-8B-Instruct", "gemma-2-27b-it", "claude-3-5-sonnet-20241022")
 RIGHT = 0.5
-DATA = Path(__file__).parents[3] / "shared" / "data" / "outcomes_zeroeval.parquet"
 
 
 def first_right(scores: Sequence[Sequence[float | None]]) -> list[int]:
@@ -30,7 +31,7 @@ def first_right(scores: Sequence[Sequence[float | None]]) -> list[int]:
     return found
 
 
-def main(data: Annotated[Path, typer.Option(help="The table.", exists=True, dir_okay=False)] = DATA) -> None:
+def main(data: Annotated[Path, typer.Option(help="The table.", exists=True, dir_okay=False)] = ANSWERS) -> None:
     """The share of prompts that each model is the smallest to answer right, of those that any does."""
     table = pq.read_table(data, columns=[f"score::{model}" for model in MODELS])
     counts = first_right(list(zip(*(column.to_pylist() for column in table.columns), strict=True)))

@@ -20,7 +20,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "outcomes_zeroeval.parquet"
+from evaluation.shared.data import ANSWERS
+
 REFERENCE = "gemma-2-27b-it"
 COLUMN = "outtok::"
 
@@ -47,7 +48,7 @@ def _is_known(tokens: float | None) -> bool:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="The table.", exists=True, dir_okay=False)] = DATA,
+    data: Annotated[Path, typer.Option(help="The table.", exists=True, dir_okay=False)] = ANSWERS,
     reference: Annotated[str, typer.Option(help="The model of factor 1.")] = REFERENCE,
 ) -> None:
     """The factor and the spread of every model in the table, the most verbose first."""

@@ -19,10 +19,11 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from evaluation.shared.data import TRAFFIC
 from evaluation.simulator.report import Runs, bars, bars_table, policies_table, reaction_line
 from evaluation.simulator.scenarios import BY_NAME
 from evaluation.simulator.study import Study, Task, study
-from evaluation.simulator.workload import DEFAULT_TRACE, read_trace
+from evaluation.simulator.workload import read_trace
 
 ScenarioName = Enum("ScenarioName", {name: name for name in BY_NAME})  # type: ignore[misc]
 
@@ -48,7 +49,7 @@ def main(
             help="The trace, of columns t_s, prompt_tokens, output_tokens.",
             show_default="../shared/data/traffic_azure2023_conv.csv.gz",
         ),
-    ] = DEFAULT_TRACE,
+    ] = TRAFFIC,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
 ) -> None:
     """Simulates every policy in every scenario."""

@@ -22,7 +22,6 @@ from typing import NamedTuple, Protocol
 
 from evaluation.shared.traffic import ANSWERS, CHARS_PER_TOKEN, PROMPTS, Ask, Habits, steady
 
-DEFAULT_TRACE = Path(__file__).resolve().parents[3] / "shared" / "data" / "traffic_azure2023_conv.csv.gz"
 SIZE_ERROR = 0.1  # sigma of the log-normal error of a token count that is estimated from characters
 WHOLE_S = 6.0, 60.0  # bounds of the limit on a whole answer's time, log-uniform between: clients' timeouts
 Draw = Callable[[random.Random, int, int], Ask]  # of prompt and answer tokens

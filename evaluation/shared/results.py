@@ -1,0 +1,106 @@
+"""What studies find, how they judge it, and where they save it. `docs/evidence.md` is written from what is saved.
+
+    evaluation/results/STUDY.json    a list of runs, one for each form of the study and each version of LiteLLM
+
+A run says its command, date, commit, versions and machine, beside its figures and its aims. A new run replaces the run
+of the same form and LiteLLM. `saved_by` is `hand` where somebody copied the figures from an earlier page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "evaluation" / "results"
+OPTION = "--save"
+Save = Annotated[bool, typer.Option(OPTION, help="Save the figures in evaluation/results, for docs/evidence.md.")]
+Run = dict[str, Any]  # as JSON: each study has figures of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure with the lowest and the highest of its repeats."""
+
+    value: float
+    lowest: float
+    highest: float
+
+    @staticmethod
+    def of(values: Iterable[float]) -> Spread:
+        """The median of at least one repeat."""
+        found = list(values)
+        return Spread(statistics.median(found), min(found), max(found))
+
+    def text(self, digits: int = 0, unit: str = "") -> str:
+        """`1.08 × (0.99–1.12)`, or the value alone where the repeats show the same."""
+        value, lowest, highest = (f"{one:,.{digits}f}" for one in (self.value, self.lowest, self.highest))
+        return f"{value}{unit}" if lowest == highest == value else f"{value}{unit} ({lowest}–{highest})"
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What we want of a figure, in words with the figure in them."""
+
+    text: str
+    is_kept: bool
+
+    @staticmethod
+    def at_most(limit: float, what: str, found: float, digits: int = 2, unit: str = "") -> Aim:
+        """The figure may be `limit` or less."""
+        return Aim(f"{what} {found:,.{digits}f}{unit}, at most {limit:g}{unit}", found <= limit)
+
+    def __str__(self) -> str:
+        return f"{'kept  ' if self.is_kept else 'MISSED'}  {self.text}"
+
+
+def save(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str = "") -> None:
+    """Saves what the program that runs now has found. `form` tells runs apart that stand side by side on the page."""
+    spec = sys.modules["__main__"].__spec__
+    study = (spec.name if spec else "").removeprefix("evaluation.").removesuffix(".__main__")
+    words = [word for word in sys.argv[1:] if word != OPTION]
+    run = {
+        "command": shlex.join(["python", "-m", f"evaluation.{study}", *words]),
+        "form": form,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True).strip(),
+        "litellm": version("litellm"),
+        "python": platform.python_version(),
+        "machine": f"{os.cpu_count()} cores",
+        "saved_by": "the study",
+        "figures": figures,
+        "aims": list(aims),
+    }
+    path = FOLDER / f"{study}.json"
+    runs = {_key(one): one for one in load(path)} | {_key(run): run}
+    write(path, list(runs.values()))
+
+
+def _key(run: Mapping[str, object]) -> tuple[object, object]:
+    return run["form"], run["litellm"]
+
+
+def load(path: Path) -> list[Run]:
+    """The runs of a study, in the order in which their forms were saved first; none where there is no file."""
+    runs: list[Run] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return runs
+
+
+def write(path: Path, runs: Iterable[Mapping[str, object]]) -> None:
+    """Numbers keep six digits."""
+    text = json.dumps(list(runs), default=asdict)
+    short = json.loads(text, parse_float=lambda number: float(f"{float(number):.6g}"))
+    path.write_text(json.dumps(short, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
