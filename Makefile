@@ -14,7 +14,7 @@ help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/.ready ## the whole loop from nothing: endpoints, proxy, benchmark, routed requests (KEEP=1, REAL=1, ENDPOINTS=file.yaml)
-	@$(BIN)/python -m evaluation.demo $(if $(KEEP),--keep) $(if $(REAL),--real) $(if $(ENDPOINTS),--endpoints $(ENDPOINTS))
+	@$(BIN)/python -m evaluation.demo $(if $(KEEP),--keep) $(if $(REAL),--real) $(if $(ENDPOINTS),--endpoints $(ENDPOINTS)) $(SAVE)
 
 test: .venv/.ready ## the test suite, end to end on the real proxy included
 	$(BIN)/python $(PYTEST) $(ARGS)
@@ -44,29 +44,30 @@ types: .venv/.ready
 imports: .venv/.ready
 	$(BIN)/lint-imports
 
-bench: .venv/.ready ## the measurements behind docs/evidence.md
-	$(BIN)/python -m evaluation.overhead.pick_time
-	$(BIN)/python -m evaluation.overhead.proxy_overhead
-	$(BIN)/python -m evaluation.overhead.proxy_overhead --rounds 4 --requests 16 --stream --chunks 500
-	$(BIN)/python -m evaluation.routing.first_token
-	$(BIN)/python -m evaluation.overhead.metrics_cost
-	$(BIN)/python -m evaluation.routing.categorizer
-	$(BIN)/python -m evaluation.robustness.fuzz
+bench: .venv/.ready ## the measurements behind docs/evidence.md (SAVE=--save keeps them, for evaluation.evidence)
+	$(BIN)/python -m evaluation.overhead.pick_time $(SAVE)
+	$(BIN)/python -m evaluation.overhead.proxy_overhead $(SAVE)
+	$(BIN)/python -m evaluation.overhead.proxy_overhead --rounds 4 --requests 16 --stream --chunks 500 $(SAVE)
+	$(BIN)/python -m evaluation.routing.first_token $(SAVE)
+	$(BIN)/python -m evaluation.overhead.metrics_cost $(SAVE)
+	$(BIN)/python -m evaluation.routing.categorizer $(SAVE)
+	$(BIN)/python -m evaluation.robustness.fuzz $(SAVE)
 	$(BIN)/python -m evaluation.overhead.heap_pause
-	$(BIN)/python -m evaluation.overhead.loop_hold
-	$(BIN)/python -m evaluation.simulator --seeds 20
-	$(BIN)/python -m evaluation.face_off --repeats 4 --victims 2
+	$(BIN)/python -m evaluation.overhead.loop_hold $(SAVE)
+	$(BIN)/python -m evaluation.simulator --seeds 20 $(SAVE)
+	$(BIN)/python -m evaluation.face_off --repeats 4 --victims 2 $(SAVE)
 	$(BIN)/python -m evaluation.overhead.report_speed
 	$(BIN)/python -m evaluation.agent.sample_speed
-	$(BIN)/python -m evaluation.agent.sample_bias
+	$(BIN)/python -m evaluation.agent.sample_bias $(SAVE)
+	$(BIN)/python -m evaluation.agent.interval_coverage $(SAVE)
 	$(BIN)/python -m evaluation.overhead.explain_speed
-	$(BIN)/python -m evaluation.routing.replay_ab
-	$(BIN)/python -m evaluation.robustness.soak --minutes 10
-	$(BIN)/python -m evaluation.agent.bench_peers agreement
-	$(BIN)/python -m evaluation.agent.bench_peers speed
-	$(BIN)/python -m evaluation.gate.gate_power
-	$(BIN)/python -m evaluation.gate.gate_real
-	$(BIN)/python -m evaluation.agent.nightly_plan
+	$(BIN)/python -m evaluation.routing.replay_ab $(SAVE)
+	$(BIN)/python -m evaluation.robustness.soak --minutes 10 $(SAVE)
+	$(BIN)/python -m evaluation.agent.bench_peers agreement $(SAVE)
+	$(BIN)/python -m evaluation.agent.bench_peers speed $(SAVE)
+	$(BIN)/python -m evaluation.gate.gate_power --runs 2000 $(SAVE)
+	$(BIN)/python -m evaluation.gate.gate_real $(SAVE)
+	$(BIN)/python -m evaluation.agent.nightly_plan $(SAVE)
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }

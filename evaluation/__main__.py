@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NO_STUDIES = ("demo", "emulator", "shared")  # what studies, tests and users start beside them
+NO_STUDIES = ("demo", "emulator", "evidence", "shared")  # what studies, tests and users start beside them
 
 
 def studies() -> Iterator[tuple[str, str]]:

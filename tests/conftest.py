@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -29,11 +28,6 @@ from tests.shared.timeouts import (  # noqa: F401  # hooks
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-
-# Before 3.12 CPython may crash where a collection ends one of LiteLLM's streams (docs/operations.md): the fewer, the
-# rarer. LiteLLM's proxies read it at their start.
-if sys.version_info < (3, 12):
-    os.environ["PYTHON_GC_THRESHOLD"] = "100000,20,20"
 
 SHARED = {  # modules that share a proxy, so that one worker runs them
     **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "odd_usage"), "stack"),

@@ -18,6 +18,7 @@ from evaluation.demo.modes import EMULATED, OWN, REAL
 from evaluation.demo.scenario import GROUP, middle
 from evaluation.demo.stack import Stack
 from evaluation.demo.story import Narrator, Story
+from evaluation.shared.results import OPTION
 from slo_router.contract.redis.link import LINK_ERRORS
 from slo_router.errors import SloRouterError
 
@@ -61,7 +62,7 @@ def _run(options: argparse.Namespace, exits: ExitStack, narrator: Narrator) -> N
         mode, endpoints = REAL, exits.enter_context(real())
     else:
         mode, endpoints = EMULATED, exits.enter_context(emulated(directory))
-    story = Story(mode, endpoints, directory, narrator)
+    story = Story(mode, endpoints, directory, narrator, is_saved=options.save)
     stack = story.start(exits)
     story.measure(stack)
     secrets = story.ask(stack)
@@ -89,6 +90,9 @@ def _keep(stack: Stack, key: str, quality: float, narrator: Narrator) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evaluation.demo", description="The whole loop from nothing.")
     parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    parser.add_argument(
+        OPTION, action="store_true", help="save the figures in evaluation/results, for docs/evidence.md"
+    )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--real", action="store_true", help="two real but tiny models instead of emulated endpoints")
     kind.add_argument("--endpoints", type=Path, metavar="FILE", help=f"your own endpoints, listed as in {EXAMPLE}")

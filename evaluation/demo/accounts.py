@@ -6,7 +6,7 @@ have answered at the same length is an assumption.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from slo_router.contract.prices import cost_usd
 from slo_router.contract.record import RequestRecord
 
 MS_PER_S = 1_000.0
+Json = dict[str, object]
 
 
 class Served(NamedTuple):
@@ -88,6 +89,22 @@ def below_floor(served: Sequence[Served], deployments: Sequence[Facts]) -> float
             qualities = [facts.quality_for(record.category or "") for facts in deployments]
             expected += sum(quality is None or quality < floor for quality in qualities) / len(deployments)
     return expected
+
+
+def figures(served: Sequence[Served], wants: Mapping[str, str], deployments: Sequence[Facts], best: Facts) -> Json:
+    """For docs/evidence.md. `wants` is each key's SLO in words."""
+    whole = account(served, deployments, best)
+    by_key = {key: [one for one in served if one.answer.ask.case.key == key] for key in wants}
+    rows = [(key, slo, account(by_key[key], deployments, best)) for key, slo in wants.items()]
+    return {
+        "keys": [
+            {"key": key, "slo": slo}
+            | {name: getattr(sums, name) for name in ("requests", "met", "cost_usd", "best_usd")}
+            for key, slo, sums in [*rows, ("all", "", whole)]
+        ],
+        "even_usd": whole.even_usd,
+        "below_floor": below_floor(served, deployments),
+    }
 
 
 def _total(values: Iterable[float | None]) -> float | None:

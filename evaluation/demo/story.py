@@ -11,7 +11,7 @@ from time import perf_counter
 from rich.console import Console
 
 from evaluation.demo import report, scenario
-from evaluation.demo.accounts import join
+from evaluation.demo.accounts import figures, join
 from evaluation.demo.client import Answer, send_all
 from evaluation.demo.endpoints import Endpoint
 from evaluation.demo.errors import DemoError
@@ -20,6 +20,7 @@ from evaluation.demo.remarks import remarks
 from evaluation.demo.scenario import Ask, Case, Load, VirtualKey
 from evaluation.demo.stack import WORKERS, Stack
 from evaluation.routing.categorizer import LabelledPrompt, load_prompts
+from evaluation.shared.results import save
 from slo_router.contract.model import CATEGORIES
 from slo_router.contract.settings.config import load_settings
 from slo_router.decision.known import pool
@@ -57,11 +58,14 @@ class Story:
     Every step raises DemoError, SloRouterError, RuntimeError or redis errors where something does not start or answer.
     """
 
-    def __init__(self, mode: Mode, endpoints: Sequence[Endpoint], directory: Path, narrator: Narrator) -> None:
+    def __init__(
+        self, mode: Mode, endpoints: Sequence[Endpoint], directory: Path, narrator: Narrator, *, is_saved: bool = False
+    ) -> None:
         self._mode = mode
         self._endpoints = endpoints
         self._directory = directory
         self._narrator = narrator
+        self._is_saved = is_saved
         self._prompts = load_prompts()
 
     def start(self, exits: ExitStack) -> Stack:
@@ -116,6 +120,8 @@ class Story:
         console.print(report.account_table(served, keys, facts, best))
         console.print()
         console.print(report.remark_list(remarks(served, keys, facts, best)))
+        if self._is_saved:
+            save(figures(served, {key.alias: key.wants for key in keys}, facts, best))
 
 
 def _short_workload(prompts: Sequence[LabelledPrompt], load: Load, directory: Path) -> Path:

@@ -19,11 +19,21 @@ from evaluation.face_off.omniscient import route
 from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.plot import draw
 from evaluation.face_off.proxies import OURS, STRATEGIES
-from evaluation.face_off.report import ALL_TO_LARGE, OMNISCIENT, by_victim, tables, together, verdicts, where_possible
+from evaluation.face_off.report import (
+    ALL_TO_LARGE,
+    OMNISCIENT,
+    by_victim,
+    saved,
+    tables,
+    together,
+    verdicts,
+    where_possible,
+)
 from evaluation.face_off.stage import Stage
 from evaluation.face_off.summary import pooled
 from evaluation.face_off.watch import Shut
 from evaluation.face_off.world import GROUP, PHASES, Phase, PhaseName, dealt
+from evaluation.shared.results import Aim, Save, conclude
 
 WIDTH = 190
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -83,7 +93,8 @@ def _phases(value: str) -> str:
     return value
 
 
-def _show(study: Study, shut: Mapping[Phase, Sequence[Shut]], console: Console) -> None:
+def _show(study: Study, shut: Mapping[Phase, Sequence[Shut]], console: Console) -> list[Aim]:
+    """Prints the tables; how the bars stand."""
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     study.say(
         f"litellm {version('litellm')}; load average {load} on {os.cpu_count()} cores (the study's own is about 1)"
@@ -94,8 +105,7 @@ def _show(study: Study, shut: Mapping[Phase, Sequence[Shut]], console: Console) 
     by_name: dict[PhaseName, list[Shut]] = {}
     for phase, found in shut.items():
         by_name.setdefault(phase.name, []).extend(found)
-    for phase_name, bar in verdicts(results, by_name):
-        console.print(f"{'kept  ' if bar.kept else 'MISSED'}  {phase_name}: {bar.text}", markup=False, highlight=False)
+    return verdicts(results, by_name)
 
 
 @app.command()
@@ -122,6 +132,7 @@ def main(
         str, typer.Option(metavar="NAME,NAME", help="These, all at once.", callback=_strategies)
     ] = f"latency-based-routing,least-busy,{OURS}",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw contract kept against cost, as SVG.")] = None,
+    is_saved: Save = False,
 ) -> None:
     """LiteLLM's routing strategies and ours on stock proxies side by side, each before endpoints of its own.
 
@@ -142,10 +153,12 @@ def main(
         stage = Stage(directory, names, exits)
         study = Study(stage, Plan(rate, seconds), console)
         study.play(repeats, victims, phases.split(","))
-    _show(study, stage.shut, console)
+    aims, results = _show(study, stage.shut, console), together(study.results)
     if plot is not None:
-        draw(together(study.results), plot)
+        draw(results, plot)
         console.print(f"drawn into {plot}")
+    setting = {"repeats": repeats, "rate_per_s": rate, "seconds": seconds, "deaths": stage.deaths}
+    conclude(setting | saved(results), aims, is_saved=is_saved)
 
 
 if __name__ == "__main__":

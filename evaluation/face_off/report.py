@@ -8,9 +8,10 @@ from rich.table import Table
 
 from evaluation.face_off.outcome import Outcome, judge
 from evaluation.face_off.proxies import OURS
-from evaluation.face_off.summary import Bar, Cell, Figures, Repeats, bars, cells, pooled
+from evaluation.face_off.summary import Figures, Repeats, bars, best_peer, pooled, spreads
 from evaluation.face_off.watch import Shut
 from evaluation.face_off.world import PHASES, Phase, PhaseName
+from evaluation.shared.results import Aim, Spread
 
 OMNISCIENT = "(omniscient, computed)"
 ALL_TO_LARGE = "(all to large, computed)"  # what teams do that do not route
@@ -84,25 +85,63 @@ def tables(results: Results) -> Iterable[Table]:
         for strategy, repeats in by_strategy.items():
             scales = (100, 100, 1_000, 1_000, 1_000, 1_000, 100)  # percent, USD per 1,000, milliseconds
             digits = (1, 1, 3, 3, 0, 0, 1)
-            row = [_cell(*one) for one in zip(cells(repeats), scales, digits, strict=True)]
+            row = [_times(one, by).text(n) for one, by, n in zip(spreads(repeats), scales, digits, strict=True)]
             shares = pooled(repeats).answered_by
             split = "/".join(f"{100 * shares.get(deployment.name, 0.0):.0f}" for deployment in fleet)
             table.add_row(strategy, *row, split, style="bold" if strategy == OURS else None)
         yield table
 
 
-def verdicts(results: Results, shut: Mapping[PhaseName, Sequence[Shut]]) -> list[tuple[PhaseName, Bar]]:
+def verdicts(results: Results, shut: Mapping[PhaseName, Sequence[Shut]]) -> list[Aim]:
     """Every bar of every phase in which we took part. `shut` is whom we shut without a cause."""
     found = []
-    for phase, by_strategy in results.items():
-        rows: dict[str, Figures] = {strategy: pooled(repeats) for strategy, repeats in by_strategy.items()}
-        omniscient, ours = rows.pop(OMNISCIENT), rows.pop(OURS, None)
-        rows.pop(ALL_TO_LARGE, None)
-        if ours is not None:
-            found += [(phase, bar) for bar in bars(phase, ours, rows, omniscient, shut.get(phase, ()))]
+    for phase, rows in _by_phase(results).items():
+        omniscient, ours, peers = rows
+        found += [
+            Aim(f"{phase}: {bar.text}", bar.is_kept)
+            for bar in bars(phase, ours, peers, omniscient, shut.get(phase, ()))
+        ]
     return found
 
 
-def _cell(cell: Cell, scale: float, digits: int) -> str:
-    value, low, high = (f"{scale * number:.{digits}f}" for number in cell)
-    return value if low == high else f"{value} ({low}–{high})"
+def saved(results: Results) -> dict[str, object]:
+    """For docs/evidence.md: each phase, and where we stand beside LiteLLM's best and the omniscient router."""
+    phases, leads_in_time = [], {}
+    for phase, (omniscient, ours, peers) in _by_phase(results).items():
+        peer = best_peer(peers)[1]
+        leads_in_time[phase] = 100 * (ours.in_time - peer.in_time)
+        rows = {
+            strategy.strip("()").removesuffix(", computed"): spreads(repeats)
+            for strategy, repeats in results[phase].items()
+        }
+        phases.append(
+            {
+                "phase": phase,
+                "lead_points": 100 * (ours.kept - peer.kept),
+                "cost_of_peer": ours.cost_usd / peer.cost_usd,
+                "omniscient_cost_of_peer": omniscient.cost_usd / peer.cost_usd,
+                "cost_of_omniscient": ours.cost_usd / omniscient.cost_usd,
+                "lost_percent": {"ours": 100 * ours.failed, "peer": 100 * peer.failed},
+                "rows": {
+                    name: {"kept_percent": _times(kept, 100), "usd_per_1k": 1_000 * cost_usd.value}
+                    for name, (kept, _, cost_usd, *_) in rows.items()
+                },
+            }
+        )
+    least = min(leads_in_time, key=lambda phase: leads_in_time[phase])
+    return {"phases": phases, "least_lead_in_time": {"phase": least, "points": leads_in_time[least]}}
+
+
+def _by_phase(results: Results) -> dict[PhaseName, tuple[Figures, Figures, dict[str, Figures]]]:
+    """The omniscient router, ours and LiteLLM's strategies, in each phase in which we took part."""
+    found = {}
+    for phase, by_strategy in results.items():
+        rows = {strategy: pooled(repeats) for strategy, repeats in by_strategy.items() if strategy != ALL_TO_LARGE}
+        omniscient, ours = rows.pop(OMNISCIENT), rows.pop(OURS, None)
+        if ours is not None:
+            found[phase] = (omniscient, ours, rows)
+    return found
+
+
+def _times(spread: Spread, scale: float) -> Spread:
+    return Spread(scale * spread.value, scale * spread.lowest, scale * spread.highest)

@@ -1,7 +1,7 @@
 """Shares, costs and quantiles of outcomes, their spread over the repeats, and the bars. Pure.
 
 Percentages are of all counted requests, failed ones included. Cost is per answered request: a request that fails is not
-cheap. A cell is the value over the requests of all repeats, with the lowest and the highest repeat.
+cheap.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from evaluation.face_off.outcome import Outcome, judge
 from evaluation.face_off.watch import Shut
 from evaluation.face_off.world import PhaseName
+from evaluation.shared.results import Aim, Spread
 
 Repeats = Sequence[Sequence[Outcome]]  # the outcomes of each repeat of one phase
 REFERENCE = {"steady": 0.98, "slowdown": 0.95, "outage": 0.92, "burst": 0.96}  # contracts to keep, whatever others do
@@ -37,21 +38,6 @@ class Figures(NamedTuple):
     ttft_p99_s: float
     failed: float  # share
     answered_by: Mapping[str, float]  # shares by deployment
-
-
-class Cell(NamedTuple):
-    """A value over all repeats, and the lowest and highest of one repeat."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Bar(NamedTuple):
-    """One requirement, and how it stands."""
-
-    kept: bool
-    text: str
 
 
 def figures(outcomes: Sequence[Outcome]) -> Figures:
@@ -87,12 +73,10 @@ def pooled(repeats: Repeats) -> Figures:
     return figures([outcome for outcomes in repeats for outcome in outcomes])
 
 
-def cells(repeats: Repeats) -> list[Cell]:
-    """The numbers of Figures, in order, without `answered_by`."""
-    each = [figures(outcomes)[:7] for outcomes in repeats]
-    return [
-        Cell(value, min(row), max(row)) for value, row in zip(pooled(repeats)[:7], zip(*each, strict=True), strict=True)
-    ]
+def spreads(repeats: Repeats) -> list[Spread]:
+    """The numbers of Figures, in order, without `answered_by`: over all repeats, with the lowest and highest repeat."""
+    each = zip(*(figures(outcomes)[:7] for outcomes in repeats), strict=True)
+    return [Spread(value, min(row), max(row)) for value, row in zip(pooled(repeats)[:7], each, strict=True)]
 
 
 def best_peer(peers: Mapping[str, Figures]) -> tuple[str, Figures]:
@@ -102,7 +86,7 @@ def best_peer(peers: Mapping[str, Figures]) -> tuple[str, Figures]:
 
 def bars(
     phase: PhaseName, ours: Figures, peers: Mapping[str, Figures], omniscient: Figures, shut: Sequence[Shut] = ()
-) -> list[Bar]:
+) -> list[Aim]:
     """What is asked of us in this phase; without peers, only what is asked of us alone."""
     found = list(_alone(phase, ours, omniscient, shut))
     if not peers:
@@ -111,34 +95,34 @@ def bars(
     lead, needed = ours.kept - peer.kept, LEAD.get(phase, 0.0)
     ahead, share = ours.in_time - peer.in_time, ours.cost_usd / peer.cost_usd
     found += [
-        Bar(
-            lead >= needed - EPSILON,
+        Aim(
             f"contract kept {100 * lead:+.1f} points against LiteLLM's best, {name}, at least {100 * needed:+.0f}",
+            lead >= needed - EPSILON,
         ),
-        Bar(ahead >= -EPSILON, f"limit on the time kept {100 * ahead:+.1f} points against {name}, never below it"),
+        Aim(f"limit on the time kept {100 * ahead:+.1f} points against {name}, never below it", ahead >= -EPSILON),
     ]
     said = f"cost per request {share:.2f} × that of {name}"
     rest = f"the omniscient router's is {omniscient.cost_usd / peer.cost_usd:.2f} ×"
     if phase in OF_PEER_COST:
-        found.append(Bar(share <= OF_PEER_COST[phase], f"{said}, at most {OF_PEER_COST[phase]:g}; {rest}"))
+        found.append(Aim(f"{said}, at most {OF_PEER_COST[phase]:g}; {rest}", share <= OF_PEER_COST[phase]))
     else:
         fewest = min(row.failed for row in peers.values())
         text = f"requests lost {ours.failed:.1%}, at most the {fewest:.1%} of LiteLLM's best; {said}, {rest}"
-        found.append(Bar(ours.failed <= fewest + EPSILON, text))
+        found.append(Aim(text, ours.failed <= fewest + EPSILON))
     return found
 
 
-def _alone(phase: PhaseName, ours: Figures, omniscient: Figures, shut: Sequence[Shut]) -> Iterator[Bar]:
+def _alone(phase: PhaseName, ours: Figures, omniscient: Figures, shut: Sequence[Shut]) -> Iterator[Aim]:
     """What is asked of us whatever others do."""
     ratio = ours.cost_usd / omniscient.cost_usd
     if phase in REFERENCE:
         text = f"contract kept {ours.kept:.1%}, at least {REFERENCE[phase]:.0%}"
-        yield Bar(ours.kept >= REFERENCE[phase] - EPSILON, text)
+        yield Aim(text, ours.kept >= REFERENCE[phase] - EPSILON)
     if phase in OF_OMNISCIENT:
         part, least = ours.kept / omniscient.kept, OF_OMNISCIENT[phase]
-        yield Bar(part >= least - EPSILON, f"contract kept {part:.1%} of the omniscient router's, at least {least:.0%}")
+        yield Aim(f"contract kept {part:.1%} of the omniscient router's, at least {least:.0%}", part >= least - EPSILON)
     most = OF_OMNISCIENT_COST.get(phase, USUAL_OF_OMNISCIENT_COST)
-    yield Bar(ratio <= most, f"cost per request {ratio:.2f} × the omniscient router's, at most {most:g}")
+    yield Aim(f"cost per request {ratio:.2f} × the omniscient router's, at most {most:g}", ratio <= most)
     long = [one for one in shut if one.lasted_s > SHUT_S]
     named = ", ".join(f"{one.deployment} for {one.lasted_s:.1f} s" for one in long) or "none"
-    yield Bar(not long, f"deployments shut for more than {SHUT_S:g} s without a failure of their own: {named}")
+    yield Aim(f"deployments shut for more than {SHUT_S:g} s without a failure of their own: {named}", not long)

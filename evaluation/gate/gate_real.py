@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from rich.table import Table
 
 from evaluation.shared.real_model import Quantization
 from evaluation.shared.real_server import RealDeployment, running_servers
+from evaluation.shared.results import Save, save
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.gate.paired import paired
 from slo_router.contract.keys import metrics_key
@@ -36,6 +37,7 @@ from slo_router.contract.metrics_hash import QUALITY_HELD
 NIGHTS: tuple[Quantization, ...] = ("Q8_0", "Q8_0", "Q4_1", "Q3", "Q2", "Q8_0")
 MUST = {1: False, 4: True, 5: False}  # night → whether the command must exit with 3
 REGRESSED = 3
+BITS: Mapping[Quantization, int] = {"Q8_0": 8, "Q4_1": 5, "Q3": 3, "Q2": 2}  # per weight, scales included
 
 
 class Result(msgspec.Struct):
@@ -64,7 +66,7 @@ class Night(NamedTuple):
     held: frozenset[str]  # categories
 
 
-def main(items: int = 60, categories: str = "ner,summarization") -> None:
+def main(items: int = 60, categories: str = "ner,summarization", *, is_saved: Save = False) -> None:
     """Runs all nights, prints what each came to; exit code 1 where it is not what it must be."""
     nights: list[Night] = []
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder) / "valkey") as valkey:
@@ -79,7 +81,35 @@ def main(items: int = 60, categories: str = "ner,summarization") -> None:
         if (nights[place].exit_code == REGRESSED) is not must or bool(nights[place].held) is not must
     ]
     print("\n".join(faults) or "as expected: 2 bits are found and held, an unchanged deployment is not")
+    if is_saved:
+        save(figures(nights, items))
     sys.exit(1 if faults else 0)
+
+
+def figures(nights: Sequence[Night], items: int) -> dict[str, object]:
+    """For docs/evidence.md: by how much each night's scores changed against the first, good nights and found ones."""
+    first = {result.category: result.scores for result in nights[0].results}
+    changes = [
+        [change.mean for result in night.results if (change := paired(first[result.category], result.scores))]
+        for night in nights
+    ]
+    rows = list(zip(nights, changes, strict=True))[1:]
+    good = [(night, change) for night, change in rows if night.exit_code != REGRESSED]
+    means = [mean for _, change in good for mean in change]
+    return {
+        "items": items,
+        "categories": list(first),
+        "good": {
+            "bits": list(dict.fromkeys(BITS[night.quantization] for night, _ in good)),
+            "change": {"lowest": min(means), "highest": max(means)},
+        },
+        "found": [
+            {"bits": BITS[night.quantization], "change": min(change)}
+            for night, change in rows
+            if night.exit_code == REGRESSED
+        ],
+        "exit_code": REGRESSED,
+    }
 
 
 def run(quantization: Quantization, redis_url: str, folder: Path, options: Sequence[str]) -> Night:

@@ -11,6 +11,7 @@ is left out. Memory is the resident set of the proxy's processes after the last 
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from evaluation.emulator import Handle, instant, running_endpoints
 from evaluation.overhead.proxy_overhead import CALLBACKS, MeasuredProxy, document
+from evaluation.shared.results import Spread
 from evaluation.shared.sample import messages_of_words
 from slo_router.contract.redis import embedded
 
@@ -46,7 +48,8 @@ def measure(handles: Sequence[Handle], directory: Path, requests: int, *, freeze
     """One start, and `requests` requests one after another."""
     settings = document(handles, CALLBACKS["plugin"])
     settings["callback_settings"]["slo_router"]["freeze_heap"] = freeze  # type: ignore[index]
-    environment = {embedded.DIRECTORY_VARIABLE: str(directory / "valkey")}
+    often = {} if sys.version_info >= (3, 12) else {"PYTHON_GC_THRESHOLD": "700,10,10"}  # CPython's own default
+    environment = {embedded.DIRECTORY_VARIABLE: str(directory / "valkey"), **often}
     taken_ms: list[float] = []
     with MeasuredProxy(settings, directory, environment=environment) as proxy, httpx.Client(timeout=30) as client:
         body = {"model": "smart", "messages": messages_of_words(WORDS), "max_tokens": 64}
@@ -72,15 +75,11 @@ def main(
         for _ in range(starts):
             for freeze, seen in found.items():
                 seen.append(measure(handles, directory, requests, freeze=freeze))
-    table = Table("freeze_heap", "p50 ms", "p99 ms", "longest ms", "resident MiB", title="median (lowest to highest)")
+    table = Table("freeze_heap", "p50 ms", "p99 ms", "longest ms", "resident MiB", title="median (lowest–highest)")
     for freeze, seen in found.items():
-        table.add_row(str(freeze).lower(), *(_spread(values) for values in zip(*seen, strict=True)))
+        table.add_row(str(freeze).lower(), *(Spread.of(values).text(1) for values in zip(*seen, strict=True)))
     Console(width=120).print(table)
     print(f"{starts} fresh proxies of each kind, {requests} requests one after another to each, one worker")
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 if __name__ == "__main__":

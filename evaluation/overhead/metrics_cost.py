@@ -23,9 +23,10 @@ import typer
 
 from evaluation.emulator import instant, running_endpoints
 from evaluation.overhead.proxy_overhead import CALLBACKS, WARM_UP_REQUESTS, MeasuredProxy, Sender, document, publish
+from evaluation.shared.results import Aim, Save, Spread, conclude
 from slo_router.contract.redis import embedded
 
-BAR = 0.02  # of a request's CPU, median over the rounds
+BAR_PERCENT = 2  # of a request's CPU, median over the rounds
 TOLD = "spent_ns"  # the file in which the proxy says what its metrics have taken, once a second
 TOLD_EVERY_S = 1.0
 US_PER_S = 1e6
@@ -89,6 +90,8 @@ def measure(proxy: MeasuredProxy, told: Path, sender: Sender, rounds: int, reque
 def main(
     rounds: Annotated[int, typer.Option(help="Rounds.", min=1)] = 10,
     requests: Annotated[int, typer.Option(help="Requests per round.", min=1)] = 200,
+    *,
+    is_saved: Save = False,
 ) -> None:
     """The share of the plugin's metrics in the CPU that a stock proxy spends on a request."""
     specs = [instant(name) for name in ("small", "medium", "large")]
@@ -106,16 +109,13 @@ def main(
         proxy = stack.enter_context(MeasuredProxy(settings, directory, environment=environment))
         sender = Sender(stack.enter_context(httpx.Client(timeout=30)), stream=True)
         taken = measure(proxy, directory / TOLD, sender, rounds, requests)
-    shares = [metrics_s / whole_s for metrics_s, whole_s in taken]
-    metrics_us = [metrics_s * US_PER_S for metrics_s, _ in taken]
-    print(
-        f"metrics: {statistics.median(metrics_us):.0f} µs of CPU per request ({min(metrics_us):.0f} to "
-        f"{max(metrics_us):.0f}), {statistics.median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%}) of the "
-        f"proxy's {statistics.median(whole_s for _, whole_s in taken) * 1e3:.1f} ms"
-    )
-    verdict = "kept" if statistics.median(shares) <= BAR else "MISSED"
-    print(f"bar: at most {BAR:.0%} at the median: {verdict}")
+    us = Spread.of(metrics_s * US_PER_S for metrics_s, _ in taken)
+    percent = Spread.of(100 * metrics_s / whole_s for metrics_s, whole_s in taken)
+    whole_ms = statistics.median(whole_s for _, whole_s in taken) * 1e3
+    print(f"metrics: {us.text(0, ' µs')} of CPU per request, {percent.text(2, ' %')} of the proxy's {whole_ms:.1f} ms")
     print(f"{rounds} rounds of {requests} streamed requests one after another, one worker, metrics in files")
+    aims = [Aim.at_most(BAR_PERCENT, "metrics take of a request's CPU", percent.value, 2, " %")]
+    conclude({"us": us, "percent": percent}, aims, is_saved=is_saved)
 
 
 if __name__ == "__main__":

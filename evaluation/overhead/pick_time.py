@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import litellm
@@ -25,6 +27,7 @@ from litellm.router import Router
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import messages_of_words
 from slo_router.contract.model import Metrics
 from slo_router.contract.settings.config import GroupSettings, PluginSettings, Settings, SloSettings
@@ -39,10 +42,31 @@ GROUP = "smart"
 DEPLOYMENTS = (3, 10, 50)
 WORDS = (200, 2_000, 20_000)
 PEERS = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "least-busy")
+OURS, RIVAL = "slo-router", "latency-based-routing"
 BUDGET_US = {200: 60.0, 2_000: 150.0, 20_000: 300.0}  # own part at 10 deployments, p50
 Pick = Callable[[], Awaitable[object]]
 MICRO = 1e6
 LIVE_SAMPLES = 20  # of each deployment: its predictions are the live curve's
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Whole picks from so many deployments for a prompt of so many words: medians in µs, by strategy."""
+
+    deployments: int
+    words: int
+    us: dict[str, Spread]
+    of_latency_based: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRow:
+    """The same of our own part."""
+
+    deployments: int
+    words: int
+    p50_us: Spread
+    p99_us: Spread
 
 
 def model_list(count: int) -> list[dict[str, object]]:
@@ -121,7 +145,7 @@ def through_router(count: int, messages: list[dict[str, str]], *, checks: bool) 
         proxy_server.llm_router = router  # that of the proxy, which the plugin asks for the pool
         return await whole()
 
-    picks["slo-router"] = pick
+    picks[OURS] = pick
     return picks
 
 
@@ -151,59 +175,84 @@ async def time_picks(pick: Pick, picks: int) -> list[float]:
     return taken
 
 
-async def measure(console: Console, repeats: int, picks: int, counts: Sequence[int]) -> None:
-    """Prints the tables."""
-    for checks in (False, True):
-        title = f"whole pick, µs (p50), LiteLLM {seams.version()}, pre-call checks {'on' if checks else 'off'}"
-        whole = Table("deployments", "words", *PEERS, "slo-router", "ours ÷ latency-based", title=title)
-        for count in counts:
-            for words in WORDS:
-                candidates = through_router(count, messages_of_words(words), checks=checks)
-                rounds = max(picks // 10, 10) if words == max(WORDS) else picks  # LiteLLM tokenizes it each time
-                medians: dict[str, list[float]] = {name: [] for name in candidates}
-                for _ in range(repeats):
-                    for name, pick in candidates.items():
-                        medians[name].append(statistics.median(await time_picks(pick, rounds)))
-                ratios = [a / b for a, b in zip(medians["slo-router"], medians["latency-based-routing"], strict=True)]
-                row = [_spread(medians[name]) for name in (*PEERS, "slo-router")]
-                whole.add_row(str(count), f"{words:,}", *row, _spread(ratios, digits=2))
-        console.print(whole)
-    console.print(await own_parts(repeats, picks, counts))
-    console.print(
-        f"median (lowest to highest) of {repeats} interleaved repeats of {picks} picks, a tenth of them for the"
-    )
-    console.print("longest prompts. A busy machine widens the spread.")
+async def measure(repeats: int, picks: int, counts: Sequence[int], *, checks: bool) -> list[Row]:
+    """Whole picks of each strategy in turns; `checks`: with LiteLLM's pre-call checks."""
+    rows = []
+    for count, words in itertools.product(counts, WORDS):
+        candidates = through_router(count, messages_of_words(words), checks=checks)
+        rounds = max(picks // 10, 10) if words == max(WORDS) else picks  # LiteLLM tokenizes it each time
+        medians: dict[str, list[float]] = {name: [] for name in candidates}
+        for _ in range(repeats):
+            for name, pick in candidates.items():
+                medians[name].append(statistics.median(await time_picks(pick, rounds)))
+        ratios = [ours / theirs for ours, theirs in zip(medians[OURS], medians[RIVAL], strict=True)]
+        rows.append(Row(count, words, {name: Spread.of(us) for name, us in medians.items()}, Spread.of(ratios)))
+    return rows
 
 
-async def own_parts(repeats: int, picks: int, counts: Sequence[int]) -> Table:
-    """The table of our own part."""
-    own = Table("deployments", "words", "p50 µs", "p99 µs", "p99 ÷ p50", "budget", title="own part")
-    for count in counts:
-        for words in WORDS:
-            pick = own_part(count, messages_of_words(words))
-            ours = [await time_picks(pick, picks) for _ in range(repeats)]
-            p50s = [statistics.median(taken) for taken in ours]
-            p99s = [statistics.quantiles(taken, n=100)[98] for taken in ours]
-            tails = [p99 / p50 for p50, p99 in zip(p50s, p99s, strict=True)]
-            budget = f"≤ {BUDGET_US[words]:.0f}" if count == 10 else ""
-            own.add_row(str(count), f"{words:,}", _spread(p50s), _spread(p99s), _spread(tails, digits=1), budget)
-    return own
+async def own_parts(repeats: int, picks: int, counts: Sequence[int]) -> list[OwnRow]:
+    """Our own part alone."""
+    rows = []
+    for count, words in itertools.product(counts, WORDS):
+        pick = own_part(count, messages_of_words(words))
+        taken = [await time_picks(pick, picks) for _ in range(repeats)]
+        p50s, p99s = ([statistics.quantiles(us, n=100)[at] for us in taken] for at in (49, 98))
+        rows.append(OwnRow(count, words, Spread.of(p50s), Spread.of(p99s)))
+    return rows
 
 
-def _spread(values: list[float], digits: int = 0) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+def table_of(rows: Sequence[Row], form: str) -> Table:
+    """Whole picks."""
+    title = f"whole pick, µs (p50), LiteLLM {seams.version()}, {form or 'as it comes'}"
+    table = Table("deployments", "words", *PEERS, OURS, "ours ÷ latency-based", title=title)
+    for row in rows:
+        cells = (row.us[name].text() for name in (*PEERS, OURS))
+        table.add_row(str(row.deployments), f"{row.words:,}", *cells, row.of_latency_based.text(2))
+    return table
+
+
+def aims_of(rows: Sequence[Row]) -> Iterator[Aim]:
+    """No slower than LiteLLM's latency-based strategy."""
+    for row in rows:
+        what = f"{row.deployments} deployments, {row.words:,} words: ours ÷ latency-based"
+        yield Aim.at_most(1, what, row.of_latency_based.value)
+
+
+def own_table(rows: Sequence[OwnRow]) -> Table:
+    """Our own part."""
+    table = Table("deployments", "words", "p50 µs", "p99 µs", title="own part")
+    for row in rows:
+        table.add_row(str(row.deployments), f"{row.words:,}", row.p50_us.text(), row.p99_us.text())
+    return table
+
+
+def own_aims(rows: Sequence[OwnRow]) -> Iterator[Aim]:
+    """Within the budget."""
+    for row in rows:
+        if row.deployments == 10:
+            yield Aim.at_most(BUDGET_US[row.words], f"10 deployments, {row.words:,} words:", row.p50_us.value, 0, " µs")
 
 
 def main(
     repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 7,
     picks: Annotated[int, typer.Option(help="Picks per repeat and strategy.")] = 300,
     deployments: Annotated[int | None, typer.Option(help="Only this many deployments; else 3, 10 and 50.")] = None,
+    *,
+    is_saved: Save = False,
 ) -> None:
     """Time of a pick, ours beside LiteLLM's own strategies."""
     logging.getLogger("LiteLLM").setLevel(logging.ERROR)
     logging.getLogger("slo_router").setLevel(logging.ERROR)
-    counts = DEPLOYMENTS if deployments is None else (deployments,)
-    asyncio.run(measure(Console(width=160), repeats, picks, counts))
+    counts, console = DEPLOYMENTS if deployments is None else (deployments,), Console(width=160)
+    for form in ("", "pre-call checks"):
+        rows = asyncio.run(measure(repeats, picks, counts, checks=bool(form)))
+        console.print(table_of(rows, form))
+        figures = {"repeats": repeats, "picks": picks, "rows": rows}
+        conclude(figures, aims_of(rows), form=form, is_saved=is_saved)
+    own = asyncio.run(own_parts(repeats, picks, counts))
+    console.print(own_table(own))
+    conclude({"repeats": repeats, "picks": picks, "rows": own}, own_aims(own), form="own part", is_saved=is_saved)
+    print(f"median (lowest–highest) of {repeats} interleaved repeats of {picks} picks, a tenth of them for the longest")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from rich.progress import track
 from rich.table import Table
 
 from evaluation.emulator import Handle, instant, running_endpoints
+from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import messages_of_words
 from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.keys import metrics_key
@@ -226,21 +227,19 @@ def measure(proxies: Mapping[str, MeasuredProxy], sender: Sender, rounds: int, r
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
-def report(console: Console, taken: Mapping[str, list[float]]) -> None:
-    """Prints the table, the ratios and how they stand to the bar."""
-    table = Table("proxy with", "CPU ms per request", title="proxy overhead: median (lowest to highest start)")
+def report(console: Console, taken: Mapping[str, list[float]]) -> dict[str, Spread]:
+    """Prints the tables; returns the ratios to each peer, by start."""
+    table = Table(
+        "proxy with", "CPU ms per request", "plugin ÷ it", title="proxy overhead: median (lowest–highest start)"
+    )
+    ratios = {
+        peer: Spread.of(ours / its for ours, its in zip(taken["plugin"], values, strict=True))
+        for peer, values in taken.items()
+    }
     for name, values in taken.items():
-        table.add_row(name, _spread(values))
+        table.add_row(name, Spread.of(values).text(2), ratios[name].text(3))
     console.print(table)
-    for peer in (*BARRED, "none"):
-        ratios = [ours / theirs for ours, theirs in zip(taken["plugin"], taken[peer], strict=True)]
-        verdict = "kept" if statistics.median(ratios) <= BAR else "MISSED"
-        judged = f"; bar: at most {BAR:.2f} at the median: {verdict}" if peer in BARRED else ""
-        console.print(f"plugin ÷ {peer}, by start: {_spread(ratios, digits=3)}{judged}")
-
-
-def _spread(values: Sequence[float], digits: int = 2) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return ratios
 
 
 def main(
@@ -250,6 +249,7 @@ def main(
     *,
     stream: Annotated[bool, typer.Option("--stream", help="Stream the answers.")] = False,
     chunks: Annotated[int | None, typer.Option(help="Tokens of each answer, one a chunk.", min=1)] = None,
+    is_saved: Save = False,
 ) -> None:
     """CPU per request of the stock proxy with the plugin, with an empty callback and with neither."""
     length = {} if chunks is None else {"output_tokens": 2 * chunks}  # the half of it is the shortest there is
@@ -267,13 +267,16 @@ def main(
                 sender = Sender(running.enter_context(httpx.Client(timeout=30)), stream=stream, max_tokens=chunks or 64)
                 for name, cpu_ms in measure(proxies, sender, rounds, requests).items():
                     taken[name].append(cpu_ms)
-    report(Console(width=120), taken)
-    kind = ("streamed" if stream else "whole") + (f", {chunks} tokens each" if chunks else "")
+    ratios = report(Console(width=120), taken)
     if stream and chunks:
         for peer in BARRED:
-            us = [(ours - theirs) / chunks * 1e3 for ours, theirs in zip(taken["plugin"], taken[peer], strict=True)]
-            print(f"plugin − {peer}: {_spread(us)} µs of CPU per chunk")
-    print(f"{starts} starts, {rounds} rounds of {requests} requests one after another to each proxy, answers {kind}")
+            us = Spread.of((a - b) / chunks * 1e3 for a, b in zip(taken["plugin"], taken[peer], strict=True))
+            print(f"plugin − {peer}: {us.text(2)} µs of CPU per chunk")
+    form = ", ".join(["streamed"] * stream + ([f"{chunks} tokens each"] if chunks else []))
+    print(f"{starts} starts, {rounds} rounds of {requests} requests one after another to each proxy; {form or 'whole'}")
+    of_noop, of_blind = (ratios[peer] for peer in BARRED)
+    aims = [Aim.at_most(BAR, f"CPU of a request ÷ that with {peer}:", ratios[peer].value, 3) for peer in BARRED]
+    conclude({"starts": starts, "of_noop": of_noop, "of_blind": of_blind}, aims, form=form, is_saved=is_saved)
 
 
 if __name__ == "__main__":

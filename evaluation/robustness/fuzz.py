@@ -32,11 +32,14 @@ import typer
 
 from evaluation.emulator import Handle, instant, running_endpoints
 from evaluation.robustness.fuzz_cases import ALIAS, MANAGED, Case, cases
+from evaluation.shared.results import Save, save
 from evaluation.shared.stock_proxy import StockProxy
 
 CONCURRENCY = 8
 MAX_CRASHES = 8
 UNMANAGED = "plain"
+REFUSED, FAILED = "400 that names the field", "FAILED"
+LITELLMS_OWN = "LiteLLM's own refusal, the same without the plugin"
 AUTHENTICATION = '''
 import base64
 import json
@@ -66,7 +69,7 @@ class Report:
 
     def fail(self, what: str, case: Case) -> None:
         """Counts a wrong outcome."""
-        self.outcomes["FAILED"] += 1
+        self.outcomes[FAILED] += 1
         self.failures.setdefault(what, case)
 
 
@@ -99,11 +102,11 @@ async def _sort(client: httpx.AsyncClient, case: Case, authorization: Callable[[
     if answer.status_code == httpx.codes.OK and decision is not None and "failed" not in reason:
         report.outcomes[f"200, {decision}"] += 1
     elif answer.status_code == httpx.codes.BAD_REQUEST and names_a_field(answer.text, case):
-        report.outcomes["400 that names the field"] += 1
+        report.outcomes[REFUSED] += 1
     else:
         control = await _send(client, case._replace(body={**case.body, "model": UNMANAGED}), authorization(case))
         if answer.is_error and control.status_code == answer.status_code:
-            report.outcomes["LiteLLM's own refusal, the same without the plugin"] += 1
+            report.outcomes[LITELLMS_OWN] += 1
             report.litellms_own[f"{answer.status_code} {_gist(answer)}"] += 1
         else:
             what = f"{answer.status_code} {decision} {reason} {_gist(answer) if answer.is_error else ''}"
@@ -171,6 +174,19 @@ def print_report(report: Report) -> None:
         print(f"FAILED {what}\n  {case!r:.600}")
 
 
+def figures(report: Report) -> dict[str, int]:
+    """For docs/evidence.md."""
+    return {
+        "requests": report.outcomes.total(),
+        "refused": report.outcomes[REFUSED],
+        "routed": sum(count for outcome, count in report.outcomes.items() if outcome.startswith("200")),
+        "litellms_own": report.outcomes[LITELLMS_OWN],
+        "litellms_own_500": sum(count for gist, count in report.litellms_own.items() if gist.startswith("500")),
+        "failed": report.outcomes[FAILED],
+        "crashes": len(report.crashes),
+    }
+
+
 def run(config: Mapping[str, object], directory: Path, waiting: list[Case]) -> Report:
     """Sends all requests. Where the proxy's interpreter crashes, a new one gets those that had no answer."""
     report = Report()
@@ -196,6 +212,8 @@ def run(config: Mapping[str, object], directory: Path, waiting: list[Case]) -> R
 def main(
     requests: Annotated[int, typer.Option(help="How many requests.", min=1)] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the random values.")] = 0,
+    *,
+    is_saved: Save = False,
 ) -> None:
     """Exit status 1 if any request ended in another way than a 400 that names the field or a routed answer."""
     with (
@@ -204,6 +222,8 @@ def main(
     ):
         report = run(document(handles), Path(name), list(cases(requests, seed)))
     print_report(report)
+    if is_saved:
+        save(figures(report))
     sys.exit(1 if report.failures else 0)
 
 

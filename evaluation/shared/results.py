@@ -31,6 +31,11 @@ Save = Annotated[bool, typer.Option(OPTION, help="Save the figures in evaluation
 Run = dict[str, Any]  # as JSON: each study has figures of its own
 
 
+def number(value: float, digits: int = 0) -> str:
+    """With thousands apart and a real minus."""
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """A figure with the lowest and the highest of its repeats."""
@@ -47,8 +52,9 @@ class Spread:
 
     def text(self, digits: int = 0, unit: str = "") -> str:
         """`1.08 × (0.99–1.12)`, or the value alone where the repeats show the same."""
-        value, lowest, highest = (f"{one:,.{digits}f}" for one in (self.value, self.lowest, self.highest))
-        return f"{value}{unit}" if lowest == highest == value else f"{value}{unit} ({lowest}–{highest})"
+        value, lowest, highest = (number(one, digits) for one in (self.value, self.lowest, self.highest))
+        between = " to " if self.lowest < 0 else "–"
+        return f"{value}{unit}" if lowest == highest == value else f"{value}{unit} ({lowest}{between}{highest})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +67,20 @@ class Aim:
     @staticmethod
     def at_most(limit: float, what: str, found: float, digits: int = 2, unit: str = "") -> Aim:
         """The figure may be `limit` or less."""
-        return Aim(f"{what} {found:,.{digits}f}{unit}, at most {limit:g}{unit}", found <= limit)
+        return Aim(f"{what} {number(found, digits)}{unit}, at most {limit:g}{unit}", found <= limit)
 
     def __str__(self) -> str:
         return f"{'kept  ' if self.is_kept else 'MISSED'}  {self.text}"
+
+
+def conclude(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str = "", is_saved: bool) -> bool:
+    """Prints how each aim stands, and saves the run where that is asked for. Whether all aims are kept."""
+    aims = list(aims)
+    for aim in aims:
+        print(aim)
+    if is_saved:
+        save(figures, aims, form=form)
+    return all(aim.is_kept for aim in aims)
 
 
 def save(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str = "") -> None:
@@ -76,7 +92,7 @@ def save(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str =
         "command": shlex.join(["python", "-m", f"evaluation.{study}", *words]),
         "form": form,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "commit": subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True).strip(),
+        "commit": _commit(),
         "litellm": version("litellm"),
         "python": platform.python_version(),
         "machine": f"{os.cpu_count()} cores",
@@ -87,6 +103,13 @@ def save(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str =
     path = FOLDER / f"{study}.json"
     runs = {_key(one): one for one in load(path)} | {_key(run): run}
     write(path, list(runs.values()))
+
+
+def _commit() -> str:
+    """Of the code; what other studies have saved since does not count as a change."""
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+    is_changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "*.py"], cwd=ROOT, check=False).returncode
+    return f"{commit}-dirty" if is_changed else commit
 
 
 def _key(run: Mapping[str, object]) -> tuple[object, object]:

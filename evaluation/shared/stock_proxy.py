@@ -30,7 +30,10 @@ QUIET = {
     "PYTHONDONTWRITEBYTECODE": "",  # else each worker compiles Prisma's client of 5 MB anew
     "NO_PROXY": "127.0.0.1,localhost",
 }
-
+# Before 3.12 CPython may crash where a collection ends one of LiteLLM's streams (docs/operations.md): the fewer, the
+# rarer. LiteLLM's proxies read it at their start.
+if sys.version_info < (3, 12):
+    QUIET["PYTHON_GC_THRESHOLD"] = "100000,20,20"
 
 # Reads no certificates, which takes longer than a request, and opens a connection for each, which any worker may take.
 LOCAL = httpx.Client(

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 
 from evaluation.shared.data import TRAFFIC
-from evaluation.simulator.report import Runs, bars, bars_table, policies_table, reaction_line
+from evaluation.shared.results import OPTION, Aim, Save, save
+from evaluation.simulator.report import Runs, bars, bars_table, policies_table, reaction_line, saved
 from evaluation.simulator.scenarios import BY_NAME
 from evaluation.simulator.study import Study, Task, study
 from evaluation.simulator.workload import read_trace
@@ -51,9 +52,12 @@ def main(
         ),
     ] = TRAFFIC,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    is_saved: Save = False,
 ) -> None:
     """Simulates every policy in every scenario."""
     console = Console(width=150)
+    if is_saved and scenario:
+        raise typer.BadParameter("the page has all scenarios, expected no --scenario beside it", param_hint=OPTION)
     try:
         recorded = trace if arrivals is Arrivals.AZURE and read_trace(trace) is not None else None
     except ValueError as error:
@@ -68,22 +72,20 @@ def main(
     with ProcessPoolExecutor(jobs) as pool:
         studies = list(track(pool.map(study, tasks), "simulating", len(tasks), console=console))
     took_s = time.perf_counter() - begun_s
-    print_report(console, {name: _runs([s for s in studies if s.task.scenario == name]) for name in names})
+    found = {name: _runs([s for s in studies if s.task.scenario == name]) for name in names}
+    promised = [(name, bar) for name, runs in found.items() for bar in bars(name, runs)]
+    for name, runs in found.items():
+        console.print(policies_table(name, runs), reaction_line(runs) or "")
+    console.print(bars_table(promised))
     count = sum(one["simulated"] for s in studies for one in s.tallies.values())
     console.print(
         f"{seeds} seeds from {first_seed} on; ± is half a 95 % confidence interval over seeds. {count:,.0f} requests "
         f"simulated in {took_s:.0f} s of wall clock ({count / took_s:,.0f} a second, {jobs} processes).\n"
         f"Arrivals: {'Poisson' if recorded is None else recorded.name}."
     )
-
-
-def print_report(console: Console, found: dict[str, Runs]) -> None:
-    """A table a scenario, and the bars."""
-    for name, runs in found.items():
-        console.print(policies_table(name, runs))
-        if line := reaction_line(runs):
-            console.print(line)
-    console.print(bars_table((name, bar) for name, runs in found.items() for bar in bars(name, runs)))
+    if is_saved:
+        aims = [Aim(f"{name}: {bar.text} {bar.found.value:.3f}, {bar.limits}", bar.kept) for name, bar in promised]
+        save({"seeds": seeds} | saved(found), aims)
 
 
 def _runs(studies: Sequence[Study]) -> Runs:

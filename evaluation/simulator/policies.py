@@ -141,12 +141,12 @@ class Named(NamedTuple):
     make: Callable[[Sequence[Spec], random.Random], Random | Cheapest | Largest | LeastBusy | LatencyBased]
 
 
-LATENCY_BASED = "litellm latency-based"
+LATENCY_BASED, LEAST_BUSY = "litellm latency-based", "litellm least-busy"
 BASELINES = (
     Named("random", Random),
     Named("all to largest", Largest),
     Named("least in flight", LeastInFlight),
     Named("cheapest (litellm cost-based)", Cheapest),
-    Named("litellm least-busy", LeastBusy),
+    Named(LEAST_BUSY, LeastBusy),
     Named(LATENCY_BASED, LatencyBased),
 )

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from rich.table import Table
 
 from evaluation.simulator import tally
-from evaluation.simulator.policies import LATENCY_BASED
+from evaluation.simulator.ours import WORKERS
+from evaluation.simulator.policies import LATENCY_BASED, LEAST_BUSY
 from evaluation.simulator.study import OURS
 from evaluation.simulator.tally import Estimate, Statistic, Tally, estimate
 
@@ -17,6 +18,7 @@ Runs = Mapping[str, Sequence[Tally]]  # by policy, one tally a seed
 LEAST_ATTAINMENT = {"steady": 0.99, "mixed": 0.98, "mixed-burst": 0.95, "mixed-credit": 0.95}
 ATTAINMENT = 0.97
 MOST_COST = {"steady": 1.10, "slowdown": 1.25, "mixed": 1.25, "mixed-slowdown": 1.25, "mixed-credit": 1.25}
+CALIBRATION, AGREEMENT = 0.03, 0.95
 COVERAGE = {"steady": (0.94, 0.96), "slowdown": (0.90, 0.98)}
 MIXED, RANDOM = "mixed", "random"
 POOR, AHEAD = 0.80, 0.20  # where LiteLLM's latency-based strategy is below POOR, ours is AHEAD of it
@@ -34,6 +36,13 @@ class Bar(NamedTuple):
     def kept(self) -> bool:
         """Whether the figure itself lies within; its interval tells how sure that is."""
         return self.low <= self.found.value <= self.high
+
+    @property
+    def limits(self) -> str:
+        """In signs."""
+        return " and ".join(
+            [f"≥ {self.low:g}"] * (self.low > -math.inf) + [f"≤ {self.high:g}"] * (self.high < math.inf)
+        )
 
 
 def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
@@ -62,7 +71,7 @@ def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
     if scenario in MOST_COST:
         yield Bar("cost ÷ clairvoyant", estimate(ours, tally.cost), high=MOST_COST[scenario])
     yield Bar("deployments shut for more than 1 s without a failure of their own", estimate(ours, tally.shut), high=0.0)
-    yield Bar("calibration error of P(SLO met)", estimate(ours, tally.calibration_error), high=0.03)
+    yield Bar("calibration error of P(SLO met)", estimate(ours, tally.calibration_error), high=CALIBRATION)
     if scenario.startswith(MIXED):
         lost = _difference(ours, runs[RANDOM], tally.failed)
         yield Bar("requests lost that could be answered, beyond a random choice's", lost, high=0.0)
@@ -70,7 +79,7 @@ def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
             "decisions that rule out as too small who holds the request", estimate(ours, tally.misjudged), high=0.01
         )
     yield Bar("four workers decide as one observer, at once", estimate(ours, tally.agreement))
-    yield Bar("… within two seconds", estimate(ours, tally.agreement_soon), low=0.95)
+    yield Bar("… within two seconds", estimate(ours, tally.agreement_soon), low=AGREEMENT)
     if scenario in COVERAGE:
         yield Bar("coverage of the p95 TTFT", estimate(ours, tally.coverage), *COVERAGE[scenario])
 
@@ -120,9 +129,8 @@ def bars_table(bars: Iterable[tuple[str, Bar]]) -> Table:
     """One row a promise."""
     table = Table("scenario", "promise", "found", "limit", "", title="bars")
     for scenario, bar in bars:
-        limits = [f"≥ {bar.low:g}"] * (bar.low > -math.inf) + [f"≤ {bar.high:g}"] * (bar.high < math.inf)
         verdict = "[green]kept" if bar.kept else "[red]missed"
-        table.add_row(scenario, bar.text, _cell(bar.found, digits=3), " and ".join(limits), verdict)
+        table.add_row(scenario, bar.text, _cell(bar.found, digits=3), bar.limits, verdict)
     return table
 
 
@@ -139,6 +147,51 @@ def reaction_line(runs: Runs) -> str | None:
         f"ours sent {_cell(sent, percent=True)} % of the requests after the fault's first second to the faulty "
         f"endpoint;\nits first answer in time came {_cell(back)} s after the fault's end"
     )
+
+
+def saved(found: Mapping[str, Runs]) -> dict[str, object]:
+    """For docs/evidence.md: each scenario, and of what we promise in all of them the range and who is beyond."""
+    ours = {scenario: runs[OURS] for scenario, runs in found.items()}
+    mixed = {scenario: tallies for scenario, tallies in ours.items() if scenario.startswith(MIXED)}
+    columns = {"ours": OURS, "latency_based": LATENCY_BASED, "least_busy": LEAST_BUSY}
+    return {
+        "workers": WORKERS,
+        "scenarios": [
+            {"scenario": name}
+            | {
+                key: {
+                    "kept_percent": _plain(estimate(runs[policy], tally.attainment), 100),
+                    "cost": _plain(estimate(runs[policy], tally.cost)),
+                }
+                for key, policy in columns.items()
+            }
+            for name, runs in found.items()
+        ],
+        "calibration_error": _by_limit(ours, tally.calibration_error, high=CALIBRATION),
+        "agreement_percent": _by_limit(ours, tally.agreement_soon, low=AGREEMENT, scale=100),
+        "lost_percent": _by_limit(mixed, tally.failed, high=0.0, scale=100),
+        "shut_per_run": max(estimate(tallies, tally.shut).value for tallies in ours.values()),
+        "steady_coverage_percent": 100 * estimate(ours["steady"], tally.coverage).value,
+    }
+
+
+def _by_limit(
+    found: Mapping[str, Sequence[Tally]],
+    statistic: Statistic,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    scale: float = 1,
+) -> dict[str, object]:
+    """The range of the scenarios within the limits, and each that is beyond."""
+    all_of = {name: estimate(tallies, statistic) for name, tallies in found.items()}
+    within = [scale * one.value for one in all_of.values() if low <= one.value <= high]
+    beyond = [{"scenario": name} | _plain(one, scale) for name, one in all_of.items() if not low <= one.value <= high]
+    return {"within": {"lowest": min(within), "highest": max(within)} if within else None, "beyond": beyond}
+
+
+def _plain(found: Estimate, scale: float = 1) -> dict[str, float]:
+    return {"value": scale * found.value, "half_width": scale * found.half_width}
 
 
 def _cell(found: Estimate, *, percent: bool = False, digits: int = 2) -> str:

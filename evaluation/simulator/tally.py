@@ -23,12 +23,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from evaluation.simulator.engine import Run, Served
+from slo_router.contract.intervals import CONFIDENCE, student
 
 Tally = Mapping[str, float]
 Statistic = Callable[[Tally], float]  # NaN where there is nothing to divide by
 BINS = 10
 SHUT_S = 1.0
-NORMAL_95 = 1.959964
 
 
 class Estimate(NamedTuple):
@@ -119,12 +119,5 @@ def estimate(tallies: Sequence[Tally], statistic: Statistic) -> Estimate:
     if n < 2:
         return Estimate(value, math.nan)
     without = [statistic(total(tallies[:i] + tallies[i + 1 :])) for i in range(n)]  # type: ignore[operator]
-    mean = sum(without) / n
-    error = math.sqrt((n - 1) / n * sum((x - mean) ** 2 for x in without))
-    return Estimate(value, student_95(n - 1) * error)
-
-
-def student_95(freedom: int) -> float:
-    """The two-sided 95 % quantile of Student's t, to within 2 % from 4 degrees of freedom on (Cornish and Fisher)."""
-    z = NORMAL_95
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    low, high = student([n * value - (n - 1) * one for one in without], CONFIDENCE)
+    return Estimate(value, (high - low) / 2)

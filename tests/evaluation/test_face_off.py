@@ -27,7 +27,7 @@ from evaluation.face_off.report import (
     verdicts,
     where_possible,
 )
-from evaluation.face_off.summary import Cell, Figures, bars, cells, figures, quantile
+from evaluation.face_off.summary import Figures, bars, figures, quantile, spreads
 from evaluation.face_off.watch import Shut, Watch, has_failed, shut_by
 from evaluation.face_off.world import (
     BY_CATEGORY,
@@ -41,6 +41,7 @@ from evaluation.face_off.world import (
     dealt,
 )
 from evaluation.routing.shares import first_right
+from evaluation.shared.results import Spread
 from evaluation.shared.traffic import Ask
 from slo_router.contract.settings.config import parse_settings
 from slo_router.request.slo import SloInputs, read_asked
@@ -166,17 +167,19 @@ def test_a_quantile_is_a_value_that_was_measured() -> None:
 
 def test_a_cell_is_the_value_over_all_requests_with_the_lowest_and_highest_repeat() -> None:
     repeats = [[answered(NER, "small")] * 3, [answered(NER, "large")]]  # 3 of 3 kept, 0 of 1
-    assert cells(repeats)[0] == Cell(0.75, 0.0, 1.0)
+    assert spreads(repeats)[0] == Spread(0.75, 0.0, 1.0)
 
 
 def test_bars_hold_us_against_litellms_best_and_the_omniscient_router() -> None:
     peers = {"least-busy": PEER, "simple-shuffle": PEER._replace(kept=0.6, cost_usd=0.0001)}
     found = bars("steady", GOOD, peers, GOOD)
-    assert [bar.kept for bar in found] == [True] * 6  # 98 %, 1 ×, none shut, 18 points, as timely, a third of the cost
+    assert [bar.is_kept for bar in found] == [
+        True
+    ] * 6  # 98 %, 1 ×, none shut, 18 points, as timely, a third of the cost
     assert "least-busy" in found[3].text
     shut = [Shut("medium", 1.5)]
     slower = bars("steady", GOOD._replace(kept=0.94, in_time=0.98, cost_usd=0.00031), peers, GOOD, shut)
-    assert [bar.kept for bar in slower] == [False] * 6  # 94 %, 1.55 ×, shut, 14 points, less timely, 0.52 × the cost
+    assert [bar.is_kept for bar in slower] == [False] * 6  # 94 %, 1.55 ×, shut, 14 points, less timely, 0.52 × the cost
     assert len(bars("burst", GOOD, {}, GOOD)) == 3  # without a peer: only what is asked of us alone
 
 
@@ -185,9 +188,9 @@ def test_of_mixed_traffic_contracts_count_where_the_omniscient_router_keeps_them
     assert {name: len(outcomes) for name, outcomes in where_possible(played).items()} == {OMNISCIENT: 1, OURS: 1}
     peers = {"least-busy": PEER._replace(failed=0.02)}
     good = bars("mixed", GOOD._replace(failed=0.02), peers, GOOD._replace(kept=1.0))
-    assert [bar.kept for bar in good] == [True] * 6  # 98 % of it, 1 ×, none shut, ahead, as timely, as many lost
+    assert [bar.is_kept for bar in good] == [True] * 6  # 98 % of it, 1 ×, none shut, ahead, as timely, as many lost
     worse = bars("mixed", GOOD._replace(failed=0.03, cost_usd=0.00026), peers, GOOD, [Shut("27b", 1.1)])
-    assert [bar.kept for bar in worse] == [True, False, False, True, True, False]
+    assert [bar.is_kept for bar in worse] == [True, False, False, True, True, False]
 
 
 def test_the_omniscient_router_takes_the_cheapest_that_keeps_the_contract() -> None:
@@ -287,7 +290,7 @@ def test_tables_bars_and_plot_show_every_strategy(tmp_path: Path) -> None:
     row = [[answered(NER, "small"), answered(REASONING, "large")]]
     results = {STEADY.name: {OMNISCIENT: row, ALL_TO_LARGE: row, "least-busy": row, OURS: row}}
     assert [table.row_count for table in tables(results)] == [4]
-    assert [phase for phase, _ in verdicts(results, {})] == ["steady"] * 6
+    assert [aim.text.partition(":")[0] for aim in verdicts(results, {})] == ["steady"] * 6
     assert verdicts({STEADY.name: {OMNISCIENT: row, "least-busy": row}}, {}) == []
     draw(results, tmp_path / "plot.svg")
     draw(results, tmp_path / "again.svg")

@@ -12,7 +12,6 @@ turns, and ratios are taken within a round. The peers are installed into `.venv-
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,12 +25,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from evaluation.agent.bench_peers.peers import Installed, install
+from evaluation.agent.bench_peers.peers import PINNED, Installed, install
 from evaluation.agent.bench_peers.tools import MODEL, AiPerf, Figures, GuideLlm, Ours, Tool, Work, fresh, in_our_order
+from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import words
 from slo_bench.prompts.workload import Prompt
 
-TOLERANCE, LAG_LIMIT_MS = 0.05, 5.0
+TOLERANCE_PERCENT, LAG_LIMIT_MS = 5, 5.0
 LEAST_DONE = 0.95  # guidellm now and then cancels the last request that it started
 COMPARED = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "output_tps")
 EMULATED = ("--ttft-ms", "100", "--prefill-us-per-token", "20", "--tpot-ms", "10", "--slots", "16", "--jitter", "0.05")
@@ -46,49 +46,67 @@ Home = Annotated[Path, typer.Option(help="Where the peers are installed.")]
 
 
 @app.command()
-def agreement(rounds: Rounds = 5, requests: Requests = 120, concurrency: Concurrency = 4, home: Home = HOME) -> None:
+def agreement(
+    rounds: Rounds = 5,
+    requests: Requests = 120,
+    concurrency: Concurrency = 4,
+    home: Home = HOME,
+    *,
+    is_saved: Save = False,
+) -> None:
     """Median latencies and throughput of each tool, and ours over theirs."""
     tools = _tools(install(home, console))
-    with _serving(
-        [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--model", MODEL, *EMULATED]
-    ) as url:
+    emulated = [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--model", MODEL, *EMULATED]
+    with _serving(emulated) as url:
         found = _rounds(tools, Work(_prompts(requests), concurrency, url), rounds)
-    _show(found)
-    table = Table("ours ÷", *COMPARED, title="by round: median (lowest to highest)", title_justify="left")
-    worst = 0.0
-    for peer in list(found)[1:]:
-        cells = []
-        for name in COMPARED:
-            ratios = _ratios(found["slo-bench"], found[peer], name)
-            worst = max(worst, abs(statistics.median(ratios) - 1)) if ratios else worst
-            cells.append(_spread(ratios, ".3f"))
-        table.add_row(peer, *cells)
+    table = Table("tool", *COMPARED, title="median (lowest–highest) over the rounds", title_justify="left")
+    for name, runs in found.items():
+        table.add_row(name, *(_text(_spread(_values(runs, column)), 1) for column in COMPARED))
     console.print(table)
-    console.print(
-        f"bar: within {TOLERANCE:.0%} at the median: {'kept' if worst <= TOLERANCE else 'MISSED'}, {worst:.1%}"
-    )
+    ours, *theirs = found.values()
+    ratios = {
+        tool.name: {name: _spread(_ratios(ours, runs, name)) for name in COMPARED}
+        for tool, runs in zip(tools[1:], theirs, strict=True)
+    }
+    table = Table("ours ÷", *COMPARED, title="by round: median (lowest–highest)", title_justify="left")
+    for peer, row in ratios.items():
+        table.add_row(peer, *(_text(ratio, 3) for ratio in row.values()))
+    console.print(table)
+    peers = [{"name": peer, "version": PINNED[peer], "ours_by_theirs": row} for peer, row in ratios.items()]
+    worst = max(abs(ratio.value - 1) for row in ratios.values() for ratio in row.values() if ratio is not None)
+    aim = Aim.at_most(TOLERANCE_PERCENT, "medians off the peers' by", 100 * worst, 1, " %")
+    work = {"rounds": rounds, "requests": requests, "concurrency": concurrency}
+    conclude({**work, "peers": peers}, [aim], form="agreement", is_saved=is_saved)
 
 
 @app.command()
-def speed(rounds: Rounds = 3, requests: Requests = 4_000, concurrency: Concurrency = 64, home: Home = HOME) -> None:
+def speed(
+    rounds: Rounds = 3,
+    requests: Requests = 4_000,
+    concurrency: Concurrency = 64,
+    home: Home = HOME,
+    *,
+    is_saved: Save = False,
+) -> None:
     """Requests per second of each tool in a closed loop, and our lag at the best peer's rate."""
     tools = _tools(install(home, console))
     with _serving([sys.executable, "-m", "evaluation.agent.bench_overhead", "serve"]) as url:
         found = _rounds(tools, Work(_prompts(requests), concurrency, url), rounds)
-        rates = {name: [run.requests_per_s for run in runs] for name, runs in found.items()}
-        table = Table(
-            "tool", "requests per second", title="closed loop: median (lowest to highest)", title_justify="left"
-        )
-        for name, values in rates.items():
-            table.add_row(name, _spread(values, ".0f"))
-        console.print(table)
-        ours, best = statistics.median(rates["slo-bench"]), max(statistics.median(rates[t.name]) for t in tools[1:])
-        console.print(f"ours ÷ best peer: {ours / best:.2f}; bar: at least 1: {'kept' if ours >= best else 'MISSED'}")
-        lags = [_lag_ms(url, best, requests) for _ in track(range(rounds), "our lag", console=console)]
-    verdict = "kept" if statistics.median(lags) < LAG_LIMIT_MS else "MISSED"
-    console.print(
-        f"lag p99 at {best:.0f}/s, Poisson: {_spread(lags, '.2f')} ms; bar: below {LAG_LIMIT_MS:g} ms: {verdict}"
-    )
+        rates = {name: Spread.of(run.requests_per_s for run in runs) for name, runs in found.items()}
+        ours, *theirs = (rate.value for rate in rates.values())
+        lags = [_lag_ms(url, max(theirs), requests) for _ in track(range(rounds), "our lag", console=console)]
+    lag = Spread.of(lags)
+    table = Table("tool", "requests per second", title="closed loop: median (lowest–highest)", title_justify="left")
+    for name, rate in rates.items():
+        table.add_row(name, rate.text())
+    console.print(table)
+    console.print(f"our lag p99 at {max(theirs):.0f}/s, Poisson: {lag.text(2)} ms")
+    aims = [
+        Aim.at_most(1, "best peer's rate ÷ ours:", max(theirs) / ours),
+        Aim.at_most(LAG_LIMIT_MS, "lag p99 at the best peer's rate", lag.value, 1, " ms"),
+    ]
+    figures = {"rounds": rounds, "concurrency": concurrency, "requests_per_s": rates, "lag_p99_ms": lag}
+    conclude(figures, aims, form="speed", is_saved=is_saved)
 
 
 def _tools(installed: Installed) -> list[Tool]:
@@ -115,13 +133,6 @@ def _rounds(tools: Sequence[Tool], work: Work, rounds: int) -> dict[str, list[Fi
     return found
 
 
-def _show(found: dict[str, list[Figures]]) -> None:
-    table = Table("tool", *COMPARED, title="median (lowest to highest) over the rounds", title_justify="left")
-    for name, runs in found.items():
-        table.add_row(name, *(_spread(_values(runs, column), ".1f") for column in COMPARED))
-    console.print(table)
-
-
 def _values(runs: Sequence[Figures], name: str) -> list[float]:
     return [value for run in runs if (value := getattr(run, name)) is not None]
 
@@ -130,11 +141,12 @@ def _ratios(ours: Sequence[Figures], theirs: Sequence[Figures], name: str) -> li
     return [a / b for a, b in zip(_values(ours, name), _values(theirs, name), strict=False)]
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    if not values:
-        return "–"
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+def _spread(values: Sequence[float]) -> Spread | None:
+    return Spread.of(values) if values else None
+
+
+def _text(spread: Spread | None, digits: int) -> str:
+    return "–" if spread is None else spread.text(digits)
 
 
 def _lag_ms(url: str, rate: float, requests: int) -> float:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,12 +25,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.overhead.loop_hold.worker import BAR_MS, OF_THOSE
+from evaluation.overhead.loop_hold.worker import BAR_MS, OF_THOSE, REQUESTS_PER_S
 from evaluation.overhead.loop_hold.world import publish
+from evaluation.shared.results import Aim, Save, Spread, conclude
 from slo_router.contract.redis import embedded
 
 ROOT = Path(__file__).parents[3]
-THIS = "this"
+THIS, OTHER = "this", "other"
 TIMEOUT_S = 600.0
 
 
@@ -55,9 +55,9 @@ def measure(checkout: Path, url: str, load_url: str, sizes: Sequence[int], secon
     return found
 
 
-def show(console: Console, of: Mapping[str, list[Mapping[str, object]]]) -> float:
-    """Prints a table for each checkout, and returns the longest step of this one's."""
-    longest = 0.0
+def show(console: Console, of: Mapping[str, list[Mapping[str, object]]]) -> dict[str, dict[str, Spread]]:
+    """Prints a table for each checkout, and returns the longest step and the CPU of each."""
+    found = {}
     for checkout, repeats in of.items():
         table = Table(
             *("whose step", "longest, ms", "CPU, ms a second", f"steps over {BAR_MS:g} ms", "steps"), title=checkout
@@ -69,21 +69,14 @@ def show(console: Console, of: Mapping[str, list[Mapping[str, object]]]) -> floa
             return [row.get(name, [0, 0, 0, 0])[at] for row in rows]  # type: ignore[attr-defined]
 
         for name in sorted(named, key=lambda name: -max(values(name, 0)))[:14]:
-            table.add_row(name, *(spread(values(name, at)) for at in range(4)))
+            table.add_row(name, *(Spread.of(values(name, at)).text(1) for at in range(4)))
         console.print(table)
         whole = [max(one[0] for one in row.values()) for row in rows]  # type: ignore[attr-defined]
         cpu = [sum(one[1] for name, one in row.items() if not name.startswith(OF_THOSE)) for row in rows]  # type: ignore[attr-defined]
-        console.print(
-            f"{checkout}: longest step {spread(whole)} ms, {spread(cpu)} ms of CPU a second in the background"
-        )
-        if checkout == THIS:
-            longest = statistics.median(whole)
-    return longest
-
-
-def spread(values: Sequence[float]) -> str:
-    """The median, the lowest and the highest."""
-    return f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+        found[checkout] = {"longest_ms": Spread.of(whole), "cpu_ms_per_s": Spread.of(cpu)}
+        longest, spent = (one.text(1) for one in found[checkout].values())
+        console.print(f"{checkout}: longest step {longest} ms, {spent} ms of CPU a second in the background")
+    return found
 
 
 def main(
@@ -92,10 +85,12 @@ def main(
     deployments: Annotated[int, typer.Option(help="Managed deployments.")] = 100,
     workers: Annotated[int, typer.Option(help="Workers that share one Redis, the measured one included.")] = 32,
     other: Annotated[Path | None, typer.Option(help="Another checkout, for a before and after.")] = None,
+    *,
+    is_saved: Save = False,
 ) -> None:
     """The longest time that any step of the plugin holds a worker's event loop."""
     console = Console(width=150)
-    checkouts = {THIS: ROOT} | ({} if other is None else {"other": other})
+    checkouts = {THIS: ROOT} | ({} if other is None else {OTHER: other})
     found: dict[str, list[Mapping[str, object]]] = {name: [] for name in checkouts}
     with tempfile.TemporaryDirectory(prefix="slo-") as home:
         url = embedded.ensure_running(Path(home))
@@ -117,10 +112,12 @@ def main(
                 peers.wait()
         finally:
             embedded.stop(Path(home))
-    longest = show(console, found)
-    console.print(f"{deployments} deployments, {workers} workers; median (lowest-highest) of {repeats} fresh workers")
-    console.print(f"bar: no step over {BAR_MS:g} ms: {'kept' if longest <= BAR_MS else 'MISSED'}")
-    if longest > BAR_MS:
+    shown = show(console, found)
+    console.print(f"{deployments} deployments, {workers} workers; median (lowest–highest) of {repeats} fresh workers")
+    world = {"deployments": deployments, "workers": workers, "requests_per_s": REQUESTS_PER_S, "seconds": seconds}
+    aim = Aim.at_most(BAR_MS, "longest step", shown[THIS]["longest_ms"].value, 1, " ms")
+    form = "" if (deployments, workers) == (100, 32) else f"{deployments} deployments, {workers} workers"
+    if not conclude({**world, OTHER: None, **shown}, [aim], form=form, is_saved=is_saved):
         raise typer.Exit(1)
 
 

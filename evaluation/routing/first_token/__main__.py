@@ -31,6 +31,7 @@ from evaluation.routing.first_token.asking import PATHS, Seen, ask_all, document
 from evaluation.routing.first_token.cost import cost_us
 from evaluation.routing.first_token.habits import HABITS
 from evaluation.routing.first_token.server import providers
+from evaluation.shared.results import Save, save
 from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis import embedded
@@ -77,8 +78,8 @@ def is_kept(pair: tuple[float | None, float | None]) -> bool:
     return seen_s is not None and abs(told_s - seen_s) <= WITHIN_S + SHARE * seen_s
 
 
-def report(console: Console, found: Mapping[Place, Sequence[tuple[float | None, float | None]]]) -> None:
-    """Prints a row for each habit and the bar."""
+def report(console: Console, found: Mapping[Place, Sequence[tuple[float | None, float | None]]]) -> dict[str, float]:
+    """Prints a row for each habit; the figures of all of them."""
     table = Table("before the first token, as", *PATHS, title="record − client, ms: median (furthest)")
     for habit in HABITS:
         cells = (_cell(found[habit.name, route]) if route in habit.routes else "" for route in PATHS)
@@ -87,13 +88,10 @@ def report(console: Console, found: Mapping[Place, Sequence[tuple[float | None, 
     pairs = [pair for place in found.values() for pair in place]
     known = [(seen_s, told_s) for seen_s, told_s in pairs if seen_s is not None and told_s is not None]
     off = sorted(abs(told_s - seen_s) * MS_PER_S for seen_s, told_s in known)
-    kept = sum(map(is_kept, pairs))
-    console.print(
-        f"{len(pairs)} requests, {len(known)} with a TTFT in both: off by {statistics.median(off):.1f} ms at the"
-    )
-    console.print(
-        f"median, {off[int(0.95 * len(off))]:.1f} at p95, {off[-1]:.1f} at most; bar (5 ms + 2 %) kept by {kept}"
-    )
+    kept, median_ms = sum(map(is_kept, pairs)), statistics.median(off)
+    print(f"{len(pairs)} requests, {len(known)} with a TTFT in both: off by {median_ms:.1f} ms at the median,")
+    print(f"{off[int(0.95 * len(off))]:.1f} at p95, {off[-1]:.1f} at most; bar (5 ms + 2 %) kept by {kept}")
+    return {"requests": len(pairs), "kept": kept, "median_ms": median_ms, "most_ms": off[-1]}
 
 
 def _cell(pairs: Sequence[tuple[float | None, float | None]]) -> str:
@@ -108,6 +106,8 @@ def _cell(pairs: Sequence[tuple[float | None, float | None]]) -> str:
 def main(
     rounds: Annotated[int, typer.Option(help="Rounds that count.", min=1)] = 5,
     gap_ms: Annotated[float, typer.Option(help="From what opens a stream to its first token.", min=10)] = 400.0,
+    *,
+    is_saved: Save = False,
 ) -> None:
     """The record's TTFT against the client's clock, for every route and first-chunk habit."""
     with ExitStack() as stack:
@@ -120,10 +120,12 @@ def main(
         found = measure(proxy, client, rounds)
     cost = asyncio.run(cost_us())
     print(f"LiteLLM {version('litellm')}, {rounds} rounds, the first token {gap_ms:g} ms after what opens the stream")
-    report(Console(width=120), found)
-    print(
-        f"CPU of the look: {cost.before_us:.1f} µs for a piece before the first token, {cost.after_us:.2f} µs after it"
-    )
+    figures = report(Console(width=120), found)
+    before_us, after_us = cost
+    print(f"CPU of the look: {before_us:.1f} µs for a piece before the first token, {after_us:.2f} µs after it")
+    if is_saved:
+        within = {"within_ms": WITHIN_S * MS_PER_S, "within_percent": 100 * SHARE}
+        save({**figures, **within, "look_before_us": before_us, "look_after_us": after_us})
 
 
 if __name__ == "__main__":

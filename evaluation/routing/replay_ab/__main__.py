@@ -8,7 +8,6 @@ with a limit on the edge is held to no bar: of it the replay should say itself t
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -17,10 +16,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import redis
+import typer
 
 from evaluation.emulator import running_endpoints
 from evaluation.routing.replay_ab.live import run
@@ -35,6 +36,7 @@ from evaluation.routing.replay_ab.world import (
     deployment_id,
     document,
 )
+from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.stock_proxy import StockProxy
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.keys import metrics_key
@@ -43,7 +45,16 @@ from slo_router.operator.replay.recorded import Recorded, decode
 
 ARMS: Mapping[str, dict[str, object]] = {RECORDED: BEFORE, **POLICIES}
 WARM_UP_S = 60.0
-BARS = {"share, points": 2.0, "cost, %": 3.0, "SLO kept, points": 3.0}
+BARS = {"share_points": 2, "cost_percent": 3, "kept_points": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One policy: replay − live, by the names of `BARS`, and the share of picks that may differ live."""
+
+    policy: str
+    off: dict[str, Spread]
+    close_percent: float
 
 
 class Figures(NamedTuple):
@@ -80,16 +91,12 @@ def replayed(lines: Sequence[str], policy: str, folder: Path) -> Figures:
     return Figures(shares, said["cost"]["new_usd"], said["attainment"]["share"], close)
 
 
-def differences(foretold: Figures, live: Figures) -> list[float]:
-    """Replay − live, in the bars' order and units, of the shares the one that is furthest off; and the close, in %."""
+def differences(foretold: Figures, live: Figures) -> dict[str, float]:
+    """Replay − live, in the units of `BARS`; of the shares the one that is furthest off."""
     names = foretold.shares.keys() | live.shares.keys()
     off = [100 * (foretold.shares.get(name, 0.0) - live.shares.get(name, 0.0)) for name in names]
-    return [
-        max(off, key=abs),
-        100 * (foretold.usd / live.usd - 1),
-        100 * (foretold.kept - live.kept),
-        100 * foretold.close,
-    ]
+    cost, kept = 100 * (foretold.usd / live.usd - 1), 100 * (foretold.kept - live.kept)
+    return {"share_points": max(off, key=abs), "cost_percent": cost, "kept_points": kept}
 
 
 def yaml_of(folder: Path, policy: str) -> Path:
@@ -118,41 +125,51 @@ def started(folder: Path) -> Iterator[tuple[StockProxy, redis.Redis]]:
             yield proxy, client
 
 
-def main() -> None:
-    """Runs the study and prints how far replay was off."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=1.0, help="requests per second in each arm")
-    parser.add_argument("--seconds", type=float, default=180.0, help="of each repeat; 300 tell more")
-    parser.add_argument("--repeats", type=int, default=2, help="4 take half an hour")
-    parser.add_argument("--folder", type=Path, help="an empty folder, to keep YAMLs and records in")
-    asked = parser.parse_args()
+def main(
+    rate: Annotated[float, typer.Option(help="Requests per second in each arm.")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="Of each repeat; 300 tell more.")] = 180.0,
+    repeats: Annotated[int, typer.Option(help="4 take half an hour.")] = 2,
+    folder: Annotated[Path | None, typer.Option(help="An empty folder, to keep YAMLs and records in.")] = None,
+    *,
+    is_saved: Save = False,
+) -> None:
+    """Replays recorded traffic under other policies and holds what that says against live runs under them."""
     runs: list[Mapping[str, list[str]]] = []
     with ExitStack() as stack:
-        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        with started(folder) as (proxy, client):
-            for number in range(1, asked.repeats + 1):
-                runs.append(run(proxy, client, list(ARMS), list(arrivals(asked.rate, asked.seconds, number))))
-                (folder / f"run-{number}.json").write_text(json.dumps(runs[-1]), encoding="utf-8")
-                print(f"{number} of {asked.repeats}: {len(runs[-1][RECORDED])} requests in each arm", file=sys.stderr)
-        report(runs, folder)
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with started(place) as (proxy, client):
+            for number in range(1, repeats + 1):
+                runs.append(run(proxy, client, list(ARMS), list(arrivals(rate, seconds, number))))
+                (place / f"run-{number}.json").write_text(json.dumps(runs[-1]), encoding="utf-8")
+                print(f"{number} of {repeats}: {len(runs[-1][RECORDED])} requests in each arm", file=sys.stderr)
+        off = [compared(runs, policy, place) for policy in POLICIES]
+    for one in off:
+        figures = ", ".join(f"{name} {spread.text(1)}" for name, spread in one.off.items())
+        print(f"{one.policy}: {figures}; {one.close_percent:.0f} % of the picks may differ live, says the replay")
+    judged = [one for one in off if one.policy != EDGE]
+    aims = [
+        Aim.at_most(most, f"{one.policy}: off by {name.replace('_', ', ')}", abs(one.off[name].value), 1)
+        for one in judged
+        for name, most in BARS.items()
+    ]
+    counts = [len(one[RECORDED]) for one in runs]
+    conclude({"repeats": counts, "policies": off, "aims": BARS}, aims, is_saved=is_saved)
 
 
-def report(runs: Sequence[Mapping[str, list[str]]], folder: Path) -> None:
-    """Prints the differences of every policy."""
-    for policy in POLICIES:
+def compared(runs: Sequence[Mapping[str, list[str]]], policy: str, folder: Path) -> Compared:
+    """Of all repeats together, with the lowest and the highest of single ones."""
 
-        def off(chosen: Sequence[Mapping[str, list[str]]], policy: str = policy) -> list[float]:
-            recorded, live = ([line for one in chosen for line in one[arm]] for arm in (RECORDED, policy))
-            return differences(replayed(recorded, policy, folder), measured(live, policy))
+    def off(chosen: Sequence[Mapping[str, list[str]]]) -> tuple[dict[str, float], float]:
+        recorded, live = ([line for one in chosen for line in one[arm]] for arm in (RECORDED, policy))
+        foretold = replayed(recorded, policy, folder)
+        return differences(foretold, measured(live, policy)), 100 * foretold.close
 
-        whole, single = off(runs), [off([one]) for one in runs]
-        for position, (bar, most) in enumerate(BARS.items()):
-            values = [one[position] for one in single]
-            verdict = "within" if abs(whole[position]) <= most else "not held to" if policy == EDGE else "BEYOND"
-            spread = f"{min(values):+.1f} to {max(values):+.1f}"
-            print(f"{policy:15} {bar:17} {whole[position]:+5.1f} ({spread}), {verdict} {most:g}")
-        print(f"{policy:15} picks of which the replay says that they may well differ live: {whole[-1]:.0f} %")
+    whole, close_percent = off(runs)
+    single = [off([one])[0] for one in runs]
+    ends = {name: [one[name] for one in single] for name in BARS}
+    spreads = {name: Spread(whole[name], min(values), max(values)) for name, values in ends.items()}
+    return Compared(policy, spreads, close_percent)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
