@@ -61,11 +61,13 @@ def wrapped(block: str) -> str:
     if block.startswith(("|", "#", "!")):
         return block
     is_list = block.startswith("- ")
+    block = block.replace(" %", "\u00a0%")  # stay in one line
     parts = re.split(r"\n(?=- )", block) if is_list else [block]
-    return "\n".join(
+    filled = (
         textwrap.fill(part, 120, subsequent_indent="  " * is_list, break_long_words=False, break_on_hyphens=False)
         for part in parts
     )
+    return "\n".join(filled).replace("\u00a0", " ")
 
 
 def missed(results: Results) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ import typer
 import yaml
 
 from evaluation.emulator import EndpointSpec, Handle, running_endpoints
+from evaluation.shared.proxy_config import deployment, document
 from evaluation.shared.results import Aim, Save, conclude
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_bench.commands.run import DEFAULT_BUDGET_USD
@@ -72,17 +73,17 @@ def prices(number: int) -> tuple[float, float]:
 
 def configure(handles: Sequence[Handle], redis_url: str, path: Path) -> None:
     """A configuration with one deployment for each endpoint, of which the first has a price per GPU hour instead."""
-    entries = []
-    for number, handle in enumerate(handles):
-        input_usd, output_usd = prices(number)
-        own = {} if number else {"slo_router": {"gpu_usd_per_hour": GPU_USD_PER_HOUR}}
-        params = {"model": f"openai/{handle.name}", "api_base": handle.api_base, "api_key": "none"}
-        cost = {"input_cost_per_token": input_usd, "output_cost_per_token": output_usd}
-        entries.append(
-            {"model_name": "smart", "litellm_params": params | cost, "model_info": {"id": handle.name} | own}
+    entries = [
+        deployment(
+            "smart",
+            handle.name,
+            handle.api_base,
+            usd=prices(number),
+            info={} if number else {"slo_router": {"gpu_usd_per_hour": GPU_USD_PER_HOUR}},
         )
-    settings = {"slo_router": {"redis_url": redis_url, "groups": {"smart": {}}}}
-    path.write_text(yaml.safe_dump({"model_list": entries, "callback_settings": settings}))
+        for number, handle in enumerate(handles)
+    ]
+    path.write_text(yaml.safe_dump(document(entries, {"smart": {}}, redis_url=redis_url)))
 
 
 def measure(kind: str, config: Path, handles: Sequence[Handle]) -> Run:

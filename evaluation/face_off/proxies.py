@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from evaluation.face_off.world import FLEETS
+from evaluation.shared import proxy_config
 
 OURS = "slo-router"
 PEERS = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "least-busy")
@@ -15,39 +16,26 @@ TIMEOUT_S = 6.0  # likewise of a whole answer: longer than nearly all of them ta
 
 def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
     """A whole `litellm_config.yaml`. `api_bases` are the endpoints' by deployment. Cooldowns are LiteLLM's defaults."""
-    groups = {group: {"objective": "cheapest"} for group in FLEETS}
-    plugin = {"slo_router": {"redis_url": "embedded", "groups": groups}}
-    ours: dict[str, object] = {
-        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
-        "callback_settings": plugin,
+    entries = [
+        proxy_config.deployment(
+            group,
+            one.name,
+            api_bases[one.name],
+            model=one.served,
+            usd=(one.input_usd, one.output_usd),
+            params={"stream_timeout": STREAM_TIMEOUT_S, "timeout": TIMEOUT_S},
+            info={"max_input_tokens": one.spec.context_tokens},
+            quality=one.quality,
+        )
+        for group, fleet in FLEETS.items()
+        for one in fleet
+    ]
+    made = proxy_config.document(entries, {group: {"objective": "cheapest"} for group in FLEETS}, redis_url="embedded")
+    if strategy != OURS:
+        del made["litellm_settings"], made["callback_settings"]
+    settings: dict[str, object] = {
+        "routing_strategy": PEERS[0] if strategy == OURS else strategy,
+        "num_retries": 2,
+        "enable_pre_call_checks": True,
     }
-    return {
-        "model_list": [
-            {
-                "model_name": group,
-                "litellm_params": {
-                    "model": f"openai/{deployment.served}",
-                    "api_base": api_bases[deployment.name],
-                    "api_key": "none",
-                    "input_cost_per_token": deployment.input_usd,
-                    "output_cost_per_token": deployment.output_usd,
-                    "stream_timeout": STREAM_TIMEOUT_S,
-                    "timeout": TIMEOUT_S,
-                },
-                "model_info": {
-                    "id": deployment.name,
-                    "max_input_tokens": deployment.spec.context_tokens,
-                    "slo_router": {"quality": deployment.quality},
-                },
-            }
-            for group, fleet in FLEETS.items()
-            for deployment in fleet
-        ],
-        **(ours if strategy == OURS else {}),
-        "router_settings": {
-            "routing_strategy": PEERS[0] if strategy == OURS else strategy,
-            "num_retries": 2,
-            "enable_pre_call_checks": True,
-        },
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
-    }
+    return made | {"router_settings": settings}

@@ -26,6 +26,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.shared.proxy_config import deployment, document
 from evaluation.shared.real_model import Quantization
 from evaluation.shared.real_server import RealDeployment, running_servers
 from evaluation.shared.results import Save, save
@@ -116,11 +117,9 @@ def run(quantization: Quantization, redis_url: str, folder: Path, options: Seque
     """One night."""
     server = RealDeployment(name="smollm2", quantization=quantization, slots=2)
     with running_servers([server]) as (one,):
-        parameters = {"model": "openai/smollm2", "api_base": one.api_base, "api_key": "none"}
-        entry = {"model_name": "smart", "litellm_params": parameters, "model_info": {"id": "smollm2"}}
-        plugin = {"redis_url": redis_url, "groups": {"smart": {}}}
+        entry = deployment("smart", "smollm2", one.api_base)
         config = folder / "litellm_config.yaml"
-        config.write_text(yaml.safe_dump({"model_list": [entry], "callback_settings": {"slo_router": plugin}}))
+        config.write_text(yaml.safe_dump(document([entry], {"smart": {}}, redis_url=redis_url)))
         tool = str(Path(sys.executable).with_name("slo-bench"))
         command = [tool, "quality", "--config", str(config), "--json", "--max-age-hours", "0", "--timeout-s", "600"]
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}

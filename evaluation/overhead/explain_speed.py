@@ -20,6 +20,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from evaluation.overhead.report_speed import MODEL_LIST, kinds
+from evaluation.shared.proxy_config import document
 from evaluation.overhead.report_speed import CONFIG, kinds
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.keys import REQUESTS_STREAM, request_index_key
@@ -80,8 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder), options={"appendonly": "no"}) as server:
         processor_s = asyncio.run(fill(server.url, records))
         config = Path(folder) / "config.yaml"
-        settings = {"slo_router": {"groups": {"smart": {}}, "redis_url": server.url}}
-        config.write_text(json.dumps({**CONFIG, "callback_settings": settings}))
+        config.write_text(json.dumps(document(MODEL_LIST, {"smart": {}}, redis_url=server.url)))
         program = "from slo_router.operator.cli import app; app()"
         command = [sys.executable, "-c", program, "explain", name(0), "--config", str(config), "--json"]
         with connect_blocking(server.url) as client:

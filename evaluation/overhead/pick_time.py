@@ -27,6 +27,7 @@ from litellm.router import Router
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.shared.proxy_config import Json, deployment
 from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import messages_of_words
 from slo_router.contract.model import Metrics
@@ -69,20 +70,11 @@ class OwnRow:
     p99_us: Spread
 
 
-def model_list(count: int) -> list[dict[str, object]]:
-    """Deployments of rising price and quality."""
+def model_list(count: int) -> list[Json]:
+    """Deployments of rising price."""
+    info = {"max_input_tokens": 128_000}
     return [
-        {
-            "model_name": GROUP,
-            "litellm_params": {
-                "model": f"openai/model-{i}",
-                "api_base": "http://127.0.0.1:9/v1",
-                "api_key": "none",
-                "input_cost_per_token": 1e-7 * (i + 1),
-                "output_cost_per_token": 2e-7 * (i + 1),
-            },
-            "model_info": {"id": f"model-{i}", "max_input_tokens": 128_000, "slo_router": {"quality": 0.9}},
-        }
+        deployment(GROUP, f"model-{i}", usd=(1e-7 * (i + 1), 2e-7 * (i + 1)), info=info, quality=0.9)
         for i in range(count)
     ]
 

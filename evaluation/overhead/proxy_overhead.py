@@ -34,6 +34,7 @@ from rich.progress import track
 from rich.table import Table
 
 from evaluation.emulator import Handle, instant, running_endpoints
+from evaluation.shared import proxy_config
 from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import messages_of_words
 from evaluation.shared.stock_proxy import StockProxy
@@ -50,7 +51,7 @@ BLOCK_CHUNKS = 1_000  # no more of a block's long answers
 WORDS = 200
 MS_PER_S = 1_000.0
 CALLBACKS = {
-    "plugin": "slo_router.proxy.callback",
+    "plugin": proxy_config.CALLBACK,
     "no-op": "noop_callback.callback",
     "no-op without the stream's hook": "blind_callback.callback",
     "none": None,
@@ -131,29 +132,22 @@ class MeasuredProxy(StockProxy):
 
 def document(handles: Sequence[Handle], callback: str | None) -> dict[str, object]:
     """One proxy's whole configuration. Without `freeze_heap`, which spares a proxy more than the plugin takes."""
-    settings: dict[str, object] = {"callbacks": [callback]} if callback else {}
+    entries = [
+        proxy_config.deployment(
+            GROUP,
+            handle.name,
+            handle.api_base,
+            usd=(1e-7 * (index + 1), 2e-7 * (index + 1)),
+            quality=0.6 + 0.1 * index,
+        )
+        for index, handle in enumerate(handles)
+    ]
     groups = {GROUP: {"slo": {"ttft_ms": 500}, "min_quality": 0.5}}
-    plugin: dict[str, object] = {"redis_url": "embedded", "freeze_heap": False, "groups": groups}
-    return {
-        "model_list": [
-            {
-                "model_name": GROUP,
-                "litellm_params": {
-                    "model": f"openai/{handle.name}",
-                    "api_base": handle.api_base,
-                    "api_key": "none",
-                    "input_cost_per_token": 1e-7 * (index + 1),
-                    "output_cost_per_token": 2e-7 * (index + 1),
-                },
-                "model_info": {"id": handle.name, "slo_router": {"quality": 0.6 + 0.1 * index}},
-            }
-            for index, handle in enumerate(handles)
-        ],
-        "litellm_settings": settings,
-        **({"callback_settings": {"slo_router": plugin}} if callback == CALLBACKS["plugin"] else {}),
-        "router_settings": {"routing_strategy": "simple-shuffle"},
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
-    }
+    made = proxy_config.document(entries, groups, redis_url="embedded", freeze_heap=False)
+    if callback != CALLBACKS["plugin"]:
+        del made["callback_settings"]
+    callbacks = {"callbacks": [callback]} if callback else {}
+    return made | {"litellm_settings": callbacks, "router_settings": {"routing_strategy": "simple-shuffle"}}
 
 
 def started(stack: ExitStack, handles: Sequence[Handle], directory: Path, home: Path) -> dict[str, MeasuredProxy]:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from evaluation.shared.proxy_config import deployment, document
 from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.prices import cost_usd
 from slo_router.contract.record import RequestRecord
@@ -41,21 +42,15 @@ FACTS = [
     Facts("medium", "openai/medium", 32_768, None, 3e-7, 6e-7, quality={"default": 0.8}),
     Facts("large", "openai/large", 128_000, None, 2.5e-6, 1e-5, quality={"default": 0.95}),
 ]
-CONFIG = {
-    "model_list": [
-        {
-            "model_name": "smart",
-            "litellm_params": {
-                "model": one.model,
-                "input_cost_per_token": one.input_usd_per_token,
-                "output_cost_per_token": one.output_usd_per_token,
-            },
-            "model_info": {"id": one.deployment_id, "slo_router": {"quality": one.quality["default"]}},
-        }
-        for one in FACTS
-    ],
-    "callback_settings": {"slo_router": {"groups": {"smart": {}}}},
-}
+MODEL_LIST = [
+    deployment(
+        "smart",
+        one.deployment_id,
+        usd=(one.input_usd_per_token or 0.0, one.output_usd_per_token or 0.0),
+        quality=one.quality["default"],
+    )
+    for one in FACTS
+]
 
 
 def kinds(now_s: float) -> Iterator[RequestRecord]:
@@ -121,7 +116,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = folder / "config.yaml"
-        config.write_text(json.dumps(CONFIG))
+        config.write_text(json.dumps(document(MODEL_LIST, {"smart": {}})))
         log = write_logs(folder, records)
         size_gb = sum(path.stat().st_size for path in folder.glob("*.jsonl")) / 1e9
         command = [sys.executable, "-c", "from slo_router.operator.cli import app; app()", "report"]

@@ -32,6 +32,7 @@ import typer
 
 from evaluation.emulator import Handle, instant, running_endpoints
 from evaluation.robustness.fuzz_cases import ALIAS, MANAGED, Case, cases
+from evaluation.shared import proxy_config
 from evaluation.shared.results import Save, save
 from evaluation.shared.stock_proxy import StockProxy
 
@@ -139,24 +140,15 @@ def _gist(answer: httpx.Response) -> str:
 
 def document(handles: Iterable[Handle]) -> dict[str, object]:
     """A managed and an unmanaged group on the same endpoints; keys that say themselves what they are."""
+    entries = [
+        proxy_config.deployment(
+            group, f"{group}-{handle.name}", handle.api_base, model=handle.name, usd=(1e-7, 2e-7), quality=0.7
+        )
+        for group in (MANAGED, UNMANAGED)
+        for handle in handles
+    ]
     return {
-        "model_list": [
-            {
-                "model_name": group,
-                "litellm_params": {
-                    "model": f"openai/{handle.name}",
-                    "api_base": handle.api_base,
-                    "api_key": "none",
-                    "input_cost_per_token": 1e-7,
-                    "output_cost_per_token": 2e-7,
-                },
-                "model_info": {"id": f"{group}-{handle.name}", "slo_router": {"quality": 0.7}},
-            }
-            for group in (MANAGED, UNMANAGED)
-            for handle in handles
-        ],
-        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
-        "callback_settings": {"slo_router": {"groups": {MANAGED: {"min_quality": 0.5}}}},
+        **proxy_config.document(entries, {MANAGED: {"min_quality": 0.5}}),
         "router_settings": {"disable_cooldowns": True, "model_group_alias": {ALIAS: MANAGED}},
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY", "custom_auth": "fuzz_auth.authenticate"},
     }

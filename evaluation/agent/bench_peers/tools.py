@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import yaml
 
 from evaluation.agent.bench_peers.peers import Installed
+from evaluation.shared.proxy_config import deployment, document
 from slo_bench.load.plan import Selection, make_plan
 from slo_bench.prompts.workload import Prompt, Workload
 from slo_router.contract.model import Facts
@@ -70,14 +71,8 @@ class Ours:
     def run(self, work: Work, place: Path) -> Figures:
         """See Tool."""
         config, workload = place / "config.yaml", place / "workload.jsonl"
-        entry = {
-            "model_name": "peers",
-            "litellm_params": {"model": f"openai/{MODEL}", "api_base": f"{work.url}/v1", "api_key": "none"},
-            "model_info": {"id": MODEL},
-        }
-        plugin: dict[str, object] = {"slo_router": {"groups": {"peers": {}}}}
-        document = {"model_list": [entry], "callback_settings": plugin}
-        config.write_text(yaml.safe_dump(document), encoding="utf-8")
+        entry = deployment("peers", MODEL, f"{work.url}/v1")
+        config.write_text(yaml.safe_dump(document([entry], {"peers": {}})), encoding="utf-8")
         _write(
             workload,
             [{"category": p.category, "max_tokens": p.max_tokens, "messages": p.messages} for p in work.prompts],
@@ -168,8 +163,8 @@ class GuideLlm:
 
 def in_our_order(prompts: Sequence[Prompt]) -> list[Prompt]:
     """The prompts as the agent sends them: it shuffles, the peers keep the order of their file."""
-    deployment = ManagedDeployment("peers", Facts(MODEL, f"openai/{MODEL}"), api_base="http://localhost/v1")
-    plan = make_plan([deployment], Workload(tuple(prompts)), Selection(len(prompts)), None)
+    managed = ManagedDeployment("peers", Facts(MODEL, f"openai/{MODEL}"), api_base="http://localhost/v1")
+    plan = make_plan([managed], Workload(tuple(prompts)), Selection(len(prompts)), None)
     return list(plan.cells[0].prompts)
 
 

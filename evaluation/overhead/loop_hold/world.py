@@ -7,6 +7,7 @@ import time
 
 import redis
 
+from evaluation.shared.proxy_config import Json, deployment
 from slo_router.contract.keys import metrics_key
 from slo_router.contract.latency_fit import write_fit
 from slo_router.contract.metrics_hash import write_metrics
@@ -21,24 +22,18 @@ def names(deployments: int) -> list[str]:
     return [f"model-{number:03}" for number in range(deployments)]
 
 
-def model_list(deployments: int, load_url: str) -> list[dict[str, object]]:
+def model_list(deployments: int, load_url: str) -> list[Json]:
     """Deployments of rising price and quality, each of which says its load."""
     return [
-        {
-            "model_name": GROUP,
-            "litellm_params": {
-                "model": f"openai/model-{number % 7}",
-                "api_base": "http://127.0.0.1:9/v1",
-                "api_key": "none",
-                "input_cost_per_token": 1e-7 * (number + 1),
-                "output_cost_per_token": 2e-7 * (number + 1),
-            },
-            "model_info": {
-                "id": name,
-                "max_input_tokens": 128_000,
-                "slo_router": {"quality": 0.5 + number / (2.1 * deployments), "metrics_url": f"{load_url}/{name}"},
-            },
-        }
+        deployment(
+            GROUP,
+            name,
+            model=f"model-{number % 7}",
+            usd=(1e-7 * (number + 1), 2e-7 * (number + 1)),
+            info={"max_input_tokens": 128_000},
+            quality=0.5 + number / (2.1 * deployments),
+            metrics_url=f"{load_url}/{name}",
+        )
         for number, name in enumerate(names(deployments))
     ]
 

@@ -14,6 +14,7 @@ import httpx
 from evaluation.routing.first_token.habits import HABITS, Habit
 from evaluation.routing.first_token.server import Providers, slug
 from evaluation.routing.first_token.streams import MARK
+from evaluation.shared import proxy_config
 
 PATHS: Mapping[str, str] = {
     "chat": "/v1/chat/completions",
@@ -52,13 +53,8 @@ class Seen:
 def document(server: Providers, redis_url: str, **plugin: object) -> dict[str, object]:
     """A proxy's whole configuration: a managed group with one deployment for each habit."""
     groups = {slug(habit.name): {"slo": {"ttft_ms": server.gap_s * 500}} for habit in HABITS}
-    return {
-        "model_list": [_entry(server, habit) for habit in HABITS],
-        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
-        "callback_settings": {"slo_router": {"redis_url": redis_url, "groups": groups, **plugin}},
-        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
-    }
+    made = proxy_config.document([_entry(server, habit) for habit in HABITS], groups, redis_url=redis_url, **plugin)
+    return made | {"router_settings": {"num_retries": 0, "disable_cooldowns": True}}
 
 
 def _entry(server: Providers, habit: Habit) -> dict[str, object]:

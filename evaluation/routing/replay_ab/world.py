@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from evaluation.emulator import EndpointSpec
+from evaluation.shared import proxy_config
 from evaluation.shared.sample import words
 from evaluation.shared.traffic import ANSWERS, Ask, mixed
 from slo_router.contract.model import Metrics
@@ -127,27 +128,16 @@ def deployment_id(deployment: Deployment, arm: str) -> str:
 
 def document(redis_url: str, api_bases: Mapping[str, str], arms: Mapping[str, dict[str, object]]) -> dict[str, object]:
     """A whole `litellm_config.yaml` with a group for each arm; `arms` are their policies."""
-    return {
-        "model_list": [
-            {
-                "model_name": arm,
-                "litellm_params": {
-                    "model": f"openai/{deployment_id(one, arm)}",
-                    "api_base": api_bases[deployment_id(one, arm)],
-                    "api_key": "none",
-                    "input_cost_per_token": one.usd_per_token,
-                    "output_cost_per_token": 2 * one.usd_per_token,
-                },
-                "model_info": {
-                    "id": deployment_id(one, arm),
-                    "max_input_tokens": CONTEXT_TOKENS,
-                    "slo_router": {"quality": one.quality},
-                },
-            }
-            for arm in arms
-            for one in DEPLOYMENTS
-        ],
-        "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},
-        "callback_settings": {"slo_router": {"redis_url": redis_url, "groups": dict(arms)}},
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
-    }
+    entries = [
+        proxy_config.deployment(
+            arm,
+            deployment_id(one, arm),
+            api_bases[deployment_id(one, arm)],
+            usd=(one.usd_per_token, 2 * one.usd_per_token),
+            info={"max_input_tokens": CONTEXT_TOKENS},
+            quality=one.quality,
+        )
+        for arm in arms
+        for one in DEPLOYMENTS
+    ]
+    return proxy_config.document(entries, arms, redis_url=redis_url)
