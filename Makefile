@@ -56,11 +56,9 @@ bench: .venv/.ready ## the measurements behind docs/evidence.md (SAVE=--save kee
 	$(BIN)/python -m evaluation.overhead.loop_hold $(SAVE)
 	$(BIN)/python -m evaluation.simulator --seeds 20 $(SAVE)
 	$(BIN)/python -m evaluation.face_off --repeats 4 --victims 2 $(SAVE)
-	$(BIN)/python -m evaluation.overhead.report_speed
-	$(BIN)/python -m evaluation.agent.sample_speed
 	$(BIN)/python -m evaluation.agent.sample_bias $(SAVE)
 	$(BIN)/python -m evaluation.agent.interval_coverage $(SAVE)
-	$(BIN)/python -m evaluation.overhead.explain_speed
+	$(BIN)/python -m evaluation.overhead.commands_speed $(SAVE)
 	$(BIN)/python -m evaluation.routing.replay_ab $(SAVE)
 	$(BIN)/python -m evaluation.robustness.soak --minutes 10 $(SAVE)
 	$(BIN)/python -m evaluation.agent.bench_peers agreement $(SAVE)

@@ -14,12 +14,12 @@ import statistics
 
 import typer
 
-from evaluation.agent.sample_speed import lengths
+from evaluation.shared.data import prompt_tokens
 from evaluation.shared.results import Save, save
 from slo_bench.sampling.candidate import Candidate
 from slo_bench.sampling.strata import StratifiedSample
 
-SEEDS = 200
+SEEDS, TRAFFIC_PROMPTS = 200, 4_000
 SIZES = (50, 100, 200)
 FLOORS = (0, 1, 2, 5)
 
@@ -44,7 +44,7 @@ def errors(traffic: list[Candidate], size: int, floor: int | None) -> list[float
 def main(*, is_saved: Save = False) -> None:
     """How well a sample's mean prompt length is the traffic's: bias and standard deviation for each size and floor."""
     rng, rows = random.Random(0), []
-    traffic = [Candidate("chat", rng.random() < 0.7, [], tokens) for tokens in lengths(rng)]
+    traffic = [Candidate("chat", rng.random() < 0.7, [], tokens) for tokens in prompt_tokens(rng, TRAFFIC_PROMPTS)]
     for size in SIZES:
         for floor in (None, *FLOORS):
             found = errors(traffic, size, floor)

@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace, exits: ExitStack, narrator: Narrator) -> N
     elif options.real:
         mode, endpoints = REAL, exits.enter_context(real())
     else:
-        mode, endpoints = EMULATED, exits.enter_context(emulated(directory))
+        mode, endpoints = EMULATED, exits.enter_context(emulated())
     story = Story(mode, endpoints, directory, narrator, is_saved=options.save)
     stack = story.start(exits)
     story.measure(stack)

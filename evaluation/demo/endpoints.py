@@ -6,12 +6,8 @@ two real models have no list price; theirs are invented, as are all qualities he
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +15,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from evaluation.demo.errors import DemoError
-from evaluation.emulator import EndpointSpec
+from evaluation.emulator import EndpointSpec, endpoint_process
 from slo_router.contract.settings.environment import resolve_environment
 from slo_router.contract.settings.validation import Count, QualityTable, Strict, validate
 from slo_router.errors import SettingsError
@@ -103,16 +99,11 @@ PRICE_AND_QUALITY = {  # USD per 1M tokens, input and output alike; 0..1
 
 
 @contextmanager
-def emulated(directory: Path) -> Iterator[list[Endpoint]]:
+def emulated() -> Iterator[list[Endpoint]]:
     """Three emulated endpoints in a process of their own, which ends with the block or with this process."""
-    path = directory / "emulated_endpoints.json"
-    path.write_text(json.dumps([asdict(spec) for spec in SPECS]), encoding="utf-8")
-    command = [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--spec", str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield [_served(spec.name, _address(process), spec.context_tokens) for spec in SPECS]
-        finally:
-            process.terminate()
+    with endpoint_process(SPECS) as addresses:
+        pairs = zip(SPECS, addresses, strict=True)
+        yield [_served(spec.name, address.api_base, spec.context_tokens) for spec, address in pairs]
 
 
 @contextmanager
@@ -162,11 +153,3 @@ def _served(name: str, api_base: str, context_tokens: int) -> Endpoint:
         quality={"default": quality},
         max_input_tokens=context_tokens,
     )
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    """The base URL in the next line that the process prints once it serves."""
-    line = process.stdout.readline() if process.stdout else ""
-    if not line:
-        raise RuntimeError("the emulated endpoints did not start; see their message on stderr")
-    return str(json.loads(line)["api_base"])

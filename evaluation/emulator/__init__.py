@@ -8,7 +8,17 @@ front of a limited batch, latencies that grow with prompt and load. They are emu
 """
 
 from .record import Seen
-from .server import Handle, running_endpoints
+from .server import Handle, endpoint_process, running_endpoints
 from .spec import EndpointSpec, Fault, FaultKind, instant, read_specs
 
-__all__ = ["EndpointSpec", "Fault", "FaultKind", "Handle", "Seen", "instant", "read_specs", "running_endpoints"]
+__all__ = [
+    "EndpointSpec",
+    "Fault",
+    "FaultKind",
+    "Handle",
+    "Seen",
+    "endpoint_process",
+    "instant",
+    "read_specs",
+    "running_endpoints",
+]

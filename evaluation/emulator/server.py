@@ -4,11 +4,17 @@ In a test or a study they run on a thread with its own event loop, so that block
 alike; `python -m evaluation.emulator` gives them a process.
 """
 
+import json
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -19,6 +25,7 @@ from .record import Seen
 from .spec import EndpointSpec, Fault, FaultKind
 
 HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,35 @@ def running_endpoints(specs: Sequence[EndpointSpec]) -> Iterator[list[Handle]]:
     finally:
         host.should_exit = True
         thread.join()
+
+
+class Address(NamedTuple):
+    """Where an endpoint of another process listens."""
+
+    name: str
+    url: str
+    api_base: str
+
+
+@contextmanager
+def endpoint_process(specs: Sequence[EndpointSpec]) -> Iterator[list[Address]]:
+    """Run the endpoints in a process of their own, which ends with the block or with this process.
+
+    Raises:
+        RuntimeError: they did not start.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "endpoints.json"
+        path.write_text(json.dumps([asdict(spec) for spec in specs]), encoding="utf-8")
+        command = [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--spec", str(path)]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                lines = [process.stdout.readline() if process.stdout else "" for _ in specs]
+                if not all(lines):
+                    raise RuntimeError("the emulated endpoints did not start; see their message on stderr")
+                yield [Address(**json.loads(line)) for line in lines]
+            finally:
+                process.terminate()
 
 
 def _bound(port: int) -> socket.socket:

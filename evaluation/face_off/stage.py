@@ -13,13 +13,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import httpx
 
+from evaluation.emulator import endpoint_process
 from evaluation.face_off.arrivals import Arrival, Plan, arrivals
 from evaluation.face_off.client import Act, open_client, play, send
 from evaluation.face_off.outcome import Outcome
@@ -29,7 +29,6 @@ from evaluation.face_off.world import DEPLOYMENTS, EVERYBODY, FLEETS, OUTPUT_TOK
 from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.redis import embedded
 
-ROOT = Path(__file__).parents[2]
 RUN = ("run", "--requests", "6", "--concurrency", "2", "--parallel")  # of each deployment and category
 SWEEP = ("sweep", "--lengths", "64,512", "--rates", "2,4,8,16", "--step-s", "3", "--output-tokens", str(OUTPUT_TOKENS))
 WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy stops for about a second to collect garbage
@@ -55,8 +54,8 @@ class Stage:
     """An arm for each strategy, side by side. Whatever it starts is stopped by `exits`.
 
     Raises:
-        StageError: the endpoints did not start, the agent measured nothing, or a proxy died again and again.
-        RuntimeError: a proxy did not start; with the end of its log.
+        StageError: the agent measured nothing, or a proxy died again and again.
+        RuntimeError: the endpoints or a proxy did not start; with the end of its log.
     """
 
     def __init__(self, directory: Path, strategies: Sequence[str], exits: ExitStack) -> None:
@@ -69,9 +68,10 @@ class Stage:
 
     def _arm(self, place: Path, strategy: str) -> Arm:
         place.mkdir()
-        urls = self._exits.enter_context(_endpoints(place))
-        api_bases = {name: f"{url}/v1" for name, url in urls.items()}
-        return Arm(strategy, StockProxy(document(strategy, api_bases), place, environment=self._environment), urls)
+        addresses = self._exits.enter_context(endpoint_process([deployment.spec for deployment in EVERYBODY]))
+        made = document(strategy, {one.name: one.api_base for one in addresses})
+        proxy = StockProxy(made, place, environment=self._environment)
+        return Arm(strategy, proxy, {one.name: one.url for one in addresses})
 
     def start(self, arm: Arm) -> None:
         """Starts a proxy and warms it up with short answers. Before ours, the agent measures its endpoints."""
@@ -157,22 +157,6 @@ class Stage:
 async def _fail(url: str, event: Event, client: httpx.AsyncClient) -> None:
     said = {"fault": event.fault, "factor": event.factor, "status": event.status}
     (await client.post(f"{url}/control", json=said)).raise_for_status()
-
-
-@contextmanager
-def _endpoints(directory: Path) -> Iterator[Mapping[str, str]]:
-    """The emulated endpoints in a process that ends with the block or with this process; yields their URLs by name."""
-    path = directory / "endpoints.json"
-    path.write_text(json.dumps([asdict(deployment.spec) for deployment in EVERYBODY]), encoding="utf-8")
-    command = [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--spec", str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            lines = [process.stdout.readline() if process.stdout else "" for _ in EVERYBODY]
-            if not all(lines):
-                raise StageError("the emulated endpoints did not start; see their message on stderr")
-            yield {one["name"]: one["url"] for one in map(json.loads, lines)}
-        finally:
-            process.terminate()
 
 
 def _workload() -> Iterator[dict[str, object]]:

@@ -11,7 +11,6 @@ turns, and ratios are taken within a round. The peers are installed into `.venv-
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -25,16 +24,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from evaluation.agent.bench_peers.lag import lag_p99_ms
 from evaluation.agent.bench_peers.peers import PINNED, Installed, install
 from evaluation.agent.bench_peers.tools import MODEL, AiPerf, Figures, GuideLlm, Ours, Tool, Work, fresh, in_our_order
+from evaluation.emulator import EndpointSpec, endpoint_process
 from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import words
 from slo_bench.prompts.workload import Prompt
+from slo_bench.measure import event_loop
 
 TOLERANCE_PERCENT, LAG_LIMIT_MS = 5, 5.0
 LEAST_DONE = 0.95  # guidellm now and then cancels the last request that it started
 COMPARED = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "output_tps")
-EMULATED = ("--ttft-ms", "100", "--prefill-us-per-token", "20", "--tpot-ms", "10", "--slots", "16", "--jitter", "0.05")
+EMULATED = EndpointSpec(name=MODEL, ttft_ms=100, prefill_us_per_token=20, tpot_ms=10, slots=16, jitter=0.05)
 HOME = Path(".venv-peers")
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None, pretty_exceptions_show_locals=False)
@@ -56,9 +58,8 @@ def agreement(
 ) -> None:
     """Median latencies and throughput of each tool, and ours over theirs."""
     tools = _tools(install(home, console))
-    emulated = [sys.executable, "-m", "evaluation.emulator", "--until-stdin-closes", "--model", MODEL, *EMULATED]
-    with _serving(emulated) as url:
-        found = _rounds(tools, Work(_prompts(requests), concurrency, url), rounds)
+    with endpoint_process([EMULATED]) as (endpoint,):
+        found = _rounds(tools, Work(_prompts(requests), concurrency, endpoint.url), rounds)
     table = Table("tool", *COMPARED, title="median (lowest–highest) over the rounds", title_justify="left")
     for name, runs in found.items():
         table.add_row(name, *(_text(_spread(_values(runs, column)), 1) for column in COMPARED))
@@ -90,11 +91,11 @@ def speed(
 ) -> None:
     """Requests per second of each tool in a closed loop, and our lag at the best peer's rate."""
     tools = _tools(install(home, console))
-    with _serving([sys.executable, "-m", "evaluation.agent.bench_overhead", "serve"]) as url:
+    with _lean_server() as url:
         found = _rounds(tools, Work(_prompts(requests), concurrency, url), rounds)
         rates = {name: Spread.of(run.requests_per_s for run in runs) for name, runs in found.items()}
         ours, *theirs = (rate.value for rate in rates.values())
-        lags = [_lag_ms(url, max(theirs), requests) for _ in track(range(rounds), "our lag", console=console)]
+        lags = [event_loop.run(lag_p99_ms(f"{url}/v1", max(theirs), requests)) for _ in range(rounds)]
     lag = Spread.of(lags)
     table = Table("tool", "requests per second", title="closed loop: median (lowest–highest)", title_justify="left")
     for name, rate in rates.items():
@@ -149,21 +150,13 @@ def _text(spread: Spread | None, digits: int) -> str:
     return "–" if spread is None else spread.text(digits)
 
 
-def _lag_ms(url: str, rate: float, requests: int) -> float:
-    command = [sys.executable, "-m", "evaluation.agent.bench_overhead", "measure", "--url", f"{url}/v1", "--json"]
-    load = ["--rate", f"{rate:.0f}", "--requests", str(requests), "--rounds", "1"]
-    done = subprocess.run([*command, *load], capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout)[0]["lag_p99_ms"])
-
-
 @contextmanager
-def _serving(command: Sequence[str]) -> Iterator[str]:
-    """A running endpoint; its address without /v1."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def _lean_server() -> Iterator[str]:
+    """An endpoint that answers at once, in a process of its own; its address without /v1."""
+    command = [sys.executable, "-m", "evaluation.agent.bench_peers.lean_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            line = process.stdout.readline().strip() if process.stdout else ""
-            api_base = json.loads(line)["api_base"] if line.startswith("{") else line
-            yield str(api_base).removesuffix("/v1")
+            yield (process.stdout.readline() if process.stdout else "").strip().removesuffix("/v1")
         finally:
             process.terminate()
 

@@ -1,18 +1,21 @@
 """An endpoint that answers at once and costs next to nothing, so that a client is all that is measured.
 
 It reads no more of a request than where it ends, and writes the same answer to each: a chunked event stream of chat
-completion chunks, with usage. One process, one core; `python -m evaluation.agent.bench_overhead serve` runs it.
+completion chunks, with usage. One process, one core: `python -m evaluation.agent.bench_peers.lean_server`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Iterator
-from functools import partial
 from typing import cast
 
+from slo_bench.measure import event_loop
+
+TOKENS = 16
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _END = b"\r\n\r\n"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -34,17 +37,13 @@ def _event(choices: list[dict[str, object]], usage: dict[str, int] | None = None
     return b"data: " + json.dumps(chunk if usage is None else {**chunk, "usage": usage}).encode() + b"\n\n"
 
 
-def _framed(piece: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(piece), piece)
+_ANSWER = _HEAD + b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events(TOKENS)) + b"0\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection. `token_s` is the time between two events, 0: all at once."""
+    """One client's connection."""
 
-    def __init__(self, answer: list[bytes], token_s: float) -> None:
-        self._pieces = [_framed(piece) for piece in answer]
-        self._whole = _HEAD + b"".join(self._pieces) + b"0\r\n\r\n"
-        self._token_s = token_s
+    def __init__(self) -> None:
         self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,22 +66,17 @@ class Connection(asyncio.Protocol):
             body = b'{"object": "list", "data": [{"id": "lean", "object": "model", "max_model_len": 32768}]}'
             head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
             self._transport.write(head % len(body) + body)
-        elif self._token_s:
-            self._transport.write(_HEAD)
-            self._next(iter(self._pieces))
         else:
-            self._transport.write(self._whole)
-
-    def _next(self, pieces: Iterator[bytes]) -> None:
-        piece = next(pieces, None)
-        self._transport.write(b"0\r\n\r\n" if piece is None else piece)
-        if piece is not None:
-            asyncio.get_running_loop().call_later(self._token_s, self._next, pieces)
+            self._transport.write(_ANSWER)
 
 
-async def serve(port: int, tokens: int, token_s: float) -> None:
-    """Serves on the loopback interface until cancelled; port 0 is any. The first line printed is its address."""
-    make = partial(Connection, list(events(tokens)), token_s)
-    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port, backlog=4_096)
+async def serve() -> None:
+    """Serves on the loopback interface until cancelled, on any port. The first line printed is its address."""
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=4_096)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):  # SIGTERM as well
+        event_loop.run(serve())
