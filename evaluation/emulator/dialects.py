@@ -4,7 +4,7 @@ Sources: OpenAI's API reference and, for the order of chunks, what vLLM sends. E
 an event is sent is decided elsewhere.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import orjson
 
@@ -16,33 +16,36 @@ Json = dict[str, object]
 DONE = b"data: [DONE]\n\n"
 
 
-class Dialect(Protocol):
-    """One text route."""
+class Dialect(ABC):
+    """One text route; `body` is what a client sends."""
 
-    @property
-    def body(self) -> type[Body]:
-        """What a client sends."""
+    body: type[Body]
 
+    @abstractmethod
     def whole(self, answer: Answer) -> Json:
         """The answer without streaming."""
 
-    def accepted(self, answer: Answer) -> list[bytes]:
+    def accepted(self, answer: Answer) -> list[bytes]:  # noqa: ARG002
         """Events that are sent as soon as a stream is accepted."""
+        return []
 
-    def opening(self, answer: Answer) -> list[bytes]:
+    def opening(self, answer: Answer) -> list[bytes]:  # noqa: ARG002
         """Events without content before the first token: at once, or right before it."""
+        return []
 
+    @abstractmethod
     def piece(self, answer: Answer, index: int) -> bytes:
         """The event of one token."""
 
+    @abstractmethod
     def closing(self, answer: Answer, ask: Ask) -> list[bytes]:
         """Events after the last token."""
 
 
-class ChatCompletions:
+class ChatCompletions(Dialect):
     """POST /v1/chat/completions."""
 
-    body: type[Body] = ChatBody
+    body = ChatBody
 
     def whole(self, answer: Answer) -> Json:
         """A `chat.completion`."""
@@ -51,10 +54,6 @@ class ChatCompletions:
             message = {"role": "assistant", "content": None, "tool_calls": [_call(answer, answer.text)]}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
         return envelope(answer, "chat.completion", choice) | {"usage": usage(answer)}
-
-    def accepted(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - this route has no such event
-        """Nothing."""
-        return []
 
     def opening(self, answer: Answer) -> list[bytes]:
         """The role-only chunk."""
@@ -81,22 +80,14 @@ class ChatCompletions:
         return sse(envelope(answer, "chat.completion.chunk", choice))
 
 
-class Completions:
+class Completions(Dialect):
     """POST /v1/completions."""
 
-    body: type[Body] = CompletionBody
+    body = CompletionBody
 
     def whole(self, answer: Answer) -> Json:
         """A `text_completion`."""
         return self._completion(answer, answer.text, answer.finish_reason) | {"usage": usage(answer)}
-
-    def accepted(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - this route has no such event
-        """Nothing."""
-        return []
-
-    def opening(self, answer: Answer) -> list[bytes]:  # noqa: ARG002 - this route has no such event
-        """Nothing."""
-        return []
 
     def piece(self, answer: Answer, index: int) -> bytes:
         """A piece of the text; the last one has the finish reason."""

@@ -5,18 +5,18 @@ The order is that of OpenAI's API reference: `response.created` and `response.in
 """
 
 from .answers import Answer, Ask
-from .bodies import Body, ResponsesBody
-from .dialects import Json, sse
+from .bodies import ResponsesBody
+from .dialects import Dialect, Json, sse
 
 # response.created and response.in_progress come first; then a text item has two events before its first delta, and a
 # function call has one.
 _ACCEPTED = 2
 
 
-class Responses:
+class Responses(Dialect):
     """POST /v1/responses."""
 
-    body: type[Body] = ResponsesBody
+    body = ResponsesBody
 
     def whole(self, answer: Answer) -> Json:
         """A finished `response`."""

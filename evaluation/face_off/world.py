@@ -6,14 +6,14 @@
     large    hosted on fast hardware: quick, roomy, 25 times the price, 100 for output    quality 0.95
 
 The prices are of the order of an 8B model, a 27B model on own hardware and at a provider's, and a frontier model; the
-qualities are assumed. How much of the traffic needs which is measured, by `shares`: of 2,449 prompts of ZeroEval
-(WildEval/ZeroEval, Apache-2.0) that one of three models answered right Llama-3.1-8B-Instruct was enough for 65 %,
-gemma-2-27b-it for 16.5 % more, and 18.5 % took Claude 3.5 Sonnet. What LiteLLM's strategies do depends on such facts,
-for they look at one thing each: where the large one is slow instead, latency-based routing stays on the medium one,
-which keeps the contracts of four requests in five by being in the middle.
+qualities are assumed. `evaluation.routing.models` measures how much of the traffic needs which: of 2,449 prompts of
+ZeroEval (WildEval/ZeroEval, Apache-2.0) that one of three models answered right Llama-3.1-8B-Instruct was enough for
+65 %, gemma-2-27b-it for 16.5 % more, and 18.5 % took Claude 3.5 Sonnet. What LiteLLM's strategies do depends on such
+facts, for they look at one thing each: where the large one is slow instead, latency-based routing stays on the medium
+one, which keeps the contracts of four requests in five by being in the middle.
 
 Beside this reference, whose requests are all streamed chats, stands a fleet that meets traffic of all kinds, in a group
-of its own. Verbosities are measured, see `evaluation.routing.verbosity`; that `thinker` writes five times as much is
+of its own. Verbosities are measured, see `evaluation.routing.models`; that `thinker` writes five times as much is
 assumed:
 
     8b, 8b-limited        one model, also at a provider that limits its rate to 30 a minute      quality 0.60

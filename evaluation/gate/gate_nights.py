@@ -10,15 +10,15 @@ nights? How soon does it find a step, and how much has a slow decline cost by th
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, quantiles
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -103,14 +103,12 @@ async def study(url: str, runs: int) -> Table:
     return table
 
 
-def main() -> None:
-    """Runs the study and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.gate.gate_nights", description=__doc__)
-    parser.add_argument("--runs", type=int, default=200, help="deployments for each course")
+def main(runs: Annotated[int, typer.Option(help="Deployments for each course.", min=2)] = 200) -> None:
+    """How often the regression gate alarms over many nights, and how soon."""
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder), options={"appendonly": "no"}) as server:
         url = f"{server.url}?socket_timeout=60"  # a busy machine is no failure here
-        Console(width=120).print(asyncio.run(study(url, parser.parse_args().runs)))
+        Console(width=120).print(asyncio.run(study(url, runs)))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

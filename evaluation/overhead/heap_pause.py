@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -24,8 +22,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.emulator import Handle, instant, running_endpoints
-from evaluation.overhead.proxy_overhead import CALLBACKS, MeasuredProxy, document
+from evaluation.emulator import Handle, instant
+from evaluation.overhead.proxy_overhead import CALLBACKS, MeasuredProxy, document, world
 from evaluation.shared.results import Spread
 from evaluation.shared.sample import messages_of_words
 from slo_router.contract.redis import embedded
@@ -68,10 +66,7 @@ def main(
 ) -> None:
     """Latency and memory of fresh proxies with and without `freeze_heap`."""
     found: dict[bool, list[Start]] = {False: [], True: []}
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        handles = stack.enter_context(running_endpoints([instant(name) for name in ("small", "medium", "large")]))
-        stack.callback(embedded.stop, directory / "valkey")
+    with world([instant(name) for name in ("small", "medium", "large")]) as (directory, _, handles):
         for _ in range(starts):
             for freeze, seen in found.items():
                 seen.append(measure(handles, directory, requests, freeze=freeze))

@@ -12,7 +12,6 @@ workers.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +20,8 @@ from typing import Annotated
 import httpx
 import typer
 
-from evaluation.emulator import instant, running_endpoints
-from evaluation.overhead.proxy_overhead import CALLBACKS, WARM_UP_REQUESTS, MeasuredProxy, Sender, document, publish
+from evaluation.emulator import instant
+from evaluation.overhead.proxy_overhead import CALLBACKS, WARM_UP_REQUESTS, MeasuredProxy, Sender, document, world
 from evaluation.shared.results import Aim, Save, Spread, conclude
 from slo_router.contract.redis import embedded
 
@@ -96,12 +95,9 @@ def main(
     """The share of the plugin's metrics in the CPU that a stock proxy spends on a request."""
     specs = [instant(name) for name in ("small", "medium", "large")]
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        handles = stack.enter_context(running_endpoints(specs))
-        home, files = directory / "valkey", directory / "files"
+        directory, home, handles = stack.enter_context(world(specs))
+        files = directory / "files"
         files.mkdir()
-        stack.callback(embedded.stop, home)
-        publish(home, [spec.name for spec in specs])
         settings = document(handles, CALLBACKS["plugin"])
         settings["litellm_settings"] = {"callbacks": ["timed_callback.callback"]}
         (directory / "timed_callback.py").write_text(TIMED, encoding="utf-8")

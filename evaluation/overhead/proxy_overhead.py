@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from evaluation.emulator import Handle, instant, running_endpoints
+from evaluation.emulator import EndpointSpec, Handle, instant, running_endpoints
 from evaluation.shared import proxy_config
 from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import messages_of_words
@@ -173,6 +173,18 @@ def publish(home: Path, names: Sequence[str]) -> None:
                 client.hset(metrics_key("", name, category), mapping=dict(fields))
 
 
+@contextmanager
+def world(specs: Sequence[EndpointSpec]) -> Iterator[tuple[Path, Path, list[Handle]]]:
+    """A folder, the embedded server's home in it with metrics of every endpoint, and the running endpoints."""
+    with tempfile.TemporaryDirectory(prefix="slo-") as name, running_endpoints(specs) as handles:
+        home = Path(name) / "valkey"
+        publish(home, [spec.name for spec in specs])
+        try:
+            yield Path(name), home, handles
+        finally:
+            embedded.stop(home)
+
+
 class Sender:
     """Sends the same request again and again over one kept-alive connection to each proxy."""
 
@@ -248,13 +260,8 @@ def main(
     """CPU per request of the stock proxy with the plugin, with an empty callback and with neither."""
     length = {} if chunks is None else {"output_tokens": 2 * chunks}  # the half of it is the shortest there is
     specs = [instant(name, **length) for name in ("small", "medium", "large")]
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        handles = stack.enter_context(running_endpoints(specs))
-        home = directory / "valkey"
-        stack.callback(embedded.stop, home)
-        publish(home, [spec.name for spec in specs])
-        taken: dict[str, list[float]] = {name: [] for name in CALLBACKS}
+    taken: dict[str, list[float]] = {name: [] for name in CALLBACKS}
+    with world(specs) as (directory, home, handles):
         for start in track(range(starts), "starting anew", console=Console(stderr=True)):
             with ExitStack() as running:
                 proxies = started(running, handles, directory / str(start), home)

@@ -17,12 +17,10 @@ import asyncio
 import itertools
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import httpx
@@ -31,8 +29,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.emulator import instant, running_endpoints
-from evaluation.overhead.proxy_overhead import CALLBACKS, GROUP, NOOP, MeasuredProxy, document, publish
+from evaluation.emulator import instant
+from evaluation.overhead.proxy_overhead import CALLBACKS, GROUP, NOOP, MeasuredProxy, document, world
 from evaluation.shared.results import Aim, Save, conclude
 from evaluation.shared.traffic import PATHS, Ask, Lengths, body, mixed
 from slo_router.contract.redis import embedded
@@ -182,25 +180,22 @@ def main(
 ) -> None:
     """Memory of the proxy with the plugin beside one with a no-op callback, under all the load that they take."""
     console = Console(width=160)
+    specs = [replace(instant(name), context_tokens=CONTEXT_TOKENS) for name in ("small", "medium", "large")]
+    loads: dict[str, Load] = {}
     with ExitStack() as stack:
-        specs = [replace(instant(name), context_tokens=CONTEXT_TOKENS) for name in ("small", "medium", "large")]
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        handles = stack.enter_context(running_endpoints(specs))
-        stack.callback(embedded.stop, root / "valkey")
-        publish(root / "valkey", [handle.name for handle in handles])
-        loads: dict[str, Load] = {}
+        root, home, handles = stack.enter_context(world(specs))
         for name in VARIANTS:
             directory = root / name
             directory.mkdir()
             (directory / "noop_callback.py").write_text(NOOP, encoding="utf-8")
-            environment = {embedded.DIRECTORY_VARIABLE: str(root / "valkey")}
+            environment = {embedded.DIRECTORY_VARIABLE: str(home)}
             settings = document(handles, CALLBACKS["plugin" if name == FROZEN else name])
             if name == FROZEN:
                 settings["callback_settings"]["slo_router"]["freeze_heap"] = True  # type: ignore[index]
             proxy = MeasuredProxy(settings, directory, environment=environment)
             loads[name] = Load(stack.enter_context(proxy))
         seen = asyncio.run(watch(loads, minutes, console))
-        with redis.Redis.from_url(embedded.ensure_running(root / "valkey")) as client:
+        with redis.Redis.from_url(embedded.ensure_running(home)) as client:
             used_mib = client.info("memory")["used_memory"] / MIB
         console.print(f"Redis holds {used_mib:.0f} MiB, the stream of records included")
     found = figures(seen, loads)

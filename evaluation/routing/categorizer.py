@@ -1,4 +1,4 @@
-"""How often is the category of a request right, how often unsure, and what does finding it cost?
+"""How often is the category of a request right, and how often unsure?
 
     python -m evaluation.routing.categorizer
 
@@ -9,12 +9,10 @@ the rules, so expect less on foreign traffic. Accuracy counts "unsure" as not ri
 article knows three categories: its accuracy on prompts of these three is given beside the one on all.
 """
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 from typing import Literal
 
 import typer
@@ -32,7 +30,6 @@ ARTICLE_CATEGORIES = ("ner", "summarization", "reasoning")
 CATEGORIZERS: dict[str, Categorizer] = {"rules": rules(), "article": article}
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 UNSURE = "unsure"
-LONG_CHARS = 3_000  # prompts of this length are documents with an instruction
 
 
 class LabelledPrompt(BaseModel):
@@ -75,24 +72,6 @@ def accuracy(results: Sequence[Outcome], categories: Sequence[str] = CATEGORIES)
     return sum(counted) / len(counted)
 
 
-def call_us(categorizer: Categorizer, words: int, repeats: int = 3_000) -> tuple[float, float]:
-    """Microseconds (p50, p99) of windows and categorizer together, on an extraction from a text of `words` words."""
-    contents = (str(prompt.messages[-1]["content"]) for prompt in load_prompts())
-    document = [word for content in contents if len(content) > LONG_CHARS for word in content.split()]
-    text = " ".join((document * (words // len(document) + 1))[-words:])
-    messages = [
-        {"role": "system", "content": "You are a helpful assistant."},
-        {"role": "user", "content": f"Extract all names and dates.\n\n{text}"},
-    ]
-    spent = []
-    for _ in range(repeats):
-        start = time.perf_counter_ns()
-        categorizer(instruction_windows(messages))
-        spent.append((time.perf_counter_ns() - start) / 1_000)
-    cuts = quantiles(spent, n=100)
-    return cuts[49], cuts[98]
-
-
 def accuracy_table(by_run: dict[tuple[str, str], list[Outcome]]) -> Table:
     """One row per split and categorizer."""
     table = Table("", "right", "unsure", "wrong", "of all", "of 3", "of sure", "coverage", title="Accuracy", box=SIMPLE)
@@ -115,16 +94,6 @@ def confusion_table(title: str, results: Sequence[Outcome]) -> Table:
     return table
 
 
-def speed_table() -> Table:
-    """Windows and categorizer together, by prompt length."""
-    table = Table("words", "categorizer", "p50 µs", "p99 µs", title="Time of one call, windows included")
-    for words in (200, 2_000, 20_000):
-        for name, categorizer in CATEGORIZERS.items():
-            p50_us, p99_us = call_us(categorizer, words)
-            table.add_row(f"{words:,}", name, f"{p50_us:.1f}", f"{p99_us:.1f}")
-    return table
-
-
 def figures(by_run: Mapping[tuple[str, str], Sequence[Outcome]]) -> dict[str, object]:
     """For docs/evidence.md: what was said of the prompts of the split `test`."""
     return {
@@ -141,7 +110,7 @@ def figures(by_run: Mapping[tuple[str, str], Sequence[Outcome]]) -> dict[str, ob
 
 
 def main(*, is_saved: Save = False) -> None:
-    """How often the category of a request is right, how often unsure, and what finding it costs."""
+    """How often the category of a request is right, and how often unsure."""
     console = Console()
     prompts = load_prompts()
     by_run: dict[tuple[str, str], list[Outcome]] = {
@@ -152,7 +121,6 @@ def main(*, is_saved: Save = False) -> None:
     console.print(accuracy_table(by_run))
     for (split, name), results in by_run.items():
         console.print(confusion_table(f"{name} on {split}", results))
-    console.print(speed_table())
     for split in SPLITS:
         missed = [f"{r.prompt.id} → {r.said}" for r in by_run[split, "rules"] if not r.correct]
         console.print(f"Where rules lose on {split}: {', '.join(missed)}")

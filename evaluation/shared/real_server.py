@@ -1,24 +1,21 @@
 """llama.cpp's own HTTP server on a real model.
 
-    python -m evaluation.shared.real_server --port 8080
+    python -m evaluation.shared.real_server '{"port": 8080}'
 
 Emulated endpoints obey their formulas; this one is what formulas have to be checked against. The wheel `xllamacpp`
 holds the server, `evaluation.shared.real_model` the weights. Each deployment is a process, so that its threads are its
 own.
 """
 
-import argparse
 import contextlib
 import json
 import select
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
 
 import xllamacpp
 
@@ -37,7 +34,7 @@ class ServerStartError(Exception):
 class RealDeployment:
     """One server process."""
 
-    name: str
+    name: str = "smollm2"
     quantization: Quantization = "Q4_1"
     port: int = 0  # 0: any free port
     context_tokens: int = 2048  # per request; the model was trained on 8192
@@ -90,10 +87,7 @@ def running_servers(deployments: Sequence[RealDeployment] = DEPLOYMENTS) -> Iter
 
 @contextmanager
 def _process(deployment: RealDeployment) -> Iterator[subprocess.Popen[str]]:
-    settings = asdict(deployment)
-    flags = ["--wrong-tokenizer"] if settings.pop("wrong_tokenizer") else []
-    options = [*flags, *(f"--{key.replace('_', '-')}={value}" for key, value in settings.items())]
-    command = [sys.executable, "-m", "evaluation.shared.real_server", "--until-stdin-closes", *options]
+    command = [sys.executable, "-m", "evaluation.shared.real_server", json.dumps(asdict(deployment))]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -117,8 +111,8 @@ def _started(deployment: RealDeployment, process: "subprocess.Popen[str]") -> Ru
     return RunningServer(deployment, json.loads(line)["url"])
 
 
-def serve(deployment: RealDeployment, *, until_stdin_closes: bool) -> None:
-    """Serve in this process, until SIGINT or SIGTERM or, where asked for, the end of standard input."""
+def serve(deployment: RealDeployment) -> None:
+    """Serve in this process, until SIGINT, SIGTERM or the end of standard input: with the process that started it."""
     params = xllamacpp.CommonParams()
     params.model.path = str(path_of(deployment))
     params.model_alias = {deployment.name}
@@ -135,28 +129,17 @@ def serve(deployment: RealDeployment, *, until_stdin_closes: bool) -> None:
     url = server.listening_address
     print(json.dumps({"name": deployment.name, "url": url, "api_base": f"{url}/v1"}), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
-        sys.stdin.read() if until_stdin_closes else signal.pause()
+        sys.stdin.read()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Serve what the command line describes."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.shared.real_server", description=__doc__)
-    parser.add_argument("--name", default="smollm2")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--quantization", choices=get_args(Quantization), default="Q4_1")
-    parser.add_argument("--context-tokens", type=int, default=2048, help="per request, at most 8192")
-    parser.add_argument("--slots", type=int, default=2, help="requests at a time")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--chat-template", default="", help="Jinja, instead of the model's own")
-    parser.add_argument("--wrong-tokenizer", action="store_true")
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started this one")
-    options = vars(parser.parse_args(arguments))
-    until_stdin_closes = options.pop("until_stdin_closes")
+def main(arguments: str) -> None:
+    """Serves the deployment whose fields `arguments` has, as JSON."""
+    deployment = RealDeployment(**json.loads(arguments))
     try:
-        serve(RealDeployment(**options), until_stdin_closes=until_stdin_closes)
+        serve(deployment)
     except (ModelUnavailableError, RuntimeError) as error:  # xllamacpp raises RuntimeError for all it cannot start
-        parser.exit(1, f"{options['name']}: {error}\n")
+        sys.exit(f"{deployment.name}: {error}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:] or ["{}"])

@@ -3,7 +3,7 @@
     lengths of prompts, answers   log-normal; location and spread are those of 19,366 requests of a public chat service
                                   (Azure/AzurePublicDataset, 2023, CC BY 4.0), where the simulator has the trace itself
     a model's verbosity           recorded answers of models to the same 2,840 prompts (WildEval/ZeroEval, Apache-2.0):
-                                  `python -m evaluation.routing.verbosity`; that a reasoning model writes five times
+                                  `python -m evaluation.routing.models`; that a reasoning model writes five times
                                   as much is assumed, reports say 5 to 20
     refused requests              of what providers refuse for a request's sake nearly all is HTTP 400 (19.4 % of all
                                   failures of a public gateway in April 2026, after 65.8 % rate limits and before 9.4 %

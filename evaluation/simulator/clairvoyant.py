@@ -15,12 +15,11 @@ from collections.abc import Sequence
 
 from evaluation.simulator.endpoint import Attempt, Endpoint
 from evaluation.simulator.engine import affordable
-from evaluation.simulator.policies import Told
-from evaluation.simulator.policy import Call, Choice
+from evaluation.simulator.policy import Call, Choice, Policy
 from evaluation.simulator.workload import Noise, Request
 
 
-class Clairvoyant(Told):
+class Clairvoyant(Policy):
     """See the module. Cooldowns do not concern it."""
 
     endpoints: Sequence[Endpoint] = ()

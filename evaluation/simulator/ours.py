@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 from evaluation.shared.traffic import CALL_TYPES, body, prose
 from evaluation.simulator.endpoint import Outcome, Spec
-from evaluation.simulator.policies import Told
-from evaluation.simulator.policy import Call, Choice, Ended, Probe
+from evaluation.simulator.policy import Call, Choice, Ended, Policy, Probe
 from evaluation.simulator.workload import Request
 from slo_router.contract.model import Decision, Facts, Metrics
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
@@ -69,7 +68,7 @@ class Way:
     observed: Trace
 
 
-class Ours(Told):
+class Ours(Policy):
     """See the module. `benchmark` is by deployment name; one that it lacks was never measured."""
 
     def __init__(self, specs: Sequence[Spec], rng: random.Random, benchmark: Mapping[str, Metrics]) -> None:

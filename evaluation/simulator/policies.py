@@ -15,43 +15,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from evaluation.simulator.endpoint import Spec
-from evaluation.simulator.policy import Call, Choice, Ended, Probe
-from evaluation.simulator.workload import Request
+from evaluation.simulator.policy import Call, Choice, Ended, Policy
 
 
-class Told:
-    """A policy that takes no notice of what it is told: the base of the others."""
-
-    def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
-        self.specs = specs
-        self.rng = rng
-
-    def begun(self, call: Call, deployment: int, now_s: float) -> None:
-        """See Policy."""
-
-    def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
-        """See Policy."""
-
-    def ended(self, end: Ended, now_s: float) -> None:
-        """See Policy."""
-
-    def tick(self, now_s: float) -> None:
-        """See Policy."""
-
-    def probes(self, now_s: float) -> Sequence[Probe]:
-        """See Policy."""
-        return ()
-
-    def shut(self, now_s: float) -> Collection[int]:
-        """See Policy."""
-        return ()
-
-
-class Random(Told):
+class Random(Policy):
     """Any one."""
 
     def choose(self, call: Call, now_s: float) -> Choice:
@@ -59,7 +30,7 @@ class Random(Told):
         return Choice(self.rng.choice(call.pool))
 
 
-class Cheapest(Told):
+class Cheapest(Policy):
     """LiteLLM's cost-based-routing: the lowest price per token, whatever the request."""
 
     def choose(self, call: Call, now_s: float) -> Choice:
@@ -69,7 +40,7 @@ class Cheapest(Told):
         )
 
 
-class Largest(Told):
+class Largest(Policy):
     """Everything to the best model."""
 
     def choose(self, call: Call, now_s: float) -> Choice:
@@ -77,7 +48,7 @@ class Largest(Told):
         return Choice(max(call.pool, key=lambda i: sum(self.specs[i].quality.values())))
 
 
-class LeastBusy(Told):
+class LeastBusy(Policy):
     """LiteLLM's least-busy: the lowest in-flight count, the first among equals."""
 
     def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
@@ -105,7 +76,7 @@ class LeastInFlight(LeastBusy):
         return Choice(min(call.pool, key=lambda i: (i in call.tried, self.in_flight[i], self.rng.random())))
 
 
-class LatencyBased(Told):
+class LatencyBased(Policy):
     """LiteLLM's latency-based-routing."""
 
     def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
@@ -138,7 +109,7 @@ class Named(NamedTuple):
     """A baseline and its name in the tables."""
 
     name: str
-    make: Callable[[Sequence[Spec], random.Random], Random | Cheapest | Largest | LeastBusy | LatencyBased]
+    make: Callable[[Sequence[Spec], random.Random], Policy]
 
 
 LATENCY_BASED, LEAST_BUSY = "litellm latency-based", "litellm least-busy"

@@ -1,11 +1,13 @@
 """What a routing policy is to the simulator: it chooses, and is told what became of it."""
 
+# ruff: noqa: ARG002  # every policy has the same signatures
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from evaluation.simulator.endpoint import Outcome
+from evaluation.simulator.endpoint import Outcome, Spec
 from evaluation.simulator.workload import Request
 
 
@@ -49,33 +51,33 @@ class Probe(NamedTuple):
     ended: Callable[[float, Outcome], None]
 
 
-class Policy(Protocol):
-    """Places requests. All calls come in order of time."""
+class Policy:
+    """Places requests. All calls come in order of time; a policy that overrides none but `choose` hears of nothing."""
+
+    def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
+        self.specs = specs
+        self.rng = rng
 
     def choose(self, call: Call, now_s: float) -> Choice:
         """The deployment to send a request to."""
-        ...
+        raise NotImplementedError
 
     def begun(self, call: Call, deployment: int, now_s: float) -> None:
         """It was sent."""
-        ...
 
     def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
         """The first token passed, `ttft_s` after it was sent."""
-        ...
 
     def ended(self, end: Ended, now_s: float) -> None:
         """It came to an end."""
-        ...
 
     def tick(self, now_s: float) -> None:
         """A quarter of a second has passed."""
-        ...
 
     def probes(self, now_s: float) -> Sequence[Probe]:
         """What to ask now."""
-        ...
+        return ()
 
     def shut(self, now_s: float) -> Collection[int]:
         """The deployments that get no request now, whatever it is."""
-        ...
+        return ()

@@ -38,7 +38,7 @@ SPECS = (
 
 
 # Whom mixed traffic meets. Verbosities are Llama-3.1-8B-Instruct's, gemma-2-27b-it's and Claude 3.5 Sonnet's, as
-# `evaluation.routing.verbosity` finds them; `thinker` is medium's equal at half its price per token, and writes five
+# `evaluation.routing.models` finds them; `thinker` is medium's equal at half its price per token, and writes five
 # times as much.
 SMALL, MEDIUM, LARGE = (Habits(verbosity=factor, wobble=0.5) for factor in (2.24, 1.0, 0.91))
 THINKER = Habits(verbosity=5.0, wobble=0.5)

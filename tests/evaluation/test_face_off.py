@@ -40,7 +40,7 @@ from evaluation.face_off.world import (
     Contract,
     dealt,
 )
-from evaluation.routing.shares import first_right
+from evaluation.routing.models import first_right
 from evaluation.shared.results import Spread
 from evaluation.shared.traffic import Ask
 from slo_router.contract.settings.config import parse_settings

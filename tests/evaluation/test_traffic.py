@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from evaluation.routing.verbosity import verbosity
+from evaluation.routing.models import verbosity
 from evaluation.shared.traffic import (
     ANSWERS,
     BAD_TEMPERATURE,

@@ -1,17 +1,18 @@
-"""How unlike models are in the length of their answers: where the simulator's and the face-off's verbosities are from.
+"""How unlike models are in the length of their answers, and how much of the traffic needs which of them.
 
-    python -m evaluation.routing.verbosity [--data FILE] [--reference MODEL]
+    python -m evaluation.routing.models [--data FILE] [--reference MODEL]
 
-FILE is a table of recorded answers to the same prompts, with a column `outtok::MODEL` of tokens for each model. The
-factor is the sum of a model's tokens over that of the reference's, on the prompts that both answered; the spread is the
-standard deviation of the logarithm of single prompts' ratios.
+The simulator's and the face-off's verbosities are from here, and the shares of the face-off's `KINDS`. FILE is a table
+of recorded answers to the same prompts, with columns `outtok::MODEL` of tokens and `score::MODEL`, 1 where the answer
+was right. The factor is the sum of a model's tokens over that of the reference's, on the prompts that both answered;
+the spread is the standard deviation of the logarithm of single prompts' ratios.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -24,6 +25,8 @@ from evaluation.shared.data import ANSWERS
 
 REFERENCE = "gemma-2-27b-it"
 COLUMN = "outtok::"
+TIERS = ("Meta-Llama-3.1-8B-Instruct", "gemma-2-27b-it", "claude-3-5-sonnet-20241022")
+RIGHT = 0.5
 
 
 class Verbosity(NamedTuple):
@@ -43,6 +46,16 @@ def verbosity(tokens: Iterable[float | None], reference: Iterable[float | None])
     return Verbosity(factor, statistics.pstdev(math.log(own / other) for own, other in pairs), len(pairs))  # type: ignore[operator]
 
 
+def first_right(scores: Sequence[Sequence[float | None]]) -> list[int]:
+    """Of prompts with the models' scores, smallest model first: how many each is the first to answer right."""
+    found = [0] * len(scores[0])
+    for row in scores:
+        right = [score is not None and score >= RIGHT for score in row]
+        if any(right):
+            found[right.index(True)] += 1
+    return found
+
+
 def _is_known(tokens: float | None) -> bool:
     return tokens is not None and tokens > 0  # NaN is not
 
@@ -51,7 +64,7 @@ def main(
     data: Annotated[Path, typer.Option(help="The table.", exists=True, dir_okay=False)] = ANSWERS,
     reference: Annotated[str, typer.Option(help="The model of factor 1.")] = REFERENCE,
 ) -> None:
-    """The factor and the spread of every model in the table, the most verbose first."""
+    """Every model's verbosity, the most verbose first, and who is the smallest to answer how many prompts right."""
     table = pq.read_table(data)
     names = [name.removeprefix(COLUMN) for name in table.column_names if name.startswith(COLUMN)]
     if reference not in names:
@@ -62,7 +75,13 @@ def main(
     for name, one in sorted(found.items(), key=lambda item: -(item[1].factor if item[1] else 0)):
         if one is not None:
             shown.add_row(name, f"{one.factor:.2f}", f"{one.spread:.2f}", f"{one.prompts:,}")
-    Console(width=100).print(shown)
+    console = Console(width=100, highlight=False)
+    console.print(shown)
+    scores = [table[f"score::{model}"].to_pylist() for model in TIERS]
+    counts = first_right(list(zip(*scores, strict=True)))
+    for model, count in zip(TIERS, counts, strict=True):
+        console.print(f"{count / sum(counts):6.1%}  of the prompts need {model} ({count:,})")
+    console.print(f"{table.num_rows - sum(counts):,} of {table.num_rows:,} prompts were answered right by none")
 
 
 if __name__ == "__main__":
