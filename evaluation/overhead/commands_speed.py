@@ -37,7 +37,6 @@ from slo_router.contract.settings.config import LogSettings
 from slo_router.operator.reporting.lookup import find_in_stream
 from slo_router.worker.request_log import RequestLog
 
-
 WORKERS, DAYS_S = 5, 29 * 86_400
 TEXTS = 4_000  # different prompts
 PAGE = 1_000

@@ -154,12 +154,28 @@ def figures(seen: Mapping[str, Sequence[Sample]], loads: Mapping[str, Load]) -> 
 
 def table_of(found: Sequence[Figures], minutes: float) -> Table:
     """One line per proxy."""
-    names = "proxy with", "requests", "a second", "CPU ms each", "unexpected errors", "MiB at first", "half-way", "at last"
+    names = (
+        "proxy with",
+        "requests",
+        "a second",
+        "CPU ms each",
+        "unexpected errors",
+        "MiB at first",
+        "half-way",
+        "at last",
+    )
     table = Table(*names, "growth per 1,000", "p99 ms", "longest ms")
     for one in found:
         counts = f"{one.requests:,}", f"{one.requests / minutes / 60:.0f}", f"{one.cpu_ms:.1f}"
         times = f"{one.p99_ms:.0f}", f"{one.longest_ms:.0f}"
-        table.add_row(one.name, *counts, str(one.unexpected_errors), *(f"{mib:.0f}" for mib in one.mib), f"{one.mib_per_1k:+.2f} MiB", *times)
+        table.add_row(
+            one.name,
+            *counts,
+            str(one.unexpected_errors),
+            *(f"{mib:.0f}" for mib in one.mib),
+            f"{one.mib_per_1k:+.2f} MiB",
+            *times,
+        )
     return table
 
 
