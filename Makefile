@@ -52,7 +52,6 @@ bench: .venv/.ready ## the measurements behind docs/evidence.md (SAVE=--save kee
 	$(BIN)/python -m evaluation.overhead.metrics_cost $(SAVE)
 	$(BIN)/python -m evaluation.routing.categorizer $(SAVE)
 	$(BIN)/python -m evaluation.robustness.fuzz $(SAVE)
-	$(BIN)/python -m evaluation.overhead.heap_pause
 	$(BIN)/python -m evaluation.overhead.loop_hold $(SAVE)
 	$(BIN)/python -m evaluation.simulator --seeds 20 $(SAVE)
 	$(BIN)/python -m evaluation.face_off --repeats 4 --victims 2 $(SAVE)

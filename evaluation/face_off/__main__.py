@@ -144,7 +144,7 @@ def main(
     \b
     First see that it works, in four minutes:
       python -m evaluation.face_off --repeats 1 --seconds 5 --strategies least-busy,slo-router
-    Then the run behind the README's table and plot, half an hour:
+    Then the run behind the table and the plot of docs/evidence.md, half an hour:
       python -m evaluation.face_off --repeats 4 --victims 2 --plot docs/face_off.svg
     """
     names, console = strategies.split(","), Console(width=WIDTH)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+from docs import generate_configuration
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
@@ -20,7 +20,6 @@ from slo_router.contract.record import RequestRecord
 from slo_router.operator.cli import app as router
 from slo_router.telemetry.families import Families
 
-ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner(env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
 NAMES = re.compile(r"x-slo-[a-z0-9-]*|slo_(?:router|bench):[a-z0-9_:.-]*|metrics:")
 
@@ -46,13 +45,7 @@ def _paths(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, .
 
 def settings() -> str:
     """The reference of the YAML."""
-    place = ROOT / "docs" / "generate_configuration.py"
-    spec = importlib.util.spec_from_file_location("generate_configuration", place)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return str(module.render())
+    return generate_configuration.render()
 
 
 def metrics() -> str:
