@@ -63,11 +63,13 @@ def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
     ahead = _difference(ours, peer, tally.attainment)
     theirs = estimate(peer, tally.attainment)
     if theirs.value < POOR:
-        yield Bar("… ahead of litellm latency-based", ahead, low=AHEAD)
-        yield Bar("… in the seeds where that one is below 80 %", _ahead_where_poor(ours, peer), low=AHEAD)
-        yield Bar("… at no more than its cost", _difference(ours, peer, tally.cost), high=0.0)
+        yield Bar("contract kept ahead of litellm latency-based", ahead, low=AHEAD)
+        yield Bar(
+            "contract kept ahead of it in the seeds where it is below 80 %", _ahead_where_poor(ours, peer), low=AHEAD
+        )
+        yield Bar("cost ÷ clairvoyant beyond litellm latency-based's", _difference(ours, peer, tally.cost), high=0.0)
     else:
-        yield Bar("… not behind litellm latency-based", ahead, low=0.0)
+        yield Bar("contract kept, not behind litellm latency-based", ahead, low=0.0)
     if scenario in MOST_COST:
         yield Bar("cost ÷ clairvoyant", estimate(ours, tally.cost), high=MOST_COST[scenario])
     yield Bar("deployments shut for more than 1 s without a failure of their own", estimate(ours, tally.shut), high=0.0)
@@ -79,7 +81,9 @@ def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
             "decisions that rule out as too small who holds the request", estimate(ours, tally.misjudged), high=0.01
         )
     yield Bar("four workers decide as one observer, at once", estimate(ours, tally.agreement))
-    yield Bar("… within two seconds", estimate(ours, tally.agreement_soon), low=AGREEMENT)
+    yield Bar(
+        "four workers decide as one observer, within two seconds", estimate(ours, tally.agreement_soon), low=AGREEMENT
+    )
     if scenario in COVERAGE:
         yield Bar("coverage of the p95 TTFT", estimate(ours, tally.coverage), *COVERAGE[scenario])
 

@@ -34,6 +34,18 @@ def test_a_figure_that_was_saved_anew_is_on_the_page(tmp_path: Path) -> None:
     assert made != evidence.render()
 
 
+def test_the_readme_says_what_the_page_says() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    phases = {phase["phase"]: phase["rows"] for phase in load(FOLDER / "face_off.json")[0]["figures"]["phases"]}
+    for rows in (phases["steady"], phases["mixed"]):
+        best = max(rows["least-busy"], rows["latency-based-routing"], key=lambda row: row["kept_percent"]["value"])
+        shown = rows["slo-router"], best, rows["all to large"]
+        ours, peer, large = (Spread(**row["kept_percent"]) for row in shown)
+        spread = f"{peer.value:.0f} % ({peer.lowest:.0f} to {peer.highest:.0f})"
+        assert f"| {ours.value:.0f} % | {spread} | {large.value:.0f} % |" in readme
+        assert "| {:.3f} | {:.3f} | {:.3f} |".format(*(row["usd_per_1k"] for row in shown)) in readme
+
+
 def test_the_template_has_words_alone() -> None:
     words = re.sub(NO_FIGURES, "", evidence.TEMPLATE.read_text(encoding="utf-8"), flags=re.VERBOSE | re.DOTALL)
     assert [line for line in words.splitlines() if re.search(r"\d", line)] == []
