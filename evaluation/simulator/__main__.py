@@ -1,6 +1,6 @@
 """Routing policies in virtual time: who keeps the contracts, at what cost, and whether our promises hold.
 
-python -m evaluation.simulator [--seeds 4] [--scenario steady] [--arrivals azure|poisson] [--trace FILE]
+python -m evaluation.simulator [--seeds 4] [--scenario steady] [--trace FILE]
 
 Constants of the plugin were chosen on seeds from 100 on (`--first-seed 100`); figures are of the first ones.
 """
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from enum import Enum, StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,25 +29,15 @@ from evaluation.simulator.workload import read_trace
 ScenarioName = Enum("ScenarioName", {name: name for name in BY_NAME})  # type: ignore[misc]
 
 
-class Arrivals(StrEnum):
-    """Where arrival times and sizes come from."""
-
-    AZURE = "azure"
-    POISSON = "poisson"
-
-
 def main(
     *,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per scenario; 20 take an hour on two cores.")] = 4,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
     scenario: Annotated[list[ScenarioName] | None, typer.Option(help="Only this one; may be repeated.")] = None,
-    arrivals: Annotated[
-        Arrivals, typer.Option(help="The recorded trace, or Poisson with log-normal sizes.")
-    ] = Arrivals.AZURE,
     trace: Annotated[
         Path,
         typer.Option(
-            help="The trace, of columns t_s, prompt_tokens, output_tokens.",
+            help="The trace, of columns t_s, prompt_tokens, output_tokens; without it Poisson with log-normal sizes.",
             show_default="../shared/data/traffic_azure2023_conv.csv.gz",
         ),
     ] = TRAFFIC,
@@ -59,10 +49,10 @@ def main(
     if is_saved and scenario:
         raise typer.BadParameter("the page has all scenarios, expected no --scenario beside it", param_hint=OPTION)
     try:
-        recorded = trace if arrivals is Arrivals.AZURE and read_trace(trace) is not None else None
+        recorded = trace if read_trace(trace) is not None else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--trace") from error
-    if arrivals is Arrivals.AZURE and recorded is None:
+    if recorded is None:
         console.print(
             f"[yellow]{trace.name}: not found (--trace FILE names another place); arrivals are Poisson instead"
         )

@@ -46,6 +46,7 @@ from slo_router.operator.replay.recorded import Recorded, decode
 ARMS: Mapping[str, dict[str, object]] = {RECORDED: BEFORE, **POLICIES}
 WARM_UP_S = 60.0
 BARS = {"share_points": 2, "cost_percent": 3, "kept_points": 3}
+WORDS = {"share_points": ("share", " points"), "cost_percent": ("cost", " %"), "kept_points": ("SLO kept", " points")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def main(
         print(f"{one.policy}: {figures}; {one.close_percent:.0f} % of the picks may differ live, says the replay")
     judged = [one for one in off if one.policy != EDGE]
     aims = [
-        Aim.at_most(most, f"{one.policy}: off by {name.replace('_', ', ')}", abs(one.off[name].value), 1)
+        Aim.at_most(most, f"{one.policy}: {WORDS[name][0]} off by", abs(one.off[name].value), 1, WORDS[name][1])
         for one in judged
         for name, most in BARS.items()
     ]
