@@ -1,1 +1,1 @@
-"""What studies, demo and tests share: the stock proxy, a Valkey, prompts, traffic, a real model, virtual time."""
+"""What studies, demo and tests share: stock proxy, Valkey, prompts, traffic, a real model, results, virtual time."""
