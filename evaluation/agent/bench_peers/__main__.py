@@ -30,8 +30,8 @@ from evaluation.agent.bench_peers.tools import MODEL, AiPerf, Figures, GuideLlm,
 from evaluation.emulator import EndpointSpec, endpoint_process
 from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import words
-from slo_bench.prompts.workload import Prompt
 from slo_bench.measure import event_loop
+from slo_bench.prompts.workload import Prompt
 
 TOLERANCE_PERCENT, LAG_LIMIT_MS = 5, 5.0
 LEAST_DONE = 0.95  # guidellm now and then cancels the last request that it started
