@@ -66,6 +66,8 @@ class Endpoint:
                 response = await answer(Call(body, fault, seen, connection))
             except RefusedError as error:
                 response = json_response(error.body, error.status, error.headers)
+            if self.spec.says_left:
+                response.headers.update(self.allowance.headers())
             seen.status = response.status_code
             return response
 

@@ -1,7 +1,8 @@
 """What an endpoint was asked: so that a test can say which requests reached it, and how each one ended."""
 
+import time
 from collections import deque
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 KEPT = 1000
 
@@ -19,6 +20,7 @@ class Seen:
     completed: bool = False  # the whole answer was sent
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    at_s: float = field(default_factory=time.time)  # Unix seconds
 
 
 class Record:

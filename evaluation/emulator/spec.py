@@ -39,7 +39,10 @@ class EndpointSpec:
     tokens_per_chunk: Positive = 1  # of a stream; the first token comes alone
     per_minute: Positive | None = None  # requests; beyond, and beyond `burst` at once, HTTP 429
     burst: Positive = 10
+    per_window: Positive | None = None  # requests in each `window_s` of the clock instead; beyond, HTTP 429
+    window_s: Annotated[float, Field(gt=0)] = 60.0
     says_when: bool = True  # a 429 of the rate limit has a Retry-After
+    says_left: bool = False  # each answer has x-ratelimit-… headers, of the requests
     jitter: NonNegative = 0.05  # sigma of the log-normal factor on each latency
     opens_early: bool = True  # what precedes the first token, a role-only chunk, comes at once and not with the token
     seed: int = 0
@@ -112,25 +115,45 @@ class FaultSwitch:
 
 
 class Allowance:
-    """What the rate limit still lets pass: a bucket of `burst` requests that fills at the limit's rate."""
+    """What the rate limit still lets pass: a bucket of `burst` requests that fills at the limit's rate, or so many in
+    each window.
+    """
 
-    def __init__(self, spec: EndpointSpec, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, spec: EndpointSpec, clock: Callable[[], float] = time.time) -> None:
         self._spec = spec
         self._clock = clock
-        self._left, self._at_s = float(spec.burst), clock()
+        self._left, self._at_s = float(spec.per_window or spec.burst), clock()
 
     def wait_s(self) -> float | None:
         """Takes a request: `None` where it may pass, else the seconds after which one could."""
         if self.lets_pass():
             self._left -= 1
             return None
-        return (1 - self._left) * 60 / (self._spec.per_minute or 1)
+        return self._whole_s(1)
+
+    def headers(self) -> dict[str, str]:
+        """What OpenAI says of it."""
+        self.lets_pass()
+        limit = self._spec.per_window or self._spec.burst
+        said = {"limit": limit, "remaining": int(self._left), "reset": f"{self._whole_s(limit):.3f}s"}
+        return {f"x-ratelimit-{name}-requests": str(value) for name, value in said.items()}
+
+    def _whole_s(self, wanted: float) -> float:
+        """Until so many are left again."""
+        if self._spec.per_window is not None:
+            return self._spec.window_s - self._clock() % self._spec.window_s
+        return max(wanted - self._left, 0.0) * 60 / (self._spec.per_minute or 1)
 
     def lets_pass(self) -> bool:
         """Whether a request may pass now."""
+        now_s = self._clock()
+        if self._spec.per_window is not None:
+            if now_s // self._spec.window_s != self._at_s // self._spec.window_s:
+                self._left = self._spec.per_window
+            self._at_s = now_s
+            return self._left >= 1
         if self._spec.per_minute is None:
             return True
-        now_s = self._clock()
         grown = self._left + max(now_s - self._at_s, 0.0) * self._spec.per_minute / 60
         self._left, self._at_s = min(self._spec.burst, grown), now_s
         return self._left >= 1
