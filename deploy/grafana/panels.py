@@ -165,8 +165,13 @@ HEALTH = (
         Query(quantile(0.5, "slo_router_decision_seconds", "group"), "{{group}} p50"),
         Query(quantile(0.99, "slo_router_decision_seconds", "group"), "{{group}} p99"),
     )),
-    Panel("Circuits", "1 while traffic is kept off a deployment that fails.", "none",
-          (Query("max by (deployment) (slo_router_circuit_open)", "{{deployment}}"),), "steps"),
+    Panel("Circuits and accounts", "1 while traffic is kept off a deployment that fails, or that refuses everything.",
+          "none", (
+        Query("max by (deployment) (slo_router_circuit_open)", "{{deployment}} fails"),
+        Query("max by (deployment) (slo_router_account_fault)", "{{deployment}} refuses"),
+    ), "steps"),
+    Panel("Quota left", "Of the tightest limit on requests or tokens, where one is known.", "percentunit",
+          (Query("min by (deployment) (slo_router_quota_left_ratio)", "{{deployment}}"),)),
     Panel("Age of the data", "Since the slowest worker last read Redis and ended a round of each background job, and "
           "since the benchmark agent last measured.", "s", (
         Query("time() - min(slo_router_snapshot_timestamp_seconds)", "snapshot"),

@@ -169,3 +169,13 @@ def test_a_cheaper_deployment_that_was_slow_when_last_seen_is_tried_again_and_on
         slow._replace(missed=("ttft_ms", "cost_per_1k")),
     ):
         assert counted([known, never], trial_share=1.0)["slow"] == 0
+
+
+def test_where_the_operator_gave_weights_they_share_the_traffic_among_equals_in_cost() -> None:
+    candidates = [*(costing(name, 0.1) for name in ("a", "b", "c")), costing("dear", 0.2)]
+    world, weights = view(), {"a": 7.0, "c": 2.0, "dear": 90.0}
+    group = GroupSettings(trial_share=0.0)
+    picks = Counter(pick(candidates, group, world, weights=weights).deployment_id for _ in range(2_000))
+    assert picks.keys() == {"a", "b", "c"}
+    assert picks["a"] == pytest.approx(1_400, rel=0.1)
+    assert picks["b"] == pytest.approx(200, rel=0.25)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from evaluation.shared.traffic import BAD_TEMPERATURE
 from slo_router.contract.ages import HANDFUL as HANDFUL_OF_ANSWERS
 from tests.e2e.conftest import CATEGORIES, REFUSALS, Stack
 
@@ -73,6 +74,15 @@ def test_who_refuses_everything_is_left_after_a_handful_and_found_again(
     assert lost == found.refused
     assert set(found.statuses[HANDFUL:]) == {200}
     assert found.is_back
+
+
+def test_ten_wrong_requests_in_a_row_take_nothing_from_a_healthy_deployment(
+    live: Stack, courses: Mapping[int, Course]
+) -> None:
+    name = f"refuses-{next(iter(courses))}"  # which is back
+    statuses = [ask(live, name, temperature=BAD_TEMPERATURE).status_code for _ in range(10)]
+    assert set(statuses) == {400}
+    assert [ask(live, name).headers["x-slo-selected-model"] for _ in range(10)] == [name] * 10
 
 
 def test_more_room_than_a_models_answers_have_goes_to_one_that_has_it(live: Stack) -> None:

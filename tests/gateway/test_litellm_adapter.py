@@ -480,7 +480,7 @@ class ContentPolicyViolationError(Exception):
         (None, "", "deployment"),
         (500, "", "deployment"),
         (408, "", "deployment"),
-        (429, "", "deployment"),
+        (429, "", "quota"),
         (400, "messages: field required", "unclear"),
         (422, "", "unclear"),
         (413, "", "request"),

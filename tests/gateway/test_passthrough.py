@@ -278,3 +278,26 @@ async def test_who_has_as_many_requests_as_it_may_have_at_once_gets_no_more(spy:
             await asyncio.sleep(0)
     await asyncio.gather(*asking)
     assert Counter(spy.called) == {"limited-0": 1, "limited-1": 2, "limited-2": 6}
+
+
+@pytest.mark.usefixtures("one_minute")
+@pytest.mark.skipif(IS_SEEDED, reason="LiteLLM counts by the day from 1.110 on")
+async def test_where_litellm_enforces_rpd_the_next_best_answers(spy: Spy) -> None:
+    entries = priced([{"rpd": RPM}, {}, {}])
+    found = await outcomes("route", spy, {"limited": entries}, 3 * RPM, **ENFORCED, num_retries=0)
+    assert [one.error for one in found] == [""] * len(found)
+    assert Counter(one.called[-1] for one in found) == {"limited-0": RPM, "limited-1": 2 * RPM}
+
+
+async def test_where_all_have_as_many_requests_as_they_may_have_at_once_the_next_one_waits(spy: Spy) -> None:
+    limits: list[dict[str, object]] = [{"max_parallel_requests": 1}, {"max_parallel_requests": 1}]
+    entries = [{**entry, "input_cost_per_token": 1e-7, "mock_delay": 0.5} for entry in limits]
+    router, made = route(spy, {"limited": entries}, num_retries=2)
+    asking: list[asyncio.Task[object]] = []
+    for number in range(4):
+        messages = [{"role": "user", "content": f"{number}"}]
+        data: dict[str, object] = {"model": "limited", "messages": messages, "metadata": {}}
+        await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acompletion")
+        asking.append(asyncio.create_task(router.acompletion(**data)))
+    await asyncio.gather(*asking)
+    assert Counter(spy.called) == {"limited-0": 2, "limited-1": 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slo_router.contract.model import UNLIMITED
 from slo_router.live.account import (
     ASKED_S,
     FIRST_PAUSE_S,
@@ -23,6 +24,8 @@ from slo_router.live.account import (
     sent,
 )
 from slo_router.live.live import Live
+from slo_router.live.probes import probe_ended, probes_due
+from slo_router.live.state import Ending
 from tests.shared.builders import absorb, told_by, wire
 
 NOW_S = 1_800_000_000.0
@@ -35,10 +38,12 @@ def refusing(times: int, *, is_account: bool = False, can_ask: bool = True, acco
 
 
 @pytest.mark.parametrize("is_account", [False, True])
-def test_the_third_refusal_in_a_row_shuts_it_and_it_is_asked_at_once(is_account: bool) -> None:
+def test_after_three_refusals_in_a_row_it_is_asked_at_once_and_shut_if_they_speak_of_the_account(
+    is_account: bool,
+) -> None:
     assert lets_pass(refusing(REFUSALS - 1, is_account=is_account), NOW_S)
     doubted = refusing(REFUSALS, is_account=is_account)
-    assert not lets_pass(doubted, NOW_S)
+    assert lets_pass(doubted, NOW_S) is not is_account
     assert is_question_due(doubted, NOW_S)
     assert not is_question_due(asked(doubted, NOW_S), NOW_S + 0.25)
 
@@ -48,6 +53,14 @@ def test_an_answer_in_between_begins_the_count_anew() -> None:
     for _ in range(10):
         account = answered(refusing(REFUSALS - 1, account=account), NOW_S)
     assert lets_pass(account, NOW_S)
+
+
+def test_ten_wrong_requests_in_a_row_take_nothing() -> None:
+    account = TRUSTED
+    for _ in range(10):
+        account = refusing(1, account=account)
+        assert lets_pass(account, NOW_S)
+    assert not lets_pass(denied(asked(account, NOW_S), NOW_S), NOW_S)
 
 
 def test_whoever_answers_the_question_is_trusted_and_ten_more_wrong_requests_take_nothing() -> None:
@@ -61,7 +74,7 @@ def test_whoever_answers_the_question_is_trusted_and_ten_more_wrong_requests_tak
     assert not is_question_due(answered(asked(again, NOW_S), NOW_S), NOW_S)
     assert not lets_pass(refusing(REFUSALS, is_account=True, account=vouched), NOW_S)  # those speak of the account
     later = vouched._replace(changed_at_s=NOW_S - TRUST_S)
-    assert not lets_pass(refusing(REFUSALS, account=later), NOW_S)
+    assert is_question_due(refusing(REFUSALS, account=later), NOW_S)
 
 
 def test_whoever_refuses_the_question_is_asked_ever_more_rarely() -> None:
@@ -76,7 +89,7 @@ def test_whoever_refuses_the_question_is_asked_ever_more_rarely() -> None:
 
 
 def test_a_question_that_takes_long_lets_requests_through_and_no_refusal_of_theirs_is_its_answer() -> None:
-    doubted, later_s = asked(refusing(REFUSALS), NOW_S), NOW_S + VERIFY_S
+    doubted, later_s = asked(refusing(REFUSALS, is_account=True), NOW_S), NOW_S + VERIFY_S
     assert not lets_pass(doubted, later_s - 0.1)
     assert not is_question_due(doubted, later_s)
     for at_s in (later_s, later_s + 1, later_s + 10):
@@ -142,3 +155,20 @@ def test_a_refusal_is_an_answer_so_nobody_takes_the_deployment_for_hanging() -> 
     live.finished(live.dispatched("a", NOW_S - 100), "refused", NOW_S)
     assert live.states["a"].answered_at_s == NOW_S
     assert live.states["a"].circuit.failures == 0
+
+
+@pytest.mark.parametrize("ending", ["denied", "refused"])
+def test_who_has_the_same_key_is_asked_too_once_one_is_found_to_refuse_everything(ending: Ending) -> None:
+    live = Live()
+    live.can_ask = lambda _: True
+    for name, others in (("a", {"b"}), ("b", {"a"}), ("c", set[str]())):
+        live.allow(name, UNLIMITED, frozenset(others))
+    for _ in range(REFUSALS):
+        live.finished(live.dispatched("a", NOW_S), ending, NOW_S)
+    asked_now = probes_due(live.states, NOW_S)
+    assert set(asked_now) == ({"a", "b"} if ending == "denied" else {"a"})
+    probe_ended(live.states, "a", NOW_S, NOW_S + 1, "refuses")
+    assert set(asked_now) | set(probes_due(live.states, NOW_S + 1)) == {"a", "b"}
+    assert lets_pass(live.states["b"].account, NOW_S)
+    probe_ended(live.states, "b", NOW_S, NOW_S + 1, "refuses")
+    assert not lets_pass(live.states["b"].account, NOW_S + 1)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slo_router.contract.model import Limits
 from slo_router.latency.curve import ttft_s
 from slo_router.latency.evidence import Prior
 from slo_router.live.circuit import CLOSED, is_suspected, share
@@ -40,6 +41,7 @@ def test_all_that_a_worker_publishes_of_a_deployment_is_read_by_the_others() -> 
         live.find("a", {("errors", "ner"): NOW_S - 60})
     probe_ended(one.states, "a", NOW_S, NOW_S + 1, "answers")
     one.prove("a", "errors", "ner", is_good=True)
+    one.allow("a", Limits(rpm=60))
     said = told_by(one, NOW_S + 3)
     assert json.loads(bytes(said["a"])).keys() == Said.__annotations__.keys()
     absorb(other, [said], PRIORS, NOW_S + 3)

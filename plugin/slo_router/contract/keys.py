@@ -6,6 +6,7 @@ slo_router:requests                               stream        each worker: one
 slo_router:requests:ids                           sorted set    each worker: request id → ms of its record's id
 slo_router:live:{worker}                          string        that worker alone, as JSON; it expires
 slo_router:workers                                set           each worker: its own name, and takes dead ones out
+slo_router:bell                                   stream        each worker: there is news that the others want at once
 slo_router:scraper                                string        the worker that asks the model servers; it expires
 slo_router:off                                    set           the operator: groups that LiteLLM routes by itself
 slo_router:policies                               list          the operator: JSON, the newest first
@@ -23,6 +24,7 @@ from __future__ import annotations
 REQUESTS_STREAM = "slo_router:requests"
 LIVE_KEY = "slo_router:live:"
 WORKERS_KEY = "slo_router:workers"
+BELL_KEY = "slo_router:bell"
 SCRAPER_KEY = "slo_router:scraper"
 OFF_KEY = "slo_router:off"
 POLICIES_KEY = "slo_router:policies"

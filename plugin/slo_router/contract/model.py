@@ -80,6 +80,15 @@ class Tier(NamedTuple):
     cached_usd: float | None = None  # `None`: as below
 
 
+class Limits(NamedTuple):
+    """What the configuration allows a deployment, of all workers: requests and tokens a minute, requests at once."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    at_once: float | None = None
+
+
+UNLIMITED = Limits()
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a SHA-256, or a UUID
 
 
@@ -101,6 +110,8 @@ class Facts:
     tiers: tuple[Tier, ...] = ()  # ascending
     usd_per_second: float | None = None  # of the whole request, where tokens have no price
     usd_per_request: float | None = None  # beside the tokens
+    limits: Limits = UNLIMITED
+    weight: float | None = None  # LiteLLM's: its part of the traffic among equals
 
     @property
     def name(self) -> str:

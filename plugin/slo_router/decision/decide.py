@@ -26,16 +26,17 @@ from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
-from slo_router.decision.relaxation import Unable, least_rejected, spare
+from slo_router.decision.relaxation import Unable, keep, least_rejected, spare
 from slo_router.decision.scoring import assess, limits_of, weigh
 from slo_router.latency.curve import LEVELS
 from slo_router.live.account import lets_pass
 from slo_router.live.circuit import share
+from slo_router.live.quota import Room, room
 from slo_router.live.state import ANSWERS, ERRORS
 from slo_router.request.conversations import NOTHING_CACHED, Cached
 
-NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str]]
-ALL_ASKED: NotAsked = frozenset(), frozenset(), frozenset()
+NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str], frozenset[str]]
+ALL_ASKED: NotAsked = (frozenset(),) * 5
 
 
 NO_LENGTHS: Mapping[str, float] = MappingProxyType({})
@@ -85,7 +86,7 @@ class Choice(NamedTuple):
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group, home = policy.group, ask.cached.deployment_id
-    shut, spared, denied = _not_asked(candidates, view) if view.live else ALL_ASKED
+    shut, spared, denied, full, scarce = _not_asked(ask, candidates, view) if view.live else ALL_ASKED
     faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
         ask.features,
@@ -96,10 +97,11 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         shut,
         faults,
         denied,
-        ask.full,
+        ask.full | full,
         ask.readers,
         spared,
         home,
+        scarce,
     )
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(
@@ -166,6 +168,8 @@ def choose(
         able = spare(able, demand.spared, unable)
     if is_unknown:
         able = _with_twins(able, candidates)
+    if demand.scarce:
+        able = keep(able, demand.scarce, unable)
     pool = able or least_rejected(unable, candidates)
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
@@ -173,7 +177,8 @@ def choose(
         pool = [assessment._replace(probability=chance(assessment)) for assessment in pool]
     is_found = view.snapshot.any_error or view.snapshot.any_fault
     suspects = _suspects(unable, demand.features.category, view) if is_found and able and unable else ()
-    chosen = pick(pool, group, view, demand.home, suspects)
+    weights = {one.deployment_id: one.weight for one in candidates if one.weight is not None}
+    chosen = pick(pool, group, view, demand.home, suspects, weights=weights)
     is_met = bool(able) and not chosen.missed and not chosen.unknown
     return _new(Choice, (chosen, is_met, pool, unable))
 
@@ -213,13 +218,15 @@ def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Ass
     ]
 
 
-def _not_asked(candidates: Sequence[Facts], view: View) -> NotAsked:
-    """Those whose circuit lets this request not pass, those that recover and are spared it if another is able, and
-    those that refuse everything.
+def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
+    """Those whose circuit lets this request not pass, those that recover and are spared it if another is able, those
+    that refuse everything, those that are full, and those that have little room left.
     """
     shut: list[str] = []
     spared: list[str] = []
     denied: list[str] = []
+    full: list[str] = []
+    scarce: list[str] = []
     for facts in candidates:
         state = view.live.get(facts.deployment_id)
         if state is None:
@@ -230,7 +237,14 @@ def _not_asked(candidates: Sequence[Facts], view: View) -> NotAsked:
             part = share(state.circuit, view.now_s)
             if part < 1 and view.rng.random() >= part:
                 (shut if state.circuit.is_open else spared).append(facts.deployment_id)
-    return (frozenset(shut), frozenset(spared), frozenset(denied)) if shut or spared or denied else ALL_ASKED
+        if state.quota is not None:
+            tokens = ask.features.prompt_tokens + ask.features.output_tokens
+            found = room(state.quota, view.now_s, tokens, state.in_flight - state.foreign)
+            if found is not Room.ANY:
+                (full if found is Room.NONE else scarce).append(facts.deployment_id)
+    if shut or spared or denied or full or scarce:
+        return frozenset(shut), frozenset(spared), frozenset(denied), frozenset(full), frozenset(scarce)
+    return ALL_ASKED
 
 
 def _outlook(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:

@@ -43,6 +43,7 @@ class Demand(NamedTuple):
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
     spared: frozenset[str] = frozenset()  # deployments that recover: another goes before them
     home: str = ""  # the deployment that has the conversation in its cache
+    scarce: frozenset[str] = frozenset()  # deployments whose last requests are kept for those with no other way
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:

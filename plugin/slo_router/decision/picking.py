@@ -9,7 +9,8 @@ An unknown cost ranks behind every known one. Costs within the tie band count as
 with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
 each sees the others' load a second late; the better of two keeps equal replicas evenly filled. Where the two finish at
 about the same time, or nothing is known of one, the one with less on its way answers: unknown is not slow. The one that
-has the conversation in its prefix cache goes before.
+has the conversation in its prefix cache goes before. Where the operator gave one of them a `weight`, the weights decide
+instead of finish and load.
 
 A candidate that is no dearer and that nothing was measured for, that was slow when last seen some seconds ago, or when
 the benchmark last ran more than a day ago, or that is getting faster, is tried now and then while none of its requests
@@ -20,7 +21,8 @@ evidence rules out (`suspects`): failures, or answers whose end showed that they
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from slo_router.contract.ages import MEASURED_LASTS_S
 from slo_router.contract.model import Assessment, Rng, Standing
@@ -29,6 +31,7 @@ from slo_router.decision.prediction import View
 from slo_router.live.state import LiveState
 
 Rank = Callable[[Assessment], tuple[float, ...]]
+NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
 PROBABILITY_STEPS = 20
 CLOSE = 0.15  # of a predicted finish: the spread of five samples makes it 12 % later than that of two hundred
 STALE_S = 5.0  # since the last live sample: it may have recovered
@@ -43,10 +46,12 @@ def pick(
     view: View,
     home: str = "",
     suspects: Sequence[Assessment] = (),
+    *,
+    weights: Mapping[str, float] = NO_WEIGHTS,
 ) -> Assessment:
     """The candidate to send the request to. `candidates` is not empty; `home` has the conversation in its cache.
 
-    One of the `suspects` is taken on trial alone.
+    One of the `suspects` is taken on trial alone. `weights` are the operator's, by deployment id, of those with one.
     """
     standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]
@@ -57,13 +62,15 @@ def pick(
     elif group.objective == "weighted":
         chosen = _first(best, _weighted, view.rng)
     else:
-        chosen = _cheapest(best, view.rng, group.tie_band, home)
+        chosen = _cheapest(best, view.rng, group.tie_band, home, weights)
     if (len(candidates) > 1 or suspects) and view.rng.random() < group.trial_share:
         return _trial(candidates, suspects, chosen, view) or chosen
     return chosen
 
 
-def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float, home: str) -> Assessment:
+def _cheapest(
+    candidates: Sequence[Assessment], rng: Rng, tie_band: float, home: str, weights: Mapping[str, float]
+) -> Assessment:
     costs = [math.inf if (cost := candidate.prediction.cost_usd) is None else cost for candidate in candidates]
     limit = min(costs) * (1 + tie_band)
     tied = [candidate for candidate, cost in zip(candidates, costs, strict=True) if cost <= limit]
@@ -72,9 +79,21 @@ def _cheapest(candidates: Sequence[Assessment], rng: Rng, tie_band: float, home:
     for candidate in tied:
         if candidate.deployment_id == home:
             return candidate
+    if weights and any(candidate.deployment_id in weights for candidate in tied):
+        return _drawn(tied, rng, weights)
     one = rng.choice(tied)
     other = rng.choice([candidate for candidate in tied if candidate is not one])
     return min(one, other, key=_load if _is_close(_finish_s(one), _finish_s(other)) else _finish)
+
+
+def _drawn(tied: Sequence[Assessment], rng: Rng, weights: Mapping[str, float]) -> Assessment:
+    """Each as often as its weight says; one without has 1."""
+    left = rng.random() * sum(weights.get(candidate.deployment_id, 1.0) for candidate in tied)
+    for candidate in tied:
+        left -= weights.get(candidate.deployment_id, 1.0)
+        if left < 0:
+            return candidate
+    return tied[-1]
 
 
 def _first(candidates: Sequence[Assessment], rank: Rank, rng: Rng) -> Assessment:

@@ -1,6 +1,7 @@
 """What gives way when no candidate passes every filter: the softest filters first, and then the nearest candidates.
 
-Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers.
+Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers. So is that the
+last requests of a quota are kept for those that no other deployment is expected to serve as asked.
 
 above the key's cost ceiling        the cheapest of those that can answer, however good: the ceiling was to be kept
 too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
@@ -13,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Sequence
 
-from slo_router.contract.model import Assessment, Facts, Rejection
+from slo_router.contract.model import Assessment, Decision, Facts, Rejection, Standing
 from slo_router.decision.filters import HARDNESS
 
 Unable = list[tuple[Assessment, list[Rejection]]]  # each with its rejections, hardest first
 RECOVERING = "recovering"  # as opposed to open: what a circuit's rejection says
+KEPT = "kept"  # as opposed to full: likewise a quota's
 _SOFT = max(HARDNESS["error_rate"], HARDNESS["quality"])  # these it may break and still answer
 
 
@@ -51,6 +53,26 @@ def spare(able: list[Assessment], spared: Container[str], unable: Unable) -> lis
         if assessment.deployment_id in spared:
             unable.append((assessment, [Rejection(assessment.deployment_id, "circuit", RECOVERING, "closed")]))
     return others
+
+
+def keep(able: list[Assessment], scarce: Container[str], unable: Unable) -> list[Assessment]:
+    """`able` without those whose rest is kept, if another is expected to meet the SLO; those go to `unable`."""
+    if not any(one.standing is Standing.MEETS and one.deployment_id not in scarce for one in able):
+        return able
+    for one in able:
+        if one.deployment_id in scarce:
+            unable.append((one, [Rejection(one.deployment_id, "quota", KEPT, "room")]))
+    return [one for one in able if one.deployment_id not in scarce]
+
+
+def is_full(decision: Decision | None) -> bool:
+    """Whether all that could answer are full: the pick is, for whoever is not goes before."""
+    if decision is None:
+        return False
+    return any(
+        one.filter == "quota" and one.deployment_id == decision.deployment_id and one.value != KEPT
+        for one in decision.rejections
+    )
 
 
 def _cheapness(assessment: Assessment) -> float:

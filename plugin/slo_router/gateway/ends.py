@@ -12,6 +12,7 @@ from slo_router.decision.explain import summary
 from slo_router.gateway import faults
 from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.requests import Request
+from slo_router.live.ratelimit import reports
 from slo_router.live.state import LEASE_S, Ending, Landing
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Fault
@@ -48,7 +49,18 @@ class Ends:
 
     def attempt_failed(self, trace: Trace, error: object) -> None:
         """The attempt under way failed."""
-        self._strategy.finish(trace, ENDINGS[self._fault_of(error, trace)])
+        self._finish(trace, error, self._fault_of(error, trace))
+
+    def _finish(self, trace: Trace, error: object, fault: Fault) -> None:
+        wait_s = faults.wait_s(error, time.time()) if fault == "quota" else None
+        self._strategy.finish(trace, ENDINGS[fault], wait_s)
+
+    def answer_says(self, trace: Trace, headers: Mapping[str, object]) -> None:
+        """An answer leaves, and came with these headers: what they say of its provider's limits."""
+        flight = trace.attempts[-1].flight if trace.attempts else None
+        if flight is not None:
+            for report in reports(headers, time.time()):
+                self._strategy.live.reported(flight, report)
 
     def stream_broke(self, trace: Trace, payload: Mapping[str, object], error: object) -> None:
         """An answer had begun and failed: the request is over, unless LiteLLM goes on with it elsewhere."""
@@ -72,8 +84,10 @@ class Ends:
     def request_failed(self, trace: Trace, data: Request, key: UserAPIKeyAuth, failure: Exception) -> None:
         """A request failed for good."""
         error = None if getattr(failure, "status_code", None) == CLIENT_LEFT else failure
-        fault = self._fault_of(failure, trace, at_proxy=True)
-        self._strategy.finish(trace, "disconnected" if error is None else ENDINGS[fault])
+        if error is None:
+            self._strategy.finish(trace, "disconnected")
+        else:
+            self._finish(trace, error, self._fault_of(error, trace, at_proxy=True))
         broken = next((payload for _, payload, other in self._broken if other is trace), None)
         self.record(broken or self._own_payload(data, key, trace, error), trace)
 

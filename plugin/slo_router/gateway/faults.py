@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from litellm.proxy import health_check
 
 from slo_router.gateway.router import Deployment
+from slo_router.live import ratelimit
 from slo_router.live.probes import Health
 from slo_router.worker.attempt import Fault
 
 BAD_REQUEST, SERVER_ERROR = 400, 500
-BUSY = (408, 429)  # a timeout and a rate limit: no fault of the request
+BUSY, FULL = (408, 429), 429  # a timeout and a rate limit: no fault of the request
 ACCOUNT = (401, 402)  # a key, its credit: no request can bring them about, while 403 and 404 may be about a file
 TOO_LARGE = (413,)
 REQUESTS_OWN = frozenset({"ContextWindowExceededError", "ContentPolicyViolationError", "UnsupportedParamsError"})
@@ -30,11 +31,21 @@ def fault_of(error: object, *, at_proxy: bool = False) -> Fault:
     if at_proxy and not getattr(error, "llm_provider", None):  # a guardrail's, a client's that left
         return "request"
     status = getattr(error, "status_code", None)
+    if status == FULL:
+        return "request" if getattr(error, "llm_provider", None) == "" else "quota"  # the former: LiteLLM's own limits
     if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
         return "deployment"
     if status in TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
         return "request"
     return "account" if status in ACCOUNT else "unclear"
+
+
+def wait_s(error: object, now_s: float) -> float | None:
+    """How long the deployment says that it stays full, `None` where it does not say; nothing else it says counts."""
+    headers = getattr(error, "litellm_response_headers", None)
+    if not headers:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+    return ratelimit.wait_s(headers if isinstance(headers, Mapping) else {}, str(error), now_s)
 
 
 async def health(deployment: Deployment) -> Health:
@@ -51,4 +62,4 @@ async def health(deployment: Deployment) -> Health:
     has_status = isinstance(getattr(error, "status_code", None), int)  # else the check itself is what is wrong
     if not has_status:
         return "unclear"
-    return "fails" if fault_of(error) == "deployment" else "refuses"
+    return "fails" if fault_of(error) in ("deployment", "quota") else "refuses"

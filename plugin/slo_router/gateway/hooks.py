@@ -213,6 +213,8 @@ class Plugin(CustomLogger):
         trace = find_trace(data)
         if trace is None or response is None:  # from 1.110 on also for an error
             return None
+        if not requests.is_from_cache(data):
+            self.ends.answer_says(trace, requests.provider_headers(response))
         if trace.decision is not None and not trace.is_shadow:
             return headers(trace.decision, (*trace.clamped, *trace.ignored))
         if trace.decision is not None:

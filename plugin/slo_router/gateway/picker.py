@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Collection, Container, Iterable, Sequence
 
 from slo_router.decision.explain import span_attributes
+from slo_router.decision.patience import Waiting, room_in_s
+from slo_router.decision.relaxation import is_full
 from slo_router.errors import RequestSloError
 from slo_router.gateway import narrowing, pools, requests, seams
 from slo_router.gateway.followed import FollowedRouter, facts_of
@@ -83,16 +86,36 @@ class Picker:
                 continue
             if chosen is None or trace.is_shadow:
                 return None
-            if chosen in full:  # all are: LiteLLM refuses it, or picks by itself where no ceiling must hold
-                if cost_ceiling(trace.asked) is not None:
+            if is_full(trace.decision):  # all are
+                wait_s = self._wait_for_room(trace)
+                if wait_s is not None:
+                    await asyncio.sleep(wait_s)
+                    full.clear()
+                    continue
+                if cost_ceiling(trace.asked) is not None:  # LiteLLM refuses it, or …
                     return by_id[chosen]
                 trace.decision, trace.note = None, "all have the requests that they may have; LiteLLM chose"
-                return None
+                return None  # … picks by itself where no ceiling must hold
             if router is None or group not in followed.limited_groups:
                 return by_id[chosen]
             if await pools.has_room(router, group, request, messages, by_id[chosen]):
                 return by_id[chosen]
             full.add(chosen)
+
+    def _wait_for_room(self, trace: Trace) -> float | None:
+        """All that could answer are full: takes the pick back, and returns in how many seconds the first has room.
+
+        `None` where that is too late.
+        """
+        if trace.decision is None or trace.attempt is None:
+            return None
+        request = Waiting(trace.arrived_s, trace.waited_s, trace.stream)
+        wait_s = room_in_s(trace.decision, request, self._strategy.live.states, time.time())
+        if wait_s is not None:
+            self._strategy.supersede(trace)
+            trace.attempts[:] = [one for one in trace.attempts if one.is_sent]  # those that were full were not tried
+            trace.waited_s += wait_s
+        return wait_s
 
     async def _narrowed(
         self, router: object, listed: Container[str], messages: object, request: Request, trace: Trace

@@ -19,6 +19,7 @@ from slo_router.gateway.router import Deployment, deployment_id, groups_of, sett
 
 _REFUSING = ("usage-based-routing", "usage-based-routing-v2", "latency-based-routing", "cost-based-routing")
 _BY_THE_MINUTE = ("rpm", "tpm")
+_BY_THE_DAY = ("rpd", "tpd")  # LiteLLM counts them from 1.110 on
 _EVERYBODY = ""
 _asking: ContextVar[str | None] = ContextVar("slo_router_asks_about", default=None)  # one deployment, or everybody
 
@@ -92,11 +93,14 @@ def _is_over_its_rate(deployment: Deployment) -> bool:
     if check is None:
         return False
     clock = getattr(check, "clock", litellm.utils.get_utc_datetime)  # its own from 1.109 on
-    minute, counts = clock().strftime("%H-%M"), check.dual_cache.in_memory_cache
-    name, model = deployment_id(deployment), _limit_of(deployment, "model")
-    limits = {one: _limit_of(deployment, one) for one in _BY_THE_MINUTE}
+    counts = check.dual_cache.in_memory_cache
+    now, name, model = clock(), deployment_id(deployment), _limit_of(deployment, "model")
+    times = dict.fromkeys(_BY_THE_MINUTE, now.strftime("%H-%M"))
+    if _limit_of(deployment, "daily_reset_time") is None:  # else its day begins at another hour
+        times |= dict.fromkeys(_BY_THE_DAY, now.strftime("%Y-%m-%d"))
+    limits = {one: _limit_of(deployment, one) for one in times}
     return any(
-        isinstance(limit, int | float) and (counts.get_cache(f"{name}:{model}:{one}:{minute}") or 0) >= limit
+        isinstance(limit, int | float) and (counts.get_cache(f"{name}:{model}:{one}:{times[one]}") or 0) >= limit
         for one, limit in limits.items()
     )
 
@@ -122,7 +126,7 @@ def _arguments(request: Mapping[str, object], messages: object) -> dict[str, obj
 def limited_groups(router: Router, deployments: Sequence[Deployment]) -> frozenset[str]:
     """The groups with a deployment that LiteLLM refuses while it has all the requests that it may have."""
     are_all = setting(router, "default_max_parallel_requests") is not None
-    limits = (*_BY_THE_MINUTE, "max_parallel_requests")
+    limits = (*_BY_THE_MINUTE, *_BY_THE_DAY, "max_parallel_requests")
     return frozenset(name for one in deployments if are_all or _has_limit(one, limits) for name in groups_of(one))
 
 

@@ -88,6 +88,13 @@ def is_from_cache(request: Mapping[str, object]) -> bool:
     return isinstance(details, Mapping) and bool(details.get("cache_hit"))
 
 
+def provider_headers(answer: object) -> Mapping[str, object]:
+    """The headers that a deployment answered with, as LiteLLM hands them on; of some routes it does not."""
+    hidden = getattr(answer, "_hidden_params", None)
+    found = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
 def slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:
     """Where this request's wishes stand; what a provider must not see is taken out."""
     metadata = data.get("metadata")

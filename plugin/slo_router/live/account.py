@@ -1,18 +1,21 @@
 """Notices a deployment that refuses everything: out of credit, a revoked key, a model that is gone. Pure.
 
-    trusted ──REFUSALS attempts refused in a row──→ doubted: it is asked at once (a health check), and for as long,
-       │                                            but for VERIFY_S at most, it gets no traffic
-       ↑                                               ├─ it answers: the requests were wrong; vouched for, for TRUST_S
-       │                                               └─ it refuses: denied, asked after a pause that doubles
+    trusted ──REFUSALS attempts refused in a row──→ doubted: it is asked at once (a health check)
+       │                                               ├─ it answers: the requests were wrong; vouched for, for TRUST_S
+       ↑                                               └─ it refuses: denied, asked after a pause that doubles
        └───── an answer to a question or a request ────────┘
-
-Whoever was vouched for keeps its traffic while it is asked again, after twice as many refusals.
 
 An HTTP 4xx says that the request is wrong, or that the account is. It comes fast and costs nothing, so without this a
 refusing deployment would keep its traffic. One answer does not tell which of the two it is; a request that is surely
-right does. Where a deployment cannot be asked, only what speaks of the account counts (401 and 402, which no request
-can bring about), and a request finds out after each pause. Nobody reads the provider's words: they may quote the
-request's.
+right does. So who is doubted keeps its traffic while it is asked: ten wrong requests in a row take nothing from it.
+Only where a refusal speaks of the account (401 and 402, which no request can bring about) it gets none meanwhile, but
+for VERIFY_S at most. Whoever was vouched for is asked again after twice as many refusals.
+
+Who has the same key at the same address is asked, too, once one of them is doubted for its account or denied: it may
+hold for all, and then the others need lose no request.
+
+Where a deployment cannot be asked, only what speaks of the account counts, and a request finds out after each pause.
+Nobody reads the provider's words: they may quote the request's.
 
 Between workers the latest change wins; one that lies in the future is a wrong clock's and is ignored.
 """
@@ -48,11 +51,11 @@ TRUSTED = Account()
 def refused(account: Account, now_s: float, sent_at_s: float, *, is_account: bool, can_ask: bool) -> Account:
     """After an attempt, sent at `sent_at_s`, that was refused; `is_account`: in words that speak of the account."""
     if account.is_shut:  # the request that went out in place of a question, or one that was under way
-        return denied(account, now_s) if _is_denied(account) and account.asked_at_s == sent_at_s else account
+        return denied(account, now_s) if is_denied(account) and account.asked_at_s == sent_at_s else account
     if not is_account and not can_ask:
         return account
     account = account._replace(refusals=account.refusals + 1, is_account=account.is_account or is_account)
-    if account.refusals < REFUSALS or (not account.is_account and _is_vouched_for(account, now_s)):
+    if account.refusals < REFUSALS or not account.is_account:
         return account
     pause_s = VERIFY_S if can_ask else FIRST_PAUSE_S
     return account._replace(is_shut=True, changed_at_s=now_s, pause_s=pause_s, asked_at_s=None)
@@ -66,14 +69,19 @@ def denied(account: Account, now_s: float) -> Account:
 
 def answered(account: Account, now_s: float) -> Account:
     """After an answer, to a question or to a request."""
-    if account.is_shut:
+    if is_doubted(account):
         return Account(changed_at_s=now_s)
     return account if account.refusals == 0 else account._replace(refusals=0, is_account=False, asked_at_s=None)
 
 
+def suspected(account: Account) -> Account:
+    """After another deployment of the same account was found to refuse everything: it is asked at once."""
+    return account if is_doubted(account) else account._replace(refusals=REFUSALS)
+
+
 def is_doubted(account: Account) -> bool:
     """Whether what a question finds counts."""
-    return account.is_shut or account.refusals >= 2 * REFUSALS
+    return account.is_shut or account.refusals >= REFUSALS
 
 
 def asked(account: Account, now_s: float) -> Account:
@@ -83,7 +91,7 @@ def asked(account: Account, now_s: float) -> Account:
 
 def sent(account: Account, now_s: float) -> Account:
     """After a request went out, in place of a question where it is denied."""
-    return account._replace(asked_at_s=now_s) if _is_denied(account) else account
+    return account._replace(asked_at_s=now_s) if is_denied(account) else account
 
 
 def lets_pass(account: Account, now_s: float) -> bool:
@@ -91,20 +99,21 @@ def lets_pass(account: Account, now_s: float) -> bool:
     if not account.is_shut or account.changed_at_s is None:
         return True
     is_over = abs(now_s - account.changed_at_s) >= account.pause_s
-    return is_over and (not _is_denied(account) or _is_asked_by_nobody(account, now_s))
+    return is_over and (not is_denied(account) or _is_asked_by_nobody(account, now_s))
 
 
 def is_question_due(account: Account, now_s: float) -> bool:
     """Whether to ask it now: at once when it is doubted, later whenever a request could go through."""
-    if _is_denied(account):
+    if is_denied(account):
         return lets_pass(account, now_s)
-    return is_doubted(account) and _is_asked_by_nobody(account, now_s)
+    enough = 2 * REFUSALS if _is_vouched_for(account, now_s) else REFUSALS
+    return (account.is_shut or account.refusals >= enough) and _is_asked_by_nobody(account, now_s)
 
 
 def latest(own: Account, other: Account, now_s: float) -> Account:
     """What a worker believes after hearing of another's. A doubt is nobody else's."""
     if (
-        (other.is_shut and not _is_denied(other))
+        (other.is_shut and not is_denied(other))
         or other.changed_at_s is None
         or other.changed_at_s > now_s + CLOCK_SKEW_S
     ):
@@ -115,7 +124,7 @@ def latest(own: Account, other: Account, now_s: float) -> Account:
     return other._replace(pause_s=hearsay_s) if other.is_shut else other
 
 
-def _is_denied(account: Account) -> bool:
+def is_denied(account: Account) -> bool:
     """Whether it is shut for longer than a question takes."""
     return account.is_shut and account.pause_s > VERIFY_S
 

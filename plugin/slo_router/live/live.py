@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping
 
 from slo_router.contract.ages import Proof
+from slo_router.contract.model import Limits
 from slo_router.latency.curve import Observation
 from slo_router.latency.evidence import Evidence, Prior, fit
-from slo_router.live import account
+from slo_router.live import account, quota
 from slo_router.live.circuit import failed, probed, succeeded
 from slo_router.live.lateness import gave_up, is_disturbed, no_stalls, slow_down, suspect, waited
+from slo_router.live.ratelimit import TOKENS, Report
 from slo_router.live.state import ERRORS, LEASE_S, Ending, Findings, Flight, Landing, LiveState
 
 REFUSED = ("refused", "denied")  # the second in words that speak of the account
@@ -32,6 +34,8 @@ class Live:
     def __init__(self) -> None:
         self.states: dict[str, LiveState] = {}
         self.can_ask: Callable[[str], bool] = lambda _: False  # whether a deployment can be asked by a health check
+        self.ask_soon: Callable[[], None] = lambda: None  # there is one to ask: sooner than the next look
+        self.tell_soon: Callable[[], None] = lambda: None  # there is news for the other workers, likewise
         self.stalls = no_stalls()
 
     def in_flight(self, deployment_id: str) -> float:
@@ -49,13 +53,18 @@ class Live:
         state = self.state(deployment_id)
         state.foreign, state.cache_usage = requests, cache_usage
 
-    def dispatched(self, deployment_id: str, now_s: float, expected_s: float | None = None) -> Flight:
+    def dispatched(
+        self, deployment_id: str, now_s: float, expected_s: float | None = None, tokens: float = 0.0
+    ) -> Flight:
         """A request goes to a deployment. End it with `ended` or `finished`.
 
-        `expected_s` is the predicted time to its first token, or to the end of an answer in one piece.
+        `expected_s` is the predicted time to its first token, or to the end of an answer in one piece; `tokens` are
+        those that it is expected to take, prompt and answer.
         """
         state = self.state(deployment_id)
-        flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s)
+        flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s, tokens)
+        if state.quota is not None:
+            quota.spend(state.quota, now_s, tokens)
         state.flights[id(flight)] = flight
         if len(state.flights) > MOST_FLIGHTS:
             state.lose(next(iter(state.flights)))
@@ -105,8 +114,27 @@ class Live:
         if landing is not None:
             self.learn(landing, prompt_tokens=prompt_tokens, output_tokens=output_tokens, ttft_s=ttft_s, e2e_s=e2e_s)
 
-    def ended(self, flight: Flight, ending: Ending, now_s: float) -> Landing | None:
-        """The flight is over, however it ended. A second report of the same flight is ignored: `None`."""
+    def unsent(self, flight: Flight) -> None:
+        """The flight that ends now never began: it took nothing of a quota."""
+        state = self.states.get(flight.deployment_id)
+        if state is not None and state.quota is not None:
+            quota.give_back(state.quota, flight.at_s, 1.0, flight.tokens)
+
+    def reported(self, flight: Flight, report: Report) -> None:
+        """The answer to a flight says what is left of a provider's limit."""
+        state = self.states.get(flight.deployment_id)
+        if state is None:
+            return
+        since = [one for one in state.flights.values() if one.at_s > flight.at_s]
+        under_way = sum(one.tokens for one in since) if report.kind == TOKENS else float(len(since))
+        state.quota = state.quota or quota.Quota()
+        quota.reported(state.quota, report, flight.at_s, under_way)
+
+    def ended(self, flight: Flight, ending: Ending, now_s: float, wait_s: float | None = None) -> Landing | None:
+        """The flight is over, however it ended. A second report of the same flight is ignored: `None`.
+
+        Of a `full` deployment `wait_s` is for how long it says that it stays so; `None`: it does not say.
+        """
         state = self.states.get(flight.deployment_id)
         if state is None or state.flights.pop(id(flight), None) is None:
             return None
@@ -121,10 +149,19 @@ class Live:
             state.account = account.answered(state.account, now_s)
             state.answered(now_s)
             state.begun_until_s = max(state.begun_until_s, flight.at_s)
+            if state.quota is not None:
+                quota.answered(state.quota)
+        elif ending == "full":
+            self._refused_for_quota(state, flight, now_s, wait_s)
+            self.tell_soon()
         elif ending in REFUSED:
             is_account, can_ask = ending == "denied", self.can_ask(flight.deployment_id)
             state.account = account.refused(state.account, now_s, flight.at_s, is_account=is_account, can_ask=can_ask)
             state.answered(now_s)
+            if can_ask and account.is_question_due(state.account, now_s):
+                if state.account.is_shut:
+                    state.doubt_all_of_account(self.states)
+                self.ask_soon()
         return Landing(flight, ending, now_s, is_ttft_known)
 
     def learn(
@@ -146,6 +183,8 @@ class Live:
             state = self.states.get(flight.deployment_id)
             if state is None:  # it was taken away meanwhile
                 return
+            if state.quota is not None and flight.tokens:
+                quota.give_back(state.quota, flight.at_s, 0.0, flight.tokens - prompt_tokens - (output_tokens or 0))
             state.evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
             if ttft_s is not None and not is_ttft_known:
                 waited(state, flight, ttft_s)
@@ -194,6 +233,12 @@ class Live:
             suspect(state, self.stalls, now_s)
             slow_down(state, self.stalls, now_s)
 
+    def allow(self, deployment_id: str, limits: Limits, same_account: frozenset[str] = frozenset()) -> None:
+        """Takes what the configuration allows a deployment, and who shares its key."""
+        state = self.state(deployment_id)
+        state.same_account = same_account
+        state.quota = quota.of_limits(state.quota, limits)
+
     def forget(self, known: Iterable[str]) -> None:
         """Drops every deployment but those in `known`; flights on their way to the others end unheard."""
         kept = set(known)
@@ -205,6 +250,13 @@ class Live:
         if state is None:
             state = self.states[deployment_id] = LiveState()
         return state
+
+    @staticmethod
+    def _refused_for_quota(state: LiveState, flight: Flight, now_s: float, wait_s: float | None) -> None:
+        state.answered(now_s)
+        state.quota = state.quota or quota.Quota()
+        quota.give_back(state.quota, flight.at_s, 1.0, flight.tokens)
+        quota.refused(state.quota, now_s, flight.at_s, wait_s)
 
     @staticmethod
     def _forget_lost(state: LiveState, now_s: float) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from slo_router.contract.ages import Proof
 from slo_router.latency.evidence import Evidence
-from slo_router.live import account
+from slo_router.live import account, quota_said
 from slo_router.live.account import TRUSTED, Account
 from slo_router.live.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, latest
 from slo_router.live.lateness import MAX_PAUSES, OVERDUE_FLIGHTS, Stalls, overdue
@@ -39,6 +39,7 @@ class Said(TypedDict, total=False):
     overdue: Any
     circuit: Any
     account: Any
+    quota: Any  # where it has a limit
     last_word: Any
     proofs: Any  # with `vouched_s`, where a benchmark found something against it
     vouched_s: Any
@@ -65,14 +66,21 @@ def _say(state: LiveState, stalls: Stalls, now_s: float) -> Said:
         "last_word": state.last_word,
         "evidence": state.evidence.to_raw(),
     }
+    if state.quota is not None:
+        said["quota"] = quota_said.say(state.quota, now_s)
     if state.proofs:
         said["proofs"] = [[*key, *proof] for key, proof in state.proofs.items()]
         said["vouched_s"] = state.vouched_s
     return said
 
 
-def hear(live: Live, others: Iterable[Export], known: Iterable[str], now_s: float) -> Generator[None, None, None]:
-    """Takes in what the other workers published, of the deployments in `known` and those that it knows."""
+def hear(
+    live: Live, others: Iterable[Export], known: Iterable[str], now_s: float, rank: int = 0
+) -> Generator[None, None, None]:
+    """Takes in what the other workers published, of the deployments in `known` and those that it knows.
+
+    `rank` is this worker's among all.
+    """
     for name in known:
         live.state(name)
     others = list(others)
@@ -80,6 +88,7 @@ def hear(live: Live, others: Iterable[Export], known: Iterable[str], now_s: floa
         told = [export[name] for export in others if name in export]
         entries = [said for text in told if (said := _read(text)) is not None]
         _hear_state(state, entries, now_s)
+        state.quota = quota_said.hear(state.quota, [entry.get("quota") for entry in entries], now_s, rank)
         seen = [entry["evidence"] for entry in entries if "evidence" in entry]
         yield from _hear_evidence(state, seen, now_s)
         yield

@@ -51,6 +51,8 @@ def probe_ended(
         return
     if account.is_doubted(state.account):  # nobody could ask: only words that speak of the account count
         is_doubtful = health != "refuses" and not state.account.is_account
+        if not is_doubtful and not state.account.is_shut:
+            state.doubt_all_of_account(states)
         state.account = (account.answered if is_doubtful else account.denied)(state.account, now_s)
     if health == "unclear":  # a request finds out
         state.vouched_s = state.failing_s

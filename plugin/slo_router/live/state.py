@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple
 from slo_router.contract.ages import Proof
 from slo_router.latency.curve import Curve
 from slo_router.latency.evidence import Evidence
-from slo_router.live.account import TRUSTED, Account
+from slo_router.live.account import TRUSTED, Account, suspected
 from slo_router.live.circuit import CLOSED, Circuit, is_suspected, succeeded
+from slo_router.live.quota import Quota
 
-Ending = Literal["success", "error", "refused", "denied", "disconnected", "released"]
+Ending = Literal["success", "error", "refused", "denied", "full", "disconnected", "released"]
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
@@ -33,6 +34,7 @@ class Flight(NamedTuple):
     in_flight: float
     curve: Curve | None
     expected_s: float | None  # to the first token, or to the end of an answer in one piece
+    tokens: float = 0.0  # that it was expected to take, prompt and answer
 
     def is_overdue(self, now_s: float) -> bool:
         """Long past its time."""
@@ -91,6 +93,8 @@ class LiveState:
     curve: Curve | None = None  # as fitted, or slower where requests wait for longer than that explains
     circuit: Circuit = CLOSED
     account: Account = TRUSTED
+    same_account: frozenset[str] = frozenset()  # deployments with the same key at the same address
+    quota: Quota | None = None  # `None`: nobody says that it has a limit
     evidence: Evidence = field(default_factory=Evidence)
     heard: Evidence = field(default_factory=Evidence)  # what all the others saw
     heard_marks: Sequence[object] = field(default_factory=list)  # tell whether one of them says something new
@@ -112,6 +116,11 @@ class LiveState:
         if not self.others and not self.elsewhere:
             return own + self.foreign
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
+
+    def doubt_all_of_account(self, states: Mapping[str, LiveState]) -> None:
+        """It refuses everything: the others with its key may, too."""
+        for name in self.same_account & states.keys():
+            states[name].account = suspected(states[name].account)
 
     def lose(self, key: int) -> None:
         """The end of a flight will not be reported any more."""

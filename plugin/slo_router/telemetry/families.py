@@ -163,6 +163,18 @@ class Families:
         self.circuit_open = self._gauge(
             "slo_router_circuit_open", "1 where any worker's circuit is open", ("deployment",), "livemax"
         )
+        self.account_fault = self._gauge(
+            "slo_router_account_fault",
+            "1 where any worker found, by a health check, that a deployment refuses everything",
+            ("deployment",),
+            "livemax",
+        )
+        self.quota_left = self._gauge(
+            "slo_router_quota_left_ratio",
+            "What is left of the tightest limit on requests or tokens (0..1), where one is known",
+            ("deployment",),
+            "livemin",
+        )
         self.in_flight = self._gauge(
             "slo_router_in_flight_requests",
             "Requests on their way: this proxy's own, and what the server reports beyond them (foreign)",

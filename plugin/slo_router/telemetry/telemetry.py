@@ -11,6 +11,7 @@ keeps each worker's numbers in files that the scrape adds up (LiteLLM sets PROME
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from slo_router.contract.model import Assessment, Decision, Facts, Snapshot
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.contract.units import MS
+from slo_router.live.account import is_denied
+from slo_router.live.quota import headroom
 from slo_router.live.state import LiveState
 from slo_router.telemetry.baseline import baseline, spent_usd
 from slo_router.telemetry.families import Children, Families
@@ -203,19 +206,16 @@ class Telemetry:
         yield
         for gone in families.circuit_open.keys() - {(name,) for name in states}:  # series of files can't be removed
             families.circuit_open[gone].set(0)
+            families.account_fault[gone].set(0)
+            if gone in families.quota_left:
+                families.quota_left[gone].set(1)
             families.in_flight[(*gone, "own")].set(0)
             families.in_flight[(*gone, "foreign")].set(0)
         for name, state in list(states.items()):
             yield
             if self._deployments.of(name) != name:
                 continue
-            families.circuit_open[name,].set(state.circuit.is_open)
-            families.in_flight[name, "own"].set(len(state.flights))
-            families.in_flight[name, "foreign"].set(state.foreign)
-            if state.cache_usage is not None:
-                families.cache_usage[name,].set(state.cache_usage)
-            elif (name,) in families.cache_usage:  # another worker asks now
-                families.cache_usage[name,].set(0)
+            self._show(name, state)
         families.out_of_action.set(is_lacking)
         for name, standing in jobs.items():
             families.job_at_s[name,].set(standing.succeeded_at_s)
@@ -223,6 +223,20 @@ class Telemetry:
         self._catch_up(families.fail_open, fail_open)
         self._catch_up(families.unasked, unasked)
         self._catch_up(families.log_dropped, log_dropped)
+
+    def _show(self, name: str, state: LiveState) -> None:
+        """The gauges of one deployment."""
+        families = self._families
+        families.circuit_open[name,].set(state.circuit.is_open)
+        families.account_fault[name,].set(is_denied(state.account))
+        if state.quota is not None:
+            families.quota_left[name,].set(headroom(state.quota, time.time()))
+        families.in_flight[name, "own"].set(len(state.flights))
+        families.in_flight[name, "foreign"].set(state.foreign)
+        if state.cache_usage is not None:
+            families.cache_usage[name,].set(state.cache_usage)
+        elif (name,) in families.cache_usage:  # another worker asks now
+            families.cache_usage[name,].set(0)
 
     def _catch_up(self, counter: Counter, count: int) -> None:
         counter.inc(max(count - self._told.get(counter, 0), 0))

@@ -16,10 +16,11 @@ from typing import Literal
 
 from slo_router.live.state import Ending, Flight
 
-# Whose fault a failed attempt is. A refusal (HTTP 4xx) may be the request's or the account's, unless it says which.
-Fault = Literal["deployment", "account", "unclear", "request"]
+# Whose fault a failed attempt is. A refusal (HTTP 4xx) may be the request's or the account's, unless it says which; a
+# 429 is nobody's: the deployment is full.
+Fault = Literal["deployment", "quota", "account", "unclear", "request"]
 ENDINGS: Mapping[Fault, Ending] = MappingProxyType(
-    {"deployment": "error", "account": "denied", "unclear": "refused", "request": "released"}
+    {"deployment": "error", "quota": "full", "account": "denied", "unclear": "refused", "request": "released"}
 )
 
 

@@ -6,10 +6,11 @@
     fitting    work out what to expect, from all that was seen             every refresh interval
     load       ask the model servers how busy they are                     every refresh interval
     snapshot   read measurements, policies and switches from Redis         every refresh interval
-    sharing    tell the other workers through Redis, and hear them         every refresh interval
+    sharing    tell the other workers through Redis, and hear them         every refresh interval, and on news
+    bell       wait for another worker's news                              all the time
     records    write the records to Redis                                  every refresh interval
 
-The file of records has a thread of its own, see `request_log`. Each of the last three has its own connection to Redis,
+The file of records has a thread of its own, see `request_log`. Each that uses Redis has its own connection to it,
 which may be absent at start and may come and go. Each change of state is logged once.
 """
 
@@ -28,7 +29,7 @@ from slo_router.worker.probing import Ask, Probing
 from slo_router.worker.request_log import RequestLog
 from slo_router.worker.rollout import Rollout
 from slo_router.worker.scraper import LoadSignals
-from slo_router.worker.sharing import Sharing
+from slo_router.worker.sharing import LISTEN_S, Sharing
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks.aside import Names
 from slo_router.worker.tasks.connection import Connection, Without
@@ -40,6 +41,7 @@ BEAT_S = 0.05
 WATCH_S = 0.25
 STALL_S = 0.05  # late by this much
 MOST_SPREAD_S = 1.0  # over which the model servers are asked
+MOST_RINGS = 20  # in one round
 WITHIN_S = 30.0  # a round may take, on a machine that is busy; a client of Redis gives up after 2 s without a byte
 
 log = logging.getLogger("slo_router")
@@ -73,6 +75,9 @@ class Background:
         self._task: asyncio.Task[None] | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
         self._connections: list[Connection] = []
+        self._news = asyncio.Event()  # this worker's, or another one's
+        self._has_news = False  # this worker's own
+        self._strategy.live.tell_soon = self._ring
         self._heard_at_s: float | None = None  # from the other workers, on the monotonic clock
 
     def ensure_running(self) -> None:
@@ -141,9 +146,10 @@ class Background:
             Without("routing on configuration (quality, prices)", "routing on the last snapshot"),
             Without("request records wait", "request records wait"),
             Without("live figures are this worker's own", "live figures are this worker's own"),
+            Without("nobody's news come at once", "nobody's news come at once"),
         )
         self._connections = [Connection(url, self._names, one) for one in without]
-        reading, writing, sharing = self._connections
+        reading, writing, sharing, listening = self._connections
 
         async def read() -> None:
             if await reading.use(self._read):
@@ -154,7 +160,8 @@ class Background:
         yield Job("snapshot", read, interval_s, WITHIN_S)
         yield Job("records", lambda: writing.use(self._write), interval_s, WITHIN_S)
         if self._settings.live_measurements:
-            yield Job("sharing", lambda: sharing.use(self._share), interval_s, WITHIN_S)
+            yield Job("sharing", lambda: sharing.use(self._share), interval_s, WITHIN_S, self._news)
+            yield Job("bell", lambda: listening.use(self._listen), LISTEN_S, WITHIN_S)
 
     def _beat(self, due_s: float | None) -> None:
         """Notices when this process stood still: a collection of garbage, a blocking callback, a busy machine."""
@@ -166,8 +173,12 @@ class Background:
     async def _watch(self) -> None:
         self._strategy.watch()
         if self._settings.health_probes:
-            off = self._strategy.left_to_litellm(self._rollout.off)
-            self._probing.start(self._strategy.live, time.time(), off)
+            self._strategy.live.ask_soon = self._probe
+            self._probe()
+
+    def _probe(self) -> None:
+        off = self._strategy.left_to_litellm(self._rollout.off)
+        self._probing.start(self._strategy.live, time.time(), off)
 
     async def _fit(self) -> None:
         heard_at_s = self._heard_at_s
@@ -186,11 +197,23 @@ class Background:
         await strategy.store.refresh(client, list(strategy.facts), categories)
         await self._rollout.refresh(client)
 
+    async def _listen(self, client: AsyncClient) -> None:
+        for _ in range(MOST_RINGS):
+            if not await self._sharing.listen(client):
+                break
+            self._news.set()
+
+    def _ring(self) -> None:
+        self._has_news = True
+        self._news.set()
+
     async def _share(self, client: AsyncClient) -> None:
-        await self._load_signals.stand(client, self._strategy.facts.values(), self._settings.refresh_interval_s)
+        rings, self._has_news = self._has_news, False
+        if not rings:
+            await self._load_signals.stand(client, self._strategy.facts.values(), self._settings.refresh_interval_s)
         own = await in_turns(self._strategy.export())
-        exports = await self._sharing.exchange(client, own)
-        await in_turns(self._strategy.hear(exports))
+        exports = await self._sharing.exchange(client, own, rings=rings)
+        await in_turns(self._strategy.hear(exports, self._sharing.rank))
         self._heard_at_s = time.monotonic()
 
     async def _write(self, client: AsyncClient) -> None:

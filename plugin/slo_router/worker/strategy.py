@@ -17,7 +17,7 @@ import msgspec
 from slo_router.contract.model import Facts
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
-from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.deployments import ManagedDeployment, same_accounts
 from slo_router.decision.decide import Ask, decide
 from slo_router.decision.groups import ManagedGroup, default_rules
 from slo_router.decision.known import findings, prior
@@ -78,6 +78,10 @@ class Strategy:
         self.group_of = {deployment.facts.deployment_id: deployment.group for deployment in deployments}
         self.facts = {deployment.facts.deployment_id: deployment.facts for deployment in deployments}
         self.live.forget(self.facts)
+        if self._is_live:
+            accounts = same_accounts(deployments)
+            for name, facts in self.facts.items():
+                self.live.allow(name, facts.limits, accounts.get(name, frozenset()))
 
     def read_request(self, group: str, trace: Trace, inputs: SloInputs) -> None:
         """Reads what the request asks for into its trace. Raises RequestSloError (HTTP 400) naming field and value."""
@@ -170,7 +174,10 @@ class Strategy:
         self.supersede(trace)
         attempt = Attempt(deployment_id)
         if self._is_live and deployment_id in self.facts:
-            attempt.flight = self.live.dispatched(deployment_id, now_s, expected_s(trace, deployment_id))
+            features = None if trace.decision is None else trace.decision.features
+            tokens = 0 if features is None else features.prompt_tokens + features.output_tokens
+            expected = expected_s(trace, deployment_id)
+            attempt.flight = self.live.dispatched(deployment_id, now_s, expected, tokens)
         trace.begin(attempt)
         return attempt
 
@@ -179,10 +186,13 @@ class Strategy:
         flight = None if trace.attempt is None else trace.attempt.flight
         return flight is not None and flight.is_overdue(self._clock())
 
-    def finish(self, trace: Trace, ending: Ending) -> Landing | None:
-        """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing."""
+    def finish(self, trace: Trace, ending: Ending, wait_s: float | None = None) -> Landing | None:
+        """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing.
+
+        Of a `full` deployment `wait_s` is for how long it says that it stays so.
+        """
         attempt = trace.attempt
-        return None if attempt is None else self._lessons.end(attempt, trace, ending, self._clock())
+        return None if attempt is None else self._lessons.end(attempt, trace, ending, self._clock(), wait_s)
 
     def learn(
         self, trace: Trace, landing: Landing | None, record: RequestRecord, *, is_whole: bool | None = None
@@ -226,8 +236,8 @@ class Strategy:
         more = {CONVERSATIONS: self.conversations.export(), LENGTHS: self.answers.export()}
         return msgspec.json.encode({**said, **more})
 
-    def hear(self, exports: Iterable[Export]) -> Generator[None, None, None]:
-        """Takes in what the other workers see, step by step."""
+    def hear(self, exports: Iterable[Export], rank: int = 0) -> Generator[None, None, None]:
+        """Takes in what the other workers see, step by step; `rank` is this one's among all."""
         exports, models = list(exports), {one.model for one in self.facts.values()}
         for export in exports:
             self.conversations.absorb(_decoded(export.get(CONVERSATIONS)), self._clock())
@@ -236,7 +246,7 @@ class Strategy:
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
             yield
-        yield from picture.hear(self.live, exports, self.facts, self._clock())
+        yield from picture.hear(self.live, exports, self.facts, self._clock(), rank)
 
     def _findings(self, name: str) -> Findings:
         """What the benchmark found against a deployment, in the categories of its group."""

@@ -61,6 +61,7 @@ class Trace:
     is_impatient: bool = False  # the client set a timeout of its own
     is_elsewhere: bool = False  # the client named a key or an address of its own, as some proxies allow
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
+    waited_s: float = 0.0  # until a deployment has room
     recorded: bool = False
 
     @property

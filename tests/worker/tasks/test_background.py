@@ -20,6 +20,7 @@ from tests.shared.background_worker import LoadServer, Mode, Relay, Worker, unti
 
 OWN = ["router", "settling", "watching", "fitting"]
 OF_REDIS = ["snapshot", "records", "sharing"]
+BELL = "bell"  # it hangs with Redis too, but may get through where that drips: an answer is of five bytes
 NOWHERE = "stuck.test"
 
 
@@ -74,7 +75,7 @@ def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def stays(worker: Worker, *jobs: str) -> None:
     """The jobs don't succeed while all the others do."""
     before = [worker.succeeded_at_s(job) for job in jobs]
-    others = [name for name in worker.background.standings if name not in jobs]
+    others = [name for name in worker.background.standings if name not in (*jobs, BELL)]
     await worker.goes_on(others)
     assert [worker.succeeded_at_s(job) for job in jobs] == before
 
@@ -99,7 +100,7 @@ async def test_a_redis_that_hangs_delays_nobody_and_is_used_again(
         await falls_still(worker, *OF_REDIS)
         await stays(worker, *OF_REDIS)
         relay.mode = "pass"
-        await worker.goes_on([*OWN, *OF_REDIS, "load", "file"])
+        await worker.goes_on([*OWN, *OF_REDIS, BELL, "load", "file"])
 
 
 async def test_what_a_worker_sees_itself_goes_on_counting_while_redis_hangs(relay: Relay) -> None:
@@ -227,3 +228,16 @@ async def test_where_no_redis_is_configured_no_record_waits_for_one(file: Path) 
         assert (len(worker.log._queue), worker.log.dropped) == (0, 0)
     written = file.with_name(f"r.{os.getpid()}.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(written) >= 3
+
+
+async def test_a_full_deployment_is_news_that_the_other_workers_hear_at_once(relay: Relay) -> None:
+    url = f"redis://{relay.address}"
+    async with Worker(url, refresh_interval_s=30) as one, Worker(url, refresh_interval_s=30) as other:
+        for worker in (one, other):
+            await worker.goes_on([BELL])
+        live, now_s = one.strategy.live, time.time()
+        live.ended(live.dispatched("a", now_s), "full", now_s, 60.0)
+        await until(
+            lambda: (quota := other.strategy.live.state("a").quota) is not None and quota.until_s > now_s + 50,
+            within_s=10,
+        )

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import Field
 
-from slo_router.contract.model import Facts
+from slo_router.contract.model import Facts, Limits
 from slo_router.contract.settings.deployment_ids import group_of, id_of
 from slo_router.contract.settings.environment import from_environment
-from slo_router.contract.settings.model_facts import Stated, read_flag
+from slo_router.contract.settings.model_facts import Stated, read_flag, read_limit
 from slo_router.contract.settings.price_names import PriceMap, listing
 from slo_router.contract.settings.validation import NotNegative, QualityTable, Strict, validate
 from slo_router.errors import SettingsError
@@ -71,6 +71,7 @@ def read_deployment(
     deployment_id = id_of(given, path, faults)
     own = _own(info, path, faults)
     stated = Stated(params, info, listing(prices, params, info), path, faults)
+    places = (entry, params, info)  # as LiteLLM looks for limits
     facts = Facts(
         deployment_id=deployment_id,
         model=str(params["model"]),
@@ -79,6 +80,8 @@ def read_deployment(
         quality=own.quality,
         unsupported=frozenset(need for need, flag in _SUPPORT_FLAGS.items() if read_flag(stated.value(flag)) is False),
         metrics_url=own.metrics_url,
+        limits=Limits(*(read_limit(places, name) for name in ("rpm", "tpm", "max_parallel_requests"))),
+        weight=read_limit(places, "weight"),
     )
     if faults:
         raise SettingsError("\n".join(faults))
@@ -94,6 +97,16 @@ def read_deployment(
         path=path,
         has_own_id="id" in info,
     )
+
+
+def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozenset[str]]:
+    """By deployment id: the others with the same key, of the same provider, at the same address."""
+    accounts: dict[object, set[str]] = {}
+    for one in deployments:
+        if one.api_key:
+            account = one.facts.model.partition("/")[0], one.api_base, one.api_key
+            accounts.setdefault(account, set()).add(one.facts.deployment_id)
+    return {name: frozenset(names - {name}) for names in accounts.values() for name in names}
 
 
 def _own(info: Mapping[str, object], path: str, faults: list[str]) -> ModelFacts:

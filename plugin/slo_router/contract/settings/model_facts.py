@@ -7,7 +7,7 @@ makes the map's tiers void, and one per second the map's prices per token: LiteL
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from slo_router.contract.model import Tier
@@ -140,6 +140,13 @@ class Stated:
 def read_flag(value: object) -> object:
     """A YAML boolean that may be text."""
     return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def read_limit(places: Iterable[Mapping[str, object]], name: str) -> float | None:
+    """A number above 0 from the first place that states it. The price map is none: it knows nothing of an account."""
+    stated = (place.get(name) for place in places)
+    number = _number(next((value for value in stated if value is not None), None))
+    return number if number is not None and number > 0 else None
 
 
 def _number(value: object) -> float | None:

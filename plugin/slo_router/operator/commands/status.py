@@ -131,7 +131,7 @@ def _shown(found: Status) -> RenderableType:
             one.group,
             one.name,
             number(one.in_flight),
-            one.circuit,
+            one.circuit if one.quota_left is None else f"{one.circuit}, {percent(one.quota_left)} of its quota left",
             f"{number(one.ttft_p50_ms)}/{number(one.ttft_p95_ms)} ms",
             f"{number(one.tpot_ms, 1)} ms",
             live,

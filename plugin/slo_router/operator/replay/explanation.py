@@ -11,7 +11,7 @@ import msgspec
 
 from slo_router.contract.model import Decision
 from slo_router.decision.explain import as_json, slo_record
-from slo_router.decision.relaxation import RECOVERING
+from slo_router.decision.relaxation import KEPT, RECOVERING
 from slo_router.operator.replay.recorded import AskedSlo, Candidate, Predicted, RecordedDecision, Rejected
 
 IN_SHADOW = "without effect: LiteLLM chose where the request went"
@@ -107,7 +107,9 @@ def _ruled_out(rejected: Rejected) -> str:
         if value == RECOVERING
         else "its circuit is open, for it fails now",
         "account": "it refuses every request: its account, or its model's name",
-        "quota": "it has all the requests that it may have",
+        "quota": "the rest of its quota is kept for requests with no other way"
+        if value == KEPT
+        else "it has all the requests that it may have",
         "answers": f"its answers failed their checks: {value}",
         "capability": f"cannot do {value}",
     }.get(rejected.filter)

@@ -18,7 +18,7 @@ from slo_router.decision.decide import choose, rejections_of
 from slo_router.decision.filters import Demand
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View
-from slo_router.decision.relaxation import RECOVERING
+from slo_router.decision.relaxation import KEPT, RECOVERING
 from slo_router.operator.replay.recorded import RecordedDecision
 
 DRAWS = 16  # that many picks find out what an undecided one could have been
@@ -76,6 +76,7 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
     spared = frozenset(
         one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
     )
+    scarce = frozenset(one.deployment for one in decision.rejections if (one.filter, one.value) == ("quota", KEPT))
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
     return Demand(
         features,
@@ -85,9 +86,10 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
         shut=circuits - spared,
         answer_faults=faults,
         denied=denied,
-        full=full,
+        full=full - scarce,
         spared=spared,
         home=decision.cached_at,
+        scarce=scarce,
     )
 
 

@@ -10,6 +10,7 @@ from slo_router.contract.model import Snapshot
 from slo_router.contract.units import MS_PER_S
 from slo_router.latency.curve import P95, tpot_s, ttft_s
 from slo_router.live.circuit import Circuit, share
+from slo_router.live.quota import headroom
 from slo_router.live.state import LiveState
 from slo_router.operator.reporting.tally import Tallies, Tally
 
@@ -24,6 +25,7 @@ class Deployment:
     group: str
     in_flight: float
     circuit: str
+    quota_left: float | None  # of the tightest limit, 0..1; `None`: none is known
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
     tpot_ms: float | None
@@ -70,6 +72,7 @@ def describe(name: str, group: str, seen: Seen) -> Deployment:
         group=group,
         in_flight=in_flight,
         circuit=state_in_words(state, seen.now_s),
+        quota_left=None if state.quota is None else headroom(state.quota, seen.now_s),
         ttft_p50_ms=None if first_s is None else first_s * MS_PER_S,
         ttft_p95_ms=None if first_s is None or curve is None else first_s * curve.ttft_ratios[P95] * MS_PER_S,
         tpot_ms=None if curve is None else tpot_s(curve, in_flight) * MS_PER_S,
@@ -91,7 +94,9 @@ def state_in_words(state: LiveState, now_s: float) -> str:
     """Whether it gets traffic, and why not."""
     if state.account.is_shut:
         since_s = max(now_s - (state.account.changed_at_s or now_s), 0.0)
-        return f"refuses everything, asked {since_s:.0f} s ago"
+        return f"refuses everything, asked {since_s:.0f} s ago: its account, its key, or its model's name"
+    if not state.circuit.is_open and state.quota is not None and state.quota.until_s > now_s:
+        return f"full for {state.quota.until_s - now_s:.0f} s more"
     return circuit_in_words(state.circuit, now_s)
 
 

@@ -39,8 +39,10 @@ class Lessons:
         teaches = self._is_warm and at_s > flight.at_s
         self._live.first_token(flight, at_s, prompt_tokens=tokens if teaches else None, ttft_s=at_s - flight.at_s)
 
-    def end(self, attempt: Attempt, trace: Trace, ending: Ending, now_s: float) -> Landing | None:
-        """An attempt is over: what `learn` needs of it, `None` where it teaches nothing."""
+    def end(
+        self, attempt: Attempt, trace: Trace, ending: Ending, now_s: float, wait_s: float | None = None
+    ) -> Landing | None:
+        """An attempt is over: what `learn` needs of it, `None` where it teaches nothing; `wait_s` is `Live.ended`'s."""
         attempt.ending, flight = ending, attempt.flight
         if flight is None:
             return None
@@ -51,9 +53,11 @@ class Lessons:
         if ending in ("success", "error") and trace.decision is not None:
             category = trace.decision.features.category
             self._live.prove(flight.deployment_id, ERRORS, category, is_good=ending == "success")
-        if not is_warm and ending != "error":  # a worker's first request is slower for reasons of its own
+        if not attempt.is_sent:
+            self._live.unsent(flight)
+        if not is_warm and ending not in ("error", "full"):  # a worker's first request is slower for reasons of its own
             ending = "released"
-        return self._live.ended(flight, ending, now_s)
+        return self._live.ended(flight, ending, now_s, wait_s)
 
     def learn(self, landing: Landing, trace: Trace, record: RequestRecord) -> None:
         """The request is over, whose last attempt `landing` is."""

@@ -10,6 +10,7 @@ old figures after a short trouble. When each job last succeeded is known, so tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -39,6 +40,7 @@ class Job(NamedTuple):
     round: Callable[[], Awaitable[object]]
     every_s: float
     within_s: float
+    woken: asyncio.Event | None = None  # set: the next round comes at once
 
 
 @dataclass(slots=True)
@@ -91,7 +93,17 @@ class Jobs:
                 if standing.in_a_row == 1:
                     _tell(job, error)
                 pause_s = min(job.every_s * FIRST_RETRY_SHARE * 2.0 ** min(standing.in_a_row - 1, 10), job.every_s)
-            await asyncio.sleep(pause_s * self._rng.uniform(0.9, 1.0))  # so that workers don't march in step
+            await _pause(job, pause_s * self._rng.uniform(0.9, 1.0))  # so that workers don't march in step
+
+
+async def _pause(job: Job, seconds: float) -> None:
+    if job.woken is None:
+        await asyncio.sleep(seconds)
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await job.woken.wait()
+    job.woken.clear()
 
 
 async def _round(job: Job) -> BaseException | None:

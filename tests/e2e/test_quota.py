@@ -1,0 +1,161 @@
+"""A deployment over its quota is full, not broken: it gets no request until it has room, and nobody's request is lost.
+
+Two workers, LiteLLM's cooldowns off, and each group with endpoints of its own:
+
+refusing   its cheap one answers 429 where a test says so
+limited    its cheap one takes so many requests in a window, and says so with a 429 alone
+telling    the same, and each answer says what is left
+alone      has no other deployment
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import pytest
+import redis
+
+from evaluation.emulator import EndpointSpec, running_endpoints
+from evaluation.emulator.record import Seen
+from evaluation.shared.stock_proxy import StockProxy
+from evaluation.shared.valkey_server import ValkeyServer
+from tests.e2e.conftest import SPECS, Stack, deployment, document, publish, publish_one, refreshed
+
+WINDOW_S, LIMIT = 5.0, 12
+ANY = "20000"  # a limit that nothing here breaks
+FULL = 429
+
+
+def limited(name: str, per_window: int = LIMIT, window_s: float = WINDOW_S, *, says_left: bool = False) -> EndpointSpec:
+    return replace(SPECS[0], name=name, per_window=per_window, window_s=window_s, says_left=says_left)
+
+
+@pytest.fixture(scope="module")
+def _quota(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    prefix, directory = "quota:", tmp_path_factory.mktemp("quota")
+    others = [
+        replace(SPECS[0], name="refusing"),
+        limited("limited"),
+        limited("telling", says_left=True),
+        limited("alone", per_window=3),
+    ]
+    with running_endpoints([*SPECS, *others]) as handles:
+        medium, cheap = handles[1], handles[3:]
+        settings = document(
+            handles[:3],
+            valkey.url,
+            live_measurements=True,
+            refresh_interval_s=Stack.refresh_interval_s,
+            key_prefix=prefix,
+        )
+        settings["model_list"] += [  # type: ignore[operator]
+            *(deployment(one, f"group-{one.name}", one.name, like="small") for one in cheap),
+            *(deployment(medium, f"group-{one.name}", f"{one.name}-medium") for one in cheap[:3]),
+        ]
+        groups = settings["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
+        groups |= {f"group-{one.name}": {"trial_share": 0} for one in cheap}
+        client = redis.Redis.from_url(valkey.url)
+        publish(client, prefix)
+        for one in cheap:
+            publish_one(client, prefix, one.name, "small")
+            publish_one(client, prefix, f"{one.name}-medium", "medium")
+        with StockProxy(settings, directory, workers=2) as proxy:
+            running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time(), prefix=prefix)
+            refreshed(proxy, client, prefix, workers=2)
+            yield running
+
+
+@pytest.fixture
+def quota(_quota: Stack) -> Iterator[Stack]:
+    for handle in _quota.endpoints.values():
+        handle.reset()
+    _quota.began_s = time.time()
+    yield _quota
+    for handle in _quota.endpoints.values():
+        handle.reset()
+
+
+def ask(stack: Stack, name: str, retries: int = 2, **headers: str) -> httpx.Response:
+    body = {"stream": True, "max_tokens": 4}
+    named = {"x_slo_ttft_ms": ANY, "x_litellm_num_retries": str(retries), **headers}
+    return stack.ask(model=f"group-{name}", body=body, **named)
+
+
+def refusals(stack: Stack, name: str) -> dict[int, int]:
+    """How many of its requests each of its windows refused; windows that refused none are left out."""
+    return Counter(int(seen.at_s // WINDOW_S) for seen in sent(stack, name) if seen.status == FULL)
+
+
+def sent(stack: Stack, name: str) -> list[Seen]:
+    return [seen for seen in stack.endpoints[name].seen() if seen.stream]
+
+
+def test_who_answers_429_gets_nothing_until_it_said_and_is_not_broken(quota: Stack) -> None:
+    """Neither of the two workers sends anything there, nobody asks for its health, and its circuit stays closed."""
+    endpoint = quota.endpoints["refusing"]
+    deadline_s = time.monotonic() + 30
+    while ask(quota, "refusing").headers["x-slo-selected-model"] != "refusing":
+        assert time.monotonic() < deadline_s
+    endpoint.reset()
+    endpoint.control("error429", retry_after_s=6)
+    assert ask(quota, "refusing").status_code == 200
+    while not endpoint.seen():
+        assert ask(quota, "refusing").status_code == 200
+    at_s = endpoint.seen()[0].at_s
+    quota.refreshed()
+    time.sleep(2 * quota.refresh_interval_s)
+    known = len(endpoint.seen())
+    endpoint.control("ok")
+    answers = [ask(quota, "refusing") for _ in range(20)]
+    assert {one.status_code for one in answers} == {200}
+    assert {one.headers["x-slo-selected-model"] for one in answers} == {"refusing-medium"}
+    assert len(endpoint.seen()) == known
+    time.sleep(max(at_s + 7.5 - time.time(), 0))
+    back = [ask(quota, "refusing").headers["x-slo-selected-model"] for _ in range(10)]
+    assert set(back) == {"refusing"}
+    assert all(seen.stream for seen in endpoint.seen())  # a health check wants its answer whole
+    (first, *_) = [
+        record for record in quota.records(1) if record["model_group"] == "group-refusing" and record["attempts"] == 1
+    ]
+    assert first["outcome"] == "success"
+
+
+@pytest.mark.parametrize("name", ["limited", "telling"])
+def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: Stack, name: str) -> None:
+    """It has two windows to learn it in, where nothing says it beforehand; in the later ones one may still go wrong."""
+    statuses: list[int] = []
+    asked: Counter[int] = Counter()
+    first = int(time.time() // WINDOW_S)
+    with ThreadPoolExecutor(4) as pool:
+        while time.time() < (first + 7) * WINDOW_S:
+            asked[int(time.time() // WINDOW_S)] += 4
+            statuses += [one.status_code for one in pool.map(lambda _: ask(quota, name), range(4))]
+    assert set(statuses) == {200}
+    refused = refusals(quota, name)
+    passed = Counter(int(seen.at_s // WINDOW_S) for seen in sent(quota, name) if seen.status != FULL)
+    assert max(passed.values()) == LIMIT
+    known = [window for window in range(first + 3, first + 7) if asked[window] >= 2 * LIMIT]
+    assert all(refused.get(window, 0) <= 1 for window in known), (refused, asked)
+    assert sum(passed[window] for window in known) >= LIMIT // 2 * len(known), (passed, asked)
+    if name == "telling":
+        assert sum(refused.values()) <= 2
+
+
+def test_where_all_are_full_a_request_waits_for_room_if_its_slo_allows(quota: Stack) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        while len(refusals(quota, "alone")) < 2:  # then it is known how many it takes
+            list(pool.map(lambda _: ask(quota, "alone", retries=0), range(2)))
+    quota.refreshed()
+    quota.endpoints["alone"].reset()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: ask(quota, "alone", retries=0), range(6)))
+    assert [one.status_code for one in answers].count(200) >= 5
+    passed = [seen.at_s for seen in sent(quota, "alone") if seen.status != FULL]
+    assert max(passed) - min(passed) >= 1.0  # three in each window
+    hasty = ask(quota, "alone", retries=0, x_slo_ttft_ms="50")
+    assert hasty.status_code in {200, FULL}  # LiteLLM sends it
