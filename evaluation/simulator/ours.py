@@ -49,7 +49,7 @@ ENDINGS: Mapping[Outcome, Ending] = {  # as `gateway.faults.fault_of` reads what
     "success": "success",
     "error": "error",
     "timeout": "error",
-    "limited": "error",
+    "limited": "full",
     "denied": "denied",
     "forbidden": "refused",
     "unclear": "refused",
@@ -172,8 +172,10 @@ class Ours(Policy):
         """See Policy."""
         self._now_s = EPOCH_S + now_s
         way = self._ways[end.request.number]
+        limit = self.specs[end.deployment].habits.limit
+        wait_s = limit.retry_after_s if limit is not None and end.outcome == "limited" else None
         own, observed = (
-            strategy.finish(trace, ENDINGS[end.outcome])
+            strategy.finish(trace, ENDINGS[end.outcome], wait_s)
             for strategy, trace in ((way.worker, way.trace), (self.observer, way.observed))
         )
         if end.is_over:
