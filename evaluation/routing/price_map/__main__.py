@@ -1,6 +1,6 @@
 """Whether a request costs what LiteLLM bills for it, for every model of its price map and for every way to write one.
 
-    LITELLM_LOCAL_MODEL_COST_MAP=True python -m evaluation.routing.price_map [--usages N] [--seed N] [--every N]
+    LITELLM_LOCAL_MODEL_COST_MAP=True python -m evaluation.routing.price_map [--usages N] [--every N]
 
 Each chat and responses model with a price gets N random usages (20): prompts on both sides of every step of its price,
 read from and written to a cache for five minutes and an hour, reasoning, audio and images, at each service tier. The
@@ -30,12 +30,15 @@ from rich.table import Table
 
 from evaluation.routing.price_map.forms import of_forms
 from evaluation.routing.price_map.sides import GOOD, VERDICTS, Compared, of_map
+from evaluation.shared.results import Save, save
 
 
 def main(
     usages: Annotated[int, typer.Option(help="Of each model.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the usages.")] = 1,
     every: Annotated[int, typer.Option(help="Of so many models one.")] = 1,
+    *,
+    is_saved: Save = False,
 ) -> None:
     """Prints how many costs are equal, and every model where one is not."""
     logging.disable(logging.ERROR)  # LiteLLM's, of what it has no price for
@@ -59,6 +62,8 @@ def main(
         console.print(
             f"{model}: {verdict} in {len(ones)}, such as {worst.proxy_usd} for {worst.litellm_usd}", soft_wrap=True
         )
+    if is_saved:
+        save({"models": len({one.model for one in found}), "proxy": dict(proxy), "commands": dict(commands)})
     raise typer.Exit(proxy["differs"] > 0)
 
 
