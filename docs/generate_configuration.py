@@ -117,7 +117,18 @@ expected; `slo-router check FILE` says the same without starting anything.
 Prices, context windows and abilities are LiteLLM's fields (`input_cost_per_token`, `output_cost_per_token`,
 `max_input_tokens`, `max_output_tokens`, `supports_function_calling`, `supports_vision`, `supports_response_schema`,
 `supports_audio_input`): `litellm_params` wins over `model_info`, which wins over LiteLLM's price map. A price that
-nobody stated is unknown, not zero.
+nobody stated is unknown, not zero. Neither is one that the map lists at 0: a free model says so with
+`input_cost_per_token: 0` and `output_cost_per_token: 0`.
+
+A request is expected to cost what LiteLLM will bill for it. Its own calculator is asked, when a deployment is read and
+every ten minutes: so `base_model`, the service tier, steps such as `input_cost_per_token_above_200k_tokens`, cached
+tokens, discounts and margins count as they do in its spend logs. Where it cannot bill, YAML and price map count.
+
+The same model may be listed twice, with an `id` each and one with `service_tier: flex` (or `priority`) in
+`litellm_params`: two candidates, each with its own price and its own latency. A request that can wait gets the cheap
+one, one that cannot gets the fast one. A request that names a tier itself goes where that tier is: to a deployment that
+asks for it, or that asks for none and whose model has a price for it. `auto` and `default` go to those that ask for
+none. `slo-router check` shows the prices, and says where none is known for a tier.
 """
 
 

@@ -78,6 +78,7 @@ class Tier(NamedTuple):
     input_usd: float
     output_usd: float
     cached_usd: float | None = None  # `None`: as below
+    extra_usd: Mapping[str, float] = EMPTY  # as in `Facts`
 
 
 class Limits(NamedTuple):
@@ -89,6 +90,7 @@ class Limits(NamedTuple):
 
 
 UNLIMITED = Limits()
+NO_TIERS: Mapping[str, Any] = MappingProxyType({})
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a SHA-256, or a UUID
 
 
@@ -112,6 +114,9 @@ class Facts:
     usd_per_request: float | None = None  # beside the tokens
     limits: Limits = UNLIMITED
     weight: float | None = None  # LiteLLM's: its part of the traffic among equals
+    extra_usd: Mapping[str, float] = field(default_factory=lambda: EMPTY)  # of a kind's token, beyond a plain one's
+    service_tier: str | None = None  # of `litellm_params`: what is asked of the provider, such as `flex`
+    in_tiers: Mapping[str, Facts] = field(default_factory=lambda: NO_TIERS, repr=False)  # for requests that name one
 
     @property
     def name(self) -> str:

@@ -1,15 +1,23 @@
 """What so many tokens cost on a deployment, by its prices. The one place where prices meet tokens. Pure.
 
     by token     prompt × input price + answer × output price, and a price per request where there is one
+    by kind      what a token of a kind costs beyond a plain one of its side, for each of `KINDS`
     by tier      above so many prompt tokens other prices hold, for all tokens of the request
     by second    where no token has a price: the seconds until the last token × the price per second
 
-Self-hosted deployments (`gpu_usd_per_hour`) have no price here: their cost is measured. What is unknown is `None`.
+In the proxy these are the prices by which LiteLLM bills (`gateway.billing`); commands read them from the YAML and
+LiteLLM's price map. Self-hosted deployments (`gpu_usd_per_hour`) have no price here: their cost is measured. What is
+unknown is `None`.
 """
 
 from __future__ import annotations
 
-from slo_router.contract.model import Facts
+from collections.abc import Mapping
+
+from slo_router.contract.model import EMPTY, Facts, Tier
+
+PROMPT_KINDS = ("written", "written_1h", "audio", "image")  # to a cache, for five minutes or an hour
+ANSWER_KINDS = ("reasoning", "answer_audio", "answer_image")
 
 
 def rates(facts: Facts, prompt_tokens: float) -> tuple[float | None, float | None, float | None]:
@@ -25,9 +33,18 @@ def rates(facts: Facts, prompt_tokens: float) -> tuple[float | None, float | Non
 
 
 def cost_usd(
-    facts: Facts, prompt_tokens: float, output_tokens: float, cached_tokens: float = 0, seconds: float | None = None
+    facts: Facts,
+    prompt_tokens: float,
+    output_tokens: float,
+    cached_tokens: float = 0,
+    seconds: float | None = None,
+    *,
+    kinds: Mapping[str, float] = EMPTY,
 ) -> float | None:
-    """USD of one request, `None` where a price is missing. A cached token without a price costs as any other."""
+    """USD of one request, `None` where a price is missing. A cached token without a price costs as any other.
+
+    `kinds` are tokens by kind, each a part of the prompt or of the answer, and none of those that were cached.
+    """
     input_usd, output_usd, cached_usd = facts.input_usd_per_token, facts.output_usd_per_token, None
     if facts.tiers or cached_tokens:
         input_usd, output_usd, cached_usd = rates(facts, prompt_tokens)
@@ -37,7 +54,15 @@ def cost_usd(
     usd = prompt_tokens * input_usd + output_tokens * output_usd
     if cached_tokens and cached_usd is not None:
         usd -= cached_tokens * (input_usd - cached_usd)
+    if kinds:
+        extra_usd = _extra_usd(facts, prompt_tokens)
+        usd += sum(tokens * extra_usd.get(kind, 0.0) for kind, tokens in kinds.items())
     return usd if facts.usd_per_request is None else usd + facts.usd_per_request
+
+
+def _extra_usd(facts: Facts, prompt_tokens: float) -> Mapping[str, float]:
+    above: list[Tier] = [tier for tier in facts.tiers if prompt_tokens > tier.above_tokens]
+    return above[-1].extra_usd if above else facts.extra_usd
 
 
 def tokens_usd(

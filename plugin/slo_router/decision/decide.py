@@ -56,6 +56,7 @@ class Ask(NamedTuple):
     full: frozenset[str] = frozenset()  # have all the requests that they may have, as LiteLLM counts them
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
     lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id; all or none
+    in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
 
     def features_for(self, deployment_id: str) -> Features:
         """The features with the answer that this deployment is expected to write, at most what the client allows."""
@@ -102,6 +103,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         spared,
         home,
         scarce,
+        ask.in_tier,
     )
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(

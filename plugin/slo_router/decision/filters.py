@@ -23,6 +23,7 @@ from typing import NamedTuple
 from slo_router.contract.model import Facts, Features, Prediction, Rejection, Slo
 
 EVIDENCE = frozenset({"answers", "error_rate"})  # that a benchmark found: it may be so no more
+SERVICE_TIER = "service_tier"  # what a rejection says is missing
 ANYTHING = Slo()
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 CONTEXT_MARGIN = 1.1  # the estimate is made from characters, and the server's own count differs from LiteLLM's
@@ -44,6 +45,7 @@ class Demand(NamedTuple):
     spared: frozenset[str] = frozenset()  # deployments that recover: another goes before them
     home: str = ""  # the deployment that has the conversation in its cache
     scarce: frozenset[str] = frozenset()  # deployments whose last requests are kept for those with no other way
+    in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -63,10 +65,14 @@ def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Reje
 
 
 def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """What `model_info` declares unsupported (tools, vision, …), or a history that only another deployment can read."""
+    """What `model_info` declares unsupported (tools, vision, …), a history that only another deployment can read, or a
+    service tier that another one has.
+    """
     missing = demand.features.needs & facts.unsupported
     if demand.readers is not None and facts.deployment_id not in demand.readers:
         missing |= {"history"}
+    if demand.in_tier is not None and facts.deployment_id not in demand.in_tier:
+        missing |= {SERVICE_TIER}
     if not missing:
         return None
     return Rejection(facts.deployment_id, "capability", ",".join(sorted(missing)), "supported")
@@ -160,7 +166,7 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
         (
             demand.cost_ceiling_per_1k_usd is not None,
             True,
-            bool(demand.features.needs) or demand.readers is not None,
+            bool(demand.features.needs) or demand.readers is not None or demand.in_tier is not None,
             demand.features.limit_tokens is not None,
             bool(demand.answer_faults),
             bool(demand.full),

@@ -14,6 +14,7 @@ from slo_router.contract.settings.deployment_ids import group_of
 from slo_router.contract.settings.deployments import ManagedDeployment, read_deployment
 from slo_router.errors import SettingsError
 from slo_router.gateway import faults, narrowing, pools, seams
+from slo_router.gateway.billing import Bills
 from slo_router.gateway.config import price_map
 from slo_router.gateway.router import Deployment, current_router, deployment_id, model_list
 from slo_router.live.probes import Health
@@ -35,6 +36,7 @@ class FollowedRouter:
         self.checks_each = True
         self.narrowed_groups: frozenset[str] = frozenset()
         self.limited_groups: frozenset[str] = frozenset()
+        self._bills = Bills()
         self._entries: Sequence[Deployment] = ()
         self._callback = callback
         self._strategy = strategy
@@ -61,14 +63,17 @@ class FollowedRouter:
         self.checks_each = narrowing.checks_each(router)
         entries = list(model_list(router))
         self.limited_groups = pools.limited_groups(router, entries)
-        if not is_new and entries == self._entries:
+        if not is_new and entries == self._entries and not self._bills.are_old:
             return True
+        self._bills.keep({deployment_id(entry) for entry in entries})
         yield
         copies: list[Deployment] = []
         known: list[ManagedDeployment] = []
         for index, entry in enumerate(entries):
             copies.append(copy.deepcopy(entry))
-            known += _read(entry, index, policy.groups)
+            for one in _read(entry, index, policy.groups):
+                billed = yield from self._bills.facts(copies[-1], one.facts)
+                known.append(replace(one, facts=billed))
             yield
         if router is not self.held or policy is not self._rollout.policy:  # it goes on changing
             return True

@@ -22,6 +22,7 @@ from slo_router.decision.decide import Ask, decide
 from slo_router.decision.groups import ManagedGroup, default_rules
 from slo_router.decision.known import findings, prior
 from slo_router.decision.prediction import View, predict
+from slo_router.decision.service_tiers import in_tier
 from slo_router.errors import RequestSloError
 from slo_router.latency.evidence import Prior
 from slo_router.live import picture
@@ -108,7 +109,7 @@ class Strategy:
         """
         managed = self.groups[group]
         known = self.facts
-        candidates = [known[name] for name in pool if name in known]
+        candidates, having = in_tier(request, [known[name] for name in pool if name in known])
         if not candidates:
             trace.decision, trace.note = None, "no candidate is known to the configuration"
             return None
@@ -130,7 +131,7 @@ class Strategy:
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
         lengths = self.answers.lengths(features.category, candidates, now_s)
         readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
-        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths)
+        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         if not trace.is_shadow:
@@ -144,7 +145,9 @@ class Strategy:
         """
         features = extract(request, default_rules(), None, self.answers.learned)
         view = View(self.store.snapshot, self._clock(), self._rng, self.live.states)
-        costs = {one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in offered}
+        costs = {
+            one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in in_tier(request, offered)[0]
+        }
         known = {name: usd for name, usd in costs.items() if usd is not None}
         limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
         return frozenset(name for name, usd in known.items() if usd <= limit_usd) or frozenset(costs)

@@ -85,6 +85,26 @@ def test_a_readable_id_is_proposed_for_each_deployment_without_one() -> None:
         assert f"(say {proposed}" in note
 
 
+def test_a_tier_without_a_price_of_its_own_is_said_and_its_name_proposed(tmp_path: Path) -> None:
+    priced = {"model": "openai/gpt-x", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+    flex = {**priced, "service_tier": "flex"}
+    listed = [{"model_name": "smart", "litellm_params": params} for params in (priced, flex)]
+    said = notes(model_list=listed)
+    assert "(say gpt-x-flex)" in said[0]
+    why = "so it counts at the standard one; say input_cost_per_token_flex and output_…"
+    assert said[1:] == [f"model_list[1].litellm_params.service_tier: no price of flex is known for openai/gpt-x, {why}"]
+    flex |= {"input_cost_per_token_flex": 5e-7, "output_cost_per_token_flex": 1e-6}
+    assert len(notes(model_list=listed)) == 1
+    written = {
+        "model_list": listed,
+        "litellm_settings": LOADED,
+        "callback_settings": {"slo_router": {"groups": {"smart": {}}}},
+    }
+    (tmp_path / "c.yaml").write_text(json.dumps(written))
+    shown = RUNNER.invoke(app, ["check", "--offline", str(tmp_path / "c.yaml")])
+    assert "$0.5 in, $1 out per 1M tokens, service tier flex" in " ".join(shown.stdout.split())
+
+
 TWICE = """
 litellm_settings: {callbacks: [slo_router.proxy.callback]}
 model_list: [{model_name: smart, litellm_params: {model: openai/gpt-x, api_key: os.environ/SLO_TEST_NOT_SET}}]

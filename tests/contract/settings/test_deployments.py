@@ -57,6 +57,17 @@ def test_what_nobody_stated_is_unknown_and_a_stated_zero_is_free() -> None:
     assert read(input_cost_per_token=None).facts.input_usd_per_token == 2e-6  # a YAML null says nothing
 
 
+def test_a_listing_of_zeros_is_unknown_and_its_window_may_be_a_float() -> None:
+    zeros = {"input_cost_per_token": 0.0, "output_cost_per_token": 0, "cache_read_input_token_cost": 0}
+    listed = {"zero": {"litellm_provider": "openai", "max_input_tokens": 2e6, **zeros}}
+    entry = {"model_name": "smart", "litellm_params": {"model": "openai/zero"}, "model_info": {"id": "a"}}
+    facts = read_deployment(entry, "model_list[0]", listed).facts
+    assert facts == Facts("a", "openai/zero", 2_000_000)
+    entry["litellm_params"] |= {"input_cost_per_token": 0, "output_cost_per_token": 0}  # type: ignore[operator]
+    facts = read_deployment(entry, "model_list[0]", listed).facts
+    assert (facts.input_usd_per_token, facts.output_usd_per_token) == (0.0, 0.0)
+
+
 def test_a_price_may_be_text_as_yaml_reads_1e_7() -> None:
     assert read(input_cost_per_token="1e-7").facts.input_usd_per_token == 1e-7
 

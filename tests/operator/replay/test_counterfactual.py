@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as replace_fields
 
-from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.contract.model import Facts, Metrics, Slo, Tier
 from slo_router.errors import SettingsError
 from slo_router.operator.replay.counterfactual import Counterfactual, Money, Price, list_price
 from slo_router.operator.replay.recorded import Recorded, decode
@@ -114,3 +114,11 @@ def test_a_list_price_needs_both_prices_and_no_gpu() -> None:
     assert list_price(SMALL) == Price(1e-6, 2e-6)
     assert list_price(GPU) is None
     assert list_price(replace(SMALL, output_usd_per_token=None)) is None
+
+
+def test_a_price_that_begins_above_a_tier_is_exact_where_it_holds() -> None:
+    tiered = replace(LARGE, input_usd_per_token=None, output_usd_per_token=None, tiers=(Tier(200_000, 20e-6, 40e-6),))
+    decision = decide_between(SMALL, tiered)
+    above = read_back(decision, prompt_tokens=250_000, deployment="small", cost_usd=0.25)
+    assert account(SMALL, tiered, baseline="large", record=above)[1:] == pytest.approx((5.004, 0.7, 0.9, True))
+    assert list_price(tiered) is not None

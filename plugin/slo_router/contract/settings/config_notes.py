@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from slo_router.contract.settings.deployment_ids import group_of
@@ -38,7 +39,7 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         for group, why in empty.items()
         if why is None
     ]
-    said = (*waiting, *_fallbacks(document, groups), *_ids(document, groups, deployments))
+    said = (*waiting, *_fallbacks(document, groups), *_ids(document, groups, deployments), *_tiers(deployments))
     return Notes((*_loading(document), *broken), said)
 
 
@@ -102,6 +103,21 @@ def _fallbacks(document: Fields, groups: Container[str]) -> Iterator[str]:
                         )
 
 
+def _tiers(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    """Deployments at a service tier that cost as much as their like without one."""
+    for one in deployments:
+        facts = one.facts
+        standard = replace(facts, service_tier=None, deployment_id="", in_tiers={}, quality={})
+        alike = (other.facts for other in deployments if other.group == one.group and other.facts.service_tier is None)
+        if facts.service_tier is not None and any(
+            replace(other, deployment_id="", in_tiers={}, quality={}) == standard for other in alike
+        ):
+            yield (
+                f"{one.path}.litellm_params.service_tier: no price of {facts.service_tier} is known for {facts.model}, "
+                f"so it counts at the standard one; say input_cost_per_token_{facts.service_tier} and output_…"
+            )
+
+
 def _ids(document: Fields, groups: Container[str], deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
     without = [deployment for deployment in deployments if not deployment.has_own_id and "*" not in deployment.group]
     if not without:
@@ -130,6 +146,7 @@ def proposed_ids(deployments: Sequence[ManagedDeployment]) -> dict[str, str]:
         if one.has_own_id:
             continue
         base = re.sub(r"[^a-z0-9.]+", "-", one.facts.model.rpartition("/")[2].lower()).strip("-.") or "deployment"
+        base = base if one.facts.service_tier is None else f"{base}-{one.facts.service_tier}"
         name, number = base, 2
         while name in taken:
             name, number = f"{base}-{number}", number + 1

@@ -11,13 +11,13 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import Field
 
-from slo_router.contract.model import Facts, Limits
+from slo_router.contract.model import NO_TIERS, Facts, Limits
 from slo_router.contract.settings.deployment_ids import group_of, id_of
 from slo_router.contract.settings.environment import from_environment
 from slo_router.contract.settings.model_facts import Stated, read_flag, read_limit
@@ -70,7 +70,8 @@ def read_deployment(
     faults: list[str] = []
     deployment_id = id_of(given, path, faults)
     own = _own(info, path, faults)
-    stated = Stated(params, info, listing(prices, params, info), path, faults)
+    listed = listing(prices, params, info)
+    stated = Stated(params, info, listed, path, faults)
     places = (entry, params, info)  # as LiteLLM looks for limits
     facts = Facts(
         deployment_id=deployment_id,
@@ -82,7 +83,12 @@ def read_deployment(
         metrics_url=own.metrics_url,
         limits=Limits(*(read_limit(places, name) for name in ("rpm", "tpm", "max_parallel_requests"))),
         weight=read_limit(places, "weight"),
+        service_tier=str(params["service_tier"]).lower() if params.get("service_tier") else None,
     )
+    if facts.service_tier is None:
+        tiers = {tier: Stated({**params, "service_tier": tier}, info, listed, path, []) for tier in stated.tiers()}
+        in_tiers = {tier: replace(facts, **one.facts(), service_tier=tier) for tier, one in tiers.items()}
+        facts = replace(facts, in_tiers=in_tiers or NO_TIERS)
     if faults:
         raise SettingsError("\n".join(faults))
     base, key = params.get("base_url") or params.get("api_base"), params.get("api_key")  # two names, as in LiteLLM

@@ -1,7 +1,9 @@
 """Prices and windows of one deployment: read from where they may stand, checked, and named where they are wrong.
 
-`litellm_params` wins, then `model_info`, then the price map, where a window of 0 says nothing. A price of one's own
-makes the map's tiers void, and one per second the map's prices per token: LiteLLM books by it alone.
+`litellm_params` wins, then `model_info`, then the price map, where a window of 0 says nothing, and neither do prices
+that are all 0: it has those for models whose price nobody knew, too. A price of one's own makes the map's tiers void,
+and one per second the map's prices per token: LiteLLM books by it alone. Where `litellm_params` ask for a service tier,
+its prices go before the standard ones.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from typing import TypedDict
 
 from slo_router.contract.model import Tier
 
-_TIER = re.compile(r"(?:input|output)_cost_per_token_above_(\d+)(k?)_tokens")
+_STEP = re.compile(r"(?:(?:in|out)put_cost_per_token|cache_read_input_token_cost)_above_(\d+)(k?)_tokens(_[a-z]+)?")
 _BASE = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
 _PER_SECOND = ("cost_per_second", "input_cost_per_second", "output_cost_per_second")  # as LiteLLM takes them
+_OF_TEXT = ("input_cost_per_token", "output_cost_per_token", "input_cost_per_request", "tiered_pricing", *_PER_SECOND)
+_TIERS = ("flex", "priority", "balanced", "ultrafast")
+_PRICED_AS = {"fast": "priority"}  # the service tiers whose prices have another one's name
 
 
 class Numbers(TypedDict):
@@ -41,7 +46,9 @@ class Stated:
         path: str,
         faults: list[str],
     ) -> None:
-        said = {name: value for name, value in listed.items() if value or not name.endswith("_tokens")}  # 0: not said
+        said = {name: _listed(name, value) for name, value in listed.items() if value or not name.endswith("_tokens")}
+        if not has_price(listed):
+            said = {name: value for name, value in said.items() if "cost" not in name}
         own = {**_present(info), **_present(params)}
         is_priced = any(own.get(name) is not None for name in _BASE[:2])
         if not is_priced and any(own.get(name) is not None for name in _PER_SECOND):
@@ -49,16 +56,23 @@ class Stated:
         if is_priced:
             said = {name: value for name, value in said.items() if "_above_" not in name and name != "tiered_pricing"}
         self._known = {**said, **own}
+        asked = str(params.get("service_tier") or "").lower()
+        self._suffix = f"_{_PRICED_AS.get(asked, asked)}" if asked else ""
         self._path, self._faults = path, faults
 
     def value(self, name: str) -> object:
         """What is stated under a name, `None` where nothing is."""
         return self._known.get(name)
 
+    def tiers(self) -> frozenset[str]:
+        """The service tiers that have a price of their own."""
+        prefix = _BASE[0] + "_"
+        return frozenset(tier for tier in _TIERS if self._known.get(prefix + tier) is not None)
+
     def facts(self) -> Numbers:
         """The numbers. A tiered listing without a flat price has its first tier's."""
         first, tiers = self._tiers()
-        base = [self._price(name, "litellm_params") for name in _BASE]
+        base = [self._price(name) for name in _BASE]
         if base[0] is None and first is not None:
             base = [first.input_usd, first.output_usd, first.cached_usd]
         has_price = base[0] is not None and base[1] is not None
@@ -81,7 +95,11 @@ class Stated:
             found = sorted(filter(None, map(self._range, ranges)))
             below = next((tier for tier in found if tier.above_tokens == 0), None)
             return below, tuple(tier for tier in found if tier.above_tokens > 0)
-        bounds = {match[1] + match[2] for name in self._known if (match := _TIER.fullmatch(name))}
+        bounds = {
+            match[1] + match[2]
+            for name in self._known
+            if (match := _STEP.fullmatch(name)) and (match[3] or "") in ("", self._suffix)
+        }
         tiers = (self._tier(bound) for bound in bounds)
         return None, tuple(sorted(tier for tier in tiers if tier is not None))
 
@@ -90,8 +108,8 @@ class Stated:
         above = int(bound.rstrip("k")) * (1_000 if bound.endswith("k") else 1)
         found = []
         for name in _BASE:
-            tiered = self._price(f"{name}_above_{bound}_tokens", "litellm_params")
-            found.append(self._price(name, "litellm_params") if tiered is None else tiered)
+            tiered = self._price(f"{name}_above_{bound}_tokens")
+            found.append(self._price(name) if tiered is None else tiered)
         input_usd, output_usd, cached_usd = found
         return None if input_usd is None or output_usd is None else Tier(above, input_usd, output_usd, cached_usd)
 
@@ -105,13 +123,15 @@ class Stated:
             return None
         return Tier(int(above), input_usd, output_usd, cached_usd)
 
-    def _price(self, name: str, section: str) -> float | None:
+    def _price(self, name: str) -> float | None:
+        in_tier = f"{name}{self._suffix}"
+        name = name if self._known.get(in_tier) is None else in_tier
         value = self._known.get(name)
         price = _number(value)
         if value is None or (price is not None and 0 <= price < 1):
             return price
         expected = "USD per token, such as 1.0e-7" if price is None else "USD per token between 0 and 1"
-        self._fault(f"{self._path}.{section}.{name}: {_shown(value)}, expected {expected}")
+        self._fault(f"{self._path}.litellm_params.{name}: {_shown(value)}, expected {expected}")
         return None
 
     def _rate(self, name: str) -> float | None:
@@ -135,6 +155,17 @@ class Stated:
     def _fault(self, line: str) -> None:
         if line not in self._faults:
             self._faults.append(line)
+
+
+def has_price(listed: Mapping[str, object]) -> bool:
+    """Whether a listing knows a price for what a chat is made of, rather than 0 for want of one."""
+    prices = (value for name, value in listed.items() if name.startswith(_OF_TEXT))
+    return any(isinstance(price, list) or (_number(price) or 0.0) > 0 for price in prices)
+
+
+def _listed(name: str, value: object) -> object:
+    """A value of the price map, whose windows may be written as 2e6."""
+    return int(value) if name.endswith("_tokens") and isinstance(value, float) and value.is_integer() else value
 
 
 def read_flag(value: object) -> object:

@@ -146,8 +146,9 @@ def _as_json(group: str, facts: Facts, ages: Ages) -> dict[str, object]:
         "model": facts.model,
         "input_usd_per_token": facts.input_usd_per_token,
         "output_usd_per_token": facts.output_usd_per_token,
-        "tiers": [tier._asdict() for tier in facts.tiers],
+        "tiers": [{**tier._asdict(), "extra_usd": dict(tier.extra_usd)} for tier in facts.tiers],
         "usd_per_second": facts.usd_per_second,
+        "service_tier": facts.service_tier,
         "gpu_usd_per_hour": facts.gpu_usd_per_hour,
         "quality": dict(facts.quality),
         "context_tokens": facts.context_tokens,
@@ -162,4 +163,5 @@ def _price(facts: Facts) -> str:
         return "unknown" if facts.usd_per_second is None else f"${facts.usd_per_second:g} per second"
     tiers = [f"; above {t.above_tokens:,} ${t.input_usd * 1e6:g} in, ${t.output_usd * 1e6:g} out" for t in facts.tiers]
     flat = f"${facts.input_usd_per_token * 1e6:g} in, ${facts.output_usd_per_token * 1e6:g} out per 1M tokens"
-    return flat + "".join(tiers)
+    asked = "" if facts.service_tier is None else f", service tier {facts.service_tier}"
+    return flat + "".join(tiers) + asked

@@ -15,19 +15,20 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from slo_router.contract.model import Facts, Tier
-from slo_router.contract.prices import tokens_usd
+from slo_router.contract.prices import rates, tokens_usd
 from slo_router.errors import SettingsError
 from slo_router.operator.replay.recorded import Candidate, Recorded
 from slo_router.telemetry.baseline import UNABLE, dearest
 
 
 class Price(NamedTuple):
-    """USD per token, and per request beside them."""
+    """USD per token, and per request beside them. Without the first two, only prompts above a tier have a price."""
 
-    input_usd: float
-    output_usd: float
+    input_usd: float | None
+    output_usd: float | None
     tiers: tuple[Tier, ...] = ()
     usd_per_request: float | None = None
+    cached_usd: float | None = None
 
 
 class Money(NamedTuple):
@@ -45,9 +46,10 @@ NO_MONEY = Money(None, None, None, None, is_exact=True)
 
 def list_price(facts: Facts) -> Price | None:
     """What the YAML or LiteLLM's price map states; `None` where cost comes from GPU hours, or is unknown."""
-    if facts.gpu_usd_per_hour is not None or facts.input_usd_per_token is None or facts.output_usd_per_token is None:
+    input_usd, output_usd, cached_usd = rates(facts, 0)
+    if facts.gpu_usd_per_hour is not None or not (facts.tiers or (input_usd is not None and output_usd is not None)):
         return None
-    return Price(facts.input_usd_per_token, facts.output_usd_per_token, facts.tiers, facts.usd_per_request)
+    return Price(input_usd, output_usd, facts.tiers, facts.usd_per_request, cached_usd)
 
 
 class Counterfactual:
@@ -58,7 +60,6 @@ class Counterfactual:
         if baseline is not None and baseline not in known:
             raise SettingsError(f"baseline: {baseline!r}, expected a deployment id: {', '.join(known)}")
         self._baseline = baseline
-        self._prices = {name: price for name, one in known.items() if (price := list_price(one)) is not None}
         self._self_hosted = frozenset(name for name, one in known.items() if one.gpu_usd_per_hour is not None)
         self._known: Mapping[str, Facts] = known
 
@@ -89,11 +90,13 @@ class Counterfactual:
         if baseline_name == name:
             return Money(spent_usd, spent_usd, quality, quality, is_exact)
         believed = self._believed(baseline_name, baseline, record.category)
-        return Money(spent_usd, baseline_usd, quality, believed, is_exact and baseline_name in self._prices)
+        is_listed = tokens_usd(self._known.get(baseline_name), prompt, completion, None) is not None
+        return Money(spent_usd, baseline_usd, quality, believed, is_exact and is_listed)
 
     def price(self, name: str) -> Price | None:
         """A deployment's list price."""
-        return self._prices.get(name)
+        facts = self._known.get(name)
+        return None if facts is None else list_price(facts)
 
     def cost_usd(self, name: str, candidate: Candidate | None, record: Recorded) -> float | None:
         """What a deployment would have asked for this request's tokens."""

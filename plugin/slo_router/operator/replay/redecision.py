@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from slo_router.contract.model import Assessment, Facts, Features, Prediction, Rejection, Slo, Snapshot
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.decision.decide import choose, rejections_of
-from slo_router.decision.filters import Demand
+from slo_router.decision.filters import SERVICE_TIER, Demand
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View
 from slo_router.decision.relaxation import KEPT, RECOVERING
@@ -77,6 +77,11 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
         one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
     )
     scarce = frozenset(one.deployment for one in decision.rejections if (one.filter, one.value) == ("quota", KEPT))
+    elsewhere = {
+        one.deployment
+        for one in decision.rejections
+        if one.filter == "capability" and SERVICE_TIER in str(one.value).split(",")
+    }
     faults = {one.deployment: str(one.value) for one in decision.rejections if one.filter == "answers"}
     return Demand(
         features,
@@ -90,6 +95,7 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
         spared=spared,
         home=decision.cached_at,
         scarce=scarce,
+        in_tier=frozenset(one.deployment for one in decision.candidates) - elsewhere if elsewhere else None,
     )
 
 
