@@ -78,6 +78,7 @@ class Strategy:
         self.group_of = {deployment.facts.deployment_id: deployment.group for deployment in deployments}
         self.facts = {deployment.facts.deployment_id: deployment.facts for deployment in deployments}
         self.live.forget(self.facts)
+        self.answers.know(self.facts)
 
     def read_request(self, group: str, trace: Trace, inputs: SloInputs) -> None:
         """Reads what the request asks for into its trace. Raises RequestSloError (HTTP 400) naming field and value."""
@@ -124,7 +125,7 @@ class Strategy:
             if has_signed and found.deployment_id in known:
                 holder = found.deployment_id
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths = self.answers.lengths(features.category, candidates, now_s)
+        lengths = self.answers.lengths(features)
         readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
         ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths)
         decision = decide(ask, candidates, view, managed.policy)
@@ -140,7 +141,11 @@ class Strategy:
         """
         features = extract(request, default_rules(), None, self.answers.learned)
         view = View(self.store.snapshot, self._clock(), self._rng, self.live.states)
-        costs = {one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in offered}
+        lengths = self.answers.lengths(features)
+        costs = {
+            one.deployment_id: predict(one, features, view, length=lengths.get(one.deployment_id)).cost_per_1k_usd
+            for one in offered
+        }
         known = {name: usd for name, usd in costs.items() if usd is not None}
         limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
         return frozenset(name for name, usd in known.items() if usd <= limit_usd) or frozenset(costs)
@@ -170,7 +175,9 @@ class Strategy:
         self.supersede(trace)
         attempt = Attempt(deployment_id)
         if self._is_live and deployment_id in self.facts:
-            attempt.flight = self.live.dispatched(deployment_id, now_s, expected_s(trace, deployment_id))
+            decision = trace.decision
+            length = None if decision is None else self.answers.lengths(decision.features).get(deployment_id)
+            attempt.flight = self.live.dispatched(deployment_id, now_s, expected_s(trace, deployment_id, length))
         trace.begin(attempt)
         return attempt
 
@@ -194,14 +201,14 @@ class Strategy:
         if landing is not None and is_whole is not None and trace.decision is not None:
             category = trace.decision.features.category
             self.live.prove(landing.flight.deployment_id, ANSWERS, category, is_good=is_whole)
-        if record.outcome == "success" and trace.decision is not None and trace.sent_to:
+        if trace.decision is not None and trace.sent_to and record.outcome in ("success", "disconnected"):
             features = trace.decision.features
-            served = self.facts.get(trace.sent_to[-1])
-            self.answers.see(features, "" if served is None else served.model, record)
+            self.answers.see(features, self.facts.get(trace.sent_to[-1]), record, is_whole=is_whole)
+        if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             if record.slo_met is False and not trace.is_signed:
                 self.conversations.release(trace.beginnings)
             else:
-                cached = Cached(trace.sent_to[-1], features.prompt_tokens, record.ts)
+                cached = Cached(trace.sent_to[-1], trace.decision.features.prompt_tokens, record.ts)
                 self.conversations.remember(trace.beginnings, cached)
         if landing is not None:
             self._lessons.learn(landing, trace, record)
@@ -228,10 +235,10 @@ class Strategy:
 
     def hear(self, exports: Iterable[Export]) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step."""
-        exports, models = list(exports), {one.model for one in self.facts.values()}
+        exports = list(exports)
         for export in exports:
             self.conversations.absorb(_decoded(export.get(CONVERSATIONS)), self._clock())
-            self.answers.hear(_decoded(export.get(LENGTHS)), models, self._categories, self._clock())
+            self.answers.hear(_decoded(export.get(LENGTHS)), self._categories, self._clock())
             yield
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
@@ -247,8 +254,11 @@ class Strategy:
 
     def refit(self) -> Generator[None, None, None]:
         """Works out what to expect, from what all workers saw and the benchmark last measured, step by step."""
-        self._lessons.see_first_tokens()
         measured, facts = self.store.snapshot.measured, self.facts
+        yield from self.answers.refit(facts, measured, self._clock())
+        if not self._is_live:
+            return
+        self._lessons.see_first_tokens()
         if self._priors[0] is not measured or self._priors[1].keys() != facts.keys():
             priors = {}
             for name in facts:

@@ -79,6 +79,8 @@ def read_deployment(
         quality=own.quality,
         unsupported=frozenset(need for need, flag in _SUPPORT_FLAGS.items() if read_flag(stated.value(flag)) is False),
         metrics_url=own.metrics_url,
+        habits=_habits(params),
+        thinks=read_flag(stated.value("supports_reasoning")) is True,
     )
     if faults:
         raise SettingsError("\n".join(faults))
@@ -94,6 +96,11 @@ def read_deployment(
         path=path,
         has_own_id="id" in info,
     )
+
+
+def _habits(params: Mapping[str, object]) -> str:
+    """What LiteLLM adds to each request of this deployment that makes its answers longer or shorter."""
+    return ", ".join([f"{name}={params[name]}" for name in _LENGTHENING if params.get(name) is not None])
 
 
 def _own(info: Mapping[str, object], path: str, faults: list[str]) -> ModelFacts:
@@ -139,6 +146,7 @@ def price_map() -> PriceMap:
     return loaded if isinstance(loaded, dict) else {}
 
 
+_LENGTHENING = ("max_tokens", "max_completion_tokens", "reasoning_effort", "thinking", "verbosity")
 _SUPPORT_FLAGS = {
     "tools": "supports_function_calling",
     "vision": "supports_vision",

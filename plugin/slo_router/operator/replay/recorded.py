@@ -35,6 +35,9 @@ class Predicted(msgspec.Struct, frozen=True, gc=False):
     age_s: float | None = None
     samples: Count | None = None
     in_flight: Amount = 0.0
+    output_tokens: Amount | None = None
+    longest_tokens: Amount | None = None
+    answer_tokens: Amount | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -77,6 +80,7 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     probability: Share | None = None
     cached_tokens: Count = 0  # of the prompt, where the chosen deployment has seen the conversation before
     limit_tokens: Count | None = None  # the answer limit that the client asked for
+    cost_interval_usd: tuple[Amount, Amount] | None = None  # of the chosen one
     cached_at: str = ""  # the deployment that has seen it, chosen or not
     relaxation: dict[str, float] = {}
     shadow: bool = False  # LiteLLM chose, and this is what would have been
@@ -156,4 +160,7 @@ def prediction_of(predicted: Predicted) -> Prediction:
         predicted.age_s,
         predicted.samples,
         predicted.in_flight,
+        predicted.output_tokens,
+        predicted.longest_tokens,
+        predicted.answer_tokens,
     )
