@@ -17,6 +17,7 @@ it rests on `ENOUGH_ANSWERS`; while the regression gate holds a deployment, its 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -32,6 +33,7 @@ from slo_router.latency.curve import ttft_s as curve_ttft_s
 from slo_router.live.state import ANSWERS, ERRORS, LiveState
 from slo_router.request.lengths import LONG, SHORT, Length, assumed
 
+PROMPT_ERROR = 0.1  # of a prompt's tokens, which are estimated from characters
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
 
 _EDGES = (0.0, *((a + b) / 2 for a, b in itertools.pairwise(LEVELS)), 1.0)
@@ -123,9 +125,18 @@ def with_cache(
 def cost_interval_usd(
     facts: Facts, features: Features, prediction: Prediction, length: Length, cached_tokens: int = 0
 ) -> tuple[float, float] | None:
-    """Nine of ten such requests cost between the two, as far as it depends on the answer's length."""
-    found = [_cost_usd(facts, features, prediction, length.quantile(level), cached_tokens) for level in (SHORT, LONG)]
-    return None if found[0] is None or found[1] is None else (found[0], found[1])
+    """Nine of ten such requests cost between the two: by the answer's length, and by how well a prompt is estimated."""
+    expected_usd = prediction.cost_usd
+    if expected_usd is None:
+        return None
+    low_usd, high_usd = (
+        _cost_usd(facts, features, prediction, length.quantile(level), cached_tokens) or expected_usd
+        for level in (SHORT, LONG)
+    )
+    prompt_usd = _cost_usd(facts, features, prediction, 0.0, cached_tokens) or 0.0
+    error_usd = PROMPT_ERROR * prompt_usd
+    less_usd, more_usd = (math.hypot(usd - expected_usd, error_usd) for usd in (low_usd, high_usd))
+    return max(expected_usd - less_usd, 0.0), expected_usd + more_usd
 
 
 def _cost_usd(
@@ -134,8 +145,6 @@ def _cost_usd(
     """What an answer of so many tokens would make of a prediction's cost."""
     answer = answer_tokens if features.limit_tokens is None else min(answer_tokens, features.limit_tokens)
     tokens = answer * features.choices
-    if prediction.cost_usd is None:
-        return None
     if facts.gpu_usd_per_hour is not None and prediction.cost_per_1k_usd is not None:
         return prediction.cost_per_1k_usd * (features.prompt_tokens + tokens) / 1_000
     ttft_s, tpot_s = prediction.ttft_s, prediction.tpot_s
