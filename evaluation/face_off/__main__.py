@@ -139,7 +139,7 @@ def main(
     Each request has a joint contract: its time within a limit (the first token's, or that of a whole answer), cost per
     1,000 tokens within a limit, quality at a floor. Phases of streamed chats: steady, a fourfold burst, one endpoint
     six times slower, one endpoint failing and hanging. Phases of all kinds of traffic: mixed, and one endpoint out of
-    credit. The default run takes ten minutes and wants two idle cores.
+    credit, and models that differ in verbosity alone. The default run takes ten minutes and wants two idle cores.
 
     \b
     First see that it works, in four minutes:
