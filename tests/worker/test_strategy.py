@@ -243,6 +243,16 @@ def test_what_a_server_cuts_by_itself_is_as_long_as_its_answers_get() -> None:
     assert length_of(made, "small").mean == pytest.approx(64, rel=0.1)
 
 
+def test_lengths_are_learned_where_live_measurements_are_off() -> None:
+    settings = PluginSettings(groups={"smart": GroupSettings()}, log=LogSettings(), live_measurements=False)
+    made = Strategy(settings, MetricsStore(""))
+    made.know([ManagedDeployment("smart", SMALL)])
+    for _ in range(100):
+        answered(made, "small", 900, {}, is_whole=True)
+    assert length_of(made, "small").mean == pytest.approx(900, rel=0.1)
+    assert all(state.curve is None for state in made.live.states.values())
+
+
 def test_a_replica_that_nobody_measured_is_expected_to_write_as_its_model_does() -> None:
     made = strategy()
     replica = replace(SMALL, deployment_id="replica")

@@ -115,7 +115,8 @@ class Answers:
         fresh, self._fresh = self._fresh, set()
         fresh |= {kind for kind in self._seen if kind in self._made and self._is_old(kind, now_s)}
         for kind in fresh:
-            self._make(kind, now_s)
+            if kind in self._seen:  # its deployment may be gone
+                self._make(kind, now_s)
             yield
         if fresh:
             found = {
