@@ -200,6 +200,16 @@ SAVINGS = (
     ), "stacked"),
     Panel("On the baseline", "Share of the requests that had a choice.", "percentunit",
           (Query(largest(" by (group) "), "{{group}}"),)),
+    Panel("Predicted against billed cost", "What requests were predicted to cost ÷ what they then cost: "
+          "1 is right in the mean, and one request alone may cost many times more or less.", "short", (
+        Query(_share(f"slo_router_predicted_cost_usd_total{{{GROUP}}}",
+                     f"slo_router_billed_cost_usd_total{{{GROUP}}}", " by (deployment) ", RATE), "{{deployment}}"),
+    )),
+    Panel("Cost within its interval", "Requests that cost what nine in ten of them were predicted to: 0.9 is right.",
+          "percentunit", (
+        Query(_share(f'slo_router_cost_within_interval_total{{{GROUP},within="true"}}',
+                     f"slo_router_cost_within_interval_total{{{GROUP}}}", " by (deployment) ", RATE), "{{deployment}}"),
+    )),
     Panel("Of unknown cost", "Requests whose cost nobody knows, per second: they are in no sum of money.", "reqps", (
         Query(f"sum by (deployment) (rate(slo_router_unpriced_total{{{GROUP}}}{RATE}))", "{{deployment}}"),
     ), "stacked", 24),

@@ -32,7 +32,7 @@ from evaluation.face_off.report import (
 from evaluation.face_off.stage import Stage
 from evaluation.face_off.summary import pooled
 from evaluation.face_off.watch import Shut
-from evaluation.face_off.world import GROUP, PHASES, Phase, PhaseName, dealt
+from evaluation.face_off.world import GROUP, PHASES, VERBOSE_GROUP, Phase, PhaseName, dealt
 from evaluation.shared.results import Aim, Save, conclude
 
 WIDTH = 190
@@ -126,7 +126,7 @@ def main(
         typer.Option(help="To how many endpoints a slowdown or an outage happens in a repeat, in their turn.", min=1),
     ] = 1,
     phases: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these.", callback=_phases)] = ",".join(
-        dict.fromkeys(phase.name for phase in PHASES)
+        dict.fromkeys(phase.name for phase in PHASES if phase.group != VERBOSE_GROUP)
     ),
     strategies: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="These, all at once.", callback=_strategies)
@@ -139,7 +139,8 @@ def main(
     Each request has a joint contract: its time within a limit (the first token's, or that of a whole answer), cost per
     1,000 tokens within a limit, quality at a floor. Phases of streamed chats: steady, a fourfold burst, one endpoint
     six times slower, one endpoint failing and hanging. Phases of all kinds of traffic: mixed, and one endpoint out of
-    credit. The default run takes ten minutes and wants two idle cores.
+    credit; by its name alone, verbose: models that differ in verbosity. The default run takes ten minutes and wants two
+    idle cores.
 
     \b
     First see that it works, in four minutes:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from evaluation.emulator.answers import output_tokens, token_count
 from evaluation.face_off.world import (
+    GROUP,
     KINDS,
-    MIXED_GROUP,
     MIXED_PROMPTS,
     TOO_LONG_TOKENS,
     WHOLE_S,
@@ -73,7 +73,7 @@ def arrivals(phase: Phase, plan: Plan, seed: str) -> list[Arrival]:
     found = []
     for at_s in _instants(phase, plan, rng):
         kind = rng.choices(kinds, shares)[0]
-        if phase.group == MIXED_GROUP:
+        if phase.group != GROUP:
             found.append(_mixed(at_s, kind, rng))
             continue
         text = words(rng.randint(*kind.words), seed=rng.getrandbits(32))

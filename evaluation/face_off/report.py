@@ -26,6 +26,7 @@ TITLES = {
     "outage": "outage: one endpoint, each in its turn, answers 500 from a tenth on, hangs from the half on",
     "mixed": "mixed, where possible: whole answers and streams, three routes, tools, images, unlike verbosity",
     "credit": "credit, where possible: the same, one endpoint, each in its turn, out of credit: 400, 402, 403",
+    "verbose": "verbose, where possible: models of one quality that write 0.5, 1, 3 and 8 times as much",
 }
 
 

@@ -19,9 +19,9 @@ from evaluation.shared.results import Aim, Spread
 Repeats = Sequence[Sequence[Outcome]]  # the outcomes of each repeat of one phase
 REFERENCE = {"steady": 0.98, "slowdown": 0.95, "outage": 0.92, "burst": 0.96}  # contracts to keep, whatever others do
 LEAD = {"steady": 0.15, "slowdown": 0.15, "outage": 0.05}  # contracts to keep more than LiteLLM's best
-OF_OMNISCIENT = {"mixed": 0.98}  # contracts to keep, of those that the omniscient router keeps
+OF_OMNISCIENT = {"mixed": 0.98, "verbose": 0.97}  # contracts to keep, of those that the omniscient router keeps
 OF_PEER_COST = {"steady": 0.5, "burst": 0.5, "slowdown": 0.5, "outage": 0.5}
-OF_OMNISCIENT_COST = {"mixed": 1.25}
+OF_OMNISCIENT_COST = {"mixed": 1.25, "verbose": 1.15}
 USUAL_OF_OMNISCIENT_COST = 1.2
 SHUT_S = 1.0
 EPSILON = 1e-9  # 0.83 − 0.68 is a little less than 0.15

@@ -22,6 +22,12 @@ assumed:
     frontier              quick, roomy, 25 times the price                                       quality 0.95
 
 The replicas are not measured beforehand: one is new, of the other the agent would use up the rate limit.
+
+A third fleet meets the same kinds of traffic. Its four models differ in verbosity alone, and the less a token costs,
+the more of them an answer has. So the cheapest by the token are the dearest by the answer, but where the prompt is long
+or the client allows a short answer only:
+
+    brief, plain, wordy, endless    0.5, 1, 3 and 8 times as long; their prices are assumed                quality 0.95
 """
 
 from __future__ import annotations
@@ -33,14 +39,14 @@ from typing import Literal, NamedTuple
 from evaluation.emulator import EndpointSpec, FaultKind
 from evaluation.shared.traffic import ANSWERS, Lengths
 
-GROUP, MIXED_GROUP = "smart", "mixed"
+GROUP, MIXED_GROUP, VERBOSE_GROUP = "smart", "mixed", "verbose"
 OUTPUT_TOKENS = (
     8  # mean of every endpoint: few and slow ones, for each costs the proxy CPU and no queue gets longer by it
 )
 MIXED_OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # as many chunks, of answers as long as usual
 SLOWDOWN = 6.0
 BURST = 4.0
-PhaseName = Literal["steady", "slowdown", "outage", "burst", "mixed", "credit"]
+PhaseName = Literal["steady", "slowdown", "outage", "burst", "mixed", "credit", "verbose"]
 MIXED_PROMPTS = Lengths(120, 0.99, 6_000)  # of the shape of the recorded ones, and shorter, as the answers are
 TOO_LONG_TOKENS = 40_000  # beyond every context here: longer ones only stop the proxy, which counts them
 WHOLE_S = 1.0, 6.0  # bounds of the limit on a whole answer's time, log-uniform between
@@ -179,8 +185,15 @@ MIXED = (
     Deployment(_verbose(_thinker, 5.0), 4e-7, 8e-7, 0.80),
     Deployment(_verbose(_frontier, 0.91, opens_early=False), 5e-6, 2e-5, 0.95),
 )
-FLEETS: Mapping[str, Sequence[Deployment]] = {GROUP: DEPLOYMENTS, MIXED_GROUP: MIXED}
-EVERYBODY = (*DEPLOYMENTS, *MIXED)
+_roomy = _spec("brief", ttft_ms=100, tpot_ms=0.8, slots=24, prefill_us=15)
+VERBOSE = (
+    Deployment(_verbose(_roomy, 0.5), 5e-7, 1.9e-6, 0.95),
+    Deployment(_verbose(_roomy, 1.0, name="plain"), 4e-7, 1.4e-6, 0.95),
+    Deployment(_verbose(_roomy, 3.0, name="wordy"), 3e-7, 8e-7, 0.95),
+    Deployment(_verbose(_roomy, 8.0, name="endless"), 2e-7, 4e-7, 0.95),
+)
+FLEETS: Mapping[str, Sequence[Deployment]] = {GROUP: DEPLOYMENTS, MIXED_GROUP: MIXED, VERBOSE_GROUP: VERBOSE}
+EVERYBODY = (*DEPLOYMENTS, *MIXED, *VERBOSE)
 BY_NAME: Mapping[str, Deployment] = {deployment.name: deployment for deployment in EVERYBODY}
 
 KINDS = (
@@ -205,6 +218,7 @@ PHASES = (
         Phase("credit", name, (Event(0.1, name, "status", status=status),), settle_s=6.0, group=MIXED_GROUP)
         for name, status in (("8b", 400), ("thinker", 402), ("27b", 403))
     ),
+    Phase("verbose", settle_s=20.0, group=VERBOSE_GROUP),
 )
 
 

@@ -189,7 +189,7 @@ class Ours(Policy):
             "error_str": "Client disconnected" if end.outcome == "left" else None,
             "endTime": self._now_s,
             "prompt_tokens": end.request.prompt_tokens,
-            "completion_tokens": end.request.answers[end.deployment],
+            "completion_tokens": None if end.outcome == "left" else end.request.answers[end.deployment],
             "model_id": self.specs[end.deployment].name,
         }
 

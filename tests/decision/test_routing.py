@@ -19,6 +19,7 @@ from slo_router.decision.filters import HARDNESS
 from slo_router.live.live import Live
 from slo_router.live.probes import probe_ended
 from slo_router.request.conversations import Cached
+from slo_router.request.lengths import assumed
 from slo_router.worker.snapshot import make_snapshot
 from tests.shared.builders import NOW_S, REQUEST, absorb, decided, measured, view
 
@@ -69,9 +70,10 @@ def test_a_retry_goes_to_the_next_untried_deployment_even_below_the_quality_floo
 
 def test_where_nothing_is_large_enough_the_largest_window_is_tried() -> None:
     candidates = [model("a", 1e-6, 0.5, 1_000), model("b", 3e-6, 0.5, 1_500), model("c", 2e-6, 0.5, 1_500)]
-    decision = decided(candidates)  # needs 1,000 × 1.1 + 500
+    decision = decided(candidates)  # needs 1,000 × 1.1, and an answer that hardly one exceeds
+    longest = round(assumed(500).quantile(0.9))
     assert (decision.kind, decision.deployment_id) == ("fallback", "c")
-    assert [r.value for r in decision.rejections] == [1_600] * 3
+    assert [r.value for r in decision.rejections] == [1_100 + longest] * 3
 
 
 def test_the_softest_filters_give_way_first() -> None:
@@ -298,7 +300,7 @@ def test_where_all_break_the_cost_limit_one_that_a_short_answer_keeps_in_it_come
     ask = Ask(REQUEST, Slo(ttft_s=1.0, cost_per_1k_usd=0.00196))
     decision = decide(ask, candidates, view(live=live.states), Policy(GroupSettings(), "cafe0123"))
     assert (decision.kind, decision.deployment_id) == ("fallback", "middle")
-    assert decision.probability == pytest.approx(1 - math.exp(-1_000 * 0.96e-6 / 2.04e-6 / 500), rel=0.02)
+    assert decision.probability == pytest.approx(assumed(500).chance(1_000 * 0.96e-6 / 2.04e-6), rel=0.02)
     other = next(one for one in decision.assessments if one.deployment_id == "best")
     assert other.probability == 0
 

@@ -269,6 +269,7 @@ def test_every_endpoint_slows_down_and_fails_in_its_turn_and_they_count_together
         "outage": 4,
         "mixed": 1,
         "credit": 3,
+        "verbose": 1,
     }
     assert all({event.deployment for event in phase.events} == {phase.victim} for phase in PHASES if phase.events)
     first, second = ([(phase.name, phase.victim) for phase in dealt(number, 2)] for number in range(2))

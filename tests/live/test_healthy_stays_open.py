@@ -26,6 +26,7 @@ from slo_router.live.circuit import share
 from slo_router.live.live import Live
 from slo_router.live.probes import Health, probe_ended, probes_due
 from slo_router.live.state import Ending, LiveState
+from slo_router.request.lengths import Seen, assumed
 from slo_router.worker.learning.lessons import expected_s
 from slo_router.worker.snapshot import make_snapshot
 from slo_router.worker.trace import Trace
@@ -76,6 +77,7 @@ class World:
         self.shut_since: dict[tuple[int, str], float] = {}
         self.longest_s = 0.0
         self.served = 0
+        self.seen, self.length = Seen(), assumed(300)
         self.wrong = 0  # requests of an application that asks for what nobody offers, still to come
         if probes:
             for live in self.lives:
@@ -106,7 +108,7 @@ class World:
         decision = decide(Ask(request.features, Slo(ttft_s=0.5)), FACTS, view, POLICY)
         request.trace.decision = decision
         name = decision.deployment_id
-        flight = live.dispatched(name, now_s, expected_s(request.trace, name))
+        flight = live.dispatched(name, now_s, expected_s(request.trace, name, self.length))
         if request.ending in ("refused", "denied", "released"):
             self.at(now_s + 0.03, lambda at_s: live.finished(flight, request.ending, at_s))
             return
@@ -121,6 +123,8 @@ class World:
             self.at(leaves_s, lambda at_s: live.finished(flight, "disconnected", at_s))
         else:
             self.at(end_s, lambda at_s: live.finished(flight, "success", at_s))
+            is_cut = request.answer_tokens == request.features.limit_tokens
+            self.at(end_s, lambda at_s: self.seen.add(request.answer_tokens, at_s, is_cut=is_cut))
         self.served += 1
 
     def request(self) -> Request:
@@ -148,6 +152,7 @@ class World:
                 for name in probes_due(live.states, now_s):
                     self.check(live, name, now_s)
         if tick % REFRESH_TICKS == 0:
+            self.length = self.seen.posterior(300, now_s)
             heard = [told_by(live, now_s) for live in self.lives]
             priors = {name: prior([BENCHMARK]) for name in NAMES}
             for i, live in enumerate(self.lives):

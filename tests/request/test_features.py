@@ -132,12 +132,32 @@ def test_max_tokens_caps_the_expected_answer_and_reserves_its_room(
 
 
 def test_what_was_learned_replaces_the_priors() -> None:
-    learned = Learned({"ner": 1.5}, {"ner": 64.4})
+    learned = Learned({"ner": 1.5})
     request = {"messages": user("x" * 400)}
     found = features(request, "ner", learned)
-    assert (found.prompt_tokens, found.output_tokens) == (156, 64)  # 104 × 1.5
+    assert (found.prompt_tokens, found.output_tokens) == (156, 120)  # 104 × 1.5
     assert features(request, "chat", learned)[2:4] == (104, 300)
     assert features(request, "legal", learned).output_tokens == 300
+
+
+@pytest.mark.parametrize(
+    ("asked", "effort"),
+    [
+        ({"reasoning_effort": "low"}, "low"),
+        ({"reasoning_effort": {"effort": "high", "summary": "auto"}}, "high"),
+        ({"reasoning": {"effort": "minimal"}}, "minimal"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 5_000}}, "~4096"),  # a power of two: there are few
+        ({"thinking": {"type": "enabled", "budget_tokens": 10**30}}, "~1048576"),
+        ({"thinking": {"type": "disabled"}}, ""),
+        ({"reasoning_effort": "x" * 10_000, "reasoning": 3, "thinking": [1]}, ""),
+        ({"reasoning_effort": ["low"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_how_much_a_model_is_asked_to_think_is_read_as_each_route_says_it(
+    asked: dict[str, object], effort: str
+) -> None:
+    assert features({"messages": user("Hi."), **asked}).effort == effort
 
 
 # --- needs

@@ -125,6 +125,19 @@ def test_the_baseline_is_priced_with_the_requests_real_tokens() -> None:
     assert bench.value("slo_router_picks_total", group="smart", pick="another") == 1
 
 
+def test_what_was_billed_is_held_against_what_was_predicted() -> None:
+    bench, labels = Bench(), {"group": "smart", "deployment": "small"}
+    made = decided(SMALL, LARGE)._replace(cost_interval_usd=(0.0008, 0.0014))
+    bench.observe(record(), made)
+    bench.observe(record(cost_usd=0.0009), made)
+    bench.observe(record(outcome="disconnected"), made)  # it broke off
+    bench.observe(record(outcome="error", cost_usd=None), made)
+    assert bench.value("slo_router_predicted_cost_usd_total", **labels) == pytest.approx(0.002)
+    assert bench.value("slo_router_billed_cost_usd_total", **labels) == pytest.approx(0.0024)
+    assert bench.value("slo_router_cost_within_interval_total", **labels, within="true") == 1
+    assert bench.value("slo_router_cost_within_interval_total", **labels, within="false") == 1
+
+
 def test_no_saving_is_claimed_where_the_baseline_served_has_no_price_or_nobody_decided() -> None:
     served = Bench()
     served.observe(record(deployment="large", cost_usd=0.014), decided(LARGE, SMALL))  # a discount: 0.014, not 0.015

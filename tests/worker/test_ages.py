@@ -297,7 +297,7 @@ def test_a_newer_benchmark_that_a_sweep_cannot_explain_ends_it(found: Metrics, a
 # --- lengths
 
 
-def test_who_wrote_three_long_answers_is_asked_again_after_some_hours() -> None:
+def test_who_wrote_three_long_answers_is_asked_again_after_some_days() -> None:
     worker = Worker(ago(FAST, 60), trial_share=0.0)
     strategy, now_s = worker.strategy, time.time()
     for facts, tokens, count in ((CHEAP, 9_000, 3), (replace(DEAR, model="m/dear"), 100, 60)):
@@ -309,9 +309,10 @@ def test_who_wrote_three_long_answers_is_asked_again_after_some_hours() -> None:
             landing = strategy.finish(trace, "success")
             usage = {"prompt_tokens": 10, "completion_tokens": tokens, "endTime": now_s}
             strategy.learn(trace, landing, build_record({"status": "success", **usage}, trace))
+    strategy.absorb(())
     assert worker.ask() == "dear"  # four times the price, a hundredth of the words
-    answers = strategy.answers
-    answers._last_s = dict.fromkeys(answers._last_s, now_s - 8 * LENGTH_HALF_LIFE_S)
+    strategy._clock = lambda: now_s + 8 * LENGTH_HALF_LIFE_S
+    strategy.absorb(())
     assert worker.ask() == "cheap"
 
 

@@ -29,12 +29,13 @@ from slo_router.live import live
 from slo_router.live.circuit import FAILURES
 from slo_router.live.live import Live
 from slo_router.live.probes import Health
-from slo_router.request import conversations, usage
-from slo_router.request.features import Learned
+from slo_router.request import conversations
 from slo_router.telemetry import telemetry
+from slo_router.worker.learning.answers import Answers
 from slo_router.worker.probing import UNCLEAR_S
+from slo_router.worker.tasks.turns import at_once
 from tests.shared.background_worker import Worker, until
-from tests.shared.builders import REQUEST
+from tests.shared.builders import NOW_S, REQUEST
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
@@ -61,7 +62,6 @@ SMALL = {
     (ends, "MOST_ENDED"): 20,
     (ends, "MOST_BROKEN"): 20,
     (telemetry, "MOST_DEPLOYMENTS"): 2,
-    (usage, "MOST_MODELS"): 10,
 }
 QUEUE, LABELS = 25, 3
 # A caller's cache that never forgets: of 11 flags at most, of no argument, of the command line alone.
@@ -253,14 +253,17 @@ def test_deployments_that_come_and_go_leave_nothing_behind() -> None:
     assert known.states == {}
 
 
-def test_models_that_come_and_go_are_forgotten_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "MOST_MODELS", 10)
-    learned = Learned()
+def test_of_models_that_come_and_go_no_length_is_kept() -> None:
+    answers = Answers()
     for number in range(30):
-        learned = usage.learn(learned, REQUEST, f"m{number}", 100, 50)
-        learned = usage.learn(learned, REQUEST, "m0", 100, 50)  # is asked all the time
-    assert list(learned.lengths["ner"]) == [*(f"m{number}" for number in range(21, 30)), "m0"]
-    assert len(learned.answers["ner"]) == 10
+        facts = {name: Facts(name, name) for name in ("m0", f"m{number}")}
+        answers.know(facts)
+        for name in facts:
+            answers.hear([["ner", name, 50, False, ""]], ["ner"], NOW_S)
+        at_once(answers.refit(facts, {}, NOW_S))
+        assert answers.lengths(REQUEST).keys() == facts.keys()
+    kept = [value for value in vars(answers).values() if isinstance(value, dict)]
+    assert max(map(len, kept)) <= 5
 
 
 async def test_what_a_health_check_could_not_tell_is_forgotten_with_its_time_or_its_deployment() -> None:

@@ -10,16 +10,17 @@ from dataclasses import replace
 
 import pytest
 
-from slo_router.contract.model import Facts, Metrics, Slo
+from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings, SloSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.errors import RequestSloError
+from slo_router.request.lengths import Length
 from slo_router.request.slo import SloInputs
 from slo_router.worker.attempt import ENDINGS, Fault
 from slo_router.worker.learning.answers import MOST_LENGTHS
 from slo_router.worker.records import Outcome, build_record
-from slo_router.worker.snapshot import MetricsStore
+from slo_router.worker.snapshot import MetricsStore, make_snapshot
 from slo_router.worker.strategy import LENGTHS, Strategy
 from slo_router.worker.tasks.turns import at_once
 from slo_router.worker.trace import Trace
@@ -144,14 +145,22 @@ def test_the_groups_own_words_name_its_own_category() -> None:
     assert trace.decision.features.category == "legal"
 
 
+def length_of(made: Strategy, name: str, category: str = "ner", effort: str = "") -> Length:
+    """What a worker expects of a deployment's answer, once its background job has looked."""
+    made.absorb(())
+    return made.answers.lengths(Features(category, "client", 10, 100, 100, effort=effort))[name]
+
+
 def test_usage_of_a_finished_request_is_learned_where_it_was_decided() -> None:
     made = strategy()
     trace = arrived(made)
     over(made, trace, record(100, 200))  # no decision: nothing to compare with
-    assert made.answers.learned.output_tokens == {}
+    assert length_of(made, "small").answers == 0
     made.choose("smart", REQUEST, POOL, trace)
     over(made, trace, record(28, 200))
-    assert made.answers.learned.output_tokens == {"ner": 124.0}  # 120 + 0.05 × 80
+    learned = length_of(made, "small")
+    assert learned.answers == pytest.approx(1.0, rel=0.01)
+    assert 120 < learned.mean < 160  # a sixth of the way from 120, and what that tells of its relatives
     assert made.answers.learned.prompt_factor == pytest.approx({"ner": 1.05})  # estimated 14: 1 + 0.05 × (28 / 14 − 1)
 
 
@@ -165,6 +174,7 @@ def test_the_cheap_by_token_that_writes_a_lot_loses_its_traffic_to_the_cheap_by_
         trace = arrived(made)
         picks.append(made.choose("smart", REQUEST, ["terse", "talker"], trace))
         over(made, trace, record(14, 24 if picks[-1] == "terse" else 600))
+        made.absorb(())
     assert picks[0] == "talker"
     assert picks[20:].count("terse") >= 125
     assert trace.decision is not None
@@ -184,12 +194,15 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
     assert len(json.loads(told)[LENGTHS]) == MOST_LENGTHS
     assert json.loads(at_once(one.export()))[LENGTHS] == []
     other.absorb([wire(told)])
-    assert other.answers.learned.lengths["ner"]["talker"] == pytest.approx(600, rel=0.25)
-    known = other.answers.learned
+    known = length_of(other, "small")
+    assert known.mean == pytest.approx(600, rel=0.25)
     nonsense: list[object] = [
-        ["ner", "stranger", 5, 5],
-        ["poems", "talker", 5, 5],
-        ["ner", "talker", -5, 5],
+        ["ner", "stranger", 5, False, ""],
+        ["poems", "talker", 5, False, ""],
+        ["ner", "talker", -5, False, ""],
+        ["ner", "talker", 5, False, "a lot"],
+        ["ner", "talker", 5, False, "~" + "9" * 5_000],
+        ["ner", "talker", 5, 5],  # of an older version
         ["ner"],
         "ner",
         None,
@@ -197,7 +210,111 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
     unlike: list[object] = [nonsense, "lengths", None, {}]
     for said in unlike:
         other.absorb([wire({LENGTHS: said})])
-    assert other.answers.learned == known
+    assert length_of(other, "small").mean == pytest.approx(known.mean)
+
+
+def answered(made: Strategy, name: str, tokens: int, request: dict[str, object], *, is_whole: bool | None) -> None:
+    """One request to this deployment, and its answer."""
+    trace = arrived(made)
+    made.choose("smart", {**REQUEST, **request}, [name], trace)
+    made.sent(trace, name)
+    landing = made.finish(trace, "success")
+    told = record(14, tokens).model_copy(update={"outcome": "success"})
+    made.learn(trace, landing, told, is_whole=is_whole)
+
+
+@pytest.mark.parametrize("is_whole", [False, None])
+def test_an_answer_that_max_tokens_cut_says_at_least(is_whole: bool | None) -> None:
+    """Half of the answers are of 40 tokens and half of 400, and most clients allow 100."""
+    made = strategy()
+    for i in range(200):
+        wanted, limit = (40, 400)[i % 2], 1_000 if i % 10 == 1 else 100
+        got = min(wanted, limit)
+        answered(made, "small", got, {"max_tokens": limit}, is_whole=True if got < limit else is_whole)
+    learned = length_of(made, "small")
+    assert learned.mean == pytest.approx(220, rel=0.1)
+    assert learned.within(100) == pytest.approx(70, rel=0.05)
+
+
+def test_what_a_server_cuts_by_itself_is_as_long_as_its_answers_get() -> None:
+    made = strategy()
+    for _ in range(100):
+        answered(made, "small", 64, {}, is_whole=False)
+    assert length_of(made, "small").mean == pytest.approx(64, rel=0.1)
+
+
+def test_lengths_are_learned_where_live_measurements_are_off() -> None:
+    settings = PluginSettings(groups={"smart": GroupSettings()}, log=LogSettings(), live_measurements=False)
+    made = Strategy(settings, MetricsStore(""))
+    made.know([ManagedDeployment("smart", SMALL)])
+    for _ in range(100):
+        answered(made, "small", 900, {}, is_whole=True)
+    assert length_of(made, "small").mean == pytest.approx(900, rel=0.1)
+    assert all(state.curve is None for state in made.live.states.values())
+
+
+def test_a_replica_that_nobody_measured_is_expected_to_write_as_its_model_does() -> None:
+    made = strategy()
+    replica = replace(SMALL, deployment_id="replica")
+    made.know([ManagedDeployment("smart", one) for one in (SMALL, replica, replace(LARGE, model="another"))])
+    for _ in range(60):
+        answered(made, "small", 900, {}, is_whole=True)
+    assert length_of(made, "replica") == length_of(made, "small")
+    assert length_of(made, "large").mean < 900  # its category's, which one model alone does not make
+
+
+def test_a_model_that_is_asked_to_think_is_told_apart_from_itself() -> None:
+    made = strategy()
+    made.know([ManagedDeployment("smart", replace(one, thinks=True)) for one in (SMALL, LARGE)])
+    assert length_of(made, "small", effort="high").mean == pytest.approx(2 * length_of(made, "small").mean)
+    assert length_of(made, "small", effort="~4096").mean == pytest.approx(120 + 2_048)
+    for _ in range(60):
+        answered(made, "small", 100, {}, is_whole=True)
+        answered(made, "small", 2_000, {"reasoning_effort": "high"}, is_whole=True)
+    assert length_of(made, "small").mean == pytest.approx(100, rel=0.1)
+    assert length_of(made, "small", effort="high").mean == pytest.approx(2_000, rel=0.1)
+
+
+def test_what_the_benchmark_measured_is_expected_until_traffic_tells_more() -> None:
+    made = strategy()
+    made.know([ManagedDeployment("smart", SMALL), ManagedDeployment("smart", replace(LARGE, model="another"))])
+    rows = {"small": Metrics(NOW_S, output_tokens_mean=800.0, samples=50)}
+    made.store.snapshot = make_snapshot({name: {"ner": row} for name, row in rows.items()}, NOW_S)
+    assert length_of(made, "small").mean == pytest.approx(800, rel=0.1)
+    assert length_of(made, "small", "chat").mean > 300  # it writes more than is assumed there, too
+    for _ in range(100):
+        answered(made, "small", 200, {}, is_whole=True)
+    assert length_of(made, "small").mean == pytest.approx(200, rel=0.1)
+
+
+def test_a_context_window_has_room_for_more_than_the_expected_answer_unless_the_client_allows_less() -> None:
+    made = strategy()
+    made.know([ManagedDeployment("smart", replace(SMALL, context_tokens=400)), ManagedDeployment("smart", LARGE)])
+    for tokens in (50, 600) * 50:
+        answered(made, "small", tokens, {}, is_whole=True)
+    made.absorb(())
+    assert made.choose("smart", REQUEST, POOL, arrived(made)) == "large"  # half of the answers would not fit
+    assert made.choose("smart", {**REQUEST, "max_tokens": 300}, POOL, arrived(made)) == "small"
+
+
+def test_a_whole_answer_is_overdue_once_it_takes_longer_than_hardly_one_does() -> None:
+    made = strategy()
+    made.know([ManagedDeployment("smart", SMALL)])
+    row = Metrics(NOW_S, ttft_s=0.1, tpot_s=0.01)
+    made.store.snapshot = measured(small=row)
+    trace = arrived(made)
+    made.choose("smart", REQUEST, ["small"], trace)
+    assert trace.attempts[-1].flight is not None
+    assert trace.attempts[-1].flight.expected_s is None  # nobody knows how long its answers get
+    for _ in range(100):
+        answered(made, "small", 100, {}, is_whole=True)
+    trace = arrived(made)
+    made.absorb(())
+    made.choose("smart", REQUEST, ["small"], trace)
+    assert trace.attempts[-1].flight is not None
+    expected_s = trace.attempts[-1].flight.expected_s
+    assert expected_s is not None
+    assert expected_s < 10.0
 
 
 def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> None:

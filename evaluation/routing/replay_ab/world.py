@@ -63,7 +63,10 @@ class Deployment(NamedTuple):
         """As a benchmark would find it."""
         ttft_s, tpot_s = self.ttft_ms / 1_000, self.tpot_ms / 1_000
         return Metrics(
-            now_s, ttft_s, ttft_s, ttft_s * P95_FACTOR, tpot_s, tpot_s * P95_FACTOR, error_rate=0.0, samples=50
+            *(now_s, ttft_s, ttft_s, ttft_s * P95_FACTOR, tpot_s, tpot_s * P95_FACTOR),
+            error_rate=0.0,
+            output_tokens_mean=OUTPUT_TOKENS * self.verbosity,
+            samples=50,
         )
 
 

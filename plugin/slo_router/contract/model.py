@@ -69,6 +69,7 @@ class Features(NamedTuple):
     images: int = 0
     files: int = 0
     choices: int = 1  # answers that are asked for (`n`); `output_tokens` are those of all of them
+    effort: str = ""  # that a model is asked to think with: `low`, …, or `~2048` tokens of it; empty: as it likes
 
 
 class Tier(NamedTuple):
@@ -117,6 +118,13 @@ class Facts:
     extra_usd: Mapping[str, float] = field(default_factory=lambda: EMPTY)  # of a kind's token, beyond a plain one's
     service_tier: str | None = None  # of `litellm_params`: what is asked of the provider, such as `flex`
     in_tiers: Mapping[str, Facts] = field(default_factory=lambda: NO_TIERS, repr=False)  # for requests that name one
+    habits: str = ""  # what else the configuration says that makes answers longer or shorter
+    thinks: bool = False  # the model is known to reason before it answers
+
+    @property
+    def writer(self) -> str:
+        """Deployments of one writer write answers of one length."""
+        return f"{self.model} {self.habits}" if self.habits else self.model
 
     @property
     def name(self) -> str:
@@ -221,6 +229,9 @@ class Prediction(NamedTuple):
     age_s: float | None
     samples: int | None
     in_flight: float = 0.0  # requests on their way there, from all workers
+    output_tokens: float | None = None  # expected, of all answers that are asked for, within the client's limit
+    longest_tokens: float | None = None  # that one answer does not exceed with the group's confidence, nor the limit
+    answer_tokens: float | None = None  # expected of one answer that nobody limits
 
 
 class Rejection(NamedTuple):
@@ -278,6 +289,7 @@ class Decision(NamedTuple):
     outlook: Outlook | None = None  # for the pick; `None` where nothing live tells
     cached_tokens: int = 0  # of the prompt, expected in the pick's prefix cache
     cached_at: str = ""  # the deployment that has the conversation in its prefix cache, picked or not; "" for none
+    cost_interval_usd: tuple[float, float] | None = None  # of the pick: nine in ten such requests cost between the two
 
     @property
     def probability(self) -> float | None:

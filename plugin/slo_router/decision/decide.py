@@ -25,7 +25,15 @@ from slo_router.contract.model import (
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.picking import pick
-from slo_router.decision.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
+from slo_router.decision.prediction import (
+    View,
+    answer_faults,
+    cost_chance,
+    cost_interval_usd,
+    outlook,
+    predict,
+    with_cache,
+)
 from slo_router.decision.relaxation import Unable, keep, least_rejected, spare
 from slo_router.decision.scoring import assess, limits_of, weigh
 from slo_router.latency.curve import LEVELS
@@ -34,12 +42,13 @@ from slo_router.live.circuit import share
 from slo_router.live.quota import Room, room
 from slo_router.live.state import ANSWERS, ERRORS
 from slo_router.request.conversations import NOTHING_CACHED, Cached
+from slo_router.request.lengths import Length, assumed
 
 NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str], frozenset[str]]
 ALL_ASKED: NotAsked = (frozenset(),) * 5
 
 
-NO_LENGTHS: Mapping[str, float] = MappingProxyType({})
+NO_LENGTHS: Mapping[str, Length] = MappingProxyType({})
 _POSITIONS = {level: position for position, level in enumerate(LEVELS)}
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _UNKNOWN = Standing.UNKNOWN  # an enum's attribute is slow to look up
@@ -55,17 +64,13 @@ class Ask(NamedTuple):
     cached: Cached = NOTHING_CACHED
     full: frozenset[str] = frozenset()  # have all the requests that they may have, as LiteLLM counts them
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
-    lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id; all or none
+    lengths: Mapping[str, Length] = NO_LENGTHS  # of one answer, by deployment id
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
 
-    def features_for(self, deployment_id: str) -> Features:
-        """The features with the answer that this deployment is expected to write, at most what the client allows."""
-        tokens = self.lengths.get(deployment_id)
-        if tokens is None:
-            return self.features
-        limit = self.features.limit_tokens
-        tokens = tokens if limit is None else min(tokens, limit)
-        return self.features._replace(output_tokens=round(tokens * self.features.choices))
+    def length(self, deployment_id: str) -> Length:
+        """How long this deployment's answer may get; where nothing is known of it, as in this category."""
+        found = self.lengths.get(deployment_id)
+        return assumed(self.features.output_tokens / self.features.choices) if found is None else found
 
 
 class Policy(NamedTuple):
@@ -109,31 +114,32 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     chosen, is_met, pool, unable = choose(
         demand, candidates, predictions, group, view, chance=lambda one: _chance(ask, view, one)
     )
+    cached_tokens = ask.cached.tokens if chosen.deployment_id == home else 0
     return Decision(
         kind="met" if is_met else "fallback",
         deployment_id=chosen.deployment_id,
-        features=ask.features_for(chosen.deployment_id) if ask.lengths else ask.features,
+        features=_with_answer(ask.features, chosen.prediction),
         slo=ask.slo,
         assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
         rejections=rejections_of(unable) if unable else (),
         policy=policy.fingerprint,
         outlook=_outlook(ask, view, chosen),
-        cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
+        cached_tokens=cached_tokens,
         cached_at=home,
+        cost_interval_usd=_cost_interval_usd(ask, candidates, chosen, cached_tokens),
     )
 
 
 def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> list[Prediction]:
     """What each candidate would do with this request, latencies at that position among `LEVELS`."""
-    if ask.lengths:
-        found = [predict(facts, ask.features_for(facts.deployment_id), view, level) for facts in candidates]
-    else:
-        found = [predict(facts, ask.features, view, level) for facts in candidates]
+    features, lengths = ask.features, ask.lengths
+    found = [predict(facts, features, view, level, lengths.get(facts.deployment_id)) for facts in candidates]
     home = ask.cached.deployment_id
     if home:
         for number, facts in enumerate(candidates):
             if facts.deployment_id == home:
-                found[number] = with_cache(facts, ask.features_for(home), view, level, ask.cached.tokens)
+                tokens, length = ask.cached.tokens, lengths.get(home)
+                found[number] = with_cache(facts, features, view, level, tokens, length=length)
     return found
 
 
@@ -250,17 +256,31 @@ def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
 
 
 def _outlook(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
-    state = view.live.get(assessment.deployment_id)
-    features = ask.features_for(assessment.deployment_id) if ask.lengths else ask.features
-    if assessment.deployment_id == ask.cached.deployment_id:
+    name, features = assessment.deployment_id, ask.features
+    state, length = view.live.get(name), ask.length(name)
+    if name == ask.cached.deployment_id:
         features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
-    found = None if state is None else outlook(features, ask.slo, state)
+    found = None if state is None else outlook(features, ask.slo, state, length)
     if found is None or "cost_per_1k" not in assessment.missed:
         return found
     in_time = 1.0 if found.probability is None else found.probability
-    whole = ask.features_for(assessment.deployment_id)
-    affordable = cost_chance(assessment.deployment_id, whole, ask.slo.cost_per_1k_usd or 0.0, view.snapshot)
+    affordable = cost_chance(name, ask.features, ask.slo.cost_per_1k_usd or 0.0, view.snapshot, length)
     return found._replace(probability=in_time * affordable)
+
+
+def _with_answer(features: Features, prediction: Prediction) -> Features:
+    """The features with the answer that the pick is expected to write."""
+    tokens = prediction.output_tokens
+    return features if tokens is None else features._replace(output_tokens=round(tokens))
+
+
+def _cost_interval_usd(
+    ask: Ask, candidates: Sequence[Facts], chosen: Assessment, cached_tokens: int
+) -> tuple[float, float] | None:
+    name = chosen.deployment_id
+    facts = next(one for one in candidates if one.deployment_id == name)
+    cached_tokens = min(cached_tokens, ask.features.prompt_tokens)
+    return cost_interval_usd(facts, ask.features, chosen.prediction, ask.length(name), cached_tokens)
 
 
 def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:

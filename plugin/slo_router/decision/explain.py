@@ -106,10 +106,12 @@ def as_json(decision: Decision) -> dict[str, object]:
         "category_source": features.category_source,
         "estimated_prompt_tokens": features.prompt_tokens,
         "expected_output_tokens": features.output_tokens,
+        "cost_interval_usd": None if decision.cost_interval_usd is None else list(decision.cost_interval_usd),
         "cached_tokens": decision.cached_tokens,
         "cached_at": decision.cached_at,
         "reserved_tokens": features.reserved_tokens,
         "limit_tokens": features.limit_tokens,
+        "choices": features.choices,
         "needs": sorted(features.needs),
         "probability": decision.probability,
         "ttft_p50_ms": None if outlook is None else to_ms(outlook.ttft_p50_s),
@@ -142,6 +144,9 @@ def _candidate(assessment: Assessment) -> dict[str, object]:
             "age_s": prediction.age_s,
             "samples": prediction.samples,
             "in_flight": prediction.in_flight,
+            "output_tokens": prediction.output_tokens,
+            "longest_tokens": prediction.longest_tokens,
+            "answer_tokens": prediction.answer_tokens,
         },
     }
 

@@ -4,11 +4,12 @@
           curve of the last sweep; else the benchmark's p95, else its mean
     TPOT  likewise
     E2E   TTFT + TPOT × (output tokens − 1), of an answer that is longer than expected: with the group's confidence no
-          longer one comes. Lengths are taken to be exponential around the expected one, and end at the client's limit
-    cost  self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's tokens;
-          else prices × tokens (`pricing`); else the measured USD per 1,000 tokens; else unknown
+          longer one comes, nor one that is longer than the client allows
+    cost  of the expected answer. Self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's
+          tokens; else prices × tokens (`prices`); else the measured USD per 1,000 tokens; else unknown
 
-A category that a deployment was not measured in is predicted from its other categories (basis `pooled`). Nothing
+How long an answer gets is one distribution (`request.lengths`), whose mean, quantiles and chances are used for all of
+these. A category that a deployment was not measured in is predicted from its other categories (basis `pooled`). Nothing
 measured is `None`, never 0: an unknown deployment is not a fast one. Measured quality replaces configured quality once
 it rests on `ENOUGH_ANSWERS`; while the regression gate holds a deployment, its quality is unknown.
 """
@@ -30,13 +31,14 @@ from slo_router.latency.curve import LEVELS, P50, P95, probability
 from slo_router.latency.curve import tpot_s as curve_tpot_s
 from slo_router.latency.curve import ttft_s as curve_ttft_s
 from slo_router.live.state import ANSWERS, ERRORS, LiveState
+from slo_router.request.lengths import LONG, SHORT, Length, assumed
 
+PROMPT_ERROR = 0.1  # of a prompt's tokens, which are estimated from characters
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
 
 _EDGES = (0.0, *((a + b) / 2 for a, b in itertools.pairwise(LEVELS)), 1.0)
 _WEIGHTS = tuple(high - low for low, high in itertools.pairwise(_EDGES))  # what each of LEVELS stands for
 _SURE = sum(_WEIGHTS)
-_LONGER = tuple(-math.log(1 - level) for level in LEVELS)  # quantiles of an exponential length, in expected ones
 
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _LEAST_S = 1e-9  # nothing is faster, and a limit can be divided by it
@@ -51,9 +53,20 @@ class View(NamedTuple):
     live: Mapping[str, LiveState] = MappingProxyType({})
 
 
-def predict(facts: Facts, features: Features, view: View, level: int = P95) -> Prediction:
-    """Predicts one candidate. `level` is the position among `latency.LEVELS` of the latencies asked for."""
-    prompt_tokens, output_tokens = features.prompt_tokens, features.output_tokens
+def predict(facts: Facts, features: Features, view: View, level: int = P95, length: Length | None = None) -> Prediction:
+    """Predicts one candidate. `level` is the position among `latency.LEVELS` of the latencies asked for.
+
+    `length` is that of one of its answers; where nothing is known of it, one as expected of the category.
+    """
+    prompt_tokens, choices, limit = features.prompt_tokens, features.choices, features.limit_tokens
+    if length is None:
+        answer = features.output_tokens / choices
+        length = assumed(answer)
+    else:
+        answer = length.mean if limit is None else length.within(limit)
+    output_tokens, longest = answer * choices, length.quantile(LEVELS[level])
+    if limit is not None and limit < longest:
+        longest = limit
     known = view.snapshot.known.get((facts.deployment_id, features.category))
     if known is None or known.facts is not facts:
         known = know(facts, features.category, view.snapshot)
@@ -72,11 +85,7 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
         tpot_s = curve_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
     e2e_s = expected_s = None
     if ttft_s is not None and tpot_s is not None:
-        answer = output_tokens / features.choices  # several are written at the same time
-        longest, limit = answer * _LONGER[level], features.limit_tokens
-        if limit is not None and limit < longest:
-            longest = limit
-        expected_s = ttft_s + tpot_s * (answer - 1) if answer > 1 else ttft_s  # `max` would cost a call
+        expected_s = ttft_s + tpot_s * (answer - 1) if answer > 1 else ttft_s  # several choices are written at once
         e2e_s = ttft_s + tpot_s * (longest - 1) if longest > 1 else ttft_s
     tokens = prompt_tokens + output_tokens
     cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, expected_s) if is_priced else None
@@ -87,27 +96,63 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95) -> P
     age_s = None if at_s is None else view.now_s - at_s
     return _new(
         Prediction,
-        (ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples, in_flight),
+        (
+            *(ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples, in_flight),
+            *(output_tokens, longest, length.mean),
+        ),
     )
 
 
-def with_cache(facts: Facts, features: Features, view: View, level: int, cached_tokens: int) -> Prediction:
+def with_cache(
+    facts: Facts, features: Features, view: View, level: int, cached_tokens: int, *, length: Length | None = None
+) -> Prediction:
     """Predicts a candidate that has so many of the prompt's tokens in its prefix cache: they need no prefill."""
     fresh_tokens = max(features.prompt_tokens - cached_tokens, 0)
-    whole = predict(facts, features, view, level)
-    fresh = predict(facts, features._replace(prompt_tokens=fresh_tokens), view, level)
+    whole = predict(facts, features, view, level, length)
+    fresh = predict(facts, features._replace(prompt_tokens=fresh_tokens), view, level, length)
     whole = whole._replace(ttft_s=fresh.ttft_s, e2e_s=fresh.e2e_s)
     if facts.cached_usd_per_token is None or facts.gpu_usd_per_hour is not None:
         return whole
     cached_tokens = features.prompt_tokens - fresh_tokens
-    cost_usd = price_of(facts, features.prompt_tokens, features.output_tokens, cached_tokens)
+    output_tokens = whole.output_tokens or 0.0
+    cost_usd = price_of(facts, features.prompt_tokens, output_tokens, cached_tokens)
     if cost_usd is None:
         return whole
-    tokens = features.prompt_tokens + features.output_tokens
+    tokens = features.prompt_tokens + output_tokens
     return whole._replace(cost_usd=cost_usd, cost_per_1k_usd=cost_usd * 1_000 / tokens if tokens else None)
 
 
-def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
+def cost_interval_usd(
+    facts: Facts, features: Features, prediction: Prediction, length: Length, cached_tokens: int = 0
+) -> tuple[float, float] | None:
+    """Nine of ten such requests cost between the two: by the answer's length, and by how well a prompt is estimated."""
+    expected_usd = prediction.cost_usd
+    if expected_usd is None:
+        return None
+    low_usd, high_usd = (
+        _cost_usd(facts, features, prediction, length.quantile(level), cached_tokens) or expected_usd
+        for level in (SHORT, LONG)
+    )
+    prompt_usd = _cost_usd(facts, features, prediction, 0.0, cached_tokens) or 0.0
+    error_usd = PROMPT_ERROR * prompt_usd
+    less_usd, more_usd = (math.hypot(usd - expected_usd, error_usd) for usd in (low_usd, high_usd))
+    return max(expected_usd - less_usd, 0.0), expected_usd + more_usd
+
+
+def _cost_usd(
+    facts: Facts, features: Features, prediction: Prediction, answer_tokens: float, cached_tokens: int
+) -> float | None:
+    """What an answer of so many tokens would make of a prediction's cost."""
+    answer = answer_tokens if features.limit_tokens is None else min(answer_tokens, features.limit_tokens)
+    tokens = answer * features.choices
+    if facts.gpu_usd_per_hour is not None and prediction.cost_per_1k_usd is not None:
+        return prediction.cost_per_1k_usd * (features.prompt_tokens + tokens) / 1_000
+    ttft_s, tpot_s = prediction.ttft_s, prediction.tpot_s
+    seconds = None if ttft_s is None or tpot_s is None else ttft_s + tpot_s * max(answer - 1, 0)
+    return price_of(facts, features.prompt_tokens, tokens, cached_tokens, seconds)
+
+
+def outlook(features: Features, slo: Slo, live: LiveState, length: Length) -> Outlook | None:
     """What to expect of this request, `None` where the live evidence is too thin.
 
     Of several limits the least likely decides: they are missed together, when a deployment is busy.
@@ -126,16 +171,20 @@ def outlook(features: Features, slo: Slo, live: LiveState) -> Outlook | None:
             chance = probability(tpot_ratios, slo.tpot_s / tpot_s)
             likely = chance if likely is None or chance < likely else likely
         if slo.e2e_s is not None:
-            chance = _chance_to_end(features, slo.e2e_s, (ttft_s, ttft_ratios), (tpot_s, tpot_ratios))
+            first, further = (ttft_s, ttft_ratios), (tpot_s, tpot_ratios)
+            chance = _chance_to_end(length, features.limit_tokens, slo.e2e_s, first, further)
             likely = chance if likely is None or chance < likely else likely
     return Outlook(likely, ttft_s * ttft_ratios[P50], ttft_s * ttft_ratios[P95])
 
 
 def _chance_to_end(
-    features: Features, limit_s: float, first: tuple[float, Sequence[float]], further: tuple[float, Sequence[float]]
+    length: Length,
+    most: int | None,
+    limit_s: float,
+    first: tuple[float, Sequence[float]],
+    further: tuple[float, Sequence[float]],
 ) -> float:
     """P(the answer has ended in time), by TTFT and TPOT, each with its ratios at `LEVELS`, and by how long it gets."""
-    expected, most = features.output_tokens / features.choices, features.limit_tokens
     (ttft_s, ttft_ratios), (tpot_s, tpot_ratios) = first, further
     if most is not None and (limit_s - ttft_s * ttft_ratios[-1]) / (tpot_s * tpot_ratios[-1]) + 1 >= most:
         return _SURE  # even the longest answer at the slowest
@@ -143,18 +192,19 @@ def _chance_to_end(
     for ttft_ratio, tpot_ratio, weight in zip(ttft_ratios, tpot_ratios, _WEIGHTS, strict=True):
         room = (limit_s - ttft_s * ttft_ratio) / (tpot_s * tpot_ratio) + 1  # tokens
         if room >= 1:
-            is_sure = expected <= 1 or (most is not None and room >= most)
-            chance += weight * (1.0 if is_sure else 1 - math.exp(-room / expected))
+            chance += weight * (1.0 if most is not None and room >= most else length.chance(room))
     return chance
 
 
-def cost_chance(deployment_id: str, features: Features, limit_per_1k_usd: float, snapshot: Snapshot) -> float:
+def cost_chance(
+    deployment_id: str, features: Features, limit_per_1k_usd: float, snapshot: Snapshot, length: Length
+) -> float:
     """P(an answer is of a length at which the cost limit is kept), for a deployment that was predicted before.
 
-    Lengths are taken to be exponential around the expected one. A cost that was measured depends on no length: 0.
+    A cost that was measured depends on no length: 0.
     """
     known = snapshot.known.get((deployment_id, features.category))
-    if known is None or not known.is_priced or not features.output_tokens:
+    if known is None or not known.is_priced:
         return 0.0
     input_usd, output_usd, _ = rates(known.facts, features.prompt_tokens)
     if input_usd is None or output_usd is None:
@@ -163,9 +213,10 @@ def cost_chance(deployment_id: str, features: Features, limit_per_1k_usd: float,
     input_room, output_room = limit_usd - input_usd, limit_usd - output_usd
     if output_room == 0:
         return 1.0 if input_room >= 0 else 0.0
-    bound = -features.prompt_tokens * input_room / output_room / features.output_tokens  # of the expected length
-    longer = math.exp(-max(bound, 0.0))
-    return longer if output_room > 0 else 1 - longer
+    bound = -features.prompt_tokens * input_room / output_room / features.choices  # tokens of one answer
+    most = features.limit_tokens
+    shorter = 1.0 if most is not None and most <= bound else length.chance(max(bound, 0.0))
+    return 1 - shorter if output_room > 0 else shorter
 
 
 def answer_faults(candidates: Iterable[Facts], category: str, view: View) -> Mapping[str, str]:

@@ -31,6 +31,8 @@ OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning
 OUTPUT_TOKENS_ELSE = 300
 MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
 MAX_CHOICES = 128  # what OpenAI allows
+MAX_BUDGET = 2**20
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 MAX_NESTING = 3  # messages, their parts, the parts of a tool result
 UNSURE = "unsure"
 
@@ -40,22 +42,11 @@ _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What this worker learned from reported usage, by category; the priors hold until then."""
+    """What this worker learned from reported usage of prompts; the priors hold until then."""
 
-    prompt_factor: Mapping[str, float] = field(default_factory=dict)  # reported ÷ estimated prompt tokens
-    output_tokens: Mapping[str, float] = field(default_factory=dict)
-    lengths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # category → model → tokens
-    answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # likewise: how many that rests on
+    prompt_factor: Mapping[str, float] = field(default_factory=dict)  # by category: reported ÷ estimated tokens
     tool_factor: float = 1.0  # reported ÷ estimated tokens of tools
     image_tokens: float = TOKENS_PER_IMAGE
-
-    def unknown_length(self, category: str) -> float:
-        """The expected answer of a model that nothing is known of where others are known to write long ones.
-
-        The shorter of what the others write and of the prior: it is tried, and then known.
-        """
-        prior = float(OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
-        return min(self.output_tokens.get(category, prior), prior)
 
 
 class Content(NamedTuple):
@@ -96,7 +87,7 @@ def extract(
     )
     tool_tokens = round(tool_chars * TOKENS_PER_CHAR * learned.tool_factor)
     other_tokens = tool_tokens + round(content.images * learned.image_tokens + content.files * TOKENS_PER_FILE)
-    expected = round(learned.output_tokens.get(category) or OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))
+    expected = OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE)
     allowed, choices = _output_limit(request), _choices(request)
     return Features(
         category=category,
@@ -112,6 +103,7 @@ def extract(
         images=content.images,
         files=content.files,
         choices=choices,
+        effort=_effort(request),
     )
 
 
@@ -173,6 +165,21 @@ def _output_limit(request: Mapping[str, object]) -> int | None:
     """The largest that is named: which of several counts is the server's choice."""
     largest = max([_positive(request, name) for name in _OUTPUT_LIMITS])
     return min(largest, MAX_OUTPUT_TOKENS) or None
+
+
+def _effort(request: Mapping[str, object]) -> str:
+    """How much a model is asked to think, as OpenAI's routes say it, or as Anthropic's do: in tokens.
+
+    A budget is rounded to a power of two, so that there are few of them; what is not known is not asked for.
+    """
+    asked = request.get("reasoning_effort") or request.get("reasoning")
+    if isinstance(asked, dict):
+        asked = asked.get("effort")
+    if asked in EFFORTS:
+        return str(asked)
+    thinking = request.get("thinking")
+    budget = _positive(thinking, "budget_tokens") if isinstance(thinking, dict) else 0
+    return f"~{1 << min(budget, MAX_BUDGET).bit_length() - 1}" if budget else ""
 
 
 def _positive(request: Mapping[str, object], name: str) -> int:

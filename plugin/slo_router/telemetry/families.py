@@ -106,6 +106,19 @@ class Families:
             "Finished requests whose cost nobody knows, errors aside: they are in no sum of money",
             ("group", "deployment"),
         )
+        self.predicted_cost_usd = self.counter(
+            "slo_router_predicted_cost_usd_total",
+            "USD that requests were predicted to cost where they went, as x-slo-predicted-cost-usd says",
+            ("group", "deployment"),
+        )
+        self.billed_cost_usd = self.counter(
+            "slo_router_billed_cost_usd_total", "USD that the same requests then cost", ("group", "deployment")
+        )
+        self.cost_within = self.counter(
+            "slo_router_cost_within_interval_total",
+            "The same requests by whether they cost what nine in ten were expected to",
+            ("group", "deployment", "within"),
+        )
         self.request_cost_usd = self.histogram(
             "slo_router_request_cost_usd", "USD of one request", ("group",), COST_BUCKETS_USD
         )

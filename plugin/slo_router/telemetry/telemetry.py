@@ -158,6 +158,7 @@ class Telemetry:
                 families.decisions[group, served, record.category or NONE, "passthrough"].inc()
         else:
             self._count_error(record, decision, chosen)
+            self._count_cost_error((group, served), record, decision, usd)
             best, best_usd = baseline(decision, record, facts)
             self._count_pick(group, decision, chosen, best)
             if best is not chosen and best_usd is not None and record.outcome != "cache_hit":
@@ -252,6 +253,20 @@ class Telemetry:
             category = decision.features.category
             families.quality[group, category].observe(quality)
             families.baseline_quality[group, category].observe(best_quality)
+
+    def _count_cost_error(
+        self, labels: tuple[str, str], record: RequestRecord, decision: Decision, usd: float | None
+    ) -> None:
+        """Holds what was billed against the predicted cost; an answer that broke off is not what was predicted."""
+        families, chosen = self._families, decision.selected
+        predicted_usd = None if chosen is None else chosen.prediction.cost_usd
+        if predicted_usd is None or usd is None or record.outcome != "success":
+            return
+        families.predicted_cost_usd[labels].inc(predicted_usd)
+        families.billed_cost_usd[labels].inc(usd)
+        if decision.cost_interval_usd is not None:
+            low_usd, high_usd = decision.cost_interval_usd
+            families.cost_within[(*labels, "true" if low_usd <= usd <= high_usd else "false")].inc()
 
     def _count_error(self, record: RequestRecord, decision: Decision, chosen: Assessment) -> None:
         """Holds the observed TTFT against the predicted; that of a retry has the failed attempt in it."""

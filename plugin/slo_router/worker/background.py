@@ -124,11 +124,11 @@ class Background:
         jobs = [
             Job("router", lambda: in_turns(self._hooks.tick()), interval_s, WITHIN_S),
             Job("settling", lambda: in_turns(self._hooks.settle()), WATCH_S, WITHIN_S),
+            Job("fitting", self._fit, interval_s, WITHIN_S),
         ]
         if is_live:
             jobs += [
                 Job("watching", self._watch, WATCH_S, WITHIN_S),
-                Job("fitting", self._fit, interval_s, WITHIN_S),
                 Job("load", self._ask_load, interval_s, WITHIN_S),
             ]
         url = self._settings.redis_url or self._hooks.fallback_url()

@@ -83,6 +83,7 @@ class Strategy:
             accounts = same_accounts(deployments)
             for name, facts in self.facts.items():
                 self.live.allow(name, facts.limits, accounts.get(name, frozenset()))
+        self.answers.know(self.facts)
 
     def read_request(self, group: str, trace: Trace, inputs: SloInputs) -> None:
         """Reads what the request asks for into its trace. Raises RequestSloError (HTTP 400) naming field and value."""
@@ -129,7 +130,7 @@ class Strategy:
             if has_signed and found.deployment_id in known:
                 holder = found.deployment_id
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths = self.answers.lengths(features.category, candidates, now_s)
+        lengths = self.answers.lengths(features)
         readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
         ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having)
         decision = decide(ask, candidates, view, managed.policy)
@@ -145,8 +146,10 @@ class Strategy:
         """
         features = extract(request, default_rules(), None, self.answers.learned)
         view = View(self.store.snapshot, self._clock(), self._rng, self.live.states)
+        lengths = self.answers.lengths(features)
         costs = {
-            one.deployment_id: predict(one, features, view).cost_per_1k_usd for one in in_tier(request, offered)[0]
+            one.deployment_id: predict(one, features, view, length=lengths.get(one.deployment_id)).cost_per_1k_usd
+            for one in in_tier(request, offered)[0]
         }
         known = {name: usd for name, usd in costs.items() if usd is not None}
         limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
@@ -177,9 +180,11 @@ class Strategy:
         self.supersede(trace)
         attempt = Attempt(deployment_id)
         if self._is_live and deployment_id in self.facts:
-            features = None if trace.decision is None else trace.decision.features
+            decision = trace.decision
+            features = None if decision is None else decision.features
             tokens = 0 if features is None else features.prompt_tokens + features.output_tokens
-            expected = expected_s(trace, deployment_id)
+            length = None if features is None else self.answers.lengths(features).get(deployment_id)
+            expected = expected_s(trace, deployment_id, length)
             attempt.flight = self.live.dispatched(deployment_id, now_s, expected, tokens)
         trace.begin(attempt)
         return attempt
@@ -207,14 +212,14 @@ class Strategy:
         if landing is not None and is_whole is not None and trace.decision is not None:
             category = trace.decision.features.category
             self.live.prove(landing.flight.deployment_id, ANSWERS, category, is_good=is_whole)
-        if record.outcome == "success" and trace.decision is not None and trace.sent_to:
+        if trace.decision is not None and trace.sent_to and record.outcome in ("success", "disconnected"):
             features = trace.decision.features
-            served = self.facts.get(trace.sent_to[-1])
-            self.answers.see(features, "" if served is None else served.model, record)
+            self.answers.see(features, self.facts.get(trace.sent_to[-1]), record, is_whole=is_whole)
+        if record.outcome == "success" and trace.decision is not None and trace.sent_to:
             if record.slo_met is False and not trace.is_signed:
                 self.conversations.release(trace.beginnings)
             else:
-                cached = Cached(trace.sent_to[-1], features.prompt_tokens, record.ts)
+                cached = Cached(trace.sent_to[-1], trace.decision.features.prompt_tokens, record.ts)
                 self.conversations.remember(trace.beginnings, cached)
         if landing is not None:
             self._lessons.learn(landing, trace, record)
@@ -241,10 +246,10 @@ class Strategy:
 
     def hear(self, exports: Iterable[Export], rank: int = 0) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step; `rank` is this one's among all."""
-        exports, models = list(exports), {one.model for one in self.facts.values()}
+        exports = list(exports)
         for export in exports:
             self.conversations.absorb(_decoded(export.get(CONVERSATIONS)), self._clock())
-            self.answers.hear(_decoded(export.get(LENGTHS)), models, self._categories, self._clock())
+            self.answers.hear(_decoded(export.get(LENGTHS)), self._categories, self._clock())
             yield
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
@@ -260,8 +265,11 @@ class Strategy:
 
     def refit(self) -> Generator[None, None, None]:
         """Works out what to expect, from what all workers saw and the benchmark last measured, step by step."""
-        self._lessons.see_first_tokens()
         measured, facts = self.store.snapshot.measured, self.facts
+        yield from self.answers.refit(facts, measured, self._clock())
+        if not self._is_live:
+            return
+        self._lessons.see_first_tokens()
         if self._priors[0] is not measured or self._priors[1].keys() != facts.keys():
             priors = {}
             for name in facts:

@@ -36,13 +36,13 @@ def test_the_chosen_one_stands_first_and_the_dearer_one_says_by_how_much() -> No
     [
         (SMALL, Slo(min_quality=0.8), REQUEST, "", "ruled out: quality 0.7 is below 0.8 by 0.1"),
         (replace(SMALL, quality={}), Slo(min_quality=0.8), REQUEST, "", "ruled out: quality unknown, 0.8 is asked for"),
-        # 1,000 · 1.1 + 500 tokens
+        # 1,000 · 1.1, and an answer that one in ten exceeds
         (
             replace(SMALL, context_tokens=1_200),
             Slo(),
             REQUEST,
             "",
-            "ruled out: context window 1600 is above 1200 by 400",
+            "ruled out: context window 2145 is above 1200 by 945",
         ),
         (
             replace(SMALL, unsupported=frozenset({"tools"})),
@@ -67,7 +67,7 @@ def test_a_candidate_that_could_not_be_chosen(
 def test_several_reasons_are_all_told() -> None:
     decision = decide_between(replace(SMALL, context_tokens=1_200), LARGE, slo=Slo(min_quality=0.8))
     assert verdicts(decision)["small"] == (
-        "ruled out: context window 1600 is above 1200 by 400; quality 0.7 is below 0.8 by 0.1"
+        "ruled out: context window 2145 is above 1200 by 945; quality 0.7 is below 0.8 by 0.1"
     )
 
 

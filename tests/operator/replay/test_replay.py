@@ -75,6 +75,21 @@ def test_a_floor_on_quality_moves_the_small_ones_at_the_large_ones_price(tmp_pat
     assert outcome.quality == pytest.approx((0.74, 0.9))
 
 
+def test_one_that_moves_to_a_model_of_longer_answers_costs_a_longer_answer(tmp_path: Path) -> None:
+    """100 tokens on `small` are 400 on `large`: 300 at 10 and 400 at 20 USD a million, beyond 15 for 1,000."""
+    record = read_back(decide_between(slo=Slo(cost_per_1k_usd=0.015)))
+    assert record.decision is not None
+    tokens = {"small": 50.0, "large": 200.0}
+    candidates = tuple(
+        replace_fields(one, predicted=replace_fields(one.predicted, answer_tokens=tokens[one.deployment]))
+        for one in record.decision.candidates
+    )
+    verbose = replace_fields(record, decision=replace_fields(record.decision, candidates=candidates))
+    outcome = came_to(replayed(yaml(tmp_path), yaml(tmp_path, {"min_quality": 0.8}), [verbose]))
+    assert outcome.cost.new_usd == pytest.approx(300 * 10e-6 + 400 * 20e-6)
+    assert (outcome.attainment.share, outcome.attainment.judged) == (0.0, 1)
+
+
 def test_those_that_move_are_judged_as_such_requests_were(tmp_path: Path) -> None:
     """`large` kept a TTFT of 300 ms for 15 of 20; 20 more move there, and 15 of them are expected to keep it."""
     limit = Slo(ttft_s=0.3)

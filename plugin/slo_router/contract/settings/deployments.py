@@ -84,6 +84,8 @@ def read_deployment(
         limits=Limits(*(read_limit(places, name) for name in ("rpm", "tpm", "max_parallel_requests"))),
         weight=read_limit(places, "weight"),
         service_tier=str(params["service_tier"]).lower() if params.get("service_tier") else None,
+        habits=_habits(params),
+        thinks=read_flag(stated.value("supports_reasoning")) is True,
     )
     if facts.service_tier is None:
         tiers = {tier: Stated({**params, "service_tier": tier}, info, listed, path, []) for tier in stated.tiers()}
@@ -113,6 +115,11 @@ def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozens
             account = one.facts.model.partition("/")[0], one.api_base, one.api_key
             accounts.setdefault(account, set()).add(one.facts.deployment_id)
     return {name: frozenset(names - {name}) for names in accounts.values() for name in names}
+
+
+def _habits(params: Mapping[str, object]) -> str:
+    """What LiteLLM adds to each request of this deployment that makes its answers longer or shorter."""
+    return ", ".join([f"{name}={params[name]}" for name in _LENGTHENING if params.get(name) is not None])
 
 
 def _own(info: Mapping[str, object], path: str, faults: list[str]) -> ModelFacts:
@@ -158,6 +165,7 @@ def price_map() -> PriceMap:
     return loaded if isinstance(loaded, dict) else {}
 
 
+_LENGTHENING = ("max_tokens", "max_completion_tokens", "reasoning_effort", "thinking", "verbosity")
 _SUPPORT_FLAGS = {
     "tools": "supports_function_calling",
     "vision": "supports_vision",

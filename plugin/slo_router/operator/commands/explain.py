@@ -133,6 +133,7 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
         return
     asked = {name: value for name, value in msgspec.structs.asdict(made.slo).items() if value is not None}
     would = {name: f"+{value:.4g}" for name, value in made.would_do.items()}
+    spread = made.cost_interval_usd
     size = f"{made.prompt_tokens:,} + {made.output_tokens:,} tokens"
     known = {
         "decision": f"{made.kind}: {made.deployment}; {made.reason}",
@@ -140,6 +141,7 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
         "request is": f"{made.category} ({made.category_source}), about {size}",
         "SLO": ", ".join(f"{name} {value:g}" for name, value in asked.items()) or "none",
         "too tight by": ", ".join(f"{name} {value}" for name, value in would.items()),
+        "nine in ten": "" if spread is None else f"cost {usd(spread[0])} to {usd(spread[1])}, by the answer's length",
         "P(SLO kept)": percent(made.probability) if made.probability is not None else "",
         "policy": made.policy,
     }
@@ -147,10 +149,12 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
         if text:
             console.print(f"[bold]{name:14}[/]", end="")
             console.print(text, markup=False, highlight=False)
-    table = make_table("Candidates", "", "deployment", ">TTFT ms", ">total ms", ">cost", ">quality", "basis", "why not")
+    columns = (">TTFT ms", ">total ms", ">answer", ">cost", ">quality")
+    table = make_table("Candidates", "", "deployment", *columns, "basis", "why not")
     for line in made.candidates:
         one = line.predicted
         age = "" if one.age_s is None else f", {span(one.age_s)} old"
-        numbers = (number(one.ttft_ms), number(one.e2e_ms), usd(one.cost_usd), number(one.quality, 2))
+        times, tokens = (number(one.ttft_ms), number(one.e2e_ms)), number(one.output_tokens)
+        numbers = (*times, tokens, usd(one.cost_usd), number(one.quality, 2))
         table.add_row("→" if line.is_chosen else "", line.deployment, *numbers, one.basis + age, line.verdict)
     console.print(table)

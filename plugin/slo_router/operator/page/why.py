@@ -20,7 +20,7 @@ def decisions(records: Sequence[Recorded]) -> Table:
 
 def candidates(made: Explanation) -> Table:
     """Every candidate: what was expected of it, why it was not chosen, and by how much."""
-    columns = ("deployment", "why", "TTFT", "total", "cost", "quality", "evidence")
+    columns = ("deployment", "why", "TTFT", "total", "answer tokens", "cost", "quality", "evidence")
     rows = []
     for line in made.candidates:
         one = line.predicted
@@ -32,6 +32,7 @@ def candidates(made: Explanation) -> Table:
                 Cell(line.verdict, tone="good" if line.is_chosen else ""),
                 ms(one.ttft_ms),
                 ms(one.e2e_ms),
+                plain(number(one.output_tokens)),
                 plain(usd(one.cost_usd)),
                 plain(number(one.quality, 2)),
                 Cell(one.basis + samples + age),
@@ -43,13 +44,14 @@ def candidates(made: Explanation) -> Table:
 def facts(made: Explanation) -> list[tuple[str, str]]:
     """The decision itself, as names and values."""
     would = ", ".join(f"{name} by {value:.4g}" for name, value in made.would_do.items())
-    size = f"{made.prompt_tokens:,} + {made.output_tokens:,} tokens"
+    size, spread = f"{made.prompt_tokens:,} + {made.output_tokens:,} tokens", made.cost_interval_usd
     known = [
         ("Decision", f"{made.kind}: {made.deployment}; {made.reason}"),
         ("Shadow", IN_SHADOW if made.shadow else ""),
         ("Request", f"{made.category} ({made.category_source}), about {size}"),
         ("SLO", in_words(made.slo)),
         ("Too tight", would),
+        ("Nine in ten cost", "" if spread is None else f"{usd(spread[0])} to {usd(spread[1])}"),
         ("P(SLO kept)", "" if made.probability is None else percent(made.probability)),
         ("Policy", made.policy),
     ]

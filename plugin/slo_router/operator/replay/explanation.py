@@ -49,6 +49,7 @@ class Explanation:
     probability: float | None
     would_do: dict[str, float]  # by how much a field of the SLO is too tight, in its unit
     candidates: tuple[Line, ...]
+    cost_interval_usd: tuple[float, float] | None = None  # nine in ten such requests
     shadow: bool = False  # LiteLLM chose
 
 
@@ -77,6 +78,7 @@ def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
         probability=decision.probability,
         would_do=decision.relaxation,
         candidates=tuple(sorted(lines, key=lambda line: not line.is_chosen)),
+        cost_interval_usd=decision.cost_interval_usd,
         shadow=decision.shadow,
     )
 

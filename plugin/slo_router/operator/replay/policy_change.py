@@ -101,6 +101,8 @@ def _renewed(prediction: Prediction, features: Features, before: Facts | None, a
         prediction = prediction._replace(quality=after.quality_for(category))
     if before is not None and list_price(before) == list_price(after):
         return prediction  # what it was expected to cost, cached tokens and measured GPU hours included
+    if prediction.output_tokens is not None:  # of this one; the features' are the recorded pick's
+        features = features._replace(output_tokens=round(prediction.output_tokens))
     cost_usd, per_1k_usd = _listed(after, features)
     return prediction if cost_usd is None else prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=per_1k_usd)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from slo_router.contract.model import Basis, Features, Prediction, Slo
 from slo_router.contract.units import to_s
@@ -35,6 +36,9 @@ class Predicted(msgspec.Struct, frozen=True, gc=False):
     age_s: float | None = None
     samples: Count | None = None
     in_flight: Amount = 0.0
+    output_tokens: Amount | None = None
+    longest_tokens: Amount | None = None
+    answer_tokens: Amount | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -77,6 +81,8 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     probability: Share | None = None
     cached_tokens: Count = 0  # of the prompt, where the chosen deployment has seen the conversation before
     limit_tokens: Count | None = None  # the answer limit that the client asked for
+    cost_interval_usd: tuple[Amount, Amount] | None = None  # of the chosen one
+    choices: Count = 1  # answers that were asked for
     cached_at: str = ""  # the deployment that has seen it, chosen or not
     relaxation: dict[str, float] = {}
     shadow: bool = False  # LiteLLM chose, and this is what would have been
@@ -139,7 +145,30 @@ def features_of(record: Recorded, decision: RecordedDecision) -> Features:
         needs=frozenset(decision.needs),
         stream=record.stream,
         limit_tokens=decision.limit_tokens,
+        choices=decision.choices or 1,
     )
+
+
+def as_written_by(record: Recorded, name: str) -> Recorded:
+    """The request with as many tokens as this deployment would have answered it with, as far as the record tells.
+
+    Another model writes as much more or less as was expected of it, and no more than the client allowed. An answer that
+    was cut there would have become longer by as much as was expected of a whole one.
+    """
+    decision, written = record.decision, record.completion_tokens
+    if decision is None or not written or name == record.deployment:
+        return record
+    expected = {one.deployment: one.predicted.answer_tokens for one in decision.candidates}
+    own, other = expected.get(record.deployment or ""), expected.get(name)
+    if not own or not other:
+        return record
+    choices, limit = decision.choices or 1, decision.limit_tokens
+    whole = written / choices
+    if limit is None:
+        return replace(record, completion_tokens=round(whole * other / own) * choices)
+    if whole >= limit:
+        whole += own
+    return replace(record, completion_tokens=min(round(whole * other / own), limit) * choices)
 
 
 def prediction_of(predicted: Predicted) -> Prediction:
@@ -156,4 +185,7 @@ def prediction_of(predicted: Predicted) -> Prediction:
         predicted.age_s,
         predicted.samples,
         predicted.in_flight,
+        predicted.output_tokens,
+        predicted.longest_tokens,
+        predicted.answer_tokens,
     )

@@ -3,7 +3,8 @@
     share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it.
                  Where one from few samples lies near its limit, or decides between scores near each other, a live run
                  could go either way: `close` counts those
-    cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price
+    cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price:
+                 as many more or fewer of the answer as were expected of the new one
     SLO kept     a request that stays is judged by what was measured. Of one that moves, cost and quality are known;
                  its latencies are judged by how those of its new deployment compared with their predictions
     quality      what is believed of each pick, with the interval of the answers that were judged
@@ -23,7 +24,7 @@ from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.judging import breaks_the_rest, judge, latencies_of
 from slo_router.operator.replay.policy_change import PolicyChange
-from slo_router.operator.replay.recorded import Candidate, Recorded, prediction_of
+from slo_router.operator.replay.recorded import Candidate, Recorded, as_written_by, prediction_of
 from slo_router.operator.replay.redecision import Draws, Redecision, redecide
 from slo_router.operator.reporting.punctuality import LATENCIES, Punctuality, Tightness, tightness
 
@@ -79,15 +80,21 @@ class Replay:
         self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
         self.counts.close += _is_close(new, demand.slo, side.settings)
         by_name = {one.deployment: one for one in decision.candidates}
-        new_usd = self._count_cost(record, name, by_name.get(name))
+        elsewhere = as_written_by(record, name)
+        new_usd = self._count_cost(record, elsewhere, name, by_name.get(name))
         self._count_quality(by_name.get(record.deployment), new)
         served = next((one.prediction for one in candidates if one.facts.deployment_id == record.deployment), None)
         if served is None and record.deployment in by_name:
             served = prediction_of(by_name[record.deployment].predicted)
-        self._judge(record, demand.slo, served, (new.chosen, new_usd))
+        self._judge(record, elsewhere, demand.slo, served, (new.chosen, new_usd))
 
     def _judge(
-        self, record: Recorded, slo: Slo, served: Prediction | None, new: tuple[Assessment, float | None]
+        self,
+        record: Recorded,
+        elsewhere: Recorded,
+        slo: Slo,
+        served: Prediction | None,
+        new: tuple[Assessment, float | None],
     ) -> None:
         if record.slo_met is not None:
             _add(self.judged_before, is_hit=record.slo_met)
@@ -102,7 +109,7 @@ class Replay:
             met = judge(record, slo, None if served is None else served.quality)
             if met is not None:
                 _add(self.judged, is_hit=met)
-        elif breaks_the_rest(record, slo, new_usd, chosen.prediction.quality):
+        elif breaks_the_rest(elsewhere, slo, new_usd, chosen.prediction.quality):
             _add(self.judged, is_hit=False)
         else:
             self.waiting[chosen.deployment_id, tightness(latencies, chosen.prediction)] += 1
@@ -125,12 +132,14 @@ class Replay:
         self.shares[name][1] += 1
         self.picks[name, record.category or ""] += 1
 
-    def _count_cost(self, record: Recorded, name: str, candidate: Candidate | None) -> float | None:
+    def _count_cost(
+        self, record: Recorded, elsewhere: Recorded, name: str, candidate: Candidate | None
+    ) -> float | None:
         """Returns what the request would have cost."""
         if record.outcome == "error" or record.prompt_tokens is None:
             return None
         spent_usd = self._old.account(record).spent_usd
-        new_usd = self._new.cost_usd(name, candidate, record)
+        new_usd = self._new.cost_usd(name, candidate, elsewhere)
         if name == record.deployment and self._old.price(name) == self._new.price(name):
             new_usd = spent_usd
         if record.outcome == "cache_hit":

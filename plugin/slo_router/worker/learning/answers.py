@@ -1,21 +1,39 @@
-"""What the answers so far show of the next: how many tokens a prompt takes, and how long each model writes.
+"""What the answers so far show of the next: how many tokens a prompt takes, and how long an answer gets.
 
-A worker tells the others a sample of its answers' lengths, and learns from theirs.
+A worker tells the others a sample of its answers' lengths, and learns from theirs. What is to be expected is worked out
+in the background (`refit`); a decision looks it up.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping
+from typing import NamedTuple
 
 from slo_router.contract.ages import LENGTH_HALF_LIFE_S
-from slo_router.contract.model import Facts, Features
+from slo_router.contract.model import Facts, Features, Metrics
 from slo_router.contract.record import RequestRecord
-from slo_router.decision.decide import NO_LENGTHS
 from slo_router.request.features import Learned
-from slo_router.request.usage import Length, learn, learn_length
+from slo_router.request.lengths import Length, Seen, assumed
+from slo_router.request.usage import learn
+from slo_router.request.verbosity import NOTHING_MEASURED, Added, Kind, Measured, added_by, assuming, is_effort, times
 
 MOST_LENGTHS = 8  # of answers, that a worker tells the others at a time: a sample is enough
+SAME = 0.01  # of a length: a change that is not worth working it out anew
+AGED = 0.05  # of the half-life, likewise
+
+Lengths = Mapping[str, Length]  # by deployment id
+
+
+class Told(NamedTuple):
+    """One answer, as a worker tells the others of it."""
+
+    category: str
+    writer: str
+    tokens: int
+    is_cut: bool  # it would have been longer
+    effort: str = ""
 
 
 class Answers:
@@ -23,46 +41,131 @@ class Answers:
 
     def __init__(self) -> None:
         self.learned = Learned()
-        self._own: deque[Length] = deque(maxlen=MOST_LENGTHS)  # that the others have not heard of
-        self._last_s: dict[tuple[str, str], float] = {}  # by category and model: when it last answered, Unix s
+        self._own: deque[Told] = deque(maxlen=MOST_LENGTHS)  # that the others have not heard of
+        self._seen: dict[Kind, Seen] = {}
+        self._fresh: set[Kind] = set()  # of which something was seen since the last refit
+        self._added: Added = {}  # by the relatives of each kind, as the traffic shows
+        self._assumed = NOTHING_MEASURED
+        self._of: tuple[object, object] = None, None  # the measurements and deployments that `_assumed` was made of
+        self._writers: dict[str, str] = {}  # by deployment id
+        self._made: dict[Kind, tuple[Length, float, float]] = {}  # with the mean it was made for, and when
+        self._tables: dict[tuple[str, str], dict[str, Length]] = {}  # by category and effort, then by deployment id
 
-    def lengths(self, category: str, candidates: Sequence[Facts], now_s: float) -> Mapping[str, float]:
-        """The expected answer of each candidate, tokens by deployment id: that of its model, and the longer it has not
-        answered, the more that of a model that nothing is known of: else one that once wrote long answers would never
-        be asked again.
-        """
-        known = self.learned.lengths.get(category)
-        if not known:
-            return NO_LENGTHS
-        unknown = self.learned.unknown_length(category)
+    def lengths(self, features: Features) -> Lengths:
+        """What each deployment's answer to such a request is expected to be. It is replaced, and never changed."""
+        asked = features.category, features.effort
+        table = self._tables.get(asked)
+        return self._table(*asked) if table is None else table
 
-        def length(model: str) -> float:
-            age_s = now_s - self._last_s.get((category, model), now_s)
-            weight: float = 0.5 ** (abs(age_s) / LENGTH_HALF_LIFE_S)
-            return unknown + (known.get(model, unknown) - unknown) * weight
+    def know(self, facts: Mapping[str, Facts]) -> None:
+        """Takes the deployments that there are, and forgets what is known of others."""
+        before, self._writers = self._writers, {name: one.writer for name, one in facts.items()}
+        if self._writers == before:
+            return
+        writers = set(self._writers.values())
+        self._seen = {kind: seen for kind, seen in self._seen.items() if kind.writer in writers}
+        self._made = {kind: made for kind, made in self._made.items() if kind.writer in writers}
+        self._tables = {}
 
-        return {one.deployment_id: length(one.model) for one in candidates}
+    def see(self, features: Features, served: Facts | None, record: RequestRecord, *, is_whole: bool | None) -> None:
+        """An answer of this worker's; `is_whole`: it ended by itself, `None` where nobody can tell."""
+        is_over = record.outcome == "success"
+        if is_over:
+            self.learned = learn(self.learned, features, record.prompt_tokens)
+        if record.completion_tokens and served is not None:
+            tokens, limit = max(round(record.completion_tokens / features.choices), 1), features.limit_tokens
+            is_cut = limit is not None and (is_whole is False or (tokens >= limit and is_whole is None))
+            told = Told(features.category, served.writer, tokens, is_cut or not is_over, features.effort)
+            self._own.append(told)
+            self._add(told, record.ts)
 
-    def see(self, features: Features, model: str, record: RequestRecord) -> None:
-        """An answer of this worker's."""
-        self._last_s[features.category, model] = record.ts
-        self.learned = learn(self.learned, features, model, record.prompt_tokens, record.completion_tokens)
-        if record.completion_tokens:
-            tokens = max(round(record.completion_tokens / features.choices), 1)
-            self._own.append(Length(features.category, model, tokens, features.reserved_tokens))
-
-    def export(self) -> list[Length]:
+    def export(self) -> list[Told]:
         """Of this worker's answers, what the others have not heard of."""
-        lengths = list(self._own)
+        told = list(self._own)
         self._own.clear()
-        return lengths
+        return told
 
-    def hear(self, said: object, models: Collection[str], categories: Collection[str], now_s: float) -> None:
+    def hear(self, said: object, categories: Collection[str], now_s: float) -> None:
         """Learns from what another worker's answers showed; what makes no sense is left out."""
+        writers = set(self._writers.values())
         for entry in said[:MOST_LENGTHS] if isinstance(said, list) else ():
             match entry:
-                case [str(category), str(model), int(tokens), int(reserved)] if (
-                    category in categories and model in models and tokens > 0
+                case [str(category), str(writer), int(tokens), bool(is_cut), str(effort)] if (
+                    category in categories and writer in writers and tokens > 0 and is_effort(effort)
                 ):
-                    self._last_s[category, model] = now_s
-                    self.learned = learn_length(self.learned, Length(category, model, tokens, reserved))
+                    self._add(Told(category, writer, tokens, is_cut, effort), now_s)
+
+    def _add(self, told: Told, at_s: float) -> None:
+        kind = Kind(told.writer, told.category, told.effort)
+        seen = self._seen.get(kind)
+        if seen is None:
+            seen = self._seen[kind] = Seen()
+        seen.add(told.tokens, at_s, is_cut=told.is_cut)
+        self._fresh.add(kind)
+
+    def refit(
+        self, facts: Mapping[str, Facts], measured: Mapping[str, Mapping[str, Metrics]], now_s: float
+    ) -> Generator[None, None, None]:
+        """Works out what to expect, of what was seen since and of what the benchmark last measured, step by step."""
+        if self._of[0] is not measured or self._of[1] is not facts:
+            known, thinkers = measured_lengths(facts, measured), [one.writer for one in facts.values() if one.thinks]
+            self._assumed = yield from assuming(known, thinkers)
+            self._of = measured, facts
+            self._fresh |= self._seen.keys()
+        fresh, self._fresh = self._fresh, set()
+        fresh |= {kind for kind in self._seen if kind in self._made and self._is_old(kind, now_s)}
+        for kind in fresh:
+            if kind in self._seen:  # its deployment may be gone
+                self._make(kind, now_s)
+            yield
+        if fresh:
+            found = {
+                kind: (math.log(self._made[kind][0].mean / self._assumed.tokens(kind)), seen.answers(now_s))
+                for kind, seen in self._seen.items()
+                if kind in self._made
+            }
+            yield
+            self._added = yield from added_by(found)
+        for kind, (_, mean, _) in list(self._made.items()):
+            if abs(self._expected(kind) / mean - 1) > SAME:
+                self._make(kind, now_s)
+            yield
+        for asked in list(self._tables):
+            self._tables[asked] = self._collect(*asked)
+            yield
+
+    def _is_old(self, kind: Kind, now_s: float) -> bool:
+        return now_s - self._made[kind][2] > AGED * LENGTH_HALF_LIFE_S
+
+    def _make(self, kind: Kind, now_s: float) -> None:
+        mean, seen = self._expected(kind), self._seen.get(kind)
+        self._made[kind] = assumed(mean) if seen is None else seen.posterior(mean, now_s), mean, now_s
+
+    def _expected(self, kind: Kind) -> float:
+        """The mean that is expected by its relatives."""
+        return self._assumed.tokens(kind) * times(kind, self._added)
+
+    def _table(self, category: str, effort: str) -> dict[str, Length]:
+        """Made when it is first asked for; from then on `refit` replaces it."""
+        for writer in set(self._writers.values()):
+            kind = Kind(writer, category, effort)
+            if kind not in self._made:
+                self._make(kind, 0.0)
+        made = self._tables[category, effort] = self._collect(category, effort)
+        return made
+
+    def _collect(self, category: str, effort: str) -> dict[str, Length]:
+        made = {writer: self._made[Kind(writer, category, effort)][0] for writer in set(self._writers.values())}
+        return {name: made[writer] for name, writer in self._writers.items()}
+
+
+def measured_lengths(facts: Mapping[str, Facts], measured: Mapping[str, Mapping[str, Metrics]]) -> Measured:
+    """What the benchmark found, the deployments of one writer together."""
+    sums: dict[tuple[str, str], tuple[float, float]] = {}
+    for name, one in facts.items():
+        for category, row in measured.get(name, {}).items():
+            mean, answers = row.output_tokens_mean, float(row.samples or 0)
+            if mean and answers:
+                total, before = sums.get((one.writer, category), (0.0, 0.0))
+                sums[one.writer, category] = total + answers * mean, before + answers
+    return {key: (total / answers, answers) for key, (total, answers) in sums.items()}

@@ -6,8 +6,12 @@ from slo_router.contract.record import RequestRecord
 from slo_router.contract.units import MS
 from slo_router.live.live import Live
 from slo_router.live.state import ERRORS, Ending, Landing
+from slo_router.request.lengths import Length
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.trace import Trace
+
+ENOUGH_LENGTHS = 20.0  # answers that tell how long one may get
+HARDLY_EXCEEDED = 0.99
 
 
 class Lessons:
@@ -73,10 +77,11 @@ class Lessons:
         )
 
 
-def expected_s(trace: Trace, deployment_id: str) -> float | None:
+def expected_s(trace: Trace, deployment_id: str, length: Length | None) -> float | None:
     """The predicted time to the first token; for an answer in one piece, to the end of the longest that may come.
 
-    An answer that takes long is not one that hangs; where the client sets no limit to it, nothing is expected.
+    An answer that takes long is not one that hangs. So it is that of the client's limit, or of an answer that hardly
+    one of the deployment's exceeds, once enough of them were seen; before, and without a limit, nothing is expected.
     """
     decision = trace.decision
     assessments = () if decision is None else decision.assessments
@@ -85,10 +90,12 @@ def expected_s(trace: Trace, deployment_id: str) -> float | None:
         return None
     if trace.stream:
         return found.ttft_s
-    limit = decision.features.limit_tokens
-    if limit is None or found.ttft_s is None or found.tpot_s is None:
+    limits: list[float] = [] if decision.features.limit_tokens is None else [decision.features.limit_tokens]
+    if length is not None and length.answers >= ENOUGH_LENGTHS:
+        limits.append(length.quantile(HARDLY_EXCEEDED))
+    if not limits or found.ttft_s is None or found.tpot_s is None:
         return None
-    return found.ttft_s + found.tpot_s * limit
+    return found.ttft_s + found.tpot_s * min(limits)
 
 
 def _estimated_tokens(trace: Trace) -> int | None:
