@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.contract.model import (
+    EMPTY,
+    EMPTY_COUNTS,
     Assessment,
     Decision,
     Facts,
@@ -22,10 +24,19 @@ from slo_router.contract.model import (
     Slo,
     Standing,
 )
+from slo_router.contract.prices import rates
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.picking import pick
-from slo_router.decision.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
+from slo_router.decision.prediction import (
+    View,
+    answer_faults,
+    at_cached_price,
+    cost_chance,
+    outlook,
+    predict,
+    with_cache,
+)
 from slo_router.decision.relaxation import Unable, least_rejected, spare
 from slo_router.decision.scoring import assess, limits_of, weigh
 from slo_router.latency.curve import LEVELS
@@ -55,6 +66,7 @@ class Ask(NamedTuple):
     full: frozenset[str] = frozenset()  # have all the requests that they may have, as LiteLLM counts them
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
     lengths: Mapping[str, float] = NO_LENGTHS  # of answers in this category, tokens by deployment id; all or none
+    hits: Mapping[str, float] = EMPTY  # by deployment id: the part of any prompt that is read from its cache
 
     def features_for(self, deployment_id: str) -> Features:
         """The features with the answer that this deployment is expected to write, at most what the client allows."""
@@ -64,6 +76,13 @@ class Ask(NamedTuple):
         limit = self.features.limit_tokens
         tokens = tokens if limit is None else min(tokens, limit)
         return self.features._replace(output_tokens=round(tokens * self.features.choices))
+
+    def cached_tokens(self, deployment_id: str) -> int:
+        """Of the prompt, expected to be billed as read from this deployment's cache."""
+        prompt_tokens = self.features.prompt_tokens
+        tokens = round(self.hits.get(deployment_id, 0.0) * prompt_tokens)
+        known = self.cached.tokens if deployment_id == self.cached.deployment_id else 0
+        return max(tokens, min(known, prompt_tokens))
 
 
 class Policy(NamedTuple):
@@ -116,6 +135,8 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         outlook=_outlook(ask, view, chosen),
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
+        read_cached=_read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
+        leaving_usd=_leaving_usd(ask, candidates) if ask.cached.tokens else EMPTY,
     )
 
 
@@ -126,11 +147,28 @@ def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> li
     else:
         found = [predict(facts, ask.features, view, level) for facts in candidates]
     home = ask.cached.deployment_id
-    if home:
+    if home or ask.hits:
         for number, facts in enumerate(candidates):
-            if facts.deployment_id == home:
-                found[number] = with_cache(facts, ask.features_for(home), view, level, ask.cached.tokens)
+            name = facts.deployment_id
+            if name == home:
+                found[number] = with_cache(facts, ask.features_for(name), view, level, ask.cached.tokens)
+            if name in ask.hits:  # beside the price nothing: its latencies are those of such prompts
+                tokens = ask.cached_tokens(name)
+                found[number] = at_cached_price(found[number], facts, ask.features_for(name), tokens)
     return found
+
+
+def _read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
+    counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
+    return {name: tokens for name, tokens in counts.items() if tokens}
+
+
+def _leaving_usd(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, float]:
+    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
+    prompt_tokens, home = ask.features.prompt_tokens, ask.cached.deployment_id
+    tokens = min(ask.cached.tokens, prompt_tokens)
+    prices = {one.deployment_id: rates(one, prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None}
+    return {name: tokens * usd for name, usd in prices.items() if usd is not None and name != home}
 
 
 def choose(

@@ -49,6 +49,9 @@ class Explanation:
     probability: float | None
     would_do: dict[str, float]  # by how much a field of the SLO is too tight, in its unit
     candidates: tuple[Line, ...]
+    cached_at: str = ""  # the deployment that the conversation is at
+    cached_tokens: int = 0  # of the prompt, expected in its cache
+    leaving_usd: float | None = None  # what the chosen one asks for reading these again; `None` where it stays
     shadow: bool = False  # LiteLLM chose
 
 
@@ -77,6 +80,11 @@ def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
         probability=decision.probability,
         would_do=decision.relaxation,
         candidates=tuple(sorted(lines, key=lambda line: not line.is_chosen)),
+        cached_at=decision.cached_at,
+        cached_tokens=next(
+            (one.cached_tokens for one in decision.candidates if one.deployment == decision.cached_at), 0
+        ),
+        leaving_usd=None if chosen is None else chosen.leaving_usd,
         shadow=decision.shadow,
     )
 
@@ -96,6 +104,8 @@ def _verdict(one: Candidate, decision: RecordedDecision, slo: AskedSlo, chosen: 
         said = [f"nothing is known of its {', '.join(one.unknown)}"]
     if chosen is not None and one.standing == chosen.standing:
         said.append(_less_likely(one, chosen) if one.missed else _behind(one, chosen))
+    if one.leaving_usd is not None:
+        said.append(f"must read again what {decision.cached_at} has cached, for ${one.leaving_usd:.3g}")
     return "; ".join(said)
 
 
