@@ -84,8 +84,6 @@ def summary(decision: Decision) -> dict[str, object]:
         "probability": decision.probability,
         "predicted_ttft_ms": None if chosen is None else to_ms(chosen.prediction.ttft_s),
         "predicted_cost_usd": None if chosen is None else chosen.prediction.cost_usd,
-        "cached_at": decision.cached_at or None,
-        "leaving_usd": decision.leaving_usd.get(decision.deployment_id),
     }
 
 
