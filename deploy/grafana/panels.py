@@ -95,16 +95,6 @@ AT_A_GLANCE = (
           "percentunit", (Query(saved(RANGE), ""),), "stat", 5),
     Panel("Fallbacks", "Decisions where no candidate was expected to keep the SLO.", "percentunit",
           (Query(FALLBACK, ""),), "stat", 5),
-    Panel("Effective price by deployment", "USD per million tokens, prompt and completion together, as they were billed: "
-          "what was read from a cache, and how long the answers are, is in it.", "currencyUSD", (
-        Query(f"sum by (deployment) (rate(slo_router_cost_usd_total{{{GROUP}}}{RATE})) / sum by (deployment) "
-              f'(rate(slo_router_tokens_total{{{GROUP},kind=~"prompt|completion"}}{RATE})) * 1e6', "{{deployment}}"),
-    )),
-    Panel("Prompts read from a cache", "Share of the prompt tokens, of deployments whose provider says so.",
-          "percentunit", (
-        Query(_share(f'slo_router_tokens_total{{{GROUP},kind="cached"}}',
-                     f'slo_router_tokens_total{{{GROUP},kind="prompt"}}', " by (deployment) ", RATE), "{{deployment}}"),
-    )),
     Panel("On the baseline", f"Requests that went to the baseline ({BASELINE}) although there was another.",
           "percentunit", (Query(largest(window=RANGE), ""),), "stat", 5),
 )  # fmt: skip
@@ -205,6 +195,16 @@ SAVINGS = (
     ), "stacked"),
     Panel("On the baseline", "Share of the requests that had a choice.", "percentunit",
           (Query(largest(" by (group) "), "{{group}}"),)),
+    Panel("Effective price by deployment", "USD per million tokens, prompt and completion together, as billed: what "
+          "was read from a cache, and how long the answers are, is in it.", "currencyUSD", (
+        Query(f"sum by (deployment) (rate(slo_router_cost_usd_total{{{GROUP}}}{RATE})) / sum by (deployment) "
+              f'(rate(slo_router_tokens_total{{{GROUP},kind=~"prompt|completion"}}{RATE})) * 1e6', "{{deployment}}"),
+    )),
+    Panel("Prompts read from a cache", "Share of the prompt tokens, of deployments whose provider says so.",
+          "percentunit", (
+        Query(_share(f'slo_router_tokens_total{{{GROUP},kind="cached"}}',
+                     f'slo_router_tokens_total{{{GROUP},kind="prompt"}}', " by (deployment) ", RATE), "{{deployment}}"),
+    )),
     Panel("Of unknown cost", "Requests whose cost nobody knows, per second: they are in no sum of money.", "reqps", (
         Query(f"sum by (deployment) (rate(slo_router_unpriced_total{{{GROUP}}}{RATE}))", "{{deployment}}"),
     ), "stacked", 24),
