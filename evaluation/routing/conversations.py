@@ -73,7 +73,7 @@ def document(handles: list[Handle], policy: Mapping[str, Any]) -> dict[str, Any]
         {
             "model_name": GROUP,
             "litellm_params": {
-                "model": f"openai/{handle.name}",
+                "model": "openai/replica",
                 "api_base": handle.api_base,
                 "api_key": "none",
                 "input_cost_per_token": INPUT_USD,

@@ -127,13 +127,6 @@ def _outcome(record: Recorded) -> dict[str, str]:
     }
 
 
-def _conversation(made: Explanation) -> str:
-    if not made.cached_at:
-        return ""
-    cost = "" if made.leaving_usd is None else f"; {made.deployment} reads them again for {usd(made.leaving_usd)}"
-    return f"at {made.cached_at}, about {made.cached_tokens:,} tokens of it cached{cost}"
-
-
 def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(asdict(made)) | more)
@@ -148,7 +141,7 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
         "SLO": ", ".join(f"{name} {value:g}" for name, value in asked.items()) or "none",
         "too tight by": ", ".join(f"{name} {value}" for name, value in would.items()),
         "P(SLO kept)": percent(made.probability) if made.probability is not None else "",
-        "conversation": _conversation(made),
+        "conversation": made.conversation,
         "policy": made.policy,
     }
     for name, text in (known | more).items():

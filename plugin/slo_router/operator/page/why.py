@@ -51,6 +51,7 @@ def facts(made: Explanation) -> list[tuple[str, str]]:
         ("SLO", in_words(made.slo)),
         ("Too tight", would),
         ("P(SLO kept)", "" if made.probability is None else percent(made.probability)),
+        ("Conversation", made.conversation),
         ("Policy", made.policy),
     ]
     return [(name, text) for name, text in known if text]

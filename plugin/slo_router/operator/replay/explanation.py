@@ -54,6 +54,15 @@ class Explanation:
     leaving_usd: float | None = None  # what the chosen one asks for reading these again; `None` where it stays
     shadow: bool = False  # LiteLLM chose
 
+    @property
+    def conversation(self) -> str:
+        """Where the conversation is, and what leaving it costs; empty where it is nowhere."""
+        if not self.cached_at:
+            return ""
+        said = f"at {self.cached_at}, about {self.cached_tokens:,} tokens of it cached"
+        left = self.leaving_usd
+        return said if left is None else f"{said}; {self.deployment} reads them again for ${left:.3g}"
+
 
 def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
     """Of a decision as it was recorded; the chosen one first, then as the decision ranks them."""

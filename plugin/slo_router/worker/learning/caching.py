@@ -53,19 +53,26 @@ class Caching:
         before = self._own.get((name, kind), NOTHING).at(now_s)
         self._own[name, kind] = Sums(before.asked + asked, before.cached + min(cached, asked), now_s)
 
-    def share(self, name: str, kind: Kind, now_s: float) -> float:
-        """The part (0..1) that a deployment is expected to read from its cache."""
-        own, others = (told.get((name, kind), NOTHING).at(now_s) for told in (self._own, self._others))
-        asked = own.asked + others.asked + ASSUMED_TOKENS
-        return (own.cached + others.cached + ASSUMED[kind] * ASSUMED_TOKENS) / asked
+    def share(self, names: Iterable[str], kind: Kind, now_s: float) -> float:
+        """The part (0..1) that these deployments together are expected to read from their caches."""
+        told = [sums.get((name, kind), NOTHING).at(now_s) for name in names for sums in (self._own, self._others)]
+        asked, cached = sum(one.asked for one in told), sum(one.cached for one in told)
+        return (cached + ASSUMED[kind] * ASSUMED_TOKENS) / (asked + ASSUMED_TOKENS)
 
     def fit(self, facts: Mapping[str, Facts], now_s: float) -> None:
-        """Works out what new prompts find in the caches, and forgets deployments that are gone."""
+        """Works out what new prompts find in the caches, and forgets deployments that are gone.
+
+        Equal deployments, of the same model at the same prices, have the same share: else the one whose cache is warm
+        would get all the traffic, and the others never any to warm theirs.
+        """
         self._own = {key: sums for key, sums in self._own.items() if key[0] in facts}
-        told = {name for name, kind in (*self._own, *self._others) if kind == "new" and name in facts}
-        priced = [name for name in told if facts[name].cached_usd_per_token is not None]
-        shares = {name: self.share(name, "new", now_s) for name in priced}
-        self.new_shares = {name: share for name, share in shares.items() if share >= LEAST_SHARE} or EMPTY
+        equals: dict[tuple[object, ...], list[str]] = {}
+        for name, one in facts.items() if self._own or self._others else ():
+            if one.cached_usd_per_token is not None:
+                prices = (one.input_usd_per_token, one.cached_usd_per_token, one.output_usd_per_token)
+                equals.setdefault((one.model, *prices), []).append(name)
+        shares = [(names, self.share(names, "new", now_s)) for names in equals.values()]
+        self.new_shares = {name: share for names, share in shares if share >= LEAST_SHARE for name in names} or EMPTY
 
     def export(self, now_s: float) -> list[tuple[str, str, float, float]]:
         """What this worker saw, as JSON values."""

@@ -36,7 +36,7 @@ class Homes:
         trace.known = known if known.counts(now_s) else NOTHING_CACHED
         if not trace.known.tokens:
             return trace.known
-        share = self._caching.share(known.deployment_id, kind_of(known.at_s, now_s), now_s)
+        share = self._caching.share((known.deployment_id,), kind_of(known.at_s, now_s), now_s)
         return known._replace(tokens=round(known.tokens * share))
 
     def learn(self, trace: Trace, features: Features, record: RequestRecord) -> None:
