@@ -1,11 +1,12 @@
 """What it is worth that conversations stay where they are cached: cost and TTFT on two equal replicas.
 
-    python -m evaluation.routing.conversations [--conversations 16] [--turns 6]
+    python -m evaluation.routing.conversations [--conversations 16] [--turns 6] [--no-marks]
 
 Two emulated replicas with prefix caches serve the same conversations, one proxy after another over real HTTP: LiteLLM
 alone, LiteLLM with its own `prompt_caching` check, and this plugin without and with `stickiness`. What a replica has
-seen needs no prefill and costs a tenth. Each turn marks its end with `cache_control`, which LiteLLM's check asks for,
-and its usage tells what was read from the cache; the costs are worked out from that. About three minutes.
+seen needs no prefill and costs a tenth. Each turn marks its end with `cache_control`, which LiteLLM's check asks for
+(`--no-marks`: none does, as clients of OpenAI's models), and the costs are worked out from what its usage says was read
+from the cache. About three minutes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation.emulator import EndpointSpec, Handle, running_endpoints
+from evaluation.shared.results import Save, save
 from evaluation.shared.stock_proxy import StockProxy
 
 GROUP = "smart"
@@ -103,10 +105,12 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def said(rng: random.Random, words: int) -> dict[str, Any]:
+def said(rng: random.Random, words: int, *, marks: bool) -> dict[str, Any]:
     """A message of the user's, with the mark up to which a provider is to cache."""
-    text = " ".join(rng.choices(VOCABULARY, k=words))
-    return {"role": "user", "content": [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]}
+    part: dict[str, Any] = {"type": "text", "text": " ".join(rng.choices(VOCABULARY, k=words))}
+    if marks:
+        part["cache_control"] = {"type": "ephemeral"}
+    return {"role": "user", "content": [part]}
 
 
 async def ask(client: httpx.AsyncClient, number: int, history: list[dict[str, Any]]) -> tuple[Turn, str]:
@@ -129,59 +133,74 @@ async def ask(client: httpx.AsyncClient, number: int, history: list[dict[str, An
     return Turn(number, replica, ttft_s, usage["prompt_tokens"], cached, usage["completion_tokens"]), text
 
 
-async def converse(client: httpx.AsyncClient, seed: str, turns: int) -> list[Turn]:
+async def converse(client: httpx.AsyncClient, seed: str, turns: int, *, marks: bool) -> list[Turn]:
     """One conversation: its client thinks between two turns."""
     rng = random.Random(seed)
-    history = [said(rng, WORDS)]
+    history = [said(rng, WORDS, marks=marks)]
     taken: list[Turn] = []
     await asyncio.sleep(rng.uniform(0, BEGIN_WITHIN_S))
     for number in range(turns):
         turn, answer = await ask(client, number, history)
         taken.append(turn)
-        history += [{"role": "assistant", "content": answer}, said(rng, MORE_WORDS)]
+        history += [{"role": "assistant", "content": answer}, said(rng, MORE_WORDS, marks=marks)]
         await asyncio.sleep(rng.expovariate(1 / THINK_S))
     return taken
 
 
-async def traffic(proxy: StockProxy, conversations: int, turns: int) -> list[list[Turn]]:
+async def traffic(proxy: StockProxy, conversations: int, turns: int, *, marks: bool) -> list[list[Turn]]:
     """All conversations of a run; the first requests of the proxy, which are slower, are of another one."""
     async with httpx.AsyncClient(base_url=proxy.url, headers=proxy.auth, timeout=60, trust_env=False) as client:
         for number in range(4):
-            await ask(client, 0, [said(random.Random(f"warm {number}"), MORE_WORDS)])
-        return await asyncio.gather(*(converse(client, f"{SEED}:{one}", turns) for one in range(conversations)))
+            await ask(client, 0, [said(random.Random(f"warm {number}"), MORE_WORDS, marks=marks)])
+        return await asyncio.gather(
+            *(converse(client, f"{SEED}:{one}", turns, marks=marks) for one in range(conversations))
+        )
 
 
-def run(policy: Mapping[str, Any], conversations: int, turns: int) -> list[list[Turn]]:
+def run(policy: Mapping[str, Any], conversations: int, turns: int, *, marks: bool) -> list[list[Turn]]:
     """The conversations by one policy, on new replicas behind a new proxy."""
     with (
         running_endpoints(specs()) as handles,
         tempfile.TemporaryDirectory() as directory,
         StockProxy(document(handles, policy), Path(directory)) as proxy,
     ):
-        return asyncio.run(traffic(proxy, conversations, turns))
+        return asyncio.run(traffic(proxy, conversations, turns, marks=marks))
 
 
-def row(name: str, found: list[list[Turn]]) -> list[str]:
-    """What the table shows of a policy; TTFT from the second turn on."""
+def figures(found: list[list[Turn]]) -> dict[str, float]:
+    """Of one policy; TTFT from the second turn on."""
     turns = [turn for conversation in found for turn in conversation]
     later_s = sorted(turn.ttft_s for turn in turns if turn.number)
     stayed = [before.replica == turn.replica for one in found for before, turn in pairwise(one)]
     cached = sum(turn.cached_tokens for turn in turns) / sum(turn.prompt_tokens for turn in turns)
-    p50_s, p95_s = statistics.median(later_s), later_s[int(0.95 * len(later_s))]
-    usd = sum(turn.usd for turn in turns) / len(found)
-    return [name, f"{usd:.5f}", f"{cached:.0%}", f"{statistics.mean(stayed):.0%}", f"{p50_s:.3f}", f"{p95_s:.3f}"]
+    return {
+        "usd": sum(turn.usd for turn in turns) / len(found),
+        "cached_percent": 100 * cached,
+        "stayed_percent": 100 * statistics.mean(stayed),
+        "ttft_p50_s": statistics.median(later_s),
+        "ttft_p95_s": later_s[int(0.95 * len(later_s))],
+    }
 
 
 def main(
+    *,
     conversations: Annotated[int, typer.Option(help="At the same time.", min=1)] = 16,
     turns: Annotated[int, typer.Option(help="Of each.", min=2)] = 6,
+    marks: Annotated[bool, typer.Option(help="Whether turns are marked with `cache_control`.")] = True,
+    is_saved: Save = False,
 ) -> None:
     """Cost and TTFT of the same conversations by each policy."""
     columns = ("USD a conversation", "read from cache", "stayed", "TTFT p50 s", "TTFT p95 s")
     table = Table("policy", *columns, title=f"{conversations} conversations of {turns} turns on two replicas")
+    found: dict[str, dict[str, float]] = {}
     for name, policy in POLICIES.items():
-        table.add_row(*row(name, run(policy, conversations, turns)))
+        found[name] = figures(run(policy, conversations, turns, marks=marks))
+        usd, cached, stayed, *ttft_s = found[name].values()
+        table.add_row(name, f"{usd:.5f}", f"{cached:.0f}%", f"{stayed:.0f}%", *(f"{one:.3f}" for one in ttft_s))
     Console(width=130).print(table)
+    if is_saved:
+        shown = {"conversations": conversations, "turns": turns, "policies": found}
+        save(shown, form="" if marks else "no marks")
 
 
 if __name__ == "__main__":
