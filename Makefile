@@ -60,6 +60,8 @@ bench: .venv/.ready ## the measurements behind docs/evidence.md (SAVE=--save kee
 	$(BIN)/python -m evaluation.agent.interval_coverage $(SAVE)
 	$(BIN)/python -m evaluation.overhead.commands_speed $(SAVE)
 	$(BIN)/python -m evaluation.routing.replay_ab $(SAVE)
+	$(BIN)/python -m evaluation.routing.conversations $(SAVE)
+	$(BIN)/python -m evaluation.routing.conversations --no-marks $(SAVE)
 	$(BIN)/python -m evaluation.robustness.soak --minutes 10 $(SAVE)
 	$(BIN)/python -m evaluation.agent.bench_peers agreement $(SAVE)
 	$(BIN)/python -m evaluation.agent.bench_peers speed $(SAVE)

@@ -210,6 +210,16 @@ SAVINGS = (
         Query(_share(f'slo_router_cost_within_interval_total{{{GROUP},within="true"}}',
                      f"slo_router_cost_within_interval_total{{{GROUP}}}", " by (deployment) ", RATE), "{{deployment}}"),
     )),
+    Panel("Effective price by deployment", "USD per million tokens, prompt and completion together, as billed: what "
+          "was read from a cache, and how long the answers are, is in it.", "currencyUSD", (
+        Query(f"sum by (deployment) (rate(slo_router_cost_usd_total{{{GROUP}}}{RATE})) / sum by (deployment) "
+              f'(rate(slo_router_tokens_total{{{GROUP},kind=~"prompt|completion"}}{RATE})) * 1e6', "{{deployment}}"),
+    )),
+    Panel("Prompts read from a cache", "Share of the prompt tokens, of deployments whose provider says so.",
+          "percentunit", (
+        Query(_share(f'slo_router_tokens_total{{{GROUP},kind="cached"}}',
+                     f'slo_router_tokens_total{{{GROUP},kind="prompt"}}', " by (deployment) ", RATE), "{{deployment}}"),
+    )),
     Panel("Of unknown cost", "Requests whose cost nobody knows, per second: they are in no sum of money.", "reqps", (
         Query(f"sum by (deployment) (rate(slo_router_unpriced_total{{{GROUP}}}{RATE}))", "{{deployment}}"),
     ), "stacked", 24),

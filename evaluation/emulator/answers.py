@@ -53,6 +53,7 @@ class Answer:
     prompt_tokens: int
     tool: str | None  # then the pieces are the arguments of a call of this function
     tokens: int  # in all pieces
+    cached_tokens: int | None = None  # of the prompt; `None` where the endpoint has no prefix cache
 
     @property
     def text(self) -> str:

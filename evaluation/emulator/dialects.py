@@ -125,11 +125,14 @@ def envelope(answer: Answer, kind: str, *choices: Json) -> Json:
 def usage(answer: Answer) -> Json:
     """Token counts of the completion routes."""
     completion = answer.tokens
-    return {
+    counts: Json = {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": completion,
         "total_tokens": answer.prompt_tokens + completion,
     }
+    if answer.cached_tokens is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": answer.cached_tokens}
+    return counts
 
 
 def _call(answer: Answer, arguments: str) -> Json:

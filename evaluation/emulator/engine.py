@@ -36,14 +36,14 @@ class Engine:
         self._rng = random.Random(f"{spec.seed}:{spec.name}")
 
     @asynccontextmanager
-    async def admit(self, prompt_tokens: int, *, slowdown: float = 1.0) -> AsyncIterator["Run"]:
+    async def admit(self, prompt_tokens: int, *, cached_tokens: int = 0, slowdown: float = 1.0) -> AsyncIterator["Run"]:
         """Wait in the queue for a slot, and hold it until the block ends; `slowdown` multiplies every latency."""
         self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
             self.waiting -= 1
-        run = Run(self, prompt_tokens, slowdown)
+        run = Run(self, prompt_tokens, slowdown, cached_tokens=cached_tokens)
         self.running += 1
         self.kv_tokens += prompt_tokens
         try:
@@ -68,6 +68,7 @@ class Run:
     prompt_tokens: int
     slowdown: float
     generated: int = 0
+    cached_tokens: int = 0  # of the prompt
     _due_s: float = 0.0  # when the next token is ready: deadlines, so that timer errors do not add up
 
     async def prefill(self) -> None:
@@ -75,7 +76,7 @@ class Run:
         spec = self.engine.spec
         await _sleep(spec.ttft_ms / 1e3 * self._factor())
         async with self.engine.prefill:
-            await _sleep(self.prompt_tokens * spec.prefill_us_per_token / 1e6 * self._factor())
+            await _sleep((self.prompt_tokens - self.cached_tokens) * spec.prefill_us_per_token / 1e6 * self._factor())
         self.engine.prompt_tokens_total += self.prompt_tokens
 
     async def first_token(self) -> None:

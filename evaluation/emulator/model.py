@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TypeVar
@@ -17,7 +18,8 @@ from .answers import Answer, Ask, compose, embedding, token_count
 from .bodies import EmbeddingsBody
 from .connection import Connection
 from .dialects import Dialect, Json
-from .engine import Engine
+from .engine import Engine, Run
+from .prefix_cache import PrefixCache
 from .record import Seen
 from .spec import EndpointSpec, Fault
 
@@ -76,6 +78,7 @@ class Model:
     def __init__(self, spec: EndpointSpec) -> None:
         self.spec = spec
         self.engine = Engine(spec)
+        self._cache = PrefixCache(spec.cache_tokens)
         self._ids = count(1)
 
     async def text(self, dialect: Dialect, call: Call) -> Response:
@@ -90,6 +93,8 @@ class Model:
             created=int(time.time()),
             room=self._room(ask.prompt_tokens),
         )
+        if self.spec.cache_tokens:
+            answer = replace(answer, cached_tokens=self._cache.take(ask.prompt))
         if call.fault.fault == "leak":
             answer = replace(answer, pieces=(*answer.pieces[:-1], f"{answer.pieces[-1]}<|im_end|>"))
         call.seen.prompt_tokens, call.seen.completion_tokens = ask.prompt_tokens, answer.tokens
@@ -120,9 +125,12 @@ class Model:
             raise RefusedError(400, message, code="context_length_exceeded")
         return limit - prompt_tokens
 
+    def _admit(self, answer: Answer, call: Call) -> AbstractAsyncContextManager[Run]:
+        return self.engine.admit(answer.prompt_tokens, cached_tokens=answer.cached_tokens or 0, slowdown=call.slowdown)
+
     async def _whole(self, dialect: Dialect, answer: Answer, call: Call) -> Response:
         tokens = answer.tokens
-        async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:
+        async with self._admit(answer, call) as run:
             await run.first_token()
             while run.generated < tokens:
                 await run.more_tokens(min(_STRIDE, tokens - run.generated))
@@ -137,7 +145,7 @@ class Model:
         early, late = (opening, []) if self.spec.opens_early else ([], opening)
         for event in dialect.accepted(answer) + early + noise:
             yield event
-        async with self.engine.admit(answer.prompt_tokens, slowdown=call.slowdown) as run:
+        async with self._admit(answer, call) as run:
             await run.first_token()
             for event in late:
                 yield event

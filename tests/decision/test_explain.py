@@ -120,6 +120,8 @@ def test_json_is_complete_and_plain() -> None:
                 "missed": [],
                 "unknown": ["e2e_ms"],
                 "scores": None,
+                "cached_tokens": 0,
+                "leaving_usd": None,
                 "predicted": {
                     "ttft_ms": 100.0,
                     "tpot_ms": None,
@@ -145,6 +147,8 @@ def test_json_is_complete_and_plain() -> None:
                 "missed": ["ttft_ms"],
                 "unknown": ["e2e_ms"],
                 "scores": None,
+                "cached_tokens": 0,
+                "leaving_usd": None,
                 "predicted": {
                     "ttft_ms": 300.0,
                     "tpot_ms": None,

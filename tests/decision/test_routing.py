@@ -343,6 +343,29 @@ def test_a_conversation_stays_where_its_beginning_is_cached_until_the_saving_els
     assert (decision.deployment_id, decision.cached_tokens, decision.cached_at) == ("much cheaper", 0, "home")
 
 
+def test_leaving_costs_what_the_new_one_must_read_again() -> None:
+    home = replace(model("home", 1e-6, 0.5), cached_usd_per_token=1e-7)
+    cheap, unpriced = model("cheap", 0.4e-6, 0.5), replace(model("unpriced", 1e-6, 0.5), input_usd_per_token=None)
+    policy = Policy(GroupSettings(tie_band=0.0), "cafe0123")
+    decision = decide(Ask(REQUEST, Slo(), cached=Cached("home", 800)), [home, cheap, unpriced], view(), policy)
+    assert decision.deployment_id == "cheap"
+    assert decision.leaving_usd == {"cheap": pytest.approx(800 * 0.4e-6)}
+    assert decision.read_cached == {"home": 800}
+    assert decide(Ask(REQUEST, Slo()), [home, cheap], view(), policy).leaving_usd == {}
+
+
+def test_of_a_deployment_whose_cache_is_read_for_any_prompt_the_price_is_lower_for_any_prompt() -> None:
+    """Of 1,000 prompt tokens half are cached: 500 + 500 × 0.1 count, beside 500 of the answer: $0.00105, not 0.0015."""
+    caches = replace(model("caches", 1e-6, 0.5), cached_usd_per_token=1e-7)
+    other = model("other", 0.8e-6, 0.5)  # $0.0012
+    policy = Policy(GroupSettings(tie_band=0.0), "cafe0123")
+    assert decide(Ask(REQUEST, Slo()), [caches, other], view(), policy).deployment_id == "other"
+    decision = decide(Ask(REQUEST, Slo(), hits={"caches": 0.5}), [caches, other], view(), policy)
+    assert (decision.deployment_id, decision.cached_tokens, decision.read_cached) == ("caches", 0, {"caches": 500})
+    assert decision.selected is not None
+    assert decision.selected.prediction.cost_usd == pytest.approx(0.00105)
+
+
 def test_of_equal_replicas_the_one_that_has_the_conversation_answers() -> None:
     replicas = [model(name, 1e-6, 0.5) for name in "abc"]
     ask = Ask(REQUEST, Slo(), cached=Cached("b", 800))

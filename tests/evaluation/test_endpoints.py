@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from evaluation.emulator import EndpointSpec, Handle, instant, read_specs, running_endpoints
 from evaluation.emulator.answers import Ask, compose, output_tokens
 from evaluation.emulator.engine import Engine
+from evaluation.emulator.prefix_cache import PrefixCache
 from evaluation.emulator.spec import Allowance
 from evaluation.shared import virtual_time
 from evaluation.shared.traffic import IMAGE_TOKENS, PATHS, Route, body
@@ -560,3 +561,25 @@ def test_the_command_prints_where_each_endpoint_is_and_ends_on_a_signal(tmp_path
         process.terminate()
         assert process.wait(60) == -signal.SIGTERM
     assert names == ["small", "large"]
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
+def test_a_prompt_that_begins_as_one_before_needs_prefill_for_the_rest_alone_and_usage_says_how_much(path: str) -> None:
+    spec = EndpointSpec(
+        name="cached", ttft_ms=0, prefill_us_per_token=1_000, tpot_ms=0, jitter=0, cache_tokens=10_000, output_tokens=4
+    )
+    with running_endpoints([spec]) as (cached,):
+        known, took_s = [], []
+        for prompt in ("word " * 160, "word " * 160 + "and more", "word " * 160 + "and more " * 80, "other " * 160):
+            began_s = time.perf_counter()
+            usage = post(cached, path, asking(path, prompt)).json()["usage"]
+            took_s.append(time.perf_counter() - began_s)
+            details = usage.get("prompt_tokens_details") or usage["input_tokens_details"]
+            known.append(details["cached_tokens"])
+    assert known == [0, 192, 192, 0]  # blocks of 16 tokens of 4 characters, the last token aside
+    assert took_s[0] > max(0.2, took_s[1])
+
+
+def test_what_a_prefix_cache_was_not_asked_for_lately_is_gone() -> None:
+    cache = PrefixCache(64)
+    assert [cache.take("a" * 200), cache.take("a" * 200), cache.take("b" * 300), cache.take("a" * 200)] == [0, 48, 0, 0]

@@ -521,5 +521,6 @@ def test_no_body_breaks_what_reads_it_for_a_decision_that_fails_is_litellms_own(
         messages = body.get("messages")
         narrowing.narrows(body, messages)
         requests.holder_of(body)
+        requests.session_of(body)
         is_signed(messages or body.get("input"))
         may_be_signed(body)

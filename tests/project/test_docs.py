@@ -64,6 +64,10 @@ def test_the_ages_of_evidence_are_those_of_the_code() -> None:
         ("| benchmark: `answer_fault`", f"{ages.ANSWER_FAULT_LASTS_S / ages.DAY_S:g} days"),
         ("| sweep", f"{ages.FIT_LASTS_S / ages.DAY_S:g} days"),
         ("| a conversation in a prefix cache", f"{ages.CACHE_LASTS_S / 3_600:g} hour"),
+        (
+            "| what part a deployment reads from its cache",
+            f"{'half' if ages.CACHED_HALF_LIFE_S == ages.HOUR_S else ''} of",
+        ),
     ):
         assert says in table[row], row
     assert set(re.findall(r"`(\w+)`", table["| benchmark: `answer_fault`"])) > ages.ENDS_TELL

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.contract.ages import CACHE_LASTS_S
-from slo_router.request.conversations import MOST, NEWS, NOTHING_CACHED, Cached, Conversations, fingerprints
+from slo_router.request.conversations import BEGINNINGS, MOST, NEWS, NOTHING_CACHED, Cached, Conversations, fingerprints
 from tests.shared.builders import NOW_S
 
 SYSTEM = {"role": "system", "content": "You are brief."}
@@ -27,6 +27,35 @@ def test_the_next_turn_begins_with_what_was_sent_before() -> None:
     assert known.find(fingerprints(third)) == Cached("b", 60)  # the longest
     assert known.find(fingerprints([SYSTEM, SECOND])) == NOTHING_CACHED
     assert known.find(fingerprints([FIRST, SYSTEM])) == NOTHING_CACHED
+
+
+def test_a_turn_of_any_length_is_found_by_the_last_few_of_its_beginnings() -> None:
+    history = [{"role": "user", "content": str(number)} for number in range(40)]
+    for length in range(1, len(history) + 1):
+        found = fingerprints(history[:length])
+        assert len(found) == min(length, BEGINNINGS)
+        assert [fingerprints(history[: length - back])[0] for back in range(len(found))] == found
+
+
+def test_what_differs_in_a_conversation_beside_its_texts_tells_it_from_another() -> None:
+    tool = {"type": "function_call_output", "call_id": "1", "output": "4"}
+    calls = [{"type": "function_call", "call_id": name, "name": "f", "arguments": "{}"} for name in "ab"]
+    kinds = [
+        fingerprints([FIRST]),
+        fingerprints([FIRST], "Be brief."),
+        fingerprints([FIRST], [{"type": "text", "text": "Be long."}]),
+        *(fingerprints([FIRST, call, tool]) for call in calls),
+        fingerprints([FIRST, calls[0], {**tool, "output": "5"}]),
+        fingerprints([FIRST, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1"}]}]),
+        fingerprints([FIRST, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "2"}]}]),
+    ]
+    assert len({found[0] for found in kinds}) == len(kinds)
+
+
+def test_a_responses_input_may_be_a_text_and_instructions_may_begin_with_what_changes() -> None:
+    assert fingerprints("Who wrote Faust?") == fingerprints([FIRST])
+    said = [[{"text": f"x-billing: {number}"}, {"text": "You are an agent. " * 20}] for number in (123, 456)]
+    assert fingerprints([FIRST], said[0]) == fingerprints([FIRST], said[1])
 
 
 def test_a_broken_slo_frees_the_conversation_here_and_at_those_who_hear_of_it() -> None:

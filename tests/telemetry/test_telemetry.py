@@ -138,6 +138,22 @@ def test_what_was_billed_is_held_against_what_was_predicted() -> None:
     assert bench.value("slo_router_cost_within_interval_total", **labels, within="false") == 1
 
 
+def test_tokens_are_counted_with_their_cost_and_cached_ones_only_where_the_provider_says_so() -> None:
+    bench = Bench()
+    bench.observe(record())
+
+    def tokens(kind: str) -> float | None:
+        return bench.value("slo_router_tokens_total", group="smart", deployment="small", kind=kind)
+
+    assert [tokens(kind) for kind in ("prompt", "completion", "cached")] == [1_000, 500, None]
+    bench.observe(record(cached_tokens=0))
+    assert tokens("cached") == 0
+    bench.observe(record(cached_tokens=400))
+    assert [tokens(kind) for kind in ("prompt", "completion", "cached")] == [3_000, 1_500, 400]
+    bench.observe(record(cost_usd=None, deployment="gone", cached_tokens=9))
+    assert bench.value("slo_router_tokens_total", group="smart", deployment="other", kind="cached") is None
+
+
 def test_no_saving_is_claimed_where_the_baseline_served_has_no_price_or_nobody_decided() -> None:
     served = Bench()
     served.observe(record(deployment="large", cost_usd=0.014), decided(LARGE, SMALL))  # a discount: 0.014, not 0.015

@@ -215,7 +215,9 @@ async def test_nothing_grows_with_the_traffic_beyond_its_bound(plugin: Plugin) -
     await plugin._background.aclose()
     before, after = measured
     assert plugin.picker.fail_open_count == 0
-    assert after["plugin.strategy.conversations._turns"] == SMALL[conversations, "MOST"]  # the walk finds what there is
+    assert (
+        after["plugin.strategy.homes._conversations._turns"] == SMALL[conversations, "MOST"]
+    )  # the walk finds what there is
     assert after["plugin.request_log._queue"] == QUEUE
     assert plugin.request_log.dropped > REQUESTS
     bounds = {

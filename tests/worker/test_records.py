@@ -56,6 +56,29 @@ def record(**changes: object) -> RequestRecord:
     return build_record(STREAM | changes, trace())
 
 
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 120}}, (120, None)),  # OpenAI, vLLM
+        ({"prompt_tokens_details": {"cached_tokens": 0}}, (0, None)),
+        ({"prompt_tokens_details": {"cached_tokens": None}}, (None, None)),
+        ({"prompt_tokens_details": None, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 0}, (7, 0)),
+        ({"prompt_tokens_details": {"cached_tokens": 120, "cache_creation_tokens": 80}}, (120, 80)),  # Anthropic
+        ({"prompt_tokens_details": {"cached_tokens": 1_000}}, (300, None)),  # more than the whole prompt
+        ({"prompt_tokens_details": "none"}, (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_what_was_read_from_a_cache_is_what_the_usage_says_and_unknown_where_it_says_nothing(
+    usage: object, expected: tuple[int | None, int | None]
+) -> None:
+    found = record(metadata={"usage_object": usage})
+    assert (found.cached_tokens, found.written_tokens) == expected
+    again = decode(found.model_dump_json())
+    assert (again.cached_tokens, again.written_tokens) == expected
+    assert record(metadata={"usage_object": usage}, cache_hit=True).cached_tokens is None
+
+
 def test_a_stream_is_recorded_with_what_the_client_saw() -> None:
     found = build_record(STREAM, trace(Slo(ttft_s=0.3, cost_per_1k_usd=0.0011)))
     assert (found.ts, found.request_id, found.call_type) == (NOW_S + 2.23, "chatcmpl-1", "acompletion")

@@ -509,7 +509,7 @@ def test_a_conversation_that_only_its_model_can_read_stays_there_whatever_it_cos
 
 def test_a_response_is_gone_on_with_where_it_is_held() -> None:
     made = strategy()
-    made.know([ManagedDeployment("smart", SMALL), ManagedDeployment("smart", replace(LARGE, model="another"))])
+    assert SMALL.model == LARGE.model  # it does not hold what another deployment of its model holds
     assert made.choose("smart", REQUEST, POOL, arrived(made), holder="large") == "large"
     assert made.choose("smart", REQUEST, ["small"], arrived(made), holder="large") == "small"  # it cools down
 

@@ -26,6 +26,7 @@ Basis = Literal["live", "measured", "pooled", "none"]
 KNEES = (2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)  # loads at which a fit may find a batch full
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
+EMPTY_COUNTS: Mapping[str, int] = MappingProxyType({})
 
 
 Item = TypeVar("Item")
@@ -287,9 +288,11 @@ class Decision(NamedTuple):
     rejections: tuple[Rejection, ...]
     policy: str
     outlook: Outlook | None = None  # for the pick; `None` where nothing live tells
-    cached_tokens: int = 0  # of the prompt, expected in the pick's prefix cache
+    cached_tokens: int = 0  # of the conversation, expected in the pick's prefix cache
     cached_at: str = ""  # the deployment that has the conversation in its prefix cache, picked or not; "" for none
     cost_interval_usd: tuple[float, float] | None = None  # of the pick: nine in ten such requests cost between the two
+    read_cached: Mapping[str, int] = EMPTY_COUNTS  # by deployment id: of the prompt, billed as read from its cache
+    leaving_usd: Mapping[str, float] = EMPTY  # by deployment id: for what `cached_at` has and it must read again
 
     @property
     def probability(self) -> float | None:

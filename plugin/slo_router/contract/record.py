@@ -40,6 +40,8 @@ class RequestRecord(BaseModel):
     stream: bool
     prompt_tokens: int | None
     completion_tokens: int | None
+    cached_tokens: int | None = Field(default=None, description="of the prompt, read from a cache, as reported")
+    written_tokens: int | None = Field(default=None, description="of the prompt, written to a cache, as reported")
     ttft_ms: float | None
     tpot_ms: float | None
     e2e_ms: float | None

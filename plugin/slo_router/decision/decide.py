@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.contract.model import (
+    EMPTY,
+    EMPTY_COUNTS,
     Assessment,
     Decision,
     Facts,
@@ -22,12 +24,14 @@ from slo_router.contract.model import (
     Slo,
     Standing,
 )
+from slo_router.contract.prices import rates
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import (
     View,
     answer_faults,
+    at_cached_price,
     cost_chance,
     cost_interval_usd,
     outlook,
@@ -66,11 +70,19 @@ class Ask(NamedTuple):
     readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
     lengths: Mapping[str, Length] = NO_LENGTHS  # of one answer, by deployment id
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
+    hits: Mapping[str, float] = EMPTY  # by deployment id: the part of any prompt that is read from its cache
 
     def length(self, deployment_id: str) -> Length:
         """How long this deployment's answer may get; where nothing is known of it, as in this category."""
         found = self.lengths.get(deployment_id)
         return assumed(self.features.output_tokens / self.features.choices) if found is None else found
+
+    def cached_tokens(self, deployment_id: str) -> int:
+        """Of the prompt, expected to be billed as read from this deployment's cache."""
+        prompt_tokens = self.features.prompt_tokens
+        tokens = round(self.hits.get(deployment_id, 0.0) * prompt_tokens)
+        known = self.cached.tokens if deployment_id == self.cached.deployment_id else 0
+        return max(tokens, min(known, prompt_tokens))
 
 
 class Policy(NamedTuple):
@@ -114,7 +126,6 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     chosen, is_met, pool, unable = choose(
         demand, candidates, predictions, group, view, chance=lambda one: _chance(ask, view, one)
     )
-    cached_tokens = ask.cached.tokens if chosen.deployment_id == home else 0
     return Decision(
         kind="met" if is_met else "fallback",
         deployment_id=chosen.deployment_id,
@@ -124,9 +135,11 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         rejections=rejections_of(unable) if unable else (),
         policy=policy.fingerprint,
         outlook=_outlook(ask, view, chosen),
-        cached_tokens=cached_tokens,
+        cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
-        cost_interval_usd=_cost_interval_usd(ask, candidates, chosen, cached_tokens),
+        cost_interval_usd=_cost_interval_usd(ask, candidates, chosen),
+        read_cached=_read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
+        leaving_usd=_leaving_usd(ask, candidates) if ask.cached.tokens else EMPTY,
     )
 
 
@@ -135,12 +148,28 @@ def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> li
     features, lengths = ask.features, ask.lengths
     found = [predict(facts, features, view, level, lengths.get(facts.deployment_id)) for facts in candidates]
     home = ask.cached.deployment_id
-    if home:
+    if home or ask.hits:
         for number, facts in enumerate(candidates):
-            if facts.deployment_id == home:
+            name = facts.deployment_id
+            if name == home:
                 tokens, length = ask.cached.tokens, lengths.get(home)
                 found[number] = with_cache(facts, features, view, level, tokens, length=length)
+            if name in ask.hits:  # beside the price nothing: its latencies are those of such prompts
+                found[number] = at_cached_price(found[number], facts, features, ask.cached_tokens(name))
     return found
+
+
+def _read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
+    counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
+    return {name: tokens for name, tokens in counts.items() if tokens}
+
+
+def _leaving_usd(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, float]:
+    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
+    prompt_tokens, home = ask.features.prompt_tokens, ask.cached.deployment_id
+    tokens = min(ask.cached.tokens, prompt_tokens)
+    prices = {one.deployment_id: rates(one, prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None}
+    return {name: tokens * usd for name, usd in prices.items() if usd is not None and name != home}
 
 
 def choose(
@@ -274,13 +303,10 @@ def _with_answer(features: Features, prediction: Prediction) -> Features:
     return features if tokens is None else features._replace(output_tokens=round(tokens))
 
 
-def _cost_interval_usd(
-    ask: Ask, candidates: Sequence[Facts], chosen: Assessment, cached_tokens: int
-) -> tuple[float, float] | None:
+def _cost_interval_usd(ask: Ask, candidates: Sequence[Facts], chosen: Assessment) -> tuple[float, float] | None:
     name = chosen.deployment_id
     facts = next(one for one in candidates if one.deployment_id == name)
-    cached_tokens = min(cached_tokens, ask.features.prompt_tokens)
-    return cost_interval_usd(facts, ask.features, chosen.prediction, ask.length(name), cached_tokens)
+    return cost_interval_usd(facts, ask.features, chosen.prediction, ask.length(name), ask.cached_tokens(name))
 
 
 def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:

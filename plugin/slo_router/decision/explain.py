@@ -117,21 +117,23 @@ def as_json(decision: Decision) -> dict[str, object]:
         "ttft_p50_ms": None if outlook is None else to_ms(outlook.ttft_p50_s),
         "ttft_p95_ms": None if outlook is None else to_ms(outlook.ttft_p95_s),
         "relaxation": relaxation_of(decision),
-        "candidates": [_candidate(assessment) for assessment in decision.assessments],
+        "candidates": [_candidate(assessment, decision) for assessment in decision.assessments],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
     }
 
 
-def _candidate(assessment: Assessment) -> dict[str, object]:
-    prediction = assessment.prediction
+def _candidate(assessment: Assessment, decision: Decision) -> dict[str, object]:
+    prediction, name = assessment.prediction, assessment.deployment_id
     return {
-        "deployment": assessment.deployment_id,
+        "deployment": name,
         "standing": assessment.standing.name.lower(),
         "headroom": assessment.headroom,
         "probability": assessment.probability,
         "missed": list(assessment.missed),
         "unknown": list(assessment.unknown),
         "scores": None if assessment.scores is None else dict(assessment.scores),
+        "cached_tokens": decision.read_cached.get(name, 0),
+        "leaving_usd": decision.leaving_usd.get(name),
         "predicted": {
             "ttft_ms": to_ms(prediction.ttft_s),
             "tpot_ms": to_ms(prediction.tpot_s),

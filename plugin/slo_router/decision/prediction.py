@@ -111,15 +111,19 @@ def with_cache(
     whole = predict(facts, features, view, level, length)
     fresh = predict(facts, features._replace(prompt_tokens=fresh_tokens), view, level, length)
     whole = whole._replace(ttft_s=fresh.ttft_s, e2e_s=fresh.e2e_s)
+    return at_cached_price(whole, facts, features, features.prompt_tokens - fresh_tokens)
+
+
+def at_cached_price(prediction: Prediction, facts: Facts, features: Features, cached_tokens: int) -> Prediction:
+    """The same where so many of the prompt's tokens are billed as read from a cache."""
     if facts.cached_usd_per_token is None or facts.gpu_usd_per_hour is not None:
-        return whole
-    cached_tokens = features.prompt_tokens - fresh_tokens
-    output_tokens = whole.output_tokens or 0.0
+        return prediction
+    output_tokens = prediction.output_tokens or 0.0
     cost_usd = price_of(facts, features.prompt_tokens, output_tokens, cached_tokens)
     if cost_usd is None:
-        return whole
+        return prediction
     tokens = features.prompt_tokens + output_tokens
-    return whole._replace(cost_usd=cost_usd, cost_per_1k_usd=cost_usd * 1_000 / tokens if tokens else None)
+    return prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=cost_usd * 1_000 / tokens if tokens else None)
 
 
 def cost_interval_usd(

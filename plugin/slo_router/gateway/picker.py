@@ -127,8 +127,15 @@ class Picker:
 
     def _choose(self, request: Request, pool: Iterable[str], trace: Trace, full: Collection[str]) -> str | None:
         began_s = time.perf_counter()
-        holder = requests.holder_of(request)
-        chosen = self._strategy.choose(trace.group, request, pool, trace, full=full, holder=holder)
+        chosen = self._strategy.choose(
+            trace.group,
+            request,
+            pool,
+            trace,
+            full=full,
+            holder=requests.holder_of(request),
+            session=requests.session_of(request) if self._strategy.groups[trace.group].settings.stickiness else 0,
+        )
         if trace.decision is not None:
             self._telemetry.decided(trace.group, trace.decision, time.perf_counter() - began_s)
             if trace.span is not None and trace.span.is_recording():

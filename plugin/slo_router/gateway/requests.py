@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import cast
 
+import msgspec
+from litellm.proxy import proxy_server
 from litellm.proxy._types import UserAPIKeyAuth
 from litellm.responses.utils import ResponsesAPIRequestUtils
 
 from slo_router.request.slo import SloInputs, ceiling_in
 
+LONGEST_NAME = 1_000  # of a session
+_FALLBACK_SECRET = secrets.token_hex()
 LONGEST_LOOKUP_S = 60.0  # from a request's arrival to its first hook: more is a clock that was set
 NARROWING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "enable_tag_filtering")
 
@@ -73,6 +79,47 @@ def holder_of(request: Mapping[str, object]) -> str | None:
     if not isinstance(before, str):
         return None
     return cast("str | None", ResponsesAPIRequestUtils.get_model_id_from_response_id(before))
+
+
+def session_of(request: Mapping[str, object]) -> int:
+    """The session that this request belongs to, as a hash that is the same in all workers of this proxy; else 0.
+
+    Its name is the client's own: LiteLLM's header, `prompt_cache_key` (OpenAI's clients, Codex), what Claude Code says
+    in its `user_id`, else what LiteLLM found (`x-…-session-id`, Codex's headers, baggage). One key's sessions are no
+    other's, and no name leaves this function.
+    """
+    name = _header(request, "x-litellm-session-id") or request.get("prompt_cache_key") or _claude_session(request)
+    own = request.get("litellm_metadata") or request.get("metadata")
+    if not name and not (isinstance(own, Mapping) and own.get("litellm_session_id_generated")):
+        name = request.get("litellm_session_id")
+    if not name or not isinstance(name, str):
+        return 0
+    text = f"{key_hash(request)}|{name[:LONGEST_NAME]}".encode("utf-8", "replace")
+    return int.from_bytes(blake2b(text, digest_size=7, key=_secret()).digest(), "big")
+
+
+def _header(request: Mapping[str, object], name: str) -> object:
+    sent = request.get("proxy_server_request")
+    headers = sent.get("headers") if isinstance(sent, Mapping) else None
+    return headers.get(name) if isinstance(headers, Mapping) else None
+
+
+def _claude_session(request: Mapping[str, object]) -> object:
+    """Claude Code's `metadata.user_id` is JSON with a session from 2.1.78 on; LiteLLM reads what it was before."""
+    metadata = request.get("metadata")
+    user = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    if not isinstance(user, str) or not user.startswith("{") or len(user) > LONGEST_NAME:
+        return None
+    try:
+        said = msgspec.json.decode(user)
+    except msgspec.MsgspecError:
+        return None
+    return said.get("session_id") if isinstance(said, dict) else None
+
+
+def _secret() -> bytes:
+    """What nobody knows who reads Redis: the proxy's own, or this worker's alone where it has none."""
+    return blake2b(str(proxy_server.master_key or _FALLBACK_SECRET).encode("utf-8", "replace")).digest()
 
 
 def sent_to(call: Mapping[str, object]) -> str | None:

@@ -45,6 +45,7 @@ SEAMS = (
     Seam("what other sinks log", CustomLogger, ("async_logging_hook",)),
     Seam("the proxy's router", proxy_server, ("llm_router",)),
     Seam("the proxy's YAML", proxy_server, ("proxy_config", "user_config_file_path")),
+    Seam("what hashes sessions", proxy_server, ("master_key",)),
     Seam("the proxy's own Redis", proxy_server, ("redis_usage_cache",)),
     Seam("who holds a response", ResponsesAPIRequestUtils, ("get_model_id_from_response_id",)),
     Seam("a health check", health_check, ("perform_health_check",)),

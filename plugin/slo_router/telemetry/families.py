@@ -95,6 +95,12 @@ class Families:
         self.cost_usd = self.counter(
             "slo_router_cost_usd_total", "USD spent on finished requests", ("group", "deployment")
         )
+        self.tokens = self.counter(
+            "slo_router_tokens_total",
+            "Tokens of the requests in slo_router_cost_usd_total: prompt, completion, and of the prompt those that the "
+            "provider says it read from a cache",
+            ("group", "deployment", "kind"),
+        )
         self.baseline_cost_usd = self.counter(
             "slo_router_baseline_cost_usd_total",
             f"USD that the same requests, with their real tokens, would have cost on the baseline ({BASELINE}); where "

@@ -167,12 +167,19 @@ class Telemetry:
             families.cost_usd[group, served].inc(usd)
             families.baseline_cost_usd[group,].inc(unrouted_usd)
             families.request_cost_usd[group,].observe(usd)
+            self._count_tokens(group, served, record)
         elif record.outcome != "error":
             families.unpriced[group, served].inc()
         if self._teams is not None:
             self._teams.observe(record.team_id, met, usd)
         if self._keys is not None:
             self._keys.observe(record.key_alias or (record.key_hash or "")[:12] or None, met, usd)
+
+    def _count_tokens(self, group: str, served: str, record: RequestRecord) -> None:
+        counts = (record.prompt_tokens, record.completion_tokens, record.cached_tokens)
+        for kind, count in zip(("prompt", "completion", "cached"), counts, strict=True):
+            if count is not None:
+                self._families.tokens[group, served, kind].inc(count)
 
     def refresh(self, snapshot: Snapshot, states: Mapping[str, LiveState], **counts: Any) -> None:
         """As `refreshing`, all at once."""

@@ -33,6 +33,7 @@ def build_record(
     ttft_s = _since(trace, trace.first_token_s) if outcome != "cache_hit" else None
     e2e_s = _since(trace, end_s)
     prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
+    cached_tokens, written_tokens = _caching(payload, prompt_tokens)
     tpot_s = None
     if ttft_s is not None and e2e_s is not None and completion_tokens is not None and completion_tokens > 1:
         tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
@@ -58,6 +59,8 @@ def build_record(
         stream=trace.stream,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
+        cached_tokens=cached_tokens,
+        written_tokens=written_tokens,
         ttft_ms=_ms(ttft_s),
         tpot_ms=_ms(tpot_s),
         e2e_ms=_ms(e2e_s),
@@ -83,6 +86,25 @@ def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tup
     if not completion_tokens and answer_began(payload, trace):  # something was written
         completion_tokens = None
     return prompt_tokens, completion_tokens
+
+
+def _caching(payload: Mapping[str, object], prompt_tokens: int | None) -> tuple[int | None, int | None]:
+    """Tokens of the prompt that were read from a cache and written to it; `None` where the usage does not say."""
+    metadata = payload.get("metadata")
+    usage = metadata.get("usage_object") if isinstance(metadata, Mapping) else None
+    if not isinstance(usage, Mapping) or not prompt_tokens or outcome_of(payload) == "cache_hit":
+        return None, None
+    said = usage.get("prompt_tokens_details")
+    details = said if isinstance(said, Mapping) else {}
+    cached = (details.get("cached_tokens"), usage.get("cache_read_input_tokens"))
+    written = (details.get("cache_creation_tokens"), usage.get("cache_creation_input_tokens"))
+    return _told(cached, prompt_tokens), _told(written, prompt_tokens)
+
+
+def _told(counts: tuple[object, object], prompt_tokens: int) -> int | None:
+    """The first that is a count, at most the whole prompt."""
+    known = next((count for count in map(_count, counts) if count is not None), None)
+    return None if known is None else min(known, prompt_tokens)
 
 
 def _own_cost_usd(

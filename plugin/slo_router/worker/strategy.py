@@ -29,17 +29,18 @@ from slo_router.live import picture
 from slo_router.live.live import Live
 from slo_router.live.picture import Export
 from slo_router.live.state import ANSWERS, Ending, Findings, Landing
-from slo_router.request.conversations import NOTHING_CACHED, Cached, Conversations, fingerprints
+from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
 from slo_router.request.features import UNSURE, extract
 from slo_router.request.history import is_signed, may_be_signed
 from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.learning.answers import Answers
+from slo_router.worker.learning.homes import Homes
 from slo_router.worker.learning.lessons import Lessons, expected_s
 from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.trace import Trace
 
-CONVERSATIONS, LENGTHS = ".conversations", ".lengths"  # beside the deployments' names in what a worker publishes
+CONVERSATIONS, CACHING, LENGTHS = ".conversations", ".caching", ".lengths"  # what a worker tells of no deployment
 
 
 class Strategy:
@@ -60,7 +61,7 @@ class Strategy:
         self.group_of: Mapping[str, str] = {}  # deployment id → group
         self.answers = Answers()
         self.live = Live()
-        self.conversations = Conversations()
+        self.homes = Homes()
         self._priors: tuple[object, dict[str, Prior]] = None, {}  # of which measurements, and by deployment id
         self._lessons = Lessons(self.live)
         self._is_live = settings.live_measurements
@@ -102,11 +103,12 @@ class Strategy:
         *,
         full: Collection[str] = (),
         holder: str | None = None,
+        session: int = NO_SESSION,
     ) -> str | None:
         """Decides, and leaves the decision in the trace. Returns a deployment id of `pool`.
 
         `None` where no deployment of the pool is one that the configuration knows: LiteLLM then chooses. Those that are
-        `full` come last; `holder` has the response that this request goes on with.
+        `full` come last; `holder` has the response that this request goes on with; `session` is its hash.
         """
         managed = self.groups[group]
         known = self.facts
@@ -122,17 +124,17 @@ class Strategy:
         messages = request.get("messages") or request.get("input")
         has_signed = is_signed(messages)
         trace.is_signed = has_signed or may_be_signed(request)
+        readers = None if holder is None else frozenset(one.deployment_id for one in candidates) & {holder} or None
         if managed.settings.stickiness or trace.is_signed:
-            trace.beginnings = fingerprints(messages)
-            found = self.conversations.find(trace.beginnings)
-            if managed.settings.stickiness and found.counts(now_s):
-                cached = found
-            if has_signed and found.deployment_id in known:
-                holder = found.deployment_id
+            trace.beginnings = fingerprints(messages, request.get("system") or request.get("instructions"))
+            if managed.settings.stickiness:
+                cached = self.homes.expected(trace, session, now_s)
+            if has_signed and readers is None and (signer := self.homes.of(trace.beginnings).deployment_id) in known:
+                readers = _readers(signer, candidates)
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths = self.answers.lengths(features)
-        readers, ceiling = _readers(holder, candidates), cost_ceiling(trace.asked)
-        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having)
+        lengths, hits = self.answers.lengths(features), self.homes.new_shares
+        ceiling = cost_ceiling(trace.asked)
+        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having, hits)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
         if not trace.is_shadow:
@@ -215,12 +217,8 @@ class Strategy:
         if trace.decision is not None and trace.sent_to and record.outcome in ("success", "disconnected"):
             features = trace.decision.features
             self.answers.see(features, self.facts.get(trace.sent_to[-1]), record, is_whole=is_whole)
-        if record.outcome == "success" and trace.decision is not None and trace.sent_to:
-            if record.slo_met is False and not trace.is_signed:
-                self.conversations.release(trace.beginnings)
-            else:
-                cached = Cached(trace.sent_to[-1], trace.decision.features.prompt_tokens, record.ts)
-                self.conversations.remember(trace.beginnings, cached)
+            if record.outcome == "success":
+                self.homes.learn(trace, features, record)
         if landing is not None:
             self._lessons.learn(landing, trace, record)
 
@@ -241,16 +239,20 @@ class Strategy:
         for name, text in picture.export(self.live, self._clock()):
             said[name] = text
             yield
-        more = {CONVERSATIONS: self.conversations.export(), LENGTHS: self.answers.export()}
+        conversations, caching = self.homes.export(self._clock())
+        more = {CONVERSATIONS: conversations, CACHING: caching, LENGTHS: self.answers.export()}
         return msgspec.json.encode({**said, **more})
 
     def hear(self, exports: Iterable[Export], rank: int = 0) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step; `rank` is this one's among all."""
         exports = list(exports)
+        told: list[object] = []
         for export in exports:
-            self.conversations.absorb(_decoded(export.get(CONVERSATIONS)), self._clock())
+            told.append(_decoded(export.get(CACHING)))
+            self.homes.hear(_decoded(export.get(CONVERSATIONS)), self._clock())
             self.answers.hear(_decoded(export.get(LENGTHS)), self._categories, self._clock())
             yield
+        self.homes.hear_caching(told, self.facts, self._clock())
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
             yield
@@ -276,6 +278,7 @@ class Strategy:
                 priors[name] = prior(list(measured.get(name, {}).values()))
                 yield
             self._priors = measured, priors
+        self.homes.fit(facts, self._clock())
         yield from self.live.refit(self._priors[1], self._clock())
 
     def absorb(self, exports: Iterable[Export]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slo_router.contract.model import Decision, Slo
+from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, Cached
 from slo_router.request.slo import NOTHING_ASKED, Asked, SloInputs
 from slo_router.worker.attempt import Attempt
 
@@ -58,6 +59,9 @@ class Trace:
     refusal: Exception | None = None  # that LiteLLM raised instead
     span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
     beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
+    session: int = NO_SESSION  # the hash of the session's name, likewise
+    known: Cached = NOTHING_CACHED  # where the conversation was, as the decision found it
+    is_by_session: bool = False  # it was found by its session, for no beginning of it was known
     is_impatient: bool = False  # the client set a timeout of its own
     is_elsewhere: bool = False  # the client named a key or an address of its own, as some proxies allow
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may

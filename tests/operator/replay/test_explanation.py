@@ -8,8 +8,10 @@ import pytest
 
 from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
 from slo_router.contract.settings.config import GroupSettings, Weights
-from slo_router.operator.replay.explanation import explain, explain_live
-from tests.shared.builders import NOW_S, REQUEST, decided, measured
+from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.operator.replay.explanation import Explanation, explain, explain_live
+from slo_router.request.conversations import Cached
+from tests.shared.builders import NOW_S, REQUEST, decided, measured, view
 from tests.shared.record_builders import LARGE, SMALL, decide_between, read_back
 
 
@@ -105,6 +107,23 @@ def test_a_cheaper_one_within_the_tie_band_is_told() -> None:
 def test_a_price_that_nobody_knows_is_told() -> None:
     unpriced = Facts("free", "openai/free", quality={"default": 0.7})
     assert verdicts(decided([SMALL, unpriced]))["free"] == "its cost is unknown"
+
+
+def test_where_a_conversation_is_and_what_leaving_it_costs_is_told() -> None:
+    """Of 1,000 prompt tokens 800 are cached at the large one: the small one reads them again."""
+
+    def made(at: str) -> Explanation:
+        ask = Ask(REQUEST, Slo(), cached=Cached(at, 800))
+        return explain_live(decide(ask, [SMALL, LARGE], view(), Policy(GroupSettings(), "cafe0123")))
+
+    usd = 800 * (SMALL.input_usd_per_token or 0)
+    left, stayed = made("large"), made("small")
+    told = f"at large, about 800 tokens of it cached; small reads them again for ${usd:.3g}"
+    assert (left.deployment, left.conversation) == ("small", told)
+    assert stayed.conversation == "at small, about 800 tokens of it cached"
+    (other,) = [line.verdict for line in stayed.candidates if not line.is_chosen]
+    assert f"must read again what small has cached, for ${800 * (LARGE.input_usd_per_token or 0):.3g}" in other
+    assert explain_live(decide_between()).conversation == ""
 
 
 def test_a_recorded_decision_is_told_as_the_live_one_was() -> None:

@@ -143,6 +143,7 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
         "too tight by": ", ".join(f"{name} {value}" for name, value in would.items()),
         "nine in ten": "" if spread is None else f"cost {usd(spread[0])} to {usd(spread[1])}, by the answer's length",
         "P(SLO kept)": percent(made.probability) if made.probability is not None else "",
+        "conversation": made.conversation,
         "policy": made.policy,
     }
     for name, text in (known | more).items():

@@ -53,6 +53,7 @@ def facts(made: Explanation) -> list[tuple[str, str]]:
         ("Too tight", would),
         ("Nine in ten cost", "" if spread is None else f"{usd(spread[0])} to {usd(spread[1])}"),
         ("P(SLO kept)", "" if made.probability is None else percent(made.probability)),
+        ("Conversation", made.conversation),
         ("Policy", made.policy),
     ]
     return [(name, text) for name, text in known if text]

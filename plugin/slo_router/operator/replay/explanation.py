@@ -50,7 +50,19 @@ class Explanation:
     would_do: dict[str, float]  # by how much a field of the SLO is too tight, in its unit
     candidates: tuple[Line, ...]
     cost_interval_usd: tuple[float, float] | None = None  # nine in ten such requests
+    cached_at: str = ""  # the deployment that the conversation is at
+    cached_tokens: int = 0  # of the prompt, expected in its cache
+    leaving_usd: float | None = None  # what the chosen one asks for reading these again; `None` where it stays
     shadow: bool = False  # LiteLLM chose
+
+    @property
+    def conversation(self) -> str:
+        """Where the conversation is, and what leaving it costs; empty where it is nowhere."""
+        if not self.cached_at:
+            return ""
+        said = f"at {self.cached_at}, about {self.cached_tokens:,} tokens of it cached"
+        left = self.leaving_usd
+        return said if left is None else f"{said}; {self.deployment} reads them again for ${left:.3g}"
 
 
 def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
@@ -79,6 +91,11 @@ def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
         would_do=decision.relaxation,
         candidates=tuple(sorted(lines, key=lambda line: not line.is_chosen)),
         cost_interval_usd=decision.cost_interval_usd,
+        cached_at=decision.cached_at,
+        cached_tokens=next(
+            (one.cached_tokens for one in decision.candidates if one.deployment == decision.cached_at), 0
+        ),
+        leaving_usd=None if chosen is None else chosen.leaving_usd,
         shadow=decision.shadow,
     )
 
@@ -98,6 +115,8 @@ def _verdict(one: Candidate, decision: RecordedDecision, slo: AskedSlo, chosen: 
         said = [f"nothing is known of its {', '.join(one.unknown)}"]
     if chosen is not None and one.standing == chosen.standing:
         said.append(_less_likely(one, chosen) if one.missed else _behind(one, chosen))
+    if one.leaving_usd is not None:
+        said.append(f"must read again what {decision.cached_at} has cached, for ${one.leaving_usd:.3g}")
     return "; ".join(said)
 
 

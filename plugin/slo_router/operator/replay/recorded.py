@@ -52,6 +52,8 @@ class Candidate(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
     scores: dict[str, float] | None = None
     probability: Share | None = None
+    cached_tokens: Count = 0  # of the prompt, expected to be read from its cache
+    leaving_usd: Amount | None = None  # for reading again what the conversation's deployment has cached
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -114,6 +116,8 @@ class Recorded(msgspec.Struct, frozen=True):
     stream: bool = False
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
+    cached_tokens: Count | None = None  # as the provider reported
+    written_tokens: Count | None = None  # likewise, to a cache
     ttft_ms: Amount | None = None
     tpot_ms: Amount | None = None
     e2e_ms: Amount | None = None

@@ -1,0 +1,87 @@
+"""Where a conversation is and what is cached of it there: by its beginning, else by its session, as usage tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_router.contract.record import RequestRecord
+from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
+from slo_router.worker.attempt import Attempt
+from slo_router.worker.learning.homes import Homes
+from slo_router.worker.records import build_record
+from slo_router.worker.trace import Trace
+from tests.shared.builders import NOW_S, REQUEST
+
+FIRST = [{"role": "user", "content": "Who wrote Faust?"}]
+NEXT = [*FIRST, {"role": "assistant", "content": "Goethe."}, {"role": "user", "content": "When?"}]
+ELSE = [{"role": "user", "content": "A summary of what was said: …"}]
+SESSION, OTHER_SESSION = 7, 8
+
+
+def told(cached: int | None, written: int | None = None, prompt_tokens: int = 1_000) -> RequestRecord:
+    details = {"cached_tokens": cached, "cache_creation_tokens": written}
+    usage = {"usage_object": {"prompt_tokens_details": details}}
+    payload = {"status": "success", "prompt_tokens": prompt_tokens, "completion_tokens": 9, "metadata": usage}
+    return build_record(payload | {"endTime": NOW_S}, Trace("acompletion", NOW_S))
+
+
+def turn(
+    homes: Homes, messages: list[dict[str, str]], at: str, record: RequestRecord, session: int = NO_SESSION
+) -> tuple[str, int]:
+    """One turn, answered by `at`: where it was expected to be, and how many tokens of it."""
+    trace = Trace("acompletion", NOW_S, beginnings=fingerprints(messages), attempts=[Attempt(at, is_sent=True)])
+    found = homes.expected(trace, session, NOW_S)
+    homes.learn(trace, REQUEST, record)
+    return found.deployment_id, found.tokens
+
+
+def test_a_conversation_is_expected_whole_until_its_deployment_reports_less() -> None:
+    homes = Homes()
+    assert turn(homes, FIRST, "a", told(None)) == ("", 0)
+    assert turn(homes, NEXT, "a", told(None)) == ("a", 1_000)  # as before where nothing is reported
+    for _ in range(8):
+        found = turn(homes, NEXT, "a", told(0))
+    assert found[0] == "a"
+    assert found[1] < 250  # nothing was, eight times in a row
+
+
+def test_who_says_what_it_wrote_to_its_cache_has_just_that() -> None:
+    homes = Homes()
+    turn(homes, FIRST, "a", told(100, 300, prompt_tokens=2_000))  # two reported tokens for each estimated
+    assert turn(homes, NEXT, "a", told(None)) == ("a", 200)
+    turn(homes, ELSE, "a", told(0, 0))
+    assert turn(homes, ELSE, "a", told(None)) == ("a", 0)  # it was there, and nothing is kept
+
+
+def test_a_session_tells_where_the_last_turn_was_and_its_reports_what_is_found_there() -> None:
+    homes = Homes()
+    assert turn(homes, FIRST, "a", told(0), SESSION) == ("", 0)
+    assert turn(homes, ELSE, "a", told(400), SESSION) == ("a", 0)  # cut: nobody knows what is left of it
+    assert turn(homes, [*ELSE, *ELSE], "a", told(1_000), SESSION) == ("a", 1_000)  # by its beginning
+    other = [{"role": "user", "content": "Another summary."}]
+    assert turn(homes, other, "b", told(0), SESSION) == ("a", 400)
+    assert turn(homes, [{"role": "user", "content": "Moved."}], "b", told(0), SESSION) == ("b", 0)
+    assert turn(homes, [{"role": "user", "content": "Who?"}], "b", told(0), OTHER_SESSION) == ("", 0)
+
+
+def test_a_broken_slo_frees_the_session_too() -> None:
+    homes = Homes()
+    turn(homes, FIRST, "a", told(0).model_copy(update={"slo_met": True}), SESSION)
+    turn(homes, NEXT, "a", told(0).model_copy(update={"slo_met": False}), SESSION)
+    assert turn(homes, ELSE, "b", told(0), SESSION) == ("", 0)
+
+
+def test_what_others_told_of_conversations_and_sessions_counts_here() -> None:
+    homes, other = Homes(), Homes()
+    turn(homes, FIRST, "a", told(0), SESSION)
+    conversations, caching = homes.export(NOW_S)
+    assert isinstance(conversations, list)
+    other.hear([list(entry) for entry in conversations], NOW_S)
+    other.hear_caching([caching], {"a"}, NOW_S)
+    assert turn(other, ELSE, "a", told(0), SESSION)[0] == "a"
+
+
+@pytest.mark.parametrize("session", [NO_SESSION, SESSION])
+def test_nothing_is_found_where_nothing_was(session: int) -> None:
+    trace = Trace("acompletion", NOW_S)
+    assert Homes().expected(trace, session, NOW_S) == NOTHING_CACHED
