@@ -239,6 +239,7 @@ class Assessment(NamedTuple):
     unknown: tuple[str, ...] = ()  # fields of the SLO that nothing was measured for
     scores: Mapping[str, float] | None = None  # the objective's terms, where it has any
     probability: float | None = None  # that the SLO is kept; `None` where nothing live tells
+    shadow_usd: float = 0.0  # what its place is worth to others, where places are scarce; nobody is billed it
 
 
 class Outlook(NamedTuple):

@@ -27,6 +27,7 @@ from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View, answer_faults, cost_chance, outlook, predict, with_cache
 from slo_router.decision.relaxation import Unable, least_rejected, spare
+from slo_router.decision.scarcity import NO_CHARGES, charges
 from slo_router.decision.scoring import assess, limits_of, weigh
 from slo_router.latency.curve import LEVELS
 from slo_router.live.account import lets_pass
@@ -103,7 +104,13 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     )
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(
-        demand, candidates, predictions, group, view, chance=lambda one: _chance(ask, view, one)
+        demand,
+        candidates,
+        predictions,
+        group,
+        view,
+        chance=lambda one: _chance(ask, view, one),
+        shadow_usd=charges(candidates, predictions, view) if view.live else NO_CHARGES,
     )
     return Decision(
         kind="met" if is_met else "fallback",
@@ -141,10 +148,12 @@ def choose(
     view: View,
     *,
     chance: Callable[[Assessment], float | None],
+    shadow_usd: Mapping[str, float] = NO_CHARGES,
 ) -> Choice:
     """Picks one of the `candidates`, not empty, by what each is predicted to do.
 
-    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to.
+    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to. `shadow_usd` is
+    what a place is worth to others, by deployment id, where places are scarce.
     """
     filters, limits = concerned(demand), limits_of(demand.slo)
     able: list[Assessment] = []
@@ -167,6 +176,8 @@ def choose(
     if is_unknown:
         able = _with_twins(able, candidates)
     pool = able or least_rejected(unable, candidates)
+    if shadow_usd:
+        pool = [one._replace(shadow_usd=shadow_usd.get(one.deployment_id, 0.0)) for one in pool]
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
     if all(assessment.missed for assessment in pool):

@@ -203,6 +203,7 @@ class Telemetry:
         yield
         for gone in families.circuit_open.keys() - {(name,) for name in states}:  # series of files can't be removed
             families.circuit_open[gone].set(0)
+            families.shadow_usd_per_s[gone].set(0)
             families.in_flight[(*gone, "own")].set(0)
             families.in_flight[(*gone, "foreign")].set(0)
         for name, state in list(states.items()):
@@ -210,6 +211,7 @@ class Telemetry:
             if self._deployments.of(name) != name:
                 continue
             families.circuit_open[name,].set(state.circuit.is_open)
+            families.shadow_usd_per_s[name,].set(state.shadow_usd_per_s)
             families.in_flight[name, "own"].set(len(state.flights))
             families.in_flight[name, "foreign"].set(state.foreign)
             if state.cache_usage is not None:

@@ -157,6 +157,8 @@ class Strategy:
         if attempt.is_sent:
             return False
         attempt.is_sent = True
+        if self._is_live and trace.decision is not None:
+            self._lessons.see_scarcity(trace.decision, self._clock())
         if trace.stream:
             self._lessons.await_token(attempt, trace)
         return True

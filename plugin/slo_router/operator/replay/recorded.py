@@ -48,6 +48,7 @@ class Candidate(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
     scores: dict[str, float] | None = None
     probability: Share | None = None
+    shadow_usd: Amount = 0.0  # what its place was worth to others, where places were scarce
 
 
 class Rejected(msgspec.Struct, frozen=True):
