@@ -172,6 +172,8 @@ HEALTH = (
     ), "steps"),
     Panel("Quota left", "Of the tightest limit on requests or tokens, where one is known.", "percentunit",
           (Query("min by (deployment) (slo_router_quota_left_ratio)", "{{deployment}}"),)),
+    Panel("Shadow price", "What a second's stay is worth to others, where places are scarce. Nobody is billed it.",
+          "currencyUSD", (Query("max by (deployment) (slo_router_shadow_usd_per_second)", "{{deployment}}"),)),
     Panel("Age of the data", "Since the slowest worker last read Redis and ended a round of each background job, and "
           "since the benchmark agent last measured.", "s", (
         Query("time() - min(slo_router_snapshot_timestamp_seconds)", "snapshot"),

@@ -10,7 +10,8 @@ from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.prices import cost_usd
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
+from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import View
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.records import build_record

@@ -5,8 +5,9 @@
     endpoint    slots, serialized prefill, load-dependent decoding, slowdowns and outages
     engine      the event loop: one policy on one workload, retries and LiteLLM's cooldowns included
     policies    baselines and LiteLLM's own logic; `clairvoyant` is the lower bound on cost, `ours` the plugin itself
-    scenarios   steady, burst, slowdown, outage, hang, cold-start: streamed chats, the reference; and of all kinds
-                of traffic mixed, mixed-burst, mixed-slowdown, mixed-credit
+    scenarios   steady, burst, slowdown, outage, hang, cold-start: streamed chats, the reference; tight, tight-burst,
+                tight-outage, tight-hang: where places are scarce; mixed, mixed-burst, mixed-slowdown, mixed-credit:
+                traffic of all kinds
     tally       what a run adds up to; `bars` holds it against what the project promises, `report` prints both
 
 Everything is seeded. The same seed gives every policy the same arrivals, contracts and latency noise, so that policies

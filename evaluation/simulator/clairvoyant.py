@@ -5,8 +5,14 @@ sent now. Queues are FCFS, so that later arrivals cannot change it; only a fault
 of those it knows the present alone. The end of a whole answer it foresees at the present load, for that later arrivals
 do change. It is greedy: it does not keep a fast endpoint free for a request that has not come yet, so a bound for its
 own arrivals, not for all schedules.
+
+`Planning` does keep it free: it pays a price for each second of a stay at one endpoint, and what cannot be kept goes
+where no price is, whatever its quality. Of several prices at each endpoint the study takes the one with which most was
+kept, on the very requests that come: who plans ahead knows it. It is no upper bound: a price that changes with time
+could do better still.
 """
 
+# ruff: noqa: ARG002  # every policy has the same signatures
 from __future__ import annotations
 
 import heapq
@@ -34,8 +40,51 @@ class Clairvoyant(Policy):
             fits = affordable(endpoint.spec, request, output_tokens)
             kept = fits and time_s <= request.contract.time_s
             cost_usd = endpoint.spec.cost_usd(request.prompt_tokens, output_tokens)
+            if kept:
+                cost_usd += self.charge_usd(i, request)
             ranks.append((not kept, not fits, cost_usd if kept else time_s, i))
-        return Choice(min(ranks)[-1])
+        best = min(ranks)
+        return Choice(self.lost(call, now_s) if best[0] else best[-1])
+
+    def charge_usd(self, at: int, request: Request) -> float:
+        """What a stay at an endpoint costs beside the answer."""
+        return 0.0
+
+    def lost(self, call: Call, now_s: float) -> int:
+        """Where a request goes whose contract nobody can keep: who would be fastest among the affordable."""
+        request = call.request
+
+        def rank(at: int) -> tuple[bool, float]:
+            fits = affordable(self.endpoints[at].spec, request, request.answers[at])
+            return not fits, foreseen_s(self.endpoints[at], request, at, now_s)
+
+        return min(range(len(self.endpoints)), key=rank)
+
+
+class Planning(Clairvoyant):
+    """See the module. `prices` are USD per second, by endpoint."""
+
+    prices: Sequence[float] = ()
+
+    def charge_usd(self, at: int, request: Request) -> float:
+        """By how long it would stay at the present load."""
+        if not self.prices[at]:
+            return 0.0
+        endpoint, noise = self.endpoints[at], request.noise[at]
+        prefill_s = request.prompt_tokens * endpoint.spec.prefill_s_per_token * noise.prefill
+        decode_s = request.answers[at] * noise.decode * endpoint.tpot_s(endpoint.running + 1)
+        return self.prices[at] * (prefill_s + decode_s)
+
+    def lost(self, call: Call, now_s: float) -> int:
+        """Where it costs others least."""
+        request = call.request
+
+        def rank(at: int) -> tuple[bool, float, float]:
+            endpoint = self.endpoints[at]
+            refuses = endpoint.down is not None or endpoint.refusal(request, now_s) is not None
+            return refuses, self.prices[at], endpoint.spec.cost_usd(request.prompt_tokens, request.answers[at])
+
+        return min(range(len(self.endpoints)), key=rank)
 
 
 def foreseen_s(endpoint: Endpoint, request: Request, at: int, now_s: float) -> float:

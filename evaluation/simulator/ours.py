@@ -208,7 +208,11 @@ class Ours(Policy):
         self._pictures.append(
             {
                 name: LiveState(
-                    elsewhere=state.in_flight, curve=state.curve, circuit=state.circuit, account=state.account
+                    elsewhere=state.in_flight,
+                    curve=state.curve,
+                    circuit=state.circuit,
+                    account=state.account,
+                    tariff=state.tariff,
                 )
                 for name, state in self.observer.live.states.items()
             }

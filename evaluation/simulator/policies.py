@@ -113,6 +113,7 @@ class Named(NamedTuple):
 
 
 LATENCY_BASED, LEAST_BUSY = "litellm latency-based", "litellm least-busy"
+STOCK = "cheapest (litellm cost-based)", LEAST_BUSY, LATENCY_BASED
 BASELINES = (
     Named("random", Random),
     Named("all to largest", Largest),

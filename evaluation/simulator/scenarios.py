@@ -6,6 +6,9 @@ hardware at twice the price. In steady state a quarter of the capacity is used, 
 A fault takes another endpoint with each seed, so that no policy is spared for never using the one that fails. It lasts
 from START_S to END_S, as does a burst. A run is judged from then until RECOVERY_S after it, the steady one over the
 same time; the cold start is judged from its first request on.
+
+In the `tight` scenarios there is no `swift`, `medium` has 20 slots, and `small` is the one that fails: then, or in a
+burst, `medium` fills with requests that could pay for `large`, and those that cannot wait behind them.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ MIXED_SPECS = (
     Spec("thinker", 0.06, 60e-6, 0.010, 32, 0.2 * MILLION, 0.8 * MILLION, _QUALITY["medium"], habits=THINKER),
     replace(_large, habits=LARGE),
 )
+TIGHT_SPECS = (_small, replace(_medium, slots=20), _large)
+TIGHT_PER_S = 3.5  # four times as many leave room for those that only medium can serve
 REFUSALS: tuple[Outcome, ...] = ("unclear", "denied", "forbidden")  # 400, 402 and 403: how it says "out of credit"
 
 
@@ -69,11 +74,18 @@ class Scenario:
     judged_from_s: float = START_S
     duration_s: float = END_S + RECOVERY_S
     draw: Draw = steady
+    fleet: Sequence[Spec] = SPECS  # of streamed chats
+    victim: str = ""  # of the fault; empty: another with each seed
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether places are scarce, so that who plans ahead does better than who does not."""
+        return self.fleet is TIGHT_SPECS
 
     def specs(self, seed: int) -> Sequence[Spec]:
         """Whom the requests meet."""
         if self.draw is steady:
-            return SPECS
+            return self.fleet
         limit = LIMITS[seed % len(LIMITS)]
         return [
             replace(one, habits=one.habits._replace(limit=limit)) if one.name == "small-limited" else one
@@ -85,7 +97,8 @@ class Scenario:
         if self.fault is None:
             return {}
         specs = self.specs(seed)
-        return {specs[seed % len(specs)].name: self.fault._replace(refusal=REFUSALS[seed % len(REFUSALS)])}
+        victim = self.victim or specs[seed % len(specs)].name
+        return {victim: self.fault._replace(refusal=REFUSALS[seed % len(REFUSALS)])}
 
 
 SCENARIOS = (
@@ -95,6 +108,10 @@ SCENARIOS = (
     Scenario("outage", fault=Fault("error", START_S, END_S)),
     Scenario("hang", fault=Fault("hang", START_S, END_S)),
     Scenario("cold-start", unmeasured=frozenset({"medium"}), judged_from_s=0.0),
+    Scenario("tight", fleet=TIGHT_SPECS),
+    Scenario("tight-burst", rate=Rate(TIGHT_PER_S, 4.0, START_S, END_S), fleet=TIGHT_SPECS),
+    Scenario("tight-outage", fault=Fault("error", START_S, END_S), fleet=TIGHT_SPECS, victim="small"),
+    Scenario("tight-hang", fault=Fault("hang", START_S, END_S), fleet=TIGHT_SPECS, victim="small"),
     Scenario("mixed", draw=mixed),
     Scenario("mixed-burst", rate=Rate(PER_S, 4.0, START_S, END_S), draw=mixed),
     Scenario("mixed-slowdown", fault=Fault("slow", START_S, END_S, 6.0), draw=mixed),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evaluation.simulator.clairvoyant import Clairvoyant
+from evaluation.simulator.clairvoyant import Clairvoyant, Planning
 from evaluation.simulator.endpoint import Fault, Spec
 from evaluation.simulator.engine import Run, Served, Simulation
 from evaluation.simulator.ours import Ours
@@ -21,7 +21,8 @@ from evaluation.simulator.tally import Tally, tally
 from evaluation.simulator.workload import Request, Size, generate, read_trace
 from slo_router.decision.prediction import ENOUGH_LIVE
 
-CLAIRVOYANT, OURS = "clairvoyant", "ours"
+CLAIRVOYANT, PLANNING, OURS = "clairvoyant", "clairvoyant that plans ahead", "ours"
+PRICES_USD_PER_S = (1e-5, 3e-4, 1e-3, 3e-3, 1e-2)
 PROVEN = math.ceil(ENOUGH_LIVE)  # answers that prove a deployment: what the plugin wants before it predicts from them
 SETTLED = 200  # requests after which a cold start should cost what the steady state costs
 
@@ -53,7 +54,9 @@ def study(task: Task) -> Study:
     runs = {named.name: simulate(named.make(specs, _rng(task)), specs, faults, requests) for named in BASELINES}
     runs[OURS] = simulate(ours(trace, scenario, task), specs, faults, requests)
     runs[CLAIRVOYANT] = simulate(Clairvoyant(specs, _rng(task)), specs, faults, requests)
-    reference = runs[CLAIRVOYANT].served
+    if scenario.is_tight:
+        runs[PLANNING] = planned(specs, faults, requests, task)
+    reference = runs[PLANNING if scenario.is_tight else CLAIRVOYANT].served
     tallies = {name: tally(run, reference, scenario.judged_from_s) for name, run in runs.items()}
     if scenario.unmeasured:
         known = simulate(ours(trace, BY_NAME["steady"], task), specs, faults, requests)
@@ -69,6 +72,17 @@ def simulate(policy: Policy, specs: Sequence[Spec], faults: Mapping[str, Fault],
     if isinstance(policy, Clairvoyant):
         policy.endpoints = simulation.endpoints
     return simulation.run(policy, requests)
+
+
+def planned(specs: Sequence[Spec], faults: Mapping[str, Fault], requests: Sequence[Request], task: Task) -> Run:
+    """The run that keeps most contracts, of one for each price at each endpoint."""
+    found: list[Run] = []
+    for at in range(len(specs)):
+        for price in PRICES_USD_PER_S:
+            policy = Planning(specs, _rng(task))
+            policy.prices = [price if i == at else 0.0 for i in range(len(specs))]
+            found.append(simulate(policy, specs, faults, requests))
+    return max(found, key=lambda run: sum(entry.kept for entry in run.served))
 
 
 def ours(trace: Sequence[Size] | None, scenario: Scenario, task: Task) -> Ours:

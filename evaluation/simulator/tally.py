@@ -49,6 +49,8 @@ def tally(run: Run, reference: Iterable[Served], judged_from_s: float) -> Tally:
         bound = best[entry.request.number]
         sums["requests"] += 1
         sums["kept_of_all"] += entry.kept
+        sums["in_time_of_all"] += entry.in_time
+        sums["usd"] += entry.cost_usd  # type: ignore[assignment]  # typeshed's Counter is of int
         sums["answerable"] += bound.outcome == "success"
         sums["failed"] += bound.outcome == "success" and entry.outcome not in ("success", "left")
         _add_promise(sums, entry)
@@ -58,7 +60,7 @@ def tally(run: Run, reference: Iterable[Served], judged_from_s: float) -> Tally:
         sums["kept"] += entry.kept
         sums["in_time"] += entry.in_time
         if entry.outcome == "success":
-            sums["cost_usd"] += entry.cost_usd  # type: ignore[assignment]  # typeshed's Counter is of int
+            sums["cost_usd"] += entry.cost_usd  # type: ignore[assignment]
             sums["lowest_usd"] += bound.cost_usd  # type: ignore[assignment]
     return dict(sums)
 
@@ -104,6 +106,8 @@ def calibration_error(sums: Tally) -> float:
 attainment = ratio("kept", "possible")
 kept_of_all = ratio("kept_of_all", "requests")
 in_time = ratio("in_time", "possible")
+in_time_of_all = ratio("in_time_of_all", "requests")
+usd = ratio("usd", "requests")
 failed = ratio("failed", "answerable")
 misjudged = ratio("misjudged", "decided")
 shut = ratio("shut", "seeds")

@@ -6,7 +6,8 @@ import pytest
 
 from slo_router.contract.model import Facts, Limits, Rejection, Slo
 from slo_router.contract.settings.config import GroupSettings
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
+from slo_router.decision.foresight import Ask
 from slo_router.decision.patience import MOST_WAIT_S, Waiting, room_in_s
 from slo_router.decision.relaxation import KEPT, is_full
 from slo_router.live.live import Live

@@ -10,7 +10,8 @@ import pytest
 
 from slo_router.contract.model import Facts, Metrics, Slo
 from slo_router.contract.settings.config import GroupSettings
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
+from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import View
 from tests.shared.builders import NOW_S, REQUEST, measured
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from slo_router.contract.model import Assessment, Decision, Facts, Features, Metrics, Rejection, Slo, Standing
 from slo_router.contract.settings.config import GroupSettings, Weights
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
 from slo_router.decision.explain import as_json, reason
 from slo_router.decision.filters import HARDNESS
+from slo_router.decision.foresight import Ask
 from slo_router.live.live import Live
 from slo_router.live.probes import probe_ended
 from slo_router.request.conversations import Cached

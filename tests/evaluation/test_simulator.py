@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.shared.traffic import Ask, Habits, RateLimit, mixed
 from evaluation.simulator import tally
-from evaluation.simulator.clairvoyant import Clairvoyant, foreseen_ttft_s
+from evaluation.simulator.clairvoyant import Clairvoyant, Planning, foreseen_ttft_s
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, FaultKind, Outcome, Spec
 from evaluation.simulator.engine import Schedule, Served, Simulation, Watch
 from evaluation.simulator.ours import Ours
@@ -214,3 +214,23 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins() -> None:
     # 6 promises of 0.95 of which 3 held, 4 of 0.25 of which 1 held: 0.6 × 0.45 + 0.4 × 0 = 0.27
     sums = {"bin9": 6.0, "promised9": 5.7, "observed9": 3.0, "bin2": 4.0, "promised2": 1.0, "observed2": 1.0}
     assert tally.calibration_error(sums) == pytest.approx(0.27)
+
+
+def test_who_plans_ahead_keeps_a_place_for_those_who_have_no_other() -> None:
+    scarce = replace(LONE, slots=1)
+    roomy = replace(LONE, name="roomy", slots=8, input_usd_per_token=4e-6, output_usd_per_token=8e-6)
+    first, second = (
+        request(number, 0.05 * number)._replace(
+            answers=(11, 11), noise=(STILL, STILL), contract=Contract(0.3, cost_per_1k_usd, 0.5)
+        )
+        for number, cost_per_1k_usd in enumerate((1.0, 0.002))
+    )
+    greedy, planning = (policy([scarce, roomy], random.Random(0)) for policy in (Clairvoyant, Planning))
+    planning.prices = (0.01, 0.0)  # type: ignore[attr-defined]
+
+    kept = [
+        [one.kept for one in simulate(policy, [scarce, roomy], {}, [first, second]).served]
+        for policy in (greedy, planning)
+    ]
+
+    assert [sum(one) for one in kept] == [1, 2]

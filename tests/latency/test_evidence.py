@@ -297,3 +297,18 @@ def test_a_worker_publishes_four_kilobytes_at_most() -> None:
     evidence, _, _ = serve(2_000)
 
     assert len(bytes(evidence.to_raw())) < 4_096
+
+
+def test_a_late_answer_just_beyond_a_knee_is_no_steep_queue() -> None:
+    """Loads are fractions where several workers add them up: 0.1 beyond a knee, 0.3 s late are not 3 s per request."""
+    evidence, prior = Evidence(), Prior(ttft_s=0.1, tpot_s=0.015, ttft_p95_s=0.13, tpot_p95_s=0.02)
+    curve, rng = fit(evidence, prior, START_S), random.Random(3)
+    for i in range(60):
+        evidence.add(Observation(START_S + i, 1_000, i % 8, 101, 0.1 * rng.lognormvariate(0, 0.1), 1.6), curve)
+    for i in range(3):
+        evidence.add(Observation(START_S + 60 + i, 1_000, 8.1, 101, 0.4, 1.9), curve)
+
+    curve = fit(evidence, prior, START_S + 63)
+
+    assert curve is not None
+    assert ttft_s(curve, 1_000, 11) < 1.0

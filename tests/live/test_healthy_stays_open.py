@@ -18,7 +18,8 @@ import pytest
 
 from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.settings.config import GroupSettings
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
+from slo_router.decision.foresight import Ask
 from slo_router.decision.known import prior
 from slo_router.decision.prediction import View
 from slo_router.live import account

@@ -42,12 +42,15 @@ def test_all_that_a_worker_publishes_of_a_deployment_is_read_by_the_others() -> 
     probe_ended(one.states, "a", NOW_S, NOW_S + 1, "answers")
     one.prove("a", "errors", "ner", is_good=True)
     one.allow("a", Limits(rpm=60))
+    one.turned_away("a", 12, NOW_S)
+    one.would_leave("a", 0.001, 2.0, NOW_S)
     said = told_by(one, NOW_S + 3)
     assert json.loads(bytes(said["a"])).keys() == Said.__annotations__.keys()
     absorb(other, [said], PRIORS, NOW_S + 3)
     assert other.states["a"].answered_at_s == one.states["a"].answered_at_s
     assert other.states["a"].proofs_elsewhere == one.states["a"].proofs
     assert other.states["a"].vouched_s == NOW_S - 60
+    assert other.states["a"].scarcity_elsewhere == [one.states["a"].scarcity]
 
 
 @pytest.mark.parametrize("ending", ["success", "error", "disconnected", "released"])

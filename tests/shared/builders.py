@@ -20,7 +20,8 @@ from slo_router.contract.model import (
     Standing,
 )
 from slo_router.contract.settings.config import GroupSettings
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
+from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import View
 from slo_router.latency.evidence import Prior
 from slo_router.live.live import Live

@@ -15,10 +15,10 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple
 
 DecisionKind = Literal["met", "fallback", "passthrough"]
 Basis = Literal["live", "measured", "pooled", "none"]
@@ -27,21 +27,6 @@ KNEES = (2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)  # loads at w
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
 EMPTY_COUNTS: Mapping[str, int] = MappingProxyType({})
-
-
-Item = TypeVar("Item")
-
-
-class Rng(Protocol):
-    """The randomness of a decision; `random.Random` has it."""
-
-    def choice(self, seq: Sequence[Item], /) -> Item:
-        """One of the items."""
-        ...
-
-    def random(self) -> float:
-        """From 0 to below 1."""
-        ...
 
 
 class Slo(NamedTuple):
@@ -267,6 +252,7 @@ class Assessment(NamedTuple):
     unknown: tuple[str, ...] = ()  # fields of the SLO that nothing was measured for
     scores: Mapping[str, float] | None = None  # the objective's terms, where it has any
     probability: float | None = None  # that the SLO is kept; `None` where nothing live tells
+    shadow_usd: float = 0.0  # what its place is worth to others, where places are scarce; nobody is billed it
 
 
 class Outlook(NamedTuple):

@@ -8,7 +8,6 @@ Pure: the clock and the randomness come in with `View`, and nothing here logs, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.contract.model import (
@@ -17,72 +16,39 @@ from slo_router.contract.model import (
     Assessment,
     Decision,
     Facts,
-    Features,
-    Outlook,
     Prediction,
     Rejection,
-    Slo,
     Standing,
 )
-from slo_router.contract.prices import rates
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
-from slo_router.decision.picking import pick
-from slo_router.decision.prediction import (
-    View,
-    answer_faults,
-    at_cached_price,
-    cost_chance,
+from slo_router.decision.foresight import (
+    Ask,
     cost_interval_usd,
+    foresee,
+    leaving_usd,
     outlook,
-    predict,
-    with_cache,
+    read_cached,
+    with_answer,
 )
+from slo_router.decision.picking import pick
+from slo_router.decision.prediction import View, answer_faults
 from slo_router.decision.relaxation import Unable, keep, least_rejected, spare
+from slo_router.decision.scarcity import NO_CHARGES, charged, charges
 from slo_router.decision.scoring import assess, limits_of, weigh
 from slo_router.latency.curve import LEVELS
 from slo_router.live.account import lets_pass
 from slo_router.live.circuit import share
 from slo_router.live.quota import Room, room
 from slo_router.live.state import ANSWERS, ERRORS
-from slo_router.request.conversations import NOTHING_CACHED, Cached
-from slo_router.request.lengths import Length, assumed
 
 NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str], frozenset[str]]
 ALL_ASKED: NotAsked = (frozenset(),) * 5
 
 
-NO_LENGTHS: Mapping[str, Length] = MappingProxyType({})
 _POSITIONS = {level: position for position, level in enumerate(LEVELS)}
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _UNKNOWN = Standing.UNKNOWN  # an enum's attribute is slow to look up
-
-
-class Ask(NamedTuple):
-    """One request: what it is, what it asks for, and who already failed it."""
-
-    features: Features
-    slo: Slo
-    tried: frozenset[str] = frozenset()
-    cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
-    cached: Cached = NOTHING_CACHED
-    full: frozenset[str] = frozenset()  # have all the requests that they may have, as LiteLLM counts them
-    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
-    lengths: Mapping[str, Length] = NO_LENGTHS  # of one answer, by deployment id
-    in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
-    hits: Mapping[str, float] = EMPTY  # by deployment id: the part of any prompt that is read from its cache
-
-    def length(self, deployment_id: str) -> Length:
-        """How long this deployment's answer may get; where nothing is known of it, as in this category."""
-        found = self.lengths.get(deployment_id)
-        return assumed(self.features.output_tokens / self.features.choices) if found is None else found
-
-    def cached_tokens(self, deployment_id: str) -> int:
-        """Of the prompt, expected to be billed as read from this deployment's cache."""
-        prompt_tokens = self.features.prompt_tokens
-        tokens = round(self.hits.get(deployment_id, 0.0) * prompt_tokens)
-        known = self.cached.tokens if deployment_id == self.cached.deployment_id else 0
-        return max(tokens, min(known, prompt_tokens))
 
 
 class Policy(NamedTuple):
@@ -124,52 +90,29 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     )
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(
-        demand, candidates, predictions, group, view, chance=lambda one: _chance(ask, view, one)
+        demand,
+        candidates,
+        predictions,
+        group,
+        view,
+        chance=lambda one: _chance(ask, view, one),
+        shadow_usd=charges(candidates, predictions, view) if view.live else NO_CHARGES,
     )
     return Decision(
         kind="met" if is_met else "fallback",
         deployment_id=chosen.deployment_id,
-        features=_with_answer(ask.features, chosen.prediction),
+        features=with_answer(ask.features, chosen.prediction),
         slo=ask.slo,
         assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
         rejections=rejections_of(unable) if unable else (),
         policy=policy.fingerprint,
-        outlook=_outlook(ask, view, chosen),
+        outlook=outlook(ask, view, chosen),
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
-        cost_interval_usd=_cost_interval_usd(ask, candidates, chosen),
-        read_cached=_read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
-        leaving_usd=_leaving_usd(ask, candidates) if ask.cached.tokens else EMPTY,
+        cost_interval_usd=cost_interval_usd(ask, candidates, chosen),
+        read_cached=read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
+        leaving_usd=leaving_usd(ask, candidates) if ask.cached.tokens else EMPTY,
     )
-
-
-def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> list[Prediction]:
-    """What each candidate would do with this request, latencies at that position among `LEVELS`."""
-    features, lengths = ask.features, ask.lengths
-    found = [predict(facts, features, view, level, lengths.get(facts.deployment_id)) for facts in candidates]
-    home = ask.cached.deployment_id
-    if home or ask.hits:
-        for number, facts in enumerate(candidates):
-            name = facts.deployment_id
-            if name == home:
-                tokens, length = ask.cached.tokens, lengths.get(home)
-                found[number] = with_cache(facts, features, view, level, tokens, length=length)
-            if name in ask.hits:  # beside the price nothing: its latencies are those of such prompts
-                found[number] = at_cached_price(found[number], facts, features, ask.cached_tokens(name))
-    return found
-
-
-def _read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
-    counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
-    return {name: tokens for name, tokens in counts.items() if tokens}
-
-
-def _leaving_usd(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, float]:
-    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
-    prompt_tokens, home = ask.features.prompt_tokens, ask.cached.deployment_id
-    tokens = min(ask.cached.tokens, prompt_tokens)
-    prices = {one.deployment_id: rates(one, prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None}
-    return {name: tokens * usd for name, usd in prices.items() if usd is not None and name != home}
 
 
 def choose(
@@ -180,10 +123,12 @@ def choose(
     view: View,
     *,
     chance: Callable[[Assessment], float | None],
+    shadow_usd: Mapping[str, float] = NO_CHARGES,
 ) -> Choice:
     """Picks one of the `candidates`, not empty, by what each is predicted to do.
 
-    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to.
+    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to. `shadow_usd` is
+    what a place is worth to others, by deployment id, where places are scarce.
     """
     filters, limits = concerned(demand), limits_of(demand.slo)
     able: list[Assessment] = []
@@ -207,7 +152,7 @@ def choose(
         able = _with_twins(able, candidates)
     if demand.scarce:
         able = keep(able, demand.scarce, unable)
-    pool = able or least_rejected(unable, candidates)
+    pool = charged(able or least_rejected(unable, candidates), shadow_usd)
     if group.objective == "weighted":
         pool = weigh(pool, group.weights or Weights())
     if all(assessment.missed for assessment in pool):
@@ -284,33 +229,8 @@ def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
     return ALL_ASKED
 
 
-def _outlook(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
-    name, features = assessment.deployment_id, ask.features
-    state, length = view.live.get(name), ask.length(name)
-    if name == ask.cached.deployment_id:
-        features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
-    found = None if state is None else outlook(features, ask.slo, state, length)
-    if found is None or "cost_per_1k" not in assessment.missed:
-        return found
-    in_time = 1.0 if found.probability is None else found.probability
-    affordable = cost_chance(name, ask.features, ask.slo.cost_per_1k_usd or 0.0, view.snapshot, length)
-    return found._replace(probability=in_time * affordable)
-
-
-def _with_answer(features: Features, prediction: Prediction) -> Features:
-    """The features with the answer that the pick is expected to write."""
-    tokens = prediction.output_tokens
-    return features if tokens is None else features._replace(output_tokens=round(tokens))
-
-
-def _cost_interval_usd(ask: Ask, candidates: Sequence[Facts], chosen: Assessment) -> tuple[float, float] | None:
-    name = chosen.deployment_id
-    facts = next(one for one in candidates if one.deployment_id == name)
-    return cost_interval_usd(facts, ask.features, chosen.prediction, ask.length(name), ask.cached_tokens(name))
-
-
 def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:
-    found = _outlook(ask, view, assessment)
+    found = outlook(ask, view, assessment)
     return None if found is None else found.probability
 
 

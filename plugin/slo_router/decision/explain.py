@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from slo_router.contract.model import Assessment, Decision, Rejection, Slo, Standing
 from slo_router.contract.record import SloRecord
@@ -23,7 +24,7 @@ def reason(decision: Decision) -> str:
     if broken:
         return f"no candidate passes {', '.join(broken)}; this one is nearest"
     if chosen.standing is Standing.UNKNOWN:
-        return f"{_objective(chosen)}; no measurement of {', '.join(chosen.unknown)}"
+        return f"{_objective(chosen, decision.assessments)}; no measurement of {', '.join(chosen.unknown)}"
     if chosen.standing is Standing.MISSES:
         why = "best quality" if decision.probability is None else "likeliest"
         would = ", ".join([f"{more} on {name} would" for name, more in _nearest(decision).items()])
@@ -31,7 +32,7 @@ def reason(decision: Decision) -> str:
             f"; {would}" if would else ""
         )
     meeting = sum(a.standing is Standing.MEETS for a in decision.assessments) - _rejected_but_meeting(decision)
-    return f"{_objective(chosen)} of {meeting} that meet the SLO"
+    return f"{_objective(chosen, decision.assessments)} of {meeting} that meet the SLO"
 
 
 def headers(decision: Decision, clamped: tuple[str, ...] = ()) -> dict[str, str]:
@@ -124,8 +125,10 @@ def as_json(decision: Decision) -> dict[str, object]:
 
 def _candidate(assessment: Assessment, decision: Decision) -> dict[str, object]:
     prediction, name = assessment.prediction, assessment.deployment_id
+    scarce = {"shadow_usd": assessment.shadow_usd} if assessment.shadow_usd else {}
     return {
         "deployment": name,
+        **scarce,
         "standing": assessment.standing.name.lower(),
         "headroom": assessment.headroom,
         "probability": assessment.probability,
@@ -190,10 +193,12 @@ def _nearest(decision: Decision) -> dict[str, str]:
     }
 
 
-def _objective(chosen: Assessment) -> str:
+def _objective(chosen: Assessment, assessments: Sequence[Assessment]) -> str:
     if chosen.scores is not None:
         return f"highest score {chosen.scores['total']:.2f}"
-    return "price unknown, first" if chosen.prediction.cost_usd is None else "cheapest"
+    if chosen.prediction.cost_usd is None:
+        return "price unknown, first"
+    return "cheapest, scarce places priced," if any(one.shadow_usd for one in assessments) else "cheapest"
 
 
 def _others_pass(decision: Decision) -> bool:

@@ -5,6 +5,9 @@
     all known to miss it     the likeliest to keep it, in steps of 5 %; among equals the highest quality, then the
                              smallest deficit. Where nothing live tells, that is the highest quality.
 
+Where places are scarce, the cost is compared with what the place is worth to others on top, so that those leave who
+have another way; who will probably miss the SLO there all the same, takes none.
+
 An unknown cost ranks behind every known one. Costs within the tie band count as equal: of two taken at random the one
 with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
 each sees the others' load a second late; the better of two keeps equal replicas evenly filled. Where the two finish at
@@ -25,14 +28,15 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from slo_router.contract.ages import MEASURED_LASTS_S
-from slo_router.contract.model import Assessment, Rng, Standing
+from slo_router.contract.model import Assessment, Standing
 from slo_router.contract.settings.config import GroupSettings
-from slo_router.decision.prediction import View
+from slo_router.decision.prediction import Rng, View
 from slo_router.live.state import LiveState
 
 Rank = Callable[[Assessment], tuple[float, ...]]
 NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
 PROBABILITY_STEPS = 20
+HOPE = 0.5  # P(SLO kept): with less a request takes no scarce place
 CLOSE = 0.15  # of a predicted finish: the spread of five samples makes it 12 % later than that of two hundred
 STALE_S = 5.0  # since the last live sample: it may have recovered
 RECOVERING = 0.9  # the last seconds took less than this part of what the last minutes did: it does recover
@@ -71,7 +75,10 @@ def pick(
 def _cheapest(
     candidates: Sequence[Assessment], rng: Rng, tie_band: float, home: str, weights: Mapping[str, float]
 ) -> Assessment:
-    costs = [math.inf if (cost := candidate.prediction.cost_usd) is None else cost for candidate in candidates]
+    costs = [
+        math.inf if (cost := candidate.prediction.cost_usd) is None else cost + candidate.shadow_usd
+        for candidate in candidates
+    ]
     limit = min(costs) * (1 + tie_band)
     tied = [candidate for candidate, cost in zip(candidates, costs, strict=True) if cost <= limit]
     if len(tied) == 1:
@@ -174,5 +181,6 @@ def _weighted(candidate: Assessment) -> tuple[float, ...]:
 
 def _nearest(candidate: Assessment) -> tuple[float, ...]:
     quality = candidate.prediction.quality
-    likely = round((candidate.probability or 0.0) * PROBABILITY_STEPS)
+    chance = candidate.probability or 0.0
+    likely = -1 if candidate.shadow_usd and chance < HOPE else round(chance * PROBABILITY_STEPS)
     return (-likely, 1.0 if quality is None else -quality, *_room(candidate), _cost(candidate))

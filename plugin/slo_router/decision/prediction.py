@@ -20,10 +20,10 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from slo_router.contract.ages import ODD_SHARE
-from slo_router.contract.model import Facts, Features, Outlook, Prediction, Rng, Slo, Snapshot
+from slo_router.contract.model import Facts, Features, Outlook, Prediction, Slo, Snapshot
 from slo_router.contract.prices import cost_usd as price_of
 from slo_router.contract.prices import rates
 from slo_router.decision.known import know, look_up
@@ -42,6 +42,19 @@ _SURE = sum(_WEIGHTS)
 
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _LEAST_S = 1e-9  # nothing is faster, and a limit can be divided by it
+
+
+Item = TypeVar("Item")
+
+
+class Rng(Protocol):
+    """The randomness of a decision; `random.Random` has it."""
+
+    def choice(self, seq: Sequence[Item], /) -> Item:
+        """One of the items."""
+
+    def random(self) -> float:
+        """From 0 to below 1."""
 
 
 class View(NamedTuple):

@@ -52,14 +52,17 @@ def assess(deployment_id: str, prediction: Prediction, limits: Limits) -> Assess
         if headroom is None or room < headroom:
             headroom = room
     standing = _MISSES if missed else _UNKNOWN if unknown else _MEETS
-    return _new(Assessment, (deployment_id, prediction, standing, headroom, missed, unknown, None, None))
+    return _new(Assessment, (deployment_id, prediction, standing, headroom, missed, unknown, None, None, 0.0))
 
 
 def weigh(assessments: Sequence[Assessment], weights: Weights) -> list[Assessment]:
     """Adds each candidate's terms and their weighted sum, `total`, all in 0..1; a term with no data scores 0."""
     predictions = [assessment.prediction for assessment in assessments]
     quality = _normalise([p.quality for p in predictions], best_is_high=True)
-    cost = _normalise([p.cost_usd for p in predictions], best_is_high=False)
+    cost = _normalise(
+        [None if (usd := a.prediction.cost_usd) is None else usd + a.shadow_usd for a in assessments],
+        best_is_high=False,
+    )
     comparable = all(p.e2e_s is not None or p.ttft_s is None for p in predictions)  # a TTFT beside an E2E looks fast
     latency = _normalise([p.e2e_s if comparable else p.ttft_s for p in predictions], best_is_high=False)
     whole = weights.quality + weights.cost + weights.latency

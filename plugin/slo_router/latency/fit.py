@@ -29,6 +29,7 @@ SWEPT_WEIGHT = 20.0  # likewise, that they change what the sweep found they do
 SPREAD_WEIGHT = 2.0  # likewise, its spread: over all prompts it is wider than for one
 NOISE_WEIGHT = 5.0  # observations that the long memory's noise is worth in a shorter one
 LEVEL_WEIGHT = 1.0  # observation that an unchanged level is worth
+BEYOND = 1.0  # load beyond the knee, squared: nearer to it the benchmark weighs as much
 WIDE = 0.5  # standard deviation of ln(ratio) where the benchmark tells none: p95 is 2.3 × the median
 LEAST_NOISE, LEAST_SPREAD, MOST_SPREAD = 0.05, 0.05, 1.2
 NO_EVIDENCE = 1e-6
@@ -105,7 +106,7 @@ def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[fl
     """The coefficients with the benchmark's knee, or with another that explains more than noise would."""
     chosen = prior.alternative
     matrix = square(sums.products, size, chosen)
-    best = _regress(matrix, prior)
+    best = _regress(matrix, prior, None if chosen is None else size - 1)
     if sums.count < NO_EVIDENCE or sum(best) <= 0:
         return [], None
 
@@ -114,7 +115,7 @@ def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[fl
             matrix = square(sums.products, size, alternative)
             if matrix[-1][-1] <= 0:
                 return  # no load was beyond this knee, nor beyond the higher ones
-            coefficients = _regress(matrix, prior)
+            coefficients = _regress(matrix, prior, size - 1)
             yield (coefficients, alternative), _loss(matrix, coefficients)
 
     return find_knee(_loss(matrix, best), others(), sums.count) or (best, chosen)
@@ -126,8 +127,12 @@ def _loss(matrix: list[list[float]], coefficients: list[float]) -> float:
     return sum(w * v * x for w, row in zip(weights, matrix, strict=True) for v, x in zip(weights, row, strict=True))
 
 
-def _regress(matrix: list[list[float]], prior: Expected) -> list[float]:
-    """Coefficients from the rows' products. The benchmark counts as seen at the average length and load."""
+def _regress(matrix: list[list[float]], prior: Expected, queue: int | None = None) -> list[float]:
+    """Coefficients from the rows' products. The benchmark counts as seen at the average length and load.
+
+    `queue` is the position of the load beyond the knee. A few answers a trifle beyond it say nothing of the next
+    request there: it would be steep enough that nobody is sent to find out.
+    """
     weight = matrix[1][1]
     if weight < _TINY or matrix[0][1] < _TINY:
         return []
@@ -138,7 +143,8 @@ def _regress(matrix: list[list[float]], prior: Expected) -> list[float]:
     xx = [[matrix[i + 1][j + 1] + PRIOR_WEIGHT * at[i] * at[j] / mean_s**2 for j in range(size)] for i in range(size)]
     xy = [matrix[0][i + 1] + PRIOR_WEIGHT * at[i] / mean_s for i in range(size)]
     for i in range(1, size):
-        inertia = prior.slope_weight * matrix[i + 1][i + 1] / weight / mean_s**2
+        squared = matrix[i + 1][i + 1] / weight
+        inertia = prior.slope_weight * (max(squared, BEYOND) if i == queue else squared) / mean_s**2
         xx[i][i] += inertia
         xy[i] += inertia * line[i]
     found = [min(value, MAX_S) for value in non_negative(xx, xy)]

@@ -17,7 +17,7 @@ from slo_router.contract.ages import Proof
 from slo_router.contract.model import Limits
 from slo_router.latency.curve import Observation
 from slo_router.latency.evidence import Evidence, Prior, fit
-from slo_router.live import account, quota
+from slo_router.live import account, quota, scarcity
 from slo_router.live.circuit import failed, probed, succeeded
 from slo_router.live.lateness import gave_up, is_disturbed, no_stalls, slow_down, suspect, waited
 from slo_router.live.ratelimit import TOKENS, Report
@@ -77,6 +77,18 @@ class Live:
         """Whether its end was not reported yet and its lease holds."""
         state = self.states.get(flight.deployment_id)
         return state is not None and id(flight) in state.flights
+
+    def turned_away(self, deployment_id: str, load: float, now_s: float) -> None:
+        """A request that has no other way did not go there, for so many were in flight."""
+        state = self.state(deployment_id)
+        state.scarcity = scarcity.turned_away(state.scarcity, load, now_s)
+        state.price(now_s)
+
+    def would_leave(self, deployment_id: str, usd_per_s: float, stay_s: float, now_s: float) -> None:
+        """A request would not go there at this price, and would have stayed for so many seconds."""
+        state = self.state(deployment_id)
+        state.scarcity = scarcity.would_leave(state.scarcity, usd_per_s, stay_s, now_s)
+        state.price(now_s)
 
     def stalled(self, from_s: float, to_s: float) -> None:
         """This process itself stood still: what it measured meanwhile says nothing about a deployment."""
@@ -232,6 +244,7 @@ class Live:
         for state in self.states.values():
             suspect(state, self.stalls, now_s)
             slow_down(state, self.stalls, now_s)
+            state.price(now_s)
 
     def allow(self, deployment_id: str, limits: Limits, same_account: frozenset[str] = frozenset()) -> None:
         """Takes what the configuration allows a deployment, and who shares its key."""

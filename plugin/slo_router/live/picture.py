@@ -10,6 +10,7 @@ deployment is done step by step, so that whoever runs it can let others go on in
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -22,6 +23,7 @@ from slo_router.live.account import TRUSTED, Account
 from slo_router.live.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, latest
 from slo_router.live.lateness import MAX_PAUSES, OVERDUE_FLIGHTS, Stalls, overdue
 from slo_router.live.live import Live
+from slo_router.live.scarcity import PLENTY, STEPS, Scarcity
 from slo_router.live.state import MAX_LEVEL, NOTHING_SAID, LastWord, LiveState
 
 FEW = 8  # other workers, whose evidence is heard each time; of many it takes so long to add up …
@@ -29,6 +31,7 @@ ADD_UP_S = 0.1  # … that it is heard every so many seconds for each of them, w
 MAX_LOAD = 1e6
 MAX_UNIX_S = 1e12
 MAX_COUNT = 1_000_000
+MAX_STAY_S = 1e6
 
 
 class Said(TypedDict, total=False):
@@ -43,6 +46,7 @@ class Said(TypedDict, total=False):
     last_word: Any
     proofs: Any  # with `vouched_s`, where a benchmark found something against it
     vouched_s: Any
+    scarcity: Any  # where it is scarce
     evidence: msgspec.Raw  # left as it came: it is read where it changed
 
 
@@ -71,6 +75,9 @@ def _say(state: LiveState, stalls: Stalls, now_s: float) -> Said:
     if state.proofs:
         said["proofs"] = [[*key, *proof] for key, proof in state.proofs.items()]
         said["vouched_s"] = state.vouched_s
+    if state.scarcity is not PLENTY:
+        load, *times_s, offered_s = state.scarcity
+        said["scarcity"] = [None if math.isinf(load) else load, *times_s, list(offered_s.items())]
     return said
 
 
@@ -103,6 +110,8 @@ def _hear_state(state: LiveState, entries: Sequence[Said], now_s: float) -> None
         state.account = account.latest(state.account, _account(entry.get("account")), now_s)
         state.last_word = max(state.last_word, _last_word(entry.get("last_word"), now_s))
         state.answered(_moment(entry.get("answered_at_s"), now_s))
+    state.scarcity_elsewhere = [found for entry in entries if (found := _scarcity(entry.get("scarcity"), now_s))]
+    state.price(now_s)
     if state.proofs:
         state.proofs_elsewhere = _proofs(entry.get("proofs") for entry in entries)
         state.vouched_s = max([state.vouched_s, *(_moment(entry.get("vouched_s"), now_s) for entry in entries)])
@@ -173,6 +182,30 @@ def _proofs(said: Iterable[object]) -> dict[tuple[str, str], Proof]:
                 before = found.get((kind, category))
                 found[kind, category] = told if before is None or before.since_s < told.since_s else before.plus(told)
     return found
+
+
+def _scarcity(value: object, now_s: float) -> Scarcity | None:
+    """What another worker saw, as JSON brought it; `None` where it makes no sense."""
+    match value:
+        case [None | int() | float() as load, int() | float() as at_s, int() | float() as offered_at_s, list(offers)]:
+            offered_s = {
+                step: float(stay_s)
+                for offer in offers[: 2 * STEPS + 1]
+                for step, stay_s in [_offer(offer)]
+                if -STEPS <= step <= STEPS and 0 < stay_s <= MAX_STAY_S
+            }
+            lowest = math.inf if load is None or not 0 < load <= MAX_LOAD else float(load)
+            return Scarcity(lowest, _moment(at_s, now_s), _moment(offered_at_s, now_s), offered_s)
+        case _:
+            return None
+
+
+def _offer(value: object) -> tuple[int, float]:
+    match value:
+        case [int(step), int() | float() as stay_s]:
+            return step, float(stay_s)
+        case _:
+            return 0, 0.0
 
 
 def _account(value: object) -> Account:

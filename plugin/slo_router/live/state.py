@@ -12,6 +12,7 @@ from slo_router.latency.evidence import Evidence
 from slo_router.live.account import TRUSTED, Account, suspected
 from slo_router.live.circuit import CLOSED, Circuit, is_suspected, succeeded
 from slo_router.live.quota import Quota
+from slo_router.live.scarcity import PLENTY, Scarcity, Tariff, is_over, tariff
 
 Ending = Literal["success", "error", "refused", "denied", "full", "disconnected", "released"]
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
@@ -108,6 +109,9 @@ class LiveState:
     proofs_elsewhere: Mapping[tuple[str, str], Proof] = field(default_factory=dict)
     vouched_s: float = 0.0  # the last finding of errors after which a health check answered, or could not tell
     checked_at_s: float = 0.0
+    scarcity: Scarcity = PLENTY  # as this worker saw it
+    scarcity_elsewhere: Sequence[Scarcity] = ()  # as each of the others did
+    tariff: Tariff | None = None  # by all of it
 
     @property
     def in_flight(self) -> float:
@@ -116,6 +120,24 @@ class LiveState:
         if not self.others and not self.elsewhere:
             return own + self.foreign
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether somebody was turned away here lately."""
+        return self.scarcity is not PLENTY or bool(self.scarcity_elsewhere)
+
+    @property
+    def shadow_usd_per_s(self) -> float:
+        """What a second's stay is worth to others at the present load; 0 where places are not scarce."""
+        return 0.0 if self.tariff is None else self.tariff.usd_per_s(self.in_flight)
+
+    def price(self, now_s: float) -> None:
+        """Works out the tariff."""
+        seen = (self.scarcity, *self.scarcity_elsewhere)
+        if all(is_over(one, now_s) for one in seen):
+            self.scarcity, self.scarcity_elsewhere, self.tariff = PLENTY, (), None
+        else:
+            self.tariff = tariff(seen, now_s)
 
     def doubt_all_of_account(self, states: Mapping[str, LiveState]) -> None:
         """It refuses everything: the others with its key may, too."""

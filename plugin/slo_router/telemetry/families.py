@@ -194,6 +194,13 @@ class Families:
             ("deployment",),
             "livemin",
         )
+        self.shadow_usd_per_s = self._gauge(
+            "slo_router_shadow_usd_per_second",
+            "What a second of a request's stay is worth to others at the present load, USD, 0 where places are not "
+            "scarce; it steers, and nobody is billed it",
+            ("deployment",),
+            "livemax",
+        )
         self.in_flight = self._gauge(
             "slo_router_in_flight_requests",
             "Requests on their way: this proxy's own, and what the server reports beyond them (foreign)",

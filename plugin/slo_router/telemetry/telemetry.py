@@ -217,6 +217,7 @@ class Telemetry:
             families.account_fault[gone].set(0)
             if gone in families.quota_left:
                 families.quota_left[gone].set(1)
+            families.shadow_usd_per_s[gone].set(0)
             families.in_flight[(*gone, "own")].set(0)
             families.in_flight[(*gone, "foreign")].set(0)
         for name, state in list(states.items()):
@@ -236,6 +237,7 @@ class Telemetry:
         """The gauges of one deployment."""
         families = self._families
         families.circuit_open[name,].set(state.circuit.is_open)
+        families.shadow_usd_per_s[name,].set(state.shadow_usd_per_s)
         families.account_fault[name,].set(is_denied(state.account))
         if state.quota is not None:
             families.quota_left[name,].set(headroom(state.quota, time.time()))

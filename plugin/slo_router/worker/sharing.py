@@ -90,3 +90,11 @@ def read_export(text: object) -> Export | None:
         return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeError):
         return None
+
+
+def decoded(text: msgspec.Raw | None) -> object:
+    """What another worker wrote; `None` where it wrote nothing, or nothing that can be read."""
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -18,11 +18,11 @@ from slo_router.contract.model import Facts
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import GroupSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment, same_accounts
-from slo_router.decision.decide import Ask, decide
+from slo_router.decision.decide import decide
+from slo_router.decision.foresight import Ask
 from slo_router.decision.groups import ManagedGroup, default_rules
 from slo_router.decision.known import findings, prior
 from slo_router.decision.prediction import View, predict
-from slo_router.decision.service_tiers import in_tier
 from slo_router.errors import RequestSloError
 from slo_router.latency.evidence import Prior
 from slo_router.live import picture
@@ -31,12 +31,14 @@ from slo_router.live.picture import Export
 from slo_router.live.state import ANSWERS, Ending, Findings, Landing
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
 from slo_router.request.features import UNSURE, extract
-from slo_router.request.history import is_signed, may_be_signed
+from slo_router.request.history import is_signed, may_be_signed, readers_of
+from slo_router.request.service_tiers import in_tier
 from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.learning.answers import Answers
 from slo_router.worker.learning.homes import Homes
 from slo_router.worker.learning.lessons import Lessons, expected_s
+from slo_router.worker.sharing import decoded
 from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.trace import Trace
 
@@ -130,7 +132,7 @@ class Strategy:
             if managed.settings.stickiness:
                 cached = self.homes.expected(trace, session, now_s)
             if has_signed and readers is None and (signer := self.homes.of(trace.beginnings).deployment_id) in known:
-                readers = _readers(signer, candidates)
+                readers = readers_of(signer, candidates)
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
         lengths, hits = self.answers.lengths(features), self.homes.new_shares
         ceiling = cost_ceiling(trace.asked)
@@ -169,6 +171,8 @@ class Strategy:
         if attempt.is_sent:
             return False
         attempt.is_sent = True
+        if self._is_live and trace.decision is not None:
+            self._lessons.see_scarcity(trace.decision, self._clock())
         if trace.stream:
             self._lessons.await_token(attempt, trace)
         return True
@@ -248,9 +252,9 @@ class Strategy:
         exports = list(exports)
         told: list[object] = []
         for export in exports:
-            told.append(_decoded(export.get(CACHING)))
-            self.homes.hear(_decoded(export.get(CONVERSATIONS)), self._clock())
-            self.answers.hear(_decoded(export.get(LENGTHS)), self._categories, self._clock())
+            told.append(decoded(export.get(CACHING)))
+            self.homes.hear(decoded(export.get(CONVERSATIONS)), self._clock())
+            self.answers.hear(decoded(export.get(LENGTHS)), self._categories, self._clock())
             yield
         self.homes.hear_caching(told, self.facts, self._clock())
         for name in list(self.facts):
@@ -285,19 +289,3 @@ class Strategy:
         """Hears the others and works out what to expect, all at once."""
         for _ in chain(self.hear(exports), self.refit()):
             pass
-
-
-def _decoded(text: msgspec.Raw | None) -> object:
-    """What another worker wrote; `None` where it wrote nothing, or nothing that can be read."""
-    try:
-        return None if text is None else msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
-def _readers(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:
-    """Who can read what `holder` holds: it and every other deployment of its model; everybody where it is away."""
-    if holder is None:
-        return None
-    model = next((one.model for one in candidates if one.deployment_id == holder), None)
-    return None if model is None else frozenset(one.deployment_id for one in candidates if one.model == model)

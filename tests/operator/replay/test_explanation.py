@@ -8,7 +8,8 @@ import pytest
 
 from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
 from slo_router.contract.settings.config import GroupSettings, Weights
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
+from slo_router.decision.foresight import Ask
 from slo_router.operator.replay.explanation import Explanation, explain, explain_live
 from slo_router.request.conversations import Cached
 from tests.shared.builders import NOW_S, REQUEST, decided, measured, view

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
 from slo_router.contract.settings.config import GroupSettings, Weights
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
+from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import predict
 from slo_router.live.live import Live
 from slo_router.live.probes import probe_ended

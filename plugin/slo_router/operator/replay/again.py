@@ -16,7 +16,8 @@ def decided_again(
     if missing:
         return False, f"not decided again: {', '.join(missing)} left the YAML"
     candidates = [
-        Foreseen(facts[one.deployment], prediction_of(one.predicted), one.probability) for one in decision.candidates
+        Foreseen(facts[one.deployment], prediction_of(one.predicted), one.probability, one.shadow_usd)
+        for one in decision.candidates
     ]
     demand = demand_of(decision, features_of(record, decision), slo_of(record))
     found = redecide(demand, candidates, group, Draws(0))

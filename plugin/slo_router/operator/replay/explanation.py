@@ -162,6 +162,8 @@ def _less_likely(one: Candidate, chosen: Candidate) -> str:
 
 
 def _behind(one: Candidate, chosen: Candidate) -> str:
+    if one.shadow_usd and one.scores is None:
+        return f"its place is worth ${one.shadow_usd:.3g} to those who have no other"
     if one.scores is not None and chosen.scores is not None:
         return f"scores {one.scores.get('total', 0.0):.3f}, the chosen {chosen.scores.get('total', 0.0):.3f}"
     cost_usd, least_usd = one.predicted.cost_usd, chosen.predicted.cost_usd

@@ -63,7 +63,7 @@ class PolicyChange:
             facts = new.facts.get(one.deployment)
             if facts is not None:
                 prediction = _renewed(prediction_of(one.predicted), features, before.get(one.deployment), facts)
-                found.append(Foreseen(facts, prediction, one.probability))
+                found.append(Foreseen(facts, prediction, one.probability, one.shadow_usd))
         for name, facts in new.facts.items():
             if name not in before and all(one.deployment != name for one in decision.candidates):
                 found.append(Foreseen(facts, _unmeasured(facts, features)))

@@ -54,6 +54,7 @@ class Candidate(msgspec.Struct, frozen=True):
     probability: Share | None = None
     cached_tokens: Count = 0  # of the prompt, expected to be read from its cache
     leaving_usd: Amount | None = None  # for reading again what the conversation's deployment has cached
+    shadow_usd: Amount = 0.0  # what its place was worth to others, where places were scarce
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ class Foreseen(NamedTuple):
     facts: Facts
     prediction: Prediction
     probability: float | None = None  # that the SLO is kept, where no candidate was expected to keep it
+    shadow_usd: float = 0.0
 
 
 class Redecision(NamedTuple):
@@ -112,6 +113,7 @@ def redecide(demand: Demand, candidates: Sequence[Foreseen], group: GroupSetting
         group,
         _view(draws),
         chance=lambda one: chances[one.deployment_id],
+        shadow_usd={one.facts.deployment_id: one.shadow_usd for one in candidates if one.shadow_usd},
     )
     return Redecision(chosen, is_met, draws.asked, pool, demand.home, rejections_of(unable))
 

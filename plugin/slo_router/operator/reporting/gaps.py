@@ -12,8 +12,9 @@ from typing import NamedTuple
 from slo_router.contract.ages import ANSWER_FAULT_LASTS_S, DAY_S
 from slo_router.contract.model import Decision, Facts, Features, Snapshot
 from slo_router.contract.settings.config import GroupSettings, Settings
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
 from slo_router.decision.explain import reason
+from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import View
 from slo_router.operator.replay.policy_change import default_slo
 from slo_router.operator.replay.redecision import Draws

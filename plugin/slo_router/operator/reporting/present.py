@@ -34,6 +34,7 @@ class Deployment:
     benchmarked: dict[str, float]  # category → age in seconds
     recent_share: float | None
     recent_attainment: float | None
+    shadow_usd_per_s: float = 0.0  # what a second's stay is worth to others; above 0 where places are scarce
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def describe(name: str, group: str, seen: Seen) -> Deployment:
         benchmarked={category: seen.now_s - metrics.measured_at_s for category, metrics in sorted(measured.items())},
         recent_share=None if tally is None else tally.requests / seen.latest.total.requests,
         recent_attainment=None if tally is None else attained(tally),
+        shadow_usd_per_s=state.shadow_usd_per_s,
     )
 
 
@@ -97,7 +99,8 @@ def state_in_words(state: LiveState, now_s: float) -> str:
         return f"refuses everything, asked {since_s:.0f} s ago: its account, its key, or its model's name"
     if not state.circuit.is_open and state.quota is not None and state.quota.until_s > now_s:
         return f"full for {state.quota.until_s - now_s:.0f} s more"
-    return circuit_in_words(state.circuit, now_s)
+    said = circuit_in_words(state.circuit, now_s)
+    return f"{said}, scarce: ${state.shadow_usd_per_s:.2g}/s" if state.shadow_usd_per_s else said
 
 
 def circuit_in_words(circuit: Circuit, now_s: float) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from slo_router.contract.model import Decision
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.units import MS
+from slo_router.decision.scarcity import turned_away, would_leave
 from slo_router.live.live import Live
 from slo_router.live.state import ERRORS, Ending, Landing
 from slo_router.request.lengths import Length
@@ -21,6 +23,14 @@ class Lessons:
         self._live = live
         self._awaited: dict[int, tuple[Attempt, Trace]] = {}  # streams whose first token was not learned yet
         self._is_warm = False
+
+    def see_scarcity(self, decision: Decision, now_s: float) -> None:
+        """Learns from a decision who was turned away, and who would leave a scarce place."""
+        states = self._live.states
+        for name, load in turned_away(decision, states):
+            self._live.turned_away(name, load, now_s)
+        for name, usd_per_s, stay_s in would_leave(decision, states):
+            self._live.would_leave(name, usd_per_s, stay_s, now_s)
 
     def await_token(self, attempt: Attempt, trace: Trace) -> None:
         """A stream was sent."""

@@ -9,11 +9,12 @@ import pytest
 from slo_router.contract.model import Facts, Slo
 from slo_router.contract.settings.config import GroupSettings
 from slo_router.contract.settings.deployments import read_deployment
-from slo_router.decision.decide import Ask, Policy, decide
+from slo_router.decision.decide import Policy, decide
 from slo_router.decision.explain import reason
-from slo_router.decision.service_tiers import in_tier
+from slo_router.decision.foresight import Ask
 from slo_router.operator.replay.recorded import decode, features_of
 from slo_router.operator.replay.redecision import demand_of
+from slo_router.request.service_tiers import in_tier
 from tests.shared.builders import REQUEST, view
 from tests.shared.record_builders import line_of
 

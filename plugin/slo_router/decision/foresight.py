@@ -1,0 +1,110 @@
+"""What each candidate would do with one request, by what is known of the request beyond its features.
+
+how long each would write, what its cache holds of the prompt, and who has the conversation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from slo_router.contract.model import EMPTY, Assessment, Facts, Features, Outlook, Prediction, Slo
+from slo_router.contract.prices import rates
+from slo_router.decision.prediction import (
+    View,
+    at_cached_price,
+    cost_chance,
+    predict,
+    with_cache,
+)
+from slo_router.decision.prediction import cost_interval_usd as interval_usd
+from slo_router.decision.prediction import outlook as outlook_of
+from slo_router.request.conversations import NOTHING_CACHED, Cached
+from slo_router.request.lengths import Length, assumed
+
+NO_LENGTHS: Mapping[str, Length] = MappingProxyType({})
+
+
+class Ask(NamedTuple):
+    """One request: what it is, what it asks for, and who already failed it."""
+
+    features: Features
+    slo: Slo
+    tried: frozenset[str] = frozenset()
+    cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
+    cached: Cached = NOTHING_CACHED
+    full: frozenset[str] = frozenset()  # have all the requests that they may have, as LiteLLM counts them
+    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
+    lengths: Mapping[str, Length] = NO_LENGTHS  # of one answer, by deployment id
+    in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
+    hits: Mapping[str, float] = EMPTY  # by deployment id: the part of any prompt that is read from its cache
+
+    def length(self, deployment_id: str) -> Length:
+        """How long this deployment's answer may get; where nothing is known of it, as in this category."""
+        found = self.lengths.get(deployment_id)
+        return assumed(self.features.output_tokens / self.features.choices) if found is None else found
+
+    def cached_tokens(self, deployment_id: str) -> int:
+        """Of the prompt, expected to be billed as read from this deployment's cache."""
+        prompt_tokens = self.features.prompt_tokens
+        tokens = round(self.hits.get(deployment_id, 0.0) * prompt_tokens)
+        known = self.cached.tokens if deployment_id == self.cached.deployment_id else 0
+        return max(tokens, min(known, prompt_tokens))
+
+
+def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> list[Prediction]:
+    """What each candidate would do with this request, latencies at that position among `LEVELS`."""
+    features, lengths = ask.features, ask.lengths
+    found = [predict(facts, features, view, level, lengths.get(facts.deployment_id)) for facts in candidates]
+    home = ask.cached.deployment_id
+    if home or ask.hits:
+        for number, facts in enumerate(candidates):
+            name = facts.deployment_id
+            if name == home:
+                tokens, length = ask.cached.tokens, lengths.get(home)
+                found[number] = with_cache(facts, features, view, level, tokens, length=length)
+            if name in ask.hits:  # beside the price nothing: its latencies are those of such prompts
+                found[number] = at_cached_price(found[number], facts, features, ask.cached_tokens(name))
+    return found
+
+
+def read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
+    """Of the prompt, billed as read from its cache, by deployment id; those that read nothing are left out."""
+    counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
+    return {name: tokens for name, tokens in counts.items() if tokens}
+
+
+def leaving_usd(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, float]:
+    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
+    prompt_tokens, home = ask.features.prompt_tokens, ask.cached.deployment_id
+    tokens = min(ask.cached.tokens, prompt_tokens)
+    prices = {one.deployment_id: rates(one, prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None}
+    return {name: tokens * usd for name, usd in prices.items() if usd is not None and name != home}
+
+
+def outlook(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
+    """What to expect of this request at a candidate; `None` where the live evidence is too thin."""
+    name, features = assessment.deployment_id, ask.features
+    state, length = view.live.get(name), ask.length(name)
+    if name == ask.cached.deployment_id:
+        features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
+    found = None if state is None else outlook_of(features, ask.slo, state, length)
+    if found is None or "cost_per_1k" not in assessment.missed:
+        return found
+    in_time = 1.0 if found.probability is None else found.probability
+    affordable = cost_chance(name, ask.features, ask.slo.cost_per_1k_usd or 0.0, view.snapshot, length)
+    return found._replace(probability=in_time * affordable)
+
+
+def with_answer(features: Features, prediction: Prediction) -> Features:
+    """The features with the answer that the pick is expected to write."""
+    tokens = prediction.output_tokens
+    return features if tokens is None else features._replace(output_tokens=round(tokens))
+
+
+def cost_interval_usd(ask: Ask, candidates: Sequence[Facts], chosen: Assessment) -> tuple[float, float] | None:
+    """Nine of ten such requests cost between the two at the pick; `None` where its price is unknown."""
+    name = chosen.deployment_id
+    facts = next(one for one in candidates if one.deployment_id == name)
+    return interval_usd(facts, ask.features, chosen.prediction, ask.length(name), ask.cached_tokens(name))

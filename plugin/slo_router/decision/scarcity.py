@@ -1,0 +1,101 @@
+"""Who pays for a scarce place, who is turned away from it, who would leave it. Pure; `live.scarcity` has the prices.
+
+    pays            whoever would stay there, the price by the predicted stay; beside its own cost, when costs compare
+    turned away     a request that no candidate is expected to serve within its SLO, and that this one would serve but
+                    for its load, which at least doubles the time to the first token
+    would leave     a request that another candidate is expected to serve within its SLO, too, for more
+
+The price is no cost: nobody is billed it, and no limit is held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from slo_router.contract.model import Assessment, Decision, Facts, Prediction, Slo, Standing
+from slo_router.decision.prediction import View
+from slo_router.latency.curve import Curve, tpot_s, ttft_s
+from slo_router.live.state import LiveState
+
+CROWDED = 2.0  # times the time to the first token without load
+NO_CHARGES: Mapping[str, float] = MappingProxyType({})
+_LEAST_S = 1e-6
+_TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
+_MEETS = Standing.MEETS
+
+
+def charges(candidates: Sequence[Facts], predictions: Sequence[Prediction], view: View) -> Mapping[str, float]:
+    """USD by deployment id, of those that charge something."""
+    found: dict[str, float] | None = None
+    for facts, prediction in zip(candidates, predictions, strict=True):
+        state = view.live.get(facts.deployment_id)
+        if state is not None and state.tariff is not None:
+            usd = state.tariff.usd_per_s(prediction.in_flight) * stay_s(prediction)
+            if usd > 0:
+                found = found or {}
+                found[facts.deployment_id] = usd
+    return NO_CHARGES if found is None else found
+
+
+def charged(pool: list[Assessment], shadow_usd: Mapping[str, float]) -> list[Assessment]:
+    """The candidates with what a place at each is worth to others."""
+    if not shadow_usd:
+        return pool
+    return [one._replace(shadow_usd=shadow_usd.get(one.deployment_id, 0.0)) for one in pool]
+
+
+def stay_s(prediction: Prediction) -> float:
+    """How long a request takes a place there, seconds; 0 where that is unknown."""
+    return prediction.e2e_s or prediction.ttft_s or 0.0
+
+
+def turned_away(decision: Decision, states: Mapping[str, LiveState]) -> Iterator[tuple[str, float]]:
+    """Deployment ids with the load that the request was turned away for."""
+    if decision.kind != "fallback":
+        return
+    for one in _passing(decision):
+        state = states.get(one.deployment_id)
+        if state is None or state.curve is None or one.prediction.basis != "live":
+            continue
+        if one.missed and _TIMES.issuperset(one.missed) and _is_crowded(one.prediction, decision, state.curve):
+            yield one.deployment_id, one.prediction.in_flight
+
+
+def would_leave(decision: Decision, states: Mapping[str, LiveState]) -> Iterator[tuple[str, float, float]]:
+    """Deployment ids where places are scarce, with the price in USD per second and the seconds that would be free."""
+    if decision.kind != "met":
+        return
+    able = [one for one in _passing(decision) if one.standing is _MEETS and one.prediction.cost_usd is not None]
+    if len(able) < 2:
+        return
+    for one in able:
+        state, left_s, own_usd = states.get(one.deployment_id), stay_s(one.prediction), one.prediction.cost_usd or 0.0
+        if state is None or not state.is_scarce or left_s <= 0:
+            continue
+        least_usd = min(other.prediction.cost_usd or 0.0 for other in able if other is not one)
+        if least_usd >= own_usd:  # else it would not come
+            yield one.deployment_id, (least_usd - own_usd) / left_s, left_s
+
+
+def _passing(decision: Decision) -> list[Assessment]:
+    rejected = {rejection.deployment_id for rejection in decision.rejections}
+    return [one for one in decision.assessments if one.deployment_id not in rejected]
+
+
+def _is_crowded(prediction: Prediction, decision: Decision, curve: Curve) -> bool:
+    """Whether it would keep the SLO but for its load."""
+    first_s, further_s, tokens = prediction.ttft_s, prediction.tpot_s, decision.features.prompt_tokens
+    if first_s is None or further_s is None:
+        return False
+    load = prediction.in_flight
+    crowd = ttft_s(curve, tokens, load) / max(ttft_s(curve, tokens, 0.0), _LEAST_S)
+    if crowd < CROWDED:
+        return False
+    pace = tpot_s(curve, load) / max(tpot_s(curve, 0.0), _LEAST_S)
+    alone_s = first_s / crowd + ((prediction.e2e_s or first_s) - first_s) / pace
+    return _keeps((first_s / crowd, further_s / pace, alone_s), decision.slo)
+
+
+def _keeps(times_s: tuple[float, ...], slo: Slo) -> bool:
+    return all(limit is None or time_s <= limit for time_s, limit in zip(times_s, slo[:3], strict=True))
