@@ -24,7 +24,6 @@ from slo_router.contract.model import (
     Slo,
     Standing,
 )
-from slo_router.contract.prices import rates
 from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.picking import pick
@@ -34,6 +33,7 @@ from slo_router.decision.prediction import (
     at_cached_price,
     cost_chance,
     cost_interval_usd,
+    leaving_usd,
     outlook,
     predict,
     with_cache,
@@ -139,7 +139,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         cached_at=home,
         cost_interval_usd=_cost_interval_usd(ask, candidates, chosen),
         read_cached=_read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
-        leaving_usd=_leaving_usd(ask, candidates) if ask.cached.tokens else EMPTY,
+        leaving_usd=leaving_usd(candidates, ask.features, ask.cached) if ask.cached.tokens else EMPTY,
     )
 
 
@@ -157,19 +157,6 @@ def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> li
             if name in ask.hits:  # beside the price nothing: its latencies are those of such prompts
                 found[number] = at_cached_price(found[number], facts, features, ask.cached_tokens(name))
     return found
-
-
-def _read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
-    counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
-    return {name: tokens for name, tokens in counts.items() if tokens}
-
-
-def _leaving_usd(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, float]:
-    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
-    prompt_tokens, home = ask.features.prompt_tokens, ask.cached.deployment_id
-    tokens = min(ask.cached.tokens, prompt_tokens)
-    prices = {one.deployment_id: rates(one, prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None}
-    return {name: tokens * usd for name, usd in prices.items() if usd is not None and name != home}
 
 
 def choose(
@@ -304,14 +291,18 @@ def _with_answer(features: Features, prediction: Prediction) -> Features:
 
 
 def _cost_interval_usd(ask: Ask, candidates: Sequence[Facts], chosen: Assessment) -> tuple[float, float] | None:
-    name = chosen.deployment_id
+    name, features = chosen.deployment_id, ask.features
     facts = next(one for one in candidates if one.deployment_id == name)
-    return cost_interval_usd(facts, ask.features, chosen.prediction, ask.length(name), ask.cached_tokens(name))
+    return cost_interval_usd(facts, features, chosen.prediction, ask.length(name), ask.cached_tokens(name))
 
 
 def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:
     found = _outlook(ask, view, assessment)
     return None if found is None else found.probability
+
+
+def _read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
+    return {one.deployment_id: tokens for one in candidates if (tokens := ask.cached_tokens(one.deployment_id))}
 
 
 def _left_out(unable: Sequence[tuple[Assessment, list[Rejection]]], pool: Sequence[Assessment]) -> Iterator[Assessment]:
