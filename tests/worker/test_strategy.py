@@ -514,6 +514,16 @@ def test_a_response_is_gone_on_with_where_it_is_held() -> None:
     assert made.choose("smart", REQUEST, ["small"], arrived(made), holder="large") == "small"  # it cools down
 
 
+def test_a_history_that_the_server_holds_makes_no_other_prompt_look_longer() -> None:
+    made = strategy()
+    for holder, moves in (("small", False), (None, True)):
+        before = made.answers.learned.prompt_factor
+        trace = arrived(made)
+        made.choose("smart", REQUEST, POOL, trace, holder=holder)
+        over(made, trace, record(5_000, 100))  # the request itself has some ten tokens
+        assert (made.answers.learned.prompt_factor != before) is moves
+
+
 # --- an attempt
 
 

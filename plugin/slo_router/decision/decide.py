@@ -26,13 +26,12 @@ from slo_router.decision.foresight import (
     Ask,
     cost_interval_usd,
     foresee,
-    leaving_usd,
     outlook,
     read_cached,
     with_answer,
 )
 from slo_router.decision.picking import pick
-from slo_router.decision.prediction import View, answer_faults
+from slo_router.decision.prediction import View, answer_faults, leaving_usd
 from slo_router.decision.relaxation import Unable, keep, least_rejected, spare
 from slo_router.decision.scarcity import NO_CHARGES, charged, charges
 from slo_router.decision.scoring import assess, limits_of, weigh
@@ -111,7 +110,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         cached_at=home,
         cost_interval_usd=cost_interval_usd(ask, candidates, chosen),
         read_cached=read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
-        leaving_usd=leaving_usd(ask, candidates) if ask.cached.tokens else EMPTY,
+        leaving_usd=leaving_usd(candidates, ask.features, ask.cached) if ask.cached.tokens else EMPTY,
     )
 
 
@@ -232,6 +231,10 @@ def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
 def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:
     found = outlook(ask, view, assessment)
     return None if found is None else found.probability
+
+
+def _read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
+    return {one.deployment_id: tokens for one in candidates if (tokens := ask.cached_tokens(one.deployment_id))}
 
 
 def _left_out(unable: Sequence[tuple[Assessment, list[Rejection]]], pool: Sequence[Assessment]) -> Iterator[Assessment]:

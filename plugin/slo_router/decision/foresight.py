@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.contract.model import EMPTY, Assessment, Facts, Features, Outlook, Prediction, Slo
-from slo_router.contract.prices import rates
 from slo_router.decision.prediction import (
     View,
     at_cached_price,
@@ -73,14 +72,6 @@ def read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
     """Of the prompt, billed as read from its cache, by deployment id; those that read nothing are left out."""
     counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
     return {name: tokens for name, tokens in counts.items() if tokens}
-
-
-def leaving_usd(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, float]:
-    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
-    prompt_tokens, home = ask.features.prompt_tokens, ask.cached.deployment_id
-    tokens = min(ask.cached.tokens, prompt_tokens)
-    prices = {one.deployment_id: rates(one, prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None}
-    return {name: tokens * usd for name, usd in prices.items() if usd is not None and name != home}
 
 
 def outlook(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:

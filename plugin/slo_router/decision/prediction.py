@@ -31,6 +31,7 @@ from slo_router.latency.curve import LEVELS, P50, P95, probability
 from slo_router.latency.curve import tpot_s as curve_tpot_s
 from slo_router.latency.curve import ttft_s as curve_ttft_s
 from slo_router.live.state import ANSWERS, ERRORS, LiveState
+from slo_router.request.conversations import Cached
 from slo_router.request.lengths import LONG, SHORT, Length, assumed
 
 PROMPT_ERROR = 0.1  # of a prompt's tokens, which are estimated from characters
@@ -137,6 +138,15 @@ def at_cached_price(prediction: Prediction, facts: Facts, features: Features, ca
         return prediction
     tokens = features.prompt_tokens + output_tokens
     return prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=cost_usd * 1_000 / tokens if tokens else None)
+
+
+def leaving_usd(candidates: Iterable[Facts], features: Features, cached: Cached) -> Mapping[str, float]:
+    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
+    tokens, home = min(cached.tokens, features.prompt_tokens), cached.deployment_id
+    prices = {
+        one.deployment_id: rates(one, features.prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None
+    }
+    return {name: tokens * usd for name, usd in prices.items() if usd is not None and name != home}
 
 
 def cost_interval_usd(

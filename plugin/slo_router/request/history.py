@@ -7,9 +7,7 @@ answers, so where its turn was answered is worth remembering.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from slo_router.contract.model import Facts
+from collections.abc import Mapping
 
 _ASKS = ("thinking", "reasoning_effort", "reasoning")
 _SIGNED_PARTS = ("thinking", "redacted_thinking")
@@ -23,14 +21,6 @@ def may_be_signed(request: Mapping[str, object]) -> bool:
 def is_signed(messages: object) -> bool:
     """Whether the history holds something that was signed by a model. `messages` may be those of any route."""
     return isinstance(messages, list) and any(isinstance(one, dict) and _holds(one) for one in reversed(messages))
-
-
-def readers_of(holder: str | None, candidates: Sequence[Facts]) -> frozenset[str] | None:
-    """Who can read what `holder` holds: it and every other deployment of its model; everybody where it is away."""
-    if holder is None:
-        return None
-    model = next((one.model for one in candidates if one.deployment_id == holder), None)
-    return None if model is None else frozenset(one.deployment_id for one in candidates if one.model == model)
 
 
 def _holds(message: Mapping[str, object]) -> bool:

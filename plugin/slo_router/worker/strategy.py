@@ -31,12 +31,12 @@ from slo_router.live.picture import Export
 from slo_router.live.state import ANSWERS, Ending, Findings, Landing
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
 from slo_router.request.features import UNSURE, extract
-from slo_router.request.history import is_signed, may_be_signed, readers_of
+from slo_router.request.history import is_signed, may_be_signed
 from slo_router.request.service_tiers import in_tier
 from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.learning.answers import Answers
-from slo_router.worker.learning.homes import Homes
+from slo_router.worker.learning.homes import Homes, readers_of
 from slo_router.worker.learning.lessons import Lessons, expected_s
 from slo_router.worker.sharing import decoded
 from slo_router.worker.snapshot import MetricsStore
@@ -126,6 +126,7 @@ class Strategy:
         messages = request.get("messages") or request.get("input")
         has_signed = is_signed(messages)
         trace.is_signed = has_signed or may_be_signed(request)
+        trace.goes_on = holder is not None
         readers = None if holder is None else frozenset(one.deployment_id for one in candidates) & {holder} or None
         if managed.settings.stickiness or trace.is_signed:
             trace.beginnings = fingerprints(messages, request.get("system") or request.get("instructions"))
@@ -134,8 +135,8 @@ class Strategy:
             if has_signed and readers is None and (signer := self.homes.of(trace.beginnings).deployment_id) in known:
                 readers = readers_of(signer, candidates)
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
-        lengths, hits = self.answers.lengths(features), self.homes.new_shares
-        ceiling = cost_ceiling(trace.asked)
+        lengths = self.answers.lengths(features)
+        ceiling, hits = cost_ceiling(trace.asked), self.homes.new_shares
         ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having, hits)
         decision = decide(ask, candidates, view, managed.policy)
         trace.decision = decision
@@ -220,7 +221,8 @@ class Strategy:
             self.live.prove(landing.flight.deployment_id, ANSWERS, category, is_good=is_whole)
         if trace.decision is not None and trace.sent_to and record.outcome in ("success", "disconnected"):
             features = trace.decision.features
-            self.answers.see(features, self.facts.get(trace.sent_to[-1]), record, is_whole=is_whole)
+            told = record.model_copy(update={"prompt_tokens": None}) if trace.goes_on else record
+            self.answers.see(features, self.facts.get(trace.sent_to[-1]), told, is_whole=is_whole)
             if record.outcome == "success":
                 self.homes.learn(trace, features, record)
         if landing is not None:
@@ -249,8 +251,7 @@ class Strategy:
 
     def hear(self, exports: Iterable[Export], rank: int = 0) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step; `rank` is this one's among all."""
-        exports = list(exports)
-        told: list[object] = []
+        exports, told = list(exports), []
         for export in exports:
             told.append(decoded(export.get(CACHING)))
             self.homes.hear(decoded(export.get(CONVERSATIONS)), self._clock())

@@ -62,6 +62,7 @@ class Trace:
     session: int = NO_SESSION  # the hash of the session's name, likewise
     known: Cached = NOTHING_CACHED  # where the conversation was, as the decision found it
     is_by_session: bool = False  # it was found by its session, for no beginning of it was known
+    goes_on: bool = False  # with a response that a server holds: how long its history is, nobody here knows
     is_impatient: bool = False  # the client set a timeout of its own
     is_elsewhere: bool = False  # the client named a key or an address of its own, as some proxies allow
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may

@@ -81,3 +81,9 @@ class Homes:
 def _scale(features: Features, record: RequestRecord) -> float:
     """Estimated tokens for each that the usage counts."""
     return features.prompt_tokens / record.prompt_tokens if record.prompt_tokens else 0.0
+
+
+def readers_of(holder: str, candidates: Sequence[Facts]) -> frozenset[str] | None:
+    """Who can read what `holder` holds: it and every other deployment of its model; everybody where it is away."""
+    model = next((one.model for one in candidates if one.deployment_id == holder), None)
+    return None if model is None else frozenset(one.deployment_id for one in candidates if one.model == model)

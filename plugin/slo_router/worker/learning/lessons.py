@@ -109,6 +109,11 @@ def expected_s(trace: Trace, deployment_id: str, length: Length | None) -> float
 
 
 def _estimated_tokens(trace: Trace) -> int | None:
-    """What the decision took the prompt's part that is in no cache for: a prediction knows no more either."""
+    """What the decision took the prompt's part that is in no cache for: a prediction knows no more either.
+
+    `None` where it knew but the end of a history that the server holds.
+    """
     decision = trace.decision
-    return None if decision is None else max(decision.features.prompt_tokens - decision.cached_tokens, 0)
+    return (
+        None if decision is None or trace.goes_on else max(decision.features.prompt_tokens - decision.cached_tokens, 0)
+    )
