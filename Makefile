@@ -52,6 +52,8 @@ bench: .venv/.ready ## the measurements behind docs/evidence.md (SAVE=--save kee
 	$(BIN)/python -m evaluation.overhead.metrics_cost $(SAVE)
 	$(BIN)/python -m evaluation.routing.categorizer $(SAVE)
 	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.routing.price_map $(SAVE)
+	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.routing.lengths
+	$(BIN)/python -m evaluation.routing.room --rate 5
 	$(BIN)/python -m evaluation.robustness.fuzz $(SAVE)
 	$(BIN)/python -m evaluation.overhead.loop_hold $(SAVE)
 	$(BIN)/python -m evaluation.simulator --seeds 20 $(SAVE)
