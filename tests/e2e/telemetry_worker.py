@@ -1,8 +1,9 @@
 """One worker of a proxy in trouble, for tests of dashboards and alerts: `python -m tests.e2e.telemetry_worker`.
 
 It makes decisions and finishes requests until it is ended, so that every panel has something to show and every alert a
-reason: nearly all go to the large deployment, are slow, miss their SLO and are dear; a circuit is open, decisions fail,
-records are lost, the job that writes them is stuck, and Redis has not been read for ten minutes.
+reason: nearly all go to the large deployment, are slow, miss their SLO and are dear; a circuit is open, an account
+refuses everything, decisions fail, records are lost, the job that writes them is stuck, and Redis has not been read for
+ten minutes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import time
 
 from prometheus_client import REGISTRY
 
-from slo_router.contract.model import Metrics, Rejection, Snapshot
+from slo_router.contract.model import Limits, Metrics, Rejection, Snapshot
+from slo_router.live.account import Account
 from slo_router.live.circuit import Circuit
 from slo_router.live.live import Live
 from slo_router.telemetry.telemetry import Telemetry
@@ -33,18 +35,22 @@ def serve_until_ended() -> None:
     live.dispatched("large", began_s)
     live.heard_of_foreign("large", 2, 0.5)
     live.states["large"].circuit = Circuit(failures=3, is_open=True, changed_at_s=began_s)
+    live.allow("large", Limits(rpm=60))
+    live.state("small").account = Account(is_shut=True, changed_at_s=began_s, pause_s=60.0)
     snapshot = Snapshot({}, {"large": Metrics(began_s - 3_600)}, read_at_s=began_s - 600)
     for number in itertools.count(1):
         to_small = number % 20 == 0
         decision = decided(SMALL, LARGE) if to_small else decided(LARGE, SMALL, rejections=POOR)
         if number % 3 == 0:
             decision = decision._replace(kind="fallback")
+        decision = decision._replace(cost_interval_usd=(0.5, 1.5 if to_small else 0.9))
         made = record(
             deployment=decision.deployment_id,
             ttft_ms=300.0 if to_small else 1_500.0,
             e2e_ms=2_000.0 if to_small else 15_000.0,
             slo_met=None if number % 25 == 0 else to_small,
             cost_usd=1.0,
+            cached_tokens=100,
             team_id=f"team-{number % 3}",
         )
         telemetry.decided("smart", decision, took_s=80e-6)

@@ -95,7 +95,7 @@ def test_each_is_expected_to_cost_what_litellm_bills_for_it(stack: Stack) -> Non
         found.remove(name)
         factor = times[name] * MARGIN
         predicted = next(one["predicted"] for one in decision["candidates"] if one["deployment"] == record.deployment)
-        expected = usd(decision["estimated_prompt_tokens"], decision["expected_output_tokens"]) * factor
+        expected = usd(decision["estimated_prompt_tokens"], predicted["output_tokens"]) * factor
         assert predicted["cost_usd"] == pytest.approx(expected)
         assert record.cost_usd == pytest.approx(usd(record.prompt_tokens, record.completion_tokens) * factor)
     assert not found

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,9 @@ NOWHERE = "stuck.test"
 @pytest.fixture
 def thawed() -> Iterator[None]:
     gc.unfreeze()
+    with warnings.catch_warnings():  # what tests before this one left open, which its collection would find
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     yield
     gc.unfreeze()
 
