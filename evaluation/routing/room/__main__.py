@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -216,7 +215,6 @@ def main() -> None:
     options = parser.parse_args()
     for way in options.ways:
         print("\n".join(run(way, options)), flush=True)
-    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from slo_router.contract.settings.config import GroupSettings, Weights
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.foresight import (
     Ask,
-    cost_interval_usd,
+    cost_interval_at,
     foresee,
-    outlook,
+    outlook_at,
     read_cached,
     with_answer,
 )
@@ -43,8 +43,6 @@ from slo_router.live.state import ANSWERS, ERRORS
 
 NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str], frozenset[str]]
 ALL_ASKED: NotAsked = (frozenset(),) * 5
-
-
 _POSITIONS = {level: position for position, level in enumerate(LEVELS)}
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _UNKNOWN = Standing.UNKNOWN  # an enum's attribute is slow to look up
@@ -105,10 +103,10 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
         rejections=rejections_of(unable) if unable else (),
         policy=policy.fingerprint,
-        outlook=outlook(ask, view, chosen),
+        outlook=outlook_at(ask, view, chosen),
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
-        cost_interval_usd=cost_interval_usd(ask, candidates, chosen),
+        cost_interval_usd=cost_interval_at(ask, candidates, chosen),
         read_cached=read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
         leaving_usd=leaving_usd(candidates, ask.features, ask.cached) if ask.cached.tokens else EMPTY,
     )
@@ -229,7 +227,7 @@ def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
 
 
 def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:
-    found = outlook(ask, view, assessment)
+    found = outlook_at(ask, view, assessment)
     return None if found is None else found.probability
 
 

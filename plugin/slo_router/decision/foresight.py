@@ -1,6 +1,7 @@
-"""What each candidate would do with one request, by what is known of the request beyond its features.
+"""What each candidate would do with one request.
 
-how long each would write, what its cache holds of the prompt, and who has the conversation
+Beyond the features it takes what is known of the request at each: how long it would write, what its cache holds of the
+prompt, and whether it has the conversation.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from slo_router.decision.prediction import (
     View,
     at_cached_price,
     cost_chance,
+    cost_interval_usd,
+    outlook,
     predict,
     with_cache,
 )
-from slo_router.decision.prediction import cost_interval_usd as interval_usd
-from slo_router.decision.prediction import outlook as outlook_of
 from slo_router.request.conversations import NOTHING_CACHED, Cached
 from slo_router.request.lengths import Length, assumed
 
@@ -74,13 +75,13 @@ def read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
     return {name: tokens for name, tokens in counts.items() if tokens}
 
 
-def outlook(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
+def outlook_at(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
     """What to expect of this request at a candidate; `None` where the live evidence is too thin."""
     name, features = assessment.deployment_id, ask.features
     state, length = view.live.get(name), ask.length(name)
     if name == ask.cached.deployment_id:
         features = features._replace(prompt_tokens=max(features.prompt_tokens - ask.cached.tokens, 0))
-    found = None if state is None else outlook_of(features, ask.slo, state, length)
+    found = None if state is None else outlook(features, ask.slo, state, length)
     if found is None or "cost_per_1k" not in assessment.missed:
         return found
     in_time = 1.0 if found.probability is None else found.probability
@@ -94,8 +95,8 @@ def with_answer(features: Features, prediction: Prediction) -> Features:
     return features if tokens is None else features._replace(output_tokens=round(tokens))
 
 
-def cost_interval_usd(ask: Ask, candidates: Sequence[Facts], chosen: Assessment) -> tuple[float, float] | None:
+def cost_interval_at(ask: Ask, candidates: Sequence[Facts], chosen: Assessment) -> tuple[float, float] | None:
     """Nine of ten such requests cost between the two at the pick; `None` where its price is unknown."""
     name = chosen.deployment_id
     facts = next(one for one in candidates if one.deployment_id == name)
-    return interval_usd(facts, ask.features, chosen.prediction, ask.length(name), ask.cached_tokens(name))
+    return cost_interval_usd(facts, ask.features, chosen.prediction, ask.length(name), ask.cached_tokens(name))

@@ -52,6 +52,7 @@ class Families:
         self._cost_and_quality()
         self._latencies(_with_limits(TTFT_BUCKETS_S, ttft_limits_s), _with_limits(E2E_BUCKETS_S, e2e_limits_s))
         self._state()
+        self._deployments()
 
     def _counters(self) -> None:
         self.decisions = self.counter(
@@ -179,6 +180,14 @@ class Families:
             ("deployment",),
             "livemostrecent",
         )
+        self.slo_limit_s = self._gauge(
+            "slo_router_slo_limit_seconds",
+            "The group's own SLO, which holds where request, key and team ask for nothing",
+            ("group", "field"),
+            "livemostrecent",
+        )
+
+    def _deployments(self) -> None:
         self.circuit_open = self._gauge(
             "slo_router_circuit_open", "1 where any worker's circuit is open", ("deployment",), "livemax"
         )
@@ -212,12 +221,6 @@ class Families:
             "How full the server says its KV cache is (0..1), where metrics_url is set",
             ("deployment",),
             "livemax",
-        )
-        self.slo_limit_s = self._gauge(
-            "slo_router_slo_limit_seconds",
-            "The group's own SLO, which holds where request, key and team ask for nothing",
-            ("group", "field"),
-            "livemostrecent",
         )
 
     def counter(self, name: str, text: str, labels: tuple[str, ...]) -> Children[Counter]:

@@ -34,9 +34,7 @@ def build_record(
     e2e_s = _since(trace, end_s)
     prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
     cached_tokens, written_tokens = _caching(payload, prompt_tokens)
-    tpot_s = None
-    if ttft_s is not None and e2e_s is not None and completion_tokens is not None and completion_tokens > 1:
-        tpot_s = (e2e_s - ttft_s) / (completion_tokens - 1)
+    tpot_s = _tpot_s(ttft_s, e2e_s, completion_tokens)
     cost_usd = _number(payload.get("response_cost")) if outcome != "error" else None
     if not cost_usd and facts is not None and outcome in ("success", "disconnected"):
         cost_usd = _own_cost_usd(facts, prompt_tokens, completion_tokens, e2e_s)
@@ -74,6 +72,12 @@ def build_record(
         prompt=payload.get("messages") if log_prompts else None,
         answer=payload.get("response") if log_prompts else None,
     )
+
+
+def _tpot_s(ttft_s: float | None, e2e_s: float | None, completion_tokens: int | None) -> float | None:
+    if ttft_s is None or e2e_s is None or completion_tokens is None or completion_tokens <= 1:
+        return None
+    return (e2e_s - ttft_s) / (completion_tokens - 1)
 
 
 def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, int | None]:

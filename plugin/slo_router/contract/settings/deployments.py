@@ -89,22 +89,29 @@ def read_deployment(
     )
     if facts.service_tier is None:
         tiers = {tier: Stated({**params, "service_tier": tier}, info, listed, path, []) for tier in stated.tiers()}
-        in_tiers = {tier: replace(facts, **one.facts(), service_tier=tier) for tier, one in tiers.items()}
-        facts = replace(facts, in_tiers=in_tiers or NO_TIERS)
+        facts = _with_tiers(facts, tiers)
     if faults:
         raise SettingsError("\n".join(faults))
-    base, key = params.get("base_url") or params.get("api_base"), params.get("api_key")  # two names, as in LiteLLM
-    mode = stated.value("mode")
     return ManagedDeployment(
         group_of(entry, groups) or str(entry.get("model_name")),
         facts,
-        str(base) if base else None,
-        str(key) if key else None,
-        mode=str(mode) if mode else None,
+        _text(params.get("base_url") or params.get("api_base")),  # two names, as in LiteLLM
+        _text(params.get("api_key")),
+        mode=_text(stated.value("mode")),
         params=params,
         path=path,
         has_own_id="id" in info,
     )
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def _with_tiers(facts: Facts, tiers: Mapping[str, Stated]) -> Facts:
+    """What the deployment is to requests that name a tier, too."""
+    in_tiers = {tier: replace(facts, **one.facts(), service_tier=tier) for tier, one in tiers.items()}
+    return replace(facts, in_tiers=in_tiers or NO_TIERS)
 
 
 def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozenset[str]]:
