@@ -5,7 +5,8 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 NEWEST := .venv-newest/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check # the lock is whole: nothing is left to resolve
-PYTEST := -m pytest -n 2 --no-loadscope-reorder
+PYTEST := -m pytest -n 4 --no-loadscope-reorder # on two cores: half of the time is waiting
+export PYTHONDONTWRITEBYTECODE := # else each process that a test starts compiles the project anew
 CODE := plugin benchmark evaluation tests deploy docs
 
 .PHONY: help demo test test-slow test-lowest test-newest check format lint types imports bench lock clean
@@ -50,6 +51,7 @@ bench: .venv/.ready ## the measurements behind docs/evidence.md (SAVE=--save kee
 	$(BIN)/python -m evaluation.overhead.proxy_overhead --rounds 4 --requests 16 --stream --chunks 500 $(SAVE)
 	$(BIN)/python -m evaluation.routing.first_token $(SAVE)
 	$(BIN)/python -m evaluation.overhead.metrics_cost $(SAVE)
+	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.overhead.telling_time $(SAVE)
 	$(BIN)/python -m evaluation.routing.categorizer $(SAVE)
 	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.routing.price_map $(SAVE)
 	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.routing.lengths
@@ -70,6 +72,12 @@ bench: .venv/.ready ## the measurements behind docs/evidence.md (SAVE=--save kee
 	$(BIN)/python -m evaluation.gate.gate_power --runs 2000 $(SAVE)
 	$(BIN)/python -m evaluation.gate.gate_real $(SAVE)
 	$(BIN)/python -m evaluation.agent.nightly_plan $(SAVE)
+	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.quality.floor_coverage $(SAVE)
+	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.quality.router_value $(SAVE)
+	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.quality.value_target $(SAVE)
+	LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m evaluation.quality.task_value $(SAVE)
+	$(BIN)/python -m evaluation.headline $(SAVE)
+	$(BIN)/python -m evaluation.robustness.stalls --repeats 3 --requests 200 --rate 8 --fuzzed 5000 $(SAVE)
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on the PATH" >&2; exit 1; }

@@ -1,9 +1,8 @@
-"""Writes docs/configuration.md from the models that read the YAML, so that no option is missing there or wrong.
+"""Writes docs/configuration.md from the models that read the YAML, so that the page has every option.
 
     python -m docs.generate_configuration
 
-What a model's field does not say by itself is in `WORDS`.
-tests/project/test_docs.py fails where the page is out of step.
+`WORDS` adds what a model's field does not say itself. tests/project/test_docs.py fails where the page is outdated.
 """
 
 from __future__ import annotations
@@ -15,23 +14,26 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from slo_router.contract.settings.config import (
+from slo_router.contract.settings.config import LogSettings, MetricSettings, PluginSettings
+from slo_router.contract.settings.deployments import ModelFacts
+from slo_router.contract.settings.group import (
     CONFIDENCES,
     Canary,
     GroupSettings,
-    LogSettings,
-    MetricSettings,
-    PluginSettings,
+    RescueSettings,
+    ShadowEvaluationSettings,
     SloSettings,
+    Target,
     Weights,
 )
-from slo_router.contract.settings.deployments import ModelFacts
+from slo_router.contract.settings.tasks.categorizer import Trained
+from slo_router.contract.settings.tasks.own import Condition, OwnCategory
 
 PAGE = Path(__file__).with_name("configuration.md")
 
 
 class Section(NamedTuple):
-    """A model, where it stands in the YAML, and what to say first."""
+    """A model, its path in the YAML, and the text above its table."""
 
     path: str
     model: type[BaseModel]
@@ -47,35 +49,68 @@ SECTIONS = (
     Section(
         "callback_settings.slo_router.groups.NAME",
         GroupSettings,
-        "How one group is routed. NAME is a `model_name` of `model_list`; groups that are not listed stay LiteLLM's.",
+        "How one group is routed. NAME is a `model_name` of `model_list`. LiteLLM routes groups that are not listed.",
     ),
     Section(
         "callback_settings.slo_router.groups.NAME.mode",
         Canary,
-        "A mapping in place of the word: a part of the traffic is routed, of the rest the decision is recorded alone.",
+        "A mapping instead of a word: the plugin routes a part of the traffic. For the rest it only records decisions.",
     ),
     Section(
         "callback_settings.slo_router.groups.NAME.slo",
         SloSettings,
-        "What a request is held to that asks for nothing, field by field. A field that is absent limits nothing.",
+        "The SLO of requests that set none, field by field. A field that is absent limits nothing.",
     ),
     Section(
         "callback_settings.slo_router.groups.NAME.weights",
         Weights,
         "Only with `objective: weighted`. Only the ratios of the three matter.",
     ),
+    Section(
+        "callback_settings.slo_router.groups.NAME.target",
+        Target,
+        "Needed with `objective: value`, and only there: one of the two, see [value](value.md).",
+    ),
+    Section(
+        "callback_settings.slo_router.groups.NAME.categorizer",
+        Trained,
+        "A mapping instead of a word: a classifier of your own tasks, see [tasks](tasks.md).",
+    ),
+    Section(
+        "callback_settings.slo_router.groups.NAME.categories.CATEGORY",
+        OwnCategory,
+        "A task of your own, see [tasks](tasks.md), or more words for one that is built in. A list in its place is its "
+        "words.",
+    ),
+    Section(
+        "callback_settings.slo_router.groups.NAME.categories.CATEGORY.when",
+        Condition,
+        "All that must hold of a request, so that it is of the category. `*` stands for any name. Conditions come "
+        "before all text, in the order of the file; `x-slo-category` comes before them.",
+    ),
+    Section(
+        "callback_settings.slo_router.groups.NAME.rescue",
+        RescueSettings,
+        "What becomes of a request that its deployment lets wait, see [rescue](rescue.md). Without this section, and "
+        "with `rescue: off` nothing is done: LiteLLM's own timeouts end such an attempt.",
+    ),
+    Section(
+        "callback_settings.slo_router.groups.NAME.shadow_evaluation",
+        ShadowEvaluationSettings,
+        "Compares answers with those of another deployment to the same prompts, after they went out, see [shadow "
+        "evaluation](shadow-evaluation.md).",
+    ),
     Section("callback_settings.slo_router.log", LogSettings, "Where the record of each request goes."),
     Section(
         "callback_settings.slo_router.metrics",
         MetricSettings,
-        "Whose attainment and spend LiteLLM's `/metrics` shows. It needs `prometheus` among LiteLLM's callbacks.",
+        "Attainment and spend by team and key in LiteLLM's `/metrics`. LiteLLM's callbacks must include `prometheus`.",
     ),
     Section(
         "model_list[*].model_info.slo_router",
         ModelFacts,
-        "What LiteLLM has no field for. Measurements are kept under `model_info.id`. Where there is none, LiteLLM's "
-        "generated id is used, which lasts until a parameter or a key changes; `slo-router check` proposes a readable "
-        "one.",
+        "Facts for which LiteLLM has no field. Measurements are kept under `model_info.id`. Without an id, LiteLLM's "
+        "generated one is used until a parameter or a key changes. `slo-router check` proposes a readable id.",
     ),
 )
 
@@ -89,46 +124,51 @@ WORDS: Mapping[str, str] = {
     "PluginSettings.log": "see below",
     "PluginSettings.metrics": "see below",
     "GroupSettings.slo": "see below",
-    "GroupSettings.objective": "among the deployments that meet the SLO: lowest cost, or highest weighted score",
-    "GroupSettings.confidence": "the probability with which a deployment must be expected to keep the SLO, where live "
-    f"traffic tells it; one of {', '.join(map(str, CONFIDENCES))}",
+    "GroupSettings.objective": "among the deployments that meet the SLO: lowest cost, highest weighted score, or the "
+    "most quality for its price ([value](value.md))",
+    "GroupSettings.confidence": "the probability with which a deployment must keep the SLO, where live traffic can "
+    f"tell; one of {', '.join(map(str, CONFIDENCES))}",
     "GroupSettings.weights": "see below",
-    "GroupSettings.categorizer": "how a request's category is found where the client names none; `article` is the "
-    "heuristic by length, kept for comparison",
-    "Weights.quality": "of the expected quality",
-    "Weights.cost": "of the expected cost",
-    "Weights.latency": "of the predicted latency",
+    "GroupSettings.target": "see below",
+    "GroupSettings.categorizer": "how the category is told from the text; `article` is the heuristic by length, kept "
+    "for comparison; or a trained classifier, see below",
+    "GroupSettings.shadow_evaluation": "see below; absent: no answer is compared",
+    "GroupSettings.rescue": "see below; absent or `off`: no rescue",
+    "Weights.quality": "weight of the expected quality",
+    "Weights.cost": "weight of the expected cost",
+    "Weights.latency": "weight of the predicted latency",
     "LogSettings.jsonl_max_mb": "size at which the file is rotated, MiB",
     "LogSettings.jsonl_backups": "rotated files that are kept",
     "ModelFacts.quality": "one number, or one per category and `default` for the rest; measured or estimated",
-    "ModelFacts.gpu_usd_per_hour": "self-hosted: what its GPUs cost together; the agent turns it into USD per token at "
+    "ModelFacts.gpu_usd_per_hour": "self-hosted: USD per hour of all its GPUs; the agent makes USD per token of it, at "
     "the throughput that it measures",
-    "ModelFacts.metrics_url": "vLLM's `/metrics`: its running and waiting requests, those of other clients too",
+    "ModelFacts.metrics_url": "vLLM's `/metrics`: tells its running and waiting requests, also those of other clients",
 }
 
 HEAD = """# Configuration
 
 <!-- Generated by `python -m docs.generate_configuration`. Change the models or that script, not this page. -->
 
-Everything stands in LiteLLM's own YAML. `litellm_config.yaml` at the repository's root shows every option in its place.
+All settings are in LiteLLM's own YAML. `litellm_config.yaml` at the repository's root shows every option in its place.
 An unknown key, a wrong type or a value out of range stops the start, with the YAML path, the value and what was
-expected; `slo-router check FILE` says the same without starting anything.
+expected. `slo-router check FILE` reports the same without starting anything.
 
 Prices, context windows and abilities are LiteLLM's fields (`input_cost_per_token`, `output_cost_per_token`,
 `max_input_tokens`, `max_output_tokens`, `supports_function_calling`, `supports_vision`, `supports_response_schema`,
-`supports_audio_input`): `litellm_params` wins over `model_info`, which wins over LiteLLM's price map. A price that
-nobody stated is unknown, not zero. Neither is one that the map lists at 0: a free model says so with
-`input_cost_per_token: 0` and `output_cost_per_token: 0`.
+`supports_audio_input`). `litellm_params` wins over `model_info`, which wins over LiteLLM's price map. A missing price
+is unknown, not zero. So are prices that are all 0 in the map. For a free model, set `input_cost_per_token: 0`
+and `output_cost_per_token: 0`.
 
-A request is expected to cost what LiteLLM will bill for it. Its own calculator is asked, when a deployment is read and
-every ten minutes: so `base_model`, the service tier, steps such as `input_cost_per_token_above_200k_tokens`, cached
-tokens, discounts and margins count as they do in its spend logs. Where it cannot bill, YAML and price map count.
+The expected cost of a request is what LiteLLM will bill. The plugin asks LiteLLM's own calculator when it reads a
+deployment, and every ten minutes. So `base_model`, the service tier, steps such as
+`input_cost_per_token_above_200k_tokens`, cached tokens, discounts and margins count as in LiteLLM's spend logs. Where
+the calculator has no answer, YAML and price map count.
 
-The same model may be listed twice, with an `id` each and one with `service_tier: flex` (or `priority`) in
-`litellm_params`: two candidates, each with its own price and its own latency. A request that can wait gets the cheap
-one, one that cannot gets the fast one. A request that names a tier itself goes where that tier is: to a deployment that
-asks for it, or that asks for none and whose model has a price for it. `auto` and `default` go to those that ask for
-none. `slo-router check` shows the prices, and says where none is known for a tier.
+The same model may be listed twice, each with its own `id`, and one with `service_tier: flex` (or `priority`) in
+`litellm_params`. Then it is two candidates, each with its own price and its own latency. A request that can wait gets
+the cheap one; a request that cannot gets the fast one. A request that names a tier goes to a deployment with that tier:
+one that sets it, or one that sets none and whose model has a price for it. `auto` and `default` go to deployments that
+set no tier. `slo-router check` shows the prices, and reports a tier without a known price.
 """
 
 
@@ -155,13 +195,13 @@ def _rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _default(value: object) -> str:
-    if value is None or value == {} or isinstance(value, BaseModel):
+    if value in (None, {}, []) or isinstance(value, BaseModel):
         return ""
     return f"`{json.dumps(value)}`"
 
 
 def _kind(schema: Mapping[str, object]) -> str:
-    """What may stand there, from the JSON schema of a field."""
+    """The accepted values of a field, in words, from its JSON schema."""
     choices = schema.get("anyOf")
     if isinstance(choices, list):
         return _kind(next(choice for choice in choices if choice != {"type": "null"}))
@@ -169,6 +209,8 @@ def _kind(schema: Mapping[str, object]) -> str:
     if isinstance(options, list):
         return " or ".join(f"`{option}`" for option in options)
     kind = schema.get("type", "object")
+    if kind == "array":
+        return "list"
     names = {"number": "number", "integer": "whole number", "string": "text", "boolean": "`true` or `false`"}
     if kind == "object":
         values = schema.get("additionalProperties")

@@ -5,63 +5,40 @@ each. Property tests are judged by what they find, not by how fast a busy machin
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import warnings
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import redis
+import typer.testing
 from hypothesis import HealthCheck, settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from evaluation.shared.valkey_server import ValkeyServer
-from slo_router.contract.settings import installed
+from slo_router.contract.settings import deployments, installed
 from tests.shared.timeouts import (  # noqa: F401  # hooks
     give_slow_ones_time,
     pytest_runtest_call,
     pytest_runtest_teardown,
     pytest_timeout_set_timer,
 )
+from tests.shared.units import pytest_xdist_make_scheduler, rank  # noqa: F401  # a hook
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
-
-
-SHARED = {  # modules that share a proxy, so that one worker runs them
-    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "odd_usage"), "stack"),
-    **dict.fromkeys(("readme", "records", "redis", "routes", "slo"), "stack"),
-    **dict.fromkeys(("live", "refusals"), "live"),
-}
-LONGEST = ("stack", "live", "virtual_keys", "operations", "real_model", "configurations")
+STARTUP = Path(__file__).parent / "shared" / "startup"
+gc.disable()  # while millions of objects are imported that stay; looking through them takes a quarter of the time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that small files fill up what is left."""
-    items.sort(key=lambda item: _rank(item.path))
+    items.sort(key=lambda item: rank(item.path))
     give_slow_ones_time(items)
-
-
-def _unit(path: PurePath) -> str:
-    """What one worker runs: a module, or the modules that share a proxy."""
-    name = path.stem.removeprefix("test_")
-    return SHARED.get(name, name) if path.parent.name == "e2e" else str(path)
-
-
-def _rank(path: PurePath) -> tuple[bool, int, str]:
-    unit = _unit(path)
-    return path.parent.name != "e2e", LONGEST.index(unit) if unit in LONGEST else len(LONGEST), unit
-
-
-class _Units(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    def _split_scope(self, nodeid: str) -> str:
-        return _unit(PurePath(super()._split_scope(nodeid)))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    return _Units(config, log)
+    gc.freeze()  # no later collection looks through them
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,6 +61,31 @@ def _litellm_is_looked_at_here() -> Iterator[None]:
     installed._look = look_here
     yield
     installed._look = look
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_command_looks_through_the_heap() -> Iterator[None]:
+    """The agent does when it begins: 20 ms in a process of its own, half a second in one that has loaded LiteLLM."""
+    with mock.patch("slo_bench.measure.event_loop.gc"):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes_start_fast() -> Iterator[None]:
+    """Those that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(STARTUP), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_never_changes_is_made_once() -> Iterator[None]:
+    """A process of ours reads LiteLLM's price map once, and makes its commands once; the tests run hundreds in one."""
+    with (
+        mock.patch.object(deployments, "_read_price_map", functools.cache(deployments._read_price_map)),
+        mock.patch.object(typer.testing, "_get_command", functools.cache(typer.main.get_command)),
+    ):
+        yield
 
 
 @pytest.fixture(scope="session")

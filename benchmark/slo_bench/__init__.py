@@ -1,1 +1,1 @@
-"""Measures LiteLLM deployments on a team's own traffic and writes what it finds to Redis."""
+"""Measures LiteLLM deployments on a team's own prompts, and writes the results to Redis."""

@@ -1,16 +1,16 @@
-"""Every error that the agent raises on purpose; each message is meant for the person at the keyboard.
+"""Every error that the agent raises on purpose. The messages are written for the user.
 
     SloRouterError (slo_router.errors)
     ├── SettingsError          the YAML of the proxy is wrong
     └── BenchError
         ├── WorkloadError      a prompt is unusable: names file, line and field
-        ├── SampleError        requests cannot be read, or what scrubs them is unusable
-        ├── SuiteError         an item of a quality suite is unusable, likewise
+        ├── SampleError        requests cannot be read, or a scrubber is unusable
+        ├── SuiteError         an item of a quality suite is unusable: names file, line and field
         ├── AnswerStoreError   the file with the kept answers is unusable
-        ├── UnreachableError   a deployment cannot be called as asked: the others are measured all the same
-        └── StoppedError       a run, or its part on one deployment, ends before the plan does: what it has is kept
+        ├── UnreachableError   a deployment cannot be called as asked; the others are still measured
+        └── StoppedError       a run, or its part on one deployment, ends early; its results are kept
 
-What goes wrong with a request is no exception but a `Sample` with an error class: it is what is measured.
+A failed request is no exception. It is a `Sample` with an error class, for failures are measured.
 """
 
 from __future__ import annotations

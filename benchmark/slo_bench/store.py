@@ -1,4 +1,4 @@
-"""Where results go: the proxy's Redis, and the one way to open a link to it."""
+"""The store of results, which is the proxy's Redis, and how to connect to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, ma
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A Redis, and what stands before each key in it."""
+    """A Redis, and the prefix of each key in it."""
 
     redis_url: str = field(repr=False)
     key_prefix: str = ""
@@ -22,7 +22,7 @@ class Store:
 
 @asynccontextmanager
 async def linked(store: Store) -> AsyncIterator[AsyncClient]:
-    """A link that has answered once. Raises BenchError where Redis does not answer or refuses, in the block too."""
+    """A connection that has answered once. Raises BenchError, also in the block, where Redis is away or refuses."""
     try:
         async with aclosing(connect(store.redis_url)) as link:
             await link.ping()

@@ -174,6 +174,21 @@ HEALTH = (
           (Query("min by (deployment) (slo_router_quota_left_ratio)", "{{deployment}}"),)),
     Panel("Shadow price", "What a second's stay is worth to others, where places are scarce. Nobody is billed it.",
           "currencyUSD", (Query("max by (deployment) (slo_router_shadow_usd_per_second)", "{{deployment}}"),)),
+    Panel("Worth of quality", "What a quality of 1 may cost on one request, where the objective is value.",
+          "currencyUSD", (Query(f"max by (group) (slo_router_worth_usd{{{GROUP}}})", "{{group}}"),)),
+    Panel("Silent at their deadline", "Attempts without content when it should have been there, by what became of "
+          "them: rescue (given up for another), or why not.", "short", (
+        Query(f"sum by (deployment, reason) (increase(slo_router_silent_total{{{GROUP}}}{RATE}))",
+              "{{deployment}}: {{reason}}"),
+    )),
+    Panel("Rescue: waiting saved", "Seconds per second, estimated: who is silent is taken to be silent as long again.",
+          "short", (
+        Query(f"sum by (group) (rate(slo_router_rescue_saved_seconds_total{{{GROUP}}}{RATE}))", "{{group}}"),
+    )),
+    Panel("Rescue: cost", "USD per day that those who were given up are expected to bill.", "currencyUSD", (
+        Query(f"sum by (deployment) (rate(slo_router_rescue_cost_usd_total{{{GROUP}}}{RATE})) {PER_DAY}",
+              "{{deployment}}"),
+    )),
     Panel("Age of the data", "Since the slowest worker last read Redis and ended a round of each background job, and "
           "since the benchmark agent last measured.", "s", (
         Query("time() - min(slo_router_snapshot_timestamp_seconds)", "snapshot"),
@@ -235,6 +250,11 @@ QUALITY = (
           "percentunit", (
         Query(" - ".join([mean(f"slo_router_{whose}quality", BY_CATEGORY) for whose in ("baseline_", "")]),
               "{{category}}"),
+    )),
+    Panel("Shadow evaluation", "Answers that were drawn to be compared with another deployment's, by what became of "
+          "them: better, tie, worse, control, or why they were not compared.", "short", (
+        Query(f"sum by (group, outcome) (increase(slo_router_comparisons_total{{{GROUP}}}{RATE}))",
+              "{{group}}: {{outcome}}"),
     )),
 )  # fmt: skip
 

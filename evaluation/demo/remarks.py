@@ -8,7 +8,7 @@ from evaluation.demo.accounts import Served, account, below_floor, met
 from evaluation.demo.report import usd
 from evaluation.demo.scenario import VirtualKey
 from slo_router.contract.model import Facts
-from slo_router.request.features import UNSURE
+from slo_router.contract.settings.tasks.own import UNSURE
 
 
 def remarks(

@@ -7,9 +7,10 @@ front of a limited batch, latencies that grow with prompt and load. They are emu
         ...  # small.api_base, small.control("error500", times=1), small.seen()
 """
 
+from .faults import Fault, FaultKind
 from .record import Seen
 from .server import Handle, endpoint_process, running_endpoints
-from .spec import EndpointSpec, Fault, FaultKind, instant, read_specs
+from .spec import EndpointSpec, instant, read_specs
 
 __all__ = [
     "EndpointSpec",

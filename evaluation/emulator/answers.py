@@ -2,9 +2,12 @@
 
 The length depends on the prompt and on the endpoint's mean alone, so that a study knows it beforehand. The text
 starts with the model's name, so that a client sees who answered, and no two chunks in a row are the same: LiteLLM ends
-a stream that repeats one chunk 100 times.
+a stream that repeats one chunk 100 times. Where the prompt has a mark, `#` and eight hexadecimal digits, the text
+starts with it too, and depends on nothing else of the prompt: so a client sees an answer that is another request's, or
+is put together from two.
 """
 
+import re
 from dataclasses import dataclass
 from math import ceil, exp, hypot
 from statistics import NormalDist
@@ -22,6 +25,7 @@ a shape that clients expect because no router reads load cost quality then picks
 see steady speed under changing traffic with fewer surprises on their monthly bill for tokens they use today
 """
 _WORDS = _TEXT.split()
+_MARK = re.compile(r"#[0-9a-f]{8}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,12 @@ class Answer:
         return "".join(self.pieces)
 
 
+def mark_of(prompt: str) -> str | None:
+    """The mark that a study gave the prompt."""
+    found = _MARK.search(prompt)
+    return None if found is None else found[0]
+
+
 def token_count(text: str) -> int:
     """Tokens of a text, estimated as a quarter of its characters, at least 1."""
     return max(1, ceil(len(text) / 4))
@@ -76,13 +86,15 @@ def output_tokens(prompt: str, mean: int, sigma: float = 0.0) -> int:
 
 def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
     """The model's name, then words from the list at a stride that the prompt chooses, and another in each round."""
-    seed, size = crc32(prompt.encode()), len(_WORDS)
+    mark = mark_of(prompt)
+    seed, size = crc32((mark or prompt).encode()), len(_WORDS)
 
     def word(position: int) -> str:
         turn, step = divmod(position, size)
         return _WORDS[(seed + step * (1 + (seed + turn) % (size - 1))) % size]
 
-    return (f"[{name}] ", *(word(i) + " " for i in range(1, count)))
+    opening = f"[{name}] " if mark is None else f"[{name}] {mark} "
+    return (opening, *(word(i) + " " for i in range(1, count)))
 
 
 def compose(ask: Ask, spec: EndpointSpec, *, answer_id: str, created: int, room: int) -> Answer:

@@ -1,9 +1,10 @@
-"""The HTTP face of one emulated endpoint: OpenAI's routes, vLLM's metrics, and a switch for faults.
+"""The HTTP face of one emulated endpoint: OpenAI's routes and Anthropic's, vLLM's metrics, and a switch for faults.
 
 The routes to the model are recorded and subject to faults; `/v1/models`, `/metrics`, `/health` and `/control` always
 work.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from math import ceil
@@ -13,13 +14,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
+from .answers import mark_of
 from .connection import Connection, forever
-from .dialects import ChatCompletions, Completions
+from .dialects import ChatCompletions, Completions, Messages, Responses
 from .engine import render
+from .faults import Fault, FaultSwitch
 from .model import Call, Model, RefusedError, json_response, validated
 from .record import Record, Seen
-from .responses_api import Responses
-from .spec import Allowance, EndpointSpec, Fault, FaultSwitch
+from .spec import Allowance, EndpointSpec
 
 RATE_LIMITED, RATE_CODE, RATE_KIND = "Rate limit reached. Try again later.", "rate_limit_exceeded", "rate_limit_error"
 
@@ -33,13 +35,13 @@ class Endpoint:
         self.faults = FaultSwitch(Fault(fault=spec.fault))
         self.allowance = Allowance(spec)
         self.record = Record()
-        chat, completions, responses = (
-            partial(self.model.text, dialect) for dialect in (ChatCompletions(), Completions(), Responses())
-        )
+        dialects = (ChatCompletions(), Completions(), Messages(), Responses())
+        chat, completions, messages, responses = (partial(self.model.text, dialect) for dialect in dialects)
         self.app = Router(
             [
                 Route("/v1/chat/completions", self._to_model(chat), methods=["POST"]),
                 Route("/v1/completions", self._to_model(completions), methods=["POST"]),
+                Route("/v1/messages", self._to_model(messages), methods=["POST"]),
                 Route("/v1/responses", self._to_model(responses), methods=["POST"]),
                 Route("/v1/embeddings", self._to_model(self.model.embed), methods=["POST"]),
                 Route("/v1/models", self._models),
@@ -57,9 +59,11 @@ class Endpoint:
     def _to_model(self, answer: Callable[[Call], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
             connection: Connection = request.state.connection
-            body = _parsed(await request.body())
+            raw = await request.body()
+            body = _parsed(raw)
             fault = self.faults.take(reused=connection.requests > 1)
-            seen = self.record.note(_seen(request, body, fault))
+            seen = connection.seen = self.record.note(_seen(request, body, fault))
+            seen.mark = mark_of(raw.decode(errors="replace"))
             try:
                 await _fail(fault, connection)
                 self._limit()
@@ -68,7 +72,7 @@ class Endpoint:
                 response = json_response(error.body, error.status, error.headers)
             if self.spec.says_left:
                 response.headers.update(self.allowance.headers())
-            seen.status = response.status_code
+            seen.status, seen.headers_s = response.status_code, time.time()
             return response
 
         return handle
@@ -95,7 +99,8 @@ class Endpoint:
             self.reset()
         elif request.method == "POST":
             try:
-                self.faults.set(validated(Fault, _parsed(await request.body())))
+                said = _parsed(await request.body())
+                self.faults.set(*(validated(Fault, one) for one in (said if isinstance(said, list) else [said])))
             except RefusedError as error:
                 return json_response(error.body, error.status)
         engine = self.model.engine
@@ -107,6 +112,8 @@ class Endpoint:
 async def _fail(fault: Fault, connection: Connection) -> None:
     """Do what the fault does instead of an answer, if it does."""
     match fault.fault:
+        case "stall" if fault.place == "connection":
+            await fault.silence()
         case "hang":
             await forever()
         case "drop":
@@ -117,7 +124,8 @@ async def _fail(fault: Fault, connection: Connection) -> None:
             after_s = fault.retry_after_s
             raise RefusedError(429, RATE_LIMITED, code=RATE_CODE, kind=RATE_KIND, retry_after_s=after_s)
         case "status":
-            raise RefusedError(fault.status, f"Emulated status {fault.status}.", code="emulated", kind="server_error")
+            message = fault.message or f"Emulated status {fault.status}."
+            raise RefusedError(fault.status, message, code="emulated", kind="server_error")
         case _:
             return
 

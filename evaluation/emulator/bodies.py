@@ -134,6 +134,20 @@ class ResponsesBody(Body):
         return self.asks(f"{self.instructions}\n{text}" if self.instructions else text, self.max_output_tokens, images)
 
 
+class MessagesBody(Body):
+    """POST /v1/messages."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)]
+    system: Content = None
+
+    def ask(self) -> Ask:
+        """The system's text and all messages count as prompt."""
+        text = joined(self.messages)
+        prompt = f"{_text(self.system)}\n{text}" if self.system else text
+        return self.asks(prompt, self.max_tokens, images_in(self.messages))
+
+
 class EmbeddingsBody(BaseModel):
     """POST /v1/embeddings."""
 

@@ -5,11 +5,14 @@ uvicorn leaves a handler running after its client is gone. A real server frees t
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Never
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .record import Seen
 
 
 @dataclass(slots=True)
@@ -19,9 +22,11 @@ class Connection:
     transport: asyncio.Transport
     requests: int = 0
     handler: "asyncio.Task[None] | None" = None
+    seen: Seen | None = None  # the request that is being answered
 
     async def hang_up(self) -> Never:
         """Close the connection once what was written is sent, and end the handler."""
+        self.seen = None
         self.transport.close()
         await forever()
 
@@ -56,6 +61,8 @@ class ConnectionProtocol(H11Protocol):
         """Stop the work that nobody waits for any more."""
         super().connection_lost(exc)
         if self._connection.handler is not None:
+            if self._connection.seen is not None and not self._connection.seen.completed:
+                self._connection.seen.closed_s = time.time()
             self._connection.handler.cancel()
 
 

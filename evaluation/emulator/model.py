@@ -19,14 +19,15 @@ from .bodies import EmbeddingsBody
 from .connection import Connection
 from .dialects import Dialect, Json
 from .engine import Engine, Run
+from .faults import Fault
 from .prefix_cache import PrefixCache
 from .record import Seen
-from .spec import EndpointSpec, Fault
+from .spec import EndpointSpec
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 _STRIDE = 16  # tokens per wait where nobody watches them arrive: fewer timers, the same time
-_NOISE = b": keep-alive\n\n\n\n"
+_COMMENT, _NOISE = b": keep-alive\n\n", b": keep-alive\n\n\n\n"
 
 
 class RefusedError(Exception):
@@ -110,7 +111,8 @@ class Model:
         self._room(tokens)
         async with self.engine.admit(tokens, slowdown=call.slowdown) as run:
             await run.prefill()
-        call.seen.prompt_tokens, call.seen.completed = tokens, True
+        call.seen.prompt_tokens = tokens
+        call.seen.complete()
         data = [{"object": "embedding", "index": i, "embedding": embedding(text)} for i, text in enumerate(texts)]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return json_response({"object": "list", "model": self.spec.name, "data": data, "usage": usage})
@@ -131,36 +133,84 @@ class Model:
     async def _whole(self, dialect: Dialect, answer: Answer, call: Call) -> Response:
         tokens = answer.tokens
         async with self._admit(answer, call) as run:
-            await run.first_token()
+            await _first_token(run, call)
             while run.generated < tokens:
                 await run.more_tokens(min(_STRIDE, tokens - run.generated))
         if call.cut_at is not None:
             return CutResponse(orjson.dumps(dialect.whole(answer)), media_type="application/json")
-        call.seen.completed = True
+        if call.fault.is_stall("headers", "opening", "comments", "middle"):
+            body = orjson.dumps(dialect.whole(answer))
+            return StreamingResponse(_haltingly(body, call), media_type="application/json")
+        call.seen.complete()
         return json_response(dialect.whole(answer))
 
     async def _events(self, dialect: Dialect, ask: Ask, answer: Answer, call: Call) -> AsyncIterator[bytes]:
-        noise = call.noise
         opening: list[bytes] = dialect.opening(answer)
-        early, late = (opening, []) if self.spec.opens_early else ([], opening)
-        for event in dialect.accepted(answer) + early + noise:
+        is_early = self.spec.opens_early or call.fault.is_stall("opening", "token")
+        early, late = (opening, []) if is_early else ([], opening)
+        async for event in _begun(dialect.accepted(answer) + early + call.noise, call.fault):
             yield event
         async with self._admit(answer, call) as run:
-            await run.first_token()
+            await _first_token(run, call)
+            call.seen.content_s = time.time()
             for event in late:
                 yield event
             for index in range(len(answer.pieces)):
                 if index > 0:
                     await run.more_tokens(min(self.spec.tokens_per_chunk, answer.tokens - run.generated))
-                if index == call.cut_at:
-                    await call.connection.hang_up()
-                for event in [dialect.piece(answer, index), *noise]:
+                await _disturbed(index, call)
+                if call.fault.fault == "end" and index == call.fault.after_chunks:
+                    return
+                for event in [dialect.piece(answer, index), *call.noise]:
                     yield event
+                call.seen.pieces += 1
         if call.cut_at is not None:
             await call.connection.hang_up()
         for event in dialect.closing(answer, ask):
             yield event
-        call.seen.completed = True
+        call.seen.complete()
+
+
+async def _begun(events: list[bytes], fault: Fault) -> AsyncIterator[bytes]:
+    """What precedes the first token, and the silence before or after it."""
+    if fault.is_stall("headers"):
+        await fault.silence()
+    if fault.is_stall("comments"):
+        async for comment in fault.comments(_COMMENT):
+            yield comment
+    for event in events:
+        yield event
+    if fault.is_stall("opening"):
+        await fault.silence()
+
+
+async def _first_token(run: Run, call: Call) -> None:
+    """Return when it is ready."""
+    if call.fault.is_stall("token"):
+        await call.fault.silence()
+    await run.first_token()
+
+
+async def _disturbed(index: int, call: Call) -> None:
+    """Before a piece of a stream: a cut, or silence."""
+    if index == call.cut_at:
+        await call.connection.hang_up()
+    if index == call.fault.after_chunks and call.fault.is_stall("middle"):
+        await call.fault.silence()
+
+
+async def _haltingly(body: bytes, call: Call) -> AsyncIterator[bytes]:
+    """A whole answer whose headers are out, and that then is silent for a while."""
+    half = len(body) // 2 if call.fault.is_stall("middle") else 0
+    if half:
+        yield body[:half]
+    if call.fault.is_stall("comments"):
+        async for blank in call.fault.comments(b"\n"):
+            yield blank
+    else:
+        await call.fault.silence()
+    yield body[half:]
+    call.seen.complete()
 
 
 class CutResponse(Response):

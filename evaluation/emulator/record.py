@@ -20,7 +20,17 @@ class Seen:
     completed: bool = False  # the whole answer was sent
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    at_s: float = field(default_factory=time.time)  # Unix seconds
+    mark: str | None = None  # of the prompt: see answers.mark_of
+    at_s: float = field(default_factory=time.time)  # Unix seconds, as are the others
+    headers_s: float | None = None  # when they went out
+    content_s: float | None = None  # when the first token did, where the answer is streamed
+    pieces: int = 0  # of a streamed answer that were sent
+    ended_s: float | None = None  # when the whole answer had
+    closed_s: float | None = None  # when the client closed the connection before the answer had ended
+
+    def complete(self) -> None:
+        """The whole answer was sent."""
+        self.completed, self.ended_s = True, time.time()
 
 
 class Record:

@@ -21,8 +21,9 @@ from starlette.types import Receive, Scope, Send
 
 from .app import Endpoint
 from .connection import ConnectionProtocol
+from .faults import Fault, FaultKind
 from .record import Seen
-from .spec import EndpointSpec, Fault, FaultKind
+from .spec import EndpointSpec
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ class Handle:
         """What OpenAI clients and LiteLLM call the base URL."""
         return f"{self.url}/v1"
 
-    def control(self, fault: FaultKind = "ok", **options: float | None) -> None:
+    def control(self, fault: FaultKind = "ok", **options: float | str | None) -> None:
         """Fail like this from the next request on; the options are the fields of Fault."""
         self.endpoint.faults.set(Fault.model_validate({"fault": fault, **options}))
 

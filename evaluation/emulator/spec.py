@@ -1,18 +1,15 @@
-"""What an emulated endpoint is like, which request it fails and how, and which one is beyond its rate limit."""
+"""What an emulated endpoint is like, and which request is beyond its rate limit."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-FaultKind = Literal["ok", "error500", "error429", "status", "hang", "drop", "cut", "slow", "noise", "leak"]
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[int, Field(ge=1)]
+from .faults import FaultKind, NonNegative, Positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -57,28 +54,6 @@ def instant(name: str, *, slots: int = 1000, output_tokens: int = 16) -> Endpoin
     )
 
 
-class Fault(BaseModel):
-    """What an endpoint does wrong, until it is told otherwise or has done it `times` times.
-
-    `error500`, `error429`, `status`: answer with that status. `hang`: accept and never answer. `drop`: close the
-    connection before the first byte. `cut`: close it after `after_chunks` pieces of the answer (half the body where
-    nothing is streamed). `slow`: take `factor` times as long. `noise`: send blank lines and comments before and between
-    the content. `leak`: end each answer with the markup of a chat template, as a server with a wrong one does.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    fault: FaultKind = "ok"
-    status: Annotated[int, Field(ge=400, le=599)] = 503
-    retry_after_s: Annotated[int, Field(ge=0)] | None = 1  # none: the 429 does not say
-    after_chunks: Annotated[int, Field(ge=0)] = 3
-    factor: NonNegative = 5.0
-    times: Positive | None = None
-    drop_keepalive_every: Positive | None = (
-        None  # as llama.cpp's server does: every n-th request on a reused connection
-    )
-
-
 def read_specs(path: Path) -> list[EndpointSpec]:
     """The endpoints that a YAML or JSON file lists, each with the fields of EndpointSpec.
 
@@ -87,32 +62,6 @@ def read_specs(path: Path) -> list[EndpointSpec]:
         pydantic.ValidationError: an entry is not an EndpointSpec; the message names entry, field and value.
     """
     return TypeAdapter(list[EndpointSpec]).validate_python(yaml.safe_load(path.read_text()))
-
-
-class FaultSwitch:
-    """The fault in force, and what is left of it."""
-
-    def __init__(self, fault: Fault) -> None:
-        self.set(fault)
-
-    def set(self, fault: Fault) -> None:
-        """From the next request on, fail like this."""
-        self.fault = fault
-        self._left = fault.times
-        self._reused = 0
-
-    def take(self, *, reused: bool) -> Fault:
-        """The fault of the request at hand; `reused` says whether its connection carried one before."""
-        fault = self.fault
-        if reused and fault.drop_keepalive_every is not None:
-            self._reused += 1
-            if self._reused % fault.drop_keepalive_every == 0:
-                return Fault(fault="drop")
-        if self._left is not None:
-            self._left -= 1
-            if self._left == 0:
-                self.fault, self._left = Fault(drop_keepalive_every=fault.drop_keepalive_every), None
-        return fault
 
 
 class Allowance:

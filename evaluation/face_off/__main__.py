@@ -131,6 +131,7 @@ def main(
     strategies: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="These, all at once.", callback=_strategies)
     ] = f"latency-based-routing,least-busy,{OURS}",
+    has_rescue: Annotated[bool, typer.Option("--rescue", help="Ours gives up who is silent.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw contract kept against cost, as SVG.")] = None,
     is_saved: Save = False,
 ) -> None:
@@ -138,9 +139,9 @@ def main(
 
     Each request has a joint contract: its time within a limit (the first token's, or that of a whole answer), cost per
     1,000 tokens within a limit, quality at a floor. Phases of streamed chats: steady, a fourfold burst, one endpoint
-    six times slower, one endpoint failing and hanging. Phases of all kinds of traffic: mixed, and one endpoint out of
-    credit; by its name alone, verbose: models that differ in verbosity. The default run takes ten minutes and wants two
-    idle cores.
+    six times slower, one endpoint failing and hanging, one that stalls and freezes. Phases of all kinds of traffic:
+    mixed, and one endpoint out of credit; by its name alone, verbose: models that differ in verbosity. The default run
+    takes twelve minutes and wants two idle cores.
 
     \b
     First see that it works, in four minutes:
@@ -151,7 +152,7 @@ def main(
     names, console = strategies.split(","), Console(width=WIDTH)
     with ExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        stage = Stage(directory, names, exits)
+        stage = Stage(directory, names, exits, rescue=has_rescue)
         study = Study(stage, Plan(rate, seconds), console)
         study.play(repeats, victims, phases.split(","))
     aims, results = _show(study, stage.shut, console), together(study.results)
@@ -159,7 +160,7 @@ def main(
         draw(results, plot)
         console.print(f"drawn into {plot}")
     setting = {"repeats": repeats, "rate_per_s": rate, "seconds": seconds, "deaths": stage.deaths}
-    conclude(setting | saved(results), aims, is_saved=is_saved)
+    conclude(setting | saved(results), aims, form="rescue" if has_rescue else "", is_saved=is_saved)
 
 
 if __name__ == "__main__":

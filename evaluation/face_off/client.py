@@ -25,10 +25,10 @@ Act = Callable[[httpx.AsyncClient], Awaitable[object]]
 Json = dict[str, Any]
 
 
-def open_client(url: str, auth: Mapping[str, str]) -> httpx.AsyncClient:
-    """A client of one proxy with as many connections as it takes."""
+def open_client(url: str, auth: Mapping[str, str], timeout_s: float | None = TIMEOUT_S) -> httpx.AsyncClient:
+    """A client of one proxy with as many connections as it takes; `timeout_s` is its longest wait for a byte."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-    return httpx.AsyncClient(base_url=url, headers=dict(auth), timeout=TIMEOUT_S, limits=limits)
+    return httpx.AsyncClient(base_url=url, headers=dict(auth), timeout=timeout_s, limits=limits)
 
 
 async def play(

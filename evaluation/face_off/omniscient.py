@@ -73,9 +73,9 @@ def route(
 def _options(queues: Iterable[_Queue], arrival: Arrival, phase: Phase, at: float) -> Iterator[Outcome]:
     for queue in queues:
         event = phase.fault(queue.deployment.name, at)
-        is_well = event is None or event.fault == "slow"
+        is_well = event is None or event.fault.fault == "slow" or event.fault.share < 1  # it knows whom that hits
         if is_well and not queue.refuses(arrival):
-            yield queue.outcome(arrival, event.factor if event else 1.0)
+            yield queue.outcome(arrival, event.fault.factor if event and event.fault.fault == "slow" else 1.0)
 
 
 def _preference(outcome: Outcome) -> tuple[bool, bool, float]:

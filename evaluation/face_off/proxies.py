@@ -14,11 +14,11 @@ STREAM_TIMEOUT_S = 2.0  # of one attempt: longer than any contract's limit on th
 TIMEOUT_S = 6.0  # likewise of a whole answer: longer than nearly all of them take
 
 
-def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
+def document(strategy: str, api_bases: Mapping[str, str], *, rescue: bool = False) -> dict[str, object]:
     """A whole `litellm_config.yaml`. `api_bases` are the endpoints' by deployment. Cooldowns are LiteLLM's defaults."""
     entries = [
         proxy_config.deployment(
-            group,
+            group_name,
             one.name,
             api_bases[one.name],
             model=one.served,
@@ -27,10 +27,11 @@ def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
             info={"max_input_tokens": one.spec.context_tokens},
             quality=one.quality,
         )
-        for group, fleet in FLEETS.items()
+        for group_name, fleet in FLEETS.items()
         for one in fleet
     ]
-    made = proxy_config.document(entries, {group: {"objective": "cheapest"} for group in FLEETS}, redis_url="embedded")
+    group = {"objective": "cheapest", **({"rescue": {"deadline": True}} if rescue else {})}
+    made = proxy_config.document(entries, dict.fromkeys(FLEETS, group), redis_url="embedded")
     if strategy != OURS:
         del made["litellm_settings"], made["callback_settings"]
     settings: dict[str, object] = {

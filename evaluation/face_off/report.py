@@ -24,6 +24,7 @@ TITLES = {
     "burst": "burst: four times the rate in the middle third",
     "slowdown": "slowdown: one endpoint, each in its turn, six times slower from a tenth on",
     "outage": "outage: one endpoint, each in its turn, answers 500 from a tenth on, hangs from the half on",
+    "stall": "stall: the one that serves most holds 3 % of its requests for 5 s, from the half on it freezes for 10 s",
     "mixed": "mixed, where possible: whole answers and streams, three routes, tools, images, unlike verbosity",
     "credit": "credit, where possible: the same, one endpoint, each in its turn, out of credit: 400, 402, 403",
     "verbose": "verbose, where possible: models of one quality that write 0.5, 1, 3 and 8 times as much",

@@ -51,14 +51,15 @@ class Arm:
 
 
 class Stage:
-    """An arm for each strategy, side by side. Whatever it starts is stopped by `exits`.
+    """An arm for each strategy, side by side, ours with `rescue` or without. Whatever it starts is stopped by `exits`.
 
     Raises:
         StageError: the agent measured nothing, or a proxy died again and again.
         RuntimeError: the endpoints or a proxy did not start; with the end of its log.
     """
 
-    def __init__(self, directory: Path, strategies: Sequence[str], exits: ExitStack) -> None:
+    def __init__(self, directory: Path, strategies: Sequence[str], exits: ExitStack, *, rescue: bool = False) -> None:
+        self._rescue = rescue
         self._home = directory / "valkey"
         self._environment = {embedded.DIRECTORY_VARIABLE: str(self._home)}
         self._exits = exits
@@ -69,7 +70,7 @@ class Stage:
     def _arm(self, place: Path, strategy: str) -> Arm:
         place.mkdir()
         addresses = self._exits.enter_context(endpoint_process([deployment.spec for deployment in EVERYBODY]))
-        made = document(strategy, {one.name: one.api_base for one in addresses})
+        made = document(strategy, {one.name: one.api_base for one in addresses}, rescue=self._rescue)
         proxy = StockProxy(made, place, environment=self._environment)
         return Arm(strategy, proxy, {one.name: one.url for one in addresses})
 
@@ -82,8 +83,10 @@ class Stage:
             sweeps = [(*SWEEP, "--deployments", one.name) for one in DEPLOYMENTS]
             prompts = arm.proxy.config_path.with_name("prompts.jsonl")
             prompts.write_text("\n".join(map(json.dumps, _workload())), encoding="utf-8")
-            self._measure(arm.proxy, [(*RUN, "--workload", str(prompts), "--deployments", ",".join(known))])
-            self._measure(arm.proxy, sweeps)
+            measure(
+                arm.proxy, self._environment, [(*RUN, "--workload", str(prompts), "--deployments", ",".join(known))]
+            )
+            measure(arm.proxy, self._environment, sweeps)
         self._exits.callback(arm.proxy.stop)  # before the start, which can be interrupted
         arm.proxy.start()
         asyncio.run(_warm_up(arm.proxy))
@@ -134,29 +137,28 @@ class Stage:
             self.shut.setdefault(phase, []).extend(watch.ended())
         return {arm.strategy: outcomes for arm, outcomes in zip(self.arms, found, strict=True)}
 
-    def _measure(self, proxy: StockProxy, commands: Sequence[Sequence[str]]) -> None:
-        """Runs the agent, once for each command, side by side."""
-        tool = str(Path(sys.executable).with_name("slo-bench"))
-        environment = {**os.environ, **self._environment, "LITELLM_MASTER_KEY": proxy.master_key}
-        begun = [
-            subprocess.Popen(
-                [tool, *command, "--config", str(proxy.config_path)],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for command in commands
-        ]
-        said = [process.communicate()[0] for process in begun]
-        for process, text, command in zip(begun, said, commands, strict=True):
-            if process.returncode != 0:
-                raise StageError(f"slo-bench {command[0]} left something unmeasured:\n{text}")
+
+def measure(proxy: StockProxy, environment: Mapping[str, str], commands: Sequence[Sequence[str]]) -> None:
+    """Runs the agent on the proxy's configuration, once for each command, side by side. Raises StageError."""
+    tool = str(Path(sys.executable).with_name("slo-bench"))
+    begun = [
+        subprocess.Popen(
+            [tool, *command, "--config", str(proxy.config_path)],
+            env={**os.environ, **environment, "LITELLM_MASTER_KEY": proxy.master_key},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for command in commands
+    ]
+    said = [process.communicate()[0] for process in begun]
+    for process, text, command in zip(begun, said, commands, strict=True):
+        if process.returncode != 0:
+            raise StageError(f"slo-bench {command[0]} left something unmeasured:\n{text}")
 
 
 async def _fail(url: str, event: Event, client: httpx.AsyncClient) -> None:
-    said = {"fault": event.fault, "factor": event.factor, "status": event.status}
-    (await client.post(f"{url}/control", json=said)).raise_for_status()
+    (await client.post(f"{url}/control", json=event.fault.model_dump())).raise_for_status()
 
 
 def _workload() -> Iterator[dict[str, object]]:

@@ -36,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal, NamedTuple
 
-from evaluation.emulator import EndpointSpec, FaultKind
+from evaluation.emulator import EndpointSpec, Fault
 from evaluation.shared.traffic import ANSWERS, Lengths
 
 GROUP, MIXED_GROUP, VERBOSE_GROUP = "smart", "mixed", "verbose"
@@ -44,9 +44,11 @@ OUTPUT_TOKENS = (
     8  # mean of every endpoint: few and slow ones, for each costs the proxy CPU and no queue gets longer by it
 )
 MIXED_OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # as many chunks, of answers as long as usual
-SLOWDOWN = 6.0
+SLOW, FAILS, HANGS = Fault(fault="slow", factor=6.0), Fault(fault="error500"), Fault(fault="hang")
+STALLS = Fault(fault="stall", place="opening", stall_s=5.0, share=0.03)  # who serves most: the role, then silence
+FREEZES = Fault(fault="stall", place="connection", stall_s=None, for_s=10.0)
 BURST = 4.0
-PhaseName = Literal["steady", "slowdown", "outage", "burst", "mixed", "credit", "verbose"]
+PhaseName = Literal["steady", "slowdown", "outage", "stall", "burst", "mixed", "credit", "verbose"]
 MIXED_PROMPTS = Lengths(120, 0.99, 6_000)  # of the shape of the recorded ones, and shorter, as the answers are
 TOO_LONG_TOKENS = 40_000  # beyond every context here: longer ones only stop the proxy, which counts them
 WHOLE_S = 1.0, 6.0  # bounds of the limit on a whole answer's time, log-uniform between
@@ -111,9 +113,7 @@ class Event(NamedTuple):
 
     at: float
     deployment: str
-    fault: FaultKind
-    factor: float = 1.0
-    status: int = 503
+    fault: Fault
 
 
 class Phase(NamedTuple):
@@ -208,14 +208,17 @@ BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
 PHASES = (
     Phase("steady", settle_s=2.0),
     Phase("burst", burst=BURST),
-    *(Phase("slowdown", one.name, (Event(0.1, one.name, "slow", SLOWDOWN),), settle_s=8.0) for one in DEPLOYMENTS),
+    *(Phase("slowdown", one.name, (Event(0.1, one.name, SLOW),), settle_s=8.0) for one in DEPLOYMENTS),
     *(
-        Phase("outage", one.name, (Event(0.1, one.name, "error500"), Event(0.5, one.name, "hang")), settle_s=10.0)
+        Phase("outage", one.name, (Event(0.1, one.name, FAILS), Event(0.5, one.name, HANGS)), settle_s=10.0)
         for one in DEPLOYMENTS
     ),
+    Phase("stall", "small", (Event(0.0, "small", STALLS), Event(0.5, "small", FREEZES)), settle_s=8.0),
     Phase("mixed", settle_s=20.0, group=MIXED_GROUP),
     *(
-        Phase("credit", name, (Event(0.1, name, "status", status=status),), settle_s=6.0, group=MIXED_GROUP)
+        Phase(
+            "credit", name, (Event(0.1, name, Fault(fault="status", status=status)),), settle_s=6.0, group=MIXED_GROUP
+        )
         for name, status in (("8b", 400), ("thinker", 402), ("27b", 403))
     ),
     Phase("verbose", settle_s=20.0, group=VERBOSE_GROUP),

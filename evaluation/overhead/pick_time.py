@@ -31,8 +31,9 @@ from evaluation.shared.proxy_config import Json, deployment
 from evaluation.shared.results import Aim, Save, Spread, conclude
 from evaluation.shared.sample import messages_of_words
 from slo_router.contract.model import Metrics
-from slo_router.contract.settings.config import GroupSettings, PluginSettings, Settings, SloSettings
+from slo_router.contract.settings.config import PluginSettings, Settings
 from slo_router.contract.settings.deployments import read_deployment
+from slo_router.contract.settings.group import GroupSettings, SloSettings
 from slo_router.gateway import seams
 from slo_router.gateway.hooks import Plugin
 from slo_router.worker.snapshot import MetricsStore, make_snapshot

@@ -164,9 +164,9 @@ def started(stack: ExitStack, handles: Sequence[Handle], directory: Path, home: 
     return proxies
 
 
-def publish(home: Path, names: Sequence[str]) -> None:
+def publish(home: Path, names: Sequence[str], ttft_s: float = 0.05) -> None:
     """Starts the embedded server in `home` and writes metrics of every deployment and category."""
-    fields = write_metrics(Metrics(measured_at_s=time.time(), ttft_s=0.05, tpot_s=0.01, error_rate=0.0, samples=100))
+    fields = write_metrics(Metrics(measured_at_s=time.time(), ttft_s=ttft_s, tpot_s=0.01, error_rate=0.0, samples=100))
     with redis.Redis.from_url(embedded.ensure_running(home)) as client:
         for name in names:
             for category in CATEGORIES:

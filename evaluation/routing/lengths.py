@@ -1,6 +1,6 @@
 """What requests are predicted to cost against what they are billed, where models write answers of unlike length.
 
-    python -m evaluation.routing.lengths [--repeats 3] [--prompts 2000]
+    python -m evaluation.routing.lengths [--repeats 3] [--prompts 2000] [--save]
 
 Three fleets, each request answered by every model of its fleet, in an order drawn anew in each repeat: an emulated one
 whose answers are 0.5, 1, 3 and 8 times as long as those of a public chat service, half of them with a limit of the
@@ -19,7 +19,8 @@ import itertools
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -29,10 +30,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from evaluation.shared.results import Aim, Save, conclude
 from evaluation.shared.traffic import ANSWERS, GENEROUS, PROMPTS, SETS_LIMIT, SETS_TIGHT, TIGHT, Ask, Habits, prose
 from slo_router.contract.model import Facts, Metrics
-from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.contract.settings.config import PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.request.slo import SloInputs
 from slo_router.worker.records import build_record
 from slo_router.worker.snapshot import MetricsStore, make_snapshot
@@ -72,6 +75,19 @@ class Bill(NamedTuple):
     billed_usd: float
     alike_usd: float
     is_within: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One deployment's; all but the count are shares."""
+
+    model: str
+    requests: int
+    bias: float
+    hundred: float
+    single: float
+    within: float
+    alike: float
 
 
 def emulated(count: int, rng: random.Random) -> list[Prompt]:
@@ -182,30 +198,57 @@ def blocks(repeats: Sequence[Sequence[Bill]]) -> Iterator[list[Bill]]:
             yield from (cell[at : at + BLOCK] for at in range(0, len(cell) - BLOCK + 1, BLOCK))
 
 
-def report(title: str, repeats: Sequence[Sequence[Bill]], console: Console) -> bool:
-    """One fleet's table; whether it keeps the bars."""
-    table, kept = Table(title=title), True
-    for head in ("deployment", "requests", "bias", "100", "single", "in 90 %", "bias if all wrote alike", ""):
-        table.add_column(head, justify="left" if head == "deployment" else "right")
+def rows(repeats: Sequence[Sequence[Bill]]) -> Iterator[Row]:
+    """One fleet's, by deployment."""
     for model in dict.fromkeys(one.model for found in repeats for one in found):
         own = [[one for one in found if one.model == model] for found in repeats]
         every = [one for found in own for one in found]
-        single = statistics.median(abs(one.predicted_usd / one.billed_usd - 1) for one in every)
-        hundred = statistics.median(abs(off(block)) for block in blocks(own))
-        within = statistics.fmean(one.is_within for one in every)
-        alike = sum(one.alike_usd for one in every) / sum(one.billed_usd for one in every) - 1
-        is_kept = hundred <= MOST_ERROR and abs(off(every)) <= MOST_BIAS and COVERED[0] <= within <= COVERED[1]
-        kept = kept and is_kept
-        numbers = f"{off(every):+.1%}", f"{hundred:.1%}", f"{single:.0%}", f"{within:.1%}", f"{alike:+.0%}"
-        table.add_row(model, f"{len(every):,}", *numbers, "kept" if is_kept else "MISSED")
-    console.print(table)
-    return kept
+        yield Row(
+            model,
+            len(every),
+            off(every),
+            statistics.median(abs(off(block)) for block in blocks(own)),
+            statistics.median(abs(one.predicted_usd / one.billed_usd - 1) for one in every),
+            statistics.fmean(one.is_within for one in every),
+            sum(one.alike_usd for one in every) / sum(one.billed_usd for one in every) - 1,
+        )
+
+
+def table_of(title: str, found: Sequence[Row]) -> Table:
+    """One fleet's."""
+    table = Table(title=title)
+    for head in ("deployment", "requests", "bias", "100", "single", "in 90 %", "bias if all wrote alike"):
+        table.add_column(head, justify="left" if head == "deployment" else "right")
+    for one in found:
+        shares = f"{one.bias:+.1%}", f"{one.hundred:.1%}", f"{one.single:.0%}", f"{one.within:.1%}", f"{one.alike:+.0%}"
+        table.add_row(one.model, f"{one.requests:,}", *shares)
+    return table
+
+
+def aims_of(found: Sequence[Row]) -> Iterator[Aim]:
+    """Those of the issue, each for the deployment that is furthest from it."""
+    yield Aim.at_most(
+        100 * MOST_BIAS, "bias of a deployment's cost:", 100 * max(abs(one.bias) for one in found), 1, " %"
+    )
+    yield Aim.at_most(100 * MOST_ERROR, "a hundred requests off by:", 100 * max(one.hundred for one in found), 1, " %")
+    least, most = (100 * pick(one.within for one in found) for pick in (min, max))
+    low, high = (100 * share for share in COVERED)
+    text = f"in the interval for nine in ten: {least:.1f} to {most:.1f} %, {low:g} to {high:g} %"
+    yield Aim(text, low <= least and most <= high)
+
+
+def percent(values: Iterable[float]) -> list[float]:
+    """The lowest and the highest."""
+    found = [100 * value for value in values]
+    return [min(found), max(found)]
 
 
 def main(
     repeats: Annotated[int, typer.Option(min=1, help="Orders of the prompts, and draws of models.")] = 3,
     prompts: Annotated[int, typer.Option(min=500, help="Of each fleet in a repeat.")] = 2_000,
     data: Annotated[Path, typer.Option(help="Where the tables are.")] = DATA,
+    *,
+    is_saved: Save = False,
 ) -> None:
     """Prints a table for each fleet."""
     console = Console(width=110)
@@ -217,11 +260,20 @@ def main(
         chosen = emulated(prompts, random.Random(seed)) if name == "emulated" else recorded(data / name, prompts, rng)
         random.Random(seed).shuffle(chosen)
         found.setdefault(name, []).append(list(bills(chosen)))
-    verdicts = [report(name, own, console) for name, own in found.items()]
-    console.print(
-        f"bars: bias within {MOST_BIAS:.0%}, a hundred within {MOST_ERROR:.0%} at the median, {COVERED[0]:.0%} to "
-        f"{COVERED[1]:.0%} in the interval: {'kept' if all(verdicts) else 'MISSED'}"
-    )
+    fleets = {name: list(rows(own)) for name, own in found.items()}
+    for name, fleet in fleets.items():
+        console.print(table_of(name, fleet))
+    every = [one for fleet in fleets.values() for one in fleet]
+    figures = {
+        "deployments": len(every),
+        "bias_percent": percent(one.bias for one in every),
+        "hundred_percent": percent(one.hundred for one in every),
+        "single_percent": percent(one.single for one in every),
+        "within_percent": percent(one.within for one in every),
+        "alike_percent": percent(one.alike for one in every),
+        "fleets": fleets,
+    }
+    conclude(figures, aims_of(every), is_saved=is_saved)
 
 
 if __name__ == "__main__":

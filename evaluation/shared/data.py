@@ -8,6 +8,8 @@ import random
 from pathlib import Path
 
 _FOLDER = Path(__file__).parents[3] / "shared" / "data"
+MMLU_PRO = _FOLDER / "outcomes_mmlupro.parquet"  # 12,032 prompts of 14 subjects (TIGER-AI-Lab/MMLU-Pro)
+PRICES = _FOLDER / "prices.csv"  # USD per 1M tokens
 ANSWERS = _FOLDER / "outcomes_zeroeval.parquet"  # score::MODEL and outtok::MODEL of 2,840 prompts (WildEval/ZeroEval)
 TRAFFIC = _FOLDER / "traffic_azure2023_conv.csv.gz"  # t_s, prompt_tokens, output_tokens (Azure/AzurePublicDataset)
 

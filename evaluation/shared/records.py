@@ -9,7 +9,7 @@ from evaluation.shared.proxy_config import deployment
 from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.prices import cost_usd
 from slo_router.contract.record import RequestRecord
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import View

@@ -14,9 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import httpx
 import yaml
@@ -58,6 +58,28 @@ def free_port() -> int:
         return port
 
 
+class Process(Protocol):
+    """What is asked of a proxy's process, such as `subprocess.Popen`; it leads a group of its own."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit status, negative for a signal; `None` while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The same once it has ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""
+        ...
+
+
+def launch(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+    """A new process, as users start one; its output is added to `log`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+
+
 class StockProxy:
     """One proxy on a loopback port. `document` is its whole YAML; `environment` is added to this process's own."""
 
@@ -77,7 +99,7 @@ class StockProxy:
         self.master_key = "sk-" + secrets.token_hex(16)
         self._workers = workers
         self._environment = {**os.environ, **QUIET, "LITELLM_MASTER_KEY": self.master_key, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @property
     def auth(self) -> dict[str, str]:
@@ -107,10 +129,7 @@ class StockProxy:
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--num_workers", str(self._workers)]
         if self._workers > 1:  # uvicorn replaces a worker silent for 5 s; importing takes longer on a busy machine
             command += ["--timeout_worker_healthcheck", "90"]
-        with self.log_path.open("ab") as output:
-            self._process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=self._environment, start_new_session=True
-            )
+        self._process = launch(command, self._environment, self.log_path)
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
@@ -140,6 +159,6 @@ class StockProxy:
             return False
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_group(process: Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)

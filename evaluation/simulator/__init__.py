@@ -5,9 +5,9 @@
     endpoint    slots, serialized prefill, load-dependent decoding, slowdowns and outages
     engine      the event loop: one policy on one workload, retries and LiteLLM's cooldowns included
     policies    baselines and LiteLLM's own logic; `clairvoyant` is the lower bound on cost, `ours` the plugin itself
-    scenarios   steady, burst, slowdown, outage, hang, cold-start: streamed chats, the reference; tight, tight-burst,
-                tight-outage, tight-hang: where places are scarce; mixed, mixed-burst, mixed-slowdown, mixed-credit:
-                traffic of all kinds
+    scenarios   steady, burst, slowdown, outage, hang, stalls, slow-start, cold-start: streamed chats, the reference;
+                tight, tight-burst, tight-outage, tight-hang: where places are scarce; swept-burst, swept-outage:
+                likewise, after a sweep; mixed, mixed-burst, mixed-slowdown, mixed-credit: traffic of all kinds
     tally       what a run adds up to; `bars` holds it against what the project promises, `report` prints both
 
 Everything is seeded. The same seed gives every policy the same arrivals, contracts and latency noise, so that policies

@@ -10,6 +10,11 @@ own arrivals, not for all schedules.
 where no price is, whatever its quality. Of several prices at each endpoint the study takes the one with which most was
 kept, on the very requests that come: who plans ahead knows it. It is no upper bound: a price that changes with time
 could do better still.
+
+`Present` is what a router could be that sees all endpoints at this moment and nothing of what comes: neither how long
+an answer gets, nor the noise. It has one price all the time, and keeps to the quality floor. What it loses beside
+`Planning` nobody can have who does not know the future; what a plugin loses beside it comes of seeing less: capacities
+that it has to learn, and other workers' loads of a second ago.
 """
 
 # ruff: noqa: ARG002  # every policy has the same signatures
@@ -23,6 +28,8 @@ from evaluation.simulator.endpoint import Attempt, Endpoint
 from evaluation.simulator.engine import affordable
 from evaluation.simulator.policy import Call, Choice, Policy
 from evaluation.simulator.workload import Noise, Request
+
+AVERAGE = Noise(1.0, 1.0, 1.0)
 
 
 class Clairvoyant(Policy):
@@ -87,6 +94,37 @@ class Planning(Clairvoyant):
         return min(range(len(self.endpoints)), key=rank)
 
 
+class Present(Planning):
+    """See the module. `answer_tokens` is the mean over all."""
+
+    answer_tokens: float = 0.0
+
+    def choose(self, call: Call, now_s: float) -> Choice:
+        """The cheapest that is expected to keep the contract, prices of stays on top; else the least priced."""
+        request = call.request
+        ranks: list[tuple[bool, bool, float, float, int]] = []
+        for i, endpoint in enumerate(self.endpoints):
+            spec, tokens = endpoint.spec, round(self.answer_tokens)
+            time_s = now_s - request.at_s + self._expected_s(endpoint, request, now_s)
+            kept = affordable(spec, request, tokens) and time_s <= request.contract.time_s
+            poor = spec.quality[request.category] < request.contract.min_quality
+            cost_usd = spec.cost_usd(request.prompt_tokens, tokens)
+            stay_s = request.prompt_tokens * spec.prefill_s_per_token + tokens * endpoint.tpot_s(endpoint.running + 1)
+            price = self.prices[i]
+            ranks.append((not kept, poor, cost_usd + price * stay_s if kept else price, cost_usd, i))
+        return Choice(min(ranks)[-1])
+
+    def _expected_s(self, endpoint: Endpoint, request: Request, now_s: float) -> float:
+        """The TTFT of streams: the tight scenarios have no others."""
+        if endpoint.down is not None or endpoint.refusal(request, now_s) is not None:
+            return math.inf
+        slots = endpoint.spec.slots
+        if endpoint.running < slots:
+            return endpoint.prefilled_s(request, AVERAGE, now_s, endpoint.prefill_free_s) - now_s
+        release_s = self.answer_tokens * endpoint.tpot_s(slots) / slots
+        return endpoint.prefilled_s(request, AVERAGE, 0.0, 0.0) + (len(endpoint.queue) + 1) * release_s
+
+
 def foreseen_s(endpoint: Endpoint, request: Request, at: int, now_s: float) -> float:
     """The time that counts of a request that is sent to this endpoint, the `at`-th, now; infinite where it refuses."""
     if endpoint.refusal(request, now_s) is not None:
@@ -102,14 +140,15 @@ def foreseen_ttft_s(endpoint: Endpoint, request: Request, noise: Noise, now_s: f
     """The TTFT of a request that is sent to this endpoint now, infinite while it is down."""
     if endpoint.down is not None:
         return math.inf
+    held_s = endpoint.stall_s(request)
     if endpoint.running < endpoint.spec.slots:
-        return endpoint.prefilled_s(request, noise, now_s, endpoint.prefill_free_s) - now_s
+        return endpoint.prefilled_s(request, noise, now_s, endpoint.prefill_free_s) + held_s - now_s
     releases = _releases(endpoint, now_s)
     free_s, full_s = endpoint.prefill_free_s, endpoint.tpot_s(endpoint.spec.slots)
     for attempt in endpoint.queue:
         free_s = endpoint.prefilled_s(attempt.request, attempt.noise, releases[0], free_s)
-        heapq.heapreplace(releases, free_s + attempt.work * full_s)
-    return endpoint.prefilled_s(request, noise, releases[0], free_s) - now_s
+        heapq.heapreplace(releases, free_s + endpoint.stall_s(attempt.request) + attempt.work * full_s)
+    return endpoint.prefilled_s(request, noise, releases[0], free_s) + held_s - now_s
 
 
 def _releases(endpoint: Endpoint, now_s: float) -> list[float]:

@@ -21,15 +21,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+from zlib import crc32
 
 from evaluation.shared.traffic import PLAIN, Habits
 from evaluation.simulator.workload import Noise, Request
 
-# HTTP 5xx, no answer in time, 429, 402, 403, 400; 400 in words that speak of the request; a client that hung up
-Outcome = Literal["success", "error", "timeout", "limited", "denied", "forbidden", "unclear", "own", "left"]
-FaultKind = Literal["slow", "error", "hang", "credit"]
+# HTTP 5xx, no answer in time, 429, 402, 403, 400; 400 in words that speak of the request; a client that hung up; a
+# first token that the router did not wait for
+Outcome = Literal["success", "error", "timeout", "limited", "denied", "forbidden", "unclear", "own", "left", "given_up"]
+FaultKind = Literal["slow", "error", "hang", "credit", "stall", "warming"]
 At = Callable[[float, Callable[[float], None]], None]  # schedules a call at a time in seconds
 ERROR_AFTER_S = 0.01  # a refused connection is noticed after a round trip
+WARMING_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Spec:
 class Fault(NamedTuple):
     """What an endpoint does wrong from `start_s` to `end_s`; `factor` is what `slow` multiplies every latency by.
 
-    `refusal` is how one that is out of credit answers.
+    `warming` is a server that starts: as slow at first, and less and less so. `stall` holds the first token of a
+    `share` of the requests for `stall_s`. `refusal` is how one that is out of credit answers.
     """
 
     kind: FaultKind
@@ -71,6 +75,8 @@ class Fault(NamedTuple):
     end_s: float
     factor: float = 1.0
     refusal: Outcome = "denied"
+    share: float = 0.0
+    stall_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +109,7 @@ class Endpoint:
     slow: float = 1.0
     down: Literal["error", "hang"] | None = None
     broke: Outcome | None = None  # how it answers while it is out of credit
+    stalling: Fault | None = None
     failed_at_s: float = -math.inf  # when it did something wrong last
     queue: deque[Attempt] = field(default_factory=deque)
     prefilling: dict[Attempt, None] = field(default_factory=dict)  # a set that keeps its order
@@ -118,6 +125,12 @@ class Endpoint:
         if (fault := self.fault) is not None:
             self.at(fault.start_s, lambda now_s: self._begin(fault, now_s))
             self.at(fault.end_s, self._recover)
+            if fault.kind == "warming":
+                for step in range(1, WARMING_STEPS):
+                    part = step / WARMING_STEPS
+                    left = fault._replace(factor=1 + (fault.factor - 1) * (1 - part))
+                    at_s = fault.start_s + part * (fault.end_s - fault.start_s)
+                    self.at(at_s, lambda now_s, left=left: self._begin(left, now_s))  # type: ignore[misc]
 
     @property
     def running(self) -> int:
@@ -131,7 +144,7 @@ class Endpoint:
     @property
     def is_in_trouble(self) -> bool:
         """Whether it does something wrong at present."""
-        return self.down is not None or self.broke is not None or self.slow > 1
+        return self.down is not None or self.broke is not None or self.slow > 1 or self.stalling is not None
 
     def refusal(self, request: Request, now_s: float) -> Outcome | None:
         """How it would refuse this request now, `None` where it would take it."""
@@ -162,9 +175,13 @@ class Endpoint:
         else:
             self.queue.append(attempt)
 
-    def leave(self, attempt: Attempt, now_s: float) -> None:
-        """The client hangs up: its slot is free."""
-        if attempt.ended or self.down is not None:
+    def leave(self, attempt: Attempt, now_s: float, outcome: Outcome = "left") -> None:
+        """The client hangs up, or the router does: its slot is free."""
+        if attempt.ended:
+            return
+        if self.down is not None:
+            if outcome == "given_up":
+                _end(attempt, outcome, now_s)
             return
         self._read_clock(now_s)
         if attempt in self.queue:
@@ -176,7 +193,7 @@ class Endpoint:
             self._wait_for_next(now_s)
             if self.queue:
                 self._admit(self.queue.popleft(), now_s)
-        _end(attempt, "left", now_s)
+        _end(attempt, outcome, now_s)
 
     def _allowance(self, now_s: float) -> float:
         limit = self.spec.habits.limit
@@ -191,12 +208,18 @@ class Endpoint:
         prefill_s = request.prompt_tokens * self.spec.prefill_s_per_token * noise.prefill * self.slow
         return max(ready_s, prefill_free_s) + prefill_s
 
+    def stall_s(self, request: Request) -> float:
+        """For how long the first token of a request that gets its slot now is held: chance by its number."""
+        fault = self.stalling
+        is_held = fault is not None and crc32(str(request.number).encode()) < fault.share * 2**32
+        return fault.stall_s if fault is not None and is_held else 0.0
+
     def _admit(self, attempt: Attempt, now_s: float) -> None:
         self._read_clock(now_s)
         self.prefill_free_s = self.prefilled_s(attempt.request, attempt.noise, now_s, self.prefill_free_s)
-        attempt.first_token_s = self.prefill_free_s
+        attempt.first_token_s = self.prefill_free_s + self.stall_s(attempt.request)
         self.prefilling[attempt] = None
-        self.at(self.prefill_free_s, lambda now_s: self._decode(attempt, now_s))
+        self.at(attempt.first_token_s, lambda now_s: self._decode(attempt, now_s))
         self._wait_for_next(now_s)
 
     def _decode(self, attempt: Attempt, now_s: float) -> None:
@@ -234,26 +257,33 @@ class Endpoint:
     def _begin(self, fault: Fault, now_s: float) -> None:
         self._read_clock(now_s)
         self.failed_at_s = now_s
-        if fault.kind == "slow":
-            self.slow = fault.factor
-        elif fault.kind == "credit":
-            self.broke = fault.refusal  # what is under way it still answers
-        else:
-            self.down = fault.kind
-            for attempt in (*self.queue, *self.prefilling, *(entry[2] for entry in self.decoding)):
-                gone_s = now_s if fault.kind == "error" else max(now_s, attempt.sent_s + self.timeout_s)
-                if attempt.first_token_s is not None and attempt.first_token_s > now_s:
-                    attempt.first_token_s = None  # it will not come
-                self._give_up(attempt, gone_s)
-            self.queue.clear()
-            self.prefilling.clear()
-            self.decoding.clear()
-            self.prefill_free_s = now_s
+        match fault.kind:
+            case "stall":
+                self.stalling = fault
+            case "slow" | "warming":
+                self.slow = fault.factor
+            case "credit":
+                self.broke = fault.refusal  # what is under way it still answers
+            case "error" | "hang":
+                self._fall(fault.kind, now_s)
         self._wait_for_next(now_s)
+
+    def _fall(self, kind: Literal["error", "hang"], now_s: float) -> None:
+        """Nothing is answered any more, what is under way neither."""
+        self.down = kind
+        for attempt in (*self.queue, *self.prefilling, *(entry[2] for entry in self.decoding)):
+            gone_s = now_s if kind == "error" else max(now_s, attempt.sent_s + self.timeout_s)
+            if attempt.first_token_s is not None and attempt.first_token_s > now_s:
+                attempt.first_token_s = None  # it will not come
+            self._give_up(attempt, gone_s)
+        self.queue.clear()
+        self.prefilling.clear()
+        self.decoding.clear()
+        self.prefill_free_s = now_s
 
     def _recover(self, now_s: float) -> None:
         self._read_clock(now_s)
-        self.slow, self.down, self.broke = 1.0, None, None
+        self.slow, self.down, self.broke, self.stalling = 1.0, None, None, None
         self.failed_at_s = now_s
         self._wait_for_next(now_s)
 

@@ -26,10 +26,10 @@ TIMEOUT_S = 10.0
 TICK_S = 0.25
 REMEMBERED_S = 30.0  # so long a failure explains that a deployment is shut
 PROBE = Ask("chat", stream=False, text_tokens=10, answer_tokens=1)  # a health check
-RETRIED = frozenset({"error", "timeout", "limited", "forbidden"})  # 402 and 400 are not
+RETRIED = frozenset({"error", "timeout", "limited", "forbidden", "given_up"})  # 402 and 400 are not
 COOLDOWN_S = 5.0
 AT_ONCE = frozenset({"limited", "denied"})  # one of these is enough for a cooldown …
-COUNTED = AT_ONCE | {"error", "timeout"}  # … and of the others none leads to one
+COUNTED = AT_ONCE | {"error", "timeout", "given_up"}  # … and of the others none leads to one
 COOLDOWN_FAILURES = 0.5
 COOLDOWN_REQUESTS = 5
 
@@ -174,9 +174,27 @@ class Simulation:
 
         attempt = Attempt(request, request.noise[at], request.answers[at], now_s, done, begun)
         self.endpoints[at].submit(attempt, now_s)
+        self._watch_over(policy, attempt, at, policy.deadline_s(request, now_s))
         if request.ask.leaves_after_s is not None:
             leaves_s = max(request.at_s + request.ask.leaves_after_s, now_s)
             self.schedule.at(leaves_s, lambda now_s: self.endpoints[at].leave(attempt, now_s))
+
+    def _watch_over(self, policy: Policy, attempt: Attempt, at: int, after_s: float | None) -> None:
+        """Asks the policy after so long what becomes of an attempt that has no first token by then."""
+        if after_s is None:
+            return
+
+        def look(now_s: float) -> None:
+            has_token = attempt.first_token_s is not None and attempt.first_token_s <= now_s
+            if attempt.ended or has_token:
+                return
+            again_s = policy.look(attempt.request, now_s)
+            if again_s == 0:
+                self.endpoints[at].leave(attempt, now_s, "given_up")
+            else:
+                self._watch_over(policy, attempt, at, again_s)
+
+        self.schedule.at(self.schedule.now_s + after_s, look)
 
     def _serve(self, attempt: Attempt, choices: Sequence[Choice], outcome: Outcome, now_s: float) -> Served:
         request, spec = attempt.request, self.endpoints[choices[-1].deployment].spec

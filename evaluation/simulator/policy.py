@@ -68,6 +68,14 @@ class Policy:
     def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
         """The first token passed, `ttft_s` after it was sent."""
 
+    def deadline_s(self, request: Request, now_s: float) -> float | None:
+        """In how many seconds it wants to look whether what was just sent has a first token; `None`: never."""
+        return None
+
+    def look(self, request: Request, now_s: float) -> float | None:
+        """It has none: 0 gives it up for another deployment, more looks again after so long, `None` lets it be."""
+        return None
+
     def ended(self, end: Ended, now_s: float) -> None:
         """It came to an end."""
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from evaluation.simulator import tally
 from evaluation.simulator.ours import WORKERS
 from evaluation.simulator.policies import LATENCY_BASED, LEAST_BUSY, STOCK
-from evaluation.simulator.study import OURS, PLANNING
+from evaluation.simulator.study import OURS, PLANNING, RESCUING
 from evaluation.simulator.tally import Estimate, Statistic, Tally, estimate
 
 Runs = Mapping[str, Sequence[Tally]]  # by policy, one tally a seed
@@ -21,6 +21,8 @@ MOST_COST = {"steady": 1.10, "slowdown": 1.25, "mixed": 1.25, "mixed-slowdown": 
 CALIBRATION, AGREEMENT = 0.03, 0.95
 COVERAGE = {"steady": (0.94, 0.96), "slowdown": (0.90, 0.98)}
 BEHIND = 0.01  # whoever plans ahead, in contracts kept
+RESCUES = {"steady": 0.003}  # extra calls, as a share of the requests
+BUDGET, EPSILON = 0.03, 0.002
 MIXED, RANDOM = "mixed", "random"
 POOR, AHEAD = 0.80, 0.20  # where LiteLLM's latency-based strategy is below POOR, ours is AHEAD of it
 
@@ -91,6 +93,13 @@ def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
     yield Bar(
         "four workers decide as one observer, within two seconds", estimate(ours, tally.agreement_soon), low=AGREEMENT
     )
+    if RESCUING in runs:
+        rescuing = runs[RESCUING]
+        kept = _difference(rescuing, ours, tally.attainment)
+        yield Bar("with rescue: contract kept, not behind without", kept, low=-EPSILON)
+        extra = _difference(rescuing, ours, tally.extra_calls)
+        yield Bar("with rescue: extra calls beyond those without", extra, high=RESCUES.get(scenario, BUDGET))
+        yield Bar("with rescue: waited longer than 2 s", _difference(rescuing, ours, tally.waited), high=0.0)
     if scenario in COVERAGE:
         yield Bar("coverage of the p95 TTFT", estimate(ours, tally.coverage), *COVERAGE[scenario])
 
@@ -124,6 +133,8 @@ COLUMNS: tuple[tuple[str, Statistic], ...] = (
     ("USD per\n1,000", lambda sums: 1_000 * tally.usd(sums)),
     ("calibration\nerror", tally.calibration_error),
     ("p95 coverage\n%", tally.coverage),
+    ("waited > 2 s\n%", tally.waited),
+    ("extra calls\n%", tally.extra_calls),
     ("misjudged\n%", tally.misjudged),
     ("shut without\ncause", tally.shut),
 )

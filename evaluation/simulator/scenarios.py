@@ -3,12 +3,16 @@
 Four deployments of three models, of unlike speed and price; `swift` serves the same model as `medium` on faster
 hardware at twice the price. In steady state a quarter of the capacity is used, so that a fourfold burst fills it.
 
+`stalls` holds the first token of 3 % of an endpoint's requests for 5 s; in `slow-start` one begins cold. There, and
+where rescue could do harm, ours takes part twice: without and with it.
+
 A fault takes another endpoint with each seed, so that no policy is spared for never using the one that fails. It lasts
 from START_S to END_S, as does a burst. A run is judged from then until RECOVERY_S after it, the steady one over the
 same time; the cold start is judged from its first request on.
 
 In the `tight` scenarios there is no `swift`, `medium` has 20 slots, and `small` is the one that fails: then, or in a
-burst, `medium` fills with requests that could pay for `large`, and those that cannot wait behind them.
+burst, `medium` fills with requests that could pay for `large`, and those that cannot wait behind them. Where they are
+`swept`, the benchmark knows how many each serves at once.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from dataclasses import dataclass, replace
 from evaluation.shared.traffic import Habits, RateLimit, mixed, steady
 from evaluation.simulator.endpoint import Fault, Outcome, Spec
 from evaluation.simulator.workload import Draw, Rate, Size, generate
-from slo_router.contract.model import Metrics
+from slo_router.contract.model import KNEES, LatencyFit, Metrics
 
 PER_S = 6.0
 START_S, END_S, RECOVERY_S = 60.0, 120.0, 30.0
@@ -76,6 +80,8 @@ class Scenario:
     draw: Draw = steady
     fleet: Sequence[Spec] = SPECS  # of streamed chats
     victim: str = ""  # of the fault; empty: another with each seed
+    is_swept: bool = False  # the benchmark tried the endpoints under load
+    has_rescue: bool = False  # whether ours takes part once more, with rescue
 
     @property
     def is_tight(self) -> bool:
@@ -102,16 +108,20 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("steady"),
-    Scenario("burst", rate=Rate(PER_S, 4.0, START_S, END_S)),
+    Scenario("steady", has_rescue=True),
+    Scenario("burst", rate=Rate(PER_S, 4.0, START_S, END_S), has_rescue=True),
     Scenario("slowdown", fault=Fault("slow", START_S, END_S, 6.0)),
     Scenario("outage", fault=Fault("error", START_S, END_S)),
-    Scenario("hang", fault=Fault("hang", START_S, END_S)),
+    Scenario("hang", fault=Fault("hang", START_S, END_S), has_rescue=True),
+    Scenario("stalls", fault=Fault("stall", START_S, END_S, share=0.03, stall_s=5.0), has_rescue=True),
+    Scenario("slow-start", fault=Fault("warming", START_S, END_S, 6.0), has_rescue=True),
     Scenario("cold-start", unmeasured=frozenset({"medium"}), judged_from_s=0.0),
     Scenario("tight", fleet=TIGHT_SPECS),
     Scenario("tight-burst", rate=Rate(TIGHT_PER_S, 4.0, START_S, END_S), fleet=TIGHT_SPECS),
     Scenario("tight-outage", fault=Fault("error", START_S, END_S), fleet=TIGHT_SPECS, victim="small"),
     Scenario("tight-hang", fault=Fault("hang", START_S, END_S), fleet=TIGHT_SPECS, victim="small"),
+    Scenario("swept-burst", rate=Rate(TIGHT_PER_S, 4.0, START_S, END_S), fleet=TIGHT_SPECS, is_swept=True),
+    Scenario("swept-outage", fault=Fault("error", START_S, END_S), fleet=TIGHT_SPECS, victim="small", is_swept=True),
     Scenario("mixed", draw=mixed),
     Scenario("mixed-burst", rate=Rate(PER_S, 4.0, START_S, END_S), draw=mixed),
     Scenario("mixed-slowdown", fault=Fault("slow", START_S, END_S, 6.0), draw=mixed),
@@ -143,8 +153,36 @@ def benchmark(trace: Sequence[Size] | None, scenario: Scenario, seed: int) -> di
             tpot_p95_s=_p95(tpot_s),
             error_rate=0.0,
             samples=len(requests),
+            fit=sweep(spec, statistics.fmean(request.answers[i] for request in requests))
+            if scenario.is_swept
+            else None,
         )
     return found
+
+
+def sweep(spec: Spec, answer_tokens: float) -> LatencyFit:
+    """What a sweep over loads finds of an endpoint: the nearest knee, and how fast places get free beyond it."""
+    full_s = spec.tpot_s * (1 + spec.tpot_growth * (spec.slots - 1))
+    return LatencyFit(
+        measured_at_s=0.0,
+        a_s=spec.overhead_s,
+        b_s_per_token=spec.prefill_s_per_token,
+        c_s_per_request=0.0,
+        k_s_per_request=answer_tokens * full_s / spec.slots,
+        knee=min(KNEES, key=lambda knee: abs(knee - spec.slots)),
+        d_s=spec.tpot_s,
+        e_s_per_request=spec.tpot_s * spec.tpot_growth,
+        ttft_p95_ratio=1 + 3 * spec.sigma,
+        tpot_p95_ratio=1 + 2 * spec.sigma,
+        ttft_error=spec.sigma,
+        tpot_error=spec.sigma,
+        ttft_r2=0.9,
+        tpot_r2=0.9,
+        samples=BENCHMARK_CALLS,
+        tokens_min=0.0,
+        tokens_max=float(spec.context_tokens),
+        load_max=2.0 * spec.slots,
+    )
 
 
 def _p95(values: Sequence[float]) -> float:

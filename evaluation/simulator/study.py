@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import random
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evaluation.simulator.clairvoyant import Clairvoyant, Planning
+from evaluation.simulator.clairvoyant import Clairvoyant, Planning, Present
 from evaluation.simulator.endpoint import Fault, Spec
 from evaluation.simulator.engine import Run, Served, Simulation
 from evaluation.simulator.ours import Ours
@@ -19,9 +20,13 @@ from evaluation.simulator.policy import Policy
 from evaluation.simulator.scenarios import BY_NAME, END_S, SPECS, START_S, Scenario, benchmark
 from evaluation.simulator.tally import Tally, tally
 from evaluation.simulator.workload import Request, Size, generate, read_trace
+from slo_router.contract.settings.group import RescueSettings
 from slo_router.decision.prediction import ENOUGH_LIVE
 
 CLAIRVOYANT, PLANNING, OURS = "clairvoyant", "clairvoyant that plans ahead", "ours"
+PRESENT = "sees the present alone"
+PRESENT_USD_PER_S = 1e-2  # at `medium`: of PRICES_USD_PER_S the one with which it kept most on other seeds
+RESCUING = "ours with rescue"
 PRICES_USD_PER_S = (1e-5, 3e-4, 1e-3, 3e-3, 1e-2)
 PROVEN = math.ceil(ENOUGH_LIVE)  # answers that prove a deployment: what the plugin wants before it predicts from them
 SETTLED = 200  # requests after which a cold start should cost what the steady state costs
@@ -53,9 +58,12 @@ def study(task: Task) -> Study:
     requests = generate(trace, scenario.rate, scenario.duration_s, specs, task.seed, draw=scenario.draw)
     runs = {named.name: simulate(named.make(specs, _rng(task)), specs, faults, requests) for named in BASELINES}
     runs[OURS] = simulate(ours(trace, scenario, task), specs, faults, requests)
+    if scenario.has_rescue:
+        runs[RESCUING] = simulate(ours(trace, scenario, task, RescueSettings()), specs, faults, requests)
     runs[CLAIRVOYANT] = simulate(Clairvoyant(specs, _rng(task)), specs, faults, requests)
     if scenario.is_tight:
         runs[PLANNING] = planned(specs, faults, requests, task)
+        runs[PRESENT] = simulate(present(specs, requests, task), specs, faults, requests)
     reference = runs[PLANNING if scenario.is_tight else CLAIRVOYANT].served
     tallies = {name: tally(run, reference, scenario.judged_from_s) for name, run in runs.items()}
     if scenario.unmeasured:
@@ -85,9 +93,17 @@ def planned(specs: Sequence[Spec], faults: Mapping[str, Fault], requests: Sequen
     return max(found, key=lambda run: sum(entry.kept for entry in run.served))
 
 
-def ours(trace: Sequence[Size] | None, scenario: Scenario, task: Task) -> Ours:
+def present(specs: Sequence[Spec], requests: Sequence[Request], task: Task) -> Present:
+    """The router that knows the mean answer and one price, and sees every endpoint."""
+    policy = Present(specs, _rng(task))
+    policy.prices = [PRESENT_USD_PER_S if spec.name == "medium" else 0.0 for spec in specs]
+    policy.answer_tokens = statistics.fmean(request.answers[0] for request in requests)
+    return policy
+
+
+def ours(trace: Sequence[Size] | None, scenario: Scenario, task: Task, rescue: RescueSettings | None = None) -> Ours:
     """The plugin, with the benchmark that the scenario leaves it."""
-    return Ours(scenario.specs(task.seed), _rng(task), benchmark(trace, scenario, -1 - task.seed))
+    return Ours(scenario.specs(task.seed), _rng(task), benchmark(trace, scenario, -1 - task.seed), rescue)
 
 
 def cold_start(served: Sequence[Served], known: Sequence[Served], scenario: Scenario) -> Tally:

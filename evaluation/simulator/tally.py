@@ -11,6 +11,8 @@ are not.
     agreement    share of first decisions that one observer of everything would have made alike, at once; and what it
                  would have decided on what it knew up to two seconds before counts as well
     failed       share of all requests that ended without an answer though the clairvoyant's ended with one
+    waited       share of all requests whose first token came later than LONG_S after their arrival, or never
+    extra        calls beyond one a request, as a share of the requests
     misjudged    share of first decisions that ruled out as too small who holds the request by far
     shut         deployments that were shut for longer than SHUT_S though they had done nothing wrong, per run
 """
@@ -29,6 +31,7 @@ Tally = Mapping[str, float]
 Statistic = Callable[[Tally], float]  # NaN where there is nothing to divide by
 BINS = 10
 SHUT_S = 1.0
+LONG_S = 2.0
 
 
 class Estimate(NamedTuple):
@@ -49,6 +52,8 @@ def tally(run: Run, reference: Iterable[Served], judged_from_s: float) -> Tally:
         bound = best[entry.request.number]
         sums["requests"] += 1
         sums["kept_of_all"] += entry.kept
+        sums["calls"] += len(entry.choices)
+        sums["waited"] += entry.request.ask.stream and entry.outcome != "left" and not _begins_within(entry, LONG_S)
         sums["in_time_of_all"] += entry.in_time
         sums["usd"] += entry.cost_usd  # type: ignore[assignment]  # typeshed's Counter is of int
         sums["answerable"] += bound.outcome == "success"
@@ -63,6 +68,10 @@ def tally(run: Run, reference: Iterable[Served], judged_from_s: float) -> Tally:
             sums["cost_usd"] += entry.cost_usd  # type: ignore[assignment]
             sums["lowest_usd"] += bound.cost_usd  # type: ignore[assignment]
     return dict(sums)
+
+
+def _begins_within(entry: Served, seconds: float) -> bool:
+    return entry.ttft_s is not None and entry.ttft_s <= seconds
 
 
 def _add_promise(sums: Counter[str], entry: Served) -> None:
@@ -96,6 +105,11 @@ def ratio(above: str, below: str) -> Statistic:
     return lambda sums: sums.get(above, 0.0) / sums[below] if sums.get(below) else math.nan
 
 
+def extra_calls(sums: Tally) -> float:
+    """Retries and rescues."""
+    return sums["calls"] / sums["requests"] - 1 if sums.get("requests") else math.nan
+
+
 def calibration_error(sums: Tally) -> float:
     """The expected calibration error."""
     count = sum(sums.get(f"bin{i}", 0.0) for i in range(BINS))
@@ -109,6 +123,7 @@ in_time = ratio("in_time", "possible")
 in_time_of_all = ratio("in_time_of_all", "requests")
 usd = ratio("usd", "requests")
 failed = ratio("failed", "answerable")
+waited = ratio("waited", "requests")
 misjudged = ratio("misjudged", "decided")
 shut = ratio("shut", "seeds")
 cost = ratio("cost_usd", "lowest_usd")

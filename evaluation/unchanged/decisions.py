@@ -15,8 +15,9 @@ from dataclasses import replace
 
 from evaluation.shared.traffic import CALL_TYPES, body, mixed
 from slo_router.contract.model import CATEGORIES, Facts, LatencyFit, Metrics
-from slo_router.contract.settings.config import GroupSettings, PluginSettings, SloSettings, Weights
+from slo_router.contract.settings.config import PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings, SloSettings, Weights
 from slo_router.live.probes import Health, probe_ended, probes_due
 from slo_router.live.state import Ending
 from slo_router.operator.replay.again import decided_again

@@ -2,9 +2,10 @@
 
     SloRouterError
     ├── SettingsError     the YAML is wrong: stops start-up, names the YAML path, the value and what was expected
-    └── RequestSloError   a client's SLO is malformed: HTTP 400, names the header or field and the value
+    ├── RequestSloError   a client's SLO is malformed: HTTP 400, names the header or field and the value
+    └── FeedbackError     a rating cannot be taken: an HTTP status, and says why
 
-Both are also `ValueError`. Anything else that escapes the plugin is a defect; on the request path it is caught in one
+All are also `ValueError`. Anything else that escapes the plugin is a defect; on the request path it is caught in one
 place and the request goes on as LiteLLM alone would have routed it.
 """
 
@@ -31,3 +32,11 @@ class RequestSloError(SloRouterError, ValueError):
         if len(shown) > 80:
             shown = shown[:77] + "..."
         super().__init__(f"{field}: {shown} is not valid, expected {expected}")
+
+
+class FeedbackError(SloRouterError, ValueError):
+    """A rating that cannot be taken; the message is meant for the person who sent it, `status` is HTTP's."""
+
+    def __init__(self, status: int, why: str) -> None:
+        self.status = status
+        super().__init__(why)

@@ -122,6 +122,7 @@ all_metrics = st.builds(
     Metrics, st.floats(0, NOW_S), *[numbers] * 7, error_rate=rates, quality_score=rates, quality_n=counts,
     output_tokens_mean=numbers, samples=counts, fit=st.none(), answer_fault=st.sampled_from([None, "looping 9/10"]),
     quality_held=st.booleans(), error_at_s=moments, fault_at_s=moments, prompt_tokens_mean=numbers,
+    quality_at_s=moments,
 )  # fmt: skip
 
 

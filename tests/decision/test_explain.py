@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.contract.model import Decision, Facts, Metrics, Slo
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.explain import as_json, headers, reason, slo_record, span_attributes, summary
 from tests.shared.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed, decided, measured
 
@@ -110,6 +110,8 @@ def test_json_is_complete_and_plain() -> None:
         "probability": None,
         "ttft_p50_ms": None,
         "ttft_p95_ms": None,
+        "worth_usd": None,
+        "quality_confidence": 0.9,
         "relaxation": {},  # the e2e of neither is known
         "candidates": [
             {
@@ -129,6 +131,9 @@ def test_json_is_complete_and_plain() -> None:
                     "cost_usd": 0.006,
                     "cost_per_1k": 0.004,
                     "quality": 0.9,
+                    "quality_bound": 0.9,
+                    "quality_answers": {},
+                    "quality_at_s": None,
                     "error_rate": None,
                     "basis": "measured",
                     "age_s": 5.0,
@@ -156,6 +161,9 @@ def test_json_is_complete_and_plain() -> None:
                     "cost_usd": 0.0015,
                     "cost_per_1k": 0.001,
                     "quality": 0.5,
+                    "quality_bound": 0.5,
+                    "quality_answers": {},
+                    "quality_at_s": None,
                     "error_rate": None,
                     "basis": "measured",
                     "age_s": 30.0,

@@ -43,6 +43,11 @@ def test_declared_missing_capabilities_reject_and_are_all_named() -> None:
     assert filters.capability(A, NOTHING_KNOWN, asks) is None  # nothing declared
 
 
+def test_what_makes_no_text_is_not_asked_for_any() -> None:
+    facts = Facts("a", "m", unsupported=frozenset({"text", "vision"}))
+    assert filters.capability(facts, NOTHING_KNOWN, DEMAND) == Rejection("a", "capability", "text", "supported")
+
+
 def test_a_history_that_others_can_not_read_is_a_capability_too() -> None:
     asks = Demand(REQUEST, readers=frozenset({"b"}))
     assert filters.capability(A, NOTHING_KNOWN, asks) == Rejection("a", "capability", "history", "supported")
@@ -72,7 +77,8 @@ def test_a_deployment_that_failed_more_often_than_allowed_is_rejected() -> None:
 def test_an_unknown_quality_fails_where_a_minimum_is_asked(
     quality: float | None, floor: float | None, rejected: bool
 ) -> None:
-    found = filters.quality(A, NOTHING_KNOWN._replace(quality=quality), Demand(REQUEST, Slo(min_quality=floor)))
+    known = NOTHING_KNOWN._replace(quality=1.0, quality_bound=quality)  # the mean is not asked
+    found = filters.quality(A, known, Demand(REQUEST, Slo(min_quality=floor)))
     assert found == (Rejection("a", "quality", quality, floor) if rejected else None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slo_router.contract.model import Facts, Limits, Rejection, Slo
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.foresight import Ask
 from slo_router.decision.patience import MOST_WAIT_S, Waiting, room_in_s

@@ -9,8 +9,9 @@ from typing import Literal
 import pytest
 
 from slo_router.contract.model import Assessment, Standing
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings, Target
 from slo_router.decision.picking import pick
+from slo_router.decision.scoring import score
 from slo_router.latency.curve import Curve
 from slo_router.live.state import LiveState
 from tests.shared.builders import NOTHING_KNOWN, NOW_S, assessed, view
@@ -179,3 +180,31 @@ def test_where_the_operator_gave_weights_they_share_the_traffic_among_equals_in_
     assert picks.keys() == {"a", "b", "c"}
     assert picks["a"] == pytest.approx(1_400, rel=0.1)
     assert picks["b"] == pytest.approx(200, rel=0.25)
+
+
+def valued(deployment_id: str, quality: float | None, cost_usd: float | None) -> Assessment:
+    return assessed(deployment_id, NOTHING_KNOWN._replace(quality=quality, cost_usd=cost_usd), MEETS, None)
+
+
+@pytest.mark.parametrize(
+    ("worth_usd", "picked"), [(0.0, "small"), (0.004, "small"), (0.006, "medium"), (0.07, "medium"), (0.09, "large")]
+)
+def test_quality_is_taken_where_it_is_worth_its_price(worth_usd: float, picked: str) -> None:
+    """From `small` to `medium` a quality of 1 costs 0.005 USD, from there to `large` 0.08."""
+    group = GroupSettings(objective="value", target=Target(quality_of_best=0.95), tie_band=0.0, trial_share=0.0)
+    pool = [valued("small", 0.6, 0.001), valued("medium", 0.8, 0.002), valued("large", 0.9, 0.010)]
+    unknown = [valued("unpriced", 0.99, None), valued("ungraded", None, 0.0001)]
+    assert pick(score([*unknown, *pool], group, worth_usd), group, view()).deployment_id == picked
+
+
+def test_where_no_quality_is_known_the_cheapest_is_taken() -> None:
+    group = GroupSettings(objective="value", target=Target(quality_of_best=0.95), tie_band=0.0, trial_share=0.0)
+    pool = [valued("dear", None, 0.010), valued("cheap", None, 0.001)]
+    assert pick(score(pool, group, 0.01), group, view()).deployment_id == "cheap"
+
+
+def test_replicas_of_equal_value_share_the_traffic() -> None:
+    group = GroupSettings(objective="value", target=Target(quality_of_best=0.95), trial_share=0.0)
+    pool = score([valued("a", 0.8, 0.002), valued("b", 0.8, 0.00201), valued("poor", 0.5, 0.001)], group, 0.01)
+    world = view(seed=1)
+    assert {pick(pool, group, world).deployment_id for _ in range(100)} == {"a", "b"}

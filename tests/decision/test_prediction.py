@@ -9,11 +9,12 @@ from statistics import NormalDist
 
 import pytest
 
-from slo_router.contract.model import Facts, Metrics, Prediction, Slo, Snapshot
-from slo_router.decision.known import ENOUGH_ANSWERS, pool
+from slo_router.contract.model import LEVELS, Facts, Metrics, Prediction, Slo, Snapshot
+from slo_router.decision.known import pool
 from slo_router.decision.prediction import cost_chance, outlook, predict
-from slo_router.latency.curve import LEVELS, Curve
+from slo_router.latency.curve import Curve
 from slo_router.live.state import LiveState
+from slo_router.quality.judging import Graded, judge
 from slo_router.request.lengths import SPREAD, assumed
 from slo_router.worker.snapshot import make_snapshot
 from tests.shared.builders import NOTHING_KNOWN, NOW_S, REQUEST, measured, view
@@ -23,12 +24,14 @@ SELF_HOSTED = Facts("a", "m", gpu_usd_per_hour=2.0)
 LONGER = math.exp(SPREAD * (1.645 - SPREAD / 2))  # the p95 of a log-normal length, in means
 _ANSWER = Prediction._fields.index("output_tokens")
 ROW = Metrics(NOW_S - 30, ttft_s=0.1, tpot_s=0.01, cost_per_1k_usd=0.002, error_rate=0.05, samples=40)
+GRADED = 20  # answers: from so many on they count beside a typed number
 
 
 def predicted(facts: Facts, row: Metrics | None = None, category: str = "ner") -> Prediction:
     """For 1,000 prompt and 500 answer tokens."""
     snapshot = Snapshot() if row is None else measured(a=row)
-    return predict(facts, REQUEST._replace(category=category), view(snapshot))
+    judged = judge([facts], Graded(snapshot.measured), NOW_S)
+    return predict(facts, REQUEST._replace(category=category), view(snapshot)._replace(judged=judged))
 
 
 def test_the_p95_is_preferred_to_the_mean() -> None:
@@ -129,31 +132,41 @@ def test_a_request_without_tokens_has_no_cost_per_token() -> None:
 # --- quality
 
 
-@pytest.mark.parametrize(
-    ("score", "answers", "category", "expected"),
-    [
-        (None, None, "ner", 0.7),
-        (None, None, "chat", 0.6),  # the default
-        (0.9, ENOUGH_ANSWERS, "ner", 0.9),
-        (0.0, ENOUGH_ANSWERS, "ner", 0.0),
-        (0.9, ENOUGH_ANSWERS - 1, "ner", 0.7),
-        (0.9, None, "ner", 0.7),
-        (0.9, ENOUGH_ANSWERS, "chat", 0.6),  # measured in another task: says nothing of this one
-    ],
-)
-def test_measured_quality_replaces_the_configured_once_it_rests_on_enough_answers(
-    score: float | None, answers: int | None, category: str, expected: float
-) -> None:
-    assert predicted(PRICED, ROW._replace(quality_score=score, quality_n=answers), category).quality == expected
+@pytest.mark.parametrize(("category", "expected"), [("ner", 0.7), ("chat", 0.6)])  # 0.6 is the default
+def test_a_typed_quality_is_its_own_bound(category: str, expected: float) -> None:
+    for row in (None, ROW, ROW._replace(quality_score=0.9)):  # nobody says how many answers that rests on
+        found = predicted(PRICED, row, category)
+        assert (found.quality, found.quality_bound, found.quality_answers, found.quality_at_s) == (
+            expected, expected, {}, None,
+        )  # fmt: skip
 
 
-def test_a_few_answers_are_better_than_no_quality_at_all() -> None:
-    assert predicted(Facts("a", "m"), ROW._replace(quality_score=0.9, quality_n=1)).quality == 0.9
+def test_graded_answers_have_a_mean_and_a_bound_below_it_and_say_what_they_are() -> None:
+    graded = ROW._replace(quality_score=0.9, quality_n=GRADED, quality_at_s=NOW_S - 60)
+    found = predicted(PRICED, graded)
+    assert found.quality == pytest.approx(0.8, abs=1e-3)  # of 40 answers, 14 typed and 18 graded ones are good
+    assert found.quality_bound == pytest.approx(0.716, abs=2e-3)  # the tenth percentile of Beta(32, 8)
+    assert found.quality_answers == {"suite": pytest.approx(GRADED, rel=1e-3)}
+    assert found.quality_at_s == NOW_S - 60
+    elsewhere = predicted(PRICED, graded, "chat")  # says nothing of another task
+    assert (elsewhere.quality, elsewhere.quality_bound) == (0.6, 0.6)
+
+
+def test_a_score_without_its_number_of_answers_counts_as_typed_where_nobody_typed_one() -> None:
+    found = predicted(Facts("a", "m"), ROW._replace(quality_score=0.9))
+    assert (found.quality, found.quality_bound) == (0.9, 0.9)
+
+
+def test_decisions_do_not_judge_graded_answers() -> None:
+    """To do so takes longer than to decide: until the background has, what is typed counts, or nothing."""
+    graded = measured(a=ROW._replace(quality_score=0.9, quality_n=200))
+    assert predict(PRICED, REQUEST, view(graded)).quality_bound == 0.7
+    assert predict(Facts("a", "m"), REQUEST, view(graded)).quality_bound is None
 
 
 def test_a_held_quality_is_unknown_whatever_was_measured_or_configured() -> None:
-    held = ROW._replace(quality_score=0.9, quality_n=ENOUGH_ANSWERS, quality_held=True)
-    assert predicted(PRICED, held, "ner").quality is None
+    held = ROW._replace(quality_score=0.9, quality_n=GRADED, quality_held=True)
+    assert predicted(PRICED, held, "ner").quality is predicted(PRICED, held, "ner").quality_bound is None
     assert predicted(PRICED, held, "chat").quality is None  # no measured category is left that could be trusted
     both = pool([held, ROW])
     assert both is not None
@@ -175,12 +188,14 @@ def test_an_unmeasured_category_is_predicted_from_the_worst_of_the_others_and_ma
 
 
 def test_a_category_that_was_graded_and_never_timed_has_its_own_quality_and_the_latencies_of_the_others() -> None:
-    graded = Metrics(NOW_S - 5, quality_score=0.8, quality_n=ENOUGH_ANSWERS)
-    snapshot = make_snapshot({"a": {"ner": NER, "chat": graded}}, NOW_S)
-    found = predict(PRICED, REQUEST._replace(category="chat"), view(snapshot))
-    assert (found.basis, found.ttft_s, found.tpot_s, found.quality) == ("pooled", 0.2, 0.02, 0.8)
-    alone = predict(PRICED, REQUEST._replace(category="chat"), view(make_snapshot({"a": {"chat": graded}}, NOW_S)))
-    assert (alone.basis, alone.ttft_s, alone.quality) == ("measured", None, 0.8)
+    graded = Metrics(NOW_S - 5, quality_score=0.8, quality_n=GRADED)
+    for rows, basis, ttft_s in (({"ner": NER}, "pooled", 0.2), ({}, "measured", None)):
+        snapshot = make_snapshot({"a": {**rows, "chat": graded}}, NOW_S)
+        seen = view(snapshot)._replace(judged=judge([PRICED], Graded(snapshot.measured), NOW_S))
+        found = predict(PRICED, REQUEST._replace(category="chat"), seen)
+        assert (found.basis, found.ttft_s) == (basis, ttft_s)
+        assert found.quality == pytest.approx(0.7, abs=0.06)  # between 0.6, typed, and 0.8
+        assert found.quality_answers == {"suite": pytest.approx(GRADED, rel=1e-3)}
 
 
 def test_pooling_keeps_what_only_one_category_knows_and_leaves_quality_out() -> None:
@@ -197,18 +212,28 @@ def test_the_chance_of_keeping_a_cost_limit_is_that_of_an_answer_of_such_a_lengt
     input_usd: float, output_usd: float
 ) -> None:
     facts, limit_usd = replace(PRICED, input_usd_per_token=input_usd, output_usd_per_token=output_usd), 2e-6
-    world, rng = view(), random.Random(1)
-    predict(facts, REQUEST, world)
+    rng = random.Random(1)
     kept, prompt_tokens, draws = 0, REQUEST.prompt_tokens, 20_000
     for _ in range(draws):
         tokens = REQUEST.output_tokens * math.exp(SPREAD * rng.gauss(-SPREAD / 2, 1))
         kept += prompt_tokens * input_usd + tokens * output_usd <= limit_usd * (prompt_tokens + tokens)
-    chance = cost_chance(facts.deployment_id, REQUEST, 1_000 * limit_usd, world.snapshot, assumed(500))
+    chance = cost_chance(facts, REQUEST, 1_000 * limit_usd, view(), assumed(500))
     assert chance == pytest.approx(kept / draws, abs=0.015)
 
 
+def test_the_chance_of_keeping_a_cost_limit_knows_cached_tokens_and_a_price_per_request() -> None:
+    """Both are a part of the bill that no answer's length changes."""
+    plain = replace(PRICED, input_usd_per_token=3e-6, output_usd_per_token=1e-6)
+    cached, by_request = replace(plain, cached_usd_per_token=0.0), replace(plain, usd_per_request=1.0)
+    limit_usd = 1_000 * 2e-6  # a prompt of 3 USD per million needs an answer as long, or to be read from the cache
+    assert 0 < cost_chance(plain, REQUEST, limit_usd, view(), assumed(500)) < 1
+    whole = cost_chance(cached, REQUEST, limit_usd, view(), assumed(500), cached_tokens=REQUEST.prompt_tokens)
+    assert whole == 1
+    assert cost_chance(by_request, REQUEST, limit_usd, view(), assumed(500)) == 0
+
+
 def test_a_cost_that_depends_on_no_length_or_of_nothing_known_has_no_chance() -> None:
-    world = view()
-    assert cost_chance("nobody", REQUEST, 1.0, world.snapshot, assumed(500)) == 0
-    predict(replace(PRICED, output_usd_per_token=None), REQUEST, world)
-    assert cost_chance(PRICED.deployment_id, REQUEST, 1.0, world.snapshot, assumed(500)) == 0
+    hosted, priceless = replace(PRICED, gpu_usd_per_hour=1.0), replace(PRICED, output_usd_per_token=None)
+    world = view(measured(a=ROW._replace(cost_per_1k_usd=0.01)))
+    assert cost_chance(hosted, REQUEST, 1.0, world, assumed(500)) == 0
+    assert cost_chance(priceless, REQUEST, 1.0, view(), assumed(500)) == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slo_router.contract.model import Facts, Metrics, Slo
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import View

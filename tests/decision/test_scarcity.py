@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.contract.model import Decision, Facts, Slo
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.model import LEVELS, UNLIMITED, Decision, Facts, Slo
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.explain import as_json, headers
 from slo_router.decision.foresight import Ask
 from slo_router.decision.picking import HOPE
-from slo_router.latency.curve import LEVELS, Curve
+from slo_router.latency.curve import Curve
 from slo_router.live.live import Live
 from slo_router.live.scarcity import LASTS_S, PLENTY, tariff, turned_away, would_leave
 from slo_router.operator.replay.again import decided_again
@@ -22,6 +22,7 @@ CHEAP = Facts("cheap", "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
 DEAR = Facts("dear", "l", input_usd_per_token=4e-6, output_usd_per_token=4e-6)
 STEADY = tuple(1 + level / 100 for level in LEVELS)  # hardly any spread
 CURVE = Curve(0.1, 0.0, 0.0, 0.01, 0.0, STEADY, STEADY, 100.0, NOW_S, k_s_per_request=0.1, knee=4.0)
+SWEPT = CURVE._replace(is_swept=True)
 FREE = Slo(ttft_s=1.5)  # may go to either
 BOUND = Slo(ttft_s=0.5, cost_per_1k_usd=0.002)  # can't pay for the dear one
 PATIENT = Slo(ttft_s=1.5, cost_per_1k_usd=0.002)
@@ -107,6 +108,46 @@ def test_a_request_that_would_probably_miss_its_slo_takes_no_scarce_place() -> N
     assert (decision(live, hopeless).probability or 0.0) < HOPE
     see(live, BOUND, FREE)
     assert decision(live, hopeless).deployment_id == "dear"
+
+
+def test_the_price_is_there_before_a_place_that_a_sweep_knows_to_be_scarce_is_taken() -> None:
+    """In flight beyond 4 each waits for 0.1 s; at 4 all are served."""
+    live = world(4)
+    live.states["cheap"].curve = SWEPT
+    assert decision(live, BOUND).kind == "met"
+
+    see(live, BOUND, FREE)
+
+    assert decision(live, FREE).deployment_id == "dear"
+    assert decision(live, BOUND).deployment_id == "cheap"
+
+
+@pytest.mark.parametrize(
+    ("load", "curve", "slo"),
+    [
+        (2, SWEPT, BOUND),  # half of it is free
+        (4, SWEPT, FREE),  # there is another way
+        (4, SWEPT._replace(k_s_per_request=0.001), BOUND),  # who comes later hardly waits
+        (4, CURVE, BOUND),  # nobody swept it
+    ],
+)
+def test_a_place_is_not_taken_for_scarce_while_nobody_will_miss_it(load: int, curve: Curve, slo: Slo) -> None:
+    live = world(load)
+    live.states["cheap"].curve = curve
+    see(live, slo, FREE)
+    assert live.states["cheap"].tariff is None
+
+
+def test_who_is_refused_for_want_of_quota_is_turned_away() -> None:
+    """It may have 4 at once, and whoever else comes is served only by the one that it can't pay for."""
+    live = world(4)
+    live.allow("cheap", UNLIMITED._replace(at_once=4))
+    found = decision(live, BOUND)
+    assert [one.filter for one in found.rejections] == ["quota"]
+
+    Lessons(live).see_scarcity(found, NOW_S)
+
+    assert live.states["cheap"].scarcity.load == 4
 
 
 def test_all_workers_ask_the_same_once_they_heard_of_it_and_it_lapses() -> None:

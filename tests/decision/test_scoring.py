@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slo_router.contract.metrics_hash import MAX_VALUE
 from slo_router.contract.model import Assessment, Facts, Metrics, Prediction, Slo, Standing
-from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.contract.settings.group import GroupSettings, Weights
 from slo_router.decision.scoring import assess, limits_of, weigh
 from tests.shared.builders import NOTHING_KNOWN, assessed, decided, measured
 

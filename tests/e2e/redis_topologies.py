@@ -21,9 +21,9 @@ from pathlib import Path
 
 import redis
 
+from evaluation.quality.litellm_database import UnavailableError
 from evaluation.shared.stock_proxy import free_port
 from evaluation.shared.valkey_server import ValkeyServer
-from tests.e2e.postgres import UnavailableError
 from tests.shared.certificate import self_made_certificate
 
 ROUTER_RIGHTS = "resetchannels ~slo_router:* %R~metrics:* -@all +@read +@write +@connection -@dangerous"

@@ -2,8 +2,8 @@
 
 It makes decisions and finishes requests until it is ended, so that every panel has something to show and every alert a
 reason: nearly all go to the large deployment, are slow, miss their SLO and are dear; a circuit is open, an account
-refuses everything, decisions fail, records are lost, the job that writes them is stuck, and Redis has not been read for
-ten minutes.
+refuses everything, silent attempts are rescued until the budget is used up, decisions fail, records are lost, the job
+that writes them is stuck, and Redis has not been read for ten minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from prometheus_client import REGISTRY
 
 from slo_router.contract.model import Limits, Metrics, Rejection, Snapshot
+from slo_router.contract.record import TryRecord
 from slo_router.live.account import Account
 from slo_router.live.circuit import Circuit
 from slo_router.live.live import Live
@@ -23,6 +24,10 @@ from tests.telemetry.test_telemetry import FACTS, GROUPS, LARGE, SMALL, decided,
 
 REQUESTS_PER_S = 100
 POOR = (Rejection("small", "quality", 0.7, 0.8),)
+RESCUED = [
+    TryRecord(deployment="small", sent_ms=0, deadline_ms=400, first_token_ms=None, ended_ms=400, ending="silent"),
+    TryRecord(deployment="large", sent_ms=400, deadline_ms=None, first_token_ms=500, ended_ms=900, ending="success"),
+]
 
 
 def serve_until_ended() -> None:
@@ -43,7 +48,7 @@ def serve_until_ended() -> None:
         decision = decided(SMALL, LARGE) if to_small else decided(LARGE, SMALL, rejections=POOR)
         if number % 3 == 0:
             decision = decision._replace(kind="fallback")
-        decision = decision._replace(cost_interval_usd=(0.5, 1.5 if to_small else 0.9))
+        decision = decision._replace(cost_interval_usd=(0.5, 1.5 if to_small else 0.9), worth_usd=0.01)
         made = record(
             deployment=decision.deployment_id,
             ttft_ms=300.0 if to_small else 1_500.0,
@@ -52,7 +57,13 @@ def serve_until_ended() -> None:
             cost_usd=1.0,
             cached_tokens=100,
             team_id=f"team-{number % 3}",
+            tries=None if to_small else RESCUED,
+            rescued=None if to_small else "deadline",
+            rescue_cost_usd=None if to_small else 0.1,
         )
+        telemetry.rescues.ended("smart", made)
+        telemetry.rescues.silent("smart", "small", "budget")
+        telemetry.compared("smart", "worse")
         telemetry.decided("smart", decision, took_s=80e-6)
         telemetry.observe("smart", made, None if number % 30 == 0 else decision, FACTS)
         jobs = {"records": Standing(began_s - 600, failures=number)}

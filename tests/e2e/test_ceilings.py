@@ -1,6 +1,6 @@
 """A key's cost ceiling on the real proxy: no answer from a deployment above it while a cheaper one could answer.
 
-One proxy of its own, whose keys come from LiteLLM's `custom_auth`. `large` costs 0.005 USD per 1,000 tokens and more,
+Its proxy's keys come from LiteLLM's `custom_auth`. `large` costs 0.005 USD per 1,000 tokens and more,
 `medium` and `small` at most 0.001: under a ceiling of 0.002 no request reaches `large`, whatever it asks for.
 """
 
@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 
 import httpx
 import pytest
 import redis
 
-from evaluation.demo import custom_auth
-from evaluation.emulator import Handle, running_endpoints
-from evaluation.shared.stock_proxy import LOCAL, StockProxy
+from evaluation.emulator import running_endpoints
+from evaluation.shared.stock_proxy import LOCAL
 from evaluation.shared.valkey_server import ValkeyServer
-from tests.e2e.conftest import ASK, SPECS, Stack, deployment, document, publish
+from tests.e2e.conftest import ASK, SPECS, Part, Stack, Streams, deployment, publish
 from tests.e2e.test_routes import ROUTES
 from tests.shared.request_bodies import random_body
 
-PREFIX = "ceilings:"
 CEILING = {"slo_limits": {"cost_per_1k": {"max": 0.002}}}
 KEYS = {
     "sk-key": {"metadata": CEILING},
@@ -37,44 +34,30 @@ KEYS = {
 RANDOM = 100  # three times
 
 
-@pytest.fixture(scope="module")
-def handles() -> Iterator[Sequence[Handle]]:
-    with running_endpoints(SPECS) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def running(
-    handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StockProxy]:
-    settings = document(handles, valkey.url, live_measurements=True, refresh_interval_s=0.2, key_prefix=PREFIX)
-    small, medium, large = handles
-    settings["model_list"] = [
-        *(deployment(handle, "smart", handle.name) for handle in handles),
-        deployment(small, "failing", "failing-small"),
-        deployment(large, "plain", "plain-large"),
-        deployment(medium, "plain", "plain-medium"),
-        deployment(large, "only", "only-large"),
-    ]
-    groups = settings["callback_settings"]["slo_router"]["groups"]  # type: ignore[index]
-    groups["smart"] = {"trial_share": 0.5, "slo": {"ttft_ms": 1}, "min_quality": 0.9}
-    groups["failing"] = {}
-    fallbacks = [{"failing": ["plain"]}, {"only": ["smart"]}]
-    settings["router_settings"] |= {"num_retries": 1, "fallbacks": fallbacks}  # type: ignore[operator]
-    settings["general_settings"]["custom_auth"] = "custom_auth.user_api_key_auth"  # type: ignore[index]
-    directory = tmp_path_factory.mktemp("proxy")
-    shutil.copy(Path(custom_auth.__file__), directory)
-    (directory / "keys.json").write_text(json.dumps(KEYS))
-    publish(redis.Redis.from_url(valkey.url), PREFIX)
-    with StockProxy(settings, directory) as proxy:
-        yield proxy
+@contextmanager
+def part(client: redis.Redis) -> Iterator[Part]:
+    """Of a proxy that modules share."""
+    publish(client, Streams.prefix)
+    with running_endpoints(SPECS) as handles:
+        small, medium, large = handles
+        models = [
+            *(deployment(handle, "smart", handle.name) for handle in handles),
+            deployment(small, "failing", "failing-small"),
+            deployment(large, "plain", "plain-large"),
+            deployment(medium, "plain", "plain-medium"),
+            deployment(large, "only", "only-large"),
+        ]
+        smart = {"trial_share": 0.5, "slo": {"ttft_ms": 1}, "min_quality": 0.9}
+        fallbacks = [{"failing": ["plain"]}, {"only": ["smart"]}]
+        yield Part(models, {"smart": smart, "failing": {}}, (*handles,), fallbacks, KEYS)
 
 
 @pytest.fixture
-def stack(running: StockProxy, valkey: ValkeyServer, handles: Sequence[Handle]) -> Iterator[Stack]:
+def stack(streams: Streams, valkey: ValkeyServer) -> Iterator[Stack]:
+    handles = streams.servers[__name__]
     for handle in handles:
         handle.reset()
-    yield Stack(running, valkey, {handle.name: handle for handle in handles}, time.time(), prefix=PREFIX)
+    yield Stack(streams.proxy, valkey, {one.name: one for one in handles}, time.time(), prefix=Streams.prefix)
     for handle in handles:
         handle.reset()
 
@@ -82,8 +65,8 @@ def stack(running: StockProxy, valkey: ValkeyServer, handles: Sequence[Handle]) 
 def ask(stack: Stack, key: str, path: str, body: Mapping[str, object], **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     content = json.dumps(body, default=str)  # a number that JSON has none for is text
-    auth = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    return LOCAL.post(f"{stack.proxy.url}{path}", content=content, headers={**auth, **named})
+    own = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "x-litellm-num-retries": "1"}
+    return LOCAL.post(f"{stack.proxy.url}{path}", content=content, headers={**own, **named})
 
 
 def answered_by_large(stack: Stack) -> int:

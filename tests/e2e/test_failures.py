@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Never
+
 import httpx
 import pytest
 
 from evaluation.emulator import FaultKind
+from evaluation.emulator.connection import Connection
 from tests.e2e.conftest import LITELLM, SOON, Stack
 from tests.e2e.test_routes import ROUTES
 
@@ -76,10 +83,27 @@ def test_when_all_fail_the_client_gets_the_error_and_one_record_says_so(stack: S
     assert (record["prompt_tokens"], record["cost_usd"], record["ttft_ms"]) == (None, None, None)
 
 
+@pytest.fixture
+def is_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No endpoint closes a connection before this is set: on a slow machine LiteLLM would see the end first."""
+    event, hang_up = threading.Event(), Connection.hang_up
+
+    async def hang_up_then(connection: Connection) -> Never:
+        await asyncio.to_thread(event.wait)
+        await hang_up(connection)
+
+    monkeypatch.setattr(Connection, "hang_up", hang_up_then)
+    yield event
+    event.set()
+
+
 @pytest.mark.parametrize("path", ROUTES)
-def test_a_stream_that_is_cut_is_one_error_and_is_not_sent_again(stack: Stack, path: str) -> None:
+def test_a_stream_that_is_cut_is_one_error_and_is_not_sent_again(
+    stack: Stack, path: str, is_read: threading.Event
+) -> None:
     stack.endpoints["small"].control("cut", after_chunks=8)
 
+    text = ""
     with httpx.stream(
         "POST",
         f"{stack.proxy.url}{path}",
@@ -88,10 +112,12 @@ def test_a_stream_that_is_cut_is_one_error_and_is_not_sent_again(stack: Stack, p
         timeout=60,
     ) as answer:
         assert answer.status_code == 200
-        try:
-            text = "".join(answer.iter_text())
-        except httpx.RemoteProtocolError:
-            text = ""
+        with suppress(httpx.RemoteProtocolError):
+            for piece in answer.iter_text():
+                text += piece
+                if "[small]" in text:
+                    is_read.set()
+    assert is_read.is_set()
     assert "[medium]" not in text
     assert stack.seen() == {"small": 1}
     (record,) = stack.records(1)

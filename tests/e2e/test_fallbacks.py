@@ -56,6 +56,7 @@ def test_a_request_that_leaves_a_managed_group_has_one_record_of_who_answered(st
 
     assert answer.status_code == 200
     assert answer.headers["x-slo-decision"] == "passthrough"
+    assert answer.headers["x-slo-reason"] == "the group that answered is not managed"
     assert answer.headers["x-slo-selected-model"] == "outside-small"
     (record,) = stack.records(1)
     assert (record["deployment"], record["outcome"], record["attempts"]) == (

@@ -6,8 +6,9 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -15,63 +16,61 @@ import redis
 
 from evaluation.routing.first_token.asking import CALL_TYPES, Seen, ask_all, document, leave
 from evaluation.routing.first_token.habits import HABITS, Habit
-from evaluation.routing.first_token.server import Providers, providers
+from evaluation.routing.first_token.server import Providers, providers, slug
 from evaluation.shared.stock_proxy import StockProxy
-from evaluation.shared.valkey_server import ValkeyServer
-from tests.e2e.conftest import refreshed
+from tests.e2e.conftest import Part, Streams, refreshed
 
 OPENAI = next(habit for habit in HABITS if habit.name == "openai")
-PREFIX = "first-token:"
+PREFIX = Streams.prefix
+GROUPS = {slug(habit.name) for habit in HABITS}
 GAP_S = 0.4  # between what opens a stream and its first token, so that no other reading can be taken for it
 WITHIN_S = 60.0
 NOT_SHOWN = {("openai refusal", "chat")}  # LiteLLM drops a refusal: no word of the model reaches the client
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Providers]:
-    with providers(GAP_S) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def proxy(server: Providers, valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StockProxy]:
-    settings = document(server, valkey.url, refresh_interval_s=0.2, key_prefix=PREFIX)
-    with StockProxy(settings, tmp_path_factory.mktemp("proxy")) as running:
-        yield running
+@contextmanager
+def part(_: redis.Redis) -> Iterator[Part]:
+    """Of the proxy that the tests of streams share."""
+    with providers(GAP_S) as server:
+        settings = document(server, "")
+        models, plugin = settings["model_list"], settings["callback_settings"]["slo_router"]  # type: ignore[index]
+        yield Part(models, plugin["groups"], (server,))  # type: ignore[arg-type]
 
 
 @dataclass
 class Stack:
     """The running parts."""
 
-    proxy: StockProxy
+    streams: Streams
     server: Providers
-    redis: redis.Redis
 
-    def records(self, count: int) -> list[dict[str, object]]:
+    @property
+    def proxy(self) -> StockProxy:
+        return self.streams.proxy
+
+    def records(self, count: int) -> list[dict[str, Any]]:
         """Once there are `count`."""
         deadline_s = time.monotonic() + WITHIN_S
         while True:
-            entries = cast("list[tuple[str, dict[str, str]]]", self.redis.xrange(f"{PREFIX}slo_router:requests"))
-            found = [json.loads(fields["record"]) for _, fields in entries]
+            found = [one for one in self.streams.records() if one["model_group"] in GROUPS]
             if len(found) >= count or time.monotonic() > deadline_s:
                 return found
             time.sleep(0.05)
 
     def in_flight(self) -> float:
         """As the worker tells the others."""
-        refreshed(self.proxy, self.redis, PREFIX)
-        (worker,) = cast("set[str]", self.redis.smembers(f"{PREFIX}slo_router:workers"))
-        told = json.loads(cast("str", self.redis.get(f"{PREFIX}slo_router:live:{worker}")))
+        client = self.streams.redis
+        refreshed(self.proxy, client, PREFIX)
+        (worker,) = cast("set[str]", client.smembers(f"{PREFIX}slo_router:workers"))
+        told = json.loads(cast("str", client.get(f"{PREFIX}slo_router:live:{worker}")))
         return float(sum(state["in_flight"] for state in told.values() if "in_flight" in state))
 
 
 @pytest.fixture
-def stack(proxy: StockProxy, server: Providers, valkey: ValkeyServer) -> Iterator[Stack]:
-    client = redis.Redis.from_url(valkey.url, decode_responses=True)
-    client.delete(f"{PREFIX}slo_router:requests")
-    yield Stack(proxy, server, client)
-    client.close()
+def stack(streams: Streams) -> Stack:
+    streams.redis.delete(f"{PREFIX}slo_router:requests")
+    (server,) = streams.servers[__name__]
+    return Stack(streams, server)
 
 
 def test_a_records_first_token_lies_between_when_the_server_sent_it_and_when_the_client_had_it(stack: Stack) -> None:

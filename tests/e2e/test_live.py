@@ -27,10 +27,15 @@ def selected(live: Stack, max_tokens: int = 8, **headers: str) -> str:
 def test_predictions_become_live_and_say_how_likely_the_slo_is_kept(live: Stack) -> None:
     for _ in range(12):
         assert selected(live, x_slo_ttft_ms=ANY) == "small"
-    live.refreshed()
-    answer = live.ask(body={"stream": True}, x_slo_ttft_ms=ANY)
+    deadline_s = time.monotonic() + 60
+    while True:  # LiteLLM tells of the end of a stream when it gets to it
+        live.refreshed()
+        answer = live.ask(body={"stream": True}, x_slo_ttft_ms=ANY)
+        if float(answer.headers["x-slo-predicted-ttft-ms"]) != TTFT_MS["small"]:  # which is what was published
+            break
+        assert time.monotonic() < deadline_s
+    assert answer.headers["x-slo-selected-model"] == "small"
     assert float(answer.headers["x-slo-probability"]) > 0.9
-    assert float(answer.headers["x-slo-predicted-ttft-ms"]) != TTFT_MS["small"]  # which is what was published
 
 
 def test_a_deployment_that_became_slow_loses_the_traffic_whose_slo_it_misses(live: Stack) -> None:
@@ -53,10 +58,15 @@ def test_a_failing_deployment_is_left_after_three_requests_and_comes_back_by_its
 
 
 def test_no_request_finds_out_that_a_deployment_still_hangs(live: Stack) -> None:
-    live.endpoints["small"].control("hang")
-    for _ in range(2 * LEAVES_AFTER):
-        selected(live, x_slo_ttft_ms=ANY, **SOON)  # waits for the attempt's timeout, and is answered by another
-    waited = len(streamed(live, "small"))
+    for _ in range(3):  # a worker that stood still itself judges nobody late: then once more
+        live.endpoints["small"].control("hang")
+        for _ in range(2 * LEAVES_AFTER):
+            selected(live, x_slo_ttft_ms=ANY, **SOON)  # waits for the attempt's timeout, and is answered by another
+        waited = len(streamed(live, "small"))
+        if waited <= LEAVES_AFTER + 1:
+            break
+        comes_back(live)
+        live.endpoints["small"].reset()
     assert 0 < waited <= LEAVES_AFTER + 1  # one where it failed just before; one more before the worker next looks
     until_s = time.monotonic() + SEVERAL_PAUSES_S
     while time.monotonic() < until_s:
@@ -94,14 +104,16 @@ def test_redis_hangs_beside_the_file_and_the_metrics_url_and_what_is_seen_here_s
             assert time.monotonic() < deadline_s
             selected(live, max_tokens=1, x_slo_ttft_ms=ANY)
         asked_s = time.time()
-        selected(live, max_tokens=1, x_slo_ttft_ms=ANY)
+        selected(live, max_tokens=1, x_slo_ttft_ms=ANY, x_slo_category="code")
         while "routing on the last snapshot until it answers" not in live.proxy.log:
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
     finally:
         live.valkey.resume()
     live.began_s = asked_s
-    assert len(live.records(1)) == 1  # it waited in memory
+    deadline_s = time.monotonic() + 60
+    while [one["category"] for one in live.records(1)].count("code") != 1:  # it waited in memory
+        assert time.monotonic() < deadline_s
     log = live.proxy.log
     assert "the load of medium cannot be read from its metrics_url (TimeoutError)" in log
     assert re.findall("the job .*", log) == []

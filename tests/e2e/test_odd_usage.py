@@ -11,7 +11,7 @@ from slo_router.contract.record import SloRecord
 from tests.e2e.conftest import ODD_USD, Stack
 from tests.e2e.test_routes import ROUTES
 from tests.shared.particular_server import GOOD, Answers, Particular, Request, whole
-from tests.shared.scripted_server import DONE, chunk, delta, stream
+from tests.shared.scripted_server import DONE, chunk, delta, stream, usage
 
 RIGHT: Mapping[str, int] = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
 ZEROS: Mapping[str, int] = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -93,6 +93,29 @@ def test_a_stream_without_usage_is_what_litellm_counts_or_null(stack: Stack, ser
         assert isinstance(prompt, int)
         assert isinstance(completion, int)
         assert record["cost_usd"] == pytest.approx(prompt * ODD_USD[0] + completion * ODD_USD[1])
+
+
+@pytest.mark.parametrize("said", ["[DONE]", "nothing", "a page"])
+def test_a_stream_with_nothing_in_it_is_an_error_and_leaves_a_record(
+    stack: Stack, server: Particular, said: str
+) -> None:
+    page = b"<html>Bad Gateway</html>"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n" % len(page)
+    server.answers = lambda _: head + page if said == "a page" else whole(stream(*[DONE] * (said == "[DONE]")))
+    answer = stack.ask("Is it?", model="odd", body={"stream": True})
+    assert answer.status_code == 200
+    (record,) = stack.records(1)
+    assert (record["outcome"], record["error_class"], record["slo_met"]) == ("error", "EmptyStreamError", False)
+    assert (record["deployment"], record["cost_usd"]) == ("odd", None)
+
+
+def test_an_answer_without_a_word_is_none(stack: Stack, server: Particular) -> None:
+    """It ended at its limit, or was filtered: the usage tells that something was made."""
+    server.answers = lambda _: whole(
+        stream(chunk(delta(role="assistant")), chunk(delta("length")), chunk(usage(12, 5)))
+    )
+    record = recorded(stack, stream=True)
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (12, 5)
 
 
 def test_several_answers_are_paid_for_once_as_litellm_bills_them(stack: Stack, server: Particular) -> None:

@@ -24,7 +24,8 @@ from evaluation.shared.stock_proxy import LOCAL, StockProxy
 from slo_router.contract.keys import OFF_KEY, POLICIES_KEY
 from slo_router.contract.redis import embedded
 from slo_router.contract.redis.link import connect_blocking
-from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.contract.settings.config import PluginSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.worker import rollout
 from tests.e2e.conftest import ASK, USD_PER_TOKEN, document, publish, refreshed
 

@@ -1,6 +1,7 @@
 """A deployment over its quota is full, not broken: it gets no request until it has room, and nobody's request is lost.
 
-Two workers, LiteLLM's cooldowns off, and each group with endpoints of its own:
+Two proxies that share a Valkey, and get the requests in turn; LiteLLM's cooldowns are off. Each group has endpoints of
+its own:
 
 refusing   its cheap one answers 429 where a test says so
 limited    its cheap one takes so many requests in a window, and says so with a 429 alone
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import cycle
 
 import httpx
 import pytest
@@ -29,15 +32,34 @@ from tests.e2e.conftest import SPECS, Stack, deployment, document, publish, publ
 WINDOW_S, LIMIT, AT_ONCE = 5.0, 12, 4
 ANY = "20000"  # a limit that nothing here breaks
 FULL = 429
+RETRY_AFTER_S = 6
 
 
 def limited(name: str, per_window: int = LIMIT, window_s: float = WINDOW_S, *, says_left: bool = False) -> EndpointSpec:
     return replace(SPECS[0], name=name, per_window=per_window, window_s=window_s, says_left=says_left)
 
 
+@dataclass
+class Pair(Stack):
+    """Two proxies, asked in turn."""
+
+    proxies: Sequence[StockProxy] = ()
+
+    def __post_init__(self) -> None:
+        self._turns = cycle(self.proxies)
+
+    def _asked(self) -> StockProxy:
+        return next(self._turns)
+
+    def refreshed(self) -> None:
+        """Waits until both have read Redis once more."""
+        for proxy in self.proxies:
+            refreshed(proxy, self.redis, self.prefix)
+
+
 @pytest.fixture(scope="module")
-def _quota(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    prefix, directory = "quota:", tmp_path_factory.mktemp("quota")
+def _quota(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    prefix = "quota:"
     others = [
         replace(SPECS[0], name="refusing"),
         limited("limited"),
@@ -64,14 +86,16 @@ def _quota(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> It
         for one in cheap:
             publish_one(client, prefix, one.name, "small")
             publish_one(client, prefix, f"{one.name}-medium", "medium")
-        with StockProxy(settings, directory, workers=2) as proxy:
-            running = Stack(proxy, valkey, {handle.name: handle for handle in handles}, time.time(), prefix=prefix)
-            refreshed(proxy, client, prefix, workers=2)
+        with ExitStack() as entered:
+            proxies = [entered.enter_context(StockProxy(settings, tmp_path_factory.mktemp("quota"))) for _ in range(2)]
+            endpoints = {handle.name: handle for handle in handles}
+            running = Pair(proxies[0], valkey, endpoints, time.time(), prefix=prefix, proxies=proxies)
+            running.refreshed()
             yield running
 
 
 @pytest.fixture
-def quota(_quota: Stack) -> Iterator[Stack]:
+def quota(_quota: Pair) -> Iterator[Stack]:
     for handle in _quota.endpoints.values():
         handle.reset()
     _quota.began_s = time.time()
@@ -96,13 +120,13 @@ def sent(stack: Stack, name: str) -> list[Seen]:
 
 
 def test_who_answers_429_gets_nothing_until_it_said_and_is_not_broken(quota: Stack) -> None:
-    """Neither of the two workers sends anything there, nobody asks for its health, and its circuit stays closed."""
+    """Neither of the two proxies sends anything there, nobody asks for its health, and its circuit stays closed."""
     endpoint = quota.endpoints["refusing"]
     deadline_s = time.monotonic() + 30
     while ask(quota, "refusing").headers["x-slo-selected-model"] != "refusing":
         assert time.monotonic() < deadline_s
     endpoint.reset()
-    endpoint.control("error429", retry_after_s=6)
+    endpoint.control("error429", retry_after_s=RETRY_AFTER_S)
     assert ask(quota, "refusing").status_code == 200
     while not endpoint.seen():
         assert ask(quota, "refusing").status_code == 200
@@ -111,11 +135,10 @@ def test_who_answers_429_gets_nothing_until_it_said_and_is_not_broken(quota: Sta
     time.sleep(2 * quota.refresh_interval_s)
     known = len(endpoint.seen())
     endpoint.control("ok")
-    answers = [ask(quota, "refusing") for _ in range(20)]
-    assert {one.status_code for one in answers} == {200}
-    assert {one.headers["x-slo-selected-model"] for one in answers} == {"refusing-medium"}
-    assert len(endpoint.seen()) == known
-    time.sleep(max(at_s + 7.5 - time.time(), 0))
+    answers = [ask(quota, "refusing") for _ in range(20) if time.time() < at_s + RETRY_AFTER_S]
+    assert {one.status_code for one in answers} <= {200}
+    assert all(seen.at_s >= at_s + RETRY_AFTER_S for seen in endpoint.seen()[known:])
+    time.sleep(max(at_s + RETRY_AFTER_S + 1.5 - time.time(), 0))
     back = [ask(quota, "refusing").headers["x-slo-selected-model"] for _ in range(10)]
     assert set(back) == {"refusing"}
     assert all(seen.stream for seen in endpoint.seen())  # a health check wants its answer whole
@@ -125,16 +148,23 @@ def test_who_answers_429_gets_nothing_until_it_said_and_is_not_broken(quota: Sta
     assert first["outcome"] == "success"
 
 
-def ask_for_windows(quota: Stack, name: str, windows: int) -> tuple[set[int], Counter[int], int]:
-    """The statuses, how many were asked in each window, and the first of these."""
+def ask_for_windows(quota: Stack, name: str, windows: int) -> tuple[set[int], Counter[int], int, int]:
+    """The statuses, how many were asked in each window, the first of these, and how many requests ended after theirs.
+
+    These may be counted by the next window, whose workers do not know of them. There are none where the machine is not
+    slow: each window's are asked at its beginning.
+    """
     statuses: set[int] = set()
     asked: Counter[int] = Counter()
-    first = int(time.time() // WINDOW_S)
+    late, first = 0, 1 + int(time.time() // WINDOW_S)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        while time.time() < (first + windows) * WINDOW_S:
-            asked[int(time.time() // WINDOW_S)] += AT_ONCE
-            statuses |= {one.status_code for one in pool.map(lambda _: ask(quota, name), range(AT_ONCE))}
-    return statuses, asked, first
+        for window in range(first, first + windows):
+            time.sleep(max(window * WINDOW_S - time.time(), 0.0))
+            while asked[window] < 3 * LIMIT and time.time() < (window + 1) * WINDOW_S:
+                asked[window] += AT_ONCE
+                statuses |= {one.status_code for one in pool.map(lambda _: ask(quota, name), range(AT_ONCE))}
+                late += AT_ONCE if time.time() >= (window + 1) * WINDOW_S else 0
+    return statuses, asked, first, late
 
 
 def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: Stack) -> None:
@@ -142,7 +172,7 @@ def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: 
     names = "limited", "telling"
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(names, pool.map(lambda name: ask_for_windows(quota, name, 6), names), strict=True))
-    for name, (statuses, asked, first) in found.items():
+    for name, (statuses, asked, first, _) in found.items():
         assert statuses == {200}
         refused = refusals(quota, name)
         passed = Counter(int(seen.at_s // WINDOW_S) for seen in sent(quota, name) if seen.status != FULL)
@@ -150,7 +180,10 @@ def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: 
         known = [window for window in range(first + 3, first + 6) if asked[window] >= 2 * LIMIT]
         assert all(refused.get(window, 0) <= 1 for window in known), (name, refused, asked)
         assert sum(passed[window] for window in known) >= LIMIT // 2 * len(known), (name, passed, asked)
-    assert sum(refusals(quota, "telling").values()) <= AT_ONCE  # what was on its way before the first answer told
+    late = found["telling"][-1]
+    assert (
+        sum(refusals(quota, "telling").values()) <= AT_ONCE + late
+    )  # what was on its way before the first answer told
 
 
 def test_where_all_are_full_a_request_waits_for_room_if_its_slo_allows(quota: Stack) -> None:

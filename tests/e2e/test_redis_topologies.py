@@ -21,6 +21,7 @@ import yaml
 from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner
 
+from evaluation.quality.litellm_database import UnavailableError
 from slo_bench.errors import StoppedError
 from slo_bench.guard.held import Own, Pause
 from slo_bench.guard.lock import EndpointLock
@@ -37,8 +38,9 @@ from slo_router.contract.keys import LIVE_KEY, SCRAPER_KEY, WORKERS_KEY, request
 from slo_router.contract.model import Facts
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect
-from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.contract.settings.config import LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.live.probes import Health
 from slo_router.operator.cli import app
 from slo_router.worker.background import Background, Hooks
@@ -51,7 +53,6 @@ from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks.aside import Names
 from slo_router.worker.trace import Trace
-from tests.e2e.postgres import UnavailableError
 from tests.e2e.redis_topologies import Topology, admin, topology, until
 from tests.shared.background_worker import at_once
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 import httpx
@@ -19,6 +20,7 @@ from tests.e2e.conftest import CATEGORIES, REFUSALS, Stack
 
 ANY = "20000"  # a limit that nothing here breaks, however busy the machine
 REQUESTS = 30
+REFUSALS_IN_A_ROW = 3
 HANDFUL = 16  # three in a row, six where it was vouched for a moment ago, and those that leave while it is asked
 
 
@@ -45,12 +47,12 @@ def gets_traffic(live: Stack, name: str, within_s: float = 90.0) -> bool:
     return True
 
 
-def course(live: Stack, status: int) -> Course:
+def course(live: Stack, status: int, message: str | None = None) -> Course:
     name = f"refuses-{status}"
     endpoint = live.endpoints[name]
     assert gets_traffic(live, name)
     endpoint.reset()
-    endpoint.control("status", status=status)
+    endpoint.control("status", status=status, message=message)
     statuses = [ask(live, name).status_code for _ in range(REQUESTS)]
     refused = sum(seen.stream is True for seen in endpoint.seen())  # our own; a health check wants its answer whole
     endpoint.control("ok")
@@ -76,6 +78,15 @@ def test_who_refuses_everything_is_left_after_a_handful_and_found_again(
     assert found.is_back
 
 
+def test_one_refusal_that_speaks_of_the_account_is_enough(live: Stack, courses: Mapping[int, Course]) -> None:
+    """Of one that was not vouched for a moment ago; a revoked key (401) speaks of it by its status."""
+    assert courses[402].refused <= REFUSALS_IN_A_ROW
+    found = course(live, 400, "Your credit balance is too low to access the API.")
+    assert found.refused <= REFUSALS_IN_A_ROW  # vouched for by the health check that found it back
+    assert set(found.statuses[found.refused :]) == {200}
+    assert found.is_back
+
+
 def test_ten_wrong_requests_in_a_row_take_nothing_from_a_healthy_deployment(
     live: Stack, courses: Mapping[int, Course]
 ) -> None:
@@ -85,11 +96,52 @@ def test_ten_wrong_requests_in_a_row_take_nothing_from_a_healthy_deployment(
     assert [ask(live, name).headers["x-slo-selected-model"] for _ in range(10)] == [name] * 10
 
 
+@pytest.mark.parametrize(
+    "body",
+    [{"messages": "hi"}, {"messages": [None]}, {"response_format": "json"}, {"timeout": "x"}],
+    ids=["messages", "message", "format", "timeout"],
+)
+def test_a_body_that_litellm_itself_fails_over_opens_no_circuit(live: Stack, body: Mapping[str, object]) -> None:
+    statuses = [live.ask(model="smart", body=body).status_code for _ in range(4)]  # each is tried three times
+    assert not {200}.intersection(statuses)
+    answer = live.ask(x_slo_ttft_ms=ANY)
+    assert answer.headers["x-slo-selected-model"] == "small", answer.headers["x-slo-reason"]
+
+
+def test_calls_that_are_not_routed_count_against_nobody(live: Stack) -> None:
+    """A server that chats may have no other route: what it refuses there is no reason to ask for its health."""
+    asked = [live.post("/v1/videos", {"model": "smart", "prompt": "A cat."}) for _ in range(20)]
+    assert not any(answer.is_success for answer in asked)
+    live.refreshed()
+    assert live.seen() == {}
+    answer = live.ask(x_slo_ttft_ms=ANY)
+    assert answer.headers["x-slo-selected-model"] == "small", answer.headers["x-slo-reason"]
+
+
+@pytest.mark.parametrize("error", ["HTTP", "LiteLLM's own"])
+def test_a_guardrail_that_stops_a_stream_is_no_fault_of_its_deployment(live: Stack, error: str) -> None:
+    for _ in range(6):
+        with suppress(httpx.RemoteProtocolError):  # or an event says it
+            live.ask(error, body={"stream": True, "guardrails": ["stops"]}, x_slo_ttft_ms=ANY)
+    live.refreshed()
+    answer = live.ask(x_slo_ttft_ms=ANY)
+    assert answer.headers["x-slo-selected-model"] == "small", answer.headers["x-slo-reason"]
+    assert sum(not seen.stream for one in live.endpoints.values() for seen in one.seen()) == 1  # no health check
+
+
 def test_more_room_than_a_models_answers_have_goes_to_one_that_has_it(live: Stack) -> None:
     for name in ("max_tokens", "max_completion_tokens"):
         answer = live.ask(model="short", body={name: 32_000})
         assert answer.headers["x-slo-selected-model"] == "short-medium"
     assert live.ask(model="short", body={"max_tokens": 4_096}).headers["x-slo-selected-model"] == "short-small"
+
+
+def test_no_chat_goes_to_what_makes_embeddings_and_embeddings_go_there(live: Stack) -> None:
+    answers = [live.ask(model="mixed", x_slo_ttft_ms=ANY) for _ in range(5)]
+    assert {answer.headers["x-slo-selected-model"] for answer in answers} == {"mixed-medium"}
+    asked = [live.post("/v1/embeddings", {"model": "mixed", "input": "a"}) for _ in range(10)]
+    assert {answer.status_code for answer in asked} == {200}
+    assert "mixed-embedding" in {answer.headers["x-slo-selected-model"] for answer in asked}
 
 
 def test_who_has_no_patience_shuts_nobody_for_the_others(live: Stack, courses: Mapping[int, Course]) -> None:

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
 import openai
+import psycopg
 import pytest
 import redis
+from typer.testing import CliRunner, Result
 
 from evaluation.emulator import Handle
+from evaluation.quality.litellm_database import UnavailableError, litellm_database
 from evaluation.shared.stock_proxy import StockProxy
 from evaluation.shared.valkey_server import ValkeyServer
-from tests.e2e.conftest import ASK, LITELLM, USD_PER_TOKEN, document, publish, refreshed
-from tests.e2e.postgres import UnavailableError, litellm_database
+from slo_router.operator.cli import app
+from slo_router.operator.estimate.reading.spend_logs import COLUMNS
+from tests.e2e.conftest import ASK, USD_PER_TOKEN, document, publish, refreshed
 
 pytestmark = pytest.mark.timeout(900)  # Postgres and Prisma's engine are installed by whoever comes first
 T = TypeVar("T")
@@ -42,9 +45,6 @@ GPT_4_REQUESTS: dict[str, dict[str, object]] = {
 LIMITS = {"cost_per_1k": {"max": 0.002}, "min_quality": {"min": 0.7}}  # only `medium` is within
 LOOSE = {"cost_per_1k": {"max": 0.5}, "min_quality": {"min": 0.1}}  # all are
 ACCESS_GROUP = "beta"  # of `medium` and `large`
-# Its migrations come in a package of their own. 1.109 on writes spend to a table that older ones do not make.
-EXTRAS = tuple(int(number) for number in re.findall(r"\d+", version("litellm-proxy-extras"))[:3])
-SPEND_LOGS = LITELLM < (1, 109) or EXTRAS >= (0, 4, 114)
 ALIAS = {"models": ["smart", "gpt-4"], "aliases": {"gpt-4": "smart"}}  # LiteLLM 1.100 looks for the alias in `models`
 
 
@@ -56,6 +56,7 @@ class Platform:
     http: httpx.Client
     redis: redis.Redis
     handles: Sequence[Handle]
+    database: str  # its URL
 
     def create(self, path: str, **body: object) -> dict[str, object]:
         response = self.http.post(path, headers=self.proxy.auth, json=body)
@@ -103,7 +104,7 @@ class Platform:
 def platform(
     handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
-    configuration = document(handles, valkey.url, key_prefix=PREFIX, refresh_interval_s=0.2)
+    configuration = document(handles, valkey.url, key_prefix=PREFIX, refresh_interval_s=0.2, feedback=True)
     for entry in configuration["model_list"]:  # type: ignore[attr-defined]
         if entry["model_info"]["id"] in ("medium", "large"):
             entry["model_info"]["access_groups"] = [ACCESS_GROUP]
@@ -125,7 +126,7 @@ def platform(
         stack.enter_context(proxy)
         refreshed(proxy, client, PREFIX)
         http = stack.enter_context(httpx.Client(base_url=proxy.url, timeout=60))
-        yield Platform(proxy, http, client, handles)
+        yield Platform(proxy, http, client, handles, database["DATABASE_URL"])
 
 
 def _decided(response: httpx.Response) -> tuple[str, str, str | None]:
@@ -317,8 +318,6 @@ def test_spend_is_booked_on_the_deployment_that_answered(platform: Platform) -> 
     records = _eventually(lambda: found if len(found := platform.records("payer")) == len(expected) else None)
     assert {record["deployment"]: record["cost_usd"] for record in records} == pytest.approx(expected)
     assert {record["team_id"] for record in records} == {team}
-    if not SPEND_LOGS:
-        return
     rows = _eventually(lambda: rows if len(rows := platform.spend_logs(key)) == len(expected) else None)
     assert {row["model_id"]: row["spend"] for row in rows} == pytest.approx(expected)
     assert {row["model_group"] for row in rows} == {"smart"}
@@ -350,6 +349,68 @@ def _streamed_cost_usd(platform: Platform, key: str, min_quality: str) -> dict[s
     return {selected: _cost_usd(selected, usages[-1].prompt_tokens, usages[-1].completion_tokens)}
 
 
+@pytest.fixture(scope="module")
+def reader(platform: Platform) -> str:
+    """The URL of a user that may read the columns of the spend logs that hold no text, and nothing else."""
+    columns = ", ".join(f'"{name}"' for name in COLUMNS)
+    with psycopg.connect(platform.database, autocommit=True) as connection:
+        connection.execute("create role reader login; create role stranger login")
+        connection.execute(f'grant select ({columns}) on "LiteLLM_SpendLogs" to reader')
+    return platform.database.replace("litellm@", "reader:very-secret@")
+
+
+def test_what_routing_would_have_saved_is_told_from_the_proxys_own_spend_logs(
+    platform: Platform, reader: str, tmp_path: Path
+) -> None:
+    """`tiny` costs a fiftieth of `large`, per prompt and per answer token."""
+    key = platform.key(key_alias="estimated")
+    for body in ({}, {"stream": True}, {"messages": [{"role": "user", "content": f"{ASK} {ASK}"}]}):
+        assert platform.ask(key, {"x-slo-min-quality": "0.9"}, **body).status_code == httpx.codes.OK
+    platform.ask(key, model="no such model")
+    rows = _eventually(lambda: rows if len(rows := platform.spend_logs(key)) == 4 else None)
+    (tmp_path / "spend.json").write_text(json.dumps(rows), encoding="utf-8")
+    for source in (reader, str(tmp_path / "spend.json")):
+        done = _estimate(source, "--key-alias", "estimated", "--candidate", "tiny=0.1/0.2", "--json")
+        assert done.exit_code == 0, done.stderr
+        made = json.loads(done.stdout)
+        assert (made["rows"], made["requests"]) == (4, 3)
+        assert made["spent_usd"] == pytest.approx(sum(float(str(row["spend"])) for row in rows))
+        shown, _, most = made["savings"]
+        assert (shown["saved_share"], most["saved_share"]) == (0.0, pytest.approx(0.98))
+        assert {part["name"] for part in made["tasks"]} == {"summarization"}  # as the plugin noted
+        assert [one["why"] for one in made["unmoved"]] == ["failed"]
+        assert ASK not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "reader:",
+            "stranger:",
+            'this user may not read LiteLLM_SpendLogs, expected: grant select on "LiteLLM_SpendLogs"',
+        ),
+        ("/litellm", "/postgres", "no table LiteLLM_SpendLogs, expected the database of a LiteLLM proxy"),
+        ("/litellm", "/nowhere", "has no such database"),
+        ("reader:", "nobody:", "knows no such user"),
+        ("@127.0.0.1", "@no-such-host.invalid", "is no host that is known here"),
+        ("very-secret@127.0.0.1", "very-secret/@127.0.0.1", "not understood"),
+        ("/litellm", "/litellm?connection_limit=10&pool_timeout=60&schema=elsewhere", "no table LiteLLM_SpendLogs"),
+    ],
+)
+def test_a_database_that_cannot_be_read_is_named_without_its_password(
+    reader: str, old: str, new: str, said: str
+) -> None:
+    done = _estimate(reader.replace(old, new, 1))
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert "very-secret" not in done.stdout + done.stderr
+
+
+def _estimate(*words: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, ["estimate", *words])
+
+
 def test_no_key_sees_anything_of_another(platform: Platform) -> None:
     """Two keys at the same time: each is routed by its own SLO, and no header names the other or a secret."""
     limits = {"min_quality": {"min": 0.9}}
@@ -366,3 +427,19 @@ def test_no_key_sees_anything_of_another(platform: Platform) -> None:
     for future in twos:
         of_ours = {name: text for name, text in future.result().headers.items() if name.startswith("x-slo-")}
         assert not [word for word in secrets | ports | {one, two, team} if word in str(of_ours)]
+
+
+def test_a_key_rates_its_own_requests_and_no_others(platform: Platform) -> None:
+    """Whoever may chat may rate, with an ordinary key of no role."""
+    own, other = platform.key(models=["smart"]), platform.key(models=["smart"])
+    request_id = platform.ask(own).json()["id"]
+
+    def rated(key: str, request: str = request_id) -> int:
+        return platform.call("/slo-router/feedback", key, {"request_id": request, "thumbs": "up"}).status_code
+
+    _eventually(lambda: None if rated(other) == httpx.codes.NOT_FOUND else True)  # its record is written
+    assert rated(other) == httpx.codes.FORBIDDEN
+    assert rated("sk-nobody") == httpx.codes.UNAUTHORIZED
+    assert rated(own, "chatcmpl-nobody") == httpx.codes.NOT_FOUND
+    assert rated(own) == httpx.codes.OK
+    assert rated(own) == httpx.codes.CONFLICT

@@ -510,7 +510,7 @@ def test_faults_and_what_was_received_are_reachable_over_http(quick: Handle) -> 
     CLIENT.post(quick.api_base + CHAT, json=asking(CHAT, "Hi", stream=True), headers=headers)
     got = CLIENT.get(control).json()
     assert (got["requests"], got["fault"]["fault"]) == (1, "ok")
-    assert abs(got["seen"][0].pop("at_s") - time.time()) < 60
+    assert got["seen"][0].pop("headers_s") >= got["seen"][0].pop("at_s") > time.time() - 60
     assert got["seen"] == [
         {
             "path": "/v1/chat/completions",
@@ -522,6 +522,11 @@ def test_faults_and_what_was_received_are_reachable_over_http(quick: Handle) -> 
             "completed": False,
             "prompt_tokens": None,
             "completion_tokens": None,
+            "mark": None,
+            "content_s": None,
+            "pieces": 0,
+            "ended_s": None,
+            "closed_s": None,
         }
     ]
     assert CLIENT.delete(control).json()["requests"] == 0
@@ -568,16 +573,23 @@ def test_a_prompt_that_begins_as_one_before_needs_prefill_for_the_rest_alone_and
     spec = EndpointSpec(
         name="cached", ttft_ms=0, prefill_us_per_token=1_000, tpot_ms=0, jitter=0, cache_tokens=10_000, output_tokens=4
     )
+    begins, whole_s = "word " * 160, 0.2
+
     with running_endpoints([spec]) as (cached,):
-        known, took_s = [], []
-        for prompt in ("word " * 160, "word " * 160 + "and more", "word " * 160 + "and more " * 80, "other " * 160):
+
+        def asked(prompt: str) -> tuple[int, float]:
+            """How many tokens were cached, and what it took."""
             began_s = time.perf_counter()
             usage = post(cached, path, asking(path, prompt)).json()["usage"]
-            took_s.append(time.perf_counter() - began_s)
             details = usage.get("prompt_tokens_details") or usage["input_tokens_details"]
-            known.append(details["cached_tokens"])
-    assert known == [0, 192, 192, 0]  # blocks of 16 tokens of 4 characters, the last token aside
-    assert took_s[0] > max(0.2, took_s[1])
+            return details["cached_tokens"], time.perf_counter() - began_s
+
+        prompts = begins, begins + "and more", begins + "and more " * 80, "other " * 160
+        known, took_s = zip(*map(asked, prompts), strict=True)
+        while asked(begins + "and more")[1] >= whole_s:
+            """A busy machine may be slow now and then."""
+    assert known == (0, 192, 192, 0)  # blocks of 16 tokens of 4 characters, the last token aside
+    assert took_s[0] > whole_s
 
 
 def test_what_a_prefix_cache_was_not_asked_for_lately_is_gone() -> None:

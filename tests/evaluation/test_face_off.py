@@ -267,6 +267,7 @@ def test_every_endpoint_slows_down_and_fails_in_its_turn_and_they_count_together
         "burst": 1,
         "slowdown": 4,
         "outage": 4,
+        "stall": 1,
         "mixed": 1,
         "credit": 3,
         "verbose": 1,

@@ -10,15 +10,17 @@ import pytest
 
 from evaluation.shared.traffic import Ask, Habits, RateLimit, mixed
 from evaluation.simulator import tally
-from evaluation.simulator.clairvoyant import Clairvoyant, Planning, foreseen_ttft_s
+from evaluation.simulator.clairvoyant import Clairvoyant, Planning, Present, foreseen_ttft_s
 from evaluation.simulator.endpoint import Attempt, Endpoint, Fault, FaultKind, Outcome, Spec
 from evaluation.simulator.engine import Schedule, Served, Simulation, Watch
 from evaluation.simulator.ours import Ours
 from evaluation.simulator.policies import BASELINES, LatencyBased, Named, Random
 from evaluation.simulator.policy import Call, Ended
-from evaluation.simulator.scenarios import SCENARIOS, SPECS, benchmark
+from evaluation.simulator.scenarios import BY_NAME, SCENARIOS, SPECS, benchmark
 from evaluation.simulator.study import simulate
 from evaluation.simulator.workload import Contract, Noise, Rate, Request, generate, read_trace
+from slo_router.contract.settings.group import RescueSettings
+from slo_router.latency.curve import ttft_s
 
 STILL = Noise(1.0, 1.0, 1.0)
 LONE = Spec("lone", 0.1, 0.001, 0.01, 2, 1e-6, 2e-6, {"chat": 0.9}, tpot_growth=0.5)
@@ -187,8 +189,8 @@ def test_a_deployment_is_shut_without_a_cause_where_it_failed_nobody() -> None:
 def test_litellms_latency_strategy_stampedes_to_the_unknown_and_forgets_errors() -> None:
     policy = LatencyBased(SPECS, random.Random(0))
     call = Call(request(0, 0.0)._replace(answers=(11,) * 4), range(4))
-    for i, ttft_s in enumerate([0.2, 0.3, 0.1]):
-        policy.ended(Ended(call.request, i, "success", ttft_s, 1.0), 0.0)
+    for i, first_s in enumerate([0.2, 0.3, 0.1]):
+        policy.ended(Ended(call.request, i, "success", first_s, 1.0), 0.0)
     assert {policy.choose(call, 0.0).deployment for _ in range(20)} == {3}  # unknown counts as 0
     policy.ended(Ended(call.request, 3, "success", 0.4, 1.0), 0.0)
     policy.ended(Ended(call.request, 2, "timeout", None, 10.0), 0.0)
@@ -225,12 +227,65 @@ def test_who_plans_ahead_keeps_a_place_for_those_who_have_no_other() -> None:
         )
         for number, cost_per_1k_usd in enumerate((1.0, 0.002))
     )
-    greedy, planning = (policy([scarce, roomy], random.Random(0)) for policy in (Clairvoyant, Planning))
-    planning.prices = (0.01, 0.0)  # type: ignore[attr-defined]
+    greedy, planning, present = (
+        policy([scarce, roomy], random.Random(0)) for policy in (Clairvoyant, Planning, Present)
+    )
+    planning.prices = present.prices = (0.01, 0.0)  # type: ignore[attr-defined]
+    present.answer_tokens = 11.0  # type: ignore[attr-defined]
 
     kept = [
         [one.kept for one in simulate(policy, [scarce, roomy], {}, [first, second]).served]
-        for policy in (greedy, planning)
+        for policy in (greedy, planning, present)
     ]
 
-    assert [sum(one) for one in kept] == [1, 2]
+    assert [sum(one) for one in kept] == [1, 2, 2]
+
+
+def test_after_a_sweep_the_plugin_knows_the_queue_before_it_met_one() -> None:
+    scenario = BY_NAME["swept-burst"]
+    policy = Ours(scenario.specs(0), random.Random(0), benchmark(None, scenario, 1))
+    policy.tick(0.0)
+
+    curve = policy.workers[0].live.states["medium"].curve
+
+    assert curve is not None
+    assert curve.knee == pytest.approx(20, abs=4)
+    assert ttft_s(curve, 500, 30) > 2 * ttft_s(curve, 500, 10)
+
+
+def test_a_stall_holds_the_first_token_of_a_share_of_the_requests_and_nobody_else() -> None:
+    requests = [request(number, 10.0 * number) for number in range(200)]
+    ttfts = [
+        entry.ttft_s or 0.0
+        for entry in served_alone(requests, Fault("stall", 0.0, 9_999.0, 1.0, share=0.2, stall_s=5.0)).values()
+    ]
+    assert sorted({round(ttft_s, 6) for ttft_s in ttfts}) == [0.2, 5.2]
+    assert 20 <= sum(ttft_s > 5 for ttft_s in ttfts) <= 60
+
+
+def test_a_server_that_starts_gets_faster() -> None:
+    found = run_alone([request(number, 10.0 * number) for number in range(11)], Fault("warming", 0.0, 100.0, 3.0))
+    assert [found[number][0] for number in (0, 5, 10)] == pytest.approx([0.6, 0.4, 0.2])  # 0.2 where it is warm
+
+
+def test_the_clairvoyant_foresees_a_stall() -> None:
+    schedule = Schedule()
+    endpoint = Endpoint(LONE, schedule.at, 10.0, Fault("stall", 0.0, 9.0, share=1.0, stall_s=5.0))
+    schedule.run(lambda: schedule.now_s < 0.0 or not endpoint.is_in_trouble)
+    assert foreseen_ttft_s(endpoint, request(0, 0.0), STILL, 0.0) == pytest.approx(5.2)
+
+
+@pytest.mark.parametrize("fault", [Fault("stall", 20.0, 60.0, share=0.03, stall_s=5.0), Fault("hang", 20.0, 60.0)])
+def test_rescue_leaves_fewer_waiting_and_stays_within_its_budget(fault: Fault) -> None:
+    requests = generate(None, Rate(8.0), 60.0, SPECS, seed=1)
+    known = benchmark(None, SCENARIOS[0], 7)
+    tallies = []
+    for rescue in (None, RescueSettings()):
+        policy = Ours(SPECS, random.Random(0), known, rescue)
+        run = simulate(policy, SPECS, {"small": fault}, requests)
+        tallies.append(tally.tally(run, run.served, 0.0))
+    without, with_rescue = tallies
+    assert tally.waited(with_rescue) <= 0.5 * tally.waited(without) > 0
+    assert tally.extra_calls(with_rescue) <= tally.extra_calls(without) + 0.03 + 4 / len(
+        requests
+    )  # each worker begins with one

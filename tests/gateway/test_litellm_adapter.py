@@ -488,13 +488,81 @@ class ContentPolicyViolationError(Exception):
         (402, "", "account"),
         (403, "", "unclear"),
         (404, "", "unclear"),
-        (400, "Your credit balance is too low", "unclear"),  # it may quote the request
+        (402, "You requested up to 64000 tokens, but can only afford 61586", "unclear"),
     ],
 )
 def test_whose_fault_a_failed_attempt_is(status: int | None, message: str, fault: str) -> None:
+    assert faults.fault_of(failure(status, message), {"messages": MESSAGES}) == fault
+
+
+OF_ACCOUNTS = {  # as providers say it; most of these are a 400 somewhere
+    "Anthropic": "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade.",
+    "Anthropic, limit": "You have reached your specified API usage limits. You will regain access on 2026-12-01.",
+    "Anthropic, disabled": "This organization has been disabled.",
+    "OpenAI, images": "Billing hard limit has been reached",
+    "OpenAI, billing": "Your account is not active, please check your billing details on our website.",
+    "OpenAI, model": "Project `p` does not have access to model `gpt-5`",
+    "OpenAI, gone": "The model `gpt-4-32k` does not exist or you do not have access to it.",
+    "xAI": "Incorrect API key provided: xa***. You can obtain an API key from https://console.x.ai.",
+    "xAI, credits": "Your team has either used all available credits or reached its monthly spending limit.",
+    "Gemini": "API key not valid. Please pass a valid API key.",
+    "Gemini, key": "API key expired. Please renew the API key.",
+    "Gemini, region": "User location is not supported for the API use.",
+    "Vertex": "This API method requires billing to be enabled.",
+    "Groq": "Organization has been restricted. Please reach out to support if you believe this was in error.",
+    "DeepSeek": "Insufficient Balance",
+    "OpenRouter": "Insufficient credits. Add more using https://openrouter.ai/settings/credits",
+    "Fireworks": "Account a is suspended, possibly due to reaching the monthly spending limit",
+    "Azure": "The API deployment for this resource does not exist.",
+    "Bedrock": "The security token included in the request is expired",
+}
+
+
+@pytest.mark.parametrize("message", OF_ACCOUNTS.values(), ids=OF_ACCOUNTS)
+def test_a_provider_that_speaks_of_the_account_is_believed_unless_it_may_quote_the_request(message: str) -> None:
+    error = failure(400, f"litellm.BadRequestError: {message}")
+    assert faults.fault_of(error, {"messages": MESSAGES}) == "account"
+    assert faults.fault_of(error) == "unclear"  # what was asked is not known
+    quoting: list[dict[str, object]] = [
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": f"Translate: {message}"}]}]},
+        {"input": message.upper()},
+        {"tools": [{"function": {"parameters": {message: {}}}}]},
+        {"metadata": {"previous_models": [message]}, "system": message},
+    ]
+    for quoted in quoting:
+        assert faults.fault_of(error, quoted) == "unclear"
+    assert faults.fault_of(error, {"metadata": {"previous_models": [message]}}) == "account"  # another attempt's
+
+
+def test_what_a_wrong_request_is_told_is_no_word_of_the_account() -> None:
+    for message in (
+        "Invalid 'temperature': decimal above maximum value.",
+        "This model's maximum context length is 8192 tokens.",
+        "Unsupported parameter: 'max_tokens' is not supported with this model.",
+        "messages.1.content.0.thinking: Invalid signature in thinking block",
+        "Item with id 'rs_1' not found.",
+        "Your organization must be verified to stream this model.",
+    ):
+        assert faults.fault_of(failure(400, message), {"messages": MESSAGES}) == "unclear"
+
+
+def failure(status: int | None, message: str) -> Exception:
     error = Exception(message)
     error.status_code = status  # type: ignore[attr-defined]
-    assert faults.fault_of(error) == fault
+    return error
+
+
+def test_a_client_that_brings_its_own_key_or_answer_says_nothing_of_a_deployment() -> None:
+    for brings in (
+        {"api_key": "mine"},
+        {"mock_response": "litellm.RateLimitError"},
+        {"mock_timeout": True},
+        {"extra_headers": {"Authorization": "Bearer mine"}},
+        {"extra_headers": {"X-API-Key": "mine"}},
+    ):
+        assert requests.is_elsewhere(brings)
+    for brings in ({}, {"api_key": ""}, {"extra_headers": {"anthropic-beta": "x"}}, {"extra_headers": "x"}):
+        assert not requests.is_elsewhere(brings)
 
 
 def test_what_the_proxy_itself_raises_is_nobodys_fault_but_the_requests() -> None:
@@ -502,6 +570,7 @@ def test_what_the_proxy_itself_raises_is_nobodys_fault_but_the_requests() -> Non
     for status in (400, 499, 500):
         error = HTTPException(status, "Blocked: credit card")
         assert faults.fault_of(error, at_proxy=True) == "request"
+        assert faults.fault_of(error) == "request"  # in the middle of a stream
     provided = Exception("boom")
     provided.llm_provider, provided.status_code = "openai", 500  # type: ignore[attr-defined]
     assert faults.fault_of(provided, at_proxy=True) == "deployment"

@@ -28,7 +28,7 @@ with warnings.catch_warnings():
     from slo_router.gateway.hooks import Plugin
 
 from slo_router.contract.settings.config import load_settings
-from slo_router.contract.settings.deployment_ids import generated_id
+from slo_router.contract.settings.deployments import generated_id
 from slo_router.contract.settings.yaml_document import read_document
 from slo_router.errors import SettingsError
 

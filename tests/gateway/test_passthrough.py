@@ -179,11 +179,16 @@ def shares(found: list[Outcome], group: str) -> dict[str, float]:
 WAYS = ("shadow", "canary", "off", "unmanaged")
 
 
+_alone: dict[int, list[Outcome]] = {}  # by the number of requests: the same, whatever they are compared with
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("requests", [40, pytest.param(1_000, marks=pytest.mark.slow)])
 async def test_requests_go_where_litellm_alone_would_send_them(spy: Spy, way: str, requests: int) -> None:
     settings = {"enable_tag_filtering": True, "enable_weighted_failover": True}
-    alone = await outcomes("alone", spy, GROUPS, requests, **settings)
+    if requests not in _alone:
+        _alone[requests] = await outcomes("alone", spy, GROUPS, requests, **settings)
+    alone = _alone[requests]
     assert {len(one.called) for one in alone if one.group == "ordered"} != {1}  # the failover was tried
     found = await outcomes(way, spy, GROUPS, requests, **settings)
     if IS_SEEDED:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slo_router.latency.curve import LEVELS, P50, P95, Curve, Observation, tpot_s, ttft_s
+from slo_router.contract.model import LEVELS, LatencyFit
+from slo_router.latency.curve import P50, P95, Curve, Observation, tpot_s, ttft_s
 from slo_router.latency.evidence import AHEAD_S, Evidence, Prior, fit
 
 START_S = 1_800_000_000.0
@@ -123,6 +124,19 @@ def test_the_load_at_which_requests_begin_to_queue_is_found(slots: int) -> None:
     assert curve.knee == pytest.approx(slots, rel=0.25)
     assert ttft_s(curve, 1_000, slots // 2) == pytest.approx(0.15, rel=0.2)
     assert ttft_s(curve, 1_000, 2 * slots) == pytest.approx(0.15 + 0.08 * slots, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_swept_queue_is_known_while_no_live_request_came_that_far(seed: int) -> None:
+    """Each request in flight makes the first token 20 ms later, which a knee at a low load explains as well."""
+    swept = LatencyFit(START_S, 0.05, 1e-4, 0.0, 0.5, 24.0, 0.01, 0.001, 1.4, 1.4, 0.1, 0.1, 0.9, 0.9, 500, 10, 9e3, 48)
+    evidence, _, at_s = serve(300, seed=seed)
+
+    curve = fit(evidence, Prior(fit=swept), at_s)
+
+    assert curve is not None
+    assert (curve.knee, curve.is_swept) == (24, True)
+    assert ttft_s(curve, 500, 32) - ttft_s(curve, 500, 24) == pytest.approx(8 * 0.5, rel=0.2)
 
 
 def test_one_odd_answer_among_a_dozen_to_short_prompts_says_little_of_the_spread_and_of_long_prompts() -> None:

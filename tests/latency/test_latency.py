@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.latency.curve import LEVELS, Curve, probability, tpot_s, ttft_s
+from slo_router.contract.model import LEVELS
+from slo_router.latency.curve import Curve, probability, tpot_s, ttft_s
 
 RATIOS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)
 CURVE = Curve(0.05, 1e-4, 0.02, 0.01, 0.001, RATIOS, RATIOS)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from slo_router.contract.model import Facts, Features, Metrics, Slo
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.foresight import Ask
 from slo_router.decision.known import prior

@@ -162,6 +162,21 @@ def test_three_errors_open_the_circuit_here_and_at_once_at_those_who_hear_of_it(
     assert share(other.states["a"].circuit, NOW_S + 2.5) == 1
 
 
+def test_three_that_were_given_up_open_the_circuit_and_a_very_late_one_tells_that_it_is_slow() -> None:
+    live = Live()
+    absorb(live, [], PRIORS, NOW_S)
+    usual = live.states["a"].curve
+    for number in range(3):
+        flight = live.dispatched("a", NOW_S + number, expected_s=0.2)
+        live.finished(flight, "silent", NOW_S + number + 2.0)  # ten times what was expected
+    assert share(live.states["a"].circuit, NOW_S + 4.0) == 0
+    absorb(live, [], PRIORS, NOW_S + 4.0)
+    slower = live.states["a"].curve
+    assert usual is not None
+    assert slower is not None
+    assert slower.ttft_level > 5 * usual.ttft_level
+
+
 def test_while_one_worker_probes_the_others_wait_for_what_it_finds() -> None:
     live, other = Live(), Live()
     for _ in range(3):
@@ -428,6 +443,26 @@ def test_each_time_that_it_is_still_slow_the_last_word_counts_twice_as_long_and_
     assert found == pytest.approx([first_s, 2 * first_s, 4 * first_s, LONGEST_WORD_S, LONGEST_WORD_S], abs=0.7)
     assert lasts_s(0.2) == 0
     assert lasts_s(1.2) == pytest.approx(first_s, abs=0.7)
+
+
+def test_who_waited_in_a_queue_says_nothing_of_the_time_when_it_is_gone() -> None:
+    """Else a deployment that is half empty gets nothing for as long as the queue's last answer counts."""
+    live, other = Live(), Live()
+    serve(live, 20, ttft_s=0.2, at_s=NOW_S)
+    absorb(live, [], PRIORS, now_s := NOW_S + 20)
+    alone_s = predicted_s(live)
+    queue = [live.dispatched("a", now_s, expected_s=0.3) for _ in range(10)]
+    late = live.dispatched("a", now_s, expected_s=0.3)
+    for flight in (*queue, late):
+        live.first_token(flight, now_s + 1.2, prompt_tokens=1, ttft_s=1.2)
+    live.watch(now_s + 1.3)
+    assert predicted_s(live) > 3 * alone_s
+    for flight in (*queue[:4], late):
+        live.finished(flight, "released", now_s + 1.4)
+    live.watch(now_s + 1.4)  # six are left of the ten that it met
+    assert predicted_s(live) == pytest.approx(alone_s, rel=0.2)
+    absorb(other, [told_by(live)], PRIORS, now_s + 1.5)
+    assert predicted_s(other) < 2 * alone_s  # its line for six in flight rises with what it heard
 
 
 def test_one_answer_must_be_very_late_to_be_believed_and_then_a_late_one_confirms_it() -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from slo_router.contract.model import Facts, Slo
 from slo_router.contract.record import RequestRecord
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.explain import headers, span_attributes, summary
 from slo_router.decision.prediction import predict
 from slo_router.operator.cli import app
@@ -92,7 +92,7 @@ def test_the_report_leaves_it_out_of_every_sum_and_counts_it(tmp_path: Path, log
     assert [rows["unpriced"][name] for name in ("spent_usd", "baseline_usd", "saved_usd", "saved_share")] == [None] * 4
     assert (rows["unpriced"]["unpriced"], report["total"]["unpriced"]) == (3, 3)
     assert report["total"]["spent_usd"] == rows["small"]["spent_usd"] == pytest.approx(0.001)
-    assert any("3 requests are in no sum of money" in note for note in report["assumptions"])
+    assert any("3 requests are in no sum of USD" in note for note in report["assumptions"])
     assert [(hour["requests"], hour["priced"]) for hour in report["hours"]] == [(4, 1), (1, 1)]
     cells = {row["name"]: row["spent_usd"] for row in csv.DictReader((tmp_path / "r.csv").read_text().splitlines())}
     assert cells["unpriced"] == ""

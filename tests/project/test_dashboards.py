@@ -21,7 +21,7 @@ PROMETHEUS, PROVISIONING = ROOT / "deploy" / "prometheus", ROOT / "deploy" / "gr
 ALERTS = (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8")
 ANCHORS = {
     "p95-over-slo", "largest-model-share", "snapshot-stale", "attainment-burn", "cost-burn", "circuit-open",
-    "account-fault", "fail-open", "log-drops", "job-stuck",
+    "account-fault", "rescue-budget", "fail-open", "log-drops", "job-stuck",
     "out-of-action",
 }  # fmt: skip
 METRIC = re.compile(r"\b(?:slo_router|model_routing)_[a-z0-9_]+(?=[{\[) ]|$)")

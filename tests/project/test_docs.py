@@ -188,5 +188,5 @@ def test_a_page_is_short(name: str) -> None:
         "metrics.md",
         "operations.md",
     }
-    longest = 300 if name == "evidence.md" else 250 if name in references else 100  # it grows with the studies
+    longest = 345 if name == "evidence.md" else 250 if name in references else 100  # it grows with the studies
     assert PAGES[name].count("\n") <= longest

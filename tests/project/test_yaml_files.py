@@ -22,15 +22,9 @@ from pydantic import BaseModel
 from evaluation.demo.endpoints import own
 from slo_bench.prompts.workload import load_workload, parse_workload
 from slo_bench.quality.suite import load_suite
-from slo_router.contract.settings.config import (
-    GroupSettings,
-    LogSettings,
-    MetricSettings,
-    PluginSettings,
-    SloSettings,
-    load_settings,
-)
+from slo_router.contract.settings.config import LogSettings, MetricSettings, PluginSettings, load_settings
 from slo_router.contract.settings.deployments import ModelFacts
+from slo_router.contract.settings.group import GroupSettings, RescueSettings, SloSettings
 from slo_router.errors import SettingsError
 from tests.shared.repository import ROOT
 
@@ -225,9 +219,7 @@ def test_a_typical_mistake_in_the_shipped_configuration_is_named_in_one_line(
 
 def with_every_option(text: str) -> str:
     """The shipped configuration with its commented settings, `#name: value`, switched on."""
-    return re.sub(r"^( *)#(?=[a-z0-9_]+:)", r"\1", text, flags=re.MULTILINE).replace(
-        "objective: cheapest", "objective: weighted"
-    )
+    return re.sub(r"^( *)#(?=[a-z0-9_]+:)", r"\1", text, flags=re.MULTILINE)
 
 
 def sections() -> Iterator[tuple[type[BaseModel], Mapping[str, object]]]:
@@ -239,15 +231,21 @@ def sections() -> Iterator[tuple[type[BaseModel], Mapping[str, object]]]:
         (PluginSettings, plugin),
         (GroupSettings, group),
         (SloSettings, group["slo"]),
+        (RescueSettings, group["rescue"]),
         (LogSettings, plugin["log"]),
         (MetricSettings, plugin["metrics"]),
     )
     yield ModelFacts, document["model_list"][0]["model_info"]["slo_router"]
 
 
-def test_every_commented_option_is_valid(tmp_path: Path) -> None:
-    (tmp_path / "all.yaml").write_text(with_every_option(CONFIG.read_text(encoding="utf-8")))
-    assert load_settings(tmp_path / "all.yaml").plugin.groups["smart"].objective == "weighted"
+@pytest.mark.parametrize(("objective", "foreign"), [("weighted", "target"), ("value", "weights"), ("cheapest", "")])
+def test_every_commented_option_is_valid(objective: str, foreign: str, tmp_path: Path) -> None:
+    """But for what belongs to another objective."""
+    lines = with_every_option(CONFIG.read_text(encoding="utf-8")).splitlines()
+    only = [line for line in lines if not re.match(rf" *({foreign or 'weights|target'}):", line)]
+    text = "\n".join(only).replace("objective: cheapest", f"objective: {objective}")
+    (tmp_path / "all.yaml").write_text(text, encoding="utf-8")
+    assert load_settings(tmp_path / "all.yaml").plugin.groups["smart"].objective == objective
 
 
 def test_the_shipped_configuration_shows_every_option_there_is() -> None:

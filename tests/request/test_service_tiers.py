@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from slo_router.contract.model import Facts, Slo
-from slo_router.contract.settings.config import GroupSettings
 from slo_router.contract.settings.deployments import read_deployment
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.explain import reason
 from slo_router.decision.foresight import Ask

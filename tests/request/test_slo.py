@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from slo_router.contract.model import Slo
 from slo_router.errors import RequestSloError
-from slo_router.request.slo import FIELDS, NOTHING_ASKED, ResolvedSlo, SloInputs, cost_ceiling, read_asked, resolve
+from slo_router.request.slo import (
+    FIELDS,
+    NOTHING_ASKED,
+    ResolvedSlo,
+    SloInputs,
+    cost_ceiling,
+    limits_alone,
+    read_asked,
+    resolve,
+)
 
 GROUP = Slo(ttft_s=0.6, tpot_s=0.06, e2e_s=6.0, cost_per_1k_usd=0.06, min_quality=0.6)
 HEADERS = [field.header for field in FIELDS]
@@ -219,6 +228,31 @@ def test_the_category_header_is_read_in_any_case() -> None:
 
 
 # --- whatever comes
+
+
+@pytest.mark.parametrize(
+    ("header", "key", "team", "most"),
+    [
+        (None, None, None, "hedge"),
+        ("off", None, None, "off"),
+        (" Deadline ", None, None, "deadline"),
+        ("hedge", "off", None, "off"),
+        ("hedge", None, "deadline", "deadline"),
+        (None, False, "hedge", "off"),  # YAML's `off`
+    ],
+)
+def test_of_rescue_everybody_can_only_allow_less(header: object, key: object, team: object, most: str) -> None:
+    headers = {} if header is None else {"x-slo-rescue": header}
+    inputs = SloInputs(headers, key_metadata={"slo_rescue": key}, team_metadata={"slo_rescue": team})
+    assert read_asked(inputs).rescue == most
+
+
+def test_what_makes_no_sense_of_rescue_is_refused_and_forbids_it_where_it_is_too_late_for_that() -> None:
+    inputs = SloInputs(key_metadata={"slo_rescue": "perhaps"})
+    with pytest.raises(RequestSloError, match="metadata slo_rescue"):
+        read_asked(inputs)
+    assert read_asked(limits_alone(inputs)).rescue == "off"
+
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from slo_router.contract.model import Facts
-from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.contract.settings.config import LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.live.probes import Health
 from slo_router.worker.background import Background, Hooks
 from slo_router.worker.probing import Ask
@@ -155,6 +156,8 @@ class _Server:
             await writer.drain()
             return
         for place in range(len(answer)):
+            while self.mode == "drip" and place == len(answer) - 1:  # noqa: ASYNC110  # it is never whole, however late
+                await asyncio.sleep(INTERVAL_S)
             writer.write(answer[place : place + 1])
             await writer.drain()
             await asyncio.sleep(DRIP_S)

@@ -19,14 +19,16 @@ from slo_router.contract.model import (
     Snapshot,
     Standing,
 )
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.foresight import Ask
-from slo_router.decision.prediction import View
+from slo_router.decision.groups import rules_of
+from slo_router.decision.prediction import Rng, View
 from slo_router.latency.evidence import Prior
 from slo_router.live.live import Live
 from slo_router.live.picture import Export, export, hear
 from slo_router.live.state import LiveState
+from slo_router.quality.judging import Graded, judge
 from slo_router.worker.sharing import read_export
 from slo_router.worker.snapshot import make_snapshot
 from slo_router.worker.tasks.turns import at_once
@@ -81,8 +83,16 @@ def decided(
     group: GroupSettings | None = None,
     tried: frozenset[str] = frozenset(),
     cost_ceiling_per_1k_usd: float | None = None,
-    seed: int = 0,
+    rng: Rng | None = None,
+    is_judged: bool = False,
+    worth_usd: float | None = None,
 ) -> Decision:
-    """`routing.decide` at NOW_S."""
-    ask = Ask(features, slo, tried, cost_ceiling_per_1k_usd)
-    return decide(ask, candidates, view(snapshot, seed=seed), Policy(group or GroupSettings(), "cafe0123"))
+    """`routing.decide` at NOW_S; `is_judged`: graded answers count, as they do in a worker."""
+    ask = Ask(features, slo, tried, cost_ceiling_per_1k_usd, worth_usd=worth_usd)
+    seen, settings = view(snapshot), group or GroupSettings()
+    if rng is not None:
+        seen = seen._replace(rng=rng)
+    if is_judged:
+        judged = judge(candidates, Graded(seen.snapshot.measured), NOW_S, rules_of(settings))
+        seen = seen._replace(judged=judged)
+    return decide(ask, candidates, seen, Policy(settings, "cafe0123"))

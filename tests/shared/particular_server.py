@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -77,7 +77,8 @@ class Particular:
         self._server.shutdown()
         self._server.server_close()
         for connection in list(self._server.open):
-            connection.shutdown(2)
+            with suppress(OSError):  # its thread has just closed it
+                connection.shutdown(2)
 
 
 class _Server(ThreadingHTTPServer):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slo_router.contract.model import Decision, Facts, Metrics, Slo
 from slo_router.contract.record import RequestRecord
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.recorded import Recorded, decode
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.records import build_record

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from slo_router.contract.model import Assessment, Decision, Facts, Rejection, Slo, Snapshot
 from slo_router.contract.record import RequestRecord, SloRecord
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.explain import as_json
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.recorded import decode

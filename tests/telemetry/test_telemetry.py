@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from slo_router.contract.model import Assessment, Decision, Facts, Metrics, Outlook, Rejection, Slo, Snapshot
 from slo_router.contract.record import RequestRecord, SloRecord
-from slo_router.contract.settings.config import GroupSettings, SloSettings
+from slo_router.contract.settings.group import GroupSettings, SloSettings
 from slo_router.live.circuit import Circuit
 from slo_router.live.live import Live
 from slo_router.telemetry.telemetry import Telemetry

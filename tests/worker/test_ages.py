@@ -22,8 +22,9 @@ from slo_router.contract.ages import (
 )
 from slo_router.contract.metrics_hash import read_metrics, write_metrics
 from slo_router.contract.model import Facts, LatencyFit, Metrics, Snapshot
-from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings, SloSettings
+from slo_router.contract.settings.config import LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings, SloSettings
 from slo_router.decision.explain import reason
 from slo_router.decision.known import findings, prior
 from slo_router.live.live import Live
@@ -40,6 +41,13 @@ CHEAP = Facts("cheap", "m/cheap", input_usd_per_token=1e-6, output_usd_per_token
 DEAR = Facts("dear", "m/dear", input_usd_per_token=4e-6, output_usd_per_token=4e-6)
 CATEGORIES = ("ner", "chat")
 FAST = Metrics(NOW_S, 0.05, tpot_s=0.01, error_rate=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of requests take seconds on a busy machine, and a circuit opens for two."""
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s)
 
 
 def ago(row: Metrics, age_s: float) -> Metrics:

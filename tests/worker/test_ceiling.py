@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from slo_router.contract.model import Facts, Metrics, Tier
 from slo_router.contract.record import RequestRecord
-from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings
+from slo_router.contract.settings.config import LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.live.state import Ending
 from slo_router.request.slo import SloInputs
 from slo_router.worker.records import build_record

@@ -30,6 +30,7 @@ from slo_router.live.circuit import FAILURES
 from slo_router.live.live import Live
 from slo_router.live.probes import Health
 from slo_router.request import conversations
+from slo_router.request.lengths import bucket
 from slo_router.telemetry import telemetry
 from slo_router.worker.learning.answers import Answers
 from slo_router.worker.probing import UNCLEAR_S
@@ -64,8 +65,9 @@ SMALL = {
     (telemetry, "MOST_DEPLOYMENTS"): 2,
 }
 QUEUE, LABELS = 25, 3
+LENGTHS = len({bucket(tokens) for tokens in range(1, 10 * REQUESTS)})  # that are told apart, of one deployment
 # A caller's cache that never forgets: of 11 flags at most, of no argument, of the command line alone.
-UNBOUNDED = {"_asked", "default_rules", "_look"}
+UNBOUNDED = {"_asked", "default_rules", "_look", "_read_price_map"}  # the last: in tests alone
 
 
 def model_list() -> list[dict[str, object]]:
@@ -224,6 +226,7 @@ async def test_nothing_grows_with_the_traffic_beyond_its_bound(plugin: Plugin) -
         "plugin.strategy.live.states[].flights": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
         "plugin.strategy._lessons._awaited": len(NAMES) * SMALL[live, "MOST_FLIGHTS"],
         "plugin.ends._broken": SMALL[ends, "MOST_BROKEN"],
+        "plugin.strategy.answers._seen[]": len(NAMES) * LENGTHS,
     }
     grew = {
         way: (before[way], count)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from slo_router.live.circuit import share
+from slo_router.live.circuit import CLOSED, PROBE_S, share, suspected
 from slo_router.live.live import Live
 from slo_router.live.probes import Health
 from slo_router.worker import probing
@@ -68,6 +68,22 @@ async def test_a_deployment_that_is_left_to_litellm_is_not_asked() -> None:
     running = Probing(asked)
     running.start(broken(now_s - 1), now_s, {"a"})
     assert running._tasks == {}
+
+
+async def test_while_a_check_is_not_answered_no_request_has_to_find_out_though_the_circuit_opened_anew() -> None:
+    now_s = time.time()
+    live, asked = broken(now_s - 1), Asked(None)
+    running = Probing(asked)
+    running.start(live, now_s)
+    live.states["a"].circuit = suspected(CLOSED, now_s + 1)
+    live.finished(live.dispatched("a", now_s + 2), "error", now_s + 3)  # a request was let through, and failed
+    running.start(live, now_s + 4)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asked.names == ["a"]
+    assert share(live.states["a"].circuit, now_s + 4 + PROBE_S - 0.1) == 0
+    for task in running._tasks.values():
+        task.cancel()
 
 
 @pytest.mark.parametrize("health", ["fails", None])

@@ -11,7 +11,7 @@ from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.operator.replay.recorded import decode
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.records import Outcome, build_record, slo_met
-from slo_router.worker.trace import TRACE_KEY, Trace, find_trace, own_metadata
+from slo_router.worker.trace import TRACE_KEY, Rescue, Trace, find_trace, own_metadata
 from tests.shared.builders import NOW_S, decided, measured
 
 FACTS = Facts("small", "m", None, None, 1e-6, 1e-6, quality={"default": 0.7})
@@ -49,6 +49,37 @@ def trace(slo: Slo = NO_SLO, *, stream: bool = True, first_token_s: float | None
     if stream and first_token_s is not None:
         made.saw_token(first_token_s)
     return made
+
+
+def rescued() -> Trace:
+    """`small` was silent from 0.05 s on, for 0.5 s; `large` was then asked and had its first token at 0.9 s."""
+    silent = Attempt("small", is_sent=True, ending="silent", is_given_up=True)
+    silent.sent_s, silent.deadline_s, silent.ended_s = NOW_S + 0.05, NOW_S + 0.5, NOW_S + 0.55
+    answered = Attempt("large", is_sent=True, sent_s=NOW_S + 0.56, first_token_s=NOW_S + 0.9)
+    made = trace(first_token_s=None)
+    made.attempts = [silent, answered]
+    made.rescue = Rescue("deadline", silent, 0.0003)
+    return made
+
+
+def test_a_rescued_request_says_who_was_silent_for_how_long_and_what_that_costs_apart() -> None:
+    found = build_record(STREAM | {"model_id": "large"}, rescued())
+    assert found.tries is not None
+    silent, answered = found.tries
+    assert (silent.deployment, silent.ending, silent.first_token_ms) == ("small", "silent", None)
+    assert (silent.sent_ms, silent.deadline_ms, silent.ended_ms) == pytest.approx((50, 500, 550), abs=0.01)
+    assert (answered.deployment, answered.first_token_ms) == ("large", pytest.approx(900, abs=0.01))
+    assert (found.rescued, found.rescue_cost_usd, found.cost_usd) == ("deadline", 0.0003, 0.0004)
+    assert decode(found.model_dump_json()) is not None  # replay reads it
+
+
+def test_a_request_whose_other_attempts_failed_too_was_not_rescued() -> None:
+    failed = build_record({"status": "failure", "endTime": NOW_S + 2}, rescued())
+    assert failed.rescued is None
+    assert failed.rescue_cost_usd == 0.0003
+    alone = rescued()
+    alone.attempts = alone.attempts[:1]  # nobody else could be asked
+    assert build_record(STREAM, alone).rescued is None
 
 
 def record(**changes: object) -> RequestRecord:

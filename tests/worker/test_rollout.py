@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.keys import POLICIES_KEY
 from slo_router.contract.redis.link import AsyncClient, connect
-from slo_router.contract.settings.config import GroupSettings, PluginSettings, SloSettings
+from slo_router.contract.settings.config import PluginSettings
+from slo_router.contract.settings.group import GroupSettings, SloSettings
 from slo_router.operator.cli import app
 from slo_router.worker.rollout import KEPT, Rollout, history, publish, roll_back, switch, switched_off
 
@@ -41,6 +42,19 @@ async def client(server: ValkeyServer) -> AsyncIterator[AsyncClient]:
     connected = connect(server.url)
     yield connected
     await connected.aclose()
+
+
+async def test_a_worker_says_where_it_lacks_the_classifier_of_a_published_policy(
+    client: AsyncClient, blocking: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Rollout(YAML)
+    await worker.refresh(client)
+    publish(
+        blocking, YAML, {"smart": GroupSettings.model_validate({"categorizer": {"trained": "/nowhere/tasks.json"}})}
+    )
+    await worker.refresh(client)
+    assert worker.policy.groups["smart"].trained is not None
+    assert "groups.smart.categorizer.trained: /nowhere/tasks.json: No such file or directory" in caplog.text
 
 
 async def test_a_published_policy_is_in_force_after_the_next_refresh_and_rolls_back(

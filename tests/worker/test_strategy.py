@@ -12,16 +12,19 @@ import pytest
 
 from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.record import RequestRecord
-from slo_router.contract.settings.config import GroupSettings, LogSettings, PluginSettings, SloSettings
+from slo_router.contract.settings.config import LogSettings, PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings, SloSettings
+from slo_router.decision import prediction
 from slo_router.errors import RequestSloError
 from slo_router.request.lengths import Length
 from slo_router.request.slo import SloInputs
 from slo_router.worker.attempt import ENDINGS, Fault
 from slo_router.worker.learning.answers import MOST_LENGTHS
 from slo_router.worker.records import Outcome, build_record
+from slo_router.worker.sharing import LENGTHS
 from slo_router.worker.snapshot import MetricsStore, make_snapshot
-from slo_router.worker.strategy import LENGTHS, Strategy
+from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks.turns import at_once
 from slo_router.worker.trace import Trace
 from tests.shared.builders import NOW_S, measured, wire
@@ -67,6 +70,30 @@ def over(made: Strategy, trace: Trace, told: RequestRecord, outcome: Outcome = "
         made.sent(trace, trace.decision.deployment_id)
     landing = made.finish(trace, outcome)  # type: ignore[arg-type]  # a cache hit is not among them here
     made.learn(trace, landing, told.model_copy(update={"outcome": outcome}))
+
+
+def test_workers_tell_each_other_how_many_rescues_are_left() -> None:
+    first, second = strategy(), strategy()
+    for one in (first, second):
+        one.rescues.budget.earn("smart", 0.03, NOW_S)
+    assert first.rescues.budget.take("smart", NOW_S)
+    second.absorb([wire(at_once(first.export()))])
+    assert second.rescues.budget.left("smart") == first.rescues.budget.left("smart") == 11
+
+
+def test_an_attempt_that_was_given_up_ends_silent_whatever_litellm_says_of_it() -> None:
+    made = strategy()
+    for _ in range(2):
+        trace = arrived(made)
+        chosen = made.choose("smart", REQUEST, POOL, trace)
+        assert chosen is not None
+        made.sent(trace, chosen)
+        attempt = trace.attempt
+        assert attempt is not None
+        attempt.is_given_up = True
+        made.supersede(trace)
+        assert attempt.ending == "silent"
+        assert made.live.states[chosen].circuit.is_open
 
 
 def test_without_measurements_it_routes_on_configured_prices_and_qualities() -> None:
@@ -561,6 +588,17 @@ def test_an_attempt_that_was_sent_and_of_which_nothing_is_told_failed() -> None:
     assert made.live.states["small"].circuit.failures == 1
 
 
+def test_a_call_that_tells_nothing_of_a_deployment_is_no_part_of_its_load() -> None:
+    """LiteLLM does not tell of every kind of call that it is over."""
+    made = strategy()
+    trace = arrived(made)
+    trace.tells_nothing = True
+    made.sent(trace, "small")
+    assert made.live.in_flight("small") == 0
+    made.supersede(trace)
+    assert made.live.states["small"].circuit.failures == 0
+
+
 @pytest.mark.parametrize(("fault", "failures"), [("deployment", 1), ("request", 0), ("unclear", 0), ("account", 0)])
 def test_a_failed_attempt_counts_once_and_only_against_whose_fault_it_was(fault: Fault, failures: int) -> None:
     made = strategy()
@@ -590,3 +628,29 @@ def test_a_category_that_only_the_first_group_has_is_routed_in_its_fallback_grou
     made.know([ManagedDeployment("other", SMALL), ManagedDeployment("other", LARGE)])
     trace = arrived(made, headers={"x-slo-category": "legal"})
     assert made.choose("other", REQUEST, POOL, trace) == "large"
+
+
+def test_what_is_known_is_worked_out_by_the_refit_and_by_requests_until_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = strategy()
+    made.store.snapshot = measured(small=Metrics(time.time(), 0.3), large=Metrics(time.time(), 0.1))
+    made.absorb(())
+    with monkeypatch.context() as context:
+        context.setattr(prediction, "know", None)
+        assert foreseen(made) == (0.3, 0.5)
+    made.store.snapshot = measured(small=Metrics(time.time(), 0.2))
+    assert foreseen(made) == (0.2, 0.5)  # it counts at once
+    made.absorb(())
+    with monkeypatch.context() as context:
+        context.setattr(prediction, "know", None)
+        assert foreseen(made) == (0.2, 0.5)
+    made.know([ManagedDeployment("smart", replace(SMALL, quality={"default": 0.7}))])
+    assert foreseen(made) == (0.2, 0.7)  # what the configuration says holds at once
+
+
+def foreseen(made: Strategy) -> tuple[float | None, float | None]:
+    """TTFT and quality of `small`."""
+    trace = arrived(made)
+    made.choose("smart", REQUEST, ["small"], trace)
+    assert trace.decision is not None
+    found = trace.decision.assessments[0].prediction
+    return found.ttft_s, found.quality

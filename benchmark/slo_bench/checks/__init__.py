@@ -1,12 +1,11 @@
 """Finds deployments whose answers are broken although every request succeeds.
 
-A wrong chat template, the wrong tokenizer or too few bits per weight answer with HTTP 200, often fast and cheap. The
-text and how it ended give them away:
+With a wrong chat template, a wrong tokenizer or too few bits per weight, a server still answers HTTP 200, often fast
+and cheap. The text and its end show the fault:
 
-    alone       empty, truncated, special_token, undecodable, looping, broken_json          `findings`
-    beside      no_stop, gibberish: found only beside other deployments' answers to the     `comparison`
-    others      same prompts
+    `findings`      in one answer: empty, truncated, special_token, undecodable, looping, broken_json
+    `comparison`    only beside other deployments' answers to the same prompts: no_stop, gibberish
 
-A cell is judged by the share of its answers that failed, with its interval (`verdict`). What reads well but is wrong
-takes a quality suite.
+`verdict` judges a cell by the share of its answers that failed, with its interval. Only a quality suite finds answers
+that read well but are wrong.
 """

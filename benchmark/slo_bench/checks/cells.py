@@ -1,7 +1,7 @@
-"""From what a run measured to a verdict on each cell: first alone, at the end of the run beside the other deployments.
+"""Judges the answers of each cell of a run: first alone, and at the run's end beside the other deployments' answers.
 
-A request that failed for another reason than a cut or empty answer is an error already, and no answer to check; so is
-one whose failure says nothing of the deployment (`excuses`).
+A request that failed for another reason than a cut or empty answer is an error, and has no answer to check. A failure
+with an excuse (`excuses`) is not checked either.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Name = tuple[str, str]  # deployment id and category
 
 
 def answers_of(asked: Iterable[tuple[Prompt, Sample]]) -> tuple[Answer, ...]:
-    """What there is to check in the samples of a cell."""
+    """The answers to check among the samples of a cell."""
     return tuple(
         Answer(
             text=sample.answer,
@@ -39,12 +39,12 @@ def answers_of(asked: Iterable[tuple[Prompt, Sample]]) -> tuple[Answer, ...]:
 
 
 def judged_alone(answers: Sequence[Answer]) -> Verdict:
-    """By what each answer shows by itself."""
+    """The verdict from each answer alone."""
     return judge([findings(answer) for answer in answers])
 
 
 def judged_together(answers: Mapping[Name, Sequence[Answer]]) -> dict[Name, Verdict]:
-    """Beside the answers of the other deployments in the same category."""
+    """The verdict of each cell, compared with the other deployments' answers in the same category."""
     verdicts: dict[Name, Verdict] = {}
     for category in {name[1] for name in answers}:
         rows = {name: mine for name, mine in answers.items() if name[1] == category}

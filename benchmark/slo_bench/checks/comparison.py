@@ -1,9 +1,9 @@
-"""What shows only beside other deployments' answers to the same prompts. With nobody to compare with nothing is found.
+"""Faults that show only beside other deployments' answers to the same prompts. A single deployment has none of them.
 
-- `no_stop`: every answer of the deployment ran to `max_tokens`, and most of the others' answers to this prompt ended by
-  themselves. An answer for which `max_tokens` left no room does not count.
-- `gibberish`: the answer is much less like the prompts and the others' answers than every other answer to this prompt
-  is. A deployment that alone answers in another language is found, too.
+- `no_stop`: every answer of the deployment ran to `max_tokens`, while most other deployments' answers to this prompt
+  ended by themselves. An answer for which `max_tokens` left no room does not count.
+- `gibberish`: the answer is much less like the prompts and other answers than every other answer to this prompt. This
+  also finds a deployment that alone answers in another language.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from itertools import chain
 from slo_bench.checks.answer import GIBBERISH, NO_STOP, Answer
 from slo_bench.checks.likeness import Passages
 
-MARGIN_BITS = 1.0  # per character: so much more than every other answer to the prompt
-LEAST_BITS = 4.0  # per character: below, it reads like the others however much better they fit
-_LEAST_CHARS = 40  # of an answer: what a shorter one costs is chance
-_ROOM_CHARS = 160  # some 40 tokens: a sound answer may well be longer than less
+MARGIN_BITS = 1.0  # per character; gibberish costs so much more than every other answer to the prompt
+LEAST_BITS = 4.0  # per character; a cheaper answer is never gibberish
+_LEAST_CHARS = 40  # the bits of a shorter answer are chance
+_ROOM_CHARS = 160  # about 40 tokens; a sound answer may be longer than a smaller room
 
 Answers = Mapping[str, Sequence[Answer]]  # of one category, by deployment
 Bits = Mapping[str, Sequence[float | None]]
 
 
 def compared(answers: Answers) -> dict[str, list[tuple[str, ...]]]:
-    """By deployment, for each of its answers: the names of what the comparison finds."""
+    """By deployment, for each of its answers: the names of the faults that the comparison finds."""
     to_prompt: dict[str, list[tuple[str, int]]] = {}
     for name, mine in answers.items():
         for position, answer in enumerate(mine):
@@ -45,7 +45,7 @@ def compared(answers: Answers) -> dict[str, list[tuple[str, ...]]]:
 
 
 def _bits(answers: Answers) -> Bits:
-    """What each answer costs by all prompts and the other deployments' answers."""
+    """Bits per character of each answer, by a model of all prompts and the other deployments' answers."""
     own = {name: Passages(answer.text for answer in mine) for name, mine in answers.items()}
     everything = Passages({answer.prompt for answer in chain.from_iterable(answers.values())})
     for passages in own.values():

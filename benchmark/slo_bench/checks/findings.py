@@ -1,4 +1,4 @@
-"""What one answer shows by itself."""
+"""The faults that one answer alone shows."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _NO_TEXT = re.compile(r"[\ufffd\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # tabs, line 
 
 
 def findings(answer: Answer) -> tuple[str, ...]:
-    """The names of what is wrong with it, of `answer.FAULTS`; none where it is sound.
+    """The names of the answer's faults, of `answer.FAULTS`; empty for a sound answer.
 
-    An answer that ended at `max_tokens` need not be whole: no JSON, no end, and while it was still reasoning no text.
+    An answer that ended at `max_tokens` need not be complete: it may have broken JSON and, if it was still reasoning,
+    no text.
     """
     if answer.is_cut:
         return (TRUNCATED,)
@@ -42,12 +43,12 @@ def findings(answer: Answer) -> tuple[str, ...]:
 
 
 def _is_undecodable(text: str, prompt: str) -> bool:
-    """The end may be half of a character, where `max_tokens` cut it."""
+    """Whether the text has undecodable bytes, except at its end, where `max_tokens` may cut a character."""
     return _NO_TEXT.search(text.rstrip("\ufffd")) is not None and _NO_TEXT.search(prompt) is None
 
 
 def _is_json(text: str) -> bool:
-    """All of it, or a fenced block in it. JSON somewhere in a broken object is none."""
+    """Whether the whole text, or a fenced block in it, is JSON."""
     return any(map(_is_whole_json, (without_reasoning(text), *fenced_blocks(text))))
 
 

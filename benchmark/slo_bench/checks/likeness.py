@@ -1,11 +1,11 @@
-"""How unlike other texts a text is, in bits per character.
+"""How much a text differs from other texts, in bits per character.
 
-Theory. A model of characters predicts each from the three before it, by how often they followed each other in the texts
-it was made from, and from fewer where those were never seen; a text costs −log₂ of the predicted chances. Prose that is
-like the texts costs 2 to 4 bits per character, token soup 4.5 to 6, another language or script more.
+A model of characters predicts each character from the three before it, by their counts in the other texts. Where these
+were never seen, it uses fewer characters. A text costs −log₂ of the predicted chances. Prose that is like the other
+texts costs 2 to 4 bits per character, random tokens 4.5 to 6, another language or script more.
 
-The texts are the prompts and what the other deployments answered to them, so that no language is assumed. With little
-to compare with everything is unlike, so bits mean something only beside another text's.
+The other texts are the prompts and the other deployments' answers, so no language is assumed. From few texts every text
+differs much. So bits only compare texts with each other.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Iterable
 from math import log2
 
-_ORDER = 3  # characters looked back at
-_UNSEEN = 1 / 200  # of a character of which nothing is known
-_DISCOUNT = 5.0  # how much weight fewer characters keep against more
+_ORDER = 3  # characters of context
+_UNSEEN = 1 / 200  # chance of a character that was never seen
+_DISCOUNT = 5.0  # weight of the shorter context against the longer, as a count
 _MOST_CHARS = 2_000  # of each text
 
 
 class Passages:
-    """How often each passage of up to four characters stands in some texts."""
+    """The counts of each passage of up to four characters in some texts."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self.counts: Counter[str] = Counter()
@@ -33,11 +33,11 @@ class Passages:
                 self.counts.update(plain[i : i + length] for i in range(len(plain) - length + 1))
 
     def add(self, other: Passages) -> None:
-        """Counts the other's texts too."""
+        """Adds another's counts."""
         self.counts.update(other.counts)
 
     def bits(self, text: str, without: Passages) -> float | None:
-        """Bits per character of `text`, by all texts but those of `without`; `None` for an empty one."""
+        """Bits per character of `text`, by all texts except those of `without`; `None` for an empty text."""
         plain = _plain(text)
         if not plain:
             return None

@@ -1,6 +1,6 @@
-"""Whether a chat template's markup or a tokenizer's innards stand in a text.
+"""Whether a text has markup of a chat template or internal signs of a tokenizer.
 
-What the prompt contains is no fault: somebody may ask about chat templates.
+Markup that the prompt contains is no fault: a user may ask about chat templates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WORD_STARTS = "Ġ▁"  # a space in byte-level BPE and in SentencePiece; a lett
 
 
 def has_markup(text: str, prompt: str = "") -> bool:
-    """There is some that the prompt does not contain."""
+    """Whether the text has markup that the prompt does not contain."""
     if _SPEAKER.search(text) or any(found not in prompt for found in _MARKUP.findall(text)):
         return True
     opened, closed = text.count("<s>"), text.count("</s>")  # in pairs it is HTML

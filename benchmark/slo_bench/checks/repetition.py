@@ -1,18 +1,18 @@
-"""Whether a text repeats itself. Works on characters, so that it holds for every language and for code.
+"""Whether a text repeats itself. It works on characters, for every language and for code.
 
-Two signs, each of them seen in loops and next to never in real text:
+Two signs are common in loops and very rare in real text:
 
-- its end is one passage three times or more, and makes up a third of the text;
-- six of ten of its passages of twelve characters have stood before, as in a loop that changes a word each time.
+- the text's end is one passage three times or more, and makes up a third of the text;
+- six of ten passages of twelve characters occurred before, as in a loop that changes a word each time.
 
-Case and the length of white space and of rules (`-----`) don't count. Digits do: a list of numbers is no loop.
+Case and the length of white space and of lines (`-----`) don't count. Digits do: a list of numbers is no loop.
 """
 
 from __future__ import annotations
 
 import re
 
-LEAST_CHARS = 50  # repeated: a short refrain is no loop
+LEAST_CHARS = 50  # repeated characters; a short refrain is no loop
 _REPEATS = 3
 _SHARE_AT_END = 1 / 3
 _SHARE_SEEN = 0.6
@@ -23,7 +23,7 @@ _RULE = re.compile(r"([^\w\s])\1{3,}")
 
 
 def is_looping(text: str) -> bool:
-    """The text says the same over and over."""
+    """Whether the text repeats itself."""
     plain = _RULE.sub(r"\1", _SPACE.sub(" ", text[-_MOST_CHARS:].casefold())).strip()
     if len(plain) < LEAST_CHARS:
         return False
@@ -31,7 +31,7 @@ def is_looping(text: str) -> bool:
 
 
 def _repeated_at_end(text: str) -> int:
-    """Characters at the end that are one passage, three times or more: its prefix function, read backwards."""
+    """Characters at the end that are one passage three times or more, by the prefix function of the reversed text."""
     backwards = text[::-1]
     borders = [0] * len(backwards)
     longest = border = 0

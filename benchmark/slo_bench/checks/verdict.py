@@ -1,12 +1,12 @@
-"""Whether a deployment's answers in a category are sound, from how many of them failed a check.
+"""Whether a deployment's answers in a category are sound, from the number that failed a check.
 
-    faulty       the share that fails is surely above `ALLOWED`: the low end of its 95 % interval (Wilson) is
-    sound        it is not, and there are enough answers to say so
-    undecided    too few answers
+    faulty       the low end of the failed share's 95 % interval (Wilson) is above `ALLOWED`
+    sound        not faulty, and enough answers were checked
+    undecided    too few answers were checked
 
-Of ten answers six must fail, of three all: a small model talks nonsense now and then, a broken one most of the time.
-`python -m evaluation.quality.answer_checks` shows how often that condemns a working deployment, and how often a broken
-one.
+Of ten answers six must fail, of three all three. A small model sometimes writes nonsense; a broken one does so most of
+the time. `python -m evaluation.quality.answer_checks` shows how often a working and a broken deployment are found
+faulty.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FEWEST_FAULTS = 3  # fewer may be chance, whatever their share
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of `checked` answers `failed` had something wrong. `faults`: how many had what; an answer may have several.
+    """Of `checked` answers `failed` had a fault. `faults` counts answers by fault; an answer may have several.
 
-    `is_compared`: they stood beside another deployment's.
+    `is_compared`: they were compared with another deployment's.
     """
 
     checked: int
@@ -36,26 +36,26 @@ class Verdict:
 
     @property
     def interval(self) -> Interval | None:
-        """Of the share that fails, 95 %; `None` where nothing was checked."""
+        """The 95 % interval of the failed share; `None` where nothing was checked."""
         return wilson(self.failed, self.checked) if self.checked else None
 
     @property
     def is_faulty(self) -> bool:
-        """The router must not use the deployment for this category."""
+        """Whether the router must not use the deployment for this category."""
         return self.failed >= _FEWEST_FAULTS and wilson(self.failed, self.checked).low > ALLOWED
 
     @property
     def is_sound(self) -> bool:
-        """Enough was checked to lift an earlier mark."""
+        """Whether enough sound answers were checked to remove an earlier mark."""
         return self.checked >= FEWEST and not self.is_faulty
 
     def clears(self, fault: str) -> bool:
-        """An earlier mark is refuted: by sound answers, and beside others' where it was found beside others'."""
+        """Whether the earlier mark `fault` is refuted. A fault found by comparison needs a comparison."""
         return self.is_sound and (self.is_compared or fault.partition(" ")[0] not in BESIDE_OTHERS)
 
     @property
     def fault(self) -> str | None:
-        """The mark for the router, as in `looping 9/10`: what is found most, and how many failed; only if faulty."""
+        """The mark for the router if faulty, such as `looping 9/10`: the most frequent fault, the failed answers."""
         if not self.is_faulty:
             return None
         most = max(FAULTS, key=lambda name: self.faults.get(name, 0))  # the plainest of equals
@@ -66,6 +66,6 @@ NOTHING_CHECKED = Verdict(0, 0)
 
 
 def judge(found: Sequence[Sequence[str]], *, is_compared: bool = False) -> Verdict:
-    """From what was found in each answer that was checked."""
+    """The verdict from the faults found in each checked answer."""
     faults = Counter(name for names in found for name in set(names))
     return Verdict(len(found), sum(bool(names) for names in found), dict(faults.most_common()), is_compared)

@@ -18,7 +18,7 @@ from slo_bench.summary.figures import UNMEASURED, table
 from slo_router.contract.redis.link import AsyncClient
 from slo_router.contract.settings.config import load_settings
 
-HELP = """Compares two runs in the history, figure by figure, and says which differences are more than chance.
+HELP = """Compares two runs in the history, figure by figure, and shows which differences are more than chance.
 
 \b
 The last runs of two deployments; the last run of one against the one before, or against an earlier one:
@@ -26,12 +26,12 @@ The last runs of two deployments; the last run of one against the one before, or
   slo-bench compare qwen-7b@1 qwen-7b --config litellm_config.yaml
   slo-bench compare qwen-7b@2026-11-01 qwen-7b --config litellm_config.yaml --categories ner
 
-Quality is compared on the same items, item by item; latencies and rates by their own intervals. Each interval holds
-with 95 % for itself.
+Quality is compared item by item, on the common items. Latencies and rates are compared by their own intervals. Each
+single interval has a confidence of 95 %.
 """
 
 First = Annotated[str, typer.Argument(metavar="A", help="A deployment, with @N or @DATE for an earlier run.")]
-Second = Annotated[str, typer.Argument(metavar="B", help="Likewise; differences are B − A.")]
+Second = Annotated[str, typer.Argument(metavar="B", help="The other one, named alike; differences are B − A.")]
 _VERDICTS = {True: "told apart", False: "not told apart", None: UNMEASURED}
 
 
@@ -44,7 +44,7 @@ def compare(
     redis_url: options.RedisUrl = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exits with 0, or with 2 where there is nothing to compare."""
+    """Compares two runs. Exits with 0, or with 2 where there is nothing to compare."""
     log = console(stderr=True)
 
     async def ask(link: AsyncClient, prefix: str) -> list[tuple[Entry, Entry]]:

@@ -1,8 +1,7 @@
-"""A run at fixed times: a line for crontab, or a Kubernetes CronJob. Texts and values only, nothing is installed.
+"""Makes a line for crontab or a Kubernetes CronJob, to run the agent at fixed times. It installs nothing.
 
-Both leave the exclusion of two runs to the agent's own lock as well, for they know nothing of each other. The CronJob
-skips a run while the last one goes on, is not started late, ends some time after the agent should have ended itself,
-and runs as nobody special with a read-only file system.
+The agent's own lock keeps two runs apart. The CronJob also skips a run while the last one goes on, and does not start
+late. It ends some time after the agent should have ended. It runs as an unprivileged user with a read-only file system.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ Manifest: TypeAlias = dict[str, object]
 
 FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 NOBODY = 65_534
-GRACE_S = 600  # after --max-minutes, before Kubernetes ends the job; and that a job may start late
+GRACE_S = 600  # from --max-minutes until Kubernetes ends the job; and the most that a job may start late
 LABELS = {"app.kubernetes.io/name": "benchmark"}
 CONFIG_PATH = "/etc/litellm/config.yaml"
 
 
 class Job(NamedTuple):
-    """What is to be run. `secrets` are the environment variables that it takes from the Secret."""
+    """The job to run. `secrets` are the environment variables that it takes from the Secret."""
 
     cron: str
     arguments: Sequence[str]
@@ -37,7 +36,7 @@ class Job(NamedTuple):
 
 
 def check_cron(cron: str) -> str:
-    """The expression with single spaces. Raises BenchError where cron and Kubernetes would not take it."""
+    """The expression with single spaces. Raises BenchError for one that cron and Kubernetes would refuse."""
     parts = cron.split()
     if len(parts) != len(FIELDS):
         raise BenchError(f"--cron: {cron!r}, expected five fields: minute hour day-of-month month day-of-week")
@@ -50,14 +49,14 @@ def check_cron(cron: str) -> str:
 
 
 def crontab_line(job: Job, program: str, directory: str) -> str:
-    """One line for `crontab -e`, run in `directory`. A percent sign would end the command, so it is escaped."""
+    """One line for `crontab -e`, run in `directory`. Percent signs are escaped, for one would end the command."""
     command = shlex.join([program, *job.arguments])
     line = f"{check_cron(job.cron)} cd {shlex.quote(directory)} && {command} >>slo-bench.log 2>&1"
     return line.replace("%", r"\%")
 
 
 def cron_job(job: Job) -> Manifest:
-    """The CronJob, of which `yaml.safe_dump` makes a manifest."""
+    """The CronJob's manifest, for `yaml.safe_dump`."""
     pod = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -95,10 +94,11 @@ def cron_job(job: Job) -> Manifest:
 
 
 def variables_of(document: Mapping[str, object], *, via_proxy: bool) -> list[str]:
-    """The environment variables that the agent needs with a proxy configuration (`os.environ/NAME` in it).
+    """The environment variables that the agent needs with a proxy configuration (its `os.environ/NAME`).
 
-    Through the proxy it needs the proxy's key, else those of the deployments. A deployment without an id needs all of
-    its own, for LiteLLM makes the id of them; without a `redis_url`, LiteLLM's own Redis is found by its own.
+    Through the proxy the agent needs the proxy's key, else the deployments' addresses and keys. A deployment without an
+    id needs all its variables, for LiteLLM makes the id of its parameters. Without a `redis_url`, the variables of
+    LiteLLM's own Redis are needed.
     """
     found = ["LITELLM_MASTER_KEY"] if via_proxy else []
     settings = _get(document.get("callback_settings"), "slo_router")

@@ -1,4 +1,4 @@
-"""`slo-bench history`: the runs of the past, as a table, as JSON or as a file; and letting a held deployment pass."""
+"""`slo-bench history`: shows earlier runs as a table, JSON or a file, and lets a held deployment pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slo_bench.run import options
 from slo_router.contract.redis.link import AsyncClient
 from slo_router.contract.settings.config import load_settings
 
-HELP = """Shows the earlier runs of each deployment, and what the regression gate said of them.
+HELP = """Shows the earlier runs of each deployment, with the verdicts of the regression gate.
 
 \b
   slo-bench history --config litellm_config.yaml
@@ -29,15 +29,15 @@ HELP = """Shows the earlier runs of each deployment, and what the regression gat
   slo-bench history --config litellm_config.yaml --export history.parquet
 
 \b
-The drops that the gate found, and how to let a deployment pass again whose drop is wanted or explained:
+Show the drops that the gate found, and let a deployment pass again whose drop is wanted or explained:
   slo-bench history --config litellm_config.yaml --alerts
   slo-bench history --config litellm_config.yaml --accept qwen-7b --categories ner
 
-Accepting takes the last run as what the next runs are compared with. Four months of nightly runs are kept.
+After --accept the next runs are compared with the last run. Four months of nightly runs are kept.
 """
 
 Export = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the runs to a .csv or .parquet file.")]
-Accept = Annotated[str, typer.Option(metavar="ID,ID", help="Let these pass their quality floors again.")]
+Accept = Annotated[str, typer.Option(metavar="ID,ID", help="Let these deployments pass quality floors again.")]
 Alerts = Annotated[bool, typer.Option("--alerts", help="Show what got worse, instead of the runs.")]
 
 
@@ -52,7 +52,7 @@ def history(
     redis_url: options.RedisUrl = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exits with 0, or with 2 where it could not do what it was asked."""
+    """Shows, exports or accepts runs. Exits with 0, or with 2 where it could not."""
     wanted, only = names(deployments), names(categories)
 
     async def ask(link: AsyncClient, prefix: str) -> None:

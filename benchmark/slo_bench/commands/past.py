@@ -1,8 +1,8 @@
-"""What the commands that look back share: their way to Redis, and how a run of the past is named.
+"""Common parts of the commands on earlier runs: their connection to Redis, and the names of earlier runs.
 
-qwen-7b                     its last run
-qwen-7b@2                   the second before the last; @0 is the last
-qwen-7b@2026-11-24          its last run up to the end of that day; with a time, up to then; UTC
+qwen-7b                     the deployment's last run
+qwen-7b@2                   the second run before the last; @0 is the last
+qwen-7b@2026-11-24          the last run until the end of that day (UTC), or until a time: @2026-11-24T03:00
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 def asked(store: Store, ask: Callable[[AsyncClient, str], Awaitable[Result]]) -> Result:
-    """What `ask` finds with a link and a key prefix. Raises BenchError where it can't."""
+    """The result of `ask`, called with a connection and the key prefix. Raises BenchError where Redis fails."""
 
     async def _ask() -> Result:
         async with linked(store) as link:
@@ -34,7 +34,7 @@ def asked(store: Store, ask: Callable[[AsyncClient, str], Awaitable[Result]]) ->
 async def histories(
     link: AsyncClient, prefix: str, deployments: Sequence[str] = (), categories: Sequence[str] = ()
 ) -> dict[HistoryCell, Sequence[Entry]]:
-    """By cell, oldest run first; an empty filter takes all."""
+    """The runs by cell, oldest first. An empty filter takes all."""
     wanted = [
         cell
         for cell in await cells(link, prefix)
@@ -44,7 +44,7 @@ async def histories(
 
 
 def run_named(name: str, found: dict[HistoryCell, Sequence[Entry]]) -> dict[tuple[Kind, str], Entry]:
-    """By kind and category, the runs that a name means. Raises BenchError where there is none."""
+    """The runs that `name` means, by kind and category. Raises BenchError where there is none."""
     known = {cell.deployment for cell in found}
     deployment, _, when = (name, "", "") if name in known else name.rpartition("@")
     if deployment not in known:

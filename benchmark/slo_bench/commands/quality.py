@@ -1,4 +1,4 @@
-"""`slo-bench quality`: asks, grades, compares, publishes."""
+"""`slo-bench quality`: asks a suite's items, grades the answers, compares and publishes the scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slo_router.contract.settings.config import load_settings
 
 
 def clear(value: bool) -> None:  # noqa: FBT001  # typer's signature
-    """Deletes the kept answers and ends, before a configuration is asked for."""
+    """Deletes the kept answers and ends. It needs no configuration."""
     if value:
         with ending_on_faults():
             path = default_path()
@@ -64,7 +64,7 @@ def quality(
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exits with 0, 1, 2 or 3, see `quality_options.HELP`."""
+    """Runs a quality suite. Exits with 0, 1, 2 or 3, see `quality_options.HELP`."""
     log = console(stderr=True)
     policy = GatePolicy(allow_drop)
     terms = QualityTerms(

@@ -1,4 +1,4 @@
-"""`slo-bench report`, and `--html` of the commands that measure: one page of what is known."""
+"""`slo-bench report`, and `--html` of `run` and `sweep`: one HTML page of the results."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ HELP = """Writes one HTML page of what was measured: the last runs, quality agai
 \b
   slo-bench report --config litellm_config.yaml --html report.html
 
-The page is one file that loads nothing from elsewhere. `run` and `sweep` write the same page where they get --html;
-latency against rate is in a sweep's.
+The page is one file that loads nothing from elsewhere. `run` and `sweep` write the same page with --html. Only a
+sweep's page has latency against rate.
 """
 TITLE = "Measured deployments"
 
@@ -33,7 +33,7 @@ Output = Annotated[Path, typer.Option("--html", metavar="FILE", help="The page."
 
 
 def report(*, config: options.Config, html: Output, redis_url: options.RedisUrl = None) -> None:
-    """Exits with 0, or with 2 where there is no Redis or the file cannot be written."""
+    """Writes the page. Exits with 0, or with 2 where there is no Redis or the file cannot be written."""
     with ending_on_faults(soft_wrap=True):
         write_report(html, store_of(load_settings(config), redis_url))
 
@@ -41,7 +41,7 @@ def report(*, config: options.Config, html: Output, redis_url: options.RedisUrl 
 def write_report(
     path: Path, store: Store | None, own: measured.Histories | None = None, rates: Sequence[RatePoint] = ()
 ) -> None:
-    """Writes the page from the history in `store`, else from `own` results alone. Raises BenchError."""
+    """Writes the page from the history in `store`, else only from `own` results. Raises BenchError where it can't."""
     found = (own or {}) if store is None else asked(store, histories)
     page = Page(
         TITLE,

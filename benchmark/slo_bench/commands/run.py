@@ -62,7 +62,7 @@ def run(
     html: options.Html = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exits with 0, 1 or 2, see `options.RUN_HELP`."""
+    """Measures deployments. Exits with 0, 1 or 2, see `options.RUN_HELP`."""
     terms = Terms(most_usd(budget_usd), pause_above, max_pause_minutes * 60, wait_for_lock=not skip_locked, fresh=fresh)
     with ending_on_faults():
         settings = load_settings(config)
@@ -83,12 +83,12 @@ def run(
 
 
 def most_usd(budget_usd: float | None) -> float:
-    """What a run may cost, by its option."""
+    """The most USD that a run may cost: the option, else the default."""
     return DEFAULT_BUDGET_USD if budget_usd is None else budget_usd
 
 
 def priced(plan: Plan) -> Plan:
-    """The plan without the deployments whose price nobody knows."""
+    """The plan without the deployments of unknown price."""
     unpriced = {cell.facts.deployment_id for cell in plan.cells if not is_priced(cell.facts)}
     return plan.leave_out(unpriced, UNPRICED)
 
@@ -134,7 +134,7 @@ def _show(outcome: Outcome, *, as_json: bool, full: bool) -> None:
 
 
 def _exit_code(outcome: Outcome) -> int:
-    """An interrupted run's cells count as measured."""
+    """The exit code. Cells that an interrupted run finished count as measured."""
     if outcome.finished and not outcome.plan.cells and not outcome.plan.skipped:
         return 0
     code = exit_code(outcome.plan, outcome.results)

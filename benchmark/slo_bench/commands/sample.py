@@ -1,4 +1,4 @@
-"""`slo-bench sample`: reads requests, draws from them, writes a workload and says what became of the rest."""
+"""`slo-bench sample`: reads requests, draws a sample, writes a workload, and tells why the rest was left out."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ From LiteLLM's spend logs (store_prompts_in_spend_logs must be on) or an OpenAI 
 Then measure with it:
   slo-bench run --config litellm_config.yaml --workload workload.jsonl
 
-As many requests of each category, of which each stratum (prompt length, streamed or not) has the share that it has in
-the traffic, but is there at least once. What a scrubber finds becomes <EMAIL_1>, the same for the same thing within a
-prompt. Requests with images, audio or files are left out, for nobody can tell what is in them; so are failed ones.
+Each category gets the same number of requests. Within a category each stratum (prompt length, streamed or not) has its
+share of the traffic, and at least one request. Scrubbers replace personal data by placeholders such as <EMAIL_1>. In a
+prompt the same data gets the same placeholder. Requests with images, audio or files are left out, for they cannot be
+scrubbed. Failed requests are left out too.
 
 Exit code: 0 the file was written, 2 it was not: nothing could be sampled, or the call was wrong.
 """
@@ -54,17 +55,17 @@ Files: TypeAlias = Annotated[
     list[Path] | None, Argument(metavar="FILE", show_default=False, help="Requests; none: the stream in Redis.")
 ]
 Output: TypeAlias = Annotated[Path, Option("--output", "-o", metavar="FILE", help="The workload: a .jsonl file.")]
-Config: TypeAlias = Annotated[Path | None, Option(help="The proxy's own YAML: where its Redis is.")]
+Config: TypeAlias = Annotated[Path | None, Option(help="The proxy's own YAML, which names its Redis.")]
 RedisUrl: TypeAlias = Annotated[str | None, Option(metavar="URL", help="Instead of the one in the YAML.")]
-Hours: TypeAlias = Annotated[float | None, Option(min=0.01, help="Of the stream only the last.", show_default="all")]
-OfKind: TypeAlias = Annotated[Kind | None, Option(help="What the files hold.", show_default="seen by their content")]
+Hours: TypeAlias = Annotated[float | None, Option(min=0.01, help="Only the stream's last hours.", show_default="all")]
+OfKind: TypeAlias = Annotated[Kind | None, Option(help="The kind of the files.", show_default="seen by their content")]
 Category: TypeAlias = Annotated[
-    str | None, Option(metavar="NAME", help="Of requests that name none, or that the router was unsure of.")
+    str | None, Option(metavar="NAME", help="The category of requests without one, or of an unsure one.")
 ]
 Group: TypeAlias = Annotated[str | None, Option(metavar="NAME", help="Only requests to this group of model_list.")]
 PerCategory: TypeAlias = Annotated[int, Option(min=1, max=10_000, help="Prompts of each category.")]
 Floor: TypeAlias = Annotated[int, Option(min=0, help="Prompts of each stratum, at least.")]
-MaxTokens: TypeAlias = Annotated[int, Option(min=1, help="Bounds an answer that was allowed to be longer.")]
+MaxTokens: TypeAlias = Annotated[int, Option(min=1, help="The longest answer that a prompt may ask for, tokens.")]
 Seed: TypeAlias = Annotated[int, Option(help="Decides what is drawn.")]
 Rules: TypeAlias = Annotated[str, Option(metavar="NAME,NAME", help="The built-in scrubbers; '' for none.")]
 PhoneRegions: TypeAlias = Annotated[
@@ -79,7 +80,7 @@ AsJson: TypeAlias = Annotated[bool, Option("--json", help="Print JSON instead of
 
 
 class Source(NamedTuple):
-    """One place with requests, and how its kind is known."""
+    """One source of requests, and how its kind was found."""
 
     name: str
     kind: Kind
@@ -107,7 +108,7 @@ def sample(
     with_names: Names = False,
     as_json: AsJson = False,
 ) -> None:
-    """Exits with 0 or 2, see `SAMPLE_HELP`."""
+    """Samples a workload. Exits with 0 or 2, see `SAMPLE_HELP`."""
     log = console(stderr=True)
     with ending_on_faults():
         try:

@@ -20,7 +20,7 @@ from slo_router.contract.settings.yaml_document import read_raw
 HELP = """Prints a crontab line or a Kubernetes CronJob that runs a command of the agent at fixed times.
 
 \b
-The command and its options come last; they are checked as if they were given now:
+The command and its options come last. They are checked now:
   slo-bench schedule --cron "0 2 * * *" run --config litellm_config.yaml --max-minutes 30 --budget-usd 2
   slo-bench schedule --cron "0 2 * * *" --kind kubernetes run --config litellm_config.yaml --max-minutes 30
 
@@ -29,15 +29,15 @@ Install it where it belongs:
   (crontab -l; slo-bench schedule --cron "0 2 * * *" run --config litellm_config.yaml) | crontab -
   slo-bench schedule --cron "0 2 * * *" --kind kubernetes run --config litellm_config.yaml | kubectl apply -f -
 
-The CronJob reads the configuration from the ConfigMap `litellm-config` and takes the variables that it names from the
-Secret `slo-router`, as the manifests in deploy/kubernetes do.
+The CronJob reads the configuration from the ConfigMap `litellm-config`, and the variables in it from the Secret
+`slo-router`, like the manifests in deploy/kubernetes.
 """
 PASS_THROUGH = {"allow_interspersed_args": False}  # everything after the command's name is the command's
 DEFAULT_MINUTES = 30.0
 
 
 class Form(StrEnum):
-    """What is printed."""
+    """The form to print."""
 
     CRON = "cron"
     KUBERNETES = "kubernetes"
@@ -45,13 +45,13 @@ class Form(StrEnum):
 
 def schedule(
     context: typer.Context,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND OPTIONS...", help="What is run, such as `run`.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND OPTIONS...", help="The command, such as `run`.")],
     *,
     cron: Annotated[str, typer.Option(metavar="FIELDS", help="Minute, hour, day of month, month, day of week.")],
     kind: Annotated[Form, typer.Option(help="A line for crontab, or a manifest.")] = Form.CRON,
-    image: Annotated[str, typer.Option(help="Of the CronJob.")] = "litellm-slo-router",
+    image: Annotated[str, typer.Option(help="The CronJob's image.")] = "litellm-slo-router",
 ) -> None:
-    """Exits with 0, or 2 where the command or the times are wrong."""
+    """Prints a schedule. Exits with 0, or 2 where the command or the times are wrong."""
     with ending_on_faults(soft_wrap=True):
         parameters = _parsed(context, command)
         config = Path(str(parameters["config"]))
@@ -71,7 +71,7 @@ def schedule(
 
 
 def _parsed(context: typer.Context, words: Sequence[str]) -> Mapping[str, object]:
-    """The command's own reading of its options. Raises BenchError for one that cannot be scheduled."""
+    """The options as the command itself parses them. Raises BenchError for a command that cannot be scheduled."""
     root = context.find_root()
     known = {name: one for name, one in getattr(root.command, "commands", {}).items() if name != context.info_name}
     name, *arguments = words

@@ -1,4 +1,4 @@
-"""`slo-bench sweep`: rate × prompt length until saturation, the knee, and the fit for the router."""
+"""`slo-bench sweep`: raises the rate for each prompt length until saturation, finds the knee, and fits the latency."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sweep(
     html: options.Html = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exits with 0, 1 or 2, see `sweep.options.HELP`."""
+    """Sweeps deployments. Exits with 0, 1 or 2, see `sweep.options.HELP`."""
     log = console(stderr=True)
     terms = Terms(most_usd(budget_usd), pause_above, max_pause_minutes * 60, wait_for_lock=not skip_locked)
     with ending_on_faults():

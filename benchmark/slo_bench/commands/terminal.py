@@ -1,4 +1,4 @@
-"""What the subcommands share: where they print, how a fault ends them, how they read lists of names and the store."""
+"""The subcommands' common parts: their consoles, their end after a fault, lists of names, and the store."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PLAIN_WIDTH = 140  # columns where the output is no terminal, so that tables in 
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The output, or the error output, where progress and remarks go."""
+    """The standard output, or the error output, which gets progress and remarks."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, markup=False, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
 @contextmanager
 def ending_on_faults(*, soft_wrap: bool = False) -> Iterator[None]:
-    """Where the block raises SloRouterError, says so on the error output and ends the command: nothing is measured."""
+    """Prints a SloRouterError of the block to the error output, and ends the command with exit code 2."""
     try:
         yield
     except SloRouterError as error:
@@ -40,14 +40,14 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def tell_unknown(settings: Settings) -> None:
-    """Says which of the proxy's variables this process lacks, for results may then go under another id."""
+    """Prints which of the proxy's variables are not set here, for results may then get another deployment id."""
     for note in settings.notes:
         if "not set here" in note:
             console(stderr=True).print(note, soft_wrap=True)
 
 
 def store_of(settings: Settings, redis_url: str | None) -> Store:
-    """Where results go: the option, else the configuration. Raises BenchError where neither says."""
+    """The store of results: from the option, else from the configuration. Raises BenchError where neither names one."""
     url = redis_url or settings.plugin.redis_url
     if url is None:
         raise BenchError(

@@ -1,1 +1,1 @@
-"""History of the agent's runs, comparison of two of them, and the gate that a regressed deployment does not pass."""
+"""The history of the agent's runs, the comparison of two runs, and the gate against regressed deployments."""

@@ -1,4 +1,4 @@
-"""Alert records: what got worse, by how much, against what. In Redis, as JSON lines, and as one line for people.
+"""Alerts: which figure got worse, by how much, and against which run. As JSON in Redis, and as one line for people.
 
 {prefix}slo_bench:alerts    stream, field `alert` = JSON, the last `KEPT` alerts
 """
@@ -21,8 +21,8 @@ KEPT = 1_000
 class Alert:
     """`figure` was `before` and is `after`; `low` and `high` bound the change with 95 %. Times are Unix seconds.
 
-    They are `None` for a deployment that is held still and can't be compared: the suite is new, or too few items are
-    common.
+    These four are `None` for a deployment that is still held and can't be compared: the suite is new, or too few items
+    are common.
     """
 
     at_s: float

@@ -1,10 +1,10 @@
-"""What a new run is compared with: the good runs since the last one that started afresh.
+"""The baseline of a new run: the mean over good runs, item by item.
 
-The baseline is the item-wise mean of the first five good runs since one that set a new level: the first of its suite,
-one that was better beyond chance, or one that the operator accepted. A bad run never enters it.
+It takes the first five good runs from the last one that set a new level. A run sets a new level if it is the first of
+its suite, if it is better beyond chance, or if the operator accepted it. A bad run is never in the baseline.
 
-Five runs, for a single lucky reference would raise alarms as long as it stands. The first five, for the latest would
-let a deployment that loses a point a week drag its reference along.
+It takes five runs, for a single lucky run would raise alarms as long as it is the reference. It takes the first five,
+for the latest five would follow a deployment that loses a point every week.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Baseline(NamedTuple):
 
 
 def baseline(history: Sequence[Entry], fingerprint: str) -> Baseline | None:
-    """From the quality entries of one deployment and category, oldest first; `None` where no good one fits."""
+    """The baseline from one cell's quality entries, oldest first; `None` without a good run of the same suite."""
     good = [entry for entry in history if entry.fingerprint == fingerprint and entry.verdict in _GOOD]
     starts = [place for place, entry in enumerate(good) if entry.verdict in _FRESH_START]
     used = good[starts[-1] if starts else 0 :][:RUNS]
@@ -37,7 +37,7 @@ def baseline(history: Sequence[Entry], fingerprint: str) -> Baseline | None:
 
 
 def mean_scores(entries: Sequence[Entry]) -> dict[str, float]:
-    """Of each item over all of its answers: a run that asked each item three times counts three times."""
+    """The mean score (0..1) of each item over all its answers: a run with three answers per item counts three times."""
     totals: dict[str, float] = defaultdict(float)
     answers: dict[str, float] = defaultdict(float)
     for entry in entries:

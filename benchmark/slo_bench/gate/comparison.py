@@ -1,11 +1,11 @@
-"""Two runs, figure by figure: how far apart they are, how sure that is, and whether they can be told apart.
+"""Compares two runs, figure by figure: their difference, its interval, and whether it is more than chance.
 
 Quality is compared item by item where both runs have the same suite (`paired`). Every other figure has its own
 interval, and the interval of the difference follows from the two (Zou and Donner, 2008, "MOVER"):
 
     low  = b − a − √((b − b_low)² + (a_high − a)²)        high = b − a + √((b_high − b)² + (a − a_low)²)
 
-A figure without an interval has a difference and no verdict. Each interval holds with 95 % for itself: among twenty
+A figure without an interval has a difference but no verdict. Each single interval has a confidence of 95 %: of twenty
 figures of two equal runs, one seems to differ.
 """
 
@@ -23,7 +23,7 @@ LOW, HIGH = "_low", "_high"  # figures that bound another, 95 %
 
 
 class Compared(NamedTuple):
-    """One figure of both runs, in the unit that its name tells. `n` are the common items, or the requests of each."""
+    """One figure of both runs, in the unit in its name. `n` are the common items, or the requests of each run."""
 
     category: str
     figure: str
@@ -35,12 +35,12 @@ class Compared(NamedTuple):
 
     @property
     def difference(self) -> float:
-        """From a to b."""
+        """b − a."""
         return self.b - self.a
 
     @property
     def told_apart(self) -> bool | None:
-        """The interval of the difference leaves out 0; `None` where there is no interval."""
+        """Whether the interval of the difference excludes 0; `None` without an interval."""
         return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 
@@ -53,7 +53,7 @@ def compare(a: Entry, b: Entry) -> list[Compared]:
 
 
 def is_same_work(a: Entry, b: Entry) -> bool:
-    """The runs had the same suite or workload; others can be put side by side, but they were asked different things."""
+    """Whether the runs had the same suite or workload. Other runs can be compared, but had different questions."""
     return a.fingerprint == b.fingerprint
 
 
@@ -84,5 +84,5 @@ def _bounds(entry: Entry, name: str) -> tuple[float, float] | None:
 
 
 def rows_of(pairs: Sequence[tuple[Entry, Entry]]) -> list[Compared]:
-    """Of all pairs, in their order."""
+    """The compared figures of all pairs, in their order."""
     return [row for a, b in pairs for row in compare(a, b)]

@@ -1,8 +1,8 @@
 """One run of one deployment in one category, as the history keeps it: figures and scores, never text.
 
-`figures` are named with their unit (`ttft_p50_s`, `cost_per_1k_usd`, `quality_score`), their 95 % bounds likewise
-(`ttft_p50_s_low`, `ttft_p50_s_high`); one that could not be measured is left out. Item scores of different suites
-(`fingerprint`) are never compared.
+The names of `figures` have their unit (`ttft_p50_s`, `cost_per_1k_usd`, `quality_score`). So do their 95 % bounds
+(`ttft_p50_s_low`, `ttft_p50_s_high`). Unmeasured figures are left out. Item scores of different suites (`fingerprint`)
+are never compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GateVerdict: TypeAlias = Literal["first", "good", "better", "regressed", "accept
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one run found at `at_s` (Unix seconds). `n` are answers, an item's score is the mean of its answers."""
+    """One run's results at `at_s` (Unix seconds). `n` counts answers. An item's score is the mean of its answers."""
 
     kind: Kind
     at_s: float
@@ -45,7 +45,7 @@ def encode(entry: Entry) -> str:
 
 
 def decoded(text: object, kind: type[Record]) -> Record | None:
-    """A record from its JSON; `None` where it is none. Fields of a later version are left out."""
+    """A record from its JSON; `None` for anything else. Fields of a later version are ignored."""
     try:
         return msgspec.json.decode(str(text), type=kind)
     except (msgspec.DecodeError, UnicodeEncodeError):

@@ -1,11 +1,11 @@
-"""Judges a deployment's quality run against its past, asks again where chance is in the way, and keeps what came of it.
+"""Judges a deployment's quality run against earlier runs, asks again if the result is unsure, and keeps the result.
 
     review      reads the baselines and judges; writes nothing
-    …           the caller publishes the scores, and with them whether the deployment is held
+    …           the caller publishes the scores, and whether the deployment is held
     conclude    adds the run to the history, and raises its alerts
 
-A held deployment passes no quality floor in that category, whatever its score: nobody knows what broke it. It is held
-until a run is within the allowance, or until `accept`. The mark is written in the same transaction as the score.
+A held deployment passes no quality floor in that category, whatever its score, for the cause of the drop is unknown. It
+is held until a run is within the allowance, or until `accept`. The mark is written in one transaction with the score.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Again = Callable[[Sequence[str]], Awaitable[Sequence[Entry]]]  # categories → 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The run with its verdicts, all answers together, and the alerts that it deserves."""
+    """The run with its verdicts, over all answers, and its alerts."""
 
     entries: tuple[Entry, ...]
     alerts: tuple[Alert, ...]
@@ -47,7 +47,7 @@ async def review(
 ) -> Review:
     """Judges one deployment's run, an entry per category. Raises redis.RedisError where the past can't be read.
 
-    Without `again`, or where it has no more answers, the first look is the last.
+    Without `again`, or if it returns no more answers, the first look decides.
     """
     past = {entry.category: await _past(link, prefix, entry) for entry in run}
     found = {entry.category: entry for entry in run}
@@ -66,7 +66,7 @@ async def review(
 async def conclude(link: AsyncClient, prefix: str, found: Review) -> None:
     """Writes history and alerts. Raises redis.RedisError where they were not written.
 
-    A run over the same kept answers as the last one is no new run, and enters no second time.
+    A run over the same kept answers as the last run is not added a second time.
     """
     for alert in found.alerts:
         await raise_alert(link, prefix, alert)
@@ -79,7 +79,7 @@ async def conclude(link: AsyncClient, prefix: str, found: Review) -> None:
 async def accept(link: AsyncClient, prefix: str, deployment: str, category: str) -> Entry:
     """Takes the last run as the new baseline and lets the deployment pass again. Raises BenchError where there is none.
 
-    The history is first: killed in between, it is held still, and can be accepted again.
+    The history is written first: if the process is killed between, the deployment is still held and can be accepted.
     """
     cell = HistoryCell("quality", deployment, category)
     last = await latest(link, prefix, cell, count=1)

@@ -1,9 +1,9 @@
-"""The runs of the past, in Redis: one bounded stream per kind, deployment and category, and an index of the streams.
+"""The earlier runs, in Redis: one bounded stream per kind, deployment and category, and an index of the streams.
 
     {prefix}slo_bench:history                                  set of JSON arrays [kind, deployment, category]
     {prefix}slo_bench:history:{kind}:{deployment}:{category}   stream, field `entry` = JSON, oldest dropped first
 
-The index is written first: a stream that nobody finds would be lost, an index without a stream is merely empty.
+The index is written first: a stream without its index entry would be lost; an entry without a stream does no harm.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ KEPT = 120  # entries per stream: four months of nightly runs, about 1.5 MB for 
 
 
 class HistoryCell(NamedTuple):
-    """Whose history: a kind of run of one deployment in one category."""
+    """The key of a history: a kind of run of one deployment in one category."""
 
     kind: Kind
     deployment: str
     category: str
 
     def key(self, prefix: str) -> str:
-        """Of its stream."""
+        """The name of its stream in Redis."""
         return history_key(prefix, self.kind, self.deployment, self.category)
 
 
@@ -41,7 +41,7 @@ async def record(link: AsyncClient, prefix: str, entry: Entry) -> None:
 
 
 async def cells(link: AsyncClient, prefix: str) -> list[HistoryCell]:
-    """Every cell with a history, sorted. What is not ours in the index is left out."""
+    """Every cell with a history, sorted. Malformed members of the index are left out."""
     found: list[HistoryCell] = []
     for member in await link.smembers(prefix + HISTORY_KEY):
         with suppress(msgspec.DecodeError):

@@ -1,8 +1,8 @@
-"""A cell of `slo-bench run` as the history keeps it, and a warning where it got slower or failed more.
+"""A cell of `slo-bench run` as the history keeps it, and a warning where it got slower or failed more often.
 
-A warning is no gate: latencies depend on who else uses the machine, and live traffic soon corrects what the router
-believes of them. A mean is told as slower where it rose by more than a fifth and its interval says that this is not
-chance, the error rate where it rose by more than five points, against the last run of the same work.
+A warning holds no deployment: latencies depend on other users of the machine, and live traffic soon corrects the
+router's predictions. The warning compares with the last run of the same work. A mean latency must rise by more than a
+fifth, the error rate by more than five points, and the interval of the difference must exclude chance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEPT = ("mean", "p50", "p95")
 
 
 def latency_entry(result: CellResult, limits: Limits) -> Entry:
-    """What the history keeps of a measured cell: figures with the bounds of their intervals, no text."""
+    """A measured cell's entry in the history: figures with the bounds of their intervals, no text."""
     stats, facts = result.stats, result.cell.facts
     figures: dict[str, float] = {}
     for name, spread in {"ttft": stats.ttft, "tpot": stats.tpot, "itl": stats.itl, "e2e": stats.e2e}.items():
@@ -50,14 +50,14 @@ def latency_entry(result: CellResult, limits: Limits) -> Entry:
 
 
 def fingerprint(result: CellResult, limits: Limits) -> str:
-    """Names the work: the prompts and how they are sent, whoever answers. No text can be read out of it."""
+    """A hash of the work: the prompts and how they are sent, but not the deployment. It reveals no text."""
     prompts = [[prompt.max_tokens, list(prompt.messages)] for prompt in result.cell.prompts]
     how = None if limits.arrivals else limits.concurrency, limits.arrivals
     return sha256(json.dumps([prompts, how], sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
 def slowdowns(before: Entry, after: Entry) -> list[Alert]:
-    """What got worse from the last run to this one; none where the work differs."""
+    """Alerts on figures that got worse between two runs; none where the work differs."""
     if not is_same_work(before, after):
         return []
     rows = {row.figure: row for row in compare(before, after) if row.low is not None and row.low > 0}

@@ -1,6 +1,6 @@
-"""The history at a glance: one line per figure of each cell, its course, and whether the last step was beyond chance.
+"""An overview of the history: one line per figure of each cell, with its course and its last step.
 
-↑ ↓   the last run differs from the one before by more than chance       →  it does not       blank: nobody can tell
+↑ ↓   the last run differs from the one before by more than chance       →  it does not       blank: unknown
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 
 def lines(entries: Sequence[Entry]) -> list[Line]:
-    """Of one cell, oldest entry first."""
+    """The lines of one cell, whose entries come oldest first."""
     if not entries:
         return []
     last = entries[-1]
@@ -49,7 +49,7 @@ def lines(entries: Sequence[Entry]) -> list[Line]:
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """A bar for each value between the least and the largest; a dot for what was not measured."""
+    """One bar per value, scaled from the least to the largest; a dot where unmeasured."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
@@ -60,7 +60,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def table(found: Sequence[Line]) -> Table:
-    """For people."""
+    """The overview as a table."""
     columns = (">runs", "last run (UTC)", ">last", "", "course", "against the last good runs")
     title = "Last runs; an arrow is a step beyond chance"
     shown = empty_table("deployment", "category", "figure", *columns, title=title)

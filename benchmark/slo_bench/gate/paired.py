@@ -1,10 +1,10 @@
-"""The difference between two runs of one suite, item by item, so that the difficulty of the items drops out.
+"""The difference between two runs of one suite, item by item, so that the difficulty of the items cancels out.
 
-With 4 % of the answers changed either way by chance, 600 items place the difference of two scores of 0.8 to ±2.3
-points; unpaired it would be ±4.5.
+If 4 % of the answers change either way by chance, 600 items give the difference of two scores of 0.8 to ±2.3 points.
+Unpaired it would be ±4.5.
 
-The standard error counts two items more than there are, one that fell by a whole point and one that rose (Bonett and
-Price, 2012). Without them four changed answers of a hundred would look certain, and none changed would look exact.
+The standard error adds two items, one that fell by a whole point and one that rose (Bonett and Price, 2012). Without
+them four changed answers of a hundred would look certain, and no change would look exact.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ class Change(NamedTuple):
     items: int
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Lower and upper bound."""
+        """The lower and upper bound of the mean change."""
         half = _NORMAL.inv_cdf((1 + confidence) / 2) * self.standard_error
         return self.mean - half, self.mean + half
 
     @property
     def chance(self) -> float:
-        """How often an unchanged deployment would seem to drop this much or more: the one-sided p-value."""
+        """The one-sided p-value: how often an unchanged deployment seems to drop as much or more."""
         return _NORMAL.cdf(self.mean / self.standard_error)
 
 
 def paired(before: Mapping[str, float], after: Mapping[str, float]) -> Change | None:
-    """Over the common items; `None` below `LEAST_ITEMS`."""
+    """The change over the common items; `None` below `LEAST_ITEMS`."""
     return difference(after[item] - score for item, score in before.items() if item in after)
 
 
 def difference(changes: Iterable[float]) -> Change | None:
-    """Of the items' own differences; `None` below `LEAST_ITEMS`."""
+    """The change from the items' differences; `None` below `LEAST_ITEMS`."""
     found = list(changes)
     if len(found) < LEAST_ITEMS:
         return None

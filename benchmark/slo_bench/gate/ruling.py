@@ -1,15 +1,15 @@
-"""Whether a run is as good as its baseline: the decision of the gate, and nothing else.
+"""Decides whether a run is as good as its baseline. Pure.
 
-A category has regressed where the drop is beyond chance (p at most a level) and beyond the allowance (the estimate).
+A category has regressed if its drop is beyond chance (p at most a level) and its estimate is beyond the allowance.
 
-Chance is judged twice, over all items of the deployment and in each category: most degradations hit all categories a
-little, some hit one a lot. Each gets half of the false-alarm rate. A drop of the whole is laid on the categories that
-dropped beyond the allowance themselves.
+Chance is tested twice: over all items of the deployment, and in each category. Most degradations hit all categories a
+little; some hit one category a lot. Each test gets half of the false-alarm rate. If all items together dropped, those
+categories have regressed that dropped beyond the allowance.
 
-There are up to three looks. What is far beyond chance (a tenth of the level) is judged at once, and what looks no worse
-is good at once. In between the run is `unsure`: each item gets one more answer, and the next look is at the mean. That
-costs an unchanged deployment up to a fifth more answers, and finds drops that would else take twice the items. `python
--m evaluation.gate.gate_power` shows how large a drop is found how often.
+There are up to three looks. A drop far beyond chance (a tenth of the level) is judged at once. A run that looks no
+worse is good at once. Otherwise it is `unsure`: each item gets one more answer, and the next look takes the mean. That
+costs an unchanged deployment up to a fifth more answers. It finds drops that else would need twice the items. `python
+-m evaluation.gate.gate_power` shows how often a drop of a given size is found.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Judgement: TypeAlias = Literal["good", "better", "regressed", "unsure"]
 ALLOW_DROP = 0.02
 LEAST_ITEMS = 20  # fewer common items are not judged
 LOOKS = 3
-EARLY = 0.1  # times the level: what is judged before the last look
-SUSPICIOUS = {1: 20.0, 2: 10.0}  # times the level, by look: what is looked at again
+EARLY = 0.1  # before the last look a drop is judged at this part of the level
+SUSPICIOUS = {1: 20.0, 2: 10.0}  # by look: up to so many times the level, a drop is looked at again
 BETTER = 0.001  # p of a rise that sets a new baseline
 
 
 @dataclass(frozen=True, slots=True)
 class GatePolicy:
-    """`allow_drop` in score points of 0..1; `false_alarms` is the probability per deployment and run."""
+    """`allow_drop` is a drop of the score (0..1). `false_alarms` is a probability per deployment and run."""
 
     allow_drop: float = ALLOW_DROP
     false_alarms: float = 0.01
@@ -46,12 +46,12 @@ class Case(NamedTuple):
     after: Scores
 
     def changes(self) -> Iterator[float]:
-        """After minus before, of the items that both have."""
+        """After minus before, for each common item."""
         return (self.after[item] - score for item, score in self.before.items() if item in self.after)
 
 
 class Ruling(NamedTuple):
-    """`change` is the category's own; `None` where too few items are in both to judge, which is good."""
+    """`change` is the category's own. It is `None` with too few common items, and the judgement is then `good`."""
 
     judgement: Judgement
     change: Change | None

@@ -1,1 +1,1 @@
-"""The graders of a suite: what they look for in an answer's text, and the sandbox that runs code. Pure but for that."""
+"""The graders of a suite, and the sandbox that runs code. Pure except for the sandbox."""

@@ -1,10 +1,10 @@
-"""F1 of extracted values: precision and recall over (field, value) pairs, all fields of an item together.
+"""F1 of extracted values: precision and recall over (field, value) pairs, over all fields of an item.
 
-    F1 = 2 × found and expected ÷ (found + expected)
+    F1 = 2 × (found and expected) ÷ (found + expected)
 
-Values are compared as sets in their normalised form (`text.normalised`), so order and repetition don't count. Nothing
-expected and nothing found is 1. Fields that the item doesn't name are left aside, a field that is missing or null is
-empty, a single value stands for a list of one.
+Values are compared as sets in their normalised form (`text.normalised`), so order and repetition don't count. If
+nothing is expected and nothing found, F1 is 1. Fields that the item doesn't name are ignored. A missing or null field
+is empty. A single value counts as a list of one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Pairs = frozenset[tuple[str, str]]
 
 
 def set_f1(expected: Mapping[str, Sequence[str]], answer: object) -> float:
-    """From 0 to 1; an answer that is no object scores 0."""
+    """F1, 0 to 1; an answer that is not an object scores 0."""
     if not isinstance(answer, Mapping):
         return 0.0
     wanted = pairs(expected)
@@ -26,7 +26,7 @@ def set_f1(expected: Mapping[str, Sequence[str]], answer: object) -> float:
 
 
 def f1(wanted: Pairs, found: Pairs) -> float:
-    """From 0 to 1."""
+    """F1 of two sets of pairs, 0 to 1."""
     if not wanted and not found:
         return 1.0
     return 2 * len(wanted & found) / (len(wanted) + len(found))

@@ -1,7 +1,7 @@
-"""The graders that an item may ask for: their settings, and the score of those that need nothing but the answer.
+"""The graders that an item may ask for: their settings, and the scores of those that need only the answer.
 
     exact         the same text, normalised (see `text`); `expected` may list several right answers
-    regex         the share of the expected patterns that are found; 0 where a forbidden one is. With `max_words` only
+    regex         the share of expected patterns that are found; 0 if a forbidden one is found. With `max_words` only
                   the first words count
     numeric       the number that the answer gives (see `numeric`), within a tolerance
     json_schema   a JSON value (see `json_text`) that is valid under a schema
@@ -54,7 +54,7 @@ class Exact(Strict):
 
 
 class Pattern(Strict):
-    """Patterns in the syntax of Python's `re`; `(?i)` in front leaves case aside."""
+    """Patterns in the syntax of Python's `re`; `(?i)` at the start ignores case."""
 
     type: Literal["regex"]
     expected: Texts

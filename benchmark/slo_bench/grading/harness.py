@@ -1,6 +1,6 @@
-"""Runs inside the sandbox, alone: limits itself, runs the answer's code, then the tests, then says that they ended.
+"""Runs inside the sandbox: limits itself, runs the answer's code, then the tests, then reports that they ended.
 
-The token on standard input is what it says it with, so that code which ends the process early has not passed.
+It reports by printing the token from standard input. So code that ends the process early does not pass.
 """
 
 import contextlib

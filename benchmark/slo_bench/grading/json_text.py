@@ -1,7 +1,7 @@
-"""The JSON value in an answer, which may be wrapped in Markdown or in words.
+"""Finds the JSON value in an answer, which may be inside Markdown or other text.
 
-Looked for in this order: the whole text, the last fenced block that is JSON, the first object or list that can be read
-from a bracket on. `NaN` and `Infinity` are no JSON, though Python's reader takes them.
+The order of search: the whole text, the last fenced block that is JSON, the first object or list that can be read from
+a bracket on. `NaN` and `Infinity` are not JSON, although Python's reader accepts them.
 """
 
 from __future__ import annotations

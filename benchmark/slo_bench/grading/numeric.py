@@ -1,12 +1,11 @@
-r"""The number that an answer gives, whatever it is wrapped in.
+r"""Finds the number that an answer gives, inside any text.
 
-Looked for in this order: the last `\boxed{…}`, what follows the last `####`, the last number of the text. The first two
-say that this is the answer, so a fraction in them is divided: `\boxed{\frac{3}{4}}` and `#### 3/4` are 0.75.
+The order of search: the last `\boxed{…}`, the text after the last `####`, the last number of the text. The first two
+mark the answer, so a fraction in them is divided: `\boxed{\frac{3}{4}}` and `#### 3/4` are 0.75.
 
-Thousands may be separated by a comma, an apostrophe, an underscore or a no-break space; a comma is never a decimal
-point, so `3,14` are two numbers. A minus is a sign only right before its number and behind no digit or letter:
-`10-12` ends in 12, `5 - 3` in 3.
-Currencies and units are left aside, and so is a percent sign: `50 %` is 50.
+Thousands may be separated by a comma, an apostrophe, an underscore or a no-break space. A comma is never a decimal
+point: `3,14` is two numbers. A minus is a sign only directly before its number and not after a digit or letter:
+`10-12` ends in 12, `5 - 3` in 3. Currencies, units and percent signs are ignored: `50 %` is 50.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
 """Runs unit tests on the code in an answer, in a process that is limited and ended. Off unless the user allows it.
 
-What it does: a temporary folder as working directory and home, no environment, no site packages, limits on CPU time,
-memory, file size, open files and processes (see `harness`), a wall-clock limit after which the whole process group is
-killed; where Linux lets users make namespaces, also no network and a process namespace that takes every descendant down
-with it. Started by root, it runs as `nobody`.
+It has a temporary folder as working directory and home, no environment and no site packages. CPU time, memory, file
+size, open files and processes are limited (see `harness`). After a wall-clock limit the whole process group is killed.
+Where Linux lets users make namespaces, it also has no network, and a process namespace ends every descendant. Started
+by root, it runs as `nobody`.
 
-What it does not do: the code sees the machine's files and can read, and write, what its user can; it can keep a core
-busy until the time is up; a flaw of the kernel is a way out. For models that you don't trust, run the agent in a
-container of its own.
+It does not hide files: the code can read and write what its user can. The code can keep a core busy until the time is
+up. A flaw of the kernel lets it escape. For models that you don't trust, run the agent in its own container.
 
-The code passes if it and then every test ran to the end without an exception. Ending the process early is no pass.
+The code passes if it and every test run to the end without an exception. Ending the process early is not a pass.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ _NAMESPACES = ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-
 
 
 def code_in(answer: str) -> str:
-    """The answer's fenced blocks together, or all of it where it has none."""
+    """The answer's fenced blocks, joined, or the whole answer if it has none."""
     return "\n\n".join(fenced_blocks(answer)) or answer
 
 
 @functools.cache
 def isolation() -> Sequence[str]:
-    """The start of a command without network and with processes of its own; empty where that can't be had."""
+    """The command prefix that takes away network and other processes; empty where the system does not allow it."""
     tool = shutil.which("unshare")
     return (tool, *_NAMESPACES) if tool and _works(tool, *_NAMESPACES, "/bin/true") else ()
 
 
 @functools.cache
 def interpreter() -> str | None:
-    """This Python, else the system's, else none: root's own may be closed to `nobody`."""
+    """This Python, else the system's, else `None`: `nobody` may not be allowed to run root's Python."""
     candidates = (str(Path(sys.executable).resolve()), shutil.which("python3", path=os.defpath))
     return next((path for path in candidates if path and _works(path, "-I", "-S", "-c", "")), None)
 

@@ -1,4 +1,4 @@
-"""Whether a JSON Schema can be graded with: known before the first request, not at the first answer."""
+"""Checks before the first request whether a JSON Schema can be used for grading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from referencing.jsonschema import DRAFT202012
 
 
 def check_schema(schema: Mapping[str, object]) -> None:
-    """Raises ValueError for an invalid schema, a reference that leads nowhere or out of it, and an endless one."""
+    """Raises ValueError for an invalid or endless schema, and for a reference that leads nowhere or outside."""
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

@@ -1,10 +1,10 @@
-"""What counts as the answer in a model's text, and when two texts are the same.
+"""Finds the answer in a model's text, and normalises texts for comparison.
 
-A reasoning model may put its thoughts into the text, as `<think>…</think>`. They are no part of the answer; where they
-were never closed there is no answer.
+A reasoning model may put its thoughts into the text, as `<think>…</think>`. They are not part of the answer. If they
+are not closed, there is no answer.
 
-Normalised: Unicode NFKC, case folded, white space collapsed, and quotes, asterisks, backticks and full stops around the
-text taken off. `**"Paris".**` and `paris` are the same, `Paris, France` is not.
+A normalised text is Unicode NFKC, case folded, with white space collapsed, and without quotes, asterisks, backticks and
+full stops around it. `**"Paris".**` and `paris` are the same, `Paris, France` is not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 
 def without_reasoning(text: str) -> str:
-    """The text behind the thoughts, if it starts with thoughts."""
+    """The text after the thoughts; empty if the thoughts do not end."""
     before, closed, after = text.rpartition(_CLOSE)
     if closed:
         return after.strip()

@@ -1,1 +1,1 @@
-"""What keeps a run from doing harm: the budget, the lock, live traffic, outages."""
+"""The limits of a run: its budget, the endpoint's lock, live traffic, outages."""

@@ -1,13 +1,13 @@
-"""Money: what a request costs, what it may cost at most before it is sent, and what a run has spent.
+"""The budget in USD: what a request costs, its highest cost before it is sent, and what a run has spent.
 
-    known       prompt tokens × input price + completion tokens × output price; cached prompt tokens at their own price
-    at most     every byte of the prompt a token (no tokenizer makes more), and the whole of `max_tokens`
-    spent       requests that have ended, by their usage, and GPU time until now
-    reserved    requests under way, each at its most, and for each GPU the time of one more request
+    cost        prompt tokens × input price + completion tokens × output price; cached prompt tokens at their own price
+    highest     every byte of the prompt counts as a token (no tokenizer makes more), and all of `max_tokens`
+    spent       finished requests, by their usage, and GPU time until now
+    reserved    requests in flight, each at its highest cost, and for each GPU the time of one more request
 
-The next request is sent only where spent + reserved + its most stays within the limit, so the limit is never passed. A
-request that ended without usage counts at its most; one that was refused, or never reached the server, is free. A GPU
-paid by the hour costs nothing per request: its hours count. `None` is an unknown price; `uncounted` names the
+A request is sent only if spent + reserved + its highest cost is within the limit, so the limit is never passed. A
+request without usage counts at its highest cost. A request that was refused or did not reach the server is free. A GPU
+that is paid by the hour costs nothing per request: its hours count. `None` is an unknown price. `uncounted` names the
 deployments that were measured without one.
 """
 
@@ -29,7 +29,7 @@ PART_TOKENS = 2_000  # an image or another part that is no text
 
 
 def is_priced(facts: Facts) -> bool:
-    """Whether anybody knows what the deployment costs."""
+    """Whether the deployment's price is known."""
     by_token = facts.input_usd_per_token is not None and facts.output_usd_per_token is not None
     return by_token or facts.gpu_usd_per_hour is not None
 
@@ -42,14 +42,14 @@ def request_usd(facts: Facts, prompt_tokens: float, completion_tokens: float, ca
 
 
 def most_usd(facts: Facts, prompt: Prompt) -> float | None:
-    """USD that a request can cost at most."""
+    """The highest USD that a request can cost; `None` without a price."""
     return request_usd(
         facts, prompt_bytes(prompt, PART_TOKENS) + TEMPLATE_TOKENS * len(prompt.messages), prompt.max_tokens
     )
 
 
 def charged_usd(facts: Facts, prompt: Prompt, sample: Sample) -> float | None:
-    """USD that a finished request is counted with."""
+    """USD that a finished request counts; `None` without a price."""
     if sample.prompt_tokens is not None and sample.completion_tokens is not None:
         return request_usd(facts, sample.prompt_tokens, sample.completion_tokens, sample.cached_tokens or 0)
     error = sample.error
@@ -85,7 +85,7 @@ class _Gpu(NamedTuple):
 
 
 class Budget:
-    """The money of one run. `limit_usd` is `None` where there is no limit; a request takes at most `longest_s`."""
+    """The budget of one run. `limit_usd` is `None` for no limit. A request takes at most `longest_s` seconds."""
 
     def __init__(self, limit_usd: float | None, longest_s: float) -> None:
         self.limit_usd = limit_usd
@@ -97,11 +97,11 @@ class Budget:
 
     @property
     def spent_usd(self) -> float:
-        """What has been spent until now."""
+        """USD spent until now."""
         return self._ended_usd + sum(gpu.usd() for gpu in self._gpus.values())
 
     def reserve(self, most_usd: float | None, deployment_id: str) -> None:
-        """Before a request is sent. Raises StoppedError where it may pass the limit."""
+        """Reserves a request's highest cost before it is sent. Raises StoppedError if it could pass the limit."""
         if most_usd is None:
             self.uncounted.add(deployment_id)
             return
@@ -115,15 +115,15 @@ class Budget:
         self._reserved_usd += most_usd
 
     def settle(self, most_usd: float | None, charged_usd: float | None) -> None:
-        """After a request has ended; `most_usd` is what was reserved for it."""
+        """Counts a finished request. `most_usd` was reserved for it."""
         self._reserved_usd -= most_usd or 0.0
         self._ended_usd += charged_usd or 0.0
 
     def gpu_began(self, deployment_id: str, usd_per_hour: float, clock: Clock) -> None:
-        """From now on the deployment's time, by `clock`, is the agent's."""
+        """Starts counting the deployment's GPU time, by `clock` (seconds)."""
         self._gpus[deployment_id] = _Gpu(usd_per_hour / SECONDS_PER_HOUR, clock, clock())
 
     def gpu_ended(self, deployment_id: str) -> None:
-        """It no longer is."""
+        """Stops counting the deployment's GPU time."""
         if deployment_id in self._gpus:
             self._ended_usd += self._gpus.pop(deployment_id).usd()

@@ -1,11 +1,11 @@
-"""Stands before every request of a run: is there money, is the endpoint ours, has live traffic left it to us?
+"""Checks before every request of a run that budget is left, that the agent has the endpoint's lock, and live traffic.
 
-    async with guard.deployment(facts):          # takes the endpoint's lock, hears of its live traffic
+    async with guard.deployment(facts):          # takes the endpoint's lock, watches its live traffic
         sample = await guard.measure(target, prompt)      # as `Client.measure`, or StoppedError
 
-Once a run is stopped it stays stopped: `stopped` says why, by deployment. `clock` runs only while a deployment can be
-measured. A request that only showed what a server refuses is sent again in another form (`Adapting`), and one that met
-a restart when the server is back (`Outage`).
+A stopped run stays stopped: `stopped` has the reason, by deployment. `clock` runs only while a deployment can be
+measured. A request that a server refuses in this form is sent again in another form (`Adapting`). A request that met an
+outage is sent again after it (`Outage`).
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ AGAIN_S = 0.5  # between two tries to reach a server that is being restarted
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a run may take, and what it gives way to."""
+    """The limits of a run."""
 
     budget_usd: float | None = None
     pause_above: int = 8  # live requests of a deployment
     most_pause_s: float = 600.0  # per deployment
     wait_for_lock: bool = True
     fresh: bool = False  # measures again what an interrupted run has finished
-    most_away_s: float = 30.0  # that a deployment is waited for in all: a restart without loading a large model
+    most_away_s: float = 30.0  # total wait for an unreachable deployment: a restart without loading a large model
 
 
 class Guard:
-    """The guard of one run. `locks` has the endpoint lock of each deployment; none where there is no Redis."""
+    """The guard of one run. `locks` has the endpoint lock of each deployment; it is empty without Redis."""
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class Guard:
 
     @property
     def notes(self) -> Mapping[str, Sequence[str]]:
-        """What to know of how deployments were asked."""
+        """Remarks by deployment on requests that differed from the workload's."""
         return self._adapting.notes
 
     @asynccontextmanager
     async def deployment(self, facts: Facts, tell: Tell) -> AsyncIterator[None]:
-        """Holds a deployment while it is measured. Raises StoppedError where it can't be."""
+        """Holds a deployment while it is measured. Raises StoppedError if it cannot be measured."""
         name = facts.deployment_id
         self._check(name)
         task = asyncio.current_task()
@@ -104,7 +104,7 @@ class Guard:
             yield
 
     async def measure(self, target: Target, prompt: Prompt) -> Sample:
-        """Sends a request of a held deployment when it may be sent. Raises StoppedError where it never may."""
+        """Sends a request to a held deployment as soon as that is allowed. Raises StoppedError if it never is."""
         held = self._held[target.deployment_id]
 
         async def send(target: Target, prompt: Prompt) -> Sample:
@@ -113,7 +113,7 @@ class Guard:
         return await self._adapting.measure(send, target, prompt, held.facts.max_output_tokens)
 
     def clock(self, deployment_id: str) -> float:
-        """Seconds, standing still while live traffic has the deployment, and while it cannot be reached."""
+        """Seconds, without the time in which live traffic has the deployment or it cannot be reached."""
         held = self._held.get(deployment_id)
         return perf_counter() if held is None else held.measured_s()
 

@@ -1,14 +1,14 @@
-"""A deployment that is being measured: its pauses, its outages, our requests under way, and the clocks that stop.
+"""A deployment that is being measured: its pauses, its outages, our requests in flight, and its clocks.
 
-A pause: live traffic has the deployment.
+A pause: live traffic uses the deployment.
 
     open ──(more than `above` live requests)──→ closed ──(no longer)──→ open
                                                   └──(closed for `most_s` in all)──→ over: StoppedError
 
-While it is closed no request is sent, and once those under way have ended, time does not count.
+While it is closed, no request is sent. Once the requests in flight have ended, time does not count.
 
-An outage: a deployment that was there cannot be reached; mostly it is being restarted. Requests that met the outage are
-sent again after it, and its seconds do not count. An outage that lasts ends the measurement.
+An outage: a deployment that answered before cannot be reached, mostly because of a restart. Requests that met the
+outage are sent again after it. Its seconds do not count. A long outage ends the measurement.
 
 `Pause` and `Outage` do no I/O and have no clock of their own.
 """
@@ -27,7 +27,7 @@ from slo_router.contract.model import Facts
 
 
 class Pause:
-    """The pauses of one deployment. Times in seconds on one clock."""
+    """The pauses of one deployment: more than `above` live requests, for at most `most_s`. Seconds on one clock."""
 
     def __init__(self, above: int, most_s: float) -> None:
         self.live = 0.0
@@ -41,11 +41,11 @@ class Pause:
 
     @property
     def is_closed(self) -> bool:
-        """No request may be sent now."""
+        """Whether no request may be sent now."""
         return self._closed_since_s is not None
 
     def heard(self, live: float, now_s: float) -> None:
-        """There are `live` requests of others now."""
+        """Notes that there are `live` requests of other clients now."""
         self.live = live
         if live > self._above and not self.is_closed:
             self._closed_since_s = now_s
@@ -56,21 +56,21 @@ class Pause:
             self._closed_since_s = self._idle_since_s = None
 
     def sent(self) -> None:
-        """A request of ours is on its way."""
+        """Notes that the agent sent a request."""
         self._on_the_way += 1
 
     def ended(self, now_s: float) -> None:
-        """It has ended."""
+        """Notes that a request of the agent ended."""
         self._on_the_way -= 1
         if self.is_closed and not self._on_the_way:
             self._idle_since_s = now_s
 
     def paused_s(self, now_s: float) -> float:
-        """Time so far in which nothing was on its way because of live traffic."""
+        """Seconds so far without a request in flight because of live traffic."""
         return self._idle_s + (0.0 if self._idle_since_s is None else now_s - self._idle_since_s)
 
     def check(self, now_s: float) -> None:
-        """Raises StoppedError where live traffic has had the deployment for too long."""
+        """Raises StoppedError if live traffic has used the deployment for too long."""
         if self._closed_since_s is not None and self._closed_s + now_s - self._closed_since_s >= self._most_s:
             raise StoppedError(
                 f"more than {self._above} live requests for {self._most_s / 60:g} min, {self.live:.0f} now"
@@ -85,14 +85,14 @@ class Outage:
         self._since_s: float | None = None
 
     def unreached(self, now_s: float) -> bool:
-        """A request did not reach it. Whether that is news."""
+        """Notes that a request did not reach the deployment. Returns whether an outage begins."""
         if self._since_s is not None:
             return False
         self._since_s = now_s
         return True
 
     def reached(self, sent_s: float) -> float | None:
-        """A request that was sent at `sent_s` reached it. How long the outage was which that ended, if any."""
+        """Notes that a request sent at `sent_s` reached the deployment. Returns the seconds of the outage it ended."""
         if self._since_s is None or sent_s <= self._since_s:
             return None
         lasted_s, self._since_s = sent_s - self._since_s, None
@@ -100,12 +100,12 @@ class Outage:
         return lasted_s
 
     def away_s(self, now_s: float) -> float:
-        """All outages until now."""
+        """Seconds of all outages until now."""
         return self._ended_s + (0.0 if self._since_s is None else now_s - self._since_s)
 
 
 class Own(NamedTuple):
-    """Requests of the agent at a deployment: the most at once, and when one was last on its way."""
+    """The agent's requests at a deployment: the most at once, and when one was last in flight (seconds)."""
 
     most: int
     last_s: float
@@ -113,7 +113,7 @@ class Own(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """As long as its lock is held."""
+    """The state of a deployment while its lock is held."""
 
     facts: Facts
     pause: Pause
@@ -122,30 +122,30 @@ class Held:
     own: Own = field(default=Own(0, 0.0))
 
     def open_s(self) -> float:
-        """Seconds, standing still while live traffic has it."""
+        """Seconds, without those of pauses."""
         now_s = perf_counter()
         return now_s - self.pause.paused_s(now_s)
 
     def measured_s(self) -> float:
-        """Those in which it can be reached."""
+        """Seconds, without those of pauses and outages."""
         now_s = self.open_s()
         return now_s - self.outage.away_s(now_s)
 
     def sent(self) -> None:
-        """A request is on its way."""
+        """Notes that a request was sent."""
         self.pause.sent()
         self.on_the_way += 1
         self.own = Own(max(self.own.most, self.on_the_way), perf_counter())
 
     def ended(self) -> None:
-        """It has ended."""
+        """Notes that a request ended."""
         self.on_the_way -= 1
         self.own = Own(self.own.most, perf_counter())
         self.pause.ended(perf_counter())
 
 
 async def met_outage(sample: Sample, target: Target) -> bool:
-    """No connection could be made; or one that was made broke, and nobody takes another."""
+    """Whether no connection could be made, or one broke and the server takes no new one."""
     if sample.excuse is not None:
         return sample.excuse.kind == "unreached"
     return sample.error in {CONNECTION, CUT_STREAM} and not await is_reachable(target.url)

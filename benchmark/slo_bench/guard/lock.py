@@ -1,12 +1,12 @@
-"""One agent at a time measures an endpoint: two would measure each other.
+"""A lock so that only one agent at a time measures an endpoint. Two agents would measure each other's load.
 
-    {prefix}slo_bench:lock:{hash of address and model}     the owner's token, gone TTL_S after it stopped renewing
+    {prefix}slo_bench:lock:{hash of address and model}     the owner's token; it expires TTL_S after the last renewal
 
-The lock is redis-py's: taken with SET NX, renewed and released by scripts that compare the token, so nobody extends or
-frees another's. It is renewed every third of its life. If Redis says that it belongs to somebody else, or could not be
-asked until the life was over, the lock is lost: the holder is told and must stop, for another may be measuring.
+The lock is redis-py's. It is taken with SET NX. Scripts that compare the token renew and release it, so no agent
+extends or frees another's lock. It is renewed every third of its life. The lock is lost if Redis says that another
+agent has it, or if Redis could not be asked within its life. Then the holder must stop, for another agent may measure.
 
-The address is hashed: a key in Redis should not tell where a model server is.
+The address is hashed, so that a key in Redis does not reveal it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOST = "its lock was lost, another agent may be measuring it"
 
 
 def endpoint_of(deployment: ManagedDeployment) -> str:
-    """Names the endpoint behind a deployment: the same for every agent and way of calling it, and no address."""
+    """A hash of the endpoint behind a deployment. It is the same for every agent and way of calling it."""
     try:
         base = resolve_environment(deployment.api_base)
     except ValueError:

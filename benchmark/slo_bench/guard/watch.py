@@ -1,15 +1,14 @@
-"""Asks how much live traffic the deployments have that are being measured, every two seconds.
+"""Asks every two seconds for the live traffic of the deployments that are being measured.
 
     {prefix}slo_router:workers, {prefix}slo_router:live:{worker}    requests in flight by deployment, of each worker
     `metrics_url`                                                    vLLM's gauges of running and waiting requests
 
-The larger of the two counts, for the first knows the proxy's own traffic at once and the second everybody's. A server
-counts the agent's requests as well, so those are taken off. Requests that name a deployment by its id, as the agent's
-through the proxy do, are routed by nobody and in no worker's count.
+The larger of the two counts: the first has only the proxy's traffic, but at once; the second has that of all clients. A
+server also counts the agent's requests, so these are subtracted. The agent's requests through the proxy name a
+deployment by its id. No worker routes or counts them.
 
-Nothing that is read is trusted: what is no number of requests is left out. What cannot be read (no Redis, no such
-gauge, a server that doesn't answer) counts as no traffic: pausing is a courtesy, and a run that never starts because of
-a broken address would be none.
+No value is trusted: one that is not a number of requests is ignored. A source that cannot be read (no Redis, no gauge,
+no answer) counts as no traffic, for a broken address must not keep a run from starting.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def in_flight(exports: Iterable[str]) -> dict[str, float]:
 
 
 def live(shared: float, reported: float | None, own: int, *, server_told: bool) -> float:
-    """Requests of others. `server_told`: what the workers share has the server's own count in it, and so `own`."""
+    """Requests of other clients. `server_told`: the workers' count includes the server's, and so the agent's `own`."""
     others = max(shared - own, 0.0) if server_told else shared
     return others if reported is None else max(others, reported - own)
 
@@ -56,7 +55,7 @@ def _object(export: str) -> Mapping[str, object]:
 
 INTERVAL_S = 2.0
 TIMEOUT_S = 1.0
-LAG_S = 6.0  # that a count of requests may be behind, on its way through a worker and Redis
+LAG_S = 6.0  # a count of requests may be so old when it comes through a worker and Redis
 
 Tell = Callable[[str], None]
 
@@ -73,18 +72,18 @@ class Watch:
     def __init__(self, link: AsyncClient | None, prefix: str, tell: Tell, interval_s: float = INTERVAL_S) -> None:
         self._link = link
         self._prefix = prefix
-        self._http: httpx.AsyncClient | None = None  # made when it is needed, which takes a while
+        self._http: httpx.AsyncClient | None = None  # made when first needed, for that takes a while
         self._tell = tell
         self._interval_s = interval_s
         self._watched: dict[str, _Watched] = {}
 
     async def add(self, facts: Facts, pause: Pause, own: Callable[[], Own]) -> None:
-        """Watches a deployment from now on; returns when its first count is in."""
+        """Watches a deployment from now on. Returns after its first count."""
         watched = self._watched[facts.deployment_id] = _Watched(facts, pause, own)
         await self._ask(await self._shared(), watched)
 
     def drop(self, deployment_id: str) -> None:
-        """Watches it no longer."""
+        """Stops watching a deployment."""
         self._watched.pop(deployment_id, None)
 
     async def run(self) -> None:

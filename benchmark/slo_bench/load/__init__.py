@@ -1,1 +1,1 @@
-"""Load: who is asked, when each request is sent, and the sender that keeps to it."""
+"""The load: the plan of a run, the times of its requests, and the sender."""

@@ -1,10 +1,10 @@
-"""When the requests of an open loop are sent: seconds from its start, made beforehand from a seed. Pure.
+"""The send times of an open loop, in seconds from its start, computed beforehand from a seed. Pure.
 
 An open loop sends by the clock, whether or not earlier requests were answered. A closed loop sends less to a slow
-server, and so hides its queue.
+server, which hides the server's queue.
 
 The gaps are independent and gamma-distributed with mean 1/rate. `burstiness` is the shape, as in vLLM's benchmark: 1 is
-a Poisson process, 0.25 sends in clumps, large values approach a metronome.
+a Poisson process, 0.25 sends in bursts, large values approach equal gaps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Arrival(NamedTuple):
 
 
 def gamma(rate_per_s: float, burstiness: float, count: int, seed: int) -> tuple[Arrival, ...]:
-    """`count` arrivals, the first after one gap. Rate and burstiness are above 0."""
+    """`count` arrivals, the first after one gap. `rate_per_s` and `burstiness` are above 0."""
     rng = random.Random(f"arrivals:{seed}")  # noqa: S311  # no secret: the same seed sends at the same times
     scale_s = 1 / (rate_per_s * burstiness)
     gaps_s = (rng.gammavariate(burstiness, scale_s) for _ in range(count))
@@ -38,5 +38,5 @@ def replay(trace: Sequence[Arrival], speed: float, count: int) -> tuple[Arrival,
 
 
 def rate_of(arrivals: Sequence[Arrival]) -> float | None:
-    """Requests per second from the start to the last arrival; `None` where they take no time."""
+    """Requests per second from the start to the last arrival; `None` where all arrive at the start."""
     return len(arrivals) / arrivals[-1].at_s if arrivals and arrivals[-1].at_s > 0 else None

@@ -1,8 +1,8 @@
-"""What a run will do, decided before the first request: which cells, with which prompts, in which order.
+"""The plan of a run, made before the first request: its cells, their prompts, and the order.
 
 A cell is one deployment in one category. Every deployment gets the same prompts in the same order, so that their
-figures compare; the order comes from the seed alone. Deployments that cannot be called are part of the plan too: a run
-that leaves one out must say so.
+figures compare. The seed alone decides the order. The plan also lists deployments that cannot be called, so that a run
+reports them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from slo_bench.load.arrivals import Arrival
 from slo_bench.measure.targets import Proxy, Target, target_of
 from slo_bench.prompts.workload import Prompt, Workload
 from slo_router.contract.model import Facts, Slo
-from slo_router.contract.settings.config import Settings, SloSettings
+from slo_router.contract.settings.config import Settings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import SloSettings
 from slo_router.contract.units import to_s
 
 NO_SLO = Slo()
@@ -38,8 +39,8 @@ class Selection:
 class Cell:
     """One deployment in one category; one prompt per request.
 
-    `slo` is its group's, for what is measured to be held to. `utilization` (0..1] is the share of its time in which a
-    GPU that is paid by the hour is taken to be as busy as when it is measured.
+    `slo` is its group's; the measurements are judged by it. `utilization` (0..1] is for a GPU that is paid by the hour:
+    the share of its time in which it is assumed to be as busy as when it is measured.
     """
 
     facts: Facts
@@ -59,7 +60,7 @@ class Limits:
     warmup: int = 1
     total_s: float = 30 * 60.0
     parallel: bool = False  # all deployments at once
-    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; `concurrency` is the warm-up's alone then
+    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; then `concurrency` is only for the warm-up
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Cells of one deployment stand together, in the order in which they are measured."""
+    """The cells in the order in which they are measured, those of one deployment together."""
 
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...]
@@ -87,17 +88,17 @@ class Plan:
         return sum(len(cell.prompts) for cell in self.cells)
 
     def without(self, cells: Container[tuple[str, str]]) -> Plan:
-        """The plan but for some cells, named by deployment and category."""
+        """The plan without some cells, given as (deployment id, category)."""
         return replace(self, cells=tuple(c for c in self.cells if (c.facts.deployment_id, c.category) not in cells))
 
     def leave_out(self, deployment_ids: Container[str], reason: str) -> Plan:
-        """The plan but for some deployments, which are skipped for a reason."""
+        """The plan without some deployments, which are listed as skipped for `reason`."""
         out = tuple(dict.fromkeys(c.facts.deployment_id for c in self.cells if c.facts.deployment_id in deployment_ids))
         cells = tuple(cell for cell in self.cells if cell.facts.deployment_id not in out)
         return Plan(cells, (*self.skipped, *(Skipped(name, reason) for name in out)))
 
     def judged_by(self, slos: Mapping[str, Slo], utilization: float = 1.0) -> Plan:
-        """The plan with each group's SLO, and with the utilization that GPU hours are counted at."""
+        """The plan with each group's SLO, and with the utilization for GPU hours (0..1]."""
         held = (replace(cell, slo=slos.get(cell.group, NO_SLO), utilization=utilization) for cell in self.cells)
         return replace(self, cells=tuple(held))
 
@@ -107,7 +108,7 @@ class Plan:
 
 
 def slos_of(settings: Settings) -> dict[str, Slo]:
-    """What each group is held to where a request says nothing, by the group's name."""
+    """Each group's own SLO, by the group's name."""
     return {name: _slo(group.slo) for name, group in settings.plugin.groups.items()}
 
 
@@ -151,7 +152,7 @@ def _slo(limits: SloSettings) -> Slo:
 
 
 def chosen(option: str, wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
-    """The wanted ones of those known, all where none is named. Raises BenchError where a name is unknown."""
+    """The wanted names in the order of `known`; all if none is wanted. Raises BenchError for an unknown name."""
     for name in wanted:
         if name not in known:
             raise BenchError(f"{option}: {name!r} is unknown, expected one of {', '.join(known)}")

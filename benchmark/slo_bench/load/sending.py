@@ -1,7 +1,7 @@
 """Sends requests in a closed or an open loop, and notes how each was sent.
 
-Both end when every request has ended. Where `measure` raises StoppedError, nothing more is sent, those on their way are
-waited for, and then it is raised. Cancelling cancels what is on its way.
+A loop ends when every request has ended. If `measure` raises StoppedError, the loop sends nothing more, waits for the
+requests in flight, and then raises it. Cancelling the loop cancels the requests in flight.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Sent(NamedTuple):
     sample: Sample
     sent_s: float  # seconds on the monotonic clock
     ended_s: float
-    in_flight: int  # others of this loop on their way when it was sent
-    lag_s: float | None = None  # how long after its time it was sent; `None` in a closed loop
+    in_flight: int  # other requests of this loop in flight when it was sent
+    lag_s: float | None = None  # actual − scheduled send time; `None` in a closed loop
 
 
 Take = Callable[[Sent], None]
@@ -34,7 +34,7 @@ Clock = Callable[[], float]
 
 
 class Sender:
-    """Sends to one target and hands on what was found. `clock` tells seconds and never goes back."""
+    """Sends to one target, and calls `take` with each finished request. `clock` gives monotonic seconds."""
 
     def __init__(self, target: Target, measure: Measure, take: Take, clock: Clock = perf_counter) -> None:
         self._target = target
@@ -45,7 +45,7 @@ class Sender:
         self._stopped: StoppedError | None = None
 
     async def closed_loop(self, prompts: Iterable[Prompt], concurrency: int) -> None:
-        """Keeps `concurrency` requests on their way until all are sent."""
+        """Keeps `concurrency` requests in flight until all are sent."""
         waiting = iter(prompts)
 
         async def worker() -> None:
@@ -60,7 +60,7 @@ class Sender:
         self._raise_if_stopped()
 
     async def open_loop(self, prompts: Iterable[Prompt], arrivals: Sequence[Arrival]) -> None:
-        """Sends each prompt at its arrival's time from now, however many are on their way."""
+        """Sends each prompt at its arrival's time from now, whatever is in flight."""
         begun_s = self._clock()
         async with asyncio.TaskGroup() as group:
             for prompt, arrival in zip(prompts, arrivals, strict=True):

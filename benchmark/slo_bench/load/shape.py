@@ -1,4 +1,4 @@
-"""An open loop out of the command's options, and the plan that goes with it."""
+"""Makes an open loop from the command's options, and the plan for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slo_bench.prompts.workload import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the user asked for; a closed loop where neither `rate_per_s` nor `trace` is given."""
+    """The load that the user asked for. It is a closed loop if neither `rate_per_s` nor `trace` is given."""
 
     rate_per_s: float | None = None
     burstiness: float = 1.0
@@ -23,7 +23,10 @@ class Shape:
     speed: float = 1.0
 
     def arrivals(self, count: int, seed: int) -> tuple[Arrival, ...] | None:
-        """When to send `count` requests, fewer where the trace is shorter. Raises BenchError, and for a bad trace."""
+        """The arrivals of `count` requests, or fewer if the trace is shorter; `None` for a closed loop.
+
+        Raises BenchError for contradicting options or a bad trace.
+        """
         if self.rate_per_s is not None and self.trace is not None:
             raise BenchError("--rate and --trace: both given, expected one of them")
         if self.trace is not None:
@@ -32,7 +35,7 @@ class Shape:
 
 
 def shaped(plan: Plan, arrivals: tuple[Arrival, ...] | None) -> Plan:
-    """The plan with one prompt for each arrival, of the size that it states."""
+    """The plan with one prompt for each arrival, of the arrival's size where it has one."""
     if arrivals is None:
         return plan
     words = vocabulary(prompt for cell in plan.cells for prompt in cell.prompts)

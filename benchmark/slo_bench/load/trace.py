@@ -1,10 +1,10 @@
-"""Reads a recorded trace: a CSV file, gzipped or not, one request a line in the order of their arrival.
+"""Reads a recorded trace: a CSV file, gzipped or not, with one request per line in the order of arrival.
 
     t_s,prompt_tokens,output_tokens
     0.0,374,44
     4.314579,396,109
 
-`t_s` is seconds from any origin. The token columns may be missing or empty: those sizes are the workload's then.
+`t_s` is seconds from any origin. The token columns may be missing or empty: then the workload's sizes count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIZES = ("prompt_tokens", "output_tokens")
 
 
 def load_trace(path: Path, count: int) -> tuple[Arrival, ...]:
-    """The first `count` requests of a file. Raises WorkloadError naming file, line and column."""
+    """The first `count` requests of a file. Raises WorkloadError with file, line and column."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8") as lines:

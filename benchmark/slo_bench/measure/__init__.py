@@ -1,1 +1,1 @@
-"""One request: sent as LiteLLM would send it, its stream read, and whose fault it was if it failed."""
+"""One request: sends it as LiteLLM would, reads its stream, and finds out who is to blame for a failure."""

@@ -1,4 +1,4 @@
-"""Reads what a server says about a request that it refused, and puts the excuse that follows from it on the sample."""
+"""Reads a server's message about a refused request, and adds the resulting excuse to the sample."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from slo_bench.measure.stream import Sample, StreamReading
 from slo_bench.measure.targets import Target
 
 _MOST_BYTES = 8_192  # enough for a message
-_MOST_S = 1.0  # a server that has refused and then hangs is not waited for
+_MOST_S = 1.0  # wait for the message of a server that hangs after its refusal
 
 
 async def words_in(response: aiohttp.ClientResponse) -> str:
-    """The message in the body of an error, as far as it comes at once."""
+    """The message in an error's body, as far as it comes within `_MOST_S`."""
     body = b""
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_MOST_S):
@@ -30,7 +30,7 @@ async def words_in(response: aiohttp.ClientResponse) -> str:
 
 
 def excused(reading: StreamReading, target: Target, body: dict[str, object]) -> Sample:
-    """The sample, with the excuse of its status where that has one."""
+    """The sample, with the excuse of its HTTP status if there is one."""
     sample = reading.sample()
     if reading.refused is None or sample.error is None:
         return sample

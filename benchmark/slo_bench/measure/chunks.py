@@ -1,6 +1,6 @@
-"""What one chat completion chunk holds, read defensively: anything of an unexpected type is simply not there.
+"""Reads the fields of one chat completion chunk. A value of an unexpected type counts as missing.
 
-Spellings that servers and LiteLLM use for the same thing:
+Servers and LiteLLM have several names for the same thing:
 
     reasoning          delta.reasoning_content (DeepSeek, vLLM, LiteLLM) · delta.reasoning (vLLM since 0.12, OpenRouter)
     content in parts   delta.content: [{"type": "text", "text": …}, {"type": "thinking", …}] (Mistral)
@@ -49,7 +49,7 @@ def content_of(delta: Mapping[str, object]) -> str:
 
 
 def reasoning_of(delta: Mapping[str, object]) -> str:
-    """The text of the reasoning; where both spellings are sent they say the same."""
+    """The text of the reasoning. If a server sends both fields, they have the same text."""
     return _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
 
 

@@ -1,13 +1,13 @@
-"""Sends one streaming request and times what comes back.
+"""Sends one streaming request and times its answer.
 
-aiohttp parses in C: a token costs a third of what it costs with httpx. Every read is stamped before it is parsed.
+aiohttp parses in C: a token takes a third of the CPU time of httpx. Every read gets its timestamp before parsing.
 
-A server may close a kept connection just as the next request is sent on it. Such a request is sent once more, on a new
-connection and with a new clock. Everything else that goes wrong ends in a `Sample` with an error class; nothing is
-raised. Where the agent or the network is to blame the sample has an excuse (`excuses`).
+A server may close a kept connection just when the next request is sent on it. Such a request is sent once more, on a
+new connection and with a new clock. Every other failure gives a `Sample` with an error class; nothing is raised. If the
+agent or the network is to blame, the sample has an excuse (`excuses`).
 
-Where a server breaks the rules of chunked bodies, aiohttp closes the connection and tells nobody who reads it. A look
-at the connection every half second ends such a request long before its timeout.
+If a server breaks the rules of chunked bodies, aiohttp closes the connection without telling the reader. So the client
+checks the connection every half second, and ends such a request long before its timeout.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from slo_bench.measure.stream import CONNECTION, CUT_STREAM, MALFORMED, TIMEOUT,
 from slo_bench.measure.targets import Target
 from slo_bench.prompts.workload import Prompt
 
-MAX_BODY_BYTES = 256 * 2**20  # more than any answer; a server that never stops must not fill the memory
+MAX_BODY_BYTES = 256 * 2**20  # more than any answer; an endless answer must not fill the memory
 _LOOK_EVERY_S = 0.5
 _ANSWERED_BY = "x-litellm-model-id"
 _UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)  # bounded as a whole
@@ -62,11 +62,11 @@ class Client:
         await self._sessions.aclose()
 
     async def measure(self, target: Target, prompt: Prompt) -> Sample:
-        """Sends `prompt`, freshly salted, and returns what was measured."""
+        """Sends `prompt` with a new salt, and returns the measurement."""
         return await self.send(target, target.body(prompt, f"{self._salts.getrandbits(48):012x}"))
 
     async def send(self, target: Target, body: dict[str, object]) -> Sample:
-        """Sends `body`, which asks for a stream, as it is."""
+        """Sends `body`, which must ask for a stream, unchanged."""
         reading = StreamReading(perf_counter())
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -94,7 +94,7 @@ class Client:
 
 @cache
 def _proxy_of(url: str) -> str | None:
-    """What the environment says. aiohttp's `trust_env` would read a netrc file with every request, and use its keys."""
+    """The environment's HTTP proxy. aiohttp's `trust_env` would also use keys from a netrc file, read per request."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 

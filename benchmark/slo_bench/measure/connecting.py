@@ -1,4 +1,4 @@
-"""Whether a deployment can be connected to, and why not. A connection that was made and closed is another matter."""
+"""Whether a connection to a deployment can be made, and if not, why."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def why_unreached(error: Exception) -> str | None:
 
 
 async def is_reachable(url: str) -> bool:
-    """Somebody takes connections at the address, as far as that can be told: through an HTTP proxy it cannot."""
+    """Whether a server takes connections at the address. Through an HTTP proxy that is unknown, and counts as true."""
     parts = urlsplit(url)
     if getproxies().get(parts.scheme) and not proxy_bypass(parts.netloc):
         return True

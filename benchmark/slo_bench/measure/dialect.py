@@ -1,15 +1,16 @@
-"""What a server takes of a request, found out from what it refuses. Pure.
+"""Learns from refusals which form of a request a server accepts. Pure.
 
-A server that refuses a request with HTTP 400 or 422 and names a field of it is asked again, once for each:
+If a server refuses a request with HTTP 400 or 422 and names a field, the request is sent again, once for each change:
 
-    max_tokens, max_completion_tokens     the other name: OpenAI's reasoning models take the second, others the first
-    an optional field                     without it: stream_options, the temperature of a suite, with drop_params all
+    max_tokens, max_completion_tokens     under the other name: OpenAI's reasoning models take the second, others the
+                                          first
+    an optional field                     without it: stream_options, the temperature of a suite; with drop_params all
                                           settings of the deployment
 
-One whose hidden reasoning used up `max_tokens` is asked again with `ROOM` times as many, once.
+If hidden reasoning used up `max_tokens`, the request is sent again once, with `ROOM` times as many.
 
-`Adapting` keeps what a deployment took for the rest of the run. Requests that only showed what a server refuses are in
-no figure: the last answer counts, or the first refusal where nothing helped.
+`Adapting` keeps the accepted form for the rest of the run. Refused tries are in no figure: the last answer counts, or
+the first refusal if no change helped.
 """
 
 from __future__ import annotations
@@ -24,32 +25,32 @@ from slo_bench.measure.targets import Measure, Target
 from slo_bench.measure.wire import LENGTH_NAMES
 from slo_bench.prompts.workload import Prompt
 
-ROOM = 8  # a thought of several hundred tokens before an answer of a hundred is common
-MOST_TOKENS = 8_192  # that a widened answer may have: a model that still thinks would think on at everybody's cost
+ROOM = 8  # times; several hundred tokens of reasoning before an answer of a hundred are common
+MOST_TOKENS = 8_192  # of an answer with more room; longer reasoning would only cost more
 _READ_STATUSES = frozenset({400, 422})
 
 
 class Dialect(NamedTuple):
-    """How a request differs from the plain one."""
+    """How the accepted form of a request differs from the plain one."""
 
-    swapped: bool = False  # its length goes by the other name
+    swapped: bool = False  # the other name of the length limit is used
     without: frozenset[str] = frozenset()
     room: int = 1  # times `max_tokens`
 
     def target(self, target: Target) -> Target:
-        """The target, so spoken to."""
+        """The target with this form."""
         name = _other(target.length_name) if self.swapped else target.length_name
         return replace(target, length_name=name, without=target.without | self.without)
 
     def prompt(self, prompt: Prompt, most_tokens: int | None) -> Prompt:
-        """The prompt with its room; `most_tokens` is the longest answer of the model, where it is known."""
+        """The prompt with its room. `most_tokens` is the model's longest answer, if known."""
         if self.room == 1:
             return prompt
         widest = min(prompt.max_tokens * self.room, MOST_TOKENS, most_tokens or MOST_TOKENS)
         return replace(prompt, max_tokens=max(prompt.max_tokens, widest))
 
     def differences(self, target: Target) -> Iterator[str]:
-        """In words, for the report."""
+        """The differences in words, for the report."""
         if self.swapped:
             yield f"{target.length_name} is refused: asked with {_other(target.length_name)}"
         for name in sorted(self.without):
@@ -62,12 +63,12 @@ PLAIN = Dialect()
 
 
 def is_refused(sample: Sample) -> bool:
-    """The server did not like the form of the request."""
+    """Whether the server refused the form of the request."""
     return sample.excuse is not None and sample.excuse.kind == "refused" and sample.excuse.status in _READ_STATUSES
 
 
 def next_dialect(spoken: Dialect, target: Target, sample: Sample) -> Dialect | None:
-    """What to try after `sample` was the answer to a request as `spoken`; `None` where there is nothing to try."""
+    """The form to try next, after a request in the form `spoken` gave `sample`; `None` if there is none."""
     if sample.error == REASONING_ONLY:
         return spoken._replace(room=ROOM) if spoken.room == 1 else None
     if sample.excuse is None or not is_refused(sample):
@@ -88,7 +89,7 @@ def _other(length_name: str) -> str:
 
 
 class Adapting:
-    """Of one run."""
+    """The accepted forms of one run, by deployment."""
 
     def __init__(self) -> None:
         self._known: dict[str, Dialect] = {}
@@ -97,11 +98,11 @@ class Adapting:
 
     @property
     def notes(self) -> Mapping[str, list[str]]:
-        """How deployments were asked otherwise than the workload says, by deployment."""
+        """How requests differed from the workload, by deployment."""
         return self._notes
 
     async def measure(self, send: Measure, target: Target, prompt: Prompt, most_tokens: int | None) -> Sample:
-        """Sends a request as the deployment takes it. Raises what `send` does."""
+        """Sends a request in the form that the deployment accepts. Raises what `send` raises."""
         name = target.deployment_id
         spoken = known = self._known.get(name, PLAIN)
         first = sample = await send(spoken.target(target), spoken.prompt(prompt, most_tokens))
@@ -120,7 +121,7 @@ class Adapting:
         return sample
 
     def note(self, deployment_id: str, what: str) -> None:
-        """Something to say of a deployment in the report."""
+        """Adds a remark on a deployment for the report."""
         notes = self._notes.setdefault(deployment_id, [])
         if what not in notes:
             notes.append(what)

@@ -1,15 +1,15 @@
-"""Why a failed request says nothing of the deployment: the agent, the account or the network did it.
+"""Excuses: the agent, the account or the network caused a failure, so it says nothing about the deployment.
 
-    refused      an HTTP status that says "your request is wrong" or "you may not": 3xx and 4xx
-    unreached    no connection could be made: nobody listens there, or not for us
+    refused      an HTTP status for a wrong or forbidden request: 3xx and 4xx
+    unreached    no connection could be made
     dropped      connections are closed, and the deployment has answered nothing yet
-    reasoning    hidden reasoning used up `max_tokens` before a word was said
-    withheld     the provider's content filter took the answer away
-    no_stream    HTTP 200 with something that is no event stream
+    reasoning    hidden reasoning used up `max_tokens` before any text
+    withheld     the provider's content filter removed the answer
+    no_stream    HTTP 200 with something that is not an event stream
     elsewhere    the proxy asked another deployment
 
-No excuse have 5xx, 408, 425 and 429 (unless the account's money is gone), timeouts, streams that are cut or garbled,
-and connections that are closed after an answer. Requests with an excuse are in no error rate.
+These have no excuse: 5xx, 408, 425, 429 (except for an empty account), timeouts, cut or malformed streams, and
+connections that are closed after an answer. Requests with an excuse are in no error rate.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _MOVED = "set api_base to the address that it redirects to"
 
 @dataclass(frozen=True, slots=True)
 class Excuse:
-    """`why` may quote the server, without keys, addresses and prompts; `remedy` says what to do.
+    """`why` may quote the server, without keys, addresses and prompts. `remedy` tells the user what to do.
 
-    `words` are the server's own as they came: for the agent, never for a report.
+    `words` is the server's unchanged message: for the agent, never for a report.
     """
 
     kind: Kind
@@ -64,18 +64,18 @@ DROPPED = Excuse(
 
 
 def unreached(why: str) -> Excuse:
-    """No connection could be made."""
+    """The excuse that no connection could be made."""
     return Excuse("unreached", why, "check that it runs, and that this machine reaches its api_base")
 
 
 def no_stream(content_type: str) -> Excuse:
-    """HTTP 200, and no event stream."""
+    """The excuse for HTTP 200 without an event stream."""
     kind = content_type if re.fullmatch(r"[a-z]+/[a-z0-9.+-]{1,40}", content_type) else "something else"
     return Excuse("no_stream", f"it answered with {kind} instead of a stream of events", "check api_base")
 
 
 def refusal(status: int, words: str, quote: str, *, by_proxy: bool = False) -> Excuse | None:
-    """The excuse of an HTTP status; `None` where it is the server's own kind. `quote` is what may be shown."""
+    """The excuse of an HTTP status; `None` if the server is to blame. `quote` is the part of `words` to show."""
     money_gone = status == 402 or (status < 500 and _MONEY_GONE.search(words) is not None)
     if not 300 <= status < 500 or (status in _SERVERS_OWN and not money_gone):
         return None
@@ -89,7 +89,7 @@ def refusal(status: int, words: str, quote: str, *, by_proxy: bool = False) -> E
 
 
 def words_of(body: str) -> str:
-    """The message in an error's body, with the fields that it names; "" for what is no message, such as a page."""
+    """The message in an error's body, with the fields that it names; "" for other bodies, such as an HTML page."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

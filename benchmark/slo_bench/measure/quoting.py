@@ -1,4 +1,4 @@
-"""What of a server's error message may be shown: short, without keys and addresses, and nothing of the prompt."""
+"""Makes a quote of a server's error message: short, without keys, addresses and text of the prompt."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 MOST_CHARS = 160  # enough for "Unsupported parameter: …", too little for a traceback
 _HIDDEN = "…"
-_READ_CHARS = 600  # what comes later is not looked at
-_SHARED_CHARS = 12  # so many alike are no coincidence: the message repeats the prompt
-_LEAST_SECRET = 4  # characters; hiding less would hide words
+_READ_CHARS = 600  # later characters are ignored
+_SHARED_CHARS = 12  # so many equal characters mean that the message repeats the prompt
+_LEAST_SECRET = 4  # characters; a shorter secret may be part of a word
 _ADDRESS = re.compile(
     r"[a-z][a-z0-9+.-]{1,20}://\S+|(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?|\[[0-9a-f:]+\](?::\d+)?"
     r"|\b(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+):\d{2,5}\b",
@@ -18,7 +18,7 @@ _ADDRESS = re.compile(
 
 
 def quoted(words: str, secrets: Iterable[str], prompt: str) -> str:
-    """The words without `secrets`, without what looks like a key or an address, and without the prompt's text."""
+    """The message without `secrets`, keys, addresses and the prompt's text."""
     from slo_bench.sampling import rules  # noqa: PLC0415  # loads the telephone numbers of the world
 
     text = words[:_READ_CHARS]
@@ -33,7 +33,7 @@ def quoted(words: str, secrets: Iterable[str], prompt: str) -> str:
 
 
 def texts_of(value: object) -> str:
-    """Every text in a request's messages, white space collapsed."""
+    """All text in a request's messages, with white space collapsed."""
     if isinstance(value, str):
         return " ".join(value.split())
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
@@ -41,7 +41,7 @@ def texts_of(value: object) -> str:
 
 
 def _without_prompt(text: str, prompt: str) -> str:
-    """Hides each passage that stands in the prompt."""
+    """The text with each passage hidden that is in the prompt."""
     shared = [False] * len(text)
     for start in range(len(text) - _SHARED_CHARS + 1):
         if text[start : start + _SHARED_CHARS] in prompt:

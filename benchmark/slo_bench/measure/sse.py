@@ -1,11 +1,11 @@
-"""Server-sent events out of bytes as they arrive, without any I/O: the data of each event, and nothing else.
+"""Parses server-sent events from bytes as they arrive. It gives the data of each event. Pure.
 
-The grammar is the HTML standard's (9.2.6): a line ends at CR LF, LF or CR; a blank line dispatches the event; the
-`data` lines of an event are joined by LF; comments (`:` first), `event`, `id`, `retry` and unknown fields change
-nothing here; one byte order mark may come first; an event that no blank line ends is dropped.
+The grammar is the HTML standard's (9.2.6). A line ends at CR LF, LF or CR. A blank line dispatches the event. The
+`data` lines of an event are joined by LF. Comments (`:` first), `event`, `id`, `retry` and unknown fields are ignored.
+One byte order mark may come first. An event without a blank line at its end is dropped.
 
-A line that ends in CR is whole at once, and an LF that follows belongs to it: a reader that waits for the next byte
-would time the event late. No byte is searched twice, so a line costs the same in one piece as in a million.
+A line that ends in CR is complete at once, and an LF that follows belongs to it. To wait for the next byte would time
+the event late. No byte is searched twice, so the cost of a line does not depend on the number of its pieces.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one streamed chat completion tells about latency and size, read without any I/O.
+"""Measures latency and size of one streamed chat completion, without any I/O.
 
     send ──── role ── : comment ── "" ── "Hel" ── "lo" ── finish_reason ── usage ── [DONE]
      │                                     │  ITL   │          │            │
@@ -8,13 +8,13 @@
 - TTFT ends at the first chunk with output: content, reasoning, a tool call or a refusal (`contract.first_token`).
 - E2E ends at the last such chunk or at the `finish_reason`, whichever is later.
 - TPOT is (E2E − TTFT) / (n − 1), n the completion tokens: one figure per request.
-- ITL is each gap between two chunks with output: what a reader sees as stutter. k chunks have k − 1 gaps.
+- ITL is each gap between two chunks with output, which a reader sees as stutter. k chunks have k − 1 gaps.
 - Tokens come from the usage chunk. A chunk may hold several tokens or none, so without usage the size is unknown.
-- A stream that ends before `[DONE]` or a `finish_reason` was cut: an error, whatever had arrived.
-- A stream without output that ended at `max_tokens`, most of them hidden reasoning, tells nothing of the deployment:
-  the agent gave it too little room.
+- A stream that ends before `[DONE]` or a `finish_reason` was cut. That is an error, whatever had arrived.
+- A stream without output that ended at `max_tokens`, mostly of hidden reasoning, says nothing about the deployment: the
+  agent gave it too few tokens.
 
-A failed request has no latency. What it sent and what it will be charged for are kept.
+A failed request has no latency. Its text and its token counts are kept.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ REASONING_ONLY = "reasoning_only"  # ended at `max_tokens` in the middle of hidd
 WRONG_DEPLOYMENT = "wrong_deployment"  # the proxy answered from another deployment than the one asked for
 
 _DONE = "[DONE]"
-_MOSTLY = 0.5  # of the completion tokens: so much reasoning, and the answer had no fair share of `max_tokens`
+_MOSTLY = 0.5  # share of reasoning in the completion tokens from which on the answer had too little of `max_tokens`
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One request as measured. Times in seconds since the send; `None` is unmeasured. `error` is a class or `None`.
 
-    An error with an `excuse` says nothing of the deployment, see `excuses`.
+    An error with an `excuse` says nothing about the deployment, see `excuses`.
     """
 
     ttft_s: float | None = None
@@ -72,7 +72,7 @@ class Sample:
 
     @property
     def is_mostly_reasoning(self) -> bool:
-        """Most of the completion was reasoning that was not shown."""
+        """Whether most of the completion was hidden reasoning."""
         hidden, whole = self.reasoning_tokens or 0, self.completion_tokens or 0
         return self.reasoning_chars == 0 and hidden > 0 and hidden >= _MOSTLY * whole
 
@@ -95,11 +95,11 @@ class StreamReading:
 
     @property
     def failed(self) -> bool:
-        """An error was found: what follows changes nothing."""
+        """Whether an error was found. Later events change nothing then."""
         return self._error is not None
 
     def fail(self, error: str, excuse: Excuse | None = None) -> None:
-        """Something went wrong outside the events. The first error counts, and none after `[DONE]`."""
+        """Notes an error. Only the first one counts, and none after `[DONE]`."""
         if not self._done and self._error is None:
             self._error, self._excuse = error, excuse
 

@@ -1,9 +1,9 @@
 """How to call a deployment: directly at its own endpoint, or through the proxy by its deployment id.
 
-A direct call measures the model server alone, but speaks only the OpenAI protocol; it carries what `litellm_params`
-make LiteLLM send (`wire`). Through the proxy every provider can be measured: its router takes `model: <deployment id>`
-for exactly that deployment. Fallbacks, retries and cache are switched off for such a call. The proxy's own time counts
-then.
+A direct call measures only the model server, but speaks only the OpenAI protocol. It sends what LiteLLM would send for
+these `litellm_params` (`wire`). Through the proxy every provider can be measured: its router takes `model: <deployment
+id>` for exactly that deployment. Fallbacks, retries and cache are off for such a call. The proxy's own time is included
+in the measurement.
 
 Keys and addresses are kept out of every representation, so that no report or traceback shows them.
 """
@@ -29,10 +29,10 @@ _PROXY_HEADERS: Mapping[str, str] = {"x-litellm-num-retries": "0"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a deployment's requests go. `answered_by`: the id that the proxy must report as the answering one.
+    """Where a deployment's requests go. `answered_by`: the deployment id that the proxy must report.
 
-    `settings` is what the configuration puts into the body beneath the agent's own fields, `extra_body` what it puts
-    above them. `optional` names fields that may be left out where the server refuses them, `without` those that are.
+    `settings` are configured fields of the body, which the agent's own fields override. `extra_body` are configured
+    fields that override the agent's. `optional` fields may be left out if the server refuses them; `without` are.
     """
 
     deployment_id: str
@@ -50,7 +50,7 @@ class Target:
 
     @property
     def is_proxied(self) -> bool:
-        """It is called through the proxy."""
+        """Whether it is called through the proxy."""
         return "disable_fallbacks" in self.options
 
     def headers(self) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Target:
         return {name: value for name, value in body.items() if name not in self.without}
 
     def secrets(self) -> list[str]:
-        """What no report may show: key, address, and the values of the deployment's own headers."""
+        """Values that no report may show: key, address, and the values of the deployment's own headers."""
         parts = urlsplit(self.url)
         own = [self.api_key, self.url, parts.netloc, parts.hostname, *self.extra_headers.values()]
         return [secret for secret in own if secret]
@@ -97,12 +97,12 @@ Measure: TypeAlias = Callable[[Target, Prompt], Awaitable[Sample]]  # one reques
 
 
 def target_of(deployment: ManagedDeployment, proxy: Proxy | None) -> Target:
-    """How to call a deployment. Raises UnreachableError, with the way out, where it cannot be called directly."""
+    """How to call a deployment. Raises UnreachableError, with advice, if it cannot be called directly."""
     return _direct(deployment) if proxy is None else _via(proxy, deployment.facts.deployment_id)
 
 
 def proxied(proxy: Proxy, model: str) -> Target:
-    """Any model name that the proxy knows, whichever deployment answers it."""
+    """The target of any model name that the proxy knows, whichever deployment answers."""
     return replace(_via(proxy, model), answered_by=None)
 
 

@@ -1,11 +1,11 @@
-"""What LiteLLM makes of `litellm_params` in a request to an OpenAI-compatible server: provider, headers and body.
+"""Builds the request that LiteLLM makes of `litellm_params` for an OpenAI-compatible server: model, headers and body.
 
 into the headers     extra_headers, headers, organization
-into the body        extra_body, above everything; every name that is not LiteLLM's own, such as temperature,
-                     reasoning_effort or top_k, beneath what the request says itself
-kept by LiteLLM      prices, limits, routing, timeouts, credentials of loggers (`_KEPT`)
-more than that       another protocol, another way to sign, prompts that LiteLLM rewrites (`_REFUSED`): a direct call
-                     would measure something else, so it is refused, and the proxy must be asked
+into the body        extra_body, which overrides all; every name that is not LiteLLM's own, such as temperature,
+                     reasoning_effort or top_k, which the request's own fields override
+not sent             prices, limits, routing, timeouts, credentials of loggers (`_KEPT`)
+not possible         another protocol, another way to sign, prompts that LiteLLM rewrites (`_REFUSED`): a direct call
+                     would measure something else, so it is refused, and the proxy must be used
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _OPENAIS_OWN = frozenset({"prompt_cache_key", "prompt_cache_retention"})  # fiel
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """How a deployment is spoken to, beside address and key. The fields are those of `Target`."""
+    """The form of a deployment's requests, without address and key. The fields are those of `Target`."""
 
     model: str
     headers: Mapping[str, str] = field(repr=False)
@@ -87,7 +87,7 @@ class Wire:
 
 
 def wire_of(deployment: ManagedDeployment) -> Wire:
-    """Raises UnreachableError, naming the field, where a direct call would not be what LiteLLM sends."""
+    """The form of a direct call. Raises UnreachableError with the field if it would differ from LiteLLM's request."""
     try:
         stated = {name: value for name, value in deployment.params.items() if value is not None}
         params = {name: _resolved(value) if _is_used(name) else value for name, value in stated.items()}
@@ -137,7 +137,7 @@ def _is_sent(name: str) -> bool:
 
 
 def _is_used(name: str) -> bool:
-    """It goes into the request, or decides it: a variable for something else need not be set."""
+    """Whether a parameter is part of the request or changes it. The variables of other parameters need not be set."""
     return name in _DECIDING or _is_sent(name)
 
 
@@ -168,7 +168,7 @@ def _is_true(value: object) -> bool:
 
 
 def _resolved(value: object) -> object:
-    """With every `os.environ/NAME` in it replaced, as LiteLLM does when it reads its configuration."""
+    """The value with every `os.environ/NAME` in it replaced, as LiteLLM does when it reads its configuration."""
     if isinstance(value, Mapping):
         return {name: _resolved(inner) for name, inner in value.items()}
     if isinstance(value, list):

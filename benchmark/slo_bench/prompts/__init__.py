@@ -1,1 +1,1 @@
-"""Prompts: what is asked. Workload files, the prompts in them, and prompts of a given length."""
+"""Prompts: workload files, the prompts in them, and prompts of a given length."""

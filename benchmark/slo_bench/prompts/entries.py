@@ -1,4 +1,4 @@
-"""Files of entries, YAML or JSONL: prompts of a workload, items of a suite. A fault names file, line and field."""
+"""Reads files of entries, YAML or JSONL: prompts of a workload, items of a suite. Errors name file, line and field."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def text_of(path: Path, fault: Fault) -> str:
 
 
 def entries(text: str, name: str, key: str, model: type[Model], fault: Fault) -> list[Model]:
-    """The entries of a file called `name`: its lines where it is JSONL, else the list under `key`. Raises `fault`."""
+    """The entries of the file `name`: the lines of JSONL, else the list under `key`. Raises `fault`."""
     found = _lines(text, name, fault) if name.endswith((".jsonl", ".ndjson")) else _listed(text, name, key, fault)
     read = [checked(model, entry, f"{name}:{line}", fault) for line, entry in found]
     if not read:
@@ -51,7 +51,7 @@ def entries(text: str, name: str, key: str, model: type[Model], fault: Fault) ->
 
 
 def checked(model: type[Model], entry: object, place: str, fault: Fault) -> Model:
-    """One entry. Raises `fault`, which names each wrong field below `place`."""
+    """One entry. Raises `fault` with each wrong field below `place`."""
     try:
         return validate(model, entry, place)
     except SettingsError as error:

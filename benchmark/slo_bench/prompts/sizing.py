@@ -1,10 +1,11 @@
-"""Prompts of a given length, made from a workload's own text. Pure.
+"""Makes prompts of a given length from a workload's own text. Pure.
 
-Too short a prompt gets words in front of its last message, drawn at random from all that the workload says, so that no
-two are alike and no prefix cache knows them. Of too long a one the last message is cut, or is all that is left.
+A prompt that is too short gets words before its last message. They are drawn at random from the workload, so no two
+prompts are alike and no prefix cache has them. If a prompt is too long, its last message is cut. If that is not enough,
+only the last message stays.
 
-Nobody knows a model's tokens without its tokenizer, so the length is characters × tokens per character, which the
-caller learns from the usage of an answer.
+Without the model's tokenizer its tokens cannot be counted. So lengths are characters here. The caller converts tokens
+by the characters per token that the usage of an answer shows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import replace
 
 from slo_bench.prompts.workload import Message, Prompt
 
-CHARS_PER_TOKEN = 4.0  # until an answer tells
+CHARS_PER_TOKEN = 4.0  # assumed until an answer shows it
 
 
 def vocabulary(prompts: Iterable[Prompt]) -> tuple[str, ...]:
@@ -25,12 +26,12 @@ def vocabulary(prompts: Iterable[Prompt]) -> tuple[str, ...]:
 
 
 def characters(prompt: Prompt) -> int:
-    """The length of a prompt's text."""
+    """The length of a prompt's text in characters."""
     return sum(len(text) for text in _texts(prompt))
 
 
 def resized(prompt: Prompt, length: int, words: Sequence[str], seed: str) -> Prompt:
-    """The prompt with `length` characters of text, one at least. Messages that hold no plain text count as none."""
+    """The prompt with `length` characters of text, at least one. Messages without plain text count as empty."""
     length, last = max(length, 1), prompt.messages[-1]
     content = last.get("content")
     own = content if isinstance(content, str) else ""

@@ -1,17 +1,17 @@
-"""The prompts that deployments are measured with, each in a task category.
+"""The prompts for measuring deployments, each in a task category.
 
-A workload file is YAML (`prompts:` with a list) or JSONL (one prompt a line). Both hold the same fields:
+A workload file is YAML (`prompts:` with a list) or JSONL (one prompt per line). Both have the same fields:
 
-    category: ner                       # becomes part of the Redis key, and is what the router looks up
+    category: ner                       # becomes part of the Redis key; the router looks it up
     max_tokens: 160
     messages:
       - {role: system, content: Extract every person and place as JSON.}
       - {role: user, content: …}
-    tools: […]                          # optional, sent along; so is response_format
-    stream: true                        # optional: how production asked; the agent always streams
+    tools: […]                          # optional, sent with the request; so is response_format
+    stream: true                        # optional: whether production streamed; the agent always streams
 
-A server answers a prompt faster whose beginning it knows. So every call gets a unique salt as the first text of its
-first message.
+A server answers faster if it has cached the beginning of a prompt. So every call gets a unique salt as the first text
+of its first message.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Prompt:
 
     @property
     def expects_json(self) -> bool:
-        """The answer must be JSON: `expect` says so, or the response format does."""
+        """Whether the answer must be JSON, by `expect` or by the response format."""
         kind = self.response_format.get("type") if self.response_format else None
         return self.expect == "json" or kind in {"json_object", "json_schema"}
 
@@ -121,7 +121,7 @@ def load_workload(path: Path | None) -> Workload:
 
 
 def parse_workload(text: str, name: str) -> Workload:
-    """Reads a workload; `name` is the file's, for errors and the format: JSONL where it says so, else YAML."""
+    """Reads a workload. `name` is the file's name, for errors and for the format: .jsonl and .ndjson, else YAML."""
     return Workload(tuple(map(_prompt, entries(text, name, "prompts", _PromptFields, WorkloadError))))
 
 

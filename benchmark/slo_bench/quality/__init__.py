@@ -1,7 +1,6 @@
-"""How good the answers are: suites of items with known answers, graded per deployment and category.
+"""Measures the quality of answers: suites of items with known answers, graded per deployment and category.
 
     suite ─→ asking (guard, kept answers) ─→ grade (`grading`) ─→ scores ─→ gating (publishes), report
 
-Asking and grading are apart: answers are kept, so that a run that was killed goes on, and a changed grader costs
-nothing.
+Asking and grading are separate. Answers are kept, so a killed run continues, and a changed grader costs no requests.
 """

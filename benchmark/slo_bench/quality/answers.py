@@ -1,10 +1,10 @@
-"""One question, the answer, and the SQLite file that keeps it, so that a run that was killed goes on where it stopped.
+"""Questions, their answers, and the SQLite file that keeps the answers, so that a killed run continues.
 
-An answer is kept under a hash of the deployment's id and model and the request: neither prompt nor address can be read
-from it. Each answer is a transaction of its own, and several agents may share the file.
+An answer's key is a hash of the deployment's id, its model and the request. It reveals neither prompt nor address. Each
+answer is one transaction, and several agents may share the file.
 
-Answers are private and prompts are not stored: the file belongs to its user alone (mode 0600, in a folder of mode
-0700). Answers older than `KEPT_S` are deleted when it is opened.
+Prompts are not stored. Answers are private: only the user can read the file (mode 0600, in a folder of mode 0700).
+Opening the file deletes answers older than `KEPT_S`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked. `parameters` go into the request beside prompt and length, such as the temperature."""
+    """One question. `parameters`, such as the temperature, are added to the request."""
 
     prompt: Prompt
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     def content(self) -> dict[str, object]:
-        """Everything in the request's body that decides the answer, but for the model."""
+        """Everything in the request's body that affects the answer, except the model."""
         messages = [dict(message) for message in self.prompt.messages]
         return {"messages": messages, "max_tokens": self.prompt.max_tokens, **self.parameters}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a deployment said at `at_s` (Unix seconds). Token counts are `None` where the server sent none."""
+    """A deployment's answer at `at_s` (Unix seconds). Token counts are `None` where the server sent none."""
 
     text: str = field(repr=False)
     at_s: float
@@ -51,20 +51,20 @@ class Reply:
 
     @property
     def cut(self) -> bool:
-        """The answer ended at its length limit, not by itself."""
+        """Whether the answer ended at its length limit."""
         return self.finish_reason == "length"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer, and of which class: those of `stream`. With an `excuse` the deployment is not to blame."""
+    """A missing answer, with an error class of `stream`. With an `excuse` the deployment is not to blame."""
 
     error: str
     excuse: Excuse | None = None
 
 
 def answer_key(deployment_id: str, model: str, question: Question, settings: Mapping[str, object] = NO_SETTINGS) -> str:
-    """What an answer is kept under. `settings` is what the configuration puts into the request, such as an effort."""
+    """The key of a kept answer. `settings` are configured fields of the request, such as an effort."""
     parts = [deployment_id, model, question.content(), *([settings] if settings else [])]
     content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return sha256(content.encode()).hexdigest()
@@ -95,7 +95,7 @@ def default_path() -> Path:
 class AnswerStore:
     """The kept answers; `open_store` makes one.
 
-    An answer that can't be kept is no reason to lose it: `fault` says what went wrong, and the run goes on.
+    If an answer can't be kept, `fault` tells why, and the run continues with the answer.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -112,7 +112,7 @@ class AnswerStore:
         return None if found is None else Reply(*found)
 
     def put(self, key: str, answer: Reply) -> None:
-        """Keeps an answer, in place of an older one."""
+        """Keeps an answer, and replaces an older one."""
         counts = answer.prompt_tokens, answer.completion_tokens
         row = (key, answer.at_s, answer.text, answer.finish_reason, *counts)
         try:
@@ -122,7 +122,7 @@ class AnswerStore:
             self.fault = str(error)
 
     def forget(self, before_s: float) -> None:
-        """Deletes what is older."""
+        """Deletes answers older than `before_s` (Unix seconds)."""
         with self._connection:
             self._connection.execute("DELETE FROM answers WHERE at_s < ?", (before_s,))
 

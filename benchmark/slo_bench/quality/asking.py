@@ -1,10 +1,9 @@
-"""Asks deployments, or takes the answer that is kept from last time.
+"""Asks deployments, or takes the answer kept from an earlier run.
 
-An answer is kept at once, so nothing is paid for twice. Errors are not kept: the next run asks again. An answer without
-a token is an answer. One that hidden reasoning left no room for, or that a filter withheld, is none.
+An answer is kept at once, so none is paid for twice. Errors are not kept: the next run asks again. An empty answer
+counts. An answer that a filter withheld, or that ended at `max_tokens` during its reasoning, is an error.
 
-Questions go through the run's guard, and have no salt, so that equal questions are answered alike. An answer that ended
-at `max_tokens` before its reasoning did is none.
+Questions go through the run's guard. They have no salt, so that equal questions get equal answers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from slo_router.contract.model import Facts
 
 @dataclass(frozen=True, slots=True)
 class Respondent:
-    """Who is asked: a deployment, or the judge."""
+    """A deployment or a judge that is asked."""
 
     facts: Facts
     target: Target
@@ -45,10 +44,10 @@ class Asker:
         self._concurrency, self._not_before_s = concurrency, not_before_s
         self._slots: dict[str, asyncio.Semaphore] = {}
         self.asked = 0  # requests sent
-        self.kept = 0  # answers that nobody had to be asked for
+        self.kept = 0  # answers taken from the store
 
     async def ask(self, who: Respondent, question: Question) -> Reply | Failure:
-        """The answer. Raises what `send` does."""
+        """The answer, or a Failure. Raises what `send` raises."""
         name = who.facts.deployment_id
         key = answer_key(name, who.facts.model, question, {**who.target.settings, **who.target.extra_body})
         async with self._slots.setdefault(name, asyncio.Semaphore(self._concurrency)):
@@ -66,7 +65,7 @@ class Asker:
 
 
 def unsalted(client: Client) -> Measure:
-    """As `Client.measure`, but for the salt."""
+    """Like `Client.measure`, but without the salt."""
 
     async def measure(target: Target, prompt: Prompt) -> Sample:
         messages = [dict(message) for message in prompt.messages]
@@ -83,7 +82,7 @@ def _with_text(sample: Sample) -> Sample:
 
 
 def guarded(guard: Guard) -> Send:
-    """Sends where and when the guard lets it. Raises StoppedError where it never will."""
+    """Sends when the guard allows it. Raises StoppedError if it never does."""
 
     async def send(who: Respondent, question: Question) -> Sample:
         options = {**question.parameters, **who.target.options}

@@ -1,9 +1,9 @@
-"""The larger part of the shipped suite: items composed from patterns, so that there are enough to tell five points.
+"""The larger part of the shipped suite: items composed from patterns, enough to find a drop of five points.
 
-A hundred items place a quality to ±8 points; to find a drop of five in one run takes about 600, see `gate.ruling`. So
-beside the items written by hand each category has `COMPOSED` more, made of the sentences and names in
-`suites/patterns.yaml`: 17 patterns, each filled ten times, the same way every time, behind the same opening messages as
-the items written by hand. They are easier and more alike than real tasks, and no substitute for a suite of one's own.
+A hundred items give a quality to ±8 points. A drop of five points in one run needs about 600 items, see `gate.ruling`.
+So each category has `COMPOSED` items besides those written by hand. They are made of the sentences and names in
+`suites/patterns.yaml`: 17 patterns, each filled ten times, always in the same way. They have the same opening messages
+as the items written by hand. They are easier and more alike than real tasks, and do not replace your own suite.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KINDS = {"p": "persons", "o": "organizations", "l": "locations"}
 
 
 class Composed(NamedTuple):
-    """What is asked last, how the answer is graded, and how long it may be."""
+    """An item's question, grader and longest answer."""
 
     text: str
     grader: Entry
@@ -38,14 +38,14 @@ class Composed(NamedTuple):
 
 
 class Summary(Strict):
-    """A text, and patterns for what its summary should say."""
+    """A text, and patterns for the facts that its summary should have."""
 
     text: str
     facts: list[str]
 
 
 class Factors(Strict):
-    """Of an answer, see `Sum`."""
+    """The factors of an answer, see `Sum`."""
 
     ab: int = 0
     a: int = 0
@@ -61,7 +61,7 @@ class Sum(Strict):
 
 
 class Patterns(Strict):
-    """What items are composed of."""
+    """The parts that items are composed of."""
 
     people: str
     firms: str
@@ -71,13 +71,13 @@ class Patterns(Strict):
     reasoning: list[Sum] = Field(min_length=1)
 
     def names(self, number: int) -> dict[str, str]:
-        """Others for each filling of a pattern: the numbers of names and of patterns have no common factor."""
+        """The names of item `number`. Their counts share no factor with the patterns', so each filling differs."""
         lists = {"people": self.people.split(", "), "firms": self.firms.split(", "), "places": self.places.split(", ")}
         return {key: lists[name][(number + shift) % len(lists[name])] for key, (name, shift) in _NAMES.items()}
 
 
 def composed(openings: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
-    """All of them, as entries of a suite. `openings` are each category's messages before the question."""
+    """All composed items, as entries of a suite. `openings` are each category's messages before the question."""
     patterns = Patterns.model_validate(read_yaml(shipped_text("suites/patterns.yaml")))
     for number in range(COMPOSED):
         for category, compose in (("ner", _ner), ("summarization", _summary), ("reasoning", _sum)):

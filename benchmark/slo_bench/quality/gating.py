@@ -1,11 +1,11 @@
-"""Takes a run through the regression gate, deployment by deployment, and publishes each score with its mark.
+"""Puts a run through the regression gate, deployment by deployment, and publishes each score with its mark.
 
-A run that may be worse than its baseline is asked again with the time and money that are left; its scores then rest on
-all answers. A cell that is not publishable is not judged: errors are no wrong answers.
+If a run may be worse than its baseline, its items are asked again within the remaining time and budget. Its scores then
+rest on all answers. A cell that is not publishable is not judged, for errors are not wrong answers.
 
-A cell's quality is written in one transaction and leaves the rest of the hash alone. `quality_timestamp` (Unix seconds)
-is that of its oldest answer, for answers may be kept from an earlier run. Readers drop a hash without a `timestamp`, so
-a new one gets the same time. `quality_held` is set for a run that regressed, and cleared by one that is good again.
+A cell's quality is written in one transaction, without changing the rest of the hash. `quality_timestamp` (Unix
+seconds) is the time of its oldest answer, for answers may be kept from an earlier run. Readers drop a hash without a
+`timestamp`, so a new hash gets the same time. A regressed run sets `quality_held`, and a good run clears it.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ async def publish_quality(redis: AsyncClient, prefix: str, cell: CellScores) -> 
         await pipe.execute()
 
 
-AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # with fresh answers; told what was used until then
+AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # gets new answers; the second argument is used so far
 
 
 class Gating:
-    """Of one run, whose results go to `link` under `prefix`."""
+    """The gating of one run. Results go to `link` under `prefix`."""
 
     def __init__(self, link: AsyncClient, prefix: str, policy: GatePolicy, ask: AskAgain) -> None:
         self._link, self._prefix, self._policy, self._ask = link, prefix, policy, ask
 
     async def settle(self, plan: QualityPlan, found: Found, tell: Callable[[str], None]) -> Found:
-        """The run with all its answers, verdicts and alerts, written to Redis; `tell` hears where that failed."""
+        """The run with all its answers, verdicts and alerts, written to Redis. Calls `tell` if that failed."""
         for deployment_id in dict.fromkeys(cell.deployment_id for cell in found.cells):
             try:
                 found = await self._pass(plan, found, deployment_id)
@@ -87,7 +87,7 @@ class Gating:
 
 
 def narrowed(plan: QualityPlan, deployment_id: str, categories: Sequence[str]) -> QualityPlan:
-    """The part of a plan that one deployment is asked in some categories."""
+    """The plan for one deployment in some categories."""
     return replace(
         plan,
         respondents=tuple(who for who in plan.respondents if who.facts.deployment_id == deployment_id),

@@ -1,6 +1,6 @@
-"""From an answer to a grade. The graders that need a process or another model get it from `Tools`; the rest is pure.
+"""Grades an answer. Graders that need a process or another model get it from `Tools`. The others are pure.
 
-Nothing here asks the deployment under test: a changed grader grades the kept answers anew.
+Grading never asks the deployment under test: a changed grader grades the kept answers again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from slo_bench.quality.answers import Failure, Reply
 from slo_bench.quality.asking import Asker, Respondent
 from slo_bench.quality.scores import Grade
 from slo_bench.quality.suite import Item
+from slo_router.contract.judge.verdicts import score as score_of
+from slo_router.contract.judge.verdicts import verdict as verdict_in
 
 JUDGE_FAILED = "judge_error"
 JUDGE_UNREADABLE = "judge_unreadable"
@@ -25,7 +27,7 @@ SANDBOX_UNAVAILABLE = "sandbox_unavailable"
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What graders may use; `processes` bounds the sandboxes that run side by side."""
+    """The graders' tools. `processes` bounds the number of parallel sandboxes."""
 
     asker: Asker
     judge: Respondent | None
@@ -33,7 +35,7 @@ class Tools:
 
 
 async def grade(item: Item, answer: Reply, tools: Tools) -> Grade:
-    """The item's grade. Raises StoppedError where the judge may not be asked any more."""
+    """The item's grade. Raises StoppedError if the judge may not be asked any more."""
     text, grader = without_reasoning(answer.text), item.grader
     score: float | None = None
     problem: str | None = None
@@ -64,6 +66,6 @@ async def _judged(item: Item, grader: Judge, text: str, tools: Tools) -> tuple[f
         said = await tools.asker.ask(tools.judge, question)
         if isinstance(said, Failure):
             return None, JUDGE_FAILED
-        verdicts.append(judge.verdict(without_reasoning(said.text)))
-    score = judge.score(*verdicts)
+        verdicts.append(verdict_in(without_reasoning(said.text)))
+    score = score_of(*verdicts)
     return score, JUDGE_UNREADABLE if score is None else None

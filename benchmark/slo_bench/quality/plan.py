@@ -1,8 +1,8 @@
-"""Whom a suite is put to, decided before the first wanted.
+"""The plan of a quality run, made before the first question.
 
-Every deployment gets the same items in the same order, the categories taking turns, so that a run which is stopped has
-asked all of them much the same. Items whose grader was not allowed (unit tests) or not given (a judge) are left out of
-the plan, not graded as wrong.
+Every deployment gets the same items in the same order. The categories take turns, so that a stopped run has asked about
+as many items of each. Items whose grader is not allowed (unit tests) or not given (a judge) are left out of the plan,
+not graded as wrong.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from slo_router.contract.settings.deployments import ManagedDeployment
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the user asked for; an empty filter takes all."""
+    """The user's selection. An empty filter takes all."""
 
     deployments: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     judge: str | None = None
     allow_code: bool = False
     budget_usd: float | None = None
-    items: int | None = None  # of each category at most, the first ones
+    items: int | None = None  # only the first so many items per category
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,21 @@ class QualityPlan:
 
     @property
     def questions(self) -> int:
-        """Answers that are graded in the end."""
+        """The number of answers to grade."""
         return len(self.respondents) * len(self.items)
 
 
 def make_quality_plan(
     deployments: Sequence[ManagedDeployment], suite: Suite, wanted: Wanted, proxy: Proxy | None
 ) -> QualityPlan:
-    """Plans a run. Raises BenchError where the user names what does not exist, or a price is missing for a budget."""
+    """Plans a run. Raises BenchError for an unknown name, or for a budget without a known price."""
     known = {deployment.facts.deployment_id: deployment for deployment in deployments}
     chosen("--deployments", wanted.deployments, tuple(known))
     categories = chosen("--categories", wanted.categories, suite.categories)
     usable, remarks = _usable(suite, categories, wanted)
     items = Suite(tuple(usable))
     if any(isinstance(item.grader, Code) for item in usable) and not isolation():
-        remarks.append("generated code runs with network access: this system lets no user make namespaces")
+        remarks.append("generated code runs with network access: this system does not let users make namespaces")
     targets, skipped = targets_of([known[name] for name in wanted.deployments or known], proxy)
     respondents = tuple(Respondent(known[name].facts, target) for name, target in targets.items())
     judge = None
@@ -85,7 +85,7 @@ def make_quality_plan(
 
 
 def _usable(suite: Suite, categories: Sequence[str], wanted: Wanted) -> tuple[list[Item], list[str]]:
-    """The items that can be graded, and what is said of the others."""
+    """The items that can be graded, and remarks on the others."""
     usable = [item for name in categories for item in suite.of_category(name)[: wanted.items]]
     needs = ((Code, wanted.allow_code, "--allow-code"), (Judge, wanted.judge is not None, "--judge ID"))
     remarks = []
@@ -100,7 +100,7 @@ def _usable(suite: Suite, categories: Sequence[str], wanted: Wanted) -> tuple[li
 
 
 def _judge(known: Mapping[str, ManagedDeployment], name: str, proxy: Proxy | None) -> Respondent:
-    """A deployment of the configuration, else any model name that the proxy knows; apart from its own answers."""
+    """The judge: a configured deployment, else a model name that the proxy knows. It gets an id of its own."""
     if name in known:
         facts, target = known[name].facts, target_of(known[name], proxy)
     elif proxy is not None:
@@ -121,7 +121,7 @@ def _check_prices(asked: Sequence[Respondent]) -> None:
 
 
 def _partiality(name: str, judge: Respondent, judged: Sequence[ManagedDeployment]) -> list[str]:
-    """Models favour what they said themselves."""
+    """Remarks on deployments that may judge themselves, for models favour their own answers."""
     return [
         f"{one.facts.deployment_id}: judged by {name}, which may be itself; expect a bias for it"
         for one in judged
@@ -130,7 +130,7 @@ def _partiality(name: str, judge: Respondent, judged: Sequence[ManagedDeployment
 
 
 def _in_turn(items: Suite) -> tuple[Item, ...]:
-    """An item of each category in turn."""
+    """The items, with the categories taking turns."""
     ranked = [(rank, item) for name in items.categories for rank, item in enumerate(items.of_category(name))]
     return tuple(item for _, item in sorted(ranked, key=lambda pair: pair[0]))
 

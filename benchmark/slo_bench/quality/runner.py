@@ -1,8 +1,7 @@
-"""Carries out a plan: all deployments at once, each with a bound on requests in flight, within a time and a budget.
+"""Runs a quality plan on all deployments at once, with a limit on requests in flight, on time and on cost.
 
-Deployments are asked side by side, for here their speed is not what is measured. When the time is up, what is in flight
-is cancelled and forgotten; when the money is, nothing more is sent. The answers that were given are kept, and the next
-run goes on from there.
+Deployments are asked in parallel, for their speed is not measured here. When the time is up, requests in flight are
+cancelled. When the budget is used up, nothing more is sent. Answers are kept, and the next run continues from them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from slo_bench.summary.results import ALL_MEASURED, NOTHING_MEASURED, SOME_FAILE
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who hears of a run: `graded` of each grade; `tell` of what the guard waits for."""
+    """Callbacks of a run: `graded` after each grade, `tell` with what the guard waits for."""
 
     graded: Callable[[], None]
     tell: Callable[[str], None]
@@ -35,25 +34,25 @@ class Listeners:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a run found, in the plan's order. `stopped` says what ended it early."""
+    """A run's results, in the plan's order. `stopped` tells what ended it early."""
 
     cells: tuple[CellScores, ...]
     stopped: str | None
     spent_usd: float
     sent: int  # requests
-    kept: int  # answers that nobody had to be asked for
+    kept: int  # answers taken from the store
     uncounted: frozenset[str] = frozenset()  # deployments without a price
     alerts: tuple[Alert, ...] = ()  # the regression gate's
-    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by deployment, how it was asked otherwise
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by deployment, how requests were changed
 
     def plus(self, more: Found) -> Found:
-        """The same cells, with what asking again has used."""
+        """The same cells, with the cost and requests of `more` added."""
         usd, sent, kept = self.spent_usd + more.spent_usd, self.sent + more.sent, self.kept + more.kept
         return replace(self, stopped=more.stopped, spent_usd=usd, sent=sent, kept=kept)
 
 
 async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: float, following: Listeners) -> Found:
-    """Puts every item to every respondent."""
+    """Asks every respondent every item, and grades the answers."""
     grades: dict[tuple[str, str], list[Grade]] = {}
     stopped: str | None = None
 
@@ -61,7 +60,7 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
         nonlocal stopped
         try:
             found = await _ask_and_grade(who, item, tools)
-        except StoppedError as error:  # what is on its way is paid for: it may end
+        except StoppedError as error:  # requests in flight may end, for they are paid
             stopped = str(error)
             return
         grades.setdefault((who.facts.deployment_id, item.category), []).append(found)
@@ -90,7 +89,7 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
 
 @asynccontextmanager
 async def _judging(plan: QualityPlan, guard: Guard, following: Listeners) -> AsyncIterator[None]:
-    """Holds the judge, as long as there is anything to judge."""
+    """Holds the judge, if there is one."""
     if plan.judge is None:
         yield
         return

@@ -72,7 +72,7 @@ def remarks(plan: QualityPlan, found: Found) -> list[str]:
     lines = [f"{skipped.deployment_id}: not asked: {skipped.reason}" for skipped in plan.skipped]
     lines.extend(plan.remarks)
     if found.stopped is not None:
-        lines.append(f"{found.stopped}; call again to go on: the answers so far are kept")
+        lines.append(f"{found.stopped}; run it again to continue: the answers so far are kept")
     lines.extend(f"{name}: {note}" for name, notes in found.notes.items() for note in notes)
     lines.extend(line for cell in found.cells for line in _shortfall(cell))
     lines.extend(alert.line() for alert in found.alerts)

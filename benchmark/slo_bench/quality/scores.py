@@ -1,10 +1,10 @@
-"""What a suite found: one grade per item, and per cell (a deployment in a category) its scores by item.
+"""The results of a suite: one grade per item, and the scores by item of each cell (a deployment in a category).
 
-An error or a timeout is no wrong answer: it is counted apart, as is an answer that could not be graded. A cell whose
-scores rest on less than `ENOUGH` of its items is not published: what is missing may be what is hard.
+An error or a timeout is not a wrong answer. It is counted separately, like an answer that could not be graded. A cell
+with scores for less than `ENOUGH` of its items is not published, for the missing items may be the hard ones.
 
-Two deployments are compared item by item, on the items that both have a score for. Among many pairs some differ by
-chance, so each interval has the confidence 1 − 0.05/pairs (Bonferroni).
+Two deployments are compared item by item, on items with a score of both. Among many pairs some differ by chance, so
+each interval has the confidence 1 − 0.05/pairs (Bonferroni).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ENOUGH = 0.9  # of a cell's items
 
 
 class Grade(NamedTuple):
-    """One item of one deployment: a score in 0..1, or what kept it from getting one. Times are Unix seconds."""
+    """One item of one deployment: a score in 0..1, or the problem that prevented one. Times are Unix seconds."""
 
     item_id: str
     score: float | None
     problem: str | None = None
     cut: bool = False  # the answer ended at its length limit; it is graded as it stands
     answered_at_s: float | None = None
-    excuse: str | None = None  # why the problem says nothing of the deployment, and what to do
+    excuse: str | None = None  # why the problem says nothing about the deployment, and what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class CellScores:
     planned: int  # items of the suite
     scores: Mapping[str, float] = field(default_factory=dict)  # item id → 0..1
     problems: Mapping[str, int] = field(default_factory=dict)  # by class
-    excuses: Mapping[str, int] = field(default_factory=dict)  # of problems that say nothing of it, in words
+    excuses: Mapping[str, int] = field(default_factory=dict)  # number of problems by excuse, in words
     cut: int = 0
     answered_at_s: float | None = None  # Unix seconds of the oldest answer that a score rests on
-    published: bool | None = None  # None where nothing was to be written
+    published: bool | None = None  # None: there was nothing to write
     verdict: GateVerdict | None = None  # of the regression gate, where it judged
 
     @property
@@ -62,22 +62,22 @@ class CellScores:
 
     @property
     def interval(self) -> Interval | None:
-        """Of the mean, with 95 % confidence."""
+        """The 95 % interval of the mean; `None` with too few items."""
         return mean_interval(list(self.scores.values()))
 
     @property
     def unfinished(self) -> int:
-        """Items that were not reached: time or money was up."""
+        """Items that were not reached, for time or budget was used up."""
         return self.planned - self.n - sum(self.problems.values())
 
     @property
     def publishable(self) -> bool:
-        """Enough of the items have a score."""
+        """Whether enough of the items have a score."""
         return self.n > 0 and self.n >= ENOUGH * self.planned
 
 
 def with_grades(cell: CellScores, grades: Sequence[Grade]) -> CellScores:
-    """An empty cell with its grades summed up."""
+    """The cell with its grades summed up."""
     graded = [grade for grade in grades if grade.score is not None]
     times_s = [grade.answered_at_s for grade in graded if grade.answered_at_s is not None]
     problems = Counter(grade.problem for grade in grades if grade.problem is not None)
@@ -103,7 +103,7 @@ class PairDifference(NamedTuple):
 
     @property
     def told_apart(self) -> bool:
-        """The difference is not plausibly zero."""
+        """Whether the interval excludes 0."""
         return self.interval is not None and self.interval.excludes_zero
 
 

@@ -1,6 +1,6 @@
-"""One run from the first connection to the last write: kept answers, client, guard, progress and Redis put together.
+"""One quality run from the first connection to the last write: kept answers, client, guard, progress and Redis.
 
-Redis is asked for a sign of life before the first request: scores that nobody can store would be paid for nothing.
+Redis must answer before the first request: scores that cannot be stored would be paid for nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from slo_router.contract.redis.link import AsyncClient
 
 @dataclass(frozen=True, slots=True)
 class QualityTerms:
-    """What a run may take. `concurrency` is per deployment; `answers` is the file of kept answers, `None` for none."""
+    """The limits of a run. `concurrency` is per deployment. `answers` is the file of kept answers, `None` for none."""
 
     answers: Path | None
     max_age_s: float = 20 * 3_600.0

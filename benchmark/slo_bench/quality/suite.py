@@ -1,6 +1,6 @@
 """A quality suite: items with a known answer, each in a task category.
 
-YAML (`items:` with a list) or JSONL (one item a line); both hold the same fields:
+The file is YAML (`items:` with a list) or JSONL (one item per line). Both have the same fields:
 
     id: capital-of-france               # unique in the suite; scores are kept under it
     category: reasoning                 # what the router can look up
@@ -10,7 +10,7 @@ YAML (`items:` with a list) or JSONL (one item a line); both hold the same field
     parameters: {temperature: 0}        # sent as they are; null leaves one out, for models that refuse it
     grader: {type: exact, expected: Paris}
 
-Prompts are sent without a salt, so that equal prompts are answered alike and answers can be kept.
+Prompts are sent without a salt, so that equal prompts get equal answers and answers can be kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from slo_bench.quality.answers import Question
 from slo_bench.quality.composed import composed
 from slo_router.contract.settings.validation import Count, Strict
 
-_OURS = frozenset({"model", "messages", "max_tokens", "stream", "stream_options"})  # of the request's body
+_OURS = frozenset({"model", "messages", "max_tokens", "stream", "stream_options"})  # body fields that the agent sets
 
 
 class Message(Strict):
@@ -42,7 +42,7 @@ class Message(Strict):
 
 
 class Item(Strict):
-    """One question. `parameters` go into the request beside prompt and length."""
+    """One item. `parameters` are added to the request."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
     category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
@@ -59,7 +59,7 @@ class Item(Strict):
         return parameters
 
     def question(self) -> Question:
-        """What is asked; temperature 0 unless the item says otherwise."""
+        """The question; its temperature is 0 unless the item sets another."""
         messages = tuple(message.model_dump() for message in self.messages)
         parameters = {"temperature": 0, **self.parameters}
         stated = {name: value for name, value in parameters.items() if value is not None}
@@ -82,7 +82,7 @@ class Suite:
         return tuple(item for item in self.items if item.category == category)
 
     def fingerprint(self, category: str) -> str:
-        """Changes with every item of the category: scores under different ones don't compare."""
+        """A hash of all items of the category. Scores with different fingerprints don't compare."""
         content = "\n".join(sorted(item.model_dump_json() for item in self.of_category(category)))
         return sha256(content.encode()).hexdigest()[:12]
 
@@ -99,7 +99,7 @@ def load_suite(path: Path | None) -> Suite:
 
 
 def parse_suite(text: str, name: str) -> Suite:
-    """Reads a suite; `name` is the file's, for errors and the format: JSONL where it says so, else YAML."""
+    """Reads a suite. `name` is the file's name, for errors and for the format: .jsonl and .ndjson, else YAML."""
     items = entries(text, name, "items", Item, SuiteError)
     _reject_repeated([item.id for item in items], name)
     return Suite(tuple(items))

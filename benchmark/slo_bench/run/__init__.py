@@ -1,1 +1,1 @@
-"""One run of the benchmark: its order, its estimate, its progress, and what it publishes."""
+"""One run of the benchmark: its order, estimate, progress and publication."""

@@ -1,13 +1,13 @@
-"""What a run will take, before it does: requests, tokens, seconds and USD.
+"""Estimates before a run what it will take: requests, tokens, seconds and USD.
 
-A cell's n requests, c ≤ n at a time in a closed loop, take e2e × (n ÷ c + (c − 1) ÷ 2c) seconds: at the end some of the
-c senders have nothing left to send. Arrivals take as long as the last one is away, and its answer. A typical request of
-a cell comes from the first of these that is known:
+A cell's n requests, c ≤ n at a time in a closed loop, take e2e × (n ÷ c + (c − 1) ÷ 2c) seconds, for at the end some of
+the c senders have nothing left to send. An open loop takes the time until the last arrival, and its answer. A typical
+request of a cell comes from the first of these that is known:
 
     earlier run      what the agent measured when it last measured this cell
-    metrics          TTFT, TPOT and answer length in the deployment's metrics, whoever wrote them
-    first requests   one request of each category that the run sends before it says what it will take
-    assumed          a first token after 0.5 s, then 50 tokens per second, half of `max_tokens`, four bytes a token
+    metrics          TTFT, TPOT and answer length in the deployment's metrics, of any writer
+    first requests   a few requests of each category, which the run sends before it prints the plan
+    assumed          a first token after 0.5 s, then 50 tokens per second, half of `max_tokens`, four bytes per token
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ASSUMED_TTFT_S = 0.5
 ASSUMED_TPOT_S = 0.02
 ASSUMED_ANSWER = 0.5  # of max_tokens
 BYTES_PER_TOKEN = 4
-IMAGE_BYTES = 4_000  # that a part of a prompt which is no text stands for
+IMAGE_BYTES = 4_000  # counted for a part of a prompt that is not text
 
 CellKey = tuple[str, str]  # deployment id and category
 
@@ -41,7 +41,7 @@ class Request(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What a cell, a deployment or a run takes. `usd` is `None` where nobody knows the price of any part."""
+    """What a cell, a deployment or a run takes. `usd` is `None` where no part has a known price."""
 
     requests: int = 0
     tokens: float = 0.0
@@ -50,20 +50,20 @@ class Expected(NamedTuple):
 
 
 def rounds(requests: int, concurrency: int) -> float:
-    """How many times a request's duration a closed loop takes."""
+    """The duration of a closed loop ÷ the duration of one request."""
     senders = min(concurrency, requests)
     return requests / senders + (senders - 1) / (2 * senders) if senders else 0.0
 
 
 def wall_s(e2e_s: float, requests: int, limits: Limits) -> float:
-    """How long a cell takes whose requests take `e2e_s` each."""
+    """The seconds of a cell whose requests take `e2e_s` each."""
     if limits.arrivals:
         return limits.arrivals[min(requests, len(limits.arrivals)) - 1].at_s + e2e_s
     return e2e_s * rounds(requests, limits.concurrency)
 
 
 def assumed(cell: Cell) -> Request:
-    """A request of a cell that nothing is known of."""
+    """The assumed request of a cell without measurements."""
     completion = ASSUMED_ANSWER * sum(prompt.max_tokens for prompt in cell.prompts) / len(cell.prompts)
     return Request(
         ASSUMED_TTFT_S + ASSUMED_TPOT_S * completion, mean_prompt_tokens(cell.prompts), completion, "assumed"
@@ -71,7 +71,7 @@ def assumed(cell: Cell) -> Request:
 
 
 def from_metrics(cell: Cell, metrics: Metrics) -> Request | None:
-    """A request by the deployment's metrics; `None` where they say too little."""
+    """A typical request from the deployment's metrics; `None` where they lack a value."""
     ttft_s, tpot_s, completion = metrics.ttft_s, metrics.tpot_s, metrics.output_tokens_mean
     if ttft_s is None or tpot_s is None or completion is None:
         return None
@@ -79,7 +79,7 @@ def from_metrics(cell: Cell, metrics: Metrics) -> Request | None:
 
 
 def from_result(result: CellResult, limits: Limits) -> Request | None:
-    """What a request of a measured cell took, failed ones included; `None` where its tokens are unknown."""
+    """The mean request of a measured cell, with failed ones; `None` where its tokens are unknown."""
     stats = result.stats
     if stats.prompt_tokens is None or stats.completion_tokens is None:
         return None
@@ -89,7 +89,7 @@ def from_result(result: CellResult, limits: Limits) -> Request | None:
 
 
 def expected(facts: Facts, request: Request, requests: int, seconds: float) -> Expected:
-    """What `requests` such requests to one deployment take, which last `seconds`."""
+    """What `requests` such requests to one deployment take, if they last `seconds` together."""
     usd = request_usd(facts, requests * request.prompt_tokens, requests * request.completion_tokens)
     if facts.gpu_usd_per_hour is not None:
         usd = facts.gpu_usd_per_hour / SECONDS_PER_HOUR * seconds
@@ -131,7 +131,7 @@ def estimate(groups: Sequence[tuple[Cell, ...]], known: Mapping[CellKey, Request
 
 
 def mean_prompt_tokens(prompts: Sequence[Prompt]) -> float:
-    """Tokens of a prompt, by its bytes."""
+    """The mean tokens of the prompts, estimated from their bytes."""
     return sum(prompt_bytes(prompt, IMAGE_BYTES) for prompt in prompts) / len(prompts) / BYTES_PER_TOKEN
 
 

@@ -1,14 +1,14 @@
-"""What the agent remembers in Redis from one run to the next, and what is so known of a plan before it is carried out.
+"""What the agent remembers in Redis from one run to the next, and what that tells about a plan.
 
-    {prefix}slo_bench:pace                      hash, [deployment, category] → what a request of the cell took
-    {prefix}slo_bench:unfinished:{fingerprint}  hash, [deployment, category] → `Done`; gone RESUMABLE_S after the last
+    {prefix}slo_bench:pace                      hash, [deployment, category] → a typical request of the cell
+    {prefix}slo_bench:unfinished:{fingerprint}  hash, [deployment, category] → `Done`; expires after RESUMABLE_S
 
-A cell is entered as done after its metrics were written, and the hash is deleted when the run comes to its end. A run
-that is killed in between leaves it; whoever starts the same plan next (`fingerprint`) measures only what is missing.
-What cannot be read is left out: it only makes the next run longer.
+A cell is entered as done after its metrics were written. The hash is deleted at the end of the run. A killed run leaves
+the hash. The next run of the same plan (`fingerprint`) then measures only the missing cells. Unreadable entries are
+ignored: they only make the next run longer.
 
-A deployment that nothing is known of is asked before the plan is told: PROBES prompts of each of its categories, at the
-concurrency of the run. They are paid for and thrown away like a warm-up, which they also are.
+A deployment without any measurement gets requests before the plan is printed: PROBES prompts of each category, at the
+concurrency of the run. They are paid for, and their results are discarded, as in a warm-up.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Done(NamedTuple):
 
 
 def fingerprint(plan: Plan, how: Mapping[str, object]) -> str:
-    """Names a plan: what is asked of whom, and `how` it is sent. No text can be read out of it."""
+    """A hash of a plan: its cells and prompts, and `how` they are sent. It reveals no text."""
     cells = [
         [cell.facts.deployment_id, cell.target.model, cell.target.url, cell.category, *map(asdict, cell.prompts)]
         + [dict(one) for one in (cell.target.settings, cell.target.extra_body) if one]
@@ -58,18 +58,18 @@ def fingerprint(plan: Plan, how: Mapping[str, object]) -> str:
 
 
 class Memory:
-    """The agent's keys. Every method raises redis errors."""
+    """The agent's memory in Redis. Every method raises redis errors."""
 
     def __init__(self, link: AsyncClient, prefix: str) -> None:
         self._link = link
         self._prefix = prefix
 
     async def paces(self) -> dict[CellKey, Request]:
-        """What requests took when they were last measured."""
+        """The typical request of each cell when it was last measured."""
         return _read(await self._all(PACE_KEY), Request)
 
     async def note_pace(self, key: CellKey, request: Request) -> None:
-        """A cell was measured."""
+        """Stores the typical request of a measured cell."""
         await self._link.hset(self._prefix + PACE_KEY, json.dumps(key), msgspec.json.encode(request).decode())
 
     async def done(self, plan_name: str) -> dict[CellKey, Done]:
@@ -77,7 +77,7 @@ class Memory:
         return _read(await self._all(UNFINISHED_KEY + plan_name), Done)
 
     async def note_done(self, plan_name: str, key: CellKey, done: Done) -> None:
-        """A cell was measured and its metrics are written."""
+        """Stores that a cell was measured and its metrics are written."""
         name = self._prefix + UNFINISHED_KEY + plan_name
         async with self._link.pipeline(transaction=True) as pipe:
             pipe.hset(name, json.dumps(key), msgspec.json.encode(done).decode())
@@ -85,7 +85,7 @@ class Memory:
             await pipe.execute()
 
     async def forget(self, plan_name: str) -> None:
-        """The run has come to its end, or is to begin anew."""
+        """Deletes the list of finished cells."""
         await self._link.delete(self._prefix + UNFINISHED_KEY + plan_name)
 
     async def _all(self, name: str) -> dict[str, str]:
@@ -125,7 +125,7 @@ async def known_requests(plan: Plan, link: AsyncClient | None, prefix: str) -> d
 async def ask_unknown(
     groups: Sequence[tuple[Cell, ...]], known: dict[CellKey, Request], guard: Guard, concurrency: int, tell: Tell
 ) -> None:
-    """Replaces what `known` assumes by what a few requests show. A deployment that cannot be asked stays assumed."""
+    """Replaces assumed requests in `known` by a few measured ones, except where a deployment cannot be asked."""
     for cells in groups:
         unknown = [cell for cell in cells if known[key_of(cell)].basis == "assumed"]
         if not unknown:
@@ -159,7 +159,7 @@ def _asked_of(cell: Cell) -> list[Prompt]:
 
 
 def _typical(cell: Cell, samples: Sequence[Sample | None]) -> Request | None:
-    """By the samples that were answered; the tokens of a prompt by its bytes, at the ratio of those that were asked."""
+    """The mean of the answered samples. Prompt tokens are scaled to all prompts of the cell by bytes."""
     good = [sample for sample in samples if sample is not None and sample.error is None]
     e2e_s = _mean([sample.e2e_s for sample in good])
     prompt = _mean([sample.prompt_tokens for sample in good])

@@ -10,7 +10,7 @@ from typer import Option
 RUN_HELP = """Measures every deployment in every category and writes the results to Redis.
 
 \b
-First see what would be done, then do it, then repeat what you changed:
+Show the plan, then run it, then repeat a part of it:
   slo-bench run --config litellm_config.yaml --dry-run
   slo-bench run --config litellm_config.yaml
   slo-bench run --config litellm_config.yaml --deployments qwen-7b --categories ner --requests 50
@@ -33,14 +33,15 @@ By the clock instead of so many at once: Poisson arrivals, bursts, or a recorded
 Providers that don't speak the OpenAI protocol, through the running proxy:
   LITELLM_MASTER_KEY=... slo-bench run --config litellm_config.yaml --via-proxy http://localhost:4000
 
-Deployments are measured one after another so that they don't disturb each other; warm-up is thrown away; a failed
-request counts in the error rate and in nothing else. A deployment that answers nothing keeps its last good values.
+Deployments are measured one after another, so that they don't disturb each other. Warm-up requests are discarded. A
+failed request counts only in the error rate. A deployment that answers nothing keeps its last good values.
 
-A direct call carries headers, settings and extra_body of litellm_params. What fails for a reason of ours (a refused
-parameter, missing rights or credit, hidden reasoning that used up max_tokens) is said and counts against nobody.
+A direct call sends the headers, settings and extra_body of litellm_params. Failures that are not the deployment's (a
+refused parameter, missing rights or credit, hidden reasoning that used up max_tokens) are reported and not counted.
 
-It says beforehand what it will take, and ends after --max-minutes or before --budget-usd is passed. One agent at a time
-measures an endpoint; where live traffic is high, it waits. A run that was interrupted goes on where it was.
+The command prints beforehand what the run will take. The run ends after --max-minutes, or before it would pass
+--budget-usd. Only one agent at a time measures an endpoint. It waits while live traffic is high. An interrupted run
+continues.
 
 Exit code: 0 everything was measured, 1 some deployment or category was not, 2 nothing was, or the call was wrong.
 """
@@ -63,7 +64,7 @@ Rate: TypeAlias = Annotated[
     ),
 ]
 Burstiness: TypeAlias = Annotated[
-    float, Option(min=0.01, max=1000.0, help="Of the gaps at --rate: 1 Poisson, below it clumps, above it more even.")
+    float, Option(min=0.01, max=1000.0, help="Of the gaps at --rate: 1 Poisson, less: bursts, more: even gaps.")
 ]
 Trace: TypeAlias = Annotated[
     Path | None, Option(metavar="FILE", help="Send at the times of a CSV: t_s,prompt_tokens,output_tokens.")
@@ -75,21 +76,21 @@ MaxMinutes: TypeAlias = Annotated[float, Option(min=0.001, help="For the whole r
 BudgetUsd: TypeAlias = Annotated[
     float | None, Option(min=0.0, metavar="USD", help="For the whole run; then it stops.", show_default="10")
 ]
-PauseAbove: TypeAlias = Annotated[int, Option(min=0, help="Live requests of a deployment; beyond them it waits.")]
+PauseAbove: TypeAlias = Annotated[int, Option(min=0, help="Wait while a deployment has more live requests.")]
 MaxPauseMinutes: TypeAlias = Annotated[float, Option(min=0.0, help="Per deployment; then it is left out.")]
 SkipLocked: TypeAlias = Annotated[
-    bool, Option("--skip-locked", help="Leave out what another agent is measuring, instead of waiting for it.")
+    bool, Option("--skip-locked", help="Leave out a deployment that another agent is measuring, instead of waiting.")
 ]
 Fresh: TypeAlias = Annotated[
-    bool, Option("--fresh", help="Measure again what an interrupted run of the same plan has finished.")
+    bool, Option("--fresh", help="Measure also the cells that an interrupted run of the same plan finished.")
 ]
 Deployments: TypeAlias = Annotated[str, Option(metavar="ID,ID", help="Only these.", show_default="all")]
 Categories: TypeAlias = Annotated[str, Option(metavar="NAME,NAME", help="Only these.", show_default="all")]
-Seed: TypeAlias = Annotated[int, Option(help="Decides the order of the prompts.")]
+Seed: TypeAlias = Annotated[int, Option(help="The random seed for the order of the prompts.")]
 Parallel: TypeAlias = Annotated[bool, Option("--parallel", help="All deployments at once.")]
-RedisUrl: TypeAlias = Annotated[str | None, Option(metavar="URL", help="Instead of the one in the YAML.")]
+RedisUrl: TypeAlias = Annotated[str | None, Option(metavar="URL", help="A Redis instead of the YAML's.")]
 NoPublish: TypeAlias = Annotated[bool, Option("--no-publish", help="Write nothing to Redis.")]
-DryRun: TypeAlias = Annotated[bool, Option("--dry-run", help="Print the plan, call nobody.")]
+DryRun: TypeAlias = Annotated[bool, Option("--dry-run", help="Print the plan, send no request.")]
 Utilization: TypeAlias = Annotated[
     float, Option(min=0.001, max=1.0, help="Share of its paid hours in which a GPU is as busy as it is measured.")
 ]

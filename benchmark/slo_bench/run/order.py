@@ -1,4 +1,4 @@
-"""What a run is told to do, and what came of it."""
+"""The order of a run, its forecast and its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slo_bench.summary.results import CellResult
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to measure, and on what terms. `timeout_s` bounds each request; `endpoints` see `lock.endpoint_of`."""
+    """What to measure, and within which limits. `timeout_s` bounds each request. `endpoints`: `lock.endpoint_of`."""
 
     plan: Plan
     limits: Limits
@@ -24,7 +24,7 @@ class Order:
 
     @property
     def fingerprint(self) -> str:
-        """Names what is measured, whatever it may take."""
+        """A hash of what is measured, without limits on time and cost."""
         limits = self.limits
         how = {"concurrency": limits.concurrency, "warmup": limits.warmup, "parallel": limits.parallel}
         return fingerprint(self.plan, {**how, "arrivals": limits.arrivals})
@@ -32,7 +32,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a run has taken until now: USD at the prices that are known, and seconds on the wall."""
+    """What a run has taken until now: USD at the known prices, and wall-clock seconds."""
 
     usd: float
     seconds: float
@@ -40,25 +40,25 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a run says beforehand: what it has taken to find out, and what is still to come."""
+    """The forecast of a run: what its first requests took, and what is still to come."""
 
     so_far: Spent
     coming: Estimate
 
     @property
     def usd(self) -> float | None:
-        """In all; `None` where no price is known."""
+        """USD in total; `None` where no price is known."""
         return None if self.coming.total.usd is None else self.so_far.usd + self.coming.total.usd
 
     @property
     def seconds(self) -> float:
-        """In all."""
+        """Seconds in total."""
         return self.so_far.seconds + self.coming.total.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run found and took. `plan` is what was left of the order; `finished` an interrupted run had done."""
+    """The results and cost of a run. `plan` is the rest of the order; `finished` are an interrupted run's cells."""
 
     plan: Plan
     results: Sequence[CellResult]
@@ -67,9 +67,9 @@ class Outcome:
     forecast: Forecast
     spent: Spent
     uncounted: frozenset[str]  # deployments without a price
-    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by deployment, how it was asked otherwise
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by deployment, how requests were changed
 
     @property
     def is_whole(self) -> bool:
-        """Every cell was asked to its end."""
+        """Whether every cell was measured to its end."""
         return len(self.results) == len(self.plan.cells) and all(result.complete for result in self.results)

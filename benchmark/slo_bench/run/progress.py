@@ -1,9 +1,8 @@
-"""Follows a run from answer to answer and tells how it goes: a bar on a terminal, elsewhere a line every half minute.
+"""Shows the progress of a run: a bar on a terminal, elsewhere a line every half minute.
 
-How long it still takes comes from the plan and the pace that is measured. Each deployment has its own pace: the time
-from its first request to its last answer, over what the plan foresaw for the answers. As long as a deployment has too
-few answers, it is taken to be off by as much as the others were on which the plan was no better founded: those it only
-assumed, or those it knew.
+The remaining time comes from the plan and the measured pace. Each deployment has its own pace: the time from its first
+request to its last answer ÷ the planned time of these answers. A deployment with too few answers gets the mean pace of
+the others with the same basis in the plan: assumed or known.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class State(NamedTuple):
 
 @asynccontextmanager
 async def shown(console: Console, state: Callable[[], State], line_s: float = LINE_S) -> AsyncIterator[None]:
-    """Shows `state` while the block runs. What else is printed to `console` meanwhile stands above the bar."""
+    """Shows `state` while the block runs. Other output to `console` appears above the bar."""
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as progress:
@@ -61,7 +60,7 @@ def line(state: State, elapsed_s: float) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """A duration as people say it."""
+    """A duration for people: `90 s`, `5 min`."""
     whole = round(seconds)
     return f"{whole} s" if whole < 120 else f"{whole / 60:.0f} min"
 
@@ -94,12 +93,12 @@ async def _write(console: Console, state: Callable[[], State], line_s: float) ->
         console.print(line(state(), monotonic() - began_s))
 
 
-FEWEST_ANSWERS = 3  # that a pace is taken from
+FEWEST_ANSWERS = 3  # needed for a pace
 
 
 @dataclass(slots=True)
 class _Course:
-    """One deployment: seconds of the plan that are done and left, when it was first asked and when it last answered."""
+    """One deployment: planned seconds done and left, and when it was first asked and last answered."""
 
     is_assumed: bool
     left_s: float
@@ -110,23 +109,23 @@ class _Course:
 
     @property
     def pace(self) -> float | None:
-        """Measured over planned time."""
+        """Measured ÷ planned time; `None` with too few answers."""
         return (self.last_s - self.first_s) / self.done_s if self.answers >= FEWEST_ANSWERS and self.done_s else None
 
 
 class TimeLeft:
-    """Of one run. With `parallel` the slowest deployment decides."""
+    """The remaining time of one run. With `parallel` the slowest deployment decides."""
 
     def __init__(self, *, parallel: bool) -> None:
         self._parallel = parallel
         self._courses: dict[str, _Course] = {}
 
     def expect(self, deployment_id: str, seconds: float, *, is_assumed: bool) -> None:
-        """The plan foresees so many seconds for a deployment's cells."""
+        """Sets the planned seconds of a deployment's cells."""
         self._courses[deployment_id] = _Course(is_assumed, seconds)
 
     def answered(self, deployment_id: str, planned_s: float, at_s: float, took_s: float) -> None:
-        """An answer came at `at_s` by the deployment's clock and took `took_s`; the plan gave it `planned_s`."""
+        """Notes an answer at `at_s` by the deployment's clock. It took `took_s`, and was planned at `planned_s`."""
         course = self._courses[deployment_id]
         course.left_s = max(course.left_s - planned_s, 0.0)
         course.last_s = at_s
@@ -136,12 +135,12 @@ class TimeLeft:
             course.first_s = at_s - took_s
 
     def ended(self, deployment_id: str) -> None:
-        """Nothing more is asked of a deployment."""
+        """Notes that a deployment gets no more requests."""
         if deployment_id in self._courses:
             self._courses[deployment_id].left_s = 0.0
 
     def seconds(self) -> float:
-        """From now to the end."""
+        """The estimated seconds from now to the end."""
         left = [course.left_s * self._pace(course) for course in self._courses.values()]
         return max(left, default=0.0) if self._parallel else sum(left)
 
@@ -161,7 +160,7 @@ Clock = Callable[[Cell], float]
 
 
 class Following:
-    """What has happened so far. `known` has a typical request of every cell."""
+    """The progress of a run. `known` has a typical request of every cell."""
 
     def __init__(self, plan: Plan, known: Mapping[CellKey, Request], limits: Limits, clock: Clock) -> None:
         self._requests = plan.requests
@@ -181,14 +180,14 @@ class Following:
             self._left.expect(cells[0].facts.deployment_id, total_s, is_assumed=is_assumed)
 
     def answered(self, cell: Cell, sample: Sample) -> None:
-        """A request has ended."""
+        """Notes a finished request."""
         self._answered += 1
         self._what = f"{cell.facts.deployment_id} · {cell.category}"
         planned_s, now_s = self._planned_s[key_of(cell)], self._clock(cell)
         self._left.answered(cell.facts.deployment_id, planned_s, now_s, sample.e2e_s or 0.0)
 
     def ended(self, deployment_id: str) -> None:
-        """Nothing more is asked of a deployment."""
+        """Notes that a deployment gets no more requests."""
         self._left.ended(deployment_id)
 
     def state(self, spent_usd: float | None) -> State:

@@ -1,14 +1,14 @@
-"""Writes a cell's metrics into its Redis hash, all of them in one transaction: readers see the old values or the new.
+"""Writes a cell's metrics into its Redis hash in one transaction: readers see either the old or the new values.
 
-- Measured: every field of the agent's is replaced, or removed where it could not be measured, so that no old value
-  hides under the new timestamp. Quality and fields of other writers stay.
-- Every request failed for a reason of the agent's (see `excuses`): nothing is written.
+- Measured: every field of the agent is replaced, or removed if unmeasured, so that no old value has the new timestamp.
+  Quality and fields of other writers stay.
+- Every request failed with an excuse (see `excuses`): nothing is written.
 - No request was answered: only `error_rate` is written, with its own timestamp. The last good latencies stay.
-- Faulty answers are marked with the metrics. `mark` takes the mark off at the end of a run, when the answers of all
-  deployments were compared and enough of these are sound.
+- Faulty answers are marked together with the metrics. At the end of a run, when the answers of all deployments were
+  compared, `mark` removes the mark if enough answers are sound.
 
-`Writer` writes each cell once it is measured: first its metrics, then what the agent remembers of it. A run that is
-killed in between measures the cell again.
+`Writer` writes each cell as soon as it is measured: first its metrics, then the agent's memory of it. If the run is
+killed between the two, the next run measures the cell again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def publish(redis: AsyncClient, prefix: str, result: CellResult) -> None:
 
 
 async def mark(redis: AsyncClient, prefix: str, result: CellResult) -> None:
-    """Says in the hash what is wrong with the answers, or that nothing is. Raises redis.RedisError."""
+    """Writes or removes the answers' fault in the hash. Raises redis.RedisError."""
     if not result.tells:
         return
     key = metrics_key(prefix, result.cell.facts.deployment_id, result.cell.category)
@@ -77,7 +77,7 @@ async def mark(redis: AsyncClient, prefix: str, result: CellResult) -> None:
 
 
 class Writer:
-    """Of one run, called `plan_name`."""
+    """The writer of one run. `plan_name` is the plan's fingerprint."""
 
     def __init__(self, link: AsyncClient, prefix: str, plan_name: str, limits: Limits, tell: Tell) -> None:
         self._link = link
@@ -88,7 +88,7 @@ class Writer:
         self._tell = tell
 
     async def write(self, result: CellResult, guard: Guard) -> CellResult:
-        """Writes one cell, and says in `published` whether its metrics were."""
+        """Writes one cell. Returns it with `published`: whether its metrics were written."""
         if not result.tells:
             return result
         if result.cell.facts.deployment_id in guard.lost:
@@ -103,7 +103,7 @@ class Writer:
         return replace(result, published=True)
 
     async def mark(self, results: Iterable[CellResult]) -> None:
-        """Marks or clears each cell that was written, by its last verdict."""
+        """Marks or clears each written cell, by its last verdict."""
         try:
             for result in results:
                 if result.published:
@@ -122,7 +122,7 @@ class Writer:
             self._tell(f"Redis did not take how far the run is: {type(error).__name__}")
 
     async def _enter(self, entry: Entry) -> None:
-        """Into the history, with an alert where it got slower or failed more than in the run before."""
+        """Adds the entry to the history, and an alert if it got slower or failed more than the run before."""
         before = await latest(self._link, self._prefix, HistoryCell(entry.kind, entry.deployment, entry.category), 1)
         await record(self._link, self._prefix, entry)
         for alert in slowdowns(before[-1], entry) if before else ():

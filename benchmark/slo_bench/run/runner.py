@@ -1,11 +1,11 @@
-"""Carries out a plan: bounded concurrency within a cell, a bound on the whole, warm-up thrown away.
+"""Runs a plan: with bounded concurrency in a cell, a time limit, and a warm-up whose results are discarded.
 
-Deployments are measured one after another by default: on one host they would take each other's CPU or GPU. The
-categories of a deployment are always measured apart. Within a cell the load is a closed loop, or an open one where
-arrivals are given.
+Deployments are measured one after another by default, for on one host they would compete for CPU or GPU. The categories
+of a deployment are always measured one after another. The load of a cell is a closed loop, or an open loop if arrivals
+are given.
 
-When the time is up, requests in flight are cancelled and forgotten; a cell keeps the answers it has. Where `measure`
-raises StoppedError, no further request of the deployment is sent, and those in flight are waited for.
+When the time is up, requests in flight are cancelled, and a cell keeps the answers it has. If `measure` raises
+StoppedError, the deployment gets no further request, and those in flight may end.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Clock = Callable[[Cell], float]
 
 @asynccontextmanager
 async def unheld(_: Cell) -> AsyncIterator[None]:
-    """Nothing is held while a deployment is measured."""
+    """Holds nothing while a deployment is measured."""
     yield
 
 
 def wall_clock(_: Cell) -> float:
-    """Every second counts."""
+    """A clock on which every second counts."""
     return perf_counter()
 
 
@@ -55,8 +55,8 @@ async def run_plan(
 ) -> list[CellResult]:
     """Measures every cell that time allows, in the plan's order.
 
-    `on_cell` publishes a result and returns it. `hold` is entered with a deployment's first cell while it is measured,
-    and may raise StoppedError. `clock` tells the seconds that count for a cell's wall time.
+    `on_cell` publishes a result and returns it. `hold` is entered with a deployment's first cell while the deployment
+    is measured; it may raise StoppedError. `clock` gives the seconds that count in a cell's wall time.
     """
     deadline_s = asyncio.get_running_loop().time() + limits.total_s
 

@@ -1,7 +1,7 @@
-"""One run from the first connection to the last write: client, guard, progress and Redis put together.
+"""One run from the first connection to the last write: client, guard, progress and Redis.
 
-Each cell is written as soon as it is measured, so that a run which is stopped leaves what it found. Redis is asked for
-a sign of life before the first request: measurements that nobody can store would be paid for nothing.
+Each cell is written as soon as it is measured, so a stopped run leaves its results. Redis must answer before the first
+request: measurements that cannot be stored would be paid for nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(order: Order, store: Store | None, console: Console) -> Outcome:
 
 
 def foresee(order: Order, store: Store | None) -> Forecast:
-    """What a run would take, by what is known; calls no deployment, and does without Redis where that is silent."""
+    """The forecast of a run from what is known. Sends no request, and works without Redis if that does not answer."""
     return asyncio.run(_foresee(order, store))
 
 
@@ -65,7 +65,7 @@ async def _run(order: Order, store: Store | None, console: Console) -> Outcome:
         finished = await memory.done(order.fingerprint)
         outcome = await _carry_out(order, finished, link, store.key_prefix, console)
         if outcome.is_whole:
-            with suppress(*LINK_ERRORS):  # else the next run measures less than it could
+            with suppress(*LINK_ERRORS):  # if it fails, the next run leaves out the finished cells
                 await memory.forget(order.fingerprint)
         return outcome
 
@@ -120,7 +120,7 @@ async def measure_plan(
     writer: Writer | None,
     console: Console,
 ) -> list[CellResult]:
-    """Measures every cell that guard and time allow, and hands it to `writer`. `known` has every cell."""
+    """Measures every cell that guard and time allow, and writes it with `writer`. `known` has every cell."""
 
     def clock(cell: Cell) -> float:
         return guard.clock(cell.facts.deployment_id)

@@ -1,4 +1,4 @@
-"""What a run says of its own cost: beforehand as a plan, afterwards as what became of it."""
+"""The printed plan of a run and its cost, before and after the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def forecast_table(order: Order, forecast: Forecast) -> Table:
 
 
 def heading(order: Order) -> str:
-    """How the requests are sent, and where the run ends whatever the plan says."""
+    """How the requests are sent, and the run's limits."""
     limits = order.limits
     apart = "all deployments at once" if limits.parallel else "one deployment after another"
     budget = "" if order.terms.budget_usd is None else f" and {order.terms.budget_usd:g} USD"
@@ -43,16 +43,16 @@ def heading(order: Order) -> str:
 
 
 def warnings(order: Order, forecast: Forecast) -> Iterator[str]:
-    """What to know before it starts."""
+    """Warnings before the run starts."""
     budget_usd, total_s = order.terms.budget_usd, order.limits.total_s
     if any("assumed" in row.bases for row in forecast.coming.rows):
         yield (
             f"assumed: a first token after {ASSUMED_TTFT_S:g} s, then {1 / ASSUMED_TPOT_S:.0f} tokens per second, and "
-            f"{ASSUMED_ANSWER:.0%} of max_tokens, for nothing was measured yet; a run asks first"
+            f"{ASSUMED_ANSWER:.0%} of max_tokens, for nothing was measured yet; a run sends a few requests first"
         )
     unpriced = [row.deployment_id for row in forecast.coming.rows if row.expected.usd is None]
     if unpriced:
-        yield f"no price is known of {', '.join(unpriced)}: nothing of it is counted"
+        yield f"no price is known of {', '.join(unpriced)}: its cost is not counted"
     if forecast.seconds > total_s:
         yield f"it would take {minutes(forecast.seconds)}, and it ends after {minutes(total_s)}: see --max-minutes"
     if budget_usd is not None and forecast.usd is not None and forecast.usd > budget_usd:
@@ -60,7 +60,7 @@ def warnings(order: Order, forecast: Forecast) -> Iterator[str]:
 
 
 def closing(outcome: Outcome) -> Iterator[str]:
-    """What became of the plan."""
+    """Lines on the outcome of the plan."""
     for (deployment_id, category), done in outcome.finished.items():
         at = strftime("%H:%M", gmtime(done.ended_at_s))
         yield f"{deployment_id} {category}: measured at {at} UTC by the interrupted run; --fresh measures it again"
@@ -95,7 +95,7 @@ def forecast_document(order: Order, forecast: Forecast) -> dict[str, object]:
 
 
 def outcome_document(outcome: Outcome) -> dict[str, object]:
-    """What a run took, and why it ended early where it did, as JSON values."""
+    """What a run took, and why it ended early if it did, as JSON values."""
     return {
         "planned": {"minutes": outcome.forecast.seconds / 60, "usd": outcome.forecast.usd},
         "spent": {

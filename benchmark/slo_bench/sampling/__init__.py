@@ -1,1 +1,1 @@
-"""A workload out of production traffic: read, sampled by strata, and scrubbed before anything is stored. Pure."""
+"""Makes a workload from production traffic: reads it, samples it by strata, and scrubs it before storing anything."""

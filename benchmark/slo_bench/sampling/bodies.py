@@ -1,12 +1,12 @@
-"""The bodies of LiteLLM's four text routes, as chat messages: what `slo-bench run` can send.
+"""Reads the bodies of LiteLLM's four text routes as chat messages, which `slo-bench run` can send.
 
     /v1/chat/completions   messages
     /v1/completions        prompt: a text, or several
     /v1/responses          instructions, input: a text, or messages, function calls and their outputs
     /v1/messages           system, messages with text, tool_use and tool_result blocks (Anthropic's protocol)
 
-Text is kept word for word. A model's reasoning is left out, as the next model makes its own; an image, a sound or a
-file makes the whole request unusable, as nobody could tell what private things are in it.
+Text is kept unchanged. A model's reasoning is left out, for the next model makes its own. A request with an image, a
+sound or a file is unusable, for that cannot be scrubbed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from slo_bench.sampling.candidate import Json, LeftOut, Message
 
-# Tuples, as what stands in a body's field may be anything, and need not be hashable.
+# Tuples, not sets: a body's field may have any value, also one that is not hashable.
 _TEXT = ("text", "input_text", "output_text")
 _REASONING = ("thinking", "redacted_thinking", "reasoning")
 _MEDIA = (
@@ -29,7 +29,7 @@ _SHORTENED = "(litellm_truncated skipped "
 
 
 class UnusableError(Exception):
-    """This body is no prompt; `why` says what to tell the user."""
+    """The body is not a usable prompt. `why` is the reason for the user."""
 
     def __init__(self, why: LeftOut) -> None:
         super().__init__(why.value)
@@ -48,7 +48,7 @@ def read_messages(prompt: object, instructions: object = None) -> list[Message]:
 
 
 def read_tools(tools: object) -> list[Json] | None:
-    """Function definitions of any of the routes, as chat completions take them, without tools that providers run."""
+    """Function definitions of any route in the form of chat completions, without tools that providers run."""
     found: list[Json] = []
     for tool in tools if isinstance(tools, list) else ():
         if not isinstance(tool, Mapping):

@@ -13,7 +13,7 @@ CHARS_PER_TOKEN = 4.0  # where the source counted no tokens; it only chooses the
 
 
 class LeftOut(StrEnum):
-    """Why a request is not sampled; the value is what a person reads."""
+    """Why a request is not sampled. The value is the text for people."""
 
     NO_TEXT = "no prompt text: log_prompts (store_prompts_in_spend_logs of LiteLLM) is off"
     SHORTENED = "prompt shortened by LiteLLM: raise MAX_STRING_LENGTH_PROMPT_IN_DB"
@@ -28,7 +28,7 @@ class LeftOut(StrEnum):
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A chat message as the OpenAI protocol has it, of text alone. A participant's `name` is left out."""
+    """A chat message of the OpenAI protocol, with text only. A participant's `name` is left out."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Json] | None = None
@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_call_id: str | None = None
 
     def texts(self) -> Iterator[str]:
-        """All that a tokenizer would count of it."""
+        """All text of the message that a tokenizer would count."""
         if isinstance(self.content, str):
             yield self.content
         for part in self.content if isinstance(self.content, list) else ():
@@ -48,7 +48,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 class Candidate(msgspec.Struct, frozen=True):
     """A request that could be sent again.
 
-    `max_tokens` is what it allowed itself, `completion_tokens` what it got; `None` where the source does not say.
+    `max_tokens` is its own limit, `completion_tokens` the length of its answer; `None` where the source has none.
     """
 
     category: str

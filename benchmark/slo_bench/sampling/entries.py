@@ -1,7 +1,7 @@
-"""How one entry of each kind of source becomes a candidate.
+"""Makes a candidate of one entry, for each kind of source.
 
-Records hold LiteLLM's `messages` alone. The body in a spend log has tools and instructions too, but is cut to
-MAX_STRING_LENGTH_PROMPT_IN_DB characters (2,048 unless set otherwise) a text.
+Records have only LiteLLM's `messages`. The body in a spend log also has tools and instructions, but each of its texts
+is cut to MAX_STRING_LENGTH_PROMPT_IN_DB characters (2,048 by default).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NO_RAW = msgspec.Raw(b"null")
 
 
 class EntryFilter(NamedTuple):
-    """`category` is that of requests whose entry names none; with a `group` of model_list only its requests count."""
+    """`category` is for requests without one. With a `group` of model_list, only its requests count."""
 
     category: str | None = None
     group: str | None = None
@@ -134,7 +134,7 @@ def _json(raw: msgspec.Raw) -> object:
 
 
 def _mapping(raw: msgspec.Raw) -> Json:
-    """A JSON column: LiteLLM's drivers return it as it is, or as text."""
+    """A JSON column, which LiteLLM's drivers return as JSON or as text; empty for other values."""
     value = _json(raw)
     if isinstance(value, str) and value:
         value = msgspec.json.decode(value)

@@ -1,4 +1,4 @@
-"""From entries to the lines of a workload file: read, sample, scrub, with a count of all that happened on the way."""
+"""Makes the lines of a workload file from entries: reads, samples and scrubs them, and counts what it did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slo_bench.sampling.strata import Share, StratifiedSample
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """The workload's lines, and what they were drawn from. `replaced` counts placeholders by kind."""
+    """The workload's lines, and counts of the requests behind them. `replaced` counts placeholders by kind."""
 
     lines: tuple[str, ...]
     shares: tuple[Share, ...]
@@ -28,7 +28,7 @@ class Extract:
 
     @property
     def entries(self) -> int:
-        """All that was read."""
+        """The number of entries read."""
         return sum(share.seen for share in self.shares) + self.left_out.total()
 
 
@@ -47,7 +47,7 @@ class Extraction:
         self._sample = StratifiedSample(self.per_category, self.floor, random.Random(self.seed))  # noqa: S311  # no secret
 
     def read(self, entries: Iterable[bytes], read_entry: Callable[[bytes], Candidate | LeftOut]) -> int:
-        """Takes all entries of one source and returns how many they were."""
+        """Reads all entries of one source, and returns their number."""
         count = 0
         for entry in entries:
             count += 1
@@ -59,7 +59,7 @@ class Extraction:
         return count
 
     def finish(self, finders: Sequence[Finder]) -> Extract:
-        """Draws and scrubs. Raises SampleError where a finder is faulty."""
+        """Draws the sample and scrubs it. Raises SampleError for a faulty finder."""
         drawn, shares = self._sample.draw()
         replaced: Counter[str] = Counter()
         lines: list[str] = []
@@ -76,7 +76,7 @@ class Extraction:
         return Extract(tuple(lines), tuple(shares), self.left_out, replaced, changed)
 
     def _line(self, candidate: Candidate) -> str:
-        """One prompt as a workload file has it: the answer as long as the request allowed, else as long as it was."""
+        """One prompt as a workload's line. Its `max_tokens` is the request's own, else the length of its answer."""
         allowed = candidate.max_tokens or candidate.completion_tokens or self.max_tokens
         prompt: dict[str, object] = {
             "category": candidate.category,

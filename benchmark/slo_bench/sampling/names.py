@@ -1,7 +1,7 @@
-"""Finds names of people in English text, with spaCy's small English model: the extra `names`, no download at run time.
+"""Finds names of people in English text, with spaCy's small English model (extra `names`; no download at run time).
 
-A model that reads names makes mistakes both ways. For other languages, or where more is at stake, give an analyzer of
-your own with `--scrubber`: anything that yields (start, end, kind) will do.
+The model misses names, and finds names where there are none. For other languages, or higher needs, use your own
+analyzer with `--scrubber`: a function that yields (start, end, kind).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes a file that nobody else may read, whole or not at all: a scrubber can miss something."""
+"""Writes a file atomically that only its user may read, for a scrubber can miss something."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, lines: Iterable[str]) -> None:
-    """Replaces `path` by these lines, mode 0600; a reader sees the old file or the new one. Raises OSError."""
+    """Replaces `path` by these lines, mode 0600. A reader sees the old file or the new one. Raises OSError."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the beginning
     try:
         with open(descriptor, "w", encoding="utf-8") as file:

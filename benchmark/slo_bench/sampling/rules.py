@@ -1,10 +1,10 @@
-"""What is private by its form: one finder per kind, each a function from a text to the places of what it found.
+"""Finds private data by its form: one finder per kind, a function from a text to the places of its findings.
 
-A finder errs on the side of hiding, but a checksum or a strict form is asked for wherever there is one, for a prompt
-full of wrong placeholders is no longer the prompt that was sent: cards must pass Luhn's check, IBANs ISO 7064 and their
-country's length, telephone numbers must be grouped as their country groups them (libphonenumber's strict grouping).
+In doubt a finder hides. But too many wrong placeholders change a prompt, so a finder requires a checksum or a strict
+form where there is one. Cards must pass Luhn's check. IBANs must pass ISO 7064 and have their country's length.
+Telephone numbers must be grouped as in their country (libphonenumber's strict grouping).
 
-Every pattern begins at a border and is bounded, so that a megabyte of base64 costs a megabyte's time.
+Every pattern begins at a border and is bounded, so the time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeAlias
 from phonenumbers import SUPPORTED_REGIONS, Leniency, PhoneNumberMatcher
 
 Finding: TypeAlias = tuple[int, int, str]
-"""Start, end and kind of what is to be replaced; the kind becomes the placeholder's name."""
+"""Start, end and kind of a text to replace. The kind becomes the placeholder's name."""
 Finder: TypeAlias = Callable[[str], Iterable[Finding]]
 
 REGIONS = SUPPORTED_REGIONS
@@ -85,7 +85,7 @@ def cards(text: str) -> Iterator[Finding]:
 
 
 def ibans(text: str) -> Iterator[Finding]:
-    """Bank accounts of the countries in the IBAN registry; what follows the account's own length is left alone."""
+    """Bank accounts of the countries in the IBAN registry, without characters beyond the account's length."""
     for match in _IBAN.finditer(text):
         length = _LENGTH_OF.get(match[0][:2].upper(), 0)
         places = [place for place, letter in enumerate(match[0]) if letter != " "][:length]
@@ -95,14 +95,14 @@ def ibans(text: str) -> Iterator[Finding]:
 
 
 def keys(text: str) -> Iterator[Finding]:
-    """API keys by their makers' prefixes, private keys, and what is called a password, token or secret."""
+    """API keys by their makers' prefixes, private keys, and values that are called password, token or secret."""
     yield from ((match.start(), match.end(), "KEY") for match in _KEYS.finditer(text))
     for match in _ASSIGNED.finditer(text):
         yield *match.span(match.lastgroup or 0), "KEY"
 
 
 def addresses(text: str) -> Iterator[Finding]:
-    """IPv4 and IPv6 addresses, but no version numbers and not what every machine has: 127.0.0.1, ::1, 0.0.0.0."""
+    """IPv4 and IPv6 addresses, without version numbers and the addresses of every machine: 127.0.0.1, ::1, 0.0.0.0."""
     for match in _IP.finditer(text):
         try:
             address = ipaddress.ip_address(match[0])
@@ -133,7 +133,7 @@ def phones(regions: Sequence[str]) -> Finder:
 
 
 def passes_luhn(digits: str) -> bool:
-    """Whether the check digit of a card is right; one digit repeated is nobody's card."""
+    """Whether a card's check digit is right. A single repeated digit is not a card."""
     doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return (doubled + sum(int(digit) for digit in digits[-1::-2])) % 10 == 0 and len(set(digits)) > 1
 

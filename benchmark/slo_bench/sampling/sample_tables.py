@@ -1,4 +1,4 @@
-"""What `slo-bench sample` prints: the strata as a table or JSON, and a line for all that is not in the sample."""
+"""The output of `slo-bench sample`: the strata as a table or JSON, and remarks on what is not in the sample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slo_bench.sampling.strata import BANDS
 
 
 def remarks(extract: Extract) -> list[str]:
-    """What was left out and why, and what was replaced: numbers and kinds, no text."""
+    """What was left out and why, and what was replaced, as numbers and kinds without text."""
     lines = [f"left out {count:,} of {extract.entries:,}: {why.value}" for why, count in extract.left_out.most_common()]
     found = ", ".join(f"{count} {kind}" for kind, count in extract.replaced.most_common()) or "nothing"
     return [*lines, f"replaced in {extract.prompts_changed} of {len(extract.lines)} prompts: {found}"]
@@ -28,7 +28,7 @@ def table(extract: Extract, output: Path) -> Table:
 
 
 def document(extract: Extract, output: Path) -> dict[str, object]:
-    """The same, and the remarks' numbers, for programs."""
+    """The strata and the remarks' numbers as JSON values."""
     strata = [
         {
             "category": where.category,

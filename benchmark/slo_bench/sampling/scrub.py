@@ -1,13 +1,14 @@
-"""Takes private things out of a prompt before it is stored: every text in it, the arguments of tool calls included.
+"""Removes private data from a prompt before it is stored: from every text, also from arguments of tool calls.
 
-What is found becomes a placeholder of its kind, `<EMAIL_1>`, the same for the same thing within one prompt. Numbers
-start anew in each prompt, so that nothing links two requests. Where findings overlap, all that they cover goes.
+A finding becomes a placeholder of its kind, such as `<EMAIL_1>`. In one prompt, the same text gets the same
+placeholder. Numbers start again in each prompt, so that nothing links two requests. Overlapping findings are replaced
+together.
 
-Roles, types, ids and function names stay as they are. In arguments and schemas everything is looked at, numbers and
-keys too. Arguments are JSON in a text: they are parsed first.
+Roles, types, ids and function names stay unchanged. In arguments and schemas everything is scrubbed, also numbers and
+keys. Arguments are JSON in a text, and are parsed first.
 
-Finders are the built-in rules by name, and functions of the user's own. A user's module may lie in the current
-directory, which comes last in the search.
+Finders are the built-in rules by name, and the user's own functions. A user's module may be in the current directory,
+which is searched last.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def scrub(candidate: Candidate, finders: Sequence[Finder]) -> tuple[Candidate, C
 
 
 class Scrubber:
-    """One prompt's placeholders."""
+    """The scrubber of one prompt, with its placeholders."""
 
     def __init__(self, finders: Sequence[Finder]) -> None:
         self._finders = finders
@@ -54,7 +55,7 @@ class Scrubber:
         self.replaced: Counter[str] = Counter()
 
     def structure(self, value: object) -> object:
-        """A message, a tool or a list of them."""
+        """Scrubs a message, a tool or a list of them."""
         if isinstance(value, Mapping):
             return {key: self._field(key, inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -96,7 +97,7 @@ class Scrubber:
         return self.text(value) if isinstance(value, str) else value
 
     def text(self, text: str) -> str:
-        """One text; the same object where nothing was found."""
+        """Scrubs one text. Returns the same object where nothing was found."""
         pieces: list[str] = []
         end = 0
         for start, stop, kind in _merged([one for find in self._finders for one in _checked(find, text)]):
@@ -114,7 +115,7 @@ class Scrubber:
 
 
 def _checked(find: Finder, text: str) -> list[Finding]:
-    """A finder's findings; other people write finders, too."""
+    """A finder's findings, checked, for users write finders too. Raises SampleError for a malformed one."""
     found = list(find(text))
     for start, end, kind in found:
         if not (0 <= start < end <= len(text) and _KIND.fullmatch(kind)):
@@ -127,7 +128,7 @@ def _checked(find: Finder, text: str) -> list[Finding]:
 
 
 def _merged(found: list[Finding]) -> list[Finding]:
-    """Findings in the order of the text; those that overlap become one, of the kind that was found first."""
+    """The findings in the order of the text. Overlapping ones become one, of the kind that was found first."""
     merged: list[tuple[int, int, int]] = []
     for rank, (start, end, _) in sorted(enumerate(found), key=lambda one: one[1][:2]):
         if merged and start < merged[-1][1]:

@@ -1,12 +1,12 @@
-"""Which requests are taken: equally many of each category, and within it each stratum by its share of the traffic.
+"""Selects the requests: the same number of each category, and in a category each stratum by its share of the traffic.
 
-A stratum is category × band of prompt length × streamed or not. The strata keep their proportions, for within a
-category the figures shall be those of the traffic. A floor of one sees to it that rare long prompts are there; more of
-them would shift the means (`python -m evaluation.agent.sample_bias`).
+A stratum is category × band of prompt length × streamed or not. The strata keep their proportions, so that a category's
+figures are those of the traffic. A floor of one includes rare long prompts. A larger floor would shift the means
+(`python -m evaluation.agent.sample_bias`).
 
-How many there are is known only at the end, so every stratum keeps a reservoir that could fill its category alone: a
-uniform sample of a stream of unknown length, in one pass and constant memory (Vitter's algorithm R). The first k items
-fill it; item i > k takes the place of a random one with probability k/i.
+The number of requests is known only at the end. So every stratum keeps a reservoir that could fill its category alone:
+a uniform sample of a stream of unknown length, in one pass and constant memory (Vitter's algorithm R). The first k
+items fill it; item i > k replaces a random one with probability k/i.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Reservoir(Generic[Item]):
                 self._items[place] = item
 
     def draw(self, count: int) -> list[Item]:
-        """`count` of the items, again at random, for their places are not; all of them if it has less."""
+        """`count` random items, or all if it has less. They are drawn again, for their places are not random."""
         return self._rng.sample(self._items, min(count, len(self._items)))
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Reservoir(Generic[Item]):
 
 BAND_EDGES_TOKENS = (256, 1_024, 4_096, 16_384)
 BANDS = ("<256", "256-1k", "1k-4k", "4k-16k", ">=16k")
-MAX_CATEGORIES = 64  # clients name categories; memory must not grow with what they think of
+MAX_CATEGORIES = 128  # a hundred clusters, and more; memory must not grow with what clients choose
 
 
 class Stratum(NamedTuple):
@@ -72,15 +72,15 @@ class Share(NamedTuple):
 
 
 def stratum_of(candidate: Candidate) -> Stratum:
-    """Where a request belongs."""
+    """The stratum of a request."""
     return Stratum(candidate.category, bisect_right(BAND_EDGES_TOKENS, candidate.tokens()), candidate.stream)
 
 
 def allocate(seen: Mapping[Stratum, int], total: int, floor: int) -> dict[Stratum, int]:
     """How many to take of each stratum of one category: `total`, or all there are, by the method of Sainte-Laguë.
 
-    Each stratum gets `floor` first (fewer where it hasn't as many, or where the floors alone are more than `total`);
-    each further place goes to the one with the largest seen / (2 · taken + 1).
+    Each stratum gets `floor` first (fewer if it has fewer, or if the floors alone exceed `total`). Each further place
+    goes to the stratum with the largest seen / (2 · taken + 1).
     """
     floor = min(floor, total // max(len(seen), 1))
     taken = {stratum: min(floor, count) for stratum, count in seen.items()}
@@ -98,7 +98,7 @@ class StratifiedSample:
         self._categories: dict[str, dict[Stratum, Reservoir[Candidate]]] = {}
 
     def offer(self, candidate: Candidate) -> bool:
-        """Counts a candidate and keeps it or not; False where it is not counted: too many categories."""
+        """Counts a candidate, and keeps it or not. False: not counted, for there are too many categories."""
         strata = self._categories.get(candidate.category)
         if strata is None:
             if len(self._categories) == MAX_CATEGORIES:

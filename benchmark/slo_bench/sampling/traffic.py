@@ -1,12 +1,12 @@
-"""Where requests are read from: files, and the router's stream in Redis. In pages, so that memory does not grow.
+"""Reads requests from files and from the router's stream in Redis, in pages, so that memory does not grow.
 
-The kinds of files are told apart by their content:
+The content of a file shows its kind:
 
-records      the router's request records (`slo_router:requests`, `log.jsonl_path`), one a line
-spend-logs   what LiteLLM answers on /spend/logs (a JSON array), or its rows one a line
+records      the router's request records (`slo_router:requests`, `log.jsonl_path`), one per line
+spend-logs   LiteLLM's answer on /spend/logs (a JSON array), or its rows, one per line
 batch        an OpenAI batch input file: custom_id, method, url, body
 
-A JSON array is read whole, as LiteLLM returns at most 10,000 rows in one; longer logs come as one row a line.
+A JSON array is read as a whole, for LiteLLM returns at most 10,000 rows. Longer logs have one row per line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from slo_router.contract.units import MS_PER_S
 
 
 class Kind(StrEnum):
-    """What a file holds."""
+    """The kind of a file."""
 
     RECORDS = "records"
     SPEND_LOGS = "spend-logs"
@@ -51,7 +51,7 @@ _READERS: Mapping[Kind, Callable[[bytes, EntryFilter], Candidate]] = {
 
 
 def kind_of(entry: bytes) -> Kind | None:
-    """What an entry is; `None` where it is none of the three. Raises msgspec.DecodeError where it is no JSON."""
+    """The kind of an entry; `None` for another one. Raises msgspec.DecodeError if it is not JSON."""
     fields = msgspec.json.decode(entry)
     return next((kind for kind, mark in _MARKS.items() if isinstance(fields, dict) and mark <= set(fields)), None)
 
@@ -73,7 +73,7 @@ def reader_of(kind: Kind, wanted: EntryFilter) -> Callable[[bytes], Candidate | 
 
 PAGE = 200  # entries with prompts may be large
 MAX_ENTRY_BYTES = 32 * 2**20  # a longer line counts as not readable
-PEEKED = 100  # entries that are looked at for the kind of a file
+PEEKED = 100  # entries that are read to find the kind of a file
 _Entries: TypeAlias = list[tuple[str, dict[str, str]]]
 
 
@@ -94,7 +94,7 @@ def file_entries(path: Path) -> Iterator[bytes]:
 
 
 def with_kind(entries: Iterator[bytes], path: Path) -> tuple[Kind, Iterator[bytes]]:
-    """What the entries are, and all of them. Raises SampleError where the first ones do not show it."""
+    """The kind of the entries, and all entries. Raises SampleError if the first ones do not show the kind."""
     first = list(islice(entries, PEEKED))
     for entry in first:
         try:
@@ -110,7 +110,7 @@ def with_kind(entries: Iterator[bytes], path: Path) -> tuple[Kind, Iterator[byte
 
 
 def stream_entries(store: Store, hours: float | None) -> Iterator[bytes]:
-    """The records that are in the stream now, oldest first, of the last `hours` or all. Raises SampleError."""
+    """The records now in the stream, oldest first, of the last `hours` or all. Raises SampleError where Redis fails."""
     stream = store.key_prefix + REQUESTS_STREAM
     start = "-" if hours is None else str(int((time.time() - hours * 3_600) * MS_PER_S))
     try:

@@ -1,1 +1,1 @@
-"""What people look at: tables, documents, plots, the page."""
+"""The output for people and programs: tables, JSON documents, plots, the HTML page."""

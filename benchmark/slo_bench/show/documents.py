@@ -1,8 +1,8 @@
-"""The results of a cell as JSON values: everything that was measured. Milliseconds and USD; unmeasured is null.
+"""All results of a cell as JSON values. Milliseconds and USD; unmeasured is null.
 
-A latency is `{"mean", "p50", "p90", "p95", "p99", "n", "ci95": {"p50": [low, high], …}, "too_few_for": ["p99"]}`: a
-figure under `too_few_for` rests on fewer values than it takes, and one without an interval under `ci95` on fewer than
-an interval takes.
+A latency is `{"mean", "p50", "p90", "p95", "p99", "n", "ci95": {"p50": [low, high], …}, "too_few_for": ["p99"]}`. A
+figure in `too_few_for` has fewer values than it needs. A figure without an interval in `ci95` has too few values for
+one.
 """
 
 from __future__ import annotations

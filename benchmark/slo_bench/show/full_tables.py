@@ -1,4 +1,4 @@
-"""The results beyond the summary: each latency with its intervals, rates, tokens, and what GPU hours compete with."""
+"""The tables beyond the summary: latencies with intervals, rates, tokens, and the break-even of GPU hours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's rows from what was measured: the newest runs of the history, all of them as courses, and sweeps."""
+"""The page's rows: the newest run of each cell, the course of all runs, and sweeps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Histories = Mapping[HistoryCell, Sequence[Entry]]  # oldest run first
 
 
 def histories_of(results: Iterable[CellResult], limits: Limits) -> Histories:
-    """The results of one run, as if they were all the history there is."""
+    """The results of one run in the form of a history."""
     entries = [latency_entry(result, limits) for result in results if result.measured]
     return {HistoryCell(entry.kind, entry.deployment, entry.category): [entry] for entry in entries}
 
@@ -31,7 +31,7 @@ def latencies(histories: Histories) -> tuple[Entry, ...]:
 
 
 def values(histories: Histories) -> tuple[Value, ...]:
-    """The cells that have both: a price from their last run, and a quality from their last suite."""
+    """The cells with both a cost from their last run and a quality from their last suite."""
     found: list[Value] = []
     for cell, entries in histories.items():
         paid = histories.get(cell._replace(kind="latency"))
@@ -45,7 +45,7 @@ def values(histories: Histories) -> tuple[Value, ...]:
 
 
 def courses(histories: Histories) -> tuple[Past, ...]:
-    """Every figure that the page plots."""
+    """The course of every figure that the page plots."""
     return tuple(
         Past(cell.deployment, cell.category, figure, points)
         for cell, entries in histories.items()
@@ -55,7 +55,7 @@ def courses(histories: Histories) -> tuple[Past, ...]:
 
 
 def rates_of(found: Iterable[Swept]) -> tuple[RatePoint, ...]:
-    """The steps of sweeps; those with one request at a time have no rate."""
+    """The steps of sweeps, without those that send one request at a time and so have no rate."""
     return tuple(
         RatePoint(
             swept.deployment_id,

@@ -1,1 +1,1 @@
-"""What many samples tell: means, percentiles, intervals, attainment, cost."""
+"""Summaries of samples: means, percentiles, intervals, attainment, cost."""

@@ -1,11 +1,10 @@
-"""Whether requests kept the SLO that their group is configured with.
+"""Whether requests kept their group's configured SLO.
 
-    attainment    requests that met every latency limit ÷ all requests that were sent; an error is a miss
+    attainment    requests that met every latency limit ÷ all requests without an excuse; an error is a miss
     goodput       requests that met every latency limit ÷ wall time of the cell
 
-A limit on TPOT says nothing of an answer of one token, which meets it. An answer that lacks what a limit is about (no
-usage, so no TPOT) leaves the attainment unknown: it may be on either side. Cost and quality are limits on a deployment
-and not on a request, so they are not judged here.
+An answer of one token meets any limit on TPOT. An answer without a limited value (no usage, so no TPOT) makes the
+attainment unknown. Cost and quality are limits on a deployment, not on a request, so they are not judged here.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from slo_router.contract.model import Slo
 
 
 class Attainment(NamedTuple):
-    """`met` of `requests` > 0."""
+    """`met` requests of `requests` > 0."""
 
     met: int
     requests: int
 
     @property
     def share(self) -> float:
-        """0..1."""
+        """The attainment, 0..1."""
         return self.met / self.requests
 
     @property
     def interval(self) -> Interval:
-        """Of the share, 95 %."""
+        """The 95 % interval of the share."""
         return wilson(self.met, self.requests)
 
 
 def attainment(samples: Iterable[Sample], slo: Slo) -> Attainment | None:
-    """Over a cell; `None` without requests, without a latency limit, or where a request cannot be judged."""
+    """The attainment of a cell; `None` without requests, without a latency limit, or if one can't be judged."""
     if slo.ttft_s is slo.tpot_s is slo.e2e_s is None:
         return None
     verdicts = [meets(sample, slo) for sample in samples]

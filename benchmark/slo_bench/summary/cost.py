@@ -1,18 +1,17 @@
-"""Cost in USD per 1,000 tokens, prompt and completion together, at the mix that was measured; and break-even.
+"""Cost in USD per 1,000 tokens, prompt and completion together, at the measured mix; and break-even.
 
     provider     1,000 × ((P − K) × input price + K × cached price + C × output price) ÷ (P + C)    USD per token
     self-hosted  1,000 × (gpu_usd_per_hour ÷ 3,600) ÷ (U × (P + C) tokens per second)
 
-P and C are the prompt and completion tokens of the cell's successes. K are the prompt tokens from a prefix cache, 0
-where nobody said. U is the utilization that the user states: the share of its paid hours in which a GPU serves as much
-as was measured. `gpu_usd_per_hour` wins over token prices. An unknown price or token count makes the cost unknown, not
-zero.
+P and C are the prompt and completion tokens of the cell's successes. K are the prompt tokens from a prefix cache, 0 if
+unreported. U is the utilization that the user states: the share of its paid hours in which a GPU serves as much as
+measured. `gpu_usd_per_hour` wins over token prices. An unknown price or token count makes the cost unknown, not zero.
 
     break-even requests per hour  =  gpu_usd_per_hour ÷ (USD per request at the provider)
     capacity, requests per hour   =  3,600 × measured requests per second × U
 
-Above the break-even the GPU is cheaper. Where it lies beyond the capacity the GPU is never cheaper, and neither are
-more of them. The capacity is that of the measured load; a sweep tells what saturates the GPU.
+Above the break-even the GPU is cheaper. If the break-even is beyond the capacity, the GPU is never cheaper, and neither
+are several GPUs. The capacity is that of the measured load; a sweep finds what saturates the GPU.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ class BreakEven(NamedTuple):
 
     @property
     def requests_per_hour(self) -> float | None:
-        """Above it the GPU is cheaper; `None` where the provider takes nothing."""
+        """The break-even; above it the GPU is cheaper. `None` where the provider is free."""
         return self.gpu_usd_per_hour / self.usd_per_request if self.usd_per_request else None
 
     @property
     def tokens_per_hour(self) -> float | None:
-        """The same in tokens."""
+        """The break-even in tokens per hour."""
         requests = self.requests_per_hour
         return None if requests is None else requests * self.tokens_per_request
 
     @property
     def reachable(self) -> bool:
-        """The GPU can serve as many requests as would pay for it."""
+        """Whether the break-even is within the GPU's capacity."""
         return self.requests_per_hour is not None and self.requests_per_hour <= self.capacity_per_hour
 
 
@@ -63,7 +62,7 @@ def cost_per_1k_usd(facts: Facts, stats: CellStats, utilization: float = 1.0) ->
 def break_even(
     gpu: Facts, gpu_stats: CellStats, priced: Facts, priced_stats: CellStats, utilization: float = 1.0
 ) -> BreakEven | None:
-    """Of two deployments in one category; `None` where they are not one of each kind, or something is unknown."""
+    """The break-even of two deployments in a category; `None` if not one of each kind, or if a value is unknown."""
     rate, served = gpu_stats.requests_per_s, priced_stats.succeeded
     if gpu.gpu_usd_per_hour is None or priced.gpu_usd_per_hour is not None or not rate or not served:
         return None

@@ -1,4 +1,4 @@
-"""Tables and how figures stand in them: in milliseconds, a dash for the unmeasured, a star for what too few tell."""
+"""Tables and the form of their figures: milliseconds, a dash for unmeasured, a star for too few values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def table(*columns: str, title: str | None = None, caption: str | None = None) -
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
-    """A value in a format of its own, with its unit behind it."""
+    """A value in the format `form`, followed by its unit; a dash where unmeasured."""
     return UNMEASURED if value is None else format(value, form) + unit
 
 
@@ -35,7 +35,7 @@ def ms(seconds: float | None) -> str:
 
 
 def figure(spread: Spread | None, name: str) -> str:
-    """The mean or a percentile in ms; starred where the number of values cannot support it."""
+    """The mean or a percentile in ms, with a star if it has too few values."""
     if spread is None:
         return UNMEASURED
     return f"{spread.value_s(name) * MS_PER_S:.1f}" + ("" if spread.supports(name) else "*")

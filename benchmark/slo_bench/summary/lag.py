@@ -1,7 +1,7 @@
-"""How far behind its schedule an open loop was sent, and whether its figures can be trusted. Pure.
+"""How late an open loop was sent, and whether its figures can be trusted. Pure.
 
-A sender that cannot keep up sends late and in clumps: what it measures then is itself. The timer alone is up to 1 ms
-late, for the event loop's clock counts milliseconds.
+A sender that cannot keep up sends late and in bursts, and so measures itself. The timer alone is up to 1 ms late, for
+the event loop's clock counts milliseconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from slo_bench.summary.figures import rounded_ms
 from slo_bench.summary.percentiles import percentile
 
-MAX_P99_S = 0.010  # beyond it the load that was offered is not the one that was asked for
+MAX_P99_S = 0.010  # with a larger lag the offered load differs from the wanted one
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Lag:
 
     @property
     def is_trusted(self) -> bool:
-        """The schedule was kept well enough for open-loop figures."""
+        """Whether the schedule was kept well enough for open-loop figures."""
         return self.p99_s <= MAX_P99_S
 
     def document(self) -> dict[str, float | None]:
@@ -34,6 +34,6 @@ class Lag:
 
 
 def lag_of(lags_s: Iterable[float | None]) -> Lag | None:
-    """Over the requests that had a time to be sent at; `None` where none had."""
+    """The lag over the requests with a scheduled time; `None` without any."""
     known = sorted(lag_s for lag_s in lags_s if lag_s is not None)
     return Lag(percentile(known, 0.5), percentile(known, 0.99), known[-1]) if known else None

@@ -1,4 +1,4 @@
-"""How sure a mean or a percentile of latencies is: 95 % confidence intervals that assume no shape of the distribution.
+"""95 % confidence intervals of a mean or a percentile of latencies, without assuming a distribution.
 
     mean, values          mean ± t × s/√n (Student; from five values on)
     mean, gaps            the same of Σ sums ÷ Σ counts over the requests, by the delta method
@@ -6,9 +6,9 @@
                           binomial (n, p); its 2.5 % and 97.5 % points are the ranks
     percentile, gaps      Woodruff (1952): the interval of the share of gaps up to the percentile, read back as gaps
 
-The gaps of one request resemble each other, so there the requests are the units. Requests count as independent; where
-they queue behind each other the truth is wider. `None` where the values are too few: a percentile takes 6 values for
-the p50, 36 for the p90, 72 for the p95 and 368 for the p99.
+The gaps of one request resemble each other, so for gaps the requests are the units. Requests count as independent. If
+they queue behind each other, the true interval is wider. With too few values the interval is `None`: the p50 needs 6
+values, the p90 36, the p95 72 and the p99 368.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Of the mean of independent values."""
+    """The interval of the mean of independent values."""
     return student(values, 1 - 2 * TAIL) if len(values) >= FEWEST else None
 
 
 def percentile_interval(ordered: Sequence[float], share: float) -> Interval | None:
-    """Of the percentile at `share` (0..1) of independent values in ascending order."""
+    """The interval of the percentile at `share` (0..1) of independent values in ascending order."""
     n = len(ordered)
     low, high = _exact_ranks(n, share) if n <= _EXACT_UP_TO else _normal_ranks(n, share)
     return Interval(ordered[low - 1], ordered[high - 1]) if low >= 1 and high <= n else None
 
 
 def grouped_mean_interval(groups: Sequence[Sequence[float]]) -> Interval | None:
-    """Of the mean of all values, where the groups are independent and their values are not."""
+    """The interval of the mean of all values, for independent groups of dependent values."""
     return _ratio([(fsum(group), len(group)) for group in groups if group])
 
 
 def grouped_percentile_interval(groups: Sequence[Sequence[float]], share: float) -> Interval | None:
-    """Of the percentile at `share` of all values, likewise. The values of each group are in ascending order."""
+    """The interval of the percentile at `share` (0..1) of all values, likewise. Each group is in ascending order."""
     everything = sorted(value for group in groups for value in group)
     if not everything:
         return None

@@ -1,7 +1,7 @@
-"""What a run found: one result per cell, as metrics for the router and as an exit code for the shell.
+"""The results of a run: one per cell, as metrics for the router, and an exit code for the shell.
 
-A cell counts as measured when at least one of its requests was answered. Metrics of a cell that was not measured hold
-its error rate and nothing else, and not even that where the requests failed for reasons of the agent's (`excuses`).
+A cell counts as measured if at least one of its requests was answered. The metrics of another cell have only its error
+rate, and not even that if the requests failed with an excuse (`excuses`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ALL_MEASURED, SOME_FAILED, NOTHING_MEASURED = 0, 1, 2  # exit codes
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """One cell, measured at `ended_at_s` (Unix seconds). `complete` is false where the time ran out in its middle."""
+    """One cell, measured at `ended_at_s` (Unix seconds). `complete` is false if it ended early."""
 
     cell: Cell
     stats: CellStats
     ended_at_s: float
     complete: bool = True
-    published: bool | None = None  # None where nothing was to be written
+    published: bool | None = None  # None: there was nothing to write
     lag: Lag | None = None  # of the sender; None in a closed loop
     answers: tuple[Answer, ...] = field(default=(), repr=False)
     verdict: Verdict = NOTHING_CHECKED  # on the answers
@@ -41,22 +41,22 @@ class CellResult:
 
     @property
     def is_good(self) -> bool:
-        """Measured to its end, written, and with sound answers as far as is known."""
+        """Whether it was measured to its end and written, and its answers are not faulty."""
         return self.measured and self.complete and self.published is not False and not self.verdict.is_faulty
 
     @property
     def measured(self) -> bool:
-        """At least one request was answered."""
+        """Whether at least one request was answered."""
         return self.stats.succeeded > 0
 
     @property
     def tells(self) -> bool:
-        """Something of it is for the router: latencies, or at least that the deployment fails."""
+        """Whether it has something for the router: latencies, or at least an error rate."""
         return self.stats.error_rate is not None
 
     @property
     def unmeasured_because(self) -> str | None:
-        """Why nothing can be said of the deployment, and what to do; `None` where something can."""
+        """Why it has nothing for the router, and what to do; `None` if it has something."""
         return None if self.tells or self.stats.excuse is None else str(self.stats.excuse)
 
     @property
@@ -65,7 +65,7 @@ class CellResult:
         return cost_per_1k_usd(self.cell.facts, self.stats, self.cell.utilization)
 
     def metrics(self) -> Metrics:
-        """The hash that the router reads. `samples` are the requests that the latencies rest on."""
+        """The metrics that the router reads. `samples` counts the requests behind the latencies."""
         stats, ttft, tpot = self.stats, self.stats.ttft, self.stats.tpot
         if not self.measured:
             return Metrics(
@@ -98,7 +98,7 @@ class CellResult:
 
 
 def judged(results: Sequence[CellResult]) -> list[CellResult]:
-    """The results with the verdicts that all answers of the run allow together."""
+    """The results with verdicts from the answers of all deployments together."""
     verdicts = judged_together({result.name: result.answers for result in results})
     return [replace(result, verdict=verdicts[result.name]) for result in results]
 

@@ -1,9 +1,9 @@
-"""One latency over many requests: mean, percentiles, and how sure each of them is.
+"""One latency over many requests: its mean and percentiles, with their intervals.
 
-Percentile p of n sorted values: linear interpolation at rank p × (n − 1), NumPy's default. The p95 of ten values
-therefore lies between the ninth and the tenth, and says little of the one request in twenty that it is meant to tell
-of. A percentile is `supported` where at least one of the values is expected beyond it, n × (1 − p) ≥ 1: the p90 by 10
-values, the p95 by 20, the p99 by 100. The intervals ask for more, see `intervals`.
+Percentile p of n sorted values: linear interpolation at rank p × (n − 1), NumPy's default. So the p95 of ten values is
+between the ninth and the tenth, and says little about one request in twenty. A percentile is supported (`supports`) if
+at least one value is expected beyond it, n × (1 − p) ≥ 1: the p90 needs 10 values, the p95 20, the p99 100. Intervals
+need more, see `percentiles`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Spread:
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """Of the measured values of independent requests, `None` where there is none."""
+    """The spread of the measured values of independent requests; `None` without any."""
     measured = sorted(value for value in values if value is not None)
     if not measured:
         return None
@@ -56,7 +56,7 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 def grouped_spread(groups: Iterable[Sequence[float]]) -> Spread | None:
-    """Of all values, which resemble each other within a group, one for each request; `None` where there is none."""
+    """The spread of all values of groups, one group per request; `None` without any value."""
     ordered = [sorted(group) for group in groups if group]
     measured = sorted(value for group in ordered for value in group)
     if not measured:

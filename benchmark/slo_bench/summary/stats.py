@@ -1,10 +1,10 @@
 """Summaries of the samples of one cell (a deployment in a category). `None` where nothing was measured.
 
-- Latencies are of successful requests only. TTFT, TPOT and E2E have one value for each request, ITL one for each gap;
-  see `stream` for what they are and `spreads` for what is said of them.
-- Error rate: failed ÷ finished requests.
-- Throughput: tokens of successful requests ÷ wall time of the cell, all streams together. It is unknown where a success
-  came without usage. `requests_per_s` counts successes.
+- Latencies are those of successful requests. TTFT, TPOT and E2E have one value per request, ITL one per gap. `stream`
+  defines them, `spreads` summarizes them.
+- Error rate: failed ÷ finished requests, without those with an excuse.
+- Throughput: tokens of successful requests ÷ wall time of the cell, over all streams. It is unknown if a success came
+  without usage. `requests_per_s` counts successes.
 - Cached tokens are part of the prompt tokens, reasoning tokens of the completion tokens.
 """
 
@@ -24,7 +24,7 @@ from slo_router.contract.model import Slo
 
 @dataclass(frozen=True, slots=True)
 class CellStats:
-    """What a cell's samples say together."""
+    """The summary of a cell's samples."""
 
     requests: int  # finished ones
     errors: Mapping[str, int]  # by class
@@ -32,30 +32,30 @@ class CellStats:
     tpot: Spread | None
     itl: Spread | None
     e2e: Spread | None
-    prompt_tokens: int | None  # of all successes, as the further token counts
+    prompt_tokens: int | None  # of all successes; so are the other token counts
     completion_tokens: int | None
     cached_tokens: int | None
     reasoning_tokens: int | None
     attainment: Attainment | None
     wall_s: float
-    inconclusive: Mapping[str, int] = field(default_factory=dict)  # by class: failures that are not the deployment's
-    excuse: Excuse | None = None  # the most frequent one of those
+    inconclusive: Mapping[str, int] = field(default_factory=dict)  # failures with an excuse, by class
+    excuse: Excuse | None = None  # the most frequent excuse
 
     @property
     def succeeded(self) -> int:
-        """Requests that were answered; what the latencies rest on."""
+        """The number of answered requests, which the latencies come from."""
         return self.conclusive - sum(self.errors.values())
 
     @property
     def conclusive(self) -> int:
-        """Finished requests that say something of the deployment."""
+        """The number of finished requests without an excuse."""
         return self.requests - sum(self.inconclusive.values())
 
     @property
     def error_rate(self) -> float | None:
-        """Failed ÷ finished requests, 0..1, without inconclusive ones; `None` where those are all that tells anything.
+        """Failed ÷ finished requests without inconclusive ones, 0..1; `None` where that proves nothing.
 
-        Without a single answer failures must outnumber them: one failure among refusals proves nothing.
+        Without a single answer the failures must outnumber the inconclusive requests.
         """
         failed = sum(self.errors.values())
         told = self.succeeded > 0 or failed > self.requests - self.conclusive
@@ -63,7 +63,7 @@ class CellStats:
 
     @property
     def error_rate_interval(self) -> Interval | None:
-        """Of the error rate, 95 %."""
+        """The 95 % interval of the error rate."""
         return None if self.error_rate is None else wilson(sum(self.errors.values()), self.conclusive)
 
     @property
@@ -105,7 +105,7 @@ class CellStats:
 
 
 def summarize(samples: Sequence[Sample], wall_s: float, slo: Slo | None = None) -> CellStats:
-    """Summarizes a cell. `wall_s` is the time from its first send to its last answer; `slo` is what it is held to."""
+    """Summarizes a cell. `wall_s` is the time from its first send to its last answer. `slo` is its group's."""
     successes = [sample for sample in samples if sample.error is None]
     judged = [sample for sample in samples if sample.excuse is None]
     excused = [sample for sample in samples if sample.excuse is not None]

@@ -1,1 +1,1 @@
-"""The sweep over prompt length × rate: where a deployment saturates, and how its latency follows length and load."""
+"""The sweep over prompt length × rate: finds where a deployment saturates, and fits its latency to length and load."""

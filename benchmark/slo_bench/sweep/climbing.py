@@ -1,8 +1,8 @@
-"""Which rate a sweep tries next, and when it has seen enough. Pure.
+"""Chooses the next rate of a sweep, and decides when it is done. Pure.
 
-Rates rise twofold from the one that keeps a single request in flight, or along a given list, until a step is saturated.
-Then the highest good rate and the lowest bad one are brought together by their geometric mean, twice, so that the knee
-is known to a fifth. A step is saturated where
+Rates double from the one that keeps a single request in flight, or follow a given list, until a step is saturated. Then
+the sweep tries the geometric mean of the highest good and the lowest bad rate, twice, so that the knee is known to a
+fifth. A step is saturated if
 
 - the throughput no longer follows the rate: the requests took a quarter longer than sending them and one unloaded
   answer, or the step's time ran out;
@@ -24,16 +24,16 @@ MOST_GROWTH, LEAST_GROWTH = 1.5, 4.0
 COLLAPSED = 0.5
 FACTOR = 2.0
 REFINEMENTS = 2
-MOST_STEPS = 12  # of one length: beyond 2000 requests in flight something else is wrong
+MOST_STEPS = 12  # per length; more than 2,000 requests in flight would mean another problem
 
 
 class Judged(NamedTuple):
-    """A step with its numbers. `saturated` says how, `None` where it is not."""
+    """A step with its figures. `saturated` tells why it is saturated, `None` if it is not."""
 
     step: Step
     figures: Figures
     saturated: str | None
-    is_good: bool  # not saturated, and the SLO was kept by the share that was asked for
+    is_good: bool  # not saturated, and the target share of requests kept the SLO
 
 
 def judge(step: Step, found: Figures, unloaded_s: float, target: float) -> Judged:
@@ -62,7 +62,7 @@ def next_rate(judged: Sequence[Judged], unloaded_s: float, given: Sequence[float
 
 
 def knee(judged: Sequence[Judged]) -> Judged | None:
-    """The step of the highest rate that was good, with none below it that was not; `None` where there is none."""
+    """The step of the highest rate up to which all steps were good; `None` where there is none."""
     found = None
     for one in sorted(judged, key=lambda one: one.step.asked_per_s):
         if not one.is_good:

@@ -1,8 +1,8 @@
 """Sweeps one deployment: for each prompt length first requests one at a time, then open loops at rising rates.
 
-Every step starts on an idle server and is given twice its time: what is then still on its way is cancelled. A
-deployment that answers nothing one at a time is not swept further, and neither is one that cannot be measured for a
-reason of the agent's (`excuses`): a refusal is no saturation.
+Every step starts on an idle server and may take twice its time. Then requests in flight are cancelled. The sweep of a
+deployment ends if it does not answer single requests, or if most requests fail with an excuse (`excuses`): a refusal is
+not saturation.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from slo_bench.sweep.regression import fit_sweep
 from slo_bench.sweep.step import Step, figures
 from slo_router.contract.model import LatencyFit, Slo
 
-ALONE = 6  # requests one at a time, after one that is thrown away
+ALONE = 6  # requests one at a time, after a discarded one
 LEAST_REQUESTS, MOST_REQUESTS = 12, 400  # of a step
-PATIENCE = 2.0  # times a step's time
+PATIENCE = 2.0  # a step may take so many times its time
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What is swept. `rates` empty: found by climbing. `target` is the share of requests that shall keep the SLO."""
+    """The grid of a sweep. Empty `rates` are found by climbing. `target` is the share of requests to keep the SLO."""
 
     lengths: tuple[int, ...] = (128, 1024, 4096)  # tokens of the prompt
     rates: tuple[float, ...] = ()  # requests per second, rising
@@ -46,7 +46,7 @@ class Grid:
 
 @dataclass(slots=True)
 class Swept:
-    """What a deployment's sweep found. `ended_early` says why it is not whole."""
+    """The result of a deployment's sweep. `ended_early` tells why it is incomplete."""
 
     deployment_id: str
     categories: tuple[str, ...]
@@ -56,14 +56,14 @@ class Swept:
     fit: LatencyFit | None = None
     ended_early: str | None = None
     published: bool | None = None
-    notes: tuple[str, ...] = ()  # how it was asked otherwise
+    notes: tuple[str, ...] = ()  # how requests were changed
 
 
 OnStep = Callable[[Swept, Judged], None]
 
 
 class Course:
-    """The sweep of one deployment. `cells` are its categories; their prompts are what lengths are made from."""
+    """The sweep of one deployment. `cells` are its categories. Prompts of each length are made from theirs."""
 
     def __init__(
         self, cells: Sequence[Cell], grid: Grid, measure: Measure, on_step: OnStep, clock: Clock = perf_counter
@@ -81,7 +81,7 @@ class Course:
         self.swept = Swept(cells[0].facts.deployment_id, tuple(cell.category for cell in cells), cells[0].slo, too_long)
 
     async def run(self, deadline_s: float) -> Swept:
-        """Sweeps until `deadline_s` on the event loop's clock, and fits what was measured."""
+        """Sweeps until `deadline_s` on the event loop's clock, and fits the latency."""
         swept = self.swept
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -111,12 +111,12 @@ class Course:
 
     @staticmethod
     def _excuse(step: Step) -> str | None:
-        """Why most of a step's requests say nothing of the deployment; `None` where they do."""
+        """The most frequent excuse, if most of a step's requests have one; else `None`."""
         excuses = Counter(one.sample.excuse for one in step.sent if one.sample.excuse is not None)
         return str(excuses.most_common(1)[0][0]) if excuses and 2 * excuses.total() > len(step.sent) else None
 
     async def _alone(self, length: int) -> float | None:
-        """The typical seconds of one request alone; from the first answer the model's characters per token."""
+        """The median seconds of one request alone, or `None`. Also learns the model's characters per token."""
         first, sent = self._made(length, 1, "warm-up"), list[Sent]()
         await self._sender(sent).closed_loop(first, 1)
         tokens = sent.pop().sample.prompt_tokens
@@ -152,7 +152,7 @@ class Course:
         return one
 
     def _made(self, length: int, count: int, name: str) -> list[Prompt]:
-        """Prompts of `length` tokens, none like another; without tools, which nobody could count."""
+        """Prompts of `length` tokens, all different, and without tools, whose tokens are unknown."""
         made = islice(cycle(self._prompts), count)
         chars = round(length * self._chars_per_token)
         return [

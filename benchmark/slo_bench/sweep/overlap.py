@@ -1,4 +1,4 @@
-"""How many other requests ran beside each one while its answer was written. Pure."""
+"""The mean number of other requests in flight while an answer was written. Pure."""
 
 from __future__ import annotations
 

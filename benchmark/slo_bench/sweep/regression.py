@@ -1,15 +1,15 @@
-"""The latency fit of a sweep: least squares on relative errors, no coefficient negative. Pure.
+"""The latency fit of a sweep: least squares on relative errors, without negative coefficients. Pure.
 
     TTFT = a + b · prompt tokens + c · in flight + k · max(0, in flight − knee)
     TPOT = d + e · in flight
 
-TTFT takes the load when the request was sent, as the router knows it. TPOT takes the mean load while the answer was
-written; requests above the knee are left out, for there the batch is full and the pace stays. Both lines are medians.
+TTFT uses the load when the request was sent, as the router knows it. TPOT uses the mean load while the answer was
+written. Requests above the knee are left out of TPOT, for there the batch is full and the pace constant. Both lines are
+medians.
 
-Errors are relative, and large ones count less (Huber), so that one slow connection does not bend the line. All steps
-weigh alike but for their load n, by 1 / (1 + n)²: a router must be right where it sends, which is where the load is
-low. A step whose time ran out tells nothing of the TPOT. The knee is the one of `KNEES` that explains most
-(`find_knee`).
+Errors are relative, and large errors count less (Huber), so that one slow connection does not bend the line. Steps have
+the same weight, except for their load n, by 1 / (1 + n)²: the router sends at low loads, so the fit must be right
+there. A step whose time ran out has no TPOT. The knee is the one of `KNEES` that explains most (`find_knee`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from slo_router.contract.least_squares import find_knee, non_negative
 from slo_router.contract.model import KNEES, LatencyFit
 
 LEAST_SAMPLES = 20
-LEAST_SPREAD = 1.5  # longest ÷ shortest prompt: below it length and a constant can't be told apart
+LEAST_SPREAD = 1.5  # longest ÷ shortest prompt; with less, the effect of length can't be separated from the constant
 ROUNDS = 6
-HUBER = 1.5  # standard deviations from which on an error counts less
+HUBER = 1.5  # standard deviations; larger errors count less
 LOAD_POWER = 2.0  # see the module
 MOST_RATIO = 50.0
 _LEAST_S = 1e-9
 
 
 class Seen(NamedTuple):
-    """One observation: the features, the seconds, and what it weighs."""
+    """One observation: its features, seconds and weight."""
 
     row: tuple[float, ...]
     y_s: float
@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One fitted quantity. The ratio is of observed ÷ fitted; the error the median of |ratio − 1|."""
+    """One fitted quantity. The ratio is observed ÷ fitted. The error is the median of |ratio − 1|."""
 
     coefficients: tuple[float, ...]
     p95_ratio: float
@@ -52,7 +52,7 @@ class Line(NamedTuple):
 
 
 def fit_sweep(steps: Sequence[Step], measured_at_s: float) -> LatencyFit | None:
-    """The fit over all steps of one deployment; `None` where too little was measured. `measured_at_s` is Unix time."""
+    """The fit over all steps of one deployment; `None` with too few samples. `measured_at_s` is Unix seconds."""
     weights = _weights(steps)
     plain = [one for step, weight in zip(steps, weights, strict=True) for one in _first_tokens(step, weight)]
     tokens = [one.row[1] for one in plain]
@@ -76,7 +76,7 @@ def fit_sweep(steps: Sequence[Step], measured_at_s: float) -> LatencyFit | None:
 
 
 def _weights(steps: Sequence[Step]) -> list[float]:
-    """Of one request of each step, see the module."""
+    """The weight of one request of each step, see the module."""
     loads = [fmean(one.in_flight for one in step.sent) if step.sent else 0.0 for step in steps]
     return [(1 + load) ** -LOAD_POWER / max(len(step.sent), 1) for step, load in zip(steps, loads, strict=True)]
 
@@ -102,7 +102,7 @@ def _further_tokens(step: Step, weight: float, knee: float) -> list[Seen]:
 
 
 def _beyond(seen: Sequence[Seen], knee: float) -> list[Seen]:
-    """The same with the load beyond the knee as a further feature."""
+    """The observations with the load beyond the knee as a further feature."""
     return [one._replace(row=(*one.row, max(0.0, one.row[2] - knee))) for one in seen]
 
 
@@ -114,7 +114,7 @@ def _knee(seen: Sequence[Seen]) -> float:
 
 
 def _loss(seen: Sequence[Seen]) -> float:
-    """The sum of squared logarithms of observed ÷ fitted, large ones cut."""
+    """The weighted sum of squared ln(observed ÷ fitted), each logarithm cut at 1."""
     line = _robust(seen, rounds=2)
     return sum(one.weight * min(abs(math.log(one.y_s / _value(line, one.row))), 1.0) ** 2 for one in seen)
 
@@ -136,7 +136,7 @@ def _line(seen: Sequence[Seen]) -> Line:
 
 
 def _robust(seen: Sequence[Seen], rounds: int = ROUNDS) -> list[float]:
-    """Iteratively reweighted: relative to what was fitted before, at first to what was observed."""
+    """Iteratively reweighted least squares: errors relative to the last fit, at first to the observed value."""
     line = _regress([one._replace(weight=one.weight / one.y_s**2) for one in seen])
     for _ in range(rounds):
         fitted = [min(max(_value(line, one.row), one.y_s / 10), one.y_s * 10) for one in seen]
@@ -165,7 +165,7 @@ def _value(line: Sequence[float], row: Sequence[float]) -> float:
 
 
 def _quantile(weighted: Sequence[tuple[float, float]], share: float) -> float:
-    """The value that `share` of the weight stays below or at."""
+    """The weighted quantile at `share` (0..1)."""
     ordered = sorted(weighted)
     whole, below = sum(weight for _, weight in ordered), 0.0
     for value, weight in ordered:

@@ -1,6 +1,6 @@
-"""A sweep from the first connection to the last write: client, guard and Redis put together, one deployment at a time.
+"""A sweep from the first connection to the last write: client, guard and Redis, one deployment at a time.
 
-Each deployment's fit is written as soon as it is known. Redis is asked for a sign of life before the first request.
+Each deployment's fit is written as soon as it is known. Redis must answer before the first request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
 
 class SweepOrder(NamedTuple):
-    """What to sweep, and on what terms. `endpoints` see `lock.endpoint_of`."""
+    """What to sweep, and within which limits. `endpoints`: `lock.endpoint_of`."""
 
     plan: Plan
     grid: Grid

@@ -1,4 +1,4 @@
-"""One step of a sweep: one prompt length at one rate, as it was answered. Pure.
+"""One step of a sweep: one prompt length at one rate. Pure.
 
     offered    requests sent ÷ time of the last send
     served     requests answered ÷ time until the last answer
@@ -6,8 +6,8 @@
     attained   the share of requests that kept the SLO, errors and unanswered ones included
     goodput    offered × attained: requests per second that kept it
 
-A request keeps the SLO where it keeps each latency limit; what could not be measured breaks none. A group without
-latency limits has none to keep: only failures count then.
+A request keeps the SLO if it keeps each latency limit. An unmeasured latency breaks no limit. For a group without
+latency limits only failures count.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from slo_router.contract.model import Slo
 
 
 class Step(NamedTuple):
-    """What came of one step. `length` is the prompt's asked tokens; `asked_per_s` is 0 for one request at a time."""
+    """The requests of one step. `length` is in tokens. `asked_per_s` is the rate, 0 for one request at a time."""
 
     length: int
     asked_per_s: float
     planned: int  # requests; those not in `sent` were cancelled, for the step's time was up
     span_s: float  # of the last send
     wall_s: float
-    sent: tuple[Sent, ...]  # by send
+    sent: tuple[Sent, ...]  # in the order of sending
 
 
 class Figures(NamedTuple):
-    """A step in numbers. Latencies in seconds, `None` where nothing was answered."""
+    """The figures of a step. Latencies are seconds, `None` where nothing was answered."""
 
     offered_per_s: float
     served_per_s: float
@@ -53,7 +53,7 @@ class Figures(NamedTuple):
 
 
 def figures(step: Step, slo: Slo) -> Figures:
-    """The step's numbers against an SLO."""
+    """The step's figures, judged by an SLO."""
     good = [one.sample for one in step.sent if one.sample.error is None]
     tokens = [sample.prompt_tokens for sample in good if sample.prompt_tokens is not None]
     offered = step.planned / step.span_s if step.span_s > 0 else step.planned / max(step.wall_s, 1e-9)
@@ -75,12 +75,12 @@ def figures(step: Step, slo: Slo) -> Figures:
 
 
 def stretch(step: Step, unloaded_s: float) -> float:
-    """See the module; infinite where requests were cancelled."""
+    """The stretch as defined in the module; infinite if requests were cancelled."""
     return step.wall_s / (step.span_s + unloaded_s) if len(step.sent) == step.planned else math.inf
 
 
 def queue_growth(sent: Sequence[Sent]) -> tuple[float, float]:
-    """The mean number in flight over the second and over the last third of the sends: the first is spent filling up."""
+    """The mean number in flight over the second and over the last third of the sends, without the filling first one."""
     loads = [one.in_flight for one in sorted(sent, key=lambda one: one.sent_s)]
     third = max(len(loads) // 3, 1)
     return fmean(loads[third : 2 * third] or [0]), fmean(loads[-third:] or [0])

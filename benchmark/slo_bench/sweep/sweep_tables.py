@@ -1,4 +1,4 @@
-"""What a sweep prints: a line for each step as it ends, then tables for people or JSON for programs.
+"""The output of a sweep: a line for each finished step, then tables for people or JSON for programs.
 
 Milliseconds, requests per second and tokens. Unmeasured is a dash or null.
 """
@@ -20,7 +20,7 @@ from slo_router.contract.units import MS_PER_S
 
 
 def heading(plan: Plan, grid: Grid, total_s: float, budget_usd: float | None) -> str:
-    """What a sweep may take."""
+    """The sweep's plan and limits."""
     deployments, lengths = len(plan.by_deployment()), ", ".join(map(str, grid.lengths))
     most = f"{total_s / 60:g} minutes" + ("" if budget_usd is None else f" and {budget_usd:g} USD")
     return (
@@ -183,7 +183,7 @@ def _knees(swept: Swept) -> list[tuple[int, Judged | None]]:
 
 
 def _at_least(swept: Swept, best: Judged) -> str:
-    """A sign in front of a rate beyond which nothing was tried."""
+    """`≥ ` for a rate beyond which no rate was tried, else empty."""
     rates = [one.step.asked_per_s for one in swept.judged if one.step.length == best.step.length]
     return "≥ " if best.step.asked_per_s == max(rates) else ""
 

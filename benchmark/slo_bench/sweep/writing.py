@@ -1,7 +1,7 @@
 """Writes a sweep's fit into the metrics hash of each category of the deployment, all its fields in one transaction.
 
-Whoever reads finds the old fit or the new one. A hash that no run has written yet gets the fit's timestamp, for one
-without would be dropped by its readers.
+Readers see either the old fit or the new one. A hash that no run has written yet gets the fit's timestamp, for readers
+drop a hash without one.
 """
 
 from __future__ import annotations

@@ -96,19 +96,25 @@ async def ask(client: httpx.AsyncClient, url: str, habit: Habit, route: str) -> 
 
 
 async def leave(client: httpx.AsyncClient, url: str, habit: Habit, route: str, server: Providers, *, stop: str) -> None:
-    """A request whose client leaves once the server has sent all that comes before `stop`."""
+    """A request whose client leaves once all that comes before `stop` is here, or before the first token was sent."""
     number = next_number()
-    asked = body(route, slug(habit.name), number, stop)
+    asked, shown = body(route, slug(habit.name), number, stop), asyncio.Event()
 
     async def read() -> None:
+        held = b""
         async with client.stream("POST", url + PATHS[route], json=asked) as answer:
-            async for _ in answer.aiter_raw():
-                pass
+            async for piece in answer.aiter_raw():
+                held += piece
+                if SHOWN.search(held):
+                    shown.set()
 
     reading = asyncio.create_task(read())
     while number not in server.stopped:  # noqa: ASYNC110  # it runs on another thread's loop
         await asyncio.sleep(0.01)
-    await asyncio.sleep(server.gap_s / 4)  # until what it sent is here
+    if stop == "rest":
+        await asyncio.wait_for(shown.wait(), TIMEOUT_S)
+    else:
+        await asyncio.sleep(server.gap_s / 4)  # it shows nothing, whether it came or not
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
 

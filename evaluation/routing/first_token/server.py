@@ -48,7 +48,7 @@ class Providers:
     asked: set[str] = field(default_factory=set)  # the requests that are here
     sent_s: dict[str, float] = field(default_factory=dict)  # when the first token of each was sent
     stopped: set[str] = field(default_factory=set)  # requests that wait for what will not come
-    hung_up: set[str] = field(default_factory=set)  # those of them whose connection was closed
+    hung_up: set[str] = field(default_factory=set)  # those whose connection was closed before their answer had ended
 
     def api_base(self, habit: str) -> str:
         """What LiteLLM calls the base URL."""
@@ -56,18 +56,22 @@ class Providers:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers the requests of one connection."""
+        answering: str | None = None
         try:
             while True:
-                path, ask, stop = await _read(reader)
-                self.asked.add(ask)
-                await self._answer(writer, _parts(_stream_of(path)), ask, stop)
+                path, answering, stop = await _read(reader)
+                self.asked.add(answering)
+                await self._answer(writer, _parts(_stream_of(path)), answering, stop)
                 if stop:
-                    self.stopped.add(ask)
+                    self.stopped.add(answering)
                     await reader.read()
-                    self.hung_up.add(ask)
+                    return
+                answering = None
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            if answering is not None:
+                self.hung_up.add(answering)
             writer.close()
 
     async def _answer(self, writer: asyncio.StreamWriter, parts: Parts, ask: str, stop: str) -> None:

@@ -2,11 +2,12 @@
 
 Each way in its turn gets a stock proxy with two workers and the same requests at the same instants, over HTTP:
 
-1. Quota: for so many windows; the cheapest of three endpoints takes a tenth of the requests.
-2. Account: to each of four groups ten requests in a row that are themselves wrong, then ten good ones; then the cheaper
-   of its two endpoints is out of credit for `--minutes`.
+1. Wrong requests: to each of four groups ten in a row that are themselves wrong, then ten good ones.
+2. Quota: for so many windows; the cheapest of three endpoints takes a tenth of the requests.
+3. Account: the cheaper of each group's two endpoints is out of credit for `--minutes`. It says so as a provider does,
+   but with 403, where its words tell nothing.
 
-    python -m evaluation.routing.room --windows 10 --rate 10
+    python -m evaluation.routing.room --windows 10 --rate 10 [--save]
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +34,13 @@ from evaluation.routing.room.world import (
     STATUSES,
     TTFT_MS,
     WAYS,
+    WORDS,
     WORKERS,
     Endpoint,
     document,
     endpoints,
 )
+from evaluation.shared.results import OPTION, Aim, conclude
 from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.redis import embedded
 
@@ -45,6 +49,7 @@ SHARE = 0.1  # of the traffic that the capped endpoint takes
 WARM_UP = 15
 WRONG = 10
 BAD_TEMPERATURE = 9
+KEPT_PERCENT, REACHED = 97, 5  # what we want
 KNOWN_AFTER_S = 2.0  # after the first health check: what was under way then has come
 TIMEOUT_S = 30.0
 
@@ -68,6 +73,38 @@ class Found(NamedTuple):
     wrong: dict[int, int]  # by status: of ten good requests right after wrong ones those that went elsewhere
     account: dict[int, list[Answer]]
     reached: dict[int, list[tuple[float, bool]]]  # by status: what came there, seconds since it broke; a health check?
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What became of the requests beside an endpoint with a quota; `refused` are its 429s by window."""
+
+    refused: tuple[int, ...]
+    lost: int
+    requests: int
+    kept_percent: float
+    used_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of those beside an endpoint that refuses everything."""
+
+    status: int
+    before: int  # reached it before it was known
+    minute: int  # at most, in a minute then
+    lost: int
+    requests: int
+    elsewhere: int  # of the good ones after wrong ones
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way's figures."""
+
+    name: str
+    quota: Quota | None
+    accounts: list[Account]
 
 
 async def ask(client: httpx.AsyncClient, group: str, **body: object) -> Answer:
@@ -105,6 +142,7 @@ async def play(client: httpx.AsyncClient, handles: dict[str, Handle], options: a
     groups = [f"account-{status}" for status in STATUSES]
     for _ in range(WARM_UP):
         await asyncio.gather(*(ask(client, group) for group in groups))  # not the one whose limit is to be found out
+    wrong = dict(zip(STATUSES, await asyncio.gather(*(after_wrong(client, group) for group in groups)), strict=True))
     await asyncio.sleep(2)
     quota, windows = [], range(0)
     if options.windows:
@@ -116,11 +154,9 @@ async def play(client: httpx.AsyncClient, handles: dict[str, Handle], options: a
     seen = [one for one in handles[CAPPED].seen() if int(one.at_s // WINDOW_S) in windows]
     refused = Counter(int(one.at_s // WINDOW_S) for one in seen if one.status == 429)
     passed = Counter(int(one.at_s // WINDOW_S) for one in seen if one.status == 200)
-    wrong = dict(zip(STATUSES, await asyncio.gather(*(after_wrong(client, group) for group in groups)), strict=True))
-    await asyncio.sleep(2)
-    for status in STATUSES:
+    for status, words in WORDS.items():
         handles[f"broke-{status}"].reset()
-        handles[f"broke-{status}"].control("status", status=status)
+        handles[f"broke-{status}"].control("status", status=status, message=words)
     began_s = time.time()
     seconds = options.minutes * MINUTE_S + KNOWN_AFTER_S
     answers = await asyncio.gather(*(steadily(client, group, seconds, 4 / options.rate) for group in groups))
@@ -156,8 +192,8 @@ def before_and_after(reached: Sequence[tuple[float, bool]]) -> tuple[int, int]:
     return len(reached) - len(late), most
 
 
-def run(way: str, options: argparse.Namespace) -> list[str]:
-    """One way's lines of the report."""
+def run(way: str, options: argparse.Namespace) -> Way:
+    """One way's figures."""
     per_window = round(options.rate * WINDOW_S * SHARE)
     known = endpoints(per_window, WINDOW_S)
     with tempfile.TemporaryDirectory() as name, running_endpoints([one.spec for one in known]) as running:
@@ -170,7 +206,7 @@ def run(way: str, options: argparse.Namespace) -> list[str]:
             found = asyncio.run(_playing(proxy, limits, handles, options))
         if way == OURS:
             embedded.stop(home)
-    return report(way, found, {one.spec.name: one for one in known}, per_window)
+    return figures_of(way, found, {one.spec.name: one for one in known}, per_window)
 
 
 async def _playing(
@@ -180,27 +216,51 @@ async def _playing(
         return await play(client, handles, options)
 
 
-def report(way: str, found: Found, known: dict[str, Endpoint], per_window: int) -> list[str]:
+def figures_of(way: str, found: Found, known: dict[str, Endpoint], per_window: int) -> Way:
     """What it came to."""
-    lines = [f"{way}"]
+    quota = None
     if found.quota:
+        per = tuple(found.refused[window] for window in found.windows)
+        used = sum(found.passed[window] for window in found.windows) / (per_window * len(found.windows))
         lost = sum(one.status != 200 for one in found.quota)
         share = sum(kept(one, known) for one in found.quota) / len(found.quota)
-        per = [found.refused[window] for window in found.windows]
-        used = sum(found.passed[window] for window in found.windows) / (per_window * len(found.windows))
-        lines.append(
-            f"  quota    429s by window {per}, at most {max(per)}; lost {lost} of {len(found.quota)}; "
-            f"contract kept {share:.1%}; {used:.0%} of the quota used"
-        )
+        quota = Quota(per, lost, len(found.quota), 100 * share, 100 * used)
+    accounts = []
     for status, answers in found.account.items():
         handful, most = before_and_after(found.reached[status])
         lost = sum(one.status != 200 for one in answers)
-        lines.append(
-            f"  HTTP {status} reached it: {handful} before it is known, then at most "
-            f"{most} in a minute; lost {lost} of {len(answers)}; "
-            f"after {WRONG} wrong ones {found.wrong[status]} of {WRONG} good ones went elsewhere"
+        accounts.append(Account(status, handful, most, lost, len(answers), found.wrong[status]))
+    return Way(way, quota, accounts)
+
+
+def report(way: Way) -> Iterator[str]:
+    """In words."""
+    yield way.name
+    if way.quota is not None:
+        yield (
+            f"  quota    429s by window {list(way.quota.refused)}, at most {max(way.quota.refused)}; lost "
+            f"{way.quota.lost} of {way.quota.requests}; contract kept {way.quota.kept_percent:.1f} %; "
+            f"{way.quota.used_percent:.0f} % of the quota used"
         )
-    return lines
+    for one in way.accounts:
+        yield (
+            f"  HTTP {one.status} reached it: {one.before} before it is known, then at most "
+            f"{one.minute} in a minute; lost {one.lost} of {one.requests}; "
+            f"after {WRONG} wrong ones {one.elsewhere} of {WRONG} good ones went elsewhere"
+        )
+
+
+def aims_of(ours: Way) -> Iterator[Aim]:
+    """Of this plugin's way."""
+    if ours.quota is not None:
+        yield Aim.at_most(1, "429s in a window:", max(ours.quota.refused), 0)
+        yield Aim.at_most(0, "requests lost beside a quota:", ours.quota.lost, 0)
+        found = ours.quota.kept_percent
+        yield Aim(f"contract kept beside a quota: {found:.1f} %, at least {KEPT_PERCENT} %", found >= KEPT_PERCENT)
+    minute = max(one.minute for one in ours.accounts)
+    yield Aim.at_most(REACHED, "requests a minute to an account that is known to refuse:", minute, 0)
+    elsewhere = max(one.elsewhere for one in ours.accounts)
+    yield Aim.at_most(0, "good requests sent elsewhere after wrong ones:", elsewhere, 0)
 
 
 def main() -> None:
@@ -212,9 +272,14 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=1.0, help="of the account part")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument(OPTION, action="store_true", help="save the figures in evaluation/results")
     options = parser.parse_args()
-    for way in options.ways:
-        print("\n".join(run(way, options)), flush=True)
+    ways = []
+    for name in options.ways:
+        ways.append(run(name, options))
+        print("\n".join(report(ways[-1])), flush=True)
+    figures = {"workers": WORKERS, "window_s": WINDOW_S, "wrong": WRONG, "ways": ways}
+    conclude(figures, *(aims_of(one) for one in ways if one.name == OURS), is_saved=options.save)
 
 
 if __name__ == "__main__":

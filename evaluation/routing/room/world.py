@@ -16,7 +16,13 @@ from evaluation.emulator import EndpointSpec
 
 OURS, USAGE, SHUFFLE = "slo-router", "usage-based-routing-v2", "simple-shuffle"
 WAYS = (OURS, USAGE, SHUFFLE)
-STATUSES = (400, 401, 402, 403)
+WORDS = {  # by status: an endpoint's that is out of credit, as providers say it, or that has lost its key
+    400: "Your credit balance is too low to access the API. Please go to Plans & Billing.",
+    401: "Incorrect API key provided: sk-none.",
+    402: "Insufficient Balance",
+    403: "Forbidden",
+}
+STATUSES = tuple(WORDS)
 CAPPED = "capped"
 TTFT_MS, COST_PER_1K, QUALITY = 1_000, 0.02, 0.7
 WORKERS = 2

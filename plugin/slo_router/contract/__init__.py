@@ -1,1 +1,1 @@
-"""What the plugin, the agent and other programs share: values, names in Redis, the metrics hash, the record, prices."""
+"""What the plugin, the agent and other programs share: values, Redis names, the metrics hash, the record, prices."""

@@ -1,11 +1,11 @@
-"""How long evidence counts. Everything that steers was measured at some time, and things change. Pure.
+"""How long evidence counts, for deployments change. Pure.
 
-    error rate     ERROR_RATE_LASTS_S: an agent that runs every night has measured it anew by then
+    error rate     ERROR_RATE_LASTS_S; an agent that runs every night has measured it again by then
     answer fault   ANSWER_FAULT_LASTS_S
-    latencies      the last ones are the best that is known; from MEASURED_LASTS_S on a trial goes where they miss
-    sweep          until a newer benchmark finds what it cannot explain, or FIT_LASTS_S before a benchmark
+    latencies      without end; from MEASURED_LASTS_S on, trials go to a deployment whose old latencies miss the SLO
+    sweep          until a newer benchmark contradicts it (`explains`), or is FIT_LASTS_S newer
 
-Newer evidence outweighs older before that: `outweighs` is what live requests say of an error rate or an answer fault.
+Live requests can outweigh an error rate or an answer fault earlier: see `Proof`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ ERROR_RATE_LASTS_S = DAY_S
 ANSWER_FAULT_LASTS_S = 7 * DAY_S
 MEASURED_LASTS_S = DAY_S
 FIT_LASTS_S = 14 * DAY_S
-LENGTH_HALF_LIFE_S = 6 * HOUR_S  # of what an answer's length says of the next
-CACHE_LASTS_S = HOUR_S  # of a conversation in a prefix cache
-CACHED_SOON_S = 300.0  # for so long providers say that they keep it; after that less of it is found
-CACHED_HALF_LIFE_S = HOUR_S  # of what a deployment reported that it read from its cache
-HANDFUL = 5  # live answers that say more than a benchmark of the same before
-ODD_SHARE = 0.25  # of answers that a working deployment may have, as the agent allows it
-DISAGREES = 2.0  # times what a sweep explains: the deployment has changed since
+LENGTH_HALF_LIFE_S = 6 * HOUR_S  # of the weight of an answer's length
+CACHE_LASTS_S = HOUR_S  # a conversation may be in a prefix cache for so long
+CACHED_SOON_S = 300.0  # providers say that they keep a prefix for so long; later less of it is found
+CACHED_HALF_LIFE_S = HOUR_S  # of the weight of cached tokens that a deployment reported
+HANDFUL = 5  # so many live answers outweigh an older benchmark
+ODD_SHARE = 0.25  # share of bad answers that a working deployment may have; the agent allows the same
+DISAGREES = 2.0  # a benchmark beyond this factor means that the deployment has changed since the sweep
 ENDS_TELL = frozenset({"looping", "no_stop", "empty", "truncated"})  # faults that the end of an answer shows
 
 
 def fresh(row: Metrics, now_s: float) -> Metrics:
-    """A row without what has lapsed."""
+    """The row without the error rate and the answer fault that have lapsed at `now_s` (Unix seconds)."""
     if row.error_rate is not None and now_s - row.failed_at_s >= ERROR_RATE_LASTS_S:
         row = row._replace(error_rate=None)
     if row.answer_fault is not None and now_s - row.faulty_at_s >= ANSWER_FAULT_LASTS_S:
@@ -41,34 +41,34 @@ def fresh(row: Metrics, now_s: float) -> Metrics:
 
 
 def lapses_at_s(rows: Iterable[Metrics]) -> float:
-    """When the next of these lapses, Unix seconds; never is infinite."""
+    """When the next error rate or answer fault lapses, Unix seconds; infinite for never."""
     moments = [row.failed_at_s + ERROR_RATE_LASTS_S for row in rows if row.error_rate]
     moments += [row.faulty_at_s + ANSWER_FAULT_LASTS_S for row in rows if row.answer_fault]
     return min(moments, default=math.inf)
 
 
 class Proof(NamedTuple):
-    """What live requests showed of a deployment in a category since a benchmark said something against it."""
+    """Counts of good and bad live answers of a deployment in a category, since a benchmark found a fault."""
 
-    since_s: float  # when that was measured; it tells one finding from another
+    since_s: float  # Unix seconds when the fault was measured; it identifies the finding
     good: int = 0
     bad: int = 0
 
     def plus(self, other: Proof | None) -> Proof:
-        """Both together, where they are about the same finding."""
+        """The sum of both, if they are about the same finding; else this one."""
         if other is None or other.since_s != self.since_s:
             return self
         return self._replace(good=self.good + other.good, bad=self.bad + other.bad)
 
     @property
     def bad_share(self) -> float | None:
-        """0..1; `None` while they are too few to outweigh anything."""
+        """Share of bad answers, 0..1; `None` below `HANDFUL` answers."""
         count = self.good + self.bad
         return self.bad / count if count >= HANDFUL else None
 
 
 def explains(fit: LatencyFit, row: Metrics) -> bool:
-    """Whether a benchmark's latencies could be those of the deployment that was swept."""
+    """Whether a benchmark's latencies agree with a sweep's fit, within a factor of `DISAGREES`."""
     shortest, longest = fit.tokens_min, fit.tokens_max
     if row.prompt_tokens_mean is not None:
         shortest = longest = row.prompt_tokens_mean

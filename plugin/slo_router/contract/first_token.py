@@ -1,16 +1,16 @@
-"""Which piece of a stream carries the first token: something that the model wrote and the client can read. Pure.
+"""Which piece of a stream has the first token: something that the model wrote and the client can read. Pure.
 
-The plugin and the benchmark agent ask the same functions, so that both measure the same thing.
+The plugin and the benchmark agent use the same functions, so both measure the same thing.
 
-    a token        text, reasoning that is told, a refusal, a tool call's name or arguments, sound, an image
-    none           a role, an empty delta, usage, a filter notice, a ping or comment, the start of an answer or of one
-                   of its parts, a signature, reasoning that is hidden
+    a token        text, visible reasoning, a refusal, a tool call's name or arguments, sound, an image
+    no token       a role, an empty delta, usage, a filter notice, a ping or comment, the start of an answer or of one
+                   of its parts, a signature, hidden reasoning
 
 A tool call's name counts, for the model wrote it. It comes in a `content_block_start` of Anthropic's and in a
 `response.output_item.added` of OpenAI's Responses, with the first `tool_calls` of a chat completion.
 
-A piece is a chunk or event as LiteLLM's object or as parsed JSON, or the bytes of server-sent events, cut anywhere.
-Anything of an unexpected type is no token.
+A piece is a chunk or event (LiteLLM's object or parsed JSON), or bytes of server-sent events, cut anywhere. A piece of
+an unexpected type has no token.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collections.abc import Iterable, Mapping
 TEXT_FIELDS = ("reasoning_content", "reasoning", "refusal", "images")
 CALL_FIELDS = ("name", "arguments", "input")
 BLOCK_FIELDS = ("text", "thinking", "partial_json", "name")  # of Anthropic's blocks and their deltas
-MOST_HELD = 1 << 20  # bytes of a line that has not ended
+MOST_HELD = 1 << 20  # bytes kept of a line that has not ended
 
 
 class Look:
-    """Looks at one stream's pieces, in their order."""
+    """Searches one stream's pieces, in their order."""
 
     def __init__(self) -> None:
         self._held = b""  # the beginning of a line

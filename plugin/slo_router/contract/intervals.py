@@ -1,22 +1,21 @@
-"""How sure a share, a mean, a difference or a ratio is: confidence intervals in closed form. Pure.
+"""Confidence intervals in closed form, of a share, a mean, a difference or a ratio. Pure.
 
-    share of counts     Wilson's score interval: sensible at 0 and 1 too, and for few trials
-    ratio of two sums   the delta method: with residuals c − R·b, var(R) = n/(n−1) · Σ(c − R·b)² / (Σb)²; the
-                        sums can be kept while records stream by
+    share of counts     Wilson's score interval, which also holds near 0 and 1 and for few trials
+    ratio of two sums   the delta method: with residuals c − R·b, var(R) = n/(n−1) · Σ(c − R·b)² / (Σb)²; it needs
+                        only sums, which can be kept while records stream
 
 The mean of scores:
 
     0/1 scores          Wilson's, of their share
     fractional scores   mean ± t × s/√n, cut to 0..1; t by its expansion in 1/(n − 1), within 1 % from n = 5 on
 
-The difference of two deployments is taken item by item, so that how hard the items are drops out:
+The difference of two deployments is taken item by item, so the difficulty of the items cancels out:
 
     0/1 scores          Bonett and Price (2012): as if two more items had been asked, one won by each side; unlike the
-                        plain formula it keeps its word where few items differ
+                        plain formula its coverage holds where few items differ
     fractional scores   mean ± t × s/√n of the differences
 
-Requests, hours and items count as independent of each other. Below `FEWEST` items there is no interval of their scores:
-nothing can be told from so few.
+Requests, hours and items count as independent of each other. Fewer than `FEWEST` items have no interval.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ class Interval(NamedTuple):
 
     @property
     def excludes_zero(self) -> bool:
-        """No difference is not among the values that are plausible."""
+        """Whether 0 lies outside the interval."""
         return self.low > 0 or self.high < 0
 
 
 def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Of the mean of scores in 0..1."""
+    """The interval of the mean of scores in 0..1; `None` below `FEWEST` scores."""
     if len(scores) < FEWEST:
         return None
     if set(scores) <= {0.0, 1.0}:
@@ -54,7 +53,7 @@ def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> In
 
 
 def difference_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Of the mean difference (−1..1) of pairs."""
+    """The interval of the mean difference (−1..1) of pairs; `None` below `FEWEST` pairs."""
     n = len(differences)
     if n < FEWEST:
         return None
@@ -67,7 +66,7 @@ def difference_interval(differences: Sequence[float], confidence: float = CONFID
 
 
 def wilson(hits: float, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """Of a share of `trials` > 0."""
+    """The interval (0..1) of the share `hits` ÷ `trials`, for `trials` > 0."""
     share, z = hits / trials, _z(confidence)
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)) / (1 + z * z / trials)
@@ -75,7 +74,7 @@ def wilson(hits: float, trials: int, confidence: float = CONFIDENCE) -> Interval
 
 
 def student(values: Sequence[float], confidence: float) -> Interval:
-    """Of the mean of at least two values of any size."""
+    """The interval of the mean of at least two values of any size, in their unit."""
     mean, n = fmean(values), len(values)
     half = _t(confidence, n - 1) * sqrt(variance(values, mean) / n)
     return Interval(mean - half, mean + half)
@@ -105,7 +104,7 @@ class PairSums(NamedTuple):
 
 
 def ratio(sums: PairSums) -> Interval | None:
-    """Of Σc ÷ Σb; `None` below two pairs, or where Σb is 0."""
+    """The interval of Σc ÷ Σb; `None` below two pairs, or where Σb is not above 0."""
     if sums.pairs < 2 or sums.b <= 0:
         return None
     middle = sums.c / sums.b

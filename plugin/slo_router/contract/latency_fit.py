@@ -1,11 +1,11 @@
-"""A sweep's latency fit as fields of the metrics hash, all beginning with `fit_`: milliseconds there, seconds inside.
+"""A sweep's latency fit as fields of the metrics hash, named `fit_…`: milliseconds in the hash, seconds in the code.
 
     TTFT = fit_a_ms + fit_b_ms · prompt tokens + fit_c_ms · in flight + fit_k_ms · max(0, in flight − fit_knee)
     TPOT = fit_d_ms + fit_e_ms · in flight
 
-It belongs to the deployment, whatever the task, so every category's hash holds the same. Half a fit is none: where one
-field is missing or cannot be true, all are dropped. So is a fit that says that an answer takes no time, for it would
-draw all traffic.
+The fit does not depend on the task, so the hash of every category holds the same. Where one field is missing or
+impossible, the whole fit is dropped. A fit by which an answer takes no time is dropped too, for it would draw all
+traffic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FIT_FIELDS = frozenset({_STAMP, *_COEFFICIENTS, *_NUMBERS})
 
 
 def read_fit(fields: Mapping[str, str], now_s: float) -> tuple[LatencyFit | None, list[BadValue]]:
-    """The fit in a metrics hash, `None` where there is none that can be used. `now_s` is Unix seconds."""
+    """The fit in a metrics hash, or `None`, and the bad values. `now_s` is Unix seconds."""
     if FIT_FIELDS.isdisjoint(fields):
         return None, []
     bad: list[BadValue] = []
@@ -64,7 +64,7 @@ def write_fit(fit: LatencyFit) -> dict[str, str]:
 
 
 def _limits(name: str, now_s: float) -> tuple[float, float]:
-    """Between what the value of a field can be true."""
+    """The lowest and the highest possible value of a field."""
     if name in _COEFFICIENTS:
         return 0.0, MAX_FIT_S * MS_PER_S
     if name == _STAMP:

@@ -1,4 +1,4 @@
-"""Least squares with no negative coefficient, for a handful of features, and the search for the knee of a line."""
+"""Least squares without negative coefficients, for a few features, and the search for the knee of a line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeVar
 Matrix = list[list[float]]
 Knee = TypeVar("Knee")
 
-SURPRISE = 4.0  # squared standard errors: a smaller difference is noise
+SURPRISE = 4.0  # squared standard errors; a smaller difference counts as noise
 
 
 def non_negative(xx: Matrix, xy: Sequence[float]) -> list[float]:
-    """The θ ≥ 0 that minimises θᵀ·xx·θ − 2·θᵀ·xy; what would be negative is 0 and the rest solved again."""
+    """The θ ≥ 0 that minimises θᵀ·xx·θ − 2·θᵀ·xy. A negative coefficient is set to 0 and the rest solved again."""
     free = [i for i in range(len(xy)) if xx[i][i] > 0]
     while free:
         solution = _solve([[xx[i][j] for j in free] for i in free], [xy[i] for i in free])
@@ -26,9 +26,9 @@ def non_negative(xx: Matrix, xy: Sequence[float]) -> list[float]:
 
 
 def find_knee(loss: float, tried: Iterable[tuple[Knee, float]], count: float) -> Knee | None:
-    """The knee whose fit has the least loss; `None` where none explains more than noise would.
+    """The knee whose fit has the least loss; `None` where no knee lowers the loss by more than noise would.
 
-    `loss` is what `count` observations lose without a new knee, `tried` has each knee and the loss with it.
+    `loss` is the loss of `count` observations without a new knee. `tried` has each knee with its loss.
     """
     found, least = None, loss - SURPRISE * loss / max(count, 1.0)
     for knee, with_knee in tried:
@@ -38,7 +38,7 @@ def find_knee(loss: float, tried: Iterable[tuple[Knee, float]], count: float) ->
 
 
 def _solve(matrix: Matrix, right: list[float]) -> list[float]:
-    """Gauss on the correlation form, its diagonal raised a trifle: a constant feature divides nothing by 0."""
+    """Gaussian elimination on the correlation matrix, its diagonal raised by 1e-9 to avoid a division by 0."""
     size = len(right)
     root = [math.sqrt(matrix[i][i]) for i in range(size)]
     rows = [[matrix[i][j] / root[i] / root[j] for j in range(size)] + [right[i] / root[i]] for i in range(size)]

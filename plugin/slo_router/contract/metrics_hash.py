@@ -1,9 +1,9 @@
-"""The metrics hash: what was measured of a deployment in a category, as it stands in Redis.
+"""The metrics hash in Redis: what was measured of a deployment in a category.
 
-Other programs write it too, so nothing in it is trusted: a value that does not parse, is not finite, is
-negative, is absurdly large, is out of its range or lies in the future is dropped and reported, and the rest of the hash
-is used. A hash without a usable timestamp is dropped whole, for nobody could tell its age. The fields of a sweep's
-latency fit stand in the same hash; `latency_fit` reads and writes them.
+Other programs write it too, so no value is trusted. A value is dropped and reported if it does not parse, is not
+finite, is negative, absurdly large or out of its range, or lies in the future. The rest of the hash is used. A hash
+without a usable timestamp is dropped as a whole, for its age is unknown. `latency_fit` reads and writes the fields of a
+sweep's latency fit in the same hash.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slo_router.contract.model import Metrics
 from slo_router.contract.units import CLOCK_SKEW_S, MS_PER_S
 
 SCHEMA_VERSION = 1
-MAX_VALUE = 1e12  # no unit here can mean more; sums and products of such values stay finite
+MAX_VALUE = 1e12  # impossible in every unit here; sums and products of such values stay finite
 
 _MS_FIELDS = {
     "ttft_ms": "ttft_s",
@@ -35,10 +35,14 @@ _NUMBER_FIELDS = {
     "prompt_tokens_mean": "prompt_tokens_mean",
     "samples": "samples",
 }
-ANSWER_FAULT = "answer_fault"  # why no request of the category may go there, as in `looping 9/10`; absent: none found
-ANSWER_FAULT_MOMENT = "answer_fault_timestamp"  # with the mark: a run that cannot judge leaves both
-_MOMENTS = {"error_timestamp": "error_at_s", ANSWER_FAULT_MOMENT: "fault_at_s"}
-QUALITY_HELD = "quality_held"  # `1`: the score dropped, so no quality floor is passed until the agent clears the mark
+ANSWER_FAULT = "answer_fault"  # why no request of the category may go there, such as `looping 9/10`; absent: no fault
+ANSWER_FAULT_MOMENT = "answer_fault_timestamp"  # a run that cannot judge answers leaves fault and timestamp unchanged
+_MOMENTS = {
+    "error_timestamp": "error_at_s",
+    ANSWER_FAULT_MOMENT: "fault_at_s",
+    "quality_timestamp": "quality_at_s",
+}
+QUALITY_HELD = "quality_held"  # `1`: the score dropped; until the agent clears it, every quality floor is failed
 _NOT_IN_THE_FUTURE = "Unix seconds that are not in the future"
 _RATES = frozenset({"error_rate", "quality_score"})
 _COUNTS = frozenset({"quality_n", "samples"})
@@ -47,7 +51,7 @@ METRICS_FIELDS = frozenset({"schema", "timestamp", "error_timestamp", *_MS_FIELD
 
 
 class BadValue(NamedTuple):
-    """A field of a metrics hash that was dropped, and why."""
+    """A field of a metrics hash that was dropped, and what was expected."""
 
     field: str
     value: str
@@ -55,7 +59,7 @@ class BadValue(NamedTuple):
 
 
 def number(raw: str) -> float | None:
-    """The value of a field, `None` where it is no number from 0 to `MAX_VALUE`."""
+    """The value of a field, `None` if it is not a number from 0 to `MAX_VALUE`."""
     try:
         value = float(raw)
     except ValueError:
@@ -70,7 +74,7 @@ def _moment(raw: str, now_s: float) -> float | None:
 
 
 def _moments(fields: Mapping[str, str], now_s: float, bad: list[BadValue]) -> dict[str, float]:
-    """When parts of a hash were measured that have a timestamp of their own."""
+    """When those parts of a hash were measured that have their own timestamp."""
     found: dict[str, float] = {}
     for name, attribute in _MOMENTS.items():
         raw = fields.get(name)
@@ -83,9 +87,9 @@ def _moments(fields: Mapping[str, str], now_s: float, bad: list[BadValue]) -> di
 
 
 def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | None, list[BadValue]]:
-    """Reads one hash. `now_s` is Unix seconds. Returns `None` where the hash is empty or its timestamp is unusable.
+    """The metrics in one hash, and the bad values. `None` where the hash is empty or its timestamp unusable.
 
-    Every hash field is text as Redis holds it; unknown fields are left alone, for later versions may write them.
+    `fields` are text, as in Redis. `now_s` is Unix seconds. Unknown fields are ignored: later versions may add some.
     """
     bad: list[BadValue] = []
     if not fields:
@@ -121,7 +125,7 @@ def read_metrics(fields: Mapping[str, str], now_s: float) -> tuple[Metrics | Non
 
 
 def write_metrics(metrics: Metrics) -> dict[str, str]:
-    """The hash fields of one measurement; unmeasured fields are left out, so that a reader sees `None`."""
+    """The hash fields of one measurement. Unmeasured fields are left out, so a reader finds `None`."""
     fields = {"schema": str(SCHEMA_VERSION), "timestamp": f"{metrics.measured_at_s:.3f}"}
     for name, attribute in _MS_FIELDS.items():
         value = getattr(metrics, attribute)

@@ -1,13 +1,13 @@
-"""What so many tokens cost on a deployment, by its prices. The one place where prices meet tokens. Pure.
+"""The cost of a request's tokens by a deployment's prices. Every cost is computed here. Pure.
 
     by token     prompt × input price + answer × output price, and a price per request where there is one
-    by kind      what a token of a kind costs beyond a plain one of its side, for each of `KINDS`
-    by tier      above so many prompt tokens other prices hold, for all tokens of the request
-    by second    where no token has a price: the seconds until the last token × the price per second
+    by kind      the extra cost of a token of each of `PROMPT_KINDS` and `ANSWER_KINDS`, beyond a plain token
+    by tier      above a number of prompt tokens other prices hold, for all tokens of the request
+    by second    where tokens have no price: the seconds until the last token × the price per second
 
-In the proxy these are the prices by which LiteLLM bills (`gateway.billing`); commands read them from the YAML and
-LiteLLM's price map. Self-hosted deployments (`gpu_usd_per_hour`) have no price here: their cost is measured. What is
-unknown is `None`.
+In the proxy the prices are those by which LiteLLM bills (`gateway.billing`). Commands read them from the YAML and from
+LiteLLM's price map. Self-hosted deployments (`gpu_usd_per_hour`) have no price here: their cost is measured. An unknown
+price or cost is `None`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from slo_router.contract.model import EMPTY, Facts, Tier
 
-PROMPT_KINDS = ("written", "written_1h", "audio", "image")  # to a cache, for five minutes or an hour
+PROMPT_KINDS = ("written", "written_1h", "audio", "image")  # written: to a cache, for five minutes or an hour
 ANSWER_KINDS = ("reasoning", "answer_audio", "answer_image")
 
 
@@ -41,9 +41,10 @@ def cost_usd(
     *,
     kinds: Mapping[str, float] = EMPTY,
 ) -> float | None:
-    """USD of one request, `None` where a price is missing. A cached token without a price costs as any other.
+    """USD of one request, `None` where a price is missing. Without a cached price, a cached token costs as any other.
 
-    `kinds` are tokens by kind, each a part of the prompt or of the answer, and none of those that were cached.
+    `kinds` are tokens by kind. They are parts of the prompt or the answer, without cached tokens. `seconds` is the time
+    until the last token.
     """
     input_usd, output_usd, cached_usd = facts.input_usd_per_token, facts.output_usd_per_token, None
     if facts.tiers or cached_tokens:
@@ -68,9 +69,8 @@ def _extra_usd(facts: Facts, prompt_tokens: float) -> Mapping[str, float]:
 def tokens_usd(
     facts: Facts | None, prompt_tokens: int, completion_tokens: int, per_1k_usd: float | None
 ) -> float | None:
-    """USD that a request's real tokens cost by the prices; where there are none, by what 1,000 tokens were expected to.
-
-    `facts` are `None` where the deployment is no longer configured. `None` where nobody knows.
+    """USD of a request's real tokens, `None` where unknown: by the prices, else by `per_1k_usd`, the expected USD per
+    1,000 tokens. `facts` are `None` where the deployment is no longer configured.
     """
     usd = None
     if facts is not None and facts.gpu_usd_per_hour is None:

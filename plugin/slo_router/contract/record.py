@@ -1,4 +1,4 @@
-"""The request record: what the workers write of each finished request, to the stream in Redis and to the JSONL file."""
+"""The record that a worker writes for each finished request, to the stream in Redis and to the JSONL file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slo_router.contract.metrics_hash import SCHEMA_VERSION
 
 
 class SloRecord(BaseModel):
-    """The SLO that a request was routed by, in the contract's units."""
+    """The SLO that a request was routed by: milliseconds, USD per 1,000 tokens, quality in 0..1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,8 +21,21 @@ class SloRecord(BaseModel):
     min_quality: float | None = None
 
 
+class TryRecord(BaseModel):
+    """One attempt of a request at one deployment. Times are milliseconds since the request arrived."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deployment: str
+    sent_ms: float | None
+    deadline_ms: float | None = Field(description="by when its first content was to be there")
+    first_token_ms: float | None
+    ended_ms: float | None
+    ending: str | None = Field(description="success, error, silent (given up), full, …")
+
+
 class RequestRecord(BaseModel):
-    """One request, as written to the stream and the JSONL file. Unmeasured is null, never 0."""
+    """One finished request. Unmeasured fields are null, never 0."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,6 +63,11 @@ class RequestRecord(BaseModel):
     slo_met: bool | None = Field(description="null where a field of the SLO could not be measured")
     outcome: Literal["success", "error", "disconnected", "cache_hit"]
     attempts: int
+    tries: list[TryRecord] | None = Field(
+        default=None, description="where one was silent, or its stream broke, and another was asked"
+    )
+    rescued: Literal["deadline"] | None = Field(default=None, description="another deployment answered than the silent")
+    rescue_cost_usd: float | None = Field(default=None, description="that the silent one is expected to bill")
     error_class: str | None = None
     decision: dict[str, object] | None
     prompt: object = Field(default=None, description="only with log_prompts")

@@ -1,6 +1,6 @@
-"""How busy a vLLM server says it is: its gauges of requests and of its KV cache. Pure.
+"""The load that a vLLM server reports in its gauges of requests and of the KV cache. Pure.
 
-The plugin and the agent ask the same function. Nothing in a page is trusted.
+The plugin and the agent use the same function. No value of a page is trusted.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from prometheus_client.parser import text_string_to_metric_families
 GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 CACHE_GAUGES = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")  # 0..1; the latter before vLLM 0.10
 MOST_REQUESTS = 1e6  # more than any server has
-MOST_LINES = 1_000  # of one gauge: its engines
+MOST_LINES = 1_000  # read of one gauge; it has one line per engine
 
 
 class Load(NamedTuple):
-    """What a server says: its requests, and the fullest KV cache (0..1) of its engines, `None` where it says none."""
+    """A server's running and waiting requests, and the fullest KV cache (0..1) of its engines, `None` if unreported."""
 
     requests: float
     cache_usage: float | None = None
 
 
 def load_of(page: bytes) -> Load | None:
-    """The load in an exposition in Prometheus' text format; `None` where it has neither gauge of requests.
+    """The load in a page in Prometheus' text format; `None` without a gauge of requests, or with an absurd sum.
 
-    Only the gauges' lines are parsed, for a page has a thousand others. Raises ValueError where one makes no sense.
+    Only the gauges' lines are parsed, for a page has a thousand others. Raises ValueError for a malformed line.
     """
     page = b"\n" + page + b"\n"
     lines = b"".join(line for name in (*GAUGES, *CACHE_GAUGES) for line in _lines_of(name, page))
@@ -41,7 +41,7 @@ def load_of(page: bytes) -> Load | None:
 
 
 def _lines_of(name: str, page: bytes) -> Iterator[bytes]:
-    """The lines that begin with a name; each line of the page stands between two line ends."""
+    """The lines that begin with `name`. `page` begins and ends with a line end."""
     start = f"\n{name}".encode()
     at = page.find(start)
     for _ in range(MOST_LINES):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from slo_router.contract.model import (
     EMPTY,
     EMPTY_COUNTS,
+    LEVELS,
     Assessment,
     Decision,
     Facts,
@@ -20,7 +21,7 @@ from slo_router.contract.model import (
     Rejection,
     Standing,
 )
-from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.filters import EVIDENCE, NO_FAULTS, Demand, concerned
 from slo_router.decision.foresight import (
     Ask,
@@ -34,8 +35,7 @@ from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View, answer_faults, leaving_usd
 from slo_router.decision.relaxation import Unable, keep, least_rejected, spare
 from slo_router.decision.scarcity import NO_CHARGES, charged, charges
-from slo_router.decision.scoring import assess, limits_of, weigh
-from slo_router.latency.curve import LEVELS
+from slo_router.decision.scoring import assess, limits_of, score
 from slo_router.live.account import lets_pass
 from slo_router.live.circuit import share
 from slo_router.live.quota import Room, room
@@ -72,7 +72,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
     demand = Demand(
         ask.features,
         ask.slo,
-        group.max_error_rate,
+        group.max_error_rate if view.snapshot.any_error else 1.0,  # none can be above
         ask.tried,
         ask.cost_ceiling_per_1k_usd,
         shut,
@@ -84,6 +84,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         home,
         scarce,
         ask.in_tier,
+        ask.worth_usd,
     )
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(
@@ -92,7 +93,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         predictions,
         group,
         view,
-        chance=lambda one: _chance(ask, view, one),
+        chance=lambda one: _chance(ask, candidates, view, one),
         shadow_usd=charges(candidates, predictions, view) if view.live else NO_CHARGES,
     )
     return Decision(
@@ -103,12 +104,14 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         assessments=(*pool, *_left_out(unable, pool)) if unable else tuple(pool),
         rejections=rejections_of(unable) if unable else (),
         policy=policy.fingerprint,
-        outlook=outlook_at(ask, view, chosen),
+        outlook=outlook_at(ask, candidates, view, chosen),
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
         cost_interval_usd=cost_interval_at(ask, candidates, chosen),
         read_cached=read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
         leaving_usd=leaving_usd(candidates, ask.features, ask.cached) if ask.cached.tokens else EMPTY,
+        quality_confidence=group.quality_confidence,
+        worth_usd=ask.worth_usd,
     )
 
 
@@ -150,8 +153,8 @@ def choose(
     if demand.scarce:
         able = keep(able, demand.scarce, unable)
     pool = charged(able or least_rejected(unable, candidates), shadow_usd)
-    if group.objective == "weighted":
-        pool = weigh(pool, group.weights or Weights())
+    if group.objective != "cheapest":
+        pool = score(pool, group, demand.worth_usd)
     if all(assessment.missed for assessment in pool):
         pool = [assessment._replace(probability=chance(assessment)) for assessment in pool]
     is_found = view.snapshot.any_error or view.snapshot.any_fault
@@ -226,13 +229,9 @@ def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
     return ALL_ASKED
 
 
-def _chance(ask: Ask, view: View, assessment: Assessment) -> float | None:
-    found = outlook_at(ask, view, assessment)
+def _chance(ask: Ask, candidates: Sequence[Facts], view: View, assessment: Assessment) -> float | None:
+    found = outlook_at(ask, candidates, view, assessment)
     return None if found is None else found.probability
-
-
-def _read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
-    return {one.deployment_id: tokens for one in candidates if (tokens := ask.cached_tokens(one.deployment_id))}
 
 
 def _left_out(unable: Sequence[tuple[Assessment, list[Rejection]]], pool: Sequence[Assessment]) -> Iterator[Assessment]:

@@ -118,6 +118,8 @@ def as_json(decision: Decision) -> dict[str, object]:
         "ttft_p50_ms": None if outlook is None else to_ms(outlook.ttft_p50_s),
         "ttft_p95_ms": None if outlook is None else to_ms(outlook.ttft_p95_s),
         "relaxation": relaxation_of(decision),
+        "quality_confidence": decision.quality_confidence,
+        "worth_usd": decision.worth_usd,
         "candidates": [_candidate(assessment, decision) for assessment in decision.assessments],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
     }
@@ -144,6 +146,9 @@ def _candidate(assessment: Assessment, decision: Decision) -> dict[str, object]:
             "cost_usd": prediction.cost_usd,
             "cost_per_1k": prediction.cost_per_1k_usd,
             "quality": prediction.quality,
+            "quality_bound": prediction.quality_bound,
+            "quality_answers": dict(prediction.quality_answers),
+            "quality_at_s": prediction.quality_at_s,
             "error_rate": prediction.error_rate,
             "basis": prediction.basis,
             "age_s": prediction.age_s,
@@ -194,8 +199,10 @@ def _nearest(decision: Decision) -> dict[str, str]:
 
 
 def _objective(chosen: Assessment, assessments: Sequence[Assessment]) -> str:
-    if chosen.scores is not None:
+    if chosen.scores is not None and "total" in chosen.scores:
         return f"highest score {chosen.scores['total']:.2f}"
+    if chosen.scores:
+        return "best value"
     if chosen.prediction.cost_usd is None:
         return "price unknown, first"
     return "cheapest, scarce places priced," if any(one.shadow_usd for one in assessments) else "cheapest"

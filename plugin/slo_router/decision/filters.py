@@ -20,7 +20,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from slo_router.contract.model import Facts, Features, Prediction, Rejection, Slo
+from slo_router.contract.model import TEXT, Facts, Features, Prediction, Rejection, Slo
 
 EVIDENCE = frozenset({"answers", "error_rate"})  # that a benchmark found: it may be so no more
 SERVICE_TIER = "service_tier"  # what a rejection says is missing
@@ -30,7 +30,7 @@ CONTEXT_MARGIN = 1.1  # the estimate is made from characters, and the server's o
 
 
 class Demand(NamedTuple):
-    """What a request demands of any deployment, and what is known of them at the moment."""
+    """What a request demands of any deployment, what is known of them at the moment, and what quality is worth."""
 
     features: Features
     slo: Slo = ANYTHING
@@ -46,6 +46,7 @@ class Demand(NamedTuple):
     home: str = ""  # the deployment that has the conversation in its cache
     scarce: frozenset[str] = frozenset()  # deployments whose last requests are kept for those with no other way
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
+    worth_usd: float | None = None  # of a quality of 1, for the objective `value`
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -67,10 +68,10 @@ def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Reje
 
 
 def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """What `model_info` declares unsupported (tools, vision, …), a history that only another deployment can read, or a
-    service tier that another one has.
+    """What `model_info` declares unsupported (tools, vision, …; text where its `mode` is another), a history that only
+    another deployment can read, or a service tier that another one has.
     """
-    missing = demand.features.needs & facts.unsupported
+    missing = facts.unsupported and facts.unsupported & {TEXT, *demand.features.needs}  # all that is routed wants text
     if demand.readers is not None and facts.deployment_id not in demand.readers:
         missing |= {"history"}
     if demand.in_tier is not None and facts.deployment_id not in demand.in_tier:
@@ -124,11 +125,11 @@ def error_rate(facts: Facts, prediction: Prediction, demand: Demand) -> Rejectio
 
 
 def quality(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Below the quality asked for in this category, or of unknown quality."""
-    floor = demand.slo.min_quality
-    if floor is None or (prediction.quality is not None and prediction.quality >= floor):
+    """Not sure to be as good as asked for in this category (`quality_bound`), or of unknown quality."""
+    floor, bound = demand.slo.min_quality, prediction.quality_bound
+    if floor is None or (bound is not None and bound >= floor):
         return None
-    return Rejection(facts.deployment_id, "quality", prediction.quality, floor)
+    return Rejection(facts.deployment_id, "quality", bound, floor)
 
 
 def already_tried(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -168,7 +169,7 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
         (
             demand.cost_ceiling_per_1k_usd is not None,
             True,
-            bool(demand.features.needs) or demand.readers is not None or demand.in_tier is not None,
+            True,
             demand.features.limit_tokens is not None,
             bool(demand.answer_faults),
             bool(demand.full),

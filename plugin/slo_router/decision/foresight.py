@@ -6,6 +6,7 @@ prompt, and whether it has the conversation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from slo_router.decision.prediction import (
 from slo_router.request.conversations import NOTHING_CACHED, Cached
 from slo_router.request.lengths import Length, assumed
 
+_new = tuple.__new__  # of a named tuple: `_replace` takes seven times as long
 NO_LENGTHS: Mapping[str, Length] = MappingProxyType({})
 
 
@@ -39,6 +41,7 @@ class Ask(NamedTuple):
     lengths: Mapping[str, Length] = NO_LENGTHS  # of one answer, by deployment id
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
     hits: Mapping[str, float] = EMPTY  # by deployment id: the part of any prompt that is read from its cache
+    worth_usd: float | None = None  # of a quality of 1, for the objective `value`
 
     def length(self, deployment_id: str) -> Length:
         """How long this deployment's answer may get; where nothing is known of it, as in this category."""
@@ -69,13 +72,29 @@ def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> li
     return found
 
 
+def affordable(
+    features: Features, offered: Sequence[Facts], view: View, lengths: Mapping[str, Length], ceiling_usd: float
+) -> frozenset[str]:
+    """Of `offered` those that keep a ceiling in USD per 1,000 tokens.
+
+    Where none does, the cheapest; all of them where no price is known.
+    """
+    costs = {
+        one.deployment_id: predict(one, features, view, length=lengths.get(one.deployment_id)).cost_per_1k_usd
+        for one in offered
+    }
+    known = {name: usd for name, usd in costs.items() if usd is not None}
+    limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
+    return frozenset(name for name, usd in known.items() if usd <= limit_usd) or frozenset(costs)
+
+
 def read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
     """Of the prompt, billed as read from its cache, by deployment id; those that read nothing are left out."""
     counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
     return {name: tokens for name, tokens in counts.items() if tokens}
 
 
-def outlook_at(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
+def outlook_at(ask: Ask, candidates: Sequence[Facts], view: View, assessment: Assessment) -> Outlook | None:
     """What to expect of this request at a candidate; `None` where the live evidence is too thin."""
     name, features = assessment.deployment_id, ask.features
     state, length = view.live.get(name), ask.length(name)
@@ -85,18 +104,24 @@ def outlook_at(ask: Ask, view: View, assessment: Assessment) -> Outlook | None:
     if found is None or "cost_per_1k" not in assessment.missed:
         return found
     in_time = 1.0 if found.probability is None else found.probability
-    affordable = cost_chance(name, ask.features, ask.slo.cost_per_1k_usd or 0.0, view.snapshot, length)
+    facts = _facts_of(name, candidates)
+    limit_usd = ask.slo.cost_per_1k_usd or 0.0
+    affordable = cost_chance(facts, ask.features, limit_usd, view, length, cached_tokens=ask.cached_tokens(name))
     return found._replace(probability=in_time * affordable)
 
 
 def with_answer(features: Features, prediction: Prediction) -> Features:
     """The features with the answer that the pick is expected to write."""
     tokens = prediction.output_tokens
-    return features if tokens is None else features._replace(output_tokens=round(tokens))
+    return features if tokens is None else _new(Features, (*features[:3], round(tokens), *features[4:]))
 
 
 def cost_interval_at(ask: Ask, candidates: Sequence[Facts], chosen: Assessment) -> tuple[float, float] | None:
     """Nine of ten such requests cost between the two at the pick; `None` where its price is unknown."""
     name = chosen.deployment_id
-    facts = next(one for one in candidates if one.deployment_id == name)
+    facts = _facts_of(name, candidates)
     return cost_interval_usd(facts, ask.features, chosen.prediction, ask.length(name), ask.cached_tokens(name))
+
+
+def _facts_of(name: str, candidates: Sequence[Facts]) -> Facts:
+    return next(one for one in candidates if one.deployment_id == name)

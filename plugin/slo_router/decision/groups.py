@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Mapping
 
-from slo_router.contract.model import Slo
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.model import Features, Slo
+from slo_router.contract.settings.group import GroupSettings
+from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.contract.units import MS
 from slo_router.decision.decide import Policy
+from slo_router.errors import RequestSloError
+from slo_router.quality.posterior import Rules
 from slo_router.request.categories import Categorizer, article, rules
-from slo_router.request.features import UNSURE
+from slo_router.request.conditions import rule_of
+from slo_router.request.features import Learned, extract
+from slo_router.request.slo import CATEGORY_HEADER, Asked
+from slo_router.request.trained import trained
 
 
 class ManagedGroup:
@@ -20,8 +27,24 @@ class ManagedGroup:
         self.settings = settings
         self.policy = Policy(settings, fingerprint)
         self.categories = settings.known_categories
-        self.categorizer = _categorizer(settings)
+        self._rule = rule_of(settings.categories)
+        self._categorizer = _categorizer(settings)
         self._default_slos = {category: self._make_slo(category) for category in (*self.categories, UNSURE)}
+
+    def features(self, request: Mapping[str, object], client_category: str | None, learned: Learned) -> Features:
+        """Of one call, whose category the client may have named."""
+        return extract(request, self._categorizer, client_category, learned, self._rule)
+
+    def admitted(self, asked: Asked) -> Asked:
+        """What a client asked for, with a category that the group has. Raises RequestSloError where it has none such.
+
+        Where the group's classifier cannot be used, nobody knows all its categories: an unknown one is taken out.
+        """
+        if asked.category is None or asked.category in self.categories:
+            return asked
+        if self.settings.trained is not None and self.settings.trained.fault:
+            return asked._replace(category=None)
+        raise RequestSloError(CATEGORY_HEADER, asked.category, f"one of {', '.join(self.categories)}")
 
     def default_slo(self, category: str) -> Slo:
         """What applies to a request of this category that asks for nothing."""
@@ -45,10 +68,18 @@ class ManagedGroup:
         return Slo(_seconds(slo.ttft_ms), _seconds(slo.tpot_ms), _seconds(slo.e2e_ms), slo.cost_per_1k, floor)
 
 
+def rules_of(settings: GroupSettings) -> Rules:
+    """How a group's graded answers are read."""
+    return Rules(confidence=settings.quality_confidence, prior_answers=settings.prior_answers)
+
+
 def _categorizer(settings: GroupSettings) -> Categorizer:
     if settings.categorizer == "article":
         return article
-    return rules(settings.categories) if settings.categories else default_rules()
+    if settings.trained is not None and settings.trained.classifier is not None:
+        return trained(settings.trained.classifier)
+    extra = {name: own.words for name, own in settings.categories.items() if own.words}
+    return rules(extra) if extra else default_rules()
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """What is known of a deployment in a category, whatever the request is: what was measured, else what is configured.
 
     measured in the category, else in its other categories (`pool`), else nothing
+    its quality as it was judged in the background (`quality.judging`), else what is configured
     the last sweep as a curve, unless a newer benchmark finds what it cannot explain (`prior`)
 
 What the benchmark found against a deployment (`findings`) counts until live requests outweigh it.
@@ -8,22 +9,24 @@ What the benchmark found against a deployment (`findings`) counts until live req
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.contract.ages import FIT_LASTS_S, explains, may_refute
-from slo_router.contract.model import Basis, Facts, LatencyFit, Metrics, Snapshot
+from slo_router.contract.model import EMPTY, Basis, Facts, LatencyFit, Metrics, Snapshot
 from slo_router.latency.curve import Curve
 from slo_router.latency.evidence import Prior, fit
 from slo_router.live.state import ANSWERS, ERRORS, Findings
+from slo_router.quality.judging import Judged, stated_for
+from slo_router.quality.posterior import Belief
 
-ENOUGH_ANSWERS = 20
+NOT_JUDGED: Judged = MappingProxyType({})
 
 
 class Known(NamedTuple):
-    """What is known of a deployment in a category, whatever the request is. It is worked out once for a snapshot."""
+    """What is known of a deployment in a category, whatever the request is and whatever tier it names."""
 
-    facts: Facts
     basis: Basis
     ttft_s: float | None
     tpot_s: float | None
@@ -35,40 +38,51 @@ class Known(NamedTuple):
     per_1k_usd: float | None
     curve: Curve | None = None  # of a sweep
     failed_at_s: float = 0.0  # when the error rate was measured
+    graded: tuple[float | None, Mapping[str, float], float | None] = (None, EMPTY, None)  # see `_quality`
 
 
-def know(facts: Facts, category: str, snapshot: Snapshot) -> Known:
-    """Works it out, and leaves it with the snapshot."""
-    metrics, basis = look_up(facts.deployment_id, category, snapshot)
-    quality, is_priced = facts.quality_for(category), True
-    if metrics is None:
-        known = Known(facts, basis, None, None, None, None, quality, None, is_priced, None)
-    else:
-        if metrics.quality_score is not None and (quality is None or (metrics.quality_n or 0) >= ENOUGH_ANSWERS):
-            quality = metrics.quality_score
-        if metrics.quality_held:
-            quality = None  # nobody knows what broke it, so no floor may rest on what it scored, or was said to
-        if facts.gpu_usd_per_hour is not None and metrics.cost_per_1k_usd is not None:
-            is_priced = False  # self-hosted: what it was measured to cost
-        known = Known(
-            facts,
-            basis,
-            metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s,
-            metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s,
-            metrics.measured_at_s,
-            metrics.samples,
-            quality,
-            metrics.error_rate,
-            is_priced,
-            metrics.cost_per_1k_usd,
-            failed_at_s=metrics.failed_at_s,
-        )
+def know(facts: Facts, categories: Iterable[str], snapshot: Snapshot, judged: Judged = NOT_JUDGED) -> dict[str, Known]:
+    """Works it out, by category."""
+    beliefs = judged.get(facts.deployment_id, {})
+    found = {category: _known(facts, category, snapshot, beliefs.get(category)) for category in categories}
     swept = _newest_fit(snapshot.measured.get(facts.deployment_id, {}).values())
-    if swept is not None:
-        curve = fit(None, Prior(fit=swept), swept.measured_at_s)
-        known = known._replace(curve=curve, measured_at_s=swept.measured_at_s, samples=swept.samples)
-    snapshot.known[facts.deployment_id, category] = known
-    return known
+    if swept is None:
+        return found
+    curve, at_s, samples = fit(None, Prior(fit=swept), swept.measured_at_s), swept.measured_at_s, swept.samples
+    return {name: one._replace(curve=curve, measured_at_s=at_s, samples=samples) for name, one in found.items()}
+
+
+def _known(facts: Facts, category: str, snapshot: Snapshot, belief: Belief | None) -> Known:
+    metrics, basis = look_up(facts.deployment_id, category, snapshot)
+    quality, graded = _quality(facts, category, snapshot, metrics, belief)
+    if metrics is None:
+        return Known(basis, None, None, None, None, quality, None, is_priced=True, per_1k_usd=None, graded=graded)
+    return Known(
+        basis,
+        metrics.ttft_s if metrics.ttft_p95_s is None else metrics.ttft_p95_s,
+        metrics.tpot_s if metrics.tpot_p95_s is None else metrics.tpot_p95_s,
+        metrics.measured_at_s,
+        metrics.samples,
+        quality,
+        metrics.error_rate,
+        facts.gpu_usd_per_hour is None or metrics.cost_per_1k_usd is None,  # self-hosted: what it was measured to cost
+        metrics.cost_per_1k_usd,
+        None,
+        metrics.failed_at_s,
+        graded,
+    )
+
+
+def _quality(
+    facts: Facts, category: str, snapshot: Snapshot, metrics: Metrics | None, belief: Belief | None
+) -> tuple[float | None, tuple[float | None, Mapping[str, float], float | None]]:
+    """The mean; and the bound, the graded answers by source, and when the newest of them was given."""
+    if metrics is not None and metrics.quality_held:
+        return None, (None, EMPTY, None)  # nobody knows what broke it: no floor may rest on it
+    if belief is not None:
+        return belief.mean, (belief.bound, belief.sources, belief.at_s)
+    stated = stated_for(facts, category, snapshot.measured.get(facts.deployment_id, {}).get(category))
+    return stated, (stated, EMPTY, None)
 
 
 def look_up(deployment_id: str, category: str, snapshot: Snapshot) -> tuple[Metrics | None, Basis]:

@@ -1,6 +1,6 @@
 """The pick among assessed candidates: those that meet the SLO by the objective, else the best of what there is.
 
-    some meet the SLO        the objective: cheapest expected cost, or the highest weighted score
+    some meet the SLO        the objective: cheapest expected cost, the highest value, or the highest weighted score
     none known to meet it    the same among those nothing was measured for: they may meet it, the others do not
     all known to miss it     the likeliest to keep it, in steps of 5 %; among equals the highest quality, then the
                              smallest deficit. Where nothing live tells, that is the highest quality.
@@ -8,12 +8,14 @@
 Where places are scarce, the cost is compared with what the place is worth to others on top, so that those leave who
 have another way; who will probably miss the SLO there all the same, takes none.
 
-An unknown cost ranks behind every known one. Costs within the tie band count as equal: of two taken at random the one
-with the earlier predicted finish answers. Taking the best of all would send every worker's burst to the same one, for
-each sees the others' load a second late; the better of two keeps equal replicas evenly filled. Where the two finish at
-about the same time, or nothing is known of one, the one with less on its way answers: unknown is not slow. The one that
-has the conversation in its prefix cache goes before. Where the operator gave one of them a `weight`, the weights decide
-instead of finish and load.
+The value is what the quality is worth less the cost. So the candidate with the highest is the cheapest once the worth
+of its quality is taken off. An unknown cost ranks behind every known one, and where quality has a worth, so does an
+unknown quality. Costs within the tie band count as equal: of two taken at random the one with the earlier predicted
+finish answers. Taking the best of all would send every worker's burst to the same one, for each sees the others' load a
+second late; the better of two keeps equal replicas evenly filled. Where the two finish at about the same time, or
+nothing is known of one, the one with less on its way answers: unknown is not slow. The one that has the conversation in
+its prefix cache goes before. Where the operator gave one of them a `weight`, the weights decide instead of finish and
+load.
 
 A candidate that is no dearer and that nothing was measured for, that was slow when last seen some seconds ago, or when
 the benchmark last ran more than a day ago, or that is getting faster, is tried now and then while none of its requests
@@ -29,7 +31,7 @@ from types import MappingProxyType
 
 from slo_router.contract.ages import MEASURED_LASTS_S
 from slo_router.contract.model import Assessment, Standing
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.prediction import Rng, View
 from slo_router.live.state import LiveState
 
@@ -66,20 +68,22 @@ def pick(
     elif group.objective == "weighted":
         chosen = _first(best, _weighted, view.rng)
     else:
-        chosen = _cheapest(best, view.rng, group.tie_band, home, weights)
+        chosen = _cheapest(best, view.rng, group, home, weights)
     if (len(candidates) > 1 or suspects) and view.rng.random() < group.trial_share:
         return _trial(candidates, suspects, chosen, view) or chosen
     return chosen
 
 
 def _cheapest(
-    candidates: Sequence[Assessment], rng: Rng, tie_band: float, home: str, weights: Mapping[str, float]
+    candidates: Sequence[Assessment], rng: Rng, group: GroupSettings, home: str, weights: Mapping[str, float]
 ) -> Assessment:
     costs = [
         math.inf if (cost := candidate.prediction.cost_usd) is None else cost + candidate.shadow_usd
         for candidate in candidates
     ]
-    limit = min(costs) * (1 + tie_band)
+    if group.objective == "value" and candidates[0].scores is not None:
+        candidates, costs = _like_the_best(candidates, costs, group.tie_band)
+    limit = min(costs) * (1 + group.tie_band)
     tied = [candidate for candidate, cost in zip(candidates, costs, strict=True) if cost <= limit]
     if len(tied) == 1:
         return tied[0]
@@ -91,6 +95,26 @@ def _cheapest(
     one = rng.choice(tied)
     other = rng.choice([candidate for candidate in tied if candidate is not one])
     return min(one, other, key=_load if _is_close(_finish_s(one), _finish_s(other)) else _finish)
+
+
+def _like_the_best(
+    candidates: Sequence[Assessment], costs: Sequence[float], tie_band: float
+) -> tuple[list[Assessment], list[float]]:
+    """Those that have the highest value, or about that and about its cost too, with their costs; all, where none has
+    a known one.
+    """
+    worths = [(candidate.scores or {}).get("quality_usd", -math.inf) for candidate in candidates]
+    values = [worth - cost for worth, cost in zip(worths, costs, strict=True)]
+    best = values.index(max(values))
+    if values[best] == -math.inf:
+        return list(candidates), list(costs)
+    band = tie_band * costs[best]
+    alike = [
+        (candidate, cost)
+        for candidate, cost, value in zip(candidates, costs, values, strict=True)
+        if values[best] - value <= band and abs(cost - costs[best]) <= band
+    ]
+    return [candidate for candidate, _ in alike], [cost for _, cost in alike]
 
 
 def _drawn(tied: Sequence[Assessment], rng: Rng, weights: Mapping[str, float]) -> Assessment:

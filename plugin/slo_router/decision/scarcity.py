@@ -2,7 +2,8 @@
 
     pays            whoever would stay there, the price by the predicted stay; beside its own cost, when costs compare
     turned away     a request that no candidate is expected to serve within its SLO, and that this one would serve but
-                    for its load, which at least doubles the time to the first token
+                    for its load, which at least doubles the time to the first token, or but for its quota
+    soon            one that this one alone serves, while a sweep says that it will be full with few more
     would leave     a request that another candidate is expected to serve within its SLO, too, for more
 
 The price is no cost: nobody is billed it, and no limit is held against it.
@@ -16,9 +17,11 @@ from types import MappingProxyType
 from slo_router.contract.model import Assessment, Decision, Facts, Prediction, Slo, Standing
 from slo_router.decision.prediction import View
 from slo_router.latency.curve import Curve, tpot_s, ttft_s
+from slo_router.live.scarcity import FROM
 from slo_router.live.state import LiveState
 
 CROWDED = 2.0  # times the time to the first token without load
+BEYOND = 0.5  # of the places: with so many more in flight the time to the first token must be doubled
 NO_CHARGES: Mapping[str, float] = MappingProxyType({})
 _LEAST_S = 1e-6
 _TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
@@ -51,8 +54,9 @@ def stay_s(prediction: Prediction) -> float:
 
 
 def turned_away(decision: Decision, states: Mapping[str, LiveState]) -> Iterator[tuple[str, float]]:
-    """Deployment ids with the load that the request was turned away for."""
-    if decision.kind != "fallback":
+    """Deployment ids with the load that the request was turned away for, or that one like it soon will be."""
+    if decision.kind == "met":
+        yield from _soon(decision, states.get(decision.deployment_id))
         return
     for one in _passing(decision):
         state = states.get(one.deployment_id)
@@ -60,6 +64,27 @@ def turned_away(decision: Decision, states: Mapping[str, LiveState]) -> Iterator
             continue
         if one.missed and _TIMES.issuperset(one.missed) and _is_crowded(one.prediction, decision, state.curve):
             yield one.deployment_id, one.prediction.in_flight
+    others = {rejection.deployment_id for rejection in decision.rejections if rejection.filter != "quota"}
+    full = {rejection.deployment_id for rejection in decision.rejections} - others
+    for one in decision.assessments:
+        if one.standing is _MEETS and one.deployment_id in full:
+            yield one.deployment_id, one.prediction.in_flight
+
+
+def _soon(decision: Decision, state: LiveState | None) -> Iterator[tuple[str, float]]:
+    """The pick, where no other serves the request, few places are left by a sweep, and those beyond wait long.
+
+    A knee that live requests show alone is too rough: many would leave that need not.
+    """
+    curve = None if state is None else state.curve
+    if curve is None or not curve.is_swept:
+        return
+    able = [one for one in _passing(decision) if one.standing is _MEETS]
+    if len(able) != 1 or not FROM * curve.knee < able[0].prediction.in_flight <= curve.knee:
+        return
+    alone_s = ttft_s(curve, decision.features.prompt_tokens, 0.0)
+    if BEYOND * curve.knee * curve.k_s_per_request > (CROWDED - 1) * alone_s:
+        yield decision.deployment_id, curve.knee
 
 
 def would_leave(decision: Decision, states: Mapping[str, LiveState]) -> Iterator[tuple[str, float, float]]:

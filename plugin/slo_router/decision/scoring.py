@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from slo_router.contract.model import Assessment, Prediction, Slo, Standing
-from slo_router.contract.settings.config import Weights
+from slo_router.contract.settings.group import GroupSettings, Weights
 
 Limits = Sequence[tuple[str, int, float, float]]  # field name, position in Prediction, limit, what headroom divides by
 SMALLEST_LIMIT = 1e-9  # headroom is measured against at least this, so that a limit of 0 still gives a number
@@ -55,6 +55,13 @@ def assess(deployment_id: str, prediction: Prediction, limits: Limits) -> Assess
     return _new(Assessment, (deployment_id, prediction, standing, headroom, missed, unknown, None, None, 0.0))
 
 
+def score(assessments: list[Assessment], group: GroupSettings, worth_usd: float | None) -> list[Assessment]:
+    """Adds the terms of the group's objective; `worth_usd` is that of a quality of 1, where it is known."""
+    if group.objective == "weighted":
+        return weigh(assessments, group.weights or Weights())
+    return assessments if worth_usd is None else value(assessments, worth_usd)
+
+
 def weigh(assessments: Sequence[Assessment], weights: Weights) -> list[Assessment]:
     """Adds each candidate's terms and their weighted sum, `total`, all in 0..1; a term with no data scores 0."""
     predictions = [assessment.prediction for assessment in assessments]
@@ -76,6 +83,17 @@ def weigh(assessments: Sequence[Assessment], weights: Weights) -> list[Assessmen
             }
         )
         for assessment, q, c, t in zip(assessments, quality, cost, latency, strict=True)
+    ]
+
+
+def value(assessments: Sequence[Assessment], worth_usd: float) -> list[Assessment]:
+    """Adds what each candidate's quality is worth, in USD; where that of none is known, they stay as they are."""
+    qualities = [assessment.prediction.quality for assessment in assessments]
+    if all(quality is None for quality in qualities):
+        return list(assessments)
+    return [
+        assessment._replace(scores={} if quality is None else {"quality_usd": worth_usd * quality})
+        for assessment, quality in zip(assessments, qualities, strict=True)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Generator, Mapping
+from typing import NamedTuple
 
 from litellm.proxy._types import UserAPIKeyAuth
 
@@ -27,6 +28,22 @@ MOST_ENDED = 200  # requests whose payloads are held until they are recorded
 MOST_BROKEN = 1_000  # streams that are held likewise
 
 
+class EmptyStreamError(Exception):
+    """A stream came to its end without anything in it."""
+
+
+class _Broken(NamedTuple):
+    """A request that seems to be over, since a moment (Unix seconds), and LiteLLM's payload of it or what it would be.
+
+    LiteLLM may still go on with a stream that broke; `is_over`: it does not, but may tell of the end itself.
+    """
+
+    since_s: float
+    payload: Mapping[str, object]
+    trace: Trace
+    is_over: bool = False
+
+
 class Ends:
     """The requests that ended and are not recorded yet, and the streams that LiteLLM may still go on with."""
 
@@ -45,11 +62,11 @@ class Ends:
         self._followed = followed
         self._log_prompts = log_prompts
         self._ended: deque[tuple[Mapping[str, object], Trace, Landing | None]] = deque()
-        self._broken: list[tuple[float, Mapping[str, object], Trace]] = []  # streams that LiteLLM may go on with
+        self._broken: list[_Broken] = []
 
-    def attempt_failed(self, trace: Trace, error: object) -> None:
-        """The attempt under way failed."""
-        self._finish(trace, error, self._fault_of(error, trace))
+    def attempt_failed(self, trace: Trace, error: object, request: Mapping[str, object] | None) -> None:
+        """The attempt under way failed; `request` is what was sent, where it is known."""
+        self._finish(trace, error, self._fault_of(error, trace, request))
 
     def _finish(self, trace: Trace, error: object, fault: Fault) -> None:
         wait_s = faults.wait_s(error, time.time()) if fault == "quota" else None
@@ -67,11 +84,8 @@ class Ends:
         if not answer_began(payload, trace):
             return
         if trace.attempt is not None and trace.attempt.deployment_id == payload.get("model_id"):
-            self.attempt_failed(trace, error)
-        self._broken.append((time.time(), payload, trace))
-        if len(self._broken) > MOST_BROKEN:
-            _, oldest, of = self._broken.pop(0)
-            self.record(oldest, of)
+            self.attempt_failed(trace, error, None)
+        self._hold(_Broken(time.time(), payload, trace))
 
     def client_left(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
         """The client left. LiteLLM tells so where it has chunks to bill; elsewhere the record is made here, later."""
@@ -79,7 +93,19 @@ class Ends:
             return
         if trace.awaits_token:  # nothing is to be learned of it
             self._strategy.finish(trace, "disconnected")
-        self._broken.append((time.time(), self._own_payload(data, key, trace, error=None), trace))
+        self._hold(_Broken(time.time(), self._own_payload(data, key, trace, error=None), trace, is_over=True))
+
+    def stream_ended(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
+        """A stream ended. LiteLLM tells so, unless it was empty (an HTML page, a bare `[DONE]`): that is a failure."""
+        if trace.awaits_token and trace.attempt is not None and not trace.recorded:
+            payload = self._own_payload(data, key, trace, EmptyStreamError())
+            self._hold(_Broken(time.time(), payload, trace, is_over=True))
+
+    def _hold(self, broken: _Broken) -> None:
+        self._broken.append(broken)
+        if len(self._broken) > MOST_BROKEN:
+            oldest = self._broken.pop(0)
+            self.record(oldest.payload, oldest.trace)
 
     def request_failed(self, trace: Trace, data: Request, key: UserAPIKeyAuth, failure: Exception) -> None:
         """A request failed for good."""
@@ -87,14 +113,14 @@ class Ends:
         if error is None:
             self._strategy.finish(trace, "disconnected")
         else:
-            self._finish(trace, error, self._fault_of(error, trace, at_proxy=True))
-        broken = next((payload for _, payload, other in self._broken if other is trace), None)
+            self._finish(trace, error, self._fault_of(error, trace, data, at_proxy=True))
+        broken = next((one.payload for one in self._broken if one.trace is trace), None)
         self.record(broken or self._own_payload(data, key, trace, error), trace)
 
     def record(self, payload: Mapping[str, object], trace: Trace) -> None:
         """A request is over; `payload` is what LiteLLM logs of it."""
         outcome = outcome_of(payload)
-        ending: Ending = "released" if outcome == "cache_hit" or trace.is_elsewhere else outcome
+        ending: Ending = "released" if outcome == "cache_hit" or trace.tells_nothing else outcome
         landing = self._strategy.finish(trace, ending)
         if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
             return
@@ -123,26 +149,28 @@ class Ends:
         self._strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))
         effective = None if trace.is_shadow else trace.decision
         self._telemetry.observe(trace.group, record, effective, self._strategy.facts)
+        self._telemetry.rescues.ended(trace.group, record)
 
     def _give_up_broken(self, now_s: float) -> None:
         broken, self._broken = self._broken, []
-        for since_s, payload, trace in broken:
-            if trace.recorded:
+        for one in broken:
+            if one.trace.recorded:
                 continue
-            waited_s = abs(now_s - since_s)
-            goes_on = trace.attempt is not None and outcome_of(payload) != "disconnected"
-            if waited_s > (LEASE_S if goes_on else BROKEN_S):
-                self.record(payload, trace)
+            goes_on = one.trace.attempt is not None and not one.is_over
+            if abs(now_s - one.since_s) > (LEASE_S if goes_on else BROKEN_S):
+                self.record(one.payload, one.trace)
             else:
-                self._broken.append((since_s, payload, trace))
+                self._broken.append(one)
 
-    def _fault_of(self, error: object, trace: Trace, *, at_proxy: bool = False) -> Fault:
+    def _fault_of(
+        self, error: object, trace: Trace, request: Mapping[str, object] | None, *, at_proxy: bool = False
+    ) -> Fault:
         """Whose fault a failed attempt is: also the client's, where it waits for less than an answer takes."""
-        if trace.is_elsewhere:
+        if trace.tells_nothing:
             return "request"
         if trace.is_impatient and faults.is_timeout(error) and not self._strategy.is_overdue(trace):
             return "request"
-        return faults.fault_of(error, at_proxy=at_proxy)
+        return faults.fault_of(error, request, at_proxy=at_proxy)
 
     def _own_payload(self, data: Request, key: UserAPIKeyAuth, trace: Trace, error: Exception | None) -> Request:
         """What LiteLLM's logging payload would be of a request that failed for good, or whose client left.

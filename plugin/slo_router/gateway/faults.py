@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from litellm.proxy import health_check
@@ -13,9 +14,34 @@ from slo_router.worker.attempt import Fault
 
 BAD_REQUEST, SERVER_ERROR = 400, 500
 BUSY, FULL = (408, 429), 429  # a timeout and a rate limit: no fault of the request
-ACCOUNT = (401, 402)  # a key, its credit: no request can bring them about, while 403 and 404 may be about a file
+ACCOUNT = (401, 402)  # a key, its credit; 403 and 404 may be about a file
 TOO_LARGE = (413,)
 REQUESTS_OWN = frozenset({"ContextWindowExceededError", "ContentPolicyViolationError", "UnsupportedParamsError"})
+PROXYS_OWN = frozenset(  # guardrails raise these, also in the middle of a stream
+    {
+        "HTTPException",
+        "ProxyException",
+        "GuardrailRaisedException",
+        "BlockedPiiEntityError",
+        "ModifyResponseException",
+        "SensitiveDataRouteException",
+    }
+)
+MOST_TEXT = 4_000  # characters of an error that are looked at
+OF_ACCOUNT = re.compile(  # with whatever status: Anthropic, Gemini, Groq and xAI say these with a 400
+    r"credit balance is too low|insufficient[ _](?:credits?|balance|funds|quota)|used all available credits"
+    r"|exceeded your current quota|specified api usage limits|billing hard limit|(?:monthly spending|credit) limit"
+    r"|billing[ _](?:is |to be )?(?:not[ _]active|disabled|enabled)"
+    r"|(?:account|organization|project|consumer)\b.{0,60}\b(?:not active|deactivated|disabled|suspended|restricted)"
+    r"|account_deactivated|(?:invalid|incorrect|expired|wrong)[ _](?:x-)?api[ _-]?key"
+    r"|api[ _]key[ _](?:not valid|invalid|expired)|security token included in the request is (?:invalid|expired)"
+    r"|access to (?:the )?model|you do not have access to it|model_not_found|api deployment for this resource"
+    r"|location is not supported",
+    re.IGNORECASE,
+)
+FOR_LESS = "can only afford"  # OpenRouter's 402 of a request whose `max_tokens` cost more than is left
+_LITELLMS_OWN = frozenset({"metadata", "litellm_metadata", "litellm_params", "model_info"})
+_NESTING = 20
 
 
 def is_timeout(error: object) -> bool:
@@ -23,21 +49,60 @@ def is_timeout(error: object) -> bool:
     return getattr(error, "status_code", None) == BUSY[0]
 
 
-def fault_of(error: object, *, at_proxy: bool = False) -> Fault:
-    """Whose fault a failed attempt is, by HTTP status and LiteLLM's class; `at_proxy`: it may be the proxy's own error.
+def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_proxy: bool = False) -> Fault:
+    """Whose fault a failed attempt is, by HTTP status, LiteLLM's class and words of the provider's on the account.
 
-    Never by the provider's words: they may quote the request's.
+    `request` is LiteLLM's call, where it is known: words that it has, too, may be quoted, and tell nothing. `at_proxy`:
+    it may be the proxy's own error.
     """
-    if at_proxy and not getattr(error, "llm_provider", None):  # a guardrail's, a client's that left
+    if not getattr(error, "llm_provider", None) and (at_proxy or _is_proxys_own(error)):  # or a client's that left
         return "request"
     status = getattr(error, "status_code", None)
     if status == FULL:
         return "request" if getattr(error, "llm_provider", None) == "" else "quota"  # the former: LiteLLM's own limits
     if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
-        return "deployment"
+        return "unclear" if request is not None and _is_unreadable(error, request) else "deployment"
     if status in TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
         return "request"
-    return "account" if status in ACCOUNT else "unclear"
+    said = str(error)[:MOST_TEXT]
+    if FOR_LESS in said:
+        return "unclear"
+    words = OF_ACCOUNT.search(said)
+    is_said = words is not None and request is not None and not _holds(request, words[0].lower())
+    return "account" if is_said or status in ACCOUNT else "unclear"
+
+
+def _is_proxys_own(error: object) -> bool:
+    return not PROXYS_OWN.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+
+
+def _is_unreadable(error: object, request: Mapping[str, object]) -> bool:
+    """Whether LiteLLM's own code failed over a request before it was sent, for its messages are no list, or the like.
+
+    LiteLLM calls that a failed connection.
+    """
+    details = getattr(request.get("litellm_logging_obj"), "model_call_details", None)
+    if not isinstance(details, Mapping) or details.get("api_call_start_time") is not None:
+        return False
+    root = error
+    for _ in range(_NESTING):
+        cause = getattr(root, "__cause__", None) or getattr(root, "__context__", None)
+        if cause is None:
+            break
+        root = cause
+    return type(root).__module__ == "builtins" and not isinstance(root, OSError | MemoryError)
+
+
+def _holds(request: object, words: str, nesting: int = _NESTING) -> bool:
+    """Whether what a client sent has these words anywhere."""
+    if isinstance(request, str):
+        return words in request.lower()
+    if not isinstance(request, Mapping | list) or not nesting:
+        return not nesting
+    inner = request
+    if isinstance(request, Mapping):
+        inner = [part for name, value in request.items() if name not in _LITELLMS_OWN for part in (name, value)]
+    return any(_holds(part, words, nesting - 1) for part in inner)
 
 
 def wait_s(error: object, now_s: float) -> float | None:

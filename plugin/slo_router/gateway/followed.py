@@ -10,8 +10,7 @@ from dataclasses import replace
 import litellm
 
 from slo_router.contract.model import Facts
-from slo_router.contract.settings.deployment_ids import group_of
-from slo_router.contract.settings.deployments import ManagedDeployment, read_deployment
+from slo_router.contract.settings.deployments import ManagedDeployment, group_of, read_deployment
 from slo_router.errors import SettingsError
 from slo_router.gateway import faults, narrowing, pools, seams
 from slo_router.gateway.billing import Bills

@@ -9,9 +9,8 @@
     end          async_log_success_event                  one record, learn from the usage
                  async_post_call_failure_hook             one record
 
-Background jobs follow the proxy's router, and keep snapshot, deployments and request log moving. If anything of ours
-fails on the way to a pick, the request goes on as LiteLLM alone would have routed it; that is the one broad `except`
-on a request's way.
+Background jobs do the rest. If anything of ours fails on the way to a pick, the request goes on as LiteLLM alone would
+have routed it; that is the one broad `except` on a request's way.
 """
 
 from __future__ import annotations
@@ -27,14 +26,17 @@ from prometheus_client import CollectorRegistry
 
 from slo_router.contract.first_token import Look
 from slo_router.contract.settings.config import Settings
-from slo_router.decision.explain import header_text, headers
 from slo_router.errors import RequestSloError
 from slo_router.gateway import pools, requests
 from slo_router.gateway.config import redis_url
 from slo_router.gateway.ends import Ends, share_decision
+from slo_router.gateway.feedback.route import offer
 from slo_router.gateway.followed import FollowedRouter
+from slo_router.gateway.pairing.offers import offer_if_drawn, shadow_evaluation
 from slo_router.gateway.picker import Picker, same_answer
 from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
+from slo_router.gateway.rescue.rescuer import Rescuer, stop
+from slo_router.gateway.rescue.told import late, told
 from slo_router.gateway.router import Deployment, current_router, deployment_id, resolve_alias
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.background import Background, Hooks
@@ -61,27 +63,27 @@ class Plugin(CustomLogger):
         self.strategy = Strategy(settings.plugin, MetricsStore(settings.plugin.key_prefix))
         self.strategy.know(settings.deployments)
         self.request_log = RequestLog(settings.plugin.log, settings.plugin.key_prefix)
-        labels = settings.plugin.metrics
+        labels, registry = settings.plugin.metrics, registry or CollectorRegistry()
         self.telemetry = Telemetry(
-            settings.plugin.groups,
-            registry or CollectorRegistry(),
-            time.time(),
-            label_teams=labels.teams,
-            label_keys=labels.keys,
+            settings.plugin.groups, registry, time.time(), label_teams=labels.teams, label_keys=labels.keys
         )
         self.rollout = Rollout(settings.plugin)
         self.followed = FollowedRouter(self, self.strategy, self.telemetry, self.rollout)
         self.picker = Picker(self.strategy, self.telemetry, self.rollout, self.followed)
+        self.rescuer = Rescuer(self, self.strategy, self.telemetry)
         prompts = settings.plugin.log.log_prompts
         self.ends = Ends(self.strategy, self.telemetry, self.request_log, self.followed, log_prompts=prompts)
+        self.paired = shadow_evaluation(settings.plugin.key_prefix, self.strategy, self.followed, self.telemetry)
         self._background = Background(
             settings.plugin,
             self.strategy,
             self.request_log,
             self.rollout,
-            Hooks(self._tick, self.ends.settling, redis_url, self.followed.ask_health),
+            Hooks(self._tick, self.ends.settling, redis_url, self.followed.ask_health, self.paired),
         )
         self._background.ensure_running()
+        if settings.plugin.feedback:
+            offer(self._background.rate)
 
     def take_over(self) -> bool:
         """Follows the proxy's router: what it offers, its settings and its deployments. False while there is none."""
@@ -134,7 +136,8 @@ class Plugin(CustomLogger):
         span = user_api_key_dict.parent_otel_span
         arrived_s = requests.arrived_s(data, time.time())
         trace = Trace(str(call_type), arrived_s, group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
-        trace.is_impatient, trace.is_elsewhere = requests.is_impatient(data), requests.is_elsewhere(data)
+        trace.is_impatient = requests.is_impatient(data)
+        trace.tells_nothing = call_type not in ROUTED_CALL_TYPES or requests.is_elsewhere(data)
         if not is_managed:  # a fallback may lead into one that is
             trace.waiting, metadata[TRACE_KEY] = inputs, trace
             return data
@@ -191,6 +194,7 @@ class Plugin(CustomLogger):
         trace, name = find_trace(kwargs), requests.sent_to(kwargs)
         if trace is not None and name is not None and self.strategy.sent(trace, name):
             self.picker.see_who_picked(trace)
+            self.rescuer.watch(trace, kwargs)
         return None
 
     async def async_post_call_failure_deployment_hook(
@@ -199,7 +203,7 @@ class Plugin(CustomLogger):
         """An attempt failed."""
         trace = find_trace(request_data)
         if trace is not None:
-            self.ends.attempt_failed(trace, exception)
+            self.ends.attempt_failed(trace, exception, request_data)
 
     async def async_post_call_response_headers_hook(
         self,
@@ -213,17 +217,13 @@ class Plugin(CustomLogger):
         trace = find_trace(data)
         if trace is None or response is None:  # from 1.110 on also for an error
             return None
+        await self.rescuer.read_ahead(trace, response, data, user_api_key_dict)
         if not requests.is_from_cache(data):
             self.ends.answer_says(trace, requests.provider_headers(response))
-        if trace.decision is not None and not trace.is_shadow:
-            return headers(trace.decision, (*trace.clamped, *trace.ignored))
-        if trace.decision is not None:
+        if trace.decision is not None and trace.is_shadow:
             trace.note = f"shadow: {trace.decision.deployment_id} would have been chosen"
-        if not trace.note:
-            return None
-        named = {"x-slo-decision": "passthrough", "x-slo-reason": trace.note}
-        served = trace.sent_to[-1] if trace.sent_to else (litellm_call_info or {}).get("model_id")
-        return named | ({"x-slo-selected-model": header_text(str(served))} if served else {})
+        say = late if trace.stream else told
+        return say(trace, (litellm_call_info or {}).get("model_id")) or None
 
     def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: UserAPIKeyAuth, response: AsyncIterator[object], request_data: Request
@@ -236,14 +236,23 @@ class Plugin(CustomLogger):
         self, response: AsyncIterator[object], trace: Trace, data: Request, key: UserAPIKeyAuth
     ) -> AsyncIterator[object]:
         """Every piece as it came. Each is looked at until one has the first token; then it costs a comparison."""
-        look = Look()
+        look, ahead = Look(), trace.ahead
         try:
+            if ahead is not None:
+                response = ahead.rest
+                async for piece in ahead:
+                    if ahead.first_token_s is not None and trace.awaits_token:
+                        trace.saw_token(None if requests.is_from_cache(data) else ahead.first_token_s)
+                    yield piece
             async for piece in response:
                 if trace.awaits_token and look.finds_token(piece):
                     trace.saw_token(None if requests.is_from_cache(data) else time.time())
                 yield piece
+            self.ends.stream_ended(trace, data, key)
         except (GeneratorExit, asyncio.CancelledError):
             self.ends.client_left(trace, data, key)
+            if ahead is not None:
+                await ahead.close()
             raise
 
     async def async_logging_hook(self, kwargs: Request, result: object, call_type: str) -> tuple[Request, object]:
@@ -257,6 +266,7 @@ class Plugin(CustomLogger):
         """A request succeeded, or its client left: record it and learn from its usage."""
         trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
         if trace is not None and isinstance(payload, dict):
+            offer_if_drawn(self.paired, kwargs, trace, payload)
             self.ends.record(payload, trace)
 
     async def async_log_failure_event(
@@ -266,6 +276,8 @@ class Plugin(CustomLogger):
         share_decision(kwargs)
         trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
         if trace is not None and isinstance(payload, dict):
+            if trace.attempt is not None and trace.attempt.deployment_id == payload.get("model_id"):
+                stop(trace)
             self.ends.stream_broke(trace, payload, kwargs.get("exception"))
 
     async def async_post_call_failure_hook(

@@ -58,7 +58,9 @@ class Picker:
         """Why LiteLLM is to choose by itself; empty where it is not."""
         if self._followed.lacking:
             return f"LiteLLM {seams.version()} is not supported; it chose by itself"
-        if group not in self._strategy.groups or trace.call_type not in ROUTED_CALL_TYPES:
+        if group not in self._strategy.groups:
+            return "the group that answered is not managed"
+        if trace.call_type not in ROUTED_CALL_TYPES:
             return "this kind of call is not routed by SLO"
         return "the group is switched off" if group in self._rollout.off else ""
 

@@ -33,6 +33,9 @@ ROUTED_CALL_TYPES = frozenset(
 
 Request = dict[str, object]
 
+_ELSEWHERE = ("api_key", "api_base", "base_url", "mock_response", "mock_tool_calls", "mock_timeout")
+_CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key"})
+
 
 def place_of(request: Mapping[str, object]) -> tuple[object, ...]:
     """Where LiteLLM is in its retries and fallbacks of a request: the same as long as nothing failed."""
@@ -54,8 +57,14 @@ def is_impatient(request: Mapping[str, object]) -> bool:
 
 
 def is_elsewhere(request: Mapping[str, object]) -> bool:
-    """Whether the client named its own key or address: what becomes of it there says nothing of the deployment."""
-    return any(request.get(name) for name in ("api_key", "api_base", "base_url"))
+    """Whether the client named its own key or address, or asked LiteLLM for an answer or error that it makes up.
+
+    What becomes of it says nothing of the deployment.
+    """
+    if any(request.get(name) for name in _ELSEWHERE):
+        return True
+    sent = request.get("extra_headers")
+    return isinstance(sent, Mapping) and any(str(name).lower() in _CREDENTIALS for name in sent)
 
 
 def key_hash(request: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import re
 from typing import NamedTuple
@@ -55,6 +56,11 @@ SEAMS = (
 )
 
 
+def can_interrupt() -> bool:
+    """Whether a silent attempt can be given up: Python shows what a task waits on (`gateway.rescue.interrupt`)."""
+    return hasattr(asyncio.Task, "_fut_waiter")
+
+
 def lacking(router: Router) -> list[str]:
     """What this LiteLLM offers under none of the known names; the plugin can't work where something is lacking."""
     return [
@@ -71,9 +77,10 @@ def shortcomings() -> list[str]:
 
 
 def untried() -> list[str]:
-    """What was never tried on the installed LiteLLM; likewise."""
+    """What was never tried on the installed LiteLLM, or cannot be done here; likewise."""
     is_newer = is_newer_than_tested()
-    return [f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested"] if is_newer else []
+    said = [f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested"] if is_newer else []
+    return said if can_interrupt() else [*said, "this Python does not show what a task waits on: `rescue` does nothing"]
 
 
 def unasked() -> list[str]:

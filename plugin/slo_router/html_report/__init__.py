@@ -1,1 +1,1 @@
-"""What the HTML reports of the router and of the agent are made of: their frame, their tables, their plots."""
+"""The shared parts of the HTML reports of router and agent: frame, tables and plots."""

@@ -1,4 +1,4 @@
-"""Makes HTML of templates. A report is one file that loads nothing from elsewhere, and in which no script runs."""
+"""Renders HTML templates. A report is one file, loads nothing from elsewhere and runs no script."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def templates(folder: Path) -> Environment:
-    """The templates in `folder`, beside those here. What is put into them is escaped."""
-    # Imported here because few commands need it, and it takes a tenth of a second.
+    """A Jinja environment of the templates in `folder` and in this one. It escapes all values."""
+    # Imported here because few commands need it, and the import takes 0.1 s.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
     made = Environment(

@@ -1,7 +1,7 @@
-"""A plot as an SVG picture, drawn by Vega-Lite: no script runs, and nothing is loaded.
+"""A plot as an SVG picture, drawn by Vega-Lite. It runs no script and loads nothing.
 
-Colours are the page's CSS variables, so a plot follows the reader's light or dark setting. The numbers of a plot stand
-beside it as a table, for those who cannot see it. Without the extra `plots` there are the tables alone.
+Colours are the page's CSS variables, so a plot follows the reader's light or dark setting. A table beside each plot
+gives its numbers to readers who cannot see it. Without the extra `plots` a report has only the tables.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from slo_router.contract.ages import DAY_S
 from slo_router.contract.units import MS_PER_S
 
 COLOURS = 6  # `--c0` to `--c5`; a further series has an earlier one's colour, dashed
-Axis: TypeAlias = Literal["log", "linear", "time"]  # values above 0; any values; Unix seconds
+Axis: TypeAlias = Literal["log", "linear", "time"]  # log: values above 0; linear: any values; time: Unix seconds
 Spec: TypeAlias = dict[str, object]
 
 _CONFIG: Spec = {
-    "aria": False,  # the page names the picture as a whole
+    "aria": False,  # the page gives the whole picture a name
     "view": {"stroke": None},
     "axis": {"labelColor": "var(--faint)", "labelFontSize": 12}
     | dict.fromkeys(("gridColor", "domainColor", "tickColor"), "var(--line)"),
@@ -27,7 +27,7 @@ _CONFIG: Spec = {
 
 
 class Point(NamedTuple):
-    """A measured value, and the ends of its interval where it has one. `name` is written beside it."""
+    """A measured value, with the ends of its interval where it has one. `name` is drawn beside it."""
 
     x: float
     y: float
@@ -45,7 +45,7 @@ class Series(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """One plot and its table. An upright axis that is not logarithmic begins at 0 where `from_zero` says so."""
+    """One plot and its table (`head`, `rows`). With `from_zero`, a linear y axis begins at 0."""
 
     title: str
     x_label: str
@@ -60,9 +60,9 @@ class Plot(NamedTuple):
 
 
 def picture(plot: Plot) -> str:
-    """The plot as SVG, in which every text is escaped; empty where the extra `plots` is not installed."""
+    """The plot as SVG text, with every string escaped; empty where the extra `plots` is not installed."""
     try:
-        import vl_convert  # noqa: PLC0415  # an extra: 84 MB that only this needs
+        import vl_convert  # noqa: PLC0415  # an extra of 84 MB, used only here
     except ImportError:
         return ""
     return vl_convert.vegalite_to_svg(_spec(plot))

@@ -1,1 +1,1 @@
-"""How long a deployment takes: the curve, the sums that it is fitted to, the fit. Pure."""
+"""The latency of a deployment: its curve, the sums that the curve is fitted to, and the fit. Pure."""

@@ -1,12 +1,12 @@
-"""A deployment's latency as five numbers and a spread, and the arithmetic the request path does with them.
+"""A deployment's latency as a curve of a few coefficients and two spreads. The request path computes with it.
 
     TTFT = (a + b · prompt tokens + c · in flight + k · max(0, in flight − knee)) × ratio
     TPOT = (d + e · in flight) × ratio
 
-Beyond the knee requests wait for a slot, for the server's batch is full. The first factor is the typical value for this
-request at this load; the ratio, observed ÷ predicted, is a random number whose quantiles at `LEVELS` were measured. So
+At the knee the server's batch is full, and further requests wait. The part in brackets is the typical value for this
+request at this load. The ratio, observed ÷ predicted, is a random number whose quantiles at `LEVELS` were measured. So
 p95 = typical × ratio's p95, and P(TTFT ≤ limit) = P(ratio ≤ limit ÷ typical). In flight does not count the request
-itself. `evidence.fit` makes the curves; each function here takes less than a microsecond.
+itself. `evidence.fit` makes the curves. Each function here takes less than a microsecond.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import NamedTuple
 
-LEVELS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)
+from slo_router.contract.model import LEVELS
+
+P5 = LEVELS.index(0.05)
 P50 = LEVELS.index(0.5)
 P95 = LEVELS.index(0.95)
 _LAST = len(LEVELS) - 1
 
 
 class Observation(NamedTuple):
-    """What one finished request showed. `in_flight` is the load at dispatch, itself not counted."""
+    """The measurements of one finished request. `in_flight` is the load at dispatch, without the request itself."""
 
     at_s: float  # Unix seconds at the end
     prompt_tokens: int
@@ -32,7 +34,7 @@ class Observation(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One deployment's latency now. Coefficients are seconds and never negative; ratios rise, one for each level."""
+    """One deployment's latency now. Coefficients are seconds, never negative. Ratios rise, one for each of `LEVELS`."""
 
     a_s: float
     b_s_per_token: float
@@ -41,12 +43,13 @@ class Curve(NamedTuple):
     e_s_per_request: float
     ttft_ratios: tuple[float, ...]
     tpot_ratios: tuple[float, ...]
-    weight: float = 0.0  # live samples, as they weigh now; 0 is the benchmark alone
+    weight: float = 0.0  # live samples, by their present weight; 0 is the benchmark alone
     measured_at_s: float = 0.0  # Unix seconds of the latest live sample; 0 without any
-    ttft_level: float = 1.0  # what the last seconds multiplied the coefficients of the last minutes by
+    ttft_level: float = 1.0  # the factor by which the last seconds changed the coefficients of the last minutes
     tpot_level: float = 1.0
-    k_s_per_request: float = 0.0  # in flight beyond the knee, on top of c
+    k_s_per_request: float = 0.0  # for each request beyond the knee, added to c
     knee: float = 0.0
+    is_swept: bool = False  # the knee is the one that a sweep found
 
 
 def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float) -> float:
@@ -56,7 +59,7 @@ def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float) -> float:
 
 
 def slower(curve: Curve, factor: float) -> Curve:
-    """The same with `factor` times its TTFT."""
+    """The curve with `factor` times its TTFT."""
     a_s, b_s, c_s, k_s = (
         value * factor for value in (curve.a_s, curve.b_s_per_token, curve.c_s_per_request, curve.k_s_per_request)
     )
@@ -70,7 +73,7 @@ def tpot_s(curve: Curve, in_flight: float) -> float:
 
 
 def probability(ratios: tuple[float, ...], limit_ratio: float) -> float:
-    """P(ratio ≤ limit). Below the lowest level it falls to 0 at 0; above the highest it is 1 at twice its ratio."""
+    """P(ratio ≤ limit), interpolated. It is 0 at ratio 0, and 1 from twice the ratio of the highest level on."""
     after = bisect_left(ratios, limit_ratio)
     if after == 0:
         return LEVELS[0] * max(limit_ratio, 0.0) / ratios[0]

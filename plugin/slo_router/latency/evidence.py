@@ -1,10 +1,11 @@
-"""What live requests taught about a deployment's latency, as sums that fade, add up over workers, and make its curve.
+"""What live requests show of a deployment's latency, kept as sums. The curve is fitted to them.
 
-Time fades every sum, in three memories; `fitting` says what each is for. An observation is divided by what was
-predicted for it at dispatch, so that errors count relatively: to y/10 at least, or one outlier would count for all, and
-to 2·y at most, or a speed-up would hardly count. The spread is observed ÷ predicted at dispatch.
+The sums fade with time, in three memories with different half-lives; `fit` says what each is for. Sums of several
+workers add up. An observation y is divided by its prediction at dispatch, so that relative errors count. This divisor
+is at least y/10, or one outlier would outweigh all others. It is at most 2·y, or a speed-up would hardly count. The
+spread is that of observed ÷ predicted at dispatch.
 
-Without live samples the curve is the benchmark, and to that it returns as they age.
+Without live samples the curve is the benchmark's. As the samples age, it returns to the benchmark.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from slo_router.latency.fit import SWEPT_WEIGHT, Expected, expected, fit_quantit
 from slo_router.latency.sums import Sent, Sums, bin_of, products_of
 
 HALF_LIVES_S = (60.0, 8.0, 1.0)
-AHEAD_S = 1.0  # newer by this much weighs more instead, so that the sums fade once a second and not each time
-CLOCK_BACK_S = 600.0  # older than the newest by more is no late event: the clock was put back
-MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # beyond is absurd
+AHEAD_S = 1.0  # a newer observation weighs more instead of fading the sums, so that they fade only once a second
+CLOCK_BACK_S = 600.0  # an observation older than the newest by more means that the clock was set back
+MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # greater values are absurd
 LEAST_S = 1e-6
-LONG = 2.0  # times its TTFT: a TTFT that is a third off then makes the pace a sixth off
+LONG = 2.0  # decoding must take this many times the TTFT: then a TTFT error of 1/3 makes a TPOT error of 1/6
 _TTFT, _TPOT = 4, 3  # numbers in a row: (TTFT, 1, tokens, load) and (TPOT, 1, load)
-_LENGTHS = 10 + 5 * len(KNEES), 6  # of their products
+_LENGTHS = 10 + 5 * len(KNEES), 6  # number of their products
 
 
 class Prior(NamedTuple):
-    """What the benchmark says: means and 95th percentiles in seconds, `None` where unmeasured.
+    """The benchmark's means and 95th percentiles in seconds, `None` where unmeasured.
 
-    `fit` is a sweep's, and where there is one it alone counts.
+    `fit` comes from a sweep. Where it is given, it alone counts.
     """
 
     ttft_s: float | None = None
@@ -43,7 +44,7 @@ class Prior(NamedTuple):
 
 
 class _Sent(msgspec.Struct, gc=False):
-    """Evidence as it is sent."""
+    """`Evidence` as JSON between workers."""
 
     at_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_UNIX_S)]
     ttft: tuple[Sent, Sent, Sent]  # one for each of HALF_LIVES_S
@@ -54,9 +55,9 @@ _decoder = msgspec.json.Decoder(_Sent)
 
 
 class Evidence:
-    """One worker's evidence about one deployment, as of `at_s`, at most a second before its latest observation.
+    """One worker's evidence about one deployment, faded to `at_s`, at most a second before its latest observation.
 
-    Bounded whatever is added. `changes` counts what was.
+    Its size is bounded. `changes` counts the observations added.
     """
 
     __slots__ = ("_raw", "at_s", "changes", "tpot", "ttft")
@@ -64,14 +65,14 @@ class Evidence:
     def __init__(self) -> None:
         self.at_s: float | None = None  # Unix seconds
         self.changes = 0
-        self._raw: tuple[int, msgspec.Raw] | None = None  # as JSON, and after how many changes
+        self._raw: tuple[int, msgspec.Raw] | None = None  # number of changes, and the JSON made then
         self.ttft = [Sums.of_length(_LENGTHS[0]) for _ in HALF_LIVES_S]
         self.tpot = [Sums.of_length(_LENGTHS[1]) for _ in HALF_LIVES_S]
 
     def add(self, observation: Observation, curve: Curve | None, *, is_ttft_known: bool = False) -> None:
-        """Learns from one request; `curve` is what predicted it at dispatch. What cannot be true is ignored.
+        """Learns from one request. `curve` predicted it at dispatch. Impossible values are ignored.
 
-        `is_ttft_known` says that its TTFT was learned before, at the first token.
+        `is_ttft_known`: its TTFT was learned before, at the first token.
         A late event counts as if it had come in time. A duplicate counts twice.
         """
         at_s, tokens, load = observation.at_s, observation.prompt_tokens, observation.in_flight
@@ -92,7 +93,7 @@ class Evidence:
             _add(self.tpot, weights, (tpot, 1.0, load), expected)
 
     def _move_to(self, at_s: float) -> list[float]:
-        """How much an observation of `at_s` weighs in each memory, all being faded until then where it is far ahead."""
+        """The weight of an observation of `at_s` in each memory. Fades all sums to `at_s` if that is far ahead."""
         late_s = CLOCK_BACK_S + 1 if self.at_s is None else self.at_s - at_s
         if -AHEAD_S <= late_s <= CLOCK_BACK_S:
             return _fading(late_s)
@@ -102,13 +103,13 @@ class Evidence:
         return [1.0 for _ in HALF_LIVES_S]
 
     def faded(self, age_s: float) -> tuple[list[Sums], list[Sums]]:
-        """The sums for TTFT and TPOT, one for each memory, `age_s` later."""
+        """The sums for TTFT and TPOT, faded by `age_s` seconds, one for each memory."""
         factors = _fading(age_s)
         ttft = [sums.faded(factor) for sums, factor in zip(self.ttft, factors, strict=True)]
         return ttft, [sums.faded(factor) for sums, factor in zip(self.tpot, factors, strict=True)]
 
     def include(self, other: Evidence, now_s: float) -> None:
-        """Adds what another saw. What is from after `now_s` counts as if of now."""
+        """Adds another worker's evidence. Evidence dated after `now_s` counts as of `now_s` (Unix seconds)."""
         if other.at_s is None:
             return
         at_s = min(other.at_s, now_s)
@@ -123,14 +124,14 @@ class Evidence:
 
     @staticmethod
     def merge(parts: Iterable[Evidence], now_s: float) -> Evidence:
-        """What one observer of all would hold."""
+        """The sum of all parts."""
         whole = Evidence()
         for part in parts:
             whole.include(part, now_s)
         return whole
 
     def to_raw(self) -> msgspec.Raw:
-        """As JSON, about 2 kB. It is written anew where something was added since."""
+        """The evidence as JSON, about 2 kB. It is encoded again only after a change."""
         if self._raw is None or self._raw[0] != self.changes:
             ttft, tpot = [sums.to_json() for sums in self.ttft], [sums.to_json() for sums in self.tpot]
             self._raw = self.changes, msgspec.Raw(msgspec.json.encode({"at_s": self.at_s, "ttft": ttft, "tpot": tpot}))
@@ -138,7 +139,7 @@ class Evidence:
 
     @classmethod
     def from_raw(cls, text: msgspec.Raw) -> Evidence | None:
-        """What `to_raw` wrote, in this or another worker; `None` for anything else."""
+        """The evidence that `to_raw` wrote, in this or another worker; `None` for anything else."""
         try:
             sent = _decoder.decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -151,7 +152,7 @@ class Evidence:
 
 
 def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve | None:
-    """The curve as of `now_s`; `None` while TTFT or TPOT is known from neither the benchmark nor a live sample."""
+    """The curve at `now_s`; `None` while TTFT or TPOT is known from neither the benchmark nor a live sample."""
     evidence = Evidence() if evidence is None else evidence
     prior = Prior() if prior is None else prior
     ttft, tpot = evidence.faded(0.0 if evidence.at_s is None else max(0.0, now_s - evidence.at_s))
@@ -164,7 +165,8 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
     (d, e), _, tpot_ratios, tpot_level = further
     weight = max(ttft[0].count, tpot[0].count)
     at_s, k = evidence.at_s or 0.0, sum(rest)
-    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee)
+    is_swept = knee > 0 and to_first.alternative is not None and knee == KNEES[to_first.alternative]
+    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee, is_swept)
 
 
 def _expected(prior: Prior) -> tuple[Expected, Expected]:
@@ -191,7 +193,7 @@ def _add(
     expected: tuple[float, float] | None,
     over: Sequence[float] = (),
 ) -> None:
-    """`expected` is the prediction and the level that it was multiplied by; `over` the load beyond each knee."""
+    """Adds a row. `expected` is the prediction and the level in it. `over` is the load beyond each knee."""
     observed = scale = row[0]
     key = None
     if expected is not None and expected[0] > 0:
@@ -209,8 +211,8 @@ def _plausible(seconds: float | None) -> float | None:
 def _tpot_of(observation: Observation, curve: Curve | None) -> float | None:
     """Seconds per further token.
 
-    Where the answer was not streamed, by the TTFT that was predicted for it, if it was to decode for longer than that:
-    else what the first token took more or less than predicted would pass for the pace of a few tokens.
+    For an answer that was not streamed, the predicted TTFT is subtracted. That needs an answer that decodes for `LONG`
+    times its TTFT: else the error of the predicted TTFT would pass for the pace of a few tokens.
     """
     e2e_s, tokens, first_s = _plausible(observation.e2e_s), observation.output_tokens, _plausible(observation.ttft_s)
     if e2e_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:

@@ -1,12 +1,14 @@
-"""From fading sums to coefficients and a spread, for one quantity (TTFT or TPOT) of one deployment.
+"""Fits coefficients and a spread to fading sums, for one quantity (TTFT or TPOT) of one deployment.
 
-The sums come in several memories, the longest first. Of that come the coefficients, drawn towards the benchmark as if
-it were a few observations. The benchmark tells a mean, whatever length and load, or after a sweep a line: then slopes
-are drawn towards its own, and what no live request shows, such as the queue beyond the knee, is taken from it.
+The sums come in several memories, the longest first. The coefficients come from the longest. The benchmark counts like
+a few more observations. Without a sweep it gives only a mean, and slopes are drawn towards 0. A sweep gives a line, and
+slopes are drawn towards the slopes of that line. Where no live request shows a slope, such as that of the queue beyond
+the knee, the sweep's slope is taken.
 
-The shorter memories correct the level, each as far as its surprise exceeds its noise (positive-part James-Stein). A
-steady deployment thus learns from minutes, and a sixfold slowdown shows in seconds. As far as a shorter memory found
-another level, its spread takes the place of the longer ones'; else it would only count the latest answers again.
+The shorter memories correct the level, each as far as its surprise exceeds its noise (positive-part James-Stein). So a
+steady deployment learns from minutes, and a sixfold slowdown shows in seconds. As far as a shorter memory changes the
+level, its spread replaces that of the longer memories. Otherwise its spread is ignored, for the longer memories hold
+the same answers.
 """
 
 from __future__ import annotations
@@ -19,18 +21,18 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from slo_router.contract.least_squares import SURPRISE, find_knee, non_negative
-from slo_router.contract.model import KNEES
-from slo_router.latency.curve import LEVELS
+from slo_router.contract.model import KNEES, LEVELS
 from slo_router.latency.sums import BINS, MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
 
-PRIOR_WEIGHT = 5.0  # observations that the benchmark is worth
-SLOPE_WEIGHT = 4.0  # likewise, that length and load change nothing
-SWEPT_WEIGHT = 20.0  # likewise, that they change what the sweep found they do
-SPREAD_WEIGHT = 2.0  # likewise, its spread: over all prompts it is wider than for one
-NOISE_WEIGHT = 5.0  # observations that the long memory's noise is worth in a shorter one
-LEVEL_WEIGHT = 1.0  # observation that an unchanged level is worth
-BEYOND = 1.0  # load beyond the knee, squared: nearer to it the benchmark weighs as much
-WIDE = 0.5  # standard deviation of ln(ratio) where the benchmark tells none: p95 is 2.3 × the median
+# Each weight is a number of observations.
+PRIOR_WEIGHT = 5.0  # of the benchmark's mean
+SLOPE_WEIGHT = 4.0  # of the prior that length and load change nothing
+SWEPT_WEIGHT = 20.0  # of the slopes that a sweep found
+SPREAD_WEIGHT = 2.0  # of the benchmark's spread; over all prompts it is wider than for one
+NOISE_WEIGHT = 5.0  # of the long memory's noise, in a shorter memory
+LEVEL_WEIGHT = 1.0  # of an unchanged level
+BEYOND = 1.0  # (load beyond the knee)²; below it the benchmark's slope weighs as if it were this
+WIDE = 0.5  # standard deviation of ln(ratio) where the benchmark gives none: p95 is 2.3 × the median
 LEAST_NOISE, LEAST_SPREAD, MOST_SPREAD = 0.05, 0.05, 1.2
 NO_EVIDENCE = 1e-6
 _TINY = 1e-15
@@ -42,10 +44,10 @@ _PRIOR_SCORES = tuple(_NORMAL.inv_cdf((i + 0.5) / 40) for i in range(40))
 
 
 class Expected(NamedTuple):
-    """What the benchmark says of one quantity. `line` is empty where it says nothing; see the module."""
+    """The benchmark's prior for one quantity. `line` is empty where the benchmark has none."""
 
-    line: tuple[float, ...] = ()  # coefficients in seconds, typical
-    beyond_s: float = 0.0  # per request beyond the knee, on top
+    line: tuple[float, ...] = ()  # coefficients of the typical value, in seconds
+    beyond_s: float = 0.0  # seconds per request beyond the knee, added
     knee: float = 0.0
     sigma: float = WIDE  # standard deviation of ln(ratio)
     slope_weight: float = SLOPE_WEIGHT
@@ -56,13 +58,13 @@ class Expected(NamedTuple):
         return min(range(len(KNEES)), key=lambda i: abs(KNEES[i] - self.knee)) if self.beyond_s > 0 else None
 
     def of(self, size: int) -> list[float]:
-        """The coefficients of `size` features, with the knee's or without; 0 where nothing is known."""
+        """The coefficients of `size` features; 0 where nothing is known."""
         known = [*self.line, self.beyond_s][:size]
         return known + [0.0] * (size - len(known))
 
 
 def expected(mean_s: float | None, p95_s: float | None, size: int) -> Expected:
-    """Of a mean and a 95th percentile in seconds, for a line of `size` coefficients."""
+    """The prior from a mean and a 95th percentile in seconds, for a line of `size` coefficients."""
     mean_s, p95_s = _positive(mean_s), _positive(p95_s)
     if mean_s is None:
         return Expected()
@@ -70,16 +72,16 @@ def expected(mean_s: float | None, p95_s: float | None, size: int) -> Expected:
 
 
 def sigma_of(p95_ratio: float) -> float:
-    """The standard deviation of ln(ratio), by the ratio's 95th percentile."""
+    """The standard deviation of ln(ratio), from the ratio's 95th percentile, for a lognormal ratio."""
     return math.log(p95_ratio) / _P95_SCORE
 
 
 def fit_quantity(
     memories: list[Sums], size: int, prior: Expected, knees: tuple[float, ...] = ()
 ) -> tuple[list[float], float, tuple[float, ...], float] | None:
-    """Coefficients, knee, ratio quantiles and level from the memories, longest first, whose rows have `size` numbers.
+    """Coefficients (seconds), knee, ratio quantiles at `LEVELS`, and level.
 
-    `None` comes back where neither the benchmark nor a live sample tells anything.
+    `memories` come longest first; their rows have `size` numbers. Returns `None` without benchmark and live samples.
     """
     long, *shorter = memories
     coefficients, alternative = _choose(long, size, prior, len(knees))
@@ -109,6 +111,8 @@ def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[fl
     best = _regress(matrix, prior, None if chosen is None else size - 1)
     if sums.count < NO_EVIDENCE or sum(best) <= 0:
         return [], None
+    if chosen is not None and _is_unseen(matrix, prior):
+        return best, chosen
 
     def others() -> Iterator[tuple[tuple[list[float], int], float]]:
         for alternative in range(knees):
@@ -121,17 +125,23 @@ def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[fl
     return find_knee(_loss(matrix, best), others(), sums.count) or (best, chosen)
 
 
+def _is_unseen(matrix: list[list[float]], prior: Expected) -> bool:
+    """Whether the benchmark knows more of the queue beyond its knee than live requests: few came that far, or none."""
+    mean_s = matrix[0][1] / matrix[1][1]
+    return matrix[-1][-1] * mean_s**2 < prior.slope_weight * BEYOND
+
+
 def _loss(matrix: list[list[float]], coefficients: list[float]) -> float:
-    """The squared relative errors' sum."""
+    """The sum of squared relative errors."""
     weights = [-1.0, *coefficients]
     return sum(w * v * x for w, row in zip(weights, matrix, strict=True) for v, x in zip(weights, row, strict=True))
 
 
 def _regress(matrix: list[list[float]], prior: Expected, queue: int | None = None) -> list[float]:
-    """Coefficients from the rows' products. The benchmark counts as seen at the average length and load.
+    """Coefficients from the rows' products. The benchmark counts as observed at the average length and load.
 
-    `queue` is the position of the load beyond the knee. A few answers a trifle beyond it say nothing of the next
-    request there: it would be steep enough that nobody is sent to find out.
+    `queue` is the position of the load beyond the knee. A few answers just beyond the knee must not make that slope so
+    steep that no further request is sent there; so its prior weighs as at `BEYOND` at least.
     """
     weight = matrix[1][1]
     if weight < _TINY or matrix[0][1] < _TINY:
@@ -152,7 +162,7 @@ def _regress(matrix: list[list[float]], prior: Expected, queue: int | None = Non
 
 
 def _level(matrix: list[list[float]], coefficients: list[float]) -> tuple[float, float]:
-    """Observed ÷ fitted over the rows of `matrix`, and the squared relative noise about it."""
+    """Observed ÷ fitted over the rows of `matrix`, and the squared relative noise around that level."""
     rows = range(len(coefficients))
     both = sum(coefficients[i] * matrix[0][i + 1] for i in rows)
     fitted = sum(coefficients[i] * coefficients[j] * matrix[i + 1][j + 1] for i in rows for j in rows)
@@ -163,13 +173,13 @@ def _level(matrix: list[list[float]], coefficients: list[float]) -> tuple[float,
 
 
 def _moved(count: float, level: float, noise: float) -> float:
-    """How far to believe a memory's `level`, 0..1."""
+    """How far a memory's `level` is believed, 0..1."""
     surprise = count * math.log(level) ** 2 / noise
     return 0.0 if surprise <= SURPRISE else (1 - SURPRISE / surprise) * count / (count + LEVEL_WEIGHT)
 
 
 def _spread_of(bins: Sequence[float], sigma: float) -> tuple[float, ...]:
-    """The ratios' quantiles: the benchmark's spread, lognormal, counts as a few observations. Alone it is exact."""
+    """The ratios' quantiles at `LEVELS`. The benchmark's lognormal spread counts like `SPREAD_WEIGHT` observations."""
     sigma = min(max(sigma, LEAST_SPREAD), MOST_SPREAD)
     if sum(bins) < NO_EVIDENCE:
         return tuple(math.exp(sigma * score) for score in _SCORES)

@@ -1,13 +1,11 @@
-"""Sums over observations that fade, add up and travel as JSON: all that the fit and the spread need.
+"""Sums over observations, for the fit and the spread. They fade, they add up over workers, and they travel as JSON.
 
-An observation is a row (y, 1, features) ÷ scale. The sum of the rows' products with themselves is all that least
-squares asks of them, and sums of several workers add up to what one observer of all would hold.
+An observation is a row (y, 1, features) ÷ scale. Least squares needs only the sum of each row's products with itself.
 
-Of the ratios observed ÷ predicted the counts in DDSketch's logarithmic bins are kept, 5 % wide to either side. The
-mapping is the library's; the counts are kept here, for its sketch can neither fade nor be written as JSON, and its
-ranks take every weight for 1.
+The ratios observed ÷ predicted are counted in DDSketch's logarithmic bins, to 5 % relative accuracy. The library gives
+only the mapping: its sketch cannot fade, has no JSON form, and its ranks count every weight as 1.
 
-A worker adds up thousands of these every second, so all of it is lists of one length, which Python adds up fast.
+A worker adds thousands of these sums every second, so they are plain lists of equal length, which Python adds fast.
 """
 
 from __future__ import annotations
@@ -23,17 +21,17 @@ MIN_RATIO, MAX_RATIO = 0.02, 50.0
 _MAPPING = LogarithmicMapping(0.05)
 _LOWEST = int(_MAPPING.key(MIN_RATIO))
 BINS = int(_MAPPING.key(MAX_RATIO)) - _LOWEST + 1
-_NOTHING = 1e-9  # a bin that faded below is empty
+_NOTHING = 1e-9  # a bin below this is set to 0
 
 _Count = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Product = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
 Sent = tuple[_Count, list[_Product], int, Annotated[list[_Count], msgspec.Meta(max_length=BINS)]]
-"""Sums as they are sent: `[count, products, lowest bin, counts from there on]`. What is no such thing is refused."""
+"""Sums as JSON: `[count, products, lowest bin, counts from that bin on]`."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """How many, the rows' `products_of`, and the ratios' counts by bin, the lowest bin first."""
+    """The number of rows, the sum of their `products_of`, and the ratios' counts by bin, the lowest bin first."""
 
     count: float
     products: list[float]
@@ -57,13 +55,13 @@ class Sums:
         return Sums(self.count * factor, [value * factor for value in self.products], bins)
 
     def include(self, other: Sums, weight: float) -> None:
-        """Adds the other's, multiplied by `weight`."""
+        """Adds another's sums, multiplied by `weight`."""
         self.count += weight * other.count
         self.products = [held + weight * more for held, more in zip(self.products, other.products, strict=True)]
         self.bins = [held + weight * more for held, more in zip(self.bins, other.bins, strict=True)]
 
     def to_json(self) -> list[object]:
-        """As `Sent`, short enough to be sent every second."""
+        """The sums as `Sent`, rounded so that they are short enough to send every second."""
         filled = [place for place, count in enumerate(self.bins) if count]
         first, end = (filled[0], filled[-1] + 1) if filled else (0, 0)
         counts = [_short(count, 6) for count in self.bins[first:end]]
@@ -71,7 +69,7 @@ class Sums:
 
     @classmethod
     def of_sent(cls, sent: Sent, length: int) -> Sums | None:
-        """What was sent, where it is of sums of `length` products."""
+        """The sums that were sent; `None` unless they have `length` products and known bins."""
         count, products, lowest, counts = sent
         first, beyond = lowest - _LOWEST, BINS - (lowest - _LOWEST + len(counts))
         if len(products) != length or first < 0 or beyond < 0:
@@ -80,7 +78,10 @@ class Sums:
 
 
 def products_of(row: Sequence[float], alternatives: Sequence[float] = ()) -> list[float]:
-    """The upper triangle of the row's products with itself; then each alternative last one's with row and itself."""
+    """The upper triangle of the row's products with itself.
+
+    For each alternative last feature follow its products with the row and with itself.
+    """
     products = [left * right for i, left in enumerate(row) for right in row[i:]]
     for last in alternatives:
         products += [last * value for value in row]
@@ -89,7 +90,7 @@ def products_of(row: Sequence[float], alternatives: Sequence[float] = ()) -> lis
 
 
 def square(products: Sequence[float], size: int, alternative: int | None = None) -> list[list[float]]:
-    """The symmetric matrix of the products of rows of `size` numbers, with one of the alternatives or with none."""
+    """The symmetric matrix of products, size × size. `alternative` (an index) adds that last feature to it."""
     matrix = [[0.0] * size for _ in range(size)]
     places = [(i, j) for i in range(size) for j in range(i, size)]
     for (i, j), value in zip(places, products, strict=False):
@@ -103,12 +104,12 @@ def square(products: Sequence[float], size: int, alternative: int | None = None)
 
 
 def bin_of(ratio: float) -> int:
-    """The place of a ratio's bin, those beyond 0.02 … 50 counted as if there."""
+    """The index of a ratio's bin. A ratio outside `MIN_RATIO` to `MAX_RATIO` counts as the nearest of the two."""
     return int(_MAPPING.key(min(max(ratio, MIN_RATIO), MAX_RATIO))) - _LOWEST
 
 
 def quantiles(bins: Sequence[float], levels: Sequence[float]) -> tuple[float, ...]:
-    """The ratios that a share of `levels` (rising) of the counts stays below; within a bin by interpolation."""
+    """The ratios below which each share in `levels` (rising) of the counts lies, interpolated within a bin."""
     whole = sum(bins)
     below, found = 0.0, []
     remaining = list(levels)

@@ -1,21 +1,22 @@
 """Notices a deployment that refuses everything: out of credit, a revoked key, a model that is gone. Pure.
 
     trusted ──REFUSALS attempts refused in a row──→ doubted: it is asked at once (a health check)
-       │                                               ├─ it answers: the requests were wrong; vouched for, for TRUST_S
+       │      (one, where it speaks of the account)    ├─ it answers: the requests were wrong; vouched for, for TRUST_S
        ↑                                               └─ it refuses: denied, asked after a pause that doubles
        └───── an answer to a question or a request ────────┘
 
 An HTTP 4xx says that the request is wrong, or that the account is. It comes fast and costs nothing, so without this a
 refusing deployment would keep its traffic. One answer does not tell which of the two it is; a request that is surely
 right does. So who is doubted keeps its traffic while it is asked: ten wrong requests in a row take nothing from it.
-Only where a refusal speaks of the account (401 and 402, which no request can bring about) it gets none meanwhile, but
-for VERIFY_S at most. Whoever was vouched for is asked again after twice as many refusals.
+Only where a refusal speaks of the account, which no request can bring about, it gets none meanwhile, but for VERIFY_S
+at most; then one refusal is enough. Whoever was vouched for is asked again after twice as many refusals, or after
+REFUSALS of those.
 
 Who has the same key at the same address is asked, too, once one of them is doubted for its account or denied: it may
 hold for all, and then the others need lose no request.
 
-Where a deployment cannot be asked, only what speaks of the account counts, and a request finds out after each pause.
-Nobody reads the provider's words: they may quote the request's.
+Where a deployment cannot be asked, only REFUSALS that speak of the account count, and a request finds out after each
+pause.
 
 Between workers the latest change wins; one that lies in the future is a wrong clock's and is ignored.
 """
@@ -30,6 +31,7 @@ REFUSALS = 3  # in a row: as many as a circuit waits for
 VERIFY_S = 1.0  # that a question may take before requests go through: no refusal of theirs is a verdict then
 FIRST_PAUSE_S = 15.0  # four questions in the first minute at most
 LONGEST_PAUSE_S = 300.0
+EARLY_S = 0.5  # two looks of the background job, so that no request finds out
 ASKED_S = 30.0  # a question whose end nobody reported is forgotten after this
 TRUST_S = 60.0  # after it answered a question: refusals that may be the requests' own do not count
 
@@ -55,7 +57,8 @@ def refused(account: Account, now_s: float, sent_at_s: float, *, is_account: boo
     if not is_account and not can_ask:
         return account
     account = account._replace(refusals=account.refusals + 1, is_account=account.is_account or is_account)
-    if account.refusals < REFUSALS or not account.is_account:
+    is_enough = account.refusals >= REFUSALS or (can_ask and not _is_vouched_for(account, now_s))
+    if not is_enough or not account.is_account:
         return account
     pause_s = VERIFY_S if can_ask else FIRST_PAUSE_S
     return account._replace(is_shut=True, changed_at_s=now_s, pause_s=pause_s, asked_at_s=None)
@@ -103,9 +106,9 @@ def lets_pass(account: Account, now_s: float) -> bool:
 
 
 def is_question_due(account: Account, now_s: float) -> bool:
-    """Whether to ask it now: at once when it is doubted, later whenever a request could go through."""
+    """Whether to ask it now: at once when it is doubted, later a moment before a request could go through."""
     if is_denied(account):
-        return lets_pass(account, now_s)
+        return lets_pass(account, now_s + EARLY_S)
     enough = 2 * REFUSALS if _is_vouched_for(account, now_s) else REFUSALS
     return (account.is_shut or account.refusals >= enough) and _is_asked_by_nobody(account, now_s)
 

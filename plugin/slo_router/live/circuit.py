@@ -50,8 +50,9 @@ CLOSED = Circuit()
 
 def failed(circuit: Circuit, now_s: float, sent_at_s: float | None = None) -> Circuit:
     """After an error or a timeout of the deployment's own making; of a request that was sent at `sent_at_s`."""
-    if is_suspected(circuit):
-        return _opened(FAILURES, now_s)
+    if is_suspected(circuit):  # a health check goes on, and until it is answered no request has to find out
+        own = circuit.probe_at_s if circuit.probe_at_s != sent_at_s else None
+        return _opened(FAILURES, now_s)._replace(probe_at_s=own)
     failures = circuit.failures + 1
     if circuit.is_open:
         if sent_at_s is None or sent_at_s != circuit.probe_at_s:  # no probe of ours: it was sent before it opened

@@ -10,7 +10,7 @@ from collections import deque
 
 from slo_router.latency.curve import slower
 from slo_router.live.circuit import SUSPECT_REQUESTS, failed, is_suspected, suspected
-from slo_router.live.state import LEASE_S, Flight, LastWord, LiveState
+from slo_router.live.state import LEASE_S, QUEUE, Flight, LastWord, LiveState
 
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it seems to hang
 LATE = 1.5  # times its time: later than the spread explains …
@@ -18,6 +18,7 @@ VERY_LATE = 3.0  # … and so late that one answer is enough to believe it
 MAX_PAUSES = 8
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
+OUT_S, READ_S = 0.1, 0.05  # a call is out after so long at most; what came is read within so long
 
 Stalls = deque[tuple[float, float]]  # from … to, Unix seconds, oldest first
 
@@ -29,12 +30,27 @@ def no_stalls() -> Stalls:
 
 def is_disturbed(stalls: Stalls, from_s: float, to_s: float) -> bool:
     """Whether this process stood still for too much of that time."""
+    return stood_still_s(stalls, from_s, to_s) > MOST_STILL * (to_s - from_s)
+
+
+def stood_still_s(stalls: Stalls, from_s: float, to_s: float) -> float:
+    """For how much of that time this process stood still."""
     still_s = 0.0
     for start_s, end_s in reversed(stalls):
         if end_s <= from_s:  # nor do those before it matter
             break
         still_s += max(0.0, min(to_s, end_s) - max(from_s, start_s))
-    return still_s > MOST_STILL * (to_s - from_s)
+    return still_s
+
+
+def held_up_s(stalls: Stalls, sent_s: float, now_s: float) -> float:
+    """For how long this process's own standing still excuses one that it called at `sent_s`, and that is silent.
+
+    While the call was not out, the other side had nothing; what came later is to be read, and that takes little.
+    """
+    before = [stall for stall in stalls if stall[0] < sent_s + OUT_S]
+    unsent_s = stood_still_s(deque(before), sent_s, now_s)
+    return unsent_s + min(stood_still_s(stalls, sent_s, now_s) - unsent_s, READ_S)
 
 
 def waited(state: LiveState, flight: Flight, waited_s: float) -> None:
@@ -44,7 +60,7 @@ def waited(state: LiveState, flight: Flight, waited_s: float) -> None:
     counts = before.level_at(flight.at_s) > 0
     if level > (LATE if counts else VERY_LATE) * usual:
         pauses = before.pauses + (before.level > 0 and not counts)
-        said = LastWord(flight.at_s, level, min(pauses, MAX_PAUSES))
+        said = LastWord(flight.at_s, level, min(pauses, MAX_PAUSES), flight.in_flight)
     else:
         said = LastWord(flight.at_s)
     state.last_word = max(before, said)
@@ -85,6 +101,16 @@ def suspect(state: LiveState, stalls: Stalls, now_s: float) -> None:
             state.circuit = suspected(state.circuit, now_s)
 
 
+def was_silent(state: LiveState, flight: Flight, now_s: float) -> None:
+    """A request was given up. Where nobody who was sent since was answered, that may be a hang: none is to meet it.
+
+    Where there was a queue, nobody may have been answered since at all: who is busy answers those that came before.
+    """
+    answered_s = state.begun_until_s if flight.in_flight < QUEUE else state.answered_at_s
+    if answered_s < flight.at_s and not state.circuit.is_open:
+        state.circuit = suspected(state.circuit, now_s)
+
+
 def slow_down(state: LiveState, stalls: Stalls, now_s: float) -> None:
     """A request that waits longer than expected, or did when last seen, tells that the deployment is slower.
 
@@ -92,7 +118,8 @@ def slow_down(state: LiveState, stalls: Stalls, now_s: float) -> None:
     """
     if state.fitted is None:
         return
-    level = state.last_word.level_at(now_s)
+    said = state.last_word
+    level = 0.0 if said.is_drained(state.in_flight) else said.level_at(now_s)
     for key, flight in state.flights.items():
         if key not in state.begun and flight.at_s > state.begun_until_s:
             waits = not is_disturbed(stalls, flight.at_s, now_s)

@@ -19,10 +19,11 @@ from slo_router.latency.curve import Observation
 from slo_router.latency.evidence import Evidence, Prior, fit
 from slo_router.live import account, quota, scarcity
 from slo_router.live.circuit import failed, probed, succeeded
-from slo_router.live.lateness import gave_up, is_disturbed, no_stalls, slow_down, suspect, waited
+from slo_router.live.lateness import gave_up, held_up_s, is_disturbed, no_stalls, slow_down, suspect, waited, was_silent
 from slo_router.live.ratelimit import TOKENS, Report
 from slo_router.live.state import ERRORS, LEASE_S, Ending, Findings, Flight, Landing, LiveState
 
+GIVEN_UP, FAILED = ("disconnected", "silent"), ("error", "silent")
 REFUSED = ("refused", "denied")  # the second in words that speak of the account
 MOST_FLIGHTS = 10_000  # to one deployment, of one worker: the oldest are taken for lost
 AGED = 0.05  # of the latest evidence's age must pass before a curve fades enough to be worked out anew
@@ -94,6 +95,10 @@ class Live:
         """This process itself stood still: what it measured meanwhile says nothing about a deployment."""
         self.stalls.append((from_s, to_s))
 
+    def held_up_s(self, flight: Flight, now_s: float) -> float:
+        """For how long this process's own standing still excuses that a flight has no first token."""
+        return held_up_s(self.stalls, flight.at_s, now_s)
+
     def first_token(self, flight: Flight, at_s: float, *, prompt_tokens: int | None, ttft_s: float) -> None:
         """The flight's first token came at `at_s`, Unix seconds. A second report of it is ignored.
 
@@ -152,10 +157,10 @@ class Live:
             return None
         is_ttft_known = id(flight) in state.begun
         state.begun.discard(id(flight))
-        if ending == "disconnected" and not is_ttft_known:
+        if ending in GIVEN_UP and not is_ttft_known:
             gave_up(state, self.stalls, flight, now_s)
-        elif ending == "error":
-            state.circuit = failed(state.circuit, now_s, flight.at_s)
+        if ending in FAILED:
+            self._failed(state, flight, now_s, is_silent=ending == "silent")
         elif ending == "success":
             state.circuit = succeeded(state.circuit, now_s)
             state.account = account.answered(state.account, now_s)
@@ -263,6 +268,14 @@ class Live:
         if state is None:
             state = self.states[deployment_id] = LiveState()
         return state
+
+    def _failed(self, state: LiveState, flight: Flight, now_s: float, *, is_silent: bool) -> None:
+        state.circuit = failed(state.circuit, now_s, flight.at_s)
+        if is_silent:
+            was_silent(state, flight, now_s)
+            if state.circuit.is_open:
+                self.ask_soon()
+                self.tell_soon()
 
     @staticmethod
     def _refused_for_quota(state: LiveState, flight: Flight, now_s: float, wait_s: float | None) -> None:

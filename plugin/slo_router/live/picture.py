@@ -162,10 +162,10 @@ def _times(value: object) -> list[float]:
 def _last_word(value: object, now_s: float) -> LastWord:
     """Another worker's, as JSON brought it; none where it makes no sense or lies in the future."""
     match value:
-        case [int() | float() as at_s, int() | float() as level, int(pauses)] if (
-            0 <= at_s <= now_s and 0 <= level <= MAX_LEVEL and 0 <= pauses <= MAX_PAUSES
+        case [int() | float() as at_s, int() | float() as level, int(pauses), int() | float() as load] if (
+            0 <= at_s <= now_s and 0 <= level <= MAX_LEVEL and 0 <= pauses <= MAX_PAUSES and 0 <= load < math.inf
         ):
-            return LastWord(float(at_s), float(level), int(pauses))
+            return LastWord(float(at_s), float(level), int(pauses), float(load))
         case _:
             return NOTHING_SAID
 

@@ -14,13 +14,15 @@ from slo_router.live.circuit import CLOSED, Circuit, is_suspected, succeeded
 from slo_router.live.quota import Quota
 from slo_router.live.scarcity import PLENTY, Scarcity, Tariff, is_over, tariff
 
-Ending = Literal["success", "error", "refused", "denied", "full", "disconnected", "released"]
+Ending = Literal["success", "error", "silent", "refused", "denied", "full", "disconnected", "released"]
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LAST_WORD_S = 2.5  # times the level: the slower it was, the longer the last word counts, unless a newer one comes
 LONGEST_WORD_S = 60.0
+QUEUE = 4  # in flight: fewer make no queue worth speaking of
+DRAINED = 0.7  # of the load: with less there is no queue any more
 MAX_LEVEL = 15.0
 
 ERRORS, ANSWERS = "errors", "answers"  # what a benchmark found against a deployment: it fails, or answers garbage
@@ -53,16 +55,22 @@ class LastWord(NamedTuple):
     """The latest request with a first token: its dispatch, and the level that it showed; 0 where it was in time.
 
     Then the next request tries the deployment. `pauses` is how often one was very late again: each doubles the pause.
+    `load` is how many were in flight when it left: where many were, it may have waited in a queue.
     """
 
     at_s: float = 0.0
     level: float = 0.0
     pauses: int = 0
+    load: float = 0.0
 
     def level_at(self, now_s: float) -> float:
         """The same while it counts, then 0."""
         lasts_s = min(LAST_WORD_S * self.level * 2**self.pauses, LONGEST_WORD_S)
         return self.level if now_s - self.at_s < lasts_s else 0.0
+
+    def is_drained(self, in_flight: float) -> bool:
+        """Whether the queue that the request may have waited in is gone: it says nothing of those that come now."""
+        return self.load >= QUEUE and in_flight < DRAINED * self.load
 
 
 NOTHING_SAID = LastWord()

@@ -1,1 +1,1 @@
-"""What a request is and asks for: its size and needs, its category, its SLO, its conversation. Pure."""
+"""What is read from a request: size, needs, category, SLO and conversation. Pure."""

@@ -1,16 +1,15 @@
-"""Task category of a request, from its instruction alone: what the caller asks for, not what the text is about.
+"""The task category of a request, read from its instruction alone.
 
-Theory. A prompt is an instruction plus, often, a document. The instruction is short and stands at an edge: in the
-system prompt, or in the first or last sentences of the last user message. The document can be any length and can talk
-about anything, so reading it costs time and misleads: a long extraction is still an extraction. `instruction_windows`
-therefore slices bounded windows before anything scans, and a `Categorizer` sees nothing else, so its cost does not
-grow with the prompt.
+A prompt is an instruction and often a document. The instruction is short. It stands in the system prompt, or in the
+first or last sentences of the last user message. The document can have any length and any subject. To read it costs
+time and misleads: a long extraction is still an extraction. `instruction_windows` therefore cuts windows of bounded
+length. A `Categorizer` sees only these windows, so its cost does not grow with the prompt.
 
-`rules` weighs the instruction words of each edge, each word once, those of a sentence's lead ("Extract all ...") more.
-The edge with the stronger evidence is taken for the instruction; the other one and the middle of a short message add a
-fraction. The best category must reach `MIN_SCORE` and lead the second by `MARGIN` of its own score; otherwise the
-answer is `None`, unsure. Unsure is cheap: the request is predicted from pooled metrics, while a wrong category takes
-its metrics from another task.
+`rules` adds up the weights of the instruction words at each edge. Each word counts once. Words at the start of a
+sentence ("Extract all ...") count more. The edge with the higher score is taken for the instruction. The other edge and
+the middle of a short message count in part. The best category must reach `MIN_SCORE` and lead the second by `MARGIN` of
+its own score. Otherwise the answer is `None`, unsure. An unsure request is predicted from pooled metrics. A wrong
+category would take the metrics of another task.
 
 `article` is the baseline of the article on SLO routing, where length decides. It is kept for comparison.
 """
@@ -25,20 +24,20 @@ from slo_router.contract.model import CATEGORIES
 OPENING_CHARS = 1_200  # holds more than the 100 words at which the article's score saturates
 EDGE_CHARS = 300  # a window that holds the instruction: system prompt, first sentences, last sentences
 SHORT_CHARS = 600  # two edges; a message up to this length is read whole
-RECENT_TURNS = 64  # how far back the last user message is looked for; tool results may follow it
+RECENT_TURNS = 64  # the last user message is searched in so many last messages; tool results may follow it
 EDGE_PARTS = 8  # content parts read from each end of a message
 
 LEAD_WORDS = 5  # words of a sentence among which its verb stands: "Could you please extract ..."
-LEAD_FACTOR = 3.0  # what a keyword there counts, against 1 elsewhere
+LEAD_FACTOR = 3.0  # a keyword among the lead words counts three times
 SYSTEM_FACTOR = 1.5  # a system prompt is all instruction
-OTHER_EDGE_FACTOR = 0.4  # the edge that is probably document
-MIDDLE_FACTOR = 0.3  # what lies between the edges of a short message
+OTHER_EDGE_FACTOR = 0.4  # the edge with the lower score is probably document
+MIDDLE_FACTOR = 0.3  # the text between the edges of a short message
 MIN_SCORE = 4.0  # one keyword that names its task
-MARGIN = 0.2  # fraction of the best score by which the second must be behind
+MARGIN = 0.2  # the second score must be lower by this fraction of the best
 
 
 class Instruction(NamedTuple):
-    """The bounded windows of one request; lengths in characters are the constants above.
+    """The bounded windows of one request. The constants above give their lengths in characters.
 
     `opening` and `closing` overlap when the last user message is shorter than both together.
     """
@@ -52,10 +51,10 @@ Categorizer = Callable[[Instruction], str | None]
 
 
 def instruction_windows(messages_or_prompt: object) -> Instruction:
-    """Cut the windows from chat, Anthropic or Responses messages, or from a plain prompt (a string or list of strings).
+    """Cuts the windows from chat, Anthropic or Responses messages, or from a prompt (a string or list of strings).
 
-    Anthropic's `system` and Responses' `instructions` are fields of their own: pass
-    `[{"role": "system", "content": system}, *messages]`. Any other value yields empty windows; nothing is raised.
+    Anthropic's `system` and Responses' `instructions` are separate fields. Pass them as
+    `[{"role": "system", "content": system}, *messages]`. Any other value gives empty windows. Raises nothing.
     """
     if isinstance(messages_or_prompt, str):
         return _windows("", _clip(messages_or_prompt))
@@ -81,14 +80,14 @@ def _windows(system: str, user: str) -> Instruction:
 
 
 def _clip(text: str) -> str:
-    """The two ends of a text that the windows need; a text that is short enough stays whole."""
+    """The two ends of a text, joined. A short text stays whole."""
     if len(text) <= OPENING_CHARS + EDGE_CHARS + 1:
         return text
     return f"{text[:OPENING_CHARS]}\n{text[-EDGE_CHARS:]}"
 
 
 def _text(content: object) -> str:
-    """The clipped text of a message's content: a string, or a list of parts of which some carry text."""
+    """The clipped text of a message's content, which is a string or a list of parts."""
     if isinstance(content, str):
         return _clip(content)
     if not isinstance(content, list):
@@ -99,13 +98,13 @@ def _text(content: object) -> str:
     return _clip("\n\n".join(_clip(text) for text in texts if isinstance(text, str)))
 
 
-# The article names neither its words nor its signs; these are our reading.
+# The article does not list its words and signs. These are our choice.
 _REASONING_WORDS = frozenset(
     ("why", "how", "explain", "prove", "reason", "because", "therefore", "analyze", "compare", "calculate", "solve")
 )
 _MATH_SIGNS = "+*/=^<>"
 
-# Words and phrases of an instruction, by weight: 4 names the task, 3 and 2 hint at it, 1 only tips a balance.
+# Words and phrases of an instruction, by weight: 4 names the task, 3 and 2 hint at it, 1 decides only a near tie.
 _KEYWORDS: dict[str, dict[float, str]] = {
     "ner": {
         4: "extract, entities, ner, redact, anonymize, anonymise, pull out, list all, list every, extrahiere, "
@@ -160,8 +159,8 @@ _KEYWORDS: dict[str, dict[float, str]] = {
         1: "what, what is, do, any, could, about, think, i, my",
     },
 }
-# Marks of source text and mathematics, as substrings of both edges. Grouped by a character that prose rarely holds:
-# looking for one character is ten times faster than for two.
+# Signs of source code and mathematics, searched in both edges. They are grouped by a character that prose rarely has:
+# a search for one character is ten times faster than for two.
 _MARKS: dict[str, tuple[tuple[str, str, float], ...]] = {
     "`": (("`", "code", 3.0), ("```", "code", 5.0)),
     "{": (("{\n", "code", 4.0),),
@@ -171,9 +170,9 @@ _MARKS: dict[str, tuple[tuple[str, str, float], ...]] = {
     "\\": (("\\", "reasoning", 4.0),),
     "_": (("_", "code", 1.5), ("__", "code", 3.0)),
 }
-_EXTRA_WEIGHT = 6.0  # a keyword from the configuration is more specific than one of ours
-# Punctuation that may hang on a word after `str.split`. The vocabulary holds every variant, so that a request costs one
-# split and one set intersection: a third of the time of a regular expression.
+_EXTRA_WEIGHT = 6.0  # a keyword from the configuration is more specific than those above
+# Punctuation that `str.split` leaves on a word. The vocabulary holds every variant, so a request needs one split and a
+# set intersection: a third of the time of a regular expression.
 _BEFORE = ("", "(", '"', "'", "`", "**")
 _AFTER = ("", ",", ".", ":", ";", "?", "!", ")", ").", "),", ")?", '"', "'")
 _SENTENCE_END = re.compile(r"\n|[.?:] ")
@@ -190,7 +189,7 @@ _Vocabulary = Mapping[str, Sequence[_Keyword]]
 
 
 def rules(extra: Mapping[str, Sequence[str]] = {}) -> Categorizer:
-    """The default categorizer, with keywords (words or phrases, case ignored) for further categories or for these.
+    """The default categorizer. `extra` adds keywords (words or phrases, case ignored) by category, known or new.
 
     Raises ValueError for a blank category or keyword.
     """
@@ -219,8 +218,8 @@ def rules(extra: Mapping[str, Sequence[str]] = {}) -> Categorizer:
 def article(instruction: Instruction) -> str | None:
     """The article's score: words + 10 for a reasoning word + 5 for a math sign.
 
-    Above 100 is `reasoning`, above 50 `summarization`, else `ner`; never unsure. Only the opening is counted: past 100
-    words more of them change nothing, and the opening holds as many unless they average 11 letters.
+    Above 100 is `reasoning`, above 50 `summarization`, else `ner`; never unsure. Only the opening is counted. It holds
+    100 words unless they average 11 letters, and more than 100 words change nothing.
     """
     words = instruction.opening.lower().split()
     score = len(words)
@@ -234,8 +233,8 @@ def article(instruction: Instruction) -> str | None:
 def _sentences(instruction: Instruction) -> tuple[str, str, str]:
     """First sentences, the middle of a short message, last sentences, without overlap.
 
-    The first end at a line or sentence, but not within 20 characters, so that a greeting is not all of them. The last
-    are the last line, or, where that is long, its last sentence.
+    The first part ends at a line or sentence end after at least 20 characters: a greeting alone is too little. The last
+    part is the last line. Of a long last line it is the last sentence.
     """
     opening = instruction.opening
     end = _SENTENCE_END.search(opening, 20, EDGE_CHARS)
@@ -249,7 +248,7 @@ def _sentences(instruction: Instruction) -> tuple[str, str, str]:
 
 
 def _add(scores: list[float], text: str, factor: float, vocabulary: _Vocabulary) -> None:
-    """Add to each category's score what the words of a text say for it."""
+    """Adds the weights of a text's keywords, times `factor`, to each category's score."""
     if not text:
         return
     text = text.lower()
@@ -271,7 +270,7 @@ def _add_marks(scores: list[float], text: str) -> None:
 
 
 def _vocabulary(names: tuple[str, ...], extra: Mapping[str, Sequence[str]]) -> _Vocabulary:
-    """Keywords by their longest word, the rarest in prose, in every punctuation that may hang on it."""
+    """Keywords by their longest word, which is the rarest in prose, with every punctuation around it."""
     vocabulary: dict[str, list[_Keyword]] = {}
     listed = [(category, weight, text.split(", ")) for category, by in _KEYWORDS.items() for weight, text in by.items()]
     given = [(category, _EXTRA_WEIGHT, list(keywords)) for category, keywords in extra.items()]

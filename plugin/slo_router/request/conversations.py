@@ -1,11 +1,10 @@
-"""Which deployment holds a conversation's beginning in its prefix cache, as far as this proxy sent it there. Pure.
+"""Which deployment probably holds a conversation's beginning in its prefix cache. Pure.
 
-A conversation is known by fingerprints of its beginnings: the next turn's messages begin with those of the turn before,
-so its longest known beginning tells what was sent and where. Fingerprints are of the roles, lengths and edges of a few
-messages, so that a long prompt costs no more than a short one; no text is kept. Where no beginning is
-known (a history that the client cut, or that the server holds) the session tells where its last turn was answered, by a
-keyed hash of its name. What a worker learns it tells the others, at most `NEWS` turns at a time, however many there
-were.
+Only conversations that this proxy sent are known. The messages of a turn begin with those of the turn before. So the
+fingerprint of the longest known beginning tells which deployment answered it. A fingerprint covers the roles, lengths
+and edges of a few messages: a long prompt costs no more than a short one, and no text is kept. Where no beginning is
+known (the client cut the history, or the server holds it), the session counts. A keyed hash of its name tells which
+deployment answered its last turn. A worker tells the other workers at most its `NEWS` latest turns at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from slo_router.contract.ages import CACHE_LASTS_S
 
 MOST = 10_000  # turns and sessions remembered, the latest
 NEWS = 512
-BEGINNINGS = 8  # of a conversation that are looked up, the longest: a turn adds two or three messages
+BEGINNINGS = 8  # the longest beginnings of a conversation are looked up; a turn adds two or three messages
 EDGE_CHARS = 128
 MAX_TOKENS = 10_000_000
 NO_SESSION = 0
@@ -29,11 +28,11 @@ class Cached(NamedTuple):
     """A beginning of the prompt that a deployment has seen."""
 
     deployment_id: str
-    tokens: int  # of the prompt, estimated; of a session what it last read from the cache
-    at_s: float = 0.0  # Unix seconds of the turn, or when another worker told of it
+    tokens: int  # of the prompt, estimated; for a session, the tokens that its last turn read from the cache
+    at_s: float = 0.0  # Unix seconds of the turn, or of another worker's report
 
     def counts(self, now_s: float) -> bool:
-        """Whether it may be in the prefix cache still: servers drop what nobody asks for."""
+        """Whether it may still be in the prefix cache at `now_s` (Unix seconds)."""
         return abs(now_s - self.at_s) < CACHE_LASTS_S
 
 
@@ -41,39 +40,39 @@ NOTHING_CACHED = Cached("", 0)
 
 
 class Conversations:
-    """What one worker knows, by fingerprint, and by the hash of a session."""
+    """The turns and sessions that one worker knows, by fingerprint or by the hash of a session."""
 
     def __init__(self) -> None:
         self._turns: OrderedDict[int, Cached] = OrderedDict()
         self._news: OrderedDict[int, Cached] = OrderedDict()
 
     def find(self, beginnings: Sequence[int]) -> Cached:
-        """The longest beginning that is known; `beginnings` as `fingerprints` gives them."""
+        """The longest known beginning, else `NOTHING_CACHED`. `fingerprints` makes `beginnings`."""
         for beginning in beginnings:
             if (cached := self._turns.get(beginning)) is not None:
                 return cached
         return NOTHING_CACHED
 
     def remember(self, beginnings: Sequence[int], cached: Cached) -> None:
-        """The whole prompt was answered there."""
+        """Notes that a deployment answered the whole prompt."""
         if beginnings:
             self._keep(beginnings[0], cached)
             self._tell(beginnings[0], cached)
 
     def release(self, beginnings: Iterable[int]) -> None:
-        """An answer broke its SLO: the conversation is free to go elsewhere."""
+        """Forgets a conversation whose answer broke its SLO. Its next turn may go to any deployment."""
         for beginning in beginnings:
             if self._turns.pop(beginning, None) is not None:
                 self._tell(beginning, NOTHING_CACHED)
 
     def export(self) -> list[tuple[int, str, int]]:
-        """What is new since the last call, the latest `NEWS` of it, as JSON values."""
+        """The latest changes since the last call, at most `NEWS`: (fingerprint, deployment id, tokens), JSON values."""
         news = [(beginning, cached.deployment_id, cached.tokens) for beginning, cached in self._news.items()]
         self._news.clear()
         return news
 
     def absorb(self, said: object, now_s: float) -> None:
-        """Takes in what another worker exported, as if of now; what makes no sense is left out."""
+        """Adds what another worker exported, dated `now_s` (Unix seconds). Ignores malformed entries."""
         for entry in said[:NEWS] if isinstance(said, list) else ():
             match entry:
                 case [int(beginning), str(name), int(tokens)] if 0 <= tokens <= MAX_TOKENS:
@@ -82,7 +81,7 @@ class Conversations:
     def _tell(self, beginning: int, cached: Cached) -> None:
         self._news[beginning] = cached
         self._news.move_to_end(beginning)
-        if len(self._news) > NEWS:  # nobody exports where there is no Redis
+        if len(self._news) > NEWS:  # without Redis nothing calls `export`
             self._news.popitem(last=False)
 
     def _keep(self, beginning: int, cached: Cached) -> None:
@@ -96,11 +95,11 @@ class Conversations:
 
 
 def fingerprints(messages: object, instructions: object = None) -> list[int]:
-    """Of the conversation's beginnings, the whole first. Empty where it is no list of messages, and no text.
+    """Fingerprints of the conversation's beginnings, the whole first. Empty if `messages` is neither list nor string.
 
-    Each is told by its first and its last two messages and by how many there are, so that a long history costs no more
-    than a short one. Of `instructions`, which stand beside the messages, the end alone counts: clients begin them with
-    a header of each request's own, which providers take out.
+    Each one covers the first message, the last two and their number, so a long history costs no more than a short one.
+    Of `instructions` only the length and the end count: clients put a header at its start that changes with each
+    request, and providers remove it.
     """
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
@@ -130,7 +129,7 @@ def _mark(message: Mapping[str, object]) -> int:
 
 
 def _edges(content: object) -> tuple[int, str, str]:
-    """Length, beginning and end of a text, or of the texts of several parts."""
+    """Length in characters, beginning and end of a text, or of the texts of several parts."""
     if isinstance(content, str):
         return len(content), content[:EDGE_CHARS], content[-EDGE_CHARS:]
     parts = content if isinstance(content, list) else ()

@@ -1,11 +1,10 @@
-"""What a request looks like to the router: sizes, needs and category, in time that does not grow with the prompt.
+"""The features of a request: sizes, needs and category. The time to find them does not grow with the prompt.
 
-Prompt tokens are estimated as characters × a ratio that is learned per category from the usage that servers report;
-Python keeps a text's length and whether it is ASCII, so neither is counted here. Of a text outside ASCII a sample tells
-how much of it is written in wide scripts, where a character is about a token. Tools differ by application, so a few
-of a request's schemas are written as JSON to see how long they are. What that and an image take is learned apart, from
-requests that have only the one besides text. An estimate that is off does no harm but near a context edge, and there
-the filter keeps a margin.
+Prompt tokens are estimated as characters × a ratio. The ratio is learned per category from the usage that servers
+report. Python stores a text's length and whether it is ASCII, so neither is counted here. In other texts a sample tells
+the share of wide scripts, where a character is about a token. A sample of the tools' schemas is encoded as JSON to
+learn their length. The tokens of tools and of images are learned separately, from requests with only one of the two
+besides text. A wrong estimate matters only near a full context window, where the filter keeps a margin.
 """
 
 from __future__ import annotations
@@ -17,11 +16,13 @@ from typing import NamedTuple
 from msgspec.json import encode
 
 from slo_router.contract.model import Features
+from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.request.categories import Categorizer, instruction_windows
+from slo_router.request.conditions import Rule, answer_form
 
 TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
 TOKENS_PER_IMAGE = 1_000
-CHARS_PER_TOOL = 600  # where its schema is not JSON
+CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
 TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
 WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
@@ -34,15 +35,12 @@ MAX_CHOICES = 128  # what OpenAI allows
 MAX_BUDGET = 2**20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 MAX_NESTING = 3  # messages, their parts, the parts of a tool result
-UNSURE = "unsure"
-
-_BODIES = ("messages", "input", "prompt")
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What this worker learned from reported usage of prompts; the priors hold until then."""
+    """What this worker learned from the prompt tokens that servers report. Starts from the priors."""
 
     prompt_factor: Mapping[str, float] = field(default_factory=dict)  # by category: reported ÷ estimated tokens
     tool_factor: float = 1.0  # reported ÷ estimated tokens of tools
@@ -50,7 +48,7 @@ class Learned:
 
 
 class Content(NamedTuple):
-    """Size and kinds of what a request carries."""
+    """Size and kinds of a request's content; sizes are characters, the rest are counts."""
 
     chars: int
     wide_chars: int
@@ -62,14 +60,23 @@ class Content(NamedTuple):
 
 
 def extract(
-    request: Mapping[str, object], categorizer: Categorizer, client_category: str | None, learned: Learned
+    request: Mapping[str, object],
+    categorizer: Categorizer,
+    client_category: str | None,
+    learned: Learned,
+    rule: Rule | None = None,
 ) -> Features:
-    """Features of one call. `request` holds the call's parameters: messages, prompt or input, tools, max_tokens, …"""
-    body = next((request[name] for name in _BODIES if request.get(name)), None)
+    """The features of one call. `request` holds its parameters: messages, prompt or input, tools, max_tokens, …
+
+    The category is the client's, else the rule's, else the categorizer's.
+    """
+    body = request.get("messages") or request.get("input") or request.get("prompt") or None
     system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
     if system:
         body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
     category, source = client_category, "client"
+    if category is None and rule is not None:
+        category, source = rule(request), "rule"
     if category is None:
         category, source = categorizer(instruction_windows(body)), "categorizer"
     if category is None:
@@ -134,7 +141,7 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
 
 
 def _chars_of_tools(tools: Sequence[object]) -> float:
-    """How long their schemas are as JSON, by a sample of them."""
+    """Characters of the tools' schemas as JSON, estimated from a sample."""
     sample = tools[:: -(-len(tools) // SAMPLE_TOOLS)] if tools else ()
     if not sample:
         return 0.0
@@ -155,22 +162,22 @@ def _wide_chars(text: str) -> int:
 
 
 def _choices(request: Mapping[str, object]) -> int:
-    """How many answers are asked for: each is paid for, also those that `best_of` does not return."""
+    """How many answers the request asks for. Each one costs, also those that `best_of` does not return."""
     if "n" not in request and "best_of" not in request:
         return 1
     return min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:
-    """The largest that is named: which of several counts is the server's choice."""
-    largest = max([_positive(request, name) for name in _OUTPUT_LIMITS])
-    return min(largest, MAX_OUTPUT_TOKENS) or None
+    """The largest limit that the request names, in tokens. Servers differ in which of several they apply."""
+    named = [_positive(request, name) for name in _OUTPUT_LIMITS if name in request]
+    return min(max(named), MAX_OUTPUT_TOKENS) or None if named else None
 
 
 def _effort(request: Mapping[str, object]) -> str:
-    """How much a model is asked to think, as OpenAI's routes say it, or as Anthropic's do: in tokens.
+    """How much thinking the request asks for: an effort as in OpenAI's routes, or `~` and Anthropic's budget in tokens.
 
-    A budget is rounded to a power of two, so that there are few of them; what is not known is not asked for.
+    A budget is rounded down to a power of two, so that few values exist. Empty where nothing known is asked for.
     """
     asked = request.get("reasoning_effort") or request.get("reasoning")
     if isinstance(asked, dict):
@@ -183,15 +190,13 @@ def _effort(request: Mapping[str, object]) -> str:
 
 
 def _positive(request: Mapping[str, object], name: str) -> int:
-    """A whole number above 0, else 0."""
+    """The named value if it is a whole number above 0, else 0."""
     number = request.get(name)
     return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 0
 
 
 def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) -> frozenset[str]:
-    text = request.get("text")
-    form = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
-    schema = isinstance(form, dict) and form.get("type") == "json_schema"
+    schema = answer_form(request) is not None
     if not (has_tools or content.images or content.audio or content.files or content.video or schema):
         return _NO_NEEDS
     flags: Sequence[tuple[str, object]] = (

@@ -1,8 +1,8 @@
-"""Whether only some deployments can read a conversation's history. Pure.
+"""Whether a conversation's history has parts that only the model that wrote them accepts. Pure.
 
-Models sign what they thought, or encrypt it, and refuse what another model signed: `thinking_blocks` and parts of type
-`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning (Responses). Who asks for thinking gets such
-answers, so where its turn was answered is worth remembering.
+Models sign or encrypt their thinking, and refuse what another model signed: `thinking_blocks` and parts of type
+`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning (Responses). A request that asks for thinking
+gets such an answer, so the router remembers which deployment gave it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _SIGNED_PARTS = ("thinking", "redacted_thinking")
 
 
 def may_be_signed(request: Mapping[str, object]) -> bool:
-    """Whether the answer to this request may hold something signed."""
+    """Whether the answer to this request may have a signed part."""
     return any(request.get(name) for name in _ASKS)
 
 
 def is_signed(messages: object) -> bool:
-    """Whether the history holds something that was signed by a model. `messages` may be those of any route."""
+    """Whether the history has a part that a model signed or encrypted. `messages` may come from any route."""
     return isinstance(messages, list) and any(isinstance(one, dict) and _holds(one) for one in reversed(messages))
 
 

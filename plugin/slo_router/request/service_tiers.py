@@ -1,9 +1,9 @@
-"""Service tiers: what a provider charges more or less for, by how soon it answers (`flex`, `priority`).
+"""Service tiers of providers, such as `flex` and `priority`: another price for a later or sooner answer.
 
-A deployment with a `service_tier` of its own is a candidate with that tier's prices and its own learned latency. A
-request that names a tier is sent with that word whatever its deployment says, so it may go to those alone that have the
-tier: by their own word, or because the model has a price for it. `auto` and `default` leave it to the provider: they go
-to deployments without one. Where nobody has the tier, the provider is left to say so.
+A deployment may set its own `service_tier`. Then it has that tier's prices and its own learned latency. A request that
+names a tier is sent with that tier, whatever its deployment sets. So it may only go to deployments that have the tier:
+they set it, or their model has a price for it. `auto`, `default` and `standard` leave the choice to the provider: such
+a request goes to deployments without a tier. Where no deployment has the tier, all stay and the provider may refuse.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LEFT_TO_THE_PROVIDER = frozenset({"auto", "default", "standard", "standard_only"
 def in_tier(
     request: Mapping[str, object], candidates: Sequence[Facts]
 ) -> tuple[Sequence[Facts], frozenset[str] | None]:
-    """The candidates at the prices of the tier that a request names, and who has it; `None`: everybody may answer."""
+    """The candidates at the prices of the request's tier, and the ids of those that have it; `None`: all may answer."""
     named = request.get("service_tier")
     if not isinstance(named, str):
         return candidates, None

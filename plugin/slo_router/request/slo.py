@@ -1,12 +1,12 @@
-"""A request's SLO: who may ask for what, and which answer counts.
+"""A request's SLO: where it may be set, and which value counts.
 
-Each field is resolved on its own and the first that says something wins: request header, request body, the virtual
-key's metadata, the team's metadata, the group's YAML. Then `slo_limits` of key and team bound the result, the tighter
-bound first: a request beyond it is clamped. Not asking for a field means "no limit", so a bound from above holds for
-requests that ask for nothing, too.
+Each field is resolved separately. The first source that sets it wins: request header, request body, the virtual key's
+metadata, the team's metadata, the group's YAML. Then the `slo_limits` of key and team bound the result. The tighter
+bound counts, and a value beyond it is clamped. A field that nobody sets is unlimited, so an upper bound also holds for
+requests that ask for nothing.
 
-Reading (strict, once per request, raises RequestSloError) is apart from resolving (which cannot fail): the group's
-quality floor depends on the category, which is known later than the headers.
+`read_asked` is strict, runs once per request and raises RequestSloError. `resolve` runs later and cannot fail: the
+group's quality floor depends on the category, which is known after the headers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CATEGORY = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 class Field(NamedTuple):
-    """How one field is spelled outside, and what is accepted. `maximum` is in the outside's unit."""
+    """The name and header of one field, and its accepted values. `maximum` is in the unit that clients use."""
 
     name: str
     header: str
@@ -41,7 +41,7 @@ class Field(NamedTuple):
         return f"a number {'from' if self.zero_allowed else 'above'} 0 to {self.maximum:,g}"
 
 
-FIELDS = (  # in the order of domain.Slo
+FIELDS = (  # in the order of `contract.model.Slo`
     Field("ttft_ms", "x-slo-ttft-ms", MS, MAX_MS, zero_allowed=False, is_floor=False),
     Field("tpot_ms", "x-slo-tpot-ms", MS, MAX_MS, zero_allowed=False, is_floor=False),
     Field("e2e_ms", "x-slo-e2e-ms", MS, MAX_MS, zero_allowed=False, is_floor=False),
@@ -50,11 +50,12 @@ FIELDS = (  # in the order of domain.Slo
 )
 _BY_NAME = {field.name: field for field in FIELDS}
 _USER_SLO = {"maxLatencyMs": "ttft_ms", "maxCostPer1k": "cost_per_1k"}
-CATEGORY_HEADER = "x-slo-category"
+CATEGORY_HEADER, RESCUE_HEADER = "x-slo-category", "x-slo-rescue"
+RESCUES = ("off", "deadline", "hedge")  # each allows what stands before it, too
 
 
 class SloInputs(NamedTuple):
-    """Where a request's wishes may stand. Header names are lower case; everything but the header map is untrusted."""
+    """The places that may set a request's SLO. Header names are lower case. All values are untrusted."""
 
     headers: Mapping[str, object] = {}
     body_slo: object = None  # metadata.slo
@@ -64,15 +65,16 @@ class SloInputs(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What was asked, by field: value (in `domain.Slo`'s units) and source; the bounds; the client's category."""
+    """What was asked, by field: value (in the units of `contract.model.Slo`) and source; bounds; client's category."""
 
     values: Mapping[str, tuple[float, str]] = {}
     bounds: Mapping[str, tuple[float | None, float | None]] = {}  # field → (minimum, maximum)
     category: str | None = None
+    rescue: str = RESCUES[-1]  # the most that request, key and team allow; the group's settings allow it first
 
 
 class ResolvedSlo(NamedTuple):
-    """The SLO that counts, and the fields in which the request asked for more than its key may."""
+    """The SLO that counts, and the fields in which the request asked for more than its key or team allows."""
 
     slo: Slo
     clamped: tuple[str, ...] = ()
@@ -82,7 +84,7 @@ NOTHING_ASKED = Asked()
 
 
 def read_asked(inputs: SloInputs) -> Asked:
-    """Reads and checks everything a request, its key and its team say. Raises RequestSloError naming the field."""
+    """Reads and checks what a request, its key and its team set. Raises RequestSloError with the field's name."""
     values: dict[str, tuple[float, str]] = {}
     team, key = _section(inputs.team_metadata, "team metadata"), _section(inputs.key_metadata, "key metadata")
     if team:  # weakest first: what comes later overwrites
@@ -91,21 +93,22 @@ def read_asked(inputs: SloInputs) -> Asked:
         _read_mapping(values, key.get("slo"), "key metadata slo")
     _read_user_slo(values, inputs.user_slo)
     _read_mapping(values, inputs.body_slo, "metadata.slo")
-    category = None
+    category, rescue = None, _least_rescue(team, key)
     if inputs.headers:
         for field in FIELDS:
             raw = inputs.headers.get(field.header)
             if raw is not None:
                 values[field.name] = (_parse_header(field, raw), "header")
         category = _read_category(inputs.headers.get(CATEGORY_HEADER))
+        rescue = min(rescue, _read_rescue(RESCUE_HEADER, inputs.headers.get(RESCUE_HEADER)), key=RESCUES.index)
     bounds: dict[str, tuple[float | None, float | None]] = {}
     if team:
         _read_limits(bounds, team.get("slo_limits"), "team metadata slo_limits")
     if key:
         _read_limits(bounds, key.get("slo_limits"), "key metadata slo_limits")
-    if not values and not bounds and category is None:
+    if not values and not bounds and category is None and rescue == RESCUES[-1]:
         return NOTHING_ASKED
-    return Asked(values, bounds, category)
+    return Asked(values, bounds, category, rescue)
 
 
 def resolve(asked: Asked, group_default: Slo) -> ResolvedSlo:
@@ -124,21 +127,23 @@ def resolve(asked: Asked, group_default: Slo) -> ResolvedSlo:
 
 
 def cost_ceiling(asked: Asked) -> float | None:
-    """USD per 1,000 tokens that the key's and team's `slo_limits` allow at most; `None` where they set no bound."""
+    """The most USD per 1,000 tokens that the `slo_limits` of key and team allow; `None` where they set no bound."""
     return asked.bounds["cost_per_1k"][1] if "cost_per_1k" in asked.bounds else None
 
 
 def limits_alone(inputs: SloInputs) -> SloInputs:
-    """The `slo_limits` of key and team without anything else that stands there and may be malformed."""
+    """Only the `slo_limits` of key and team, for the rest may be malformed. If they name rescue, it is off."""
     key, team = (
-        {"slo_limits": said.get("slo_limits")} if isinstance(said, Mapping) else None
+        {"slo_limits": said.get("slo_limits"), "slo_rescue": None if said.get("slo_rescue") is None else RESCUES[0]}
+        if isinstance(said, Mapping)
+        else None
         for said in (inputs.key_metadata, inputs.team_metadata)
     )
     return SloInputs(key_metadata=key, team_metadata=team)
 
 
 def ceiling_in(inputs: SloInputs) -> float | None:
-    """The cost ceiling of key and team, whatever else they say; `None` where they set none, or none can be read."""
+    """The cost ceiling of key and team, USD per 1,000 tokens; `None` where none is set, or it can't be read."""
     try:
         return cost_ceiling(read_asked(limits_alone(inputs)))
     except RequestSloError:
@@ -225,6 +230,21 @@ def _read_category(raw: object) -> str | None:
     if not isinstance(raw, str) or not _CATEGORY.fullmatch(raw.strip()):
         raise RequestSloError(CATEGORY_HEADER, raw, "a category name of letters, digits, - _ and .")
     return raw.strip().lower()
+
+
+def _least_rescue(*sections: Mapping[str, object] | None) -> str:
+    """What team and key both allow."""
+    said = (_read_rescue("metadata slo_rescue", one.get("slo_rescue")) for one in sections if one)
+    return min(said, default=RESCUES[-1], key=RESCUES.index)
+
+
+def _read_rescue(where: str, raw: object) -> str:
+    if raw is None:
+        return RESCUES[-1]
+    word = "off" if raw is False else raw.strip().lower() if isinstance(raw, str) else ""
+    if word not in RESCUES:
+        raise RequestSloError(where, raw, f"one of {', '.join(RESCUES)}")
+    return word
 
 
 def _short(name: object) -> str:

@@ -1,8 +1,8 @@
-"""Learns from reported usage how long prompts really are, by category.
+"""Learns the real length of prompts from reported usage, by category.
 
-Exponentially weighted means: reported ÷ estimated prompt tokens of text and of tools, and tokens of an image. What
-tools or an image take is told by the whole prompt, so it counts by its share of that: beside a long text it says
-little. Each worker learns for itself; the priors in `features` hold until then.
+It keeps exponentially weighted means: reported ÷ estimated tokens of text and of tools, and tokens per image. Servers
+report only the whole prompt. So the error is taken relative to the whole prompt: beside a long text, tools and images
+change little. Each worker learns alone and starts from the priors in `features`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import replace
 from slo_router.contract.model import Features
 from slo_router.request.features import Learned
 
-STEP = 0.05  # a category's last 20 requests carry two thirds of the weight
+STEP = 0.05  # a category's last 20 requests have two thirds of the weight
 FACTOR_BOUNDS = (0.2, 5.0)  # a server that reports nonsense must not make every context window look full
 IMAGE_BOUNDS = (20.0, 5_000.0)
 
 
 def learn(learned: Learned, features: Features, prompt_tokens: int | None) -> Learned:
-    """What is known after one more request."""
-    if not prompt_tokens or not features.text_tokens or features.files:  # what a file takes depends on its pages
+    """What is known after one more request, whose server reported `prompt_tokens`."""
+    if not prompt_tokens or not features.text_tokens or features.files:  # a file's tokens depend on its pages
         return learned
     surplus = (prompt_tokens - features.prompt_tokens) / features.prompt_tokens
     if features.tool_tokens and features.images:

@@ -1,11 +1,11 @@
-"""What answers are expected to be like before any of their own kind was seen: from their relatives. Pure.
+"""The expected length of answers of a kind that was not seen yet, learned from related kinds. Pure.
 
     writer and category  →  writer  →  category  →  what the benchmark measured  →  what is assumed
 
-A writer is a model as one or several deployments have it. Its answers are held against what was assumed of them, as
-the logarithm of a ratio, and that is taken for the sum of what its category adds, what the writer adds and what it adds
-where it is asked to think more or less. Each of these is shrunk towards 0: one that little is known of adds little. So
-a writer that is three times as long as the others in two categories is expected to be so in the third.
+A writer is a model with the settings that change its answers' length. The logarithm of found ÷ assumed length is
+modelled as a sum of three effects: of the category, of the writer, and of the writer at an effort of thinking. Each
+effect is shrunk towards 0, so an effect with little evidence adds little. A writer whose answers are three times as
+long as others' in two categories is expected to be so in a third.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import NamedTuple
 from slo_router.request.features import MAX_BUDGET, OUTPUT_TOKENS, OUTPUT_TOKENS_ELSE
 from slo_router.request.lengths import ASSUMED_ANSWERS
 
-SHRINK = 5.0  # answers that make half of a difference be believed
-MOST_OF_ONE = 20.0  # answers that one kind counts as at most: more of them tell of it alone
+SHRINK = 5.0  # after so many answers half of a difference is believed
+MOST_OF_ONE = 20.0  # one kind counts for fewer answers than this, or it would outweigh the others
 SWEEPS = 4
-EFFORTS = {"none": 0.3, "minimal": 0.3, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0}  # times as long: assumed
+EFFORTS = {"none": 0.3, "minimal": 0.3, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0}  # length factors, assumed
 _BUDGETS = frozenset(f"~{1 << power}" for power in range(MAX_BUDGET.bit_length()))
-BUDGET_USED = 0.5  # of a budget for thinking, in the mean: assumed
+BUDGET_USED = 0.5  # mean share of a thinking budget that is used, assumed
 
-Measured = Mapping[tuple[str, str], tuple[float, float]]  # writer and category → mean tokens, and of how many answers
+Measured = Mapping[tuple[str, str], tuple[float, float]]  # writer and category → mean tokens, number of answers
 
 
 class Kind(NamedTuple):
@@ -37,16 +37,16 @@ class Kind(NamedTuple):
 
     @property
     def parents(self) -> tuple[Hashable, ...]:
-        """What it shares with others, each of another sort."""
+        """The three effects that it shares with other kinds: category, writer, and writer at this effort."""
         return ("category", self.category), ("writer", self.writer), ("effort", self.writer, self.effort)
 
 
 Added = Mapping[Hashable, float]
-Found = Mapping[Kind, tuple[float, float]]  # the logarithm of found ÷ assumed, and of how many answers
+Found = Mapping[Kind, tuple[float, float]]  # ln(found ÷ assumed tokens), number of answers
 
 
 def added_by(found: Found) -> Generator[None, None, Added]:
-    """What each parent adds to the logarithm of a length, worked out step by step."""
+    """What each parent adds to the logarithm of a length. Yields between steps, so that the caller can pause."""
     kinds = [
         (kind.parents, ratio, answers * MOST_OF_ONE / (answers + MOST_OF_ONE))
         for kind, (ratio, answers) in found.items()
@@ -66,9 +66,9 @@ def added_by(found: Found) -> Generator[None, None, Added]:
 
 
 class Assumed:
-    """What is assumed of each kind before its traffic: what a benchmark `measured` of it or of its relatives.
+    """The mean length that is assumed of each kind before its traffic, from a benchmark of it or of related kinds.
 
-    `thinkers` are the writers that are known to think.
+    `measured` is the benchmark's, `added` as `added_by` returns it. `thinkers` are the writers that are known to think.
     """
 
     def __init__(self, measured: Measured, added: Added, thinkers: Iterable[str]) -> None:
@@ -77,7 +77,7 @@ class Assumed:
         self._thinkers = frozenset(thinkers)
 
     def tokens(self, kind: Kind) -> float:
-        """The mean of one answer."""
+        """The mean tokens of one answer."""
         plain = kind._replace(effort="")
         mean = prior_of(kind.category) * times(plain, self._added)
         own, answers = self._measured.get((kind.writer, kind.category), (0.0, 0.0))
@@ -93,7 +93,7 @@ NOTHING_MEASURED = Assumed({}, {}, ())
 
 
 def assuming(measured: Measured, thinkers: Iterable[str]) -> Generator[None, None, Assumed]:
-    """What is assumed where a benchmark measured this, worked out step by step."""
+    """What is assumed after a benchmark measured this. Yields between steps, so that the caller can pause."""
     found = {
         Kind(writer, category): (math.log(mean / prior_of(category)), answers)
         for (writer, category), (mean, answers) in measured.items()
@@ -102,15 +102,15 @@ def assuming(measured: Measured, thinkers: Iterable[str]) -> Generator[None, Non
 
 
 def times(kind: Kind, added: Added) -> float:
-    """How many times as long as assumed its answers are expected to be."""
+    """Expected ÷ assumed length of its answers."""
     return math.exp(sum([added.get(parent, 0.0) for parent in kind.parents]))
 
 
 def is_effort(asked: str) -> bool:
-    """Whether `features.extract` could have found it."""
+    """Whether `features.extract` can return this effort."""
     return not asked or asked in EFFORTS or asked in _BUDGETS
 
 
 def prior_of(category: str) -> float:
-    """Tokens of an answer of which only the category is known."""
+    """The assumed mean tokens of a category's answers."""
     return float(OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE))

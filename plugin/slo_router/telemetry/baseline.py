@@ -1,12 +1,12 @@
-"""What a request would have cost without a router: the counterfactual behind the metrics of savings. Pure.
+"""What a request would have cost without a router: the counterfactual behind the savings metrics. Pure.
 
-Without a router a team sends everything to the model that it trusts with everything. So the baseline of a request is
-its dearest candidate, of those that could have taken it (context window and capabilities), priced with the tokens that
-the request really had. That assumes that its answer would have been as long as the one that was given. One of unknown
-price is no baseline. Metrics, dashboards and reports take it from here, and call it `BASELINE`.
+Without a router a team sends every request to one model that can do all of them. So the baseline of a request is its
+dearest candidate, among those able to take it (context window, capabilities, answer limit). Its cost is computed from
+the request's real tokens. This assumes that the baseline's answer would have been as long. A candidate without a price
+is no baseline. Metrics, dashboards and reports use this module, and name the baseline as in `BASELINE`.
 
-Prices per token are exact. A self-hosted deployment costs its USD per 1,000 tokens at measured throughput, as the
-decision knew it. Discounts for cached prompts are in what LiteLLM booked, not in the counterfactual.
+Prices per token are exact. A self-hosted deployment costs its USD per 1,000 tokens at measured throughput, as known to
+the decision. LiteLLM's booked cost includes discounts for cached prompts; the counterfactual does not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Candidate = TypeVar("Candidate")
 
 
 def dearest(costs: Iterable[tuple[Candidate, float | None]]) -> tuple[Candidate | None, float | None]:
-    """The baseline among candidates that could have taken a request, with what it would have cost there (USD)."""
+    """The dearest of `costs` (candidate, USD), and its USD; `None` and `None` without any price."""
     best, highest_usd = None, -1.0
     for candidate, usd in costs:
         if usd is not None and usd > highest_usd:
@@ -34,9 +34,10 @@ def dearest(costs: Iterable[tuple[Candidate, float | None]]) -> tuple[Candidate 
 
 
 def baseline(decision: Decision, record: RequestRecord, facts: Mapping[str, Facts]) -> tuple[Assessment, float | None]:
-    """The candidate that would have served this request without a router, and the USD; the pick where nobody knows.
+    """The request's baseline and its cost in USD.
 
-    Where the request's tokens are unknown the candidates are compared by what was expected of them.
+    Where the request's tokens are unknown, predicted costs choose the baseline, and the USD are `None`. Without any
+    cost the pick is the baseline.
     """
     unable = {one.deployment_id for one in decision.rejections if one.filter in UNABLE}
     able = [one for one in decision.assessments if one.deployment_id not in unable]
@@ -47,7 +48,7 @@ def baseline(decision: Decision, record: RequestRecord, facts: Mapping[str, Fact
 
 
 def cost_usd(facts: Facts | None, candidate: Assessment | None, record: RequestRecord) -> float | None:
-    """What a request's real tokens cost on a deployment, `None` where nobody knows."""
+    """USD that a request's real tokens cost on a deployment, `None` where unknown."""
     prompt_tokens, completion_tokens = record.prompt_tokens, record.completion_tokens
     if prompt_tokens is None or completion_tokens is None:
         return None
@@ -56,8 +57,8 @@ def cost_usd(facts: Facts | None, candidate: Assessment | None, record: RequestR
 
 
 def spent_usd(record: RequestRecord, facts: Facts | None, chosen: Assessment | None) -> float | None:
-    """What a request cost: what LiteLLM booked, but for a self-hosted deployment, or where it booked nothing, its price
-    or what was measured; `None` where nobody knows.
+    """USD that a request cost, `None` where unknown. It is what LiteLLM booked. For a self-hosted deployment, or where
+    LiteLLM booked nothing, it comes from the deployment's prices or its measured cost.
     """
     is_self_hosted = facts is not None and facts.gpu_usd_per_hour is not None
     if record.outcome in ("success", "disconnected") and (is_self_hosted or record.cost_usd is None):

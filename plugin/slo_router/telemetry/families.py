@@ -1,11 +1,11 @@
 """The metrics by name: what each counts, in which unit, with which labels.
 
-Several workers write files that LiteLLM's /metrics adds up, so a gauge must say what its values in several workers mean
-together: `livesum` for parts of a whole, `livemax` or `livemin` for the worst, `livemostrecent` where all say the same;
-and dead workers' gauges must not count. There is no gauge of an age: it would stand still if its writer did. Moments
-are exported, and the age is `time() - moment`.
+LiteLLM's /metrics adds up files of several workers. So each gauge says how its values combine: `livesum` adds parts of
+a whole, `livemax` or `livemin` takes the worst, `livemostrecent` is for values that all workers share. Gauges of dead
+workers do not count. No gauge is an age, for it would stop when its writer stops. A gauge is a moment instead, and its
+age is `time() - moment`.
 
-The labels' values come from the configuration, except teams and keys: those are off until asked for, and bounded.
+Label values come from the configuration. Teams and keys are the exception: they are off by default, and bounded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ M = TypeVar("M", bound=MetricWrapperBase)
 
 
 class Children(dict[tuple[str, ...], M], Generic[M]):
-    """The series of one metric by their label values. Looking one up costs a tenth of `labels()`."""
+    """The series of one metric by their label values. A look-up takes a tenth of the time of `labels()`."""
 
     def __init__(self, metric: M) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Children(dict[tuple[str, ...], M], Generic[M]):
 
 
 class Families:
-    """Every metric, registered once. Limits that are bucket bounds make the share within an SLO exact."""
+    """Every metric, registered once. SLO limits (seconds) become bucket bounds, so the share within an SLO is exact."""
 
     def __init__(
         self, registry: CollectorRegistry, ttft_limits_s: Iterable[float] = (), e2e_limits_s: Iterable[float] = ()
@@ -57,7 +57,7 @@ class Families:
     def _counters(self) -> None:
         self.decisions = self.counter(
             "model_routing_decisions_total",
-            "Decisions: one for each attempt, and one for each request that LiteLLM routed itself (passthrough)",
+            "Decisions: one per attempt, and one per request that LiteLLM routed itself (passthrough)",
             ("group", "deployment", "category", "decision"),
         )
         self.requests = self.counter(
@@ -65,19 +65,19 @@ class Families:
         )
         self.slo = self.counter(
             "slo_router_slo_total",
-            "Finished requests by whether they kept their SLO; unknown where part of it could not be measured",
+            "Finished requests by whether they kept their SLO; unknown: part of it could not be measured",
             ("group", "met"),
         )
         self.picks = self.counter(
             "slo_router_picks_total",
-            f"Finished requests by who served them: the baseline ({BASELINE}), another, or the only one",
+            f"Finished requests by the deployment that served: the baseline ({BASELINE}), another, or the only one",
             ("group", "pick"),
         )
         self.rejections = self.counter(
             "slo_router_rejections_total", "Candidates that a filter left out of a decision", ("group", "reason")
         )
         self.fail_open = Counter(
-            "slo_router_fail_open_total", "Decisions that failed, so that LiteLLM chose", registry=self._registry
+            "slo_router_fail_open_total", "Decisions that failed: LiteLLM routed", registry=self._registry
         )
         self.unasked = Counter(
             "slo_router_unasked_total",
@@ -88,6 +88,12 @@ class Families:
             "slo_router_log_dropped_total", "Request records lost to a full queue", registry=self._registry
         )
 
+        self.comparisons = self.counter(
+            "slo_router_comparisons_total",
+            "Answers that were drawn for shadow evaluation, by what became of them: better, tie or worse than another "
+            "deployment's, control, or why not",
+            ("group", "outcome"),
+        )
         self.job_failures = self.counter(
             "slo_router_job_failures_total", "Rounds of a background job that failed or took too long", ("job",)
         )
@@ -98,39 +104,39 @@ class Families:
         )
         self.tokens = self.counter(
             "slo_router_tokens_total",
-            "Tokens of the requests in slo_router_cost_usd_total: prompt, completion, and of the prompt those that the "
-            "provider says it read from a cache",
+            "Tokens of the requests in slo_router_cost_usd_total: prompt, completion, and the part of the prompt that "
+            "the provider read from a cache (cached)",
             ("group", "deployment", "kind"),
         )
         self.baseline_cost_usd = self.counter(
             "slo_router_baseline_cost_usd_total",
-            f"USD that the same requests, with their real tokens, would have cost on the baseline ({BASELINE}); where "
-            "nobody chose, what they did cost",
+            f"USD that the same requests, with their real tokens, would have cost on the baseline ({BASELINE}); their "
+            "real cost where the plugin did not choose",
             ("group",),
         )
         self.unpriced = self.counter(
             "slo_router_unpriced_total",
-            "Finished requests whose cost nobody knows, errors aside: they are in no sum of money",
+            "Finished requests, without errors, whose cost is unknown; no sum of USD includes them",
             ("group", "deployment"),
         )
         self.predicted_cost_usd = self.counter(
             "slo_router_predicted_cost_usd_total",
-            "USD that requests were predicted to cost where they went, as x-slo-predicted-cost-usd says",
+            "USD that successful requests were predicted to cost, as in x-slo-predicted-cost-usd",
             ("group", "deployment"),
         )
         self.billed_cost_usd = self.counter(
-            "slo_router_billed_cost_usd_total", "USD that the same requests then cost", ("group", "deployment")
+            "slo_router_billed_cost_usd_total", "USD that the same requests really cost", ("group", "deployment")
         )
         self.cost_within = self.counter(
             "slo_router_cost_within_interval_total",
-            "The same requests by whether they cost what nine in ten were expected to",
+            "The same requests by whether their cost was in the interval predicted for nine in ten",
             ("group", "deployment", "within"),
         )
         self.request_cost_usd = self.histogram(
             "slo_router_request_cost_usd", "USD of one request", ("group",), COST_BUCKETS_USD
         )
         self.quality = self.summary(
-            "slo_router_quality", "Quality (0..1) expected of who served", ("group", "category")
+            "slo_router_quality", "Quality (0..1) expected of the deployment that served", ("group", "category")
         )
         self.baseline_quality = self.summary(
             "slo_router_baseline_quality", "Quality (0..1) expected of the baseline", ("group", "category")
@@ -146,13 +152,13 @@ class Families:
         )
         self.ttft_ratio = self.histogram(
             "slo_router_ttft_observed_to_predicted_ratio",
-            "Observed over predicted TTFT of first attempts: against the median (1 is right), and against the bound "
-            "that the SLO was judged by (the share up to 1 is the confidence it is kept with)",
+            "Observed / predicted TTFT of first attempts. Predicted is the median (1 is right), or the bound that was "
+            "compared with the SLO (the share up to 1 is the confidence)",
             ("deployment", "predicted"),
             RATIO_BUCKETS,
         )
         self.decision_s = self.histogram(
-            "slo_router_decision_seconds", "Time that a decision took", ("group",), DECISION_BUCKETS_S
+            "slo_router_decision_seconds", "Duration of a decision", ("group",), DECISION_BUCKETS_S
         )
 
     def _state(self) -> None:
@@ -170,7 +176,7 @@ class Families:
         )
         self.out_of_action = Gauge(
             "slo_router_out_of_action",
-            "1 where LiteLLM lacks what the plugin needs, so that LiteLLM alone routes",
+            "1 where LiteLLM lacks what the plugin needs: LiteLLM alone routes",
             registry=self._registry,
             multiprocess_mode="livemax",
         )
@@ -182,7 +188,7 @@ class Families:
         )
         self.slo_limit_s = self._gauge(
             "slo_router_slo_limit_seconds",
-            "The group's own SLO, which holds where request, key and team ask for nothing",
+            "The group's own SLO limit, for requests where request, key and team set none",
             ("group", "field"),
             "livemostrecent",
         )
@@ -193,32 +199,38 @@ class Families:
         )
         self.account_fault = self._gauge(
             "slo_router_account_fault",
-            "1 where any worker found, by a health check, that a deployment refuses everything",
+            "1 where a health check of any worker found that the deployment refuses every request",
             ("deployment",),
             "livemax",
         )
         self.quota_left = self._gauge(
             "slo_router_quota_left_ratio",
-            "What is left of the tightest limit on requests or tokens (0..1), where one is known",
+            "Share left of the tightest known limit on requests or tokens (0..1)",
             ("deployment",),
             "livemin",
         )
         self.shadow_usd_per_s = self._gauge(
             "slo_router_shadow_usd_per_second",
-            "What a second of a request's stay is worth to others at the present load, USD, 0 where places are not "
-            "scarce; it steers, and nobody is billed it",
+            "Value in USD, to other requests, of each second that a request occupies the deployment; 0 where it is not "
+            "scarce; only routing uses it, it is never billed",
             ("deployment",),
             "livemax",
         )
+        self.worth_usd = self._gauge(
+            "slo_router_worth_usd",
+            "What a quality of 1 may cost on one request, in a group with the objective `value`",
+            ("group",),
+            "livemostrecent",
+        )
         self.in_flight = self._gauge(
             "slo_router_in_flight_requests",
-            "Requests on their way: this proxy's own, and what the server reports beyond them (foreign)",
+            "Requests in flight: this proxy's own, and further ones that the server reports (foreign)",
             ("deployment", "source"),
             "livesum",
         )
         self.cache_usage = self._gauge(
             "slo_router_kv_cache_usage_ratio",
-            "How full the server says its KV cache is (0..1), where metrics_url is set",
+            "Used share of the KV cache (0..1), as the server reports it at metrics_url",
             ("deployment",),
             "livemax",
         )

@@ -1,11 +1,11 @@
-"""Counts what the router does, for LiteLLM's own /metrics (callback `prometheus`): the names are in `metric_families`.
+"""Counts what the router does, for LiteLLM's own /metrics (callback `prometheus`). `families` has the metrics' names.
 
-    a decision         → decided()   kind, rejections, the time it took
+    a decision         → decided()   kind, rejections, duration
     a finished request → observe()   SLO, latencies, cost and its counterfactual, prediction error
-    each second        → refresh()   circuits, load, the snapshot's moment, losses
+    each interval      → refresh()   circuits, load, time of the snapshot, losses
 
-Nothing here waits or does I/O; a request costs some twenty additions. Where several workers run, prometheus_client
-keeps each worker's numbers in files that the scrape adds up (LiteLLM sets PROMETHEUS_MULTIPROC_DIR).
+Nothing here waits or does I/O. A request takes about twenty additions. With several workers, prometheus_client keeps
+each worker's numbers in files, and the scrape adds them up (LiteLLM sets PROMETHEUS_MULTIPROC_DIR).
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ from prometheus_client import CollectorRegistry, Counter
 
 from slo_router.contract.model import Assessment, Decision, Facts, Snapshot
 from slo_router.contract.record import RequestRecord
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.units import MS
 from slo_router.live.account import is_denied
 from slo_router.live.quota import headroom
 from slo_router.live.state import LiveState
 from slo_router.telemetry.baseline import baseline, spent_usd
 from slo_router.telemetry.families import Children, Families
+from slo_router.telemetry.rescues import RescueMetrics
 from slo_router.worker.tasks.jobs import Standing
 
 OTHER = "other"
-MOST_DEPLOYMENTS = 1_000  # that get a label of their own, those that are gone among them
+MOST_DEPLOYMENTS = 1_000  # so many deployments get their own label; removed deployments keep theirs
 NONE = "none"
 EMPTY: Mapping[str, Standing] = {}
 MET = {True: "true", False: "false", None: "unknown"}
 
 
 class Labels:
-    """The first `limit` names that come get a label, the rest is `other`: a series can never be taken back."""
+    """Bounds the labels, for a series can't be removed: the first `limit` names get their own, the rest is `other`."""
 
     def __init__(self, limit: int) -> None:
         self._names: set[str] = set()
         self._limit = limit
 
     def of(self, name: str) -> str:
-        """The label of a name."""
+        """The label of a name: the name itself, or `other`."""
         if name in self._names:
             return name
         if len(self._names) >= self._limit:
@@ -53,7 +54,7 @@ class Labels:
 
 
 class Consumers:
-    """Attainment and spend by team or by key: the first `limit` names that come get a label, the rest is `other`."""
+    """Attainment and spend by team or by key. The first `limit` names get their own label, the rest is `other`."""
 
     def __init__(self, families: Families, kind: str, limit: int) -> None:
         self._labels = Labels(limit)
@@ -70,7 +71,7 @@ class Consumers:
             self._begin(name)
 
     def observe(self, name: str | None, met: str, usd: float | None) -> None:
-        """One finished request of whoever is called so."""
+        """Counts one finished request of the team or key `name` (`None`: it has none), and its cost in USD."""
         label = NONE if name is None else self._labels.of(name)
         if label not in self._begun:
             self._begin(label)
@@ -80,14 +81,14 @@ class Consumers:
 
     def _begin(self, name: str) -> None:
         self._begun.add(name)
-        for met in MET.values():  # from 0 on: who never kept an SLO has an attainment of 0, not none
+        for met in MET.values():  # each series starts at 0: a team that never kept an SLO shows an attainment of 0
             self._slo[name, met].inc(0)
 
 
 class Telemetry:
-    """All of a worker's metrics. One for each registry: a name can be registered once.
+    """All metrics of a worker. A registry takes only one, for a metric's name can be registered only once.
 
-    `label_teams` and `label_keys` are how many teams and keys get a label of their own; 0 leaves their metrics out.
+    `label_teams` and `label_keys`: so many teams and keys get their own label; 0 leaves their metrics out.
     """
 
     def __init__(
@@ -108,29 +109,36 @@ class Telemetry:
         self._keys = Consumers(families, "key", label_keys) if label_keys else None
         self._told: dict[object, int] = {}
         self._deployments = Labels(MOST_DEPLOYMENTS)
-        families.snapshot_at_s.set(now_s)  # until the first reading: not stale yet
+        self.rescues = RescueMetrics(families, self._deployments.of)
+        families.snapshot_at_s.set(now_s)  # the first reading is not late yet
         self.configure(groups)
 
     def configure(self, groups: Mapping[str, GroupSettings]) -> None:
-        """Takes the groups' SLOs, at start and when the policy changes. Bucket bounds stay those of the start."""
+        """Exports the groups' SLOs, at start and when the policy changes. Bucket bounds stay as at the start."""
         families = self._families
         for name, group in groups.items():
             for field, limit_ms in (("ttft", group.slo.ttft_ms), ("e2e", group.slo.e2e_ms)):
                 if limit_ms is not None:
                     families.slo_limit_s[name, field].set(limit_ms * MS)
-                elif (name, field) in families.slo_limit_s:  # taken back: nothing is over it
+                elif (name, field) in families.slo_limit_s:  # the limit was removed
                     families.slo_limit_s[name, field].set(math.inf)
-            for met in MET.values():  # from 0 on, so that the first one shows as an increase
+            for met in MET.values():  # each series starts at 0, so that its first count shows as an increase
                 families.slo[name, met].inc(0)
             for pick in ("baseline", "another", "only"):
                 families.picks[name, pick].inc(0)
             families.unpriced[name, OTHER].inc(0)
 
+    def compared(self, group: str, outcome: str) -> None:
+        """Counts one comparison of answers, or why it was none."""
+        self._families.comparisons[group, outcome].inc()
+
     def decided(self, group: str, decision: Decision, took_s: float) -> None:
-        """One decision was made, for one attempt of one request."""
+        """Counts one decision, for one attempt of one request. It took `took_s` seconds."""
         families, chosen = self._families, self._deployments.of(decision.deployment_id)
         families.decisions[group, chosen, decision.features.category, decision.kind].inc()
         families.decision_s[group,].observe(took_s)
+        if decision.worth_usd is not None:
+            families.worth_usd[group,].set(decision.worth_usd)
         if decision.rejections:
             by_reason: dict[str, int] = {}
             for rejection in decision.rejections:
@@ -139,7 +147,7 @@ class Telemetry:
                 families.rejections[group, reason].inc(count)
 
     def observe(self, group: str, record: RequestRecord, decision: Decision | None, facts: Mapping[str, Facts]) -> None:
-        """One request is over. `decision` is its last one; `None` where LiteLLM chose. `facts` by deployment id."""
+        """Counts a finished request. `decision` is its last, `None` where LiteLLM chose. `facts` by deployment id."""
         families = self._families
         own = None if record.deployment is None else facts.get(record.deployment)
         served = OTHER if own is None else self._deployments.of(own.deployment_id)
@@ -152,9 +160,9 @@ class Telemetry:
             families.e2e_s[group, served].observe(record.e2e_ms * MS)
         chosen = None if decision is None else decision.selected
         usd = spent_usd(record, own, chosen)
-        unrouted_usd = usd  # no saving is claimed where nobody chose, or the baseline's price is unknown
+        unrouted_usd = usd  # no saving counts where the plugin did not choose, or the baseline's price is unknown
         if decision is None or chosen is None:
-            if record.decision is None:  # else it was counted when it was made, in shadow
+            if record.decision is None:  # a shadow decision was counted before, by `decided`
                 families.decisions[group, served, record.category or NONE, "passthrough"].inc()
         else:
             self._count_error(record, decision, chosen)
@@ -182,7 +190,7 @@ class Telemetry:
                 self._families.tokens[group, served, kind].inc(count)
 
     def refresh(self, snapshot: Snapshot, states: Mapping[str, LiveState], **counts: Any) -> None:
-        """As `refreshing`, all at once."""
+        """Runs all steps of `refreshing`."""
         for _ in self.refreshing(snapshot, states, **counts):
             pass
 
@@ -198,11 +206,11 @@ class Telemetry:
         is_lacking: bool = False,
         jobs: Mapping[str, Standing] = EMPTY,
     ) -> Generator[None, None, None]:
-        """Brings the gauges up to date, once in each refresh interval, step by step.
+        """Updates the gauges, once in each refresh interval. Yields between steps, so that the caller can pause.
 
-        `states` are the worker's live states by deployment id, `jobs` how the background jobs go. `fail_open`,
-        `unasked` and `log_dropped` are counts since start. `is_lacking`: LiteLLM lacks what the plugin needs. `now_s`
-        (Unix seconds) is given where no Redis is configured: nothing can be stale then.
+        `states` are the worker's live states by deployment id. `jobs` are the background jobs' standings by name.
+        `fail_open`, `unasked` and `log_dropped` are counts since start. `is_lacking`: LiteLLM lacks what the plugin
+        needs. `now_s` (Unix seconds) is given where no Redis is configured: then no snapshot can be stale.
         """
         families = self._families
         read_at_s = snapshot.read_at_s if now_s is None else now_s
@@ -212,7 +220,7 @@ class Telemetry:
             if self._deployments.of(name) == name:
                 families.measured_at_s[name,].set(metrics.measured_at_s)
         yield
-        for gone in families.circuit_open.keys() - {(name,) for name in states}:  # series of files can't be removed
+        for gone in families.circuit_open.keys() - {(name,) for name in states}:  # a series in a file can't be removed
             families.circuit_open[gone].set(0)
             families.account_fault[gone].set(0)
             if gone in families.quota_left:
@@ -245,7 +253,7 @@ class Telemetry:
         families.in_flight[name, "foreign"].set(state.foreign)
         if state.cache_usage is not None:
             families.cache_usage[name,].set(state.cache_usage)
-        elif (name,) in families.cache_usage:  # another worker asks now
+        elif (name,) in families.cache_usage:  # another worker asks the server now
             families.cache_usage[name,].set(0)
 
     def _catch_up(self, counter: Counter, count: int) -> None:
@@ -253,7 +261,7 @@ class Telemetry:
         self._told[counter] = count
 
     def _count_pick(self, group: str, decision: Decision, chosen: Assessment, best: Assessment) -> None:
-        """Holds the pick against the baseline."""
+        """Compares the pick with the baseline."""
         families = self._families
         only = len(decision.assessments) == 1
         families.picks[group, "only" if only else "baseline" if best is chosen else "another"].inc()
@@ -266,7 +274,7 @@ class Telemetry:
     def _count_cost_error(
         self, labels: tuple[str, str], record: RequestRecord, decision: Decision, usd: float | None
     ) -> None:
-        """Holds what was billed against the predicted cost; an answer that broke off is not what was predicted."""
+        """Compares the real with the predicted cost, for successes only: a broken-off answer was not predicted."""
         families, chosen = self._families, decision.selected
         predicted_usd = None if chosen is None else chosen.prediction.cost_usd
         if predicted_usd is None or usd is None or record.outcome != "success":
@@ -278,7 +286,7 @@ class Telemetry:
             families.cost_within[(*labels, "true" if low_usd <= usd <= high_usd else "false")].inc()
 
     def _count_error(self, record: RequestRecord, decision: Decision, chosen: Assessment) -> None:
-        """Holds the observed TTFT against the predicted; that of a retry has the failed attempt in it."""
+        """Compares the observed with the predicted TTFT, without retries: their TTFT includes the failed attempt."""
         if record.ttft_ms is None or record.attempts > 1:
             return
         observed_s, ratios = record.ttft_ms * MS, self._families.ttft_ratio

@@ -33,6 +33,10 @@ class Attempt:
     is_sent: bool = False
     first_token_s: float | None = None  # Unix seconds; `None` before it, and where nobody saw it
     ending: Ending | None = None
+    sent_s: float | None = None  # Unix seconds, as those below
+    ended_s: float | None = None
+    deadline_s: float | None = None  # when its first content was to be there; `None` where nobody looks
+    is_given_up: bool = False  # it let the deadline pass, and the request went on to another deployment
 
     def superseded(self) -> Ending:
         """What it means that LiteLLM picks again while this attempt is under way."""

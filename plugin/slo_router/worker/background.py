@@ -5,13 +5,14 @@
     watching   look for what hangs or is slow, start health checks         four times a second
     fitting    work out what to expect, from all that was seen             every refresh interval
     load       ask the model servers how busy they are                     every refresh interval
-    snapshot   read measurements, policies and switches from Redis         every refresh interval
+    snapshot   read measurements, policies, switches and ratings           every refresh interval
     sharing    tell the other workers through Redis, and hear them         every refresh interval, and on news
     bell       wait for another worker's news                              all the time
+    pairing    start a comparison of two answers, see `pairing`            every refresh interval
     records    write the records to Redis                                  every refresh interval
 
 The file of records has a thread of its own, see `request_log`. Each that uses Redis has its own connection to it,
-which may be absent at start and may come and go. Each change of state is logged once.
+which may be absent at start and may come and go. Each change of state is logged once. Ratings have a connection, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from typing import NamedTuple
 
 from slo_router.contract.redis.link import AsyncClient, masked
 from slo_router.contract.settings.config import PluginSettings
+from slo_router.errors import FeedbackError
+from slo_router.worker.learning.rating import Rated, Rating, rate
+from slo_router.worker.pairing.paired import ShadowEvaluation
 from slo_router.worker.probing import Ask, Probing
 from slo_router.worker.request_log import RequestLog
 from slo_router.worker.rollout import Rollout
@@ -33,7 +37,7 @@ from slo_router.worker.sharing import LISTEN_S, Sharing
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks.aside import Names
 from slo_router.worker.tasks.connection import Connection, Without
-from slo_router.worker.tasks.jobs import Job, Jobs, Standing
+from slo_router.worker.tasks.jobs import Job, Jobs, Standing, ToldError
 from slo_router.worker.tasks.turns import in_turns
 
 STARTUP_POLL_S = 0.05
@@ -54,6 +58,7 @@ class Hooks(NamedTuple):
     settle: Callable[[], Generator[None, None, None]]  # records the requests that ended
     fallback_url: Callable[[], str | None]  # LiteLLM's own Redis
     ask_health: Ask
+    paired: ShadowEvaluation | None = None
 
 
 class Background:
@@ -79,6 +84,7 @@ class Background:
         self._has_news = False  # this worker's own
         self._strategy.live.tell_soon = self._ring
         self._heard_at_s: float | None = None  # from the other workers, on the monotonic clock
+        self._rating: Connection | None = None
 
     def ensure_running(self) -> None:
         """Starts the jobs in the running loop if there is a loop and they do not run."""
@@ -97,6 +103,21 @@ class Background:
         file = self._request_log.file_standing
         return self._jobs.standings if file is None else {**self._jobs.standings, "file": file}
 
+    async def rate(self, rating: Rating) -> Rated:
+        """Takes a rating of a request. Raises FeedbackError."""
+        if self._rating is None:
+            raise FeedbackError(503, "no Redis is configured, so there is no record of a request")
+        found: list[Rated] = []
+
+        async def work(client: AsyncClient) -> None:
+            found.append(await rate(client, self._settings, rating))
+
+        try:
+            await self._rating.use(work)
+        except ToldError:
+            raise FeedbackError(503, "Redis does not answer, try again later") from None
+        return found[0]
+
     async def aclose(self) -> None:
         """Ends the jobs and their connections. A proxy's run to its end."""
         if self._task is not None:
@@ -104,6 +125,8 @@ class Background:
             await asyncio.wait({self._task})
         if self._heartbeat is not None:
             self._heartbeat.cancel()
+        if self._hooks.paired is not None:
+            await self._hooks.paired.aclose()
         for connection in self._connections:
             await connection.aclose()
         await self._load_signals.aclose()
@@ -147,9 +170,11 @@ class Background:
             Without("request records wait", "request records wait"),
             Without("live figures are this worker's own", "live figures are this worker's own"),
             Without("nobody's news come at once", "nobody's news come at once"),
+            Without("no rating is taken", "no rating is taken"),
+            Without("nothing is compared", "nothing is compared"),
         )
         self._connections = [Connection(url, self._names, one) for one in without]
-        reading, writing, sharing, listening = self._connections
+        reading, writing, sharing, listening, self._rating, pairing = self._connections
 
         async def read() -> None:
             if await reading.use(self._read):
@@ -159,6 +184,9 @@ class Background:
 
         yield Job("snapshot", read, interval_s, WITHIN_S)
         yield Job("records", lambda: writing.use(self._write), interval_s, WITHIN_S)
+        paired = self._hooks.paired
+        if paired is not None:
+            yield Job("pairing", lambda: paired.round(pairing.use), interval_s, WITHIN_S)
         if self._settings.live_measurements:
             yield Job("sharing", lambda: sharing.use(self._share), interval_s, WITHIN_S, self._news)
             yield Job("bell", lambda: listening.use(self._listen), LISTEN_S, WITHIN_S)
@@ -196,6 +224,10 @@ class Background:
         categories = sorted({name for group in strategy.groups.values() for name in group.categories})
         await strategy.store.refresh(client, list(strategy.facts), categories)
         await self._rollout.refresh(client)
+        if self._settings.feedback:
+            await strategy.feedback.refresh(client, time.time())
+        if any(group.settings.shadow_evaluation for group in strategy.groups.values()):
+            await strategy.comparisons.refresh(client, time.time())
 
     async def _listen(self, client: AsyncClient) -> None:
         for _ in range(MOST_RINGS):
@@ -218,6 +250,8 @@ class Background:
 
     async def _write(self, client: AsyncClient) -> None:
         await self._request_log.flush(client)
+        if self._strategy.worths.is_limited:
+            await self._strategy.worths.spending.settle(client, time.time())
 
 
 def _report(task: asyncio.Task[None]) -> None:

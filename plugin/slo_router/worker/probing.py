@@ -39,7 +39,9 @@ class Probing:
             if abs(now_s - at_s) >= UNCLEAR_S or name not in live.states:
                 del self._unclear[name]
         live.can_ask = lambda name: name not in self._unclear
-        for name in probes_due(live.states, now_s, leave_out={*self._unclear, *self._tasks, *leave_out}):
+        for name in probes_due(live.states, now_s, leave_out={*self._unclear, *leave_out}):
+            if name in self._tasks:  # the one before is not answered yet, and no request has to find out
+                continue
             task = self._tasks[name] = asyncio.create_task(self._probe(live, name, now_s), name="slo_router probe")
             task.add_done_callback(functools.partial(self._forget, name))
 

@@ -13,9 +13,10 @@ from typing import Literal
 from slo_router.contract import prices as pricing
 from slo_router.contract.metrics_hash import MAX_VALUE
 from slo_router.contract.model import Facts, Slo
-from slo_router.contract.record import RequestRecord
+from slo_router.contract.record import RequestRecord, TryRecord
 from slo_router.contract.units import MS_PER_S
 from slo_router.decision.explain import as_json, slo_record
+from slo_router.worker.attempt import Attempt
 from slo_router.worker.trace import Trace
 
 Outcome = Literal["success", "error", "disconnected", "cache_hit"]
@@ -67,10 +68,32 @@ def build_record(
         slo_met=False if _waited_too_long(trace, measured, outcome) else slo_met(trace.slo, measured, outcome),
         outcome=outcome,
         attempts=max(len(trace.sent_to), 1),
+        tries=_tries(trace),
+        rescued=None if trace.rescued is None or outcome == "error" else trace.rescued.kind,
+        rescue_cost_usd=None if trace.rescue is None else trace.rescue.usd,
         error_class=_error_class(payload) if outcome == "error" else None,
         decision=None if trace.decision is None else {**as_json(trace.decision), "shadow": trace.is_shadow},
         prompt=payload.get("messages") if log_prompts else None,
         answer=payload.get("response") if log_prompts else None,
+    )
+
+
+def _tries(trace: Trace) -> list[TryRecord] | None:
+    if trace.rescue is None and not trace.breaks:
+        return None
+    return [_try(attempt, trace) for attempt in trace.attempts if attempt.is_sent]
+
+
+def _try(attempt: Attempt, trace: Trace) -> TryRecord:
+    moments = (attempt.sent_s, attempt.deadline_s, attempt.first_token_s, attempt.ended_s)
+    sent_ms, deadline_ms, first_token_ms, ended_ms = (_ms(_since(trace, moment_s)) for moment_s in moments)
+    return TryRecord(
+        deployment=attempt.deployment_id,
+        sent_ms=sent_ms,
+        deadline_ms=deadline_ms,
+        first_token_ms=first_token_ms,
+        ended_ms=ended_ms,
+        ending=attempt.ending,
     )
 
 
@@ -193,7 +216,7 @@ def _selected_quality(trace: Trace) -> float | None:
     answered = (
         trace.sent_to[-1] if trace.sent_to else trace.decision.deployment_id
     )  # in shadow it is not the decision's
-    return next((a.prediction.quality for a in trace.decision.assessments if a.deployment_id == answered), None)
+    return next((a.prediction.quality_bound for a in trace.decision.assessments if a.deployment_id == answered), None)
 
 
 def _since(trace: Trace, moment_s: float | None) -> float | None:

@@ -20,7 +20,9 @@ from pydantic import ValidationError
 
 from slo_router.contract.keys import OFF_KEY, POLICIES_KEY
 from slo_router.contract.redis.link import AsyncClient, BlockingClient
-from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.contract.settings.config import PluginSettings
+from slo_router.contract.settings.config_faults import unusable_classifiers
+from slo_router.contract.settings.group import GroupSettings
 
 KEPT = 5
 
@@ -76,6 +78,8 @@ class Rollout:
             found = self._own
         if found.version != self.policy.version:
             log.info("policy %s is in force, after %s", found.version, self.policy.version)
+            for note in unusable_classifiers(found.groups):
+                log.error("%s", note)
         self.policy = found
 
 

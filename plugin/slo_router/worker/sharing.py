@@ -24,6 +24,8 @@ from slo_router.contract.units import MS_PER_S
 from slo_router.live.picture import Export
 from slo_router.worker.tasks.turns import give_way
 
+CONVERSATIONS, CACHING, LENGTHS = ".conversations", ".caching", ".lengths"  # of no deployment
+RESCUES, WORTHS = ".rescues", ".worths"  # likewise
 TTL_S = 5
 MAX_WORKERS = 1_000
 MAX_BYTES = 4_000_000  # of one worker's export: more is not a worker of ours

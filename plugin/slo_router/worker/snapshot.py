@@ -24,7 +24,6 @@ from slo_router.worker.tasks.turns import give_way
 
 AT_ONCE = 16  # hashes
 MOST_TOLD = 1_000  # faults that are remembered as logged
-MOST_KNOWN = 10_000  # what is worked out of one snapshot, of deployments that are gone too
 
 Cell = tuple[str, str]  # a deployment's id and a category
 log = logging.getLogger("slo_router")
@@ -62,10 +61,7 @@ class MetricsStore:
         measured, before = _by_deployment(found), self.snapshot
         is_same = measured == self._said and now_s < before.lapses_at_s
         self._said = measured
-        if is_same and len(before.known) <= MOST_KNOWN:  # what was worked out of it stays true
-            self.snapshot = replace(before, read_at_s=now_s)
-        else:
-            self.snapshot = make_snapshot(measured, now_s)
+        self.snapshot = replace(before, read_at_s=now_s) if is_same else make_snapshot(measured, now_s)
 
     def _metrics(self, cell: Cell, answer: object, now_s: float) -> Metrics | None:
         known = self._good.get(cell)

@@ -6,7 +6,6 @@ lock. LiteLLM is not imported here.
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
@@ -16,33 +15,37 @@ import msgspec
 
 from slo_router.contract.model import Facts
 from slo_router.contract.record import RequestRecord
-from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.contract.settings.config import PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment, same_accounts
+from slo_router.contract.settings.group import GroupSettings
+from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.decision.decide import decide
-from slo_router.decision.foresight import Ask
+from slo_router.decision.foresight import Ask, affordable
 from slo_router.decision.groups import ManagedGroup, default_rules
-from slo_router.decision.known import findings, prior
-from slo_router.decision.prediction import View, predict
-from slo_router.errors import RequestSloError
-from slo_router.latency.evidence import Prior
+from slo_router.decision.known import findings
+from slo_router.decision.prediction import View
 from slo_router.live import picture
 from slo_router.live.live import Live
 from slo_router.live.picture import Export
 from slo_router.live.state import ANSWERS, Ending, Findings, Landing
+from slo_router.quality.judging import Judged
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
-from slo_router.request.features import UNSURE, extract
+from slo_router.request.features import extract
 from slo_router.request.history import is_signed, may_be_signed
 from slo_router.request.service_tiers import in_tier
 from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
+from slo_router.rescue.rescues import Rescues
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.learning.answers import Answers
+from slo_router.worker.learning.feedback import Feedback
 from slo_router.worker.learning.homes import Homes, readers_of
+from slo_router.worker.learning.knowledge import Knowledge, Told
 from slo_router.worker.learning.lessons import Lessons, expected_s
-from slo_router.worker.sharing import decoded
+from slo_router.worker.learning.worths import Worths
+from slo_router.worker.pairing.comparisons import Comparisons
+from slo_router.worker.sharing import CACHING, CONVERSATIONS, LENGTHS, RESCUES, WORTHS, decoded
 from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.trace import Trace
-
-CONVERSATIONS, CACHING, LENGTHS = ".conversations", ".caching", ".lengths"  # what a worker tells of no deployment
 
 
 class Strategy:
@@ -55,16 +58,16 @@ class Strategy:
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
-        self.policy = ""
+        self.policy, self.worths = "", Worths(settings.key_prefix)
         self.groups: Mapping[str, ManagedGroup] = {}
         self.adopt(settings.groups, settings.policy)
         self.store = store
         self.facts: Mapping[str, Facts] = {}
         self.group_of: Mapping[str, str] = {}  # deployment id → group
-        self.answers = Answers()
-        self.live = Live()
-        self.homes = Homes()
-        self._priors: tuple[object, dict[str, Prior]] = None, {}  # of which measurements, and by deployment id
+        self.answers, self.live, self.homes = Answers(), Live(), Homes()
+        self.rescues = Rescues(self.live, self.watch)
+        self.feedback, self.comparisons = Feedback(settings.key_prefix), Comparisons(settings.key_prefix)
+        self._knowledge = Knowledge()
         self._lessons = Lessons(self.live)
         self._is_live = settings.live_measurements
         self._clock = clock
@@ -74,6 +77,7 @@ class Strategy:
         """Routes by these settings from now on; `policy` is their fingerprint."""
         self.policy = policy
         self.groups = {name: ManagedGroup(group, policy) for name, group in groups.items()}
+        self.worths.adopt(groups)
         self._categories = {UNSURE, *(name for group in self.groups.values() for name in group.categories)}
 
     def know(self, deployments: Iterable[ManagedDeployment]) -> None:
@@ -87,14 +91,14 @@ class Strategy:
             for name, facts in self.facts.items():
                 self.live.allow(name, facts.limits, accounts.get(name, frozenset()))
         self.answers.know(self.facts)
+        self._knowledge.forget()
 
     def read_request(self, group: str, trace: Trace, inputs: SloInputs) -> None:
         """Reads what the request asks for into its trace. Raises RequestSloError (HTTP 400) naming field and value."""
         asked = read_asked(inputs)
-        known = self.groups[group].categories
-        if asked.category is not None and asked.category not in known:
-            raise RequestSloError(CATEGORY_HEADER, asked.category, f"one of {', '.join(known)}")
-        trace.asked = asked
+        trace.asked = self.groups[group].admitted(asked)
+        if trace.asked is not asked:
+            trace.ignored = (*trace.ignored, CATEGORY_HEADER)
 
     def choose(
         self,
@@ -113,16 +117,13 @@ class Strategy:
         `full` come last; `holder` has the response that this request goes on with; `session` is its hash.
         """
         managed = self.groups[group]
-        known = self.facts
-        candidates, having = in_tier(request, [known[name] for name in pool if name in known])
+        candidates, having = in_tier(request, [self.facts[name] for name in pool if name in self.facts])
         if not candidates:
             trace.decision, trace.note = None, "no candidate is known to the configuration"
             return None
-        features = extract(request, managed.categorizer, trace.asked.category, self.answers.learned)
+        features = managed.features(request, trace.asked.category, self.answers.learned)
         trace.slo, trace.clamped = resolve(trace.asked, managed.default_slo(features.category))
-        now_s = self._clock()
-        view = View(self.store.snapshot, now_s, self._rng, self.live.states)  # empty where nothing live counts
-        cached = NOTHING_CACHED
+        now_s, cached = self._clock(), NOTHING_CACHED
         messages = request.get("messages") or request.get("input")
         has_signed = is_signed(messages)
         trace.is_signed = has_signed or may_be_signed(request)
@@ -132,33 +133,33 @@ class Strategy:
             trace.beginnings = fingerprints(messages, request.get("system") or request.get("instructions"))
             if managed.settings.stickiness:
                 cached = self.homes.expected(trace, session, now_s)
-            if has_signed and readers is None and (signer := self.homes.of(trace.beginnings).deployment_id) in known:
+            signer = self.homes.of(trace.beginnings).deployment_id if has_signed and readers is None else ""
+            if signer in self.facts:
                 readers = readers_of(signer, candidates)
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
         lengths = self.answers.lengths(features)
-        ceiling, hits = cost_ceiling(trace.asked), self.homes.new_shares
-        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having, hits)
-        decision = decide(ask, candidates, view, managed.policy)
+        ceiling, hits, worth = cost_ceiling(trace.asked), self.homes.new_shares, self.worths.of(group, self._rng)
+        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having, hits, worth)
+        decision = decide(ask, candidates, self._view(now_s), managed.policy)
         trace.decision = decision
         if not trace.is_shadow:
             self._begin(trace, decision.deployment_id, now_s)
         return decision.deployment_id
 
     def affordable(self, offered: Sequence[Facts], request: Mapping[str, object], ceiling_usd: float) -> frozenset[str]:
-        """Of deployments among which LiteLLM picks, those that keep a key's ceiling (USD per 1,000 tokens).
-
-        Where none does, the cheapest; all of them where no price is known.
-        """
+        """Of deployments among which LiteLLM picks, those that keep a key's ceiling, see `foresight.affordable`."""
         features = extract(request, default_rules(), None, self.answers.learned)
-        view = View(self.store.snapshot, self._clock(), self._rng, self.live.states)
-        lengths = self.answers.lengths(features)
-        costs = {
-            one.deployment_id: predict(one, features, view, length=lengths.get(one.deployment_id)).cost_per_1k_usd
-            for one in in_tier(request, offered)[0]
-        }
-        known = {name: usd for name, usd in costs.items() if usd is not None}
-        limit_usd = max(ceiling_usd, min(known.values(), default=math.inf))
-        return frozenset(name for name, usd in known.items() if usd <= limit_usd) or frozenset(costs)
+        lengths, view = self.answers.lengths(features), self._view(self._clock())
+        return affordable(features, in_tier(request, offered)[0], view, lengths, ceiling_usd)
+
+    def _view(self, now_s: float) -> View:
+        snapshot, knowledge = self.store.snapshot, self._knowledge
+        return View(snapshot, now_s, self._rng, self.live.states, knowledge.known(snapshot), knowledge.judged)
+
+    @property
+    def judged(self) -> Judged:
+        """What is believed of the qualities, where answers were graded."""
+        return self._knowledge.judged
 
     def draw_lot(self) -> float:
         """For a new request: 0 to below 1. The proxy's own randomness is not touched."""
@@ -171,7 +172,9 @@ class Strategy:
             attempt = self._begin(trace, deployment_id, self._clock())
         if attempt.is_sent:
             return False
-        attempt.is_sent = True
+        attempt.is_sent, attempt.sent_s = True, self._clock()
+        if trace.decision is not None and len(trace.attempts) == 1:
+            self.worths.see(trace.group, trace.decision)
         if self._is_live and trace.decision is not None:
             self._lessons.see_scarcity(trace.decision, self._clock())
         if trace.stream:
@@ -186,9 +189,8 @@ class Strategy:
     def _begin(self, trace: Trace, deployment_id: str, now_s: float) -> Attempt:
         self.supersede(trace)
         attempt = Attempt(deployment_id)
-        if self._is_live and deployment_id in self.facts:
-            decision = trace.decision
-            features = None if decision is None else decision.features
+        if self._is_live and deployment_id in self.facts and not trace.tells_nothing:
+            features = None if trace.decision is None else trace.decision.features
             tokens = 0 if features is None else features.prompt_tokens + features.output_tokens
             length = None if features is None else self.answers.lengths(features).get(deployment_id)
             expected = expected_s(trace, deployment_id, length)
@@ -217,14 +219,15 @@ class Strategy:
         `is_whole`: its answer ended by itself; `None` where nobody can tell.
         """
         if landing is not None and is_whole is not None and trace.decision is not None:
-            category = trace.decision.features.category
-            self.live.prove(landing.flight.deployment_id, ANSWERS, category, is_good=is_whole)
-        if trace.decision is not None and trace.sent_to and record.outcome in ("success", "disconnected"):
+            self.live.prove(landing.flight.deployment_id, ANSWERS, trace.decision.features.category, is_good=is_whole)
+        is_told = record.outcome in ("success", "disconnected") and not trace.tells_nothing
+        if trace.decision is not None and trace.sent_to and is_told:
             features = trace.decision.features
             told = record.model_copy(update={"prompt_tokens": None}) if trace.goes_on else record
             self.answers.see(features, self.facts.get(trace.sent_to[-1]), told, is_whole=is_whole)
             if record.outcome == "success":
                 self.homes.learn(trace, features, record)
+        self.worths.spent(trace.group, record.cost_usd, record.ts)
         if landing is not None:
             self._lessons.learn(landing, trace, record)
 
@@ -246,8 +249,8 @@ class Strategy:
             said[name] = text
             yield
         conversations, caching = self.homes.export(self._clock())
-        more = {CONVERSATIONS: conversations, CACHING: caching, LENGTHS: self.answers.export()}
-        return msgspec.json.encode({**said, **more})
+        more = {LENGTHS: self.answers.export(), RESCUES: self.rescues.budget.export(), WORTHS: self.worths.export()}
+        return msgspec.json.encode({**said, CONVERSATIONS: conversations, CACHING: caching, **more})
 
     def hear(self, exports: Iterable[Export], rank: int = 0) -> Generator[None, None, None]:
         """Takes in what the other workers see, step by step; `rank` is this one's among all."""
@@ -258,6 +261,8 @@ class Strategy:
             self.answers.hear(decoded(export.get(LENGTHS)), self._categories, self._clock())
             yield
         self.homes.hear_caching(told, self.facts, self._clock())
+        self.rescues.budget.hear((decoded(export.get(RESCUES)) for export in exports), rank)
+        self.worths.hear(decoded(export.get(WORTHS)) for export in exports)
         for name in list(self.facts):
             self.live.find(name, self._findings(name))
             yield
@@ -272,19 +277,17 @@ class Strategy:
 
     def refit(self) -> Generator[None, None, None]:
         """Works out what to expect, from what all workers saw and the benchmark last measured, step by step."""
-        measured, facts = self.store.snapshot.measured, self.facts
-        yield from self.answers.refit(facts, measured, self._clock())
+        snapshot, facts = self.store.snapshot, self.facts
+        yield from self.answers.refit(facts, snapshot.measured, self._clock())
+        told = Told(facts, self.group_of, self.groups, snapshot, self.feedback.sums, self.comparisons.rows)
+        yield from self._knowledge.refit(told, self._categories, self._clock())
+        yield from self.worths.refit(self._clock())
         if not self._is_live:
             return
         self._lessons.see_first_tokens()
-        if self._priors[0] is not measured or self._priors[1].keys() != facts.keys():
-            priors = {}
-            for name in facts:
-                priors[name] = prior(list(measured.get(name, {}).values()))
-                yield
-            self._priors = measured, priors
         self.homes.fit(facts, self._clock())
-        yield from self.live.refit(self._priors[1], self._clock())
+        yield
+        yield from self.live.refit(self._knowledge.priors, self._clock())
 
     def absorb(self, exports: Iterable[Export]) -> None:
         """Hears the others and works out what to expect, all at once."""

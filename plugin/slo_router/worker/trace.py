@@ -7,9 +7,9 @@ know what the first attempt tried. A mirrored call (LiteLLM's `silent_model`) ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from slo_router.contract.model import Decision, Slo
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, Cached
@@ -19,6 +19,38 @@ from slo_router.worker.attempt import Attempt
 TRACE_KEY = "slo_router"
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
 MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, whose client is nobody
+
+
+class Alarm(Protocol):
+    """Looks at an attempt once its deadline passed."""
+
+    def cancel(self) -> None:
+        """There is nothing to look for any more."""
+        ...
+
+
+class Ahead(Protocol):
+    """A stream whose first pieces are read: those, and the rest."""
+
+    rest: AsyncIterator[object]
+    first_token_s: float | None
+    headers: dict[str, str]  # LiteLLM's, where it would name another deployment
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        """Those up to the first token."""
+        ...
+
+    async def close(self) -> None:
+        """Nobody reads on."""
+        ...
+
+
+class Rescue(NamedTuple):
+    """A silent attempt that was given up for another."""
+
+    kind: Literal["deadline"]
+    attempt: Attempt
+    usd: float | None  # that its deployment is expected to bill; `None` where nobody knows
 
 
 class Span(Protocol):
@@ -64,9 +96,13 @@ class Trace:
     is_by_session: bool = False  # it was found by its session, for no beginning of it was known
     goes_on: bool = False  # with a response that a server holds: how long its history is, nobody here knows
     is_impatient: bool = False  # the client set a timeout of its own
-    is_elsewhere: bool = False  # the client named a key or an address of its own, as some proxies allow
+    tells_nothing: bool = False  # of a deployment: a call that is not routed, or one on the client's own account
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
     waited_s: float = 0.0  # until a deployment has room
+    alarm: Alarm | None = None  # of the attempt under way, where it has a deadline
+    rescue: Rescue | None = None  # of an attempt that was silent
+    breaks: int = 0  # streams that broke before their first content, and were asked for again
+    ahead: Ahead | None = None  # the beginning of a stream that was read before its headers left
     recorded: bool = False
 
     @property
@@ -89,6 +125,12 @@ class Trace:
             self.first_token_s = at_s
         if self.attempt is not None:
             self.attempt.first_token_s = at_s
+
+    @property
+    def rescued(self) -> Rescue | None:
+        """What another deployment's answer took the place of."""
+        rescue = self.rescue
+        return None if rescue is None or not self.sent_to or self.attempts[-1] is rescue.attempt else rescue
 
     @property
     def tried(self) -> list[str]:

@@ -101,7 +101,7 @@ def test_a_deployment_without_a_price_is_left_out_where_a_budget_is_given(
     assert (strict.exit_code, fleet[0].seen()) == (1, [])
     assert "small: not measured: no price is known" in strict.stderr
     lenient = bench(str(path), "--categories", "ner", "--dry-run")
-    assert "no price is known of small: nothing of it is counted" in lenient.stdout
+    assert "no price is known of small: its cost is not counted" in lenient.stdout
 
 
 def test_gpu_hours_are_spent_by_the_clock(fleet: list[Handle], valkey_url: str, tmp_path: Path) -> None:

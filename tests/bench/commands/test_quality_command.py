@@ -184,7 +184,7 @@ def test_the_budget_and_the_time_stop_it(setting: Setting) -> None:
         assert 0 < len(server.bodies) <= 20
         server.says = lambda _: time.sleep(0.1) or "1"  # type: ignore[func-returns-value]
         result = quality(*options, "--max-minutes", "0.003")
-        assert "the time was up; call again to go on" in result.stderr
+        assert "the time was up; run it again to continue" in result.stderr
 
 
 def test_the_judge_is_asked_in_both_orders_and_warned_of_itself(setting: Setting) -> None:

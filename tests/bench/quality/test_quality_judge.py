@@ -8,8 +8,9 @@ from typing import get_args
 import pytest
 
 from slo_bench.grading.graders import Judge
-from slo_bench.quality.judge import Winner, judge_question, score, verdict
+from slo_bench.quality.judge import judge_question
 from slo_bench.quality.suite import Item
+from slo_router.contract.judge.verdicts import Winner, score, verdict
 
 GRADER = {"type": "judge", "expected": "The reference."}
 ITEM = Item.model_validate(

@@ -52,8 +52,10 @@ def _first_line(process: subprocess.Popen[str]) -> str:
 
 
 def _pid(home: Path) -> int:
-    pid = embedded.status(home).pid
-    assert pid is not None
+    """Of the server that runs: it may take longer to answer than `status` waits."""
+    deadline_s = time.monotonic() + 60
+    while (pid := embedded.status(home).pid) is None:
+        assert time.monotonic() < deadline_s
     return pid
 
 

@@ -8,16 +8,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from slo_router.contract.settings.config import (
-    CONFIDENCES,
-    GroupSettings,
-    Settings,
-    Weights,
-    load_settings,
-    parse_settings,
-)
+from slo_router.contract.model import LEVELS
+from slo_router.contract.settings.config import Settings, load_settings, parse_settings
+from slo_router.contract.settings.group import CONFIDENCES, GroupSettings, Weights
 from slo_router.errors import SettingsError
-from slo_router.latency.curve import LEVELS
 
 SMART = {"model_name": "smart", "litellm_params": {"model": "openai/small"}, "model_info": {"id": "small"}}
 EXAMPLE = """
@@ -75,7 +69,7 @@ def test_one_number_is_a_quality_for_every_category_and_none_is_no_floor() -> No
 @pytest.mark.parametrize(
     ("group", "message"),
     [
-        ({"objectiv": "x"}, "groups.smart.objectiv: unknown key, expected one of mode, slo, min_quality, objective, "),
+        ({"objectiv": "x"}, "groups.smart.objectiv: unknown key, expected one of mode, slo, min_quality, "),
         ({"slo": {"ttft": 5}}, "groups.smart.slo.ttft: unknown key, expected one of ttft_ms, tpot_ms, e2e_ms, "),
         ({"slo": {"min_quality": 0.5}}, "groups.smart.slo.min_quality: unknown key, expected one of ttft_ms, "),
         ({"slo": {"ttft_ms": "150"}}, "groups.smart.slo.ttft_ms: '150', expected a valid number"),
@@ -85,20 +79,63 @@ def test_one_number_is_a_quality_for_every_category_and_none_is_no_floor() -> No
         ({"slo": {"ttft_ms": float("inf")}}, "groups.smart.slo.ttft_ms: inf, expected a finite number"),
         ({"slo": {"cost_per_1k": float("nan")}}, "groups.smart.slo.cost_per_1k: nan, expected a finite number"),
         ({"slo": {"cost_per_1k": -0.1}}, "groups.smart.slo.cost_per_1k: -0.1, expected greater than or equal to 0"),
-        ({"slo": 5}, "groups.smart.slo: 5, expected a valid dictionary or instance of SloSettings"),
+        ({"slo": 5}, "groups.smart.slo: 5, expected a mapping"),
+        ({"min_quality": "high"}, "groups.smart.min_quality: 'high', expected a number from 0 to 1, or a mapping"),
         ({"min_quality": 1.5}, "groups.smart.min_quality.default: 1.5, expected less than or equal to 1"),
         ({"min_quality": {"ner": "high"}}, "groups.smart.min_quality.ner: 'high', expected a valid number"),
-        ({"objective": "best"}, "groups.smart.objective: 'best', expected 'cheapest' or 'weighted'"),
+        ({"objective": "best"}, "groups.smart.objective: 'best', expected 'cheapest', 'weighted' or 'value'"),
+        ({"objective": "value"}, "groups.smart: expected a target where the objective is `value`, and no other"),
+        (
+            {"target": {"usd_per_day": 4}},
+            "groups.smart: expected a target where the objective is `value`, and no other",
+        ),
+        ({"objective": "value", "target": {}}, "groups.smart.target: expected either quality_of_best or usd_per_day"),
+        (
+            {"objective": "value", "target": {"quality_of_best": 0.9, "usd_per_day": 4}},
+            "groups.smart.target: expected either quality_of_best or usd_per_day",
+        ),
+        (
+            {"objective": "value", "target": {"quality_of_best": 1.5}},
+            "groups.smart.target.quality_of_best: 1.5, expected",
+        ),
         ({"weights": {"cost": 1}}, "groups.smart: expected objective: weighted where weights are given"),
         ({"objective": "weighted", "weights": {"cost": -1}}, "groups.smart.weights.cost: -1, expected greater than or"),
         (
             {"objective": "weighted", "weights": {"quality": 0, "cost": 0, "latency": 0}},
             "groups.smart.weights: expected at least one weight above 0",
         ),
-        ({"categorizer": "magic"}, "groups.smart.categorizer: 'magic', expected 'rules' or 'article'"),
         # a name that no client can send in x-slo-category
         ({"categories": {"Legal": ["x"]}}, "groups.smart.categories.Legal.[key]: 'Legal', expected match pattern"),
-        ({"categories": {"legal": [" "]}}, r"groups.smart.categories.legal.0: ' ', expected match pattern '\S'"),
+        ({"categories": {"legal": [" "]}}, r"groups.smart.categories.legal.words.0: ' ', expected match pattern '\S'"),
+        ({"categories": {"unsure": ["x"]}}, "groups.smart.categories.unsure.[key]: 'unsure', expected another name: "),
+        (
+            {"categories": {"a": {"wehn": {}}}},
+            "groups.smart.categories.a.wehn: unknown key, expected one of when, words",
+        ),
+        ({"categories": {"a": {"when": {}}}}, "groups.smart.categories.a.when.0: expected one of header, tag, tool, "),
+        (
+            {"categories": {"a": {"when": {"tag": 3}}}},
+            "groups.smart.categories.a.when.0.tag: 3, expected a valid string",
+        ),
+        (
+            {"categories": {"a": {"when": {"system_sha256": "abc"}}}},
+            "groups.smart.categories.a.when.0.system_sha256: 'abc', expected match pattern '^[0-9a-f]{8,64}$'",
+        ),
+        (
+            {"categories": {"a": {"when": [{"header": "x-app: b"}]}}},
+            "groups.smart.categories.a.when.0.header: 'x-app: b', expected a mapping",
+        ),
+        ({"rescue": {"deadlines": 1}}, "groups.smart.rescue.deadlines: unknown key, expected one of deadline, hedge, "),
+        ({"rescue": {"budget": 3}}, "groups.smart.rescue.budget: 3, expected less than or equal to 1"),
+        ({"rescue": {"min_ms": 0}}, "groups.smart.rescue.min_ms: 0, expected greater than 0"),
+        ({"rescue": {"min_ms": 40_000}}, "groups.smart.rescue: expected min_ms of at most max_ms"),
+        ({"rescue": {"hedge": True}}, "groups.smart.rescue: expected hedge: false; LiteLLM has no safe way"),
+        ({"rescue": "on"}, "groups.smart.rescue: 'on', expected a mapping"),
+        ({"shadow_evaluation": {"judge": "smart"}}, "groups.smart.shadow_evaluation.usd_per_day: missing"),
+        (
+            {"shadow_evaluation": {"judge": "nobody", "usd_per_day": 1}},
+            "groups.smart.shadow_evaluation.judge: 'nobody', expected a model_name of model_list: ",
+        ),
         ({"max_error_rate": 2}, "groups.smart.max_error_rate: 2, expected less than or equal to 1"),
     ],
 )
@@ -115,7 +152,7 @@ def test_a_wrong_group_setting_is_named_with_its_value_and_what_was_expected(gro
         ({"log": {"queue_size": 1.5}}, "log.queue_size: 1.5, expected a valid integer"),
         ({"log": {"stream_maxlen": 0}}, "log.stream_maxlen: 0, expected greater than 0"),
         ({"log": {"log_prompts": "yes"}}, "log.log_prompts: 'yes', expected a valid boolean"),
-        ({"groups": []}, "groups: [], expected a valid dictionary"),
+        ({"groups": []}, "groups: [], expected a mapping"),
         ({"groups": {"other": {}}}, "groups.other: no such group, expected a model_name of model_list: ['smart']"),
     ],
 )
@@ -165,6 +202,12 @@ def test_an_environment_variable_is_read_and_an_unset_one_is_named(monkeypatch: 
 )
 def test_a_wrong_model_list_is_named(entries: object, message: str) -> None:
     assert fault(entries=entries).startswith(message)
+
+
+def test_a_group_with_nothing_under_its_name_has_the_defaults() -> None:
+    section = {"groups": {"smart": None}}
+    read = parse_settings({"model_list": [SMART], "callback_settings": {"slo_router": section}}, {})
+    assert read.plugin == settings().plugin
 
 
 @pytest.mark.parametrize("entries", [None, (), [SMART | {"model_name": "other"}]])
@@ -303,6 +346,15 @@ def test_the_policy_fingerprint_follows_what_decides_and_nothing_else() -> None:
     assert len(same) == 8
 
 
+@pytest.mark.parametrize(("said", "is_on"), [("off", False), (False, False), (None, False), ({}, True)])
+def test_rescue_is_off_unless_a_group_has_the_section(said: object, is_on: bool) -> None:
+    found = GroupSettings.model_validate({"rescue": said}).rescue
+    assert (found is not None and found.is_on) is is_on
+    assert GroupSettings().rescue is None
+    assert not GroupSettings.model_validate({"rescue": {"budget": 0}}).rescue.is_on  # type: ignore[union-attr]
+    assert not GroupSettings.model_validate({"rescue": {"deadline": False}}).rescue.is_on  # type: ignore[union-attr]
+
+
 def test_default_weights_are_the_articles() -> None:
     assert Weights().model_dump() == {"quality": 0.5, "cost": 0.3, "latency": 0.2}
 
@@ -311,3 +363,10 @@ def test_every_confidence_is_a_quantile_that_is_kept() -> None:
     assert set(CONFIDENCES) <= set(LEVELS)
     with pytest.raises(ValidationError, match=r"one of 0\.5, 0\.65, 0\.8, 0\.9, 0\.95, 0\.975, 0\.99"):
         GroupSettings(confidence=0.85)
+
+
+def test_answers_are_compared_only_where_a_group_says_so_and_by_a_share_above_0() -> None:
+    assert GroupSettings().shadow_evaluation is None
+    found = settings({"shadow_evaluation": {"judge": "smart", "usd_per_day": 1}}).plugin.groups["smart"]
+    assert found.shadow_evaluation is not None
+    assert found.shadow_evaluation.share == 0

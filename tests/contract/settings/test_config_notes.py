@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -31,6 +32,28 @@ def notes(group: str = "smart", **sections: object) -> list[str]:
         **sections,
     }
     return list(parse_settings(document, {}).notes)
+
+
+@pytest.mark.parametrize(
+    ("sections", "why"),
+    [
+        ({"router_settings": {"num_retries": 0}}, "router_settings.num_retries is 0, so nobody is given up"),
+        ({"litellm_settings": LOADED | {"num_retries": 0}}, "litellm_settings.num_retries is 0, so nobody is given up"),
+        ({}, None),
+        ({"router_settings": {"num_retries": 1}}, None),
+    ],
+)
+def test_where_rescue_can_do_nothing_that_is_said(sections: dict[str, object], why: str | None) -> None:
+    asked: dict[str, Any] = {"callback_settings": {"slo_router": {"groups": {"smart": {"rescue": {}}}}}}
+    assert notes(**{**asked, **sections}) == ([] if why is None else [f"{GROUPS}.smart.rescue: {why}"])
+    off: dict[str, Any] = {"callback_settings": {"slo_router": {"groups": {"smart": {"rescue": "off"}}}}}
+    assert notes(**{**off, **sections}) == []
+
+
+def test_rescue_needs_what_live_traffic_tells() -> None:
+    asked = {"slo_router": {"groups": {"smart": {"rescue": {}}}, "live_measurements": False}}
+    why = f"{GROUPS}.smart.rescue: it needs live_measurements, which are off: nobody is given up"
+    assert notes(callback_settings=asked) == [why]
 
 
 @pytest.mark.parametrize("callbacks", [CALLBACK, [CALLBACK], ["prometheus", CALLBACK], ("my.own", CALLBACK)])
@@ -75,6 +98,13 @@ def test_a_group_that_cannot_be_routed_is_said() -> None:
 def test_a_fallback_that_leaves_the_managed_groups_is_said() -> None:
     (note,) = notes(router_settings={"fallbacks": [{"smart": ["plain", "smart"]}, {"plain": ["smart"]}]})
     assert note.startswith("router_settings.fallbacks: smart falls back to plain, which the plugin does not route")
+
+
+def test_a_deployment_that_makes_no_text_is_said() -> None:
+    listed = [entry(id="a"), {**entry(id="b"), "model_info": {"id": "b", "mode": "embedding"}}]
+    assert notes(model_list=listed) == [
+        "model_list[1]: b has mode embedding, so no chat goes there while another can answer"
+    ]
 
 
 def test_a_readable_id_is_proposed_for_each_deployment_without_one() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.contract.model import Facts
-from slo_router.contract.settings.deployment_ids import generated_id, group_of
+from slo_router.contract.model import TEXT, Facts
 from slo_router.contract.settings.deployments import (
     ManagedDeployment,
+    generated_id,
+    group_of,
     price_map,
     read_credentials,
     read_deployment,
@@ -123,6 +124,21 @@ def test_a_teams_model_is_in_the_group_that_its_team_calls() -> None:
     assert group_of(entry, {"other"}) is None
 
 
+@pytest.mark.parametrize(
+    ("info", "lacks"),
+    [
+        ({"mode": "embedding"}, True),
+        ({"mode": "image_generation"}, True),
+        ({"mode": "image_generation", "supported_endpoints": ["/v1/chat/completions"]}, False),
+        ({"mode": "responses"}, False),
+        ({"mode": "completion"}, False),
+        ({}, False),
+    ],
+)
+def test_what_makes_no_text_by_its_mode_supports_none(info: dict[str, object], lacks: bool) -> None:
+    assert (TEXT in read("openai/own", info=info).facts.unsupported) is lacks
+
+
 def test_only_a_declared_false_is_unsupported() -> None:
     flags = {
         "supports_function_calling": False,
@@ -145,7 +161,7 @@ def test_the_key_is_kept_for_the_benchmark_and_never_shown() -> None:
         ({"slo_router": {"qualty": 1}}, "model_info.slo_router.qualty: unknown key, expected one of quality, gpu_usd_"),
         ({"slo_router": {"quality": 2}}, "model_info.slo_router.quality.default: 2, expected less than or equal to 1"),
         ({"slo_router": {"gpu_usd_per_hour": -1}}, "model_info.slo_router.gpu_usd_per_hour: -1, expected greater"),
-        ({"slo_router": 5}, "model_info.slo_router: 5, expected a valid dictionary"),
+        ({"slo_router": 5}, "model_info.slo_router: 5, expected a mapping"),
         ({"input_cost_per_token": "cheap"}, "litellm_params.input_cost_per_token: 'cheap', expected USD per token"),
         ({"output_cost_per_token": -1e-7}, "litellm_params.output_cost_per_token: -1e-07, expected USD per token"),
         ({"output_cost_per_token": float("nan")}, "litellm_params.output_cost_per_token: nan, expected USD per token"),

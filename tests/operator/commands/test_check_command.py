@@ -16,7 +16,8 @@ from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import Metrics
 from slo_router.contract.settings import installed
-from slo_router.contract.settings.config import GroupSettings, SloSettings, load_settings
+from slo_router.contract.settings.config import load_settings
+from slo_router.contract.settings.group import GroupSettings, SloSettings
 from slo_router.operator.cli import app
 from slo_router.worker import rollout
 from tests.shared.record_builders import write_config

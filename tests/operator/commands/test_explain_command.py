@@ -108,6 +108,22 @@ def test_a_prompt_is_decided_with_what_redis_holds(tmp_path: Path, server: Valke
     assert client.keys("*") == client.keys("metrics:*")  # nothing is published
 
 
+def test_a_graded_quality_is_shown_with_its_bound_its_answers_and_their_age(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    graded = Metrics(time.time(), 0.1, quality_score=0.8, quality_n=200, quality_at_s=time.time() - 7_300)
+    client.hset("metrics:small:ner", mapping=write_metrics(graded))  # type: ignore[arg-type]
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
+    asked = ("--prompt", "Who is named here?", "--category", "ner", "--slo", "min_quality=0.77")
+    _, out, _ = run(config, *asked)
+    for text in ("0.79, at least 0.76", "200 suite, 2.0 h", "with 90 % confidence", "sure to be"):
+        assert text in " ".join(out.replace("│", " ").split()), out
+    _, out, _ = run(config, *asked, "--json")
+    found = {one["deployment"]: one["predicted"] for one in json.loads(out)["candidates"]}
+    assert found["small"]["quality_bound"] < 0.77 < found["small"]["quality"]
+    assert (found["large"]["quality_bound"], found["large"]["quality_answers"]) == (0.9, {})
+
+
 def test_without_redis_a_prompt_is_decided_by_the_yaml(tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.yaml", {"groups": GROUPS})
     code, out, _ = run(config, "--prompt", "hello", "--slo", "min_quality=0.8", "--json")

@@ -39,7 +39,7 @@ def test_the_table_shows_share_cost_slo_and_quality_before_and_after(tmp_path: P
         assert text in out, out
     assert "1 requests would go where too few such requests were answered" in out
     assert "2 requests were decided by another policy than --config's" in out
-    assert "1 lines are no records" in out
+    assert "1 lines are not records" in out
     assert "smart: confidence changed; predictions are recorded at 0.9 alone." in out
 
 

@@ -22,7 +22,8 @@ from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import Metrics
 from slo_router.contract.redis.link import connect
-from slo_router.contract.settings.config import GroupSettings, load_settings
+from slo_router.contract.settings.config import load_settings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.live.live import Live
 from slo_router.live.picture import export
 from slo_router.operator.cli import app
@@ -54,8 +55,10 @@ def busy_worker() -> Live:
 
 
 def test_load_circuits_latency_and_shares_of_all_workers(
-    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now_s = float(int(time.time()))
+    monkeypatch.setattr(time, "time", lambda: now_s)  # evidence fades, and a circuit is tried again, in seconds
     config = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
     asyncio.run(publish(server.url, busy_worker(), busy_worker()))
     client.hset("metrics:large:ner", mapping=write_metrics(Metrics(time.time() - 7_300, 0.1)))  # type: ignore[arg-type]
@@ -88,6 +91,48 @@ def test_load_circuits_latency_and_shares_of_all_workers(
         assert text in shown, shown
 
 
+def test_what_quality_is_worth_is_shown_as_the_workers_have_it(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    groups = {"smart": {"objective": "value", "target": {"quality_of_best": 0.95}}}
+    config = write_config(tmp_path / "c.yaml", {"redis_url": server.url, "groups": groups})
+    for name in ("one", "other"):
+        client.sadd("slo_router:workers", name)
+    client.set("slo_router:live:one", '{".worths": {"smart": 0.04, "gone": 1}}')
+    assert json.loads(RUNNER.invoke(app, ["status", "--config", str(config), "--json"]).stdout)["worths_usd"] == {
+        "smart": pytest.approx(0.04)
+    }
+    shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
+    assert "smart: a quality of 1 is worth $0.0400" in shown
+    client.delete("slo_router:live:one")
+    shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
+    assert "worth" not in shown
+
+
+def test_qualities_are_shown_with_mean_bound_answers_and_age_where_answers_were_graded(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    fed = {"small:ner:answers": "50", "small:ner:score": "40", "small:ner:seconds": "0"}
+    graded = Metrics(time.time(), 0.1, quality_score=0.8, quality_n=200, quality_at_s=time.time() - 7_300)
+    client.hset("metrics:small:ner", mapping=write_metrics(graded))  # type: ignore[arg-type]
+    client.hset("slo_router:feedback", day, "50")
+    client.hset(f"slo_router:feedback:{day}", mapping=fed)  # type: ignore[arg-type]
+    on = write_config(tmp_path / "c.yaml", {"redis_url": server.url, "feedback": True})
+    small, large = json.loads(RUNNER.invoke(app, ["status", "--config", str(on), "--json"]).stdout)["deployments"]
+    found = small["quality"]["ner"]
+    assert large["quality"] == {}
+    assert found["answers"] == {"feedback": pytest.approx(10, rel=0.05), "suite": pytest.approx(200, rel=0.01)}
+    assert 0.7 < found["bound"] < found["mean"] < 0.85
+    assert (found["bound_confidence"], found["typed"]) == (0.9, 0.7)
+    shown = RUNNER.invoke(app, ["status", "--config", str(on)]).stdout
+    for text in ("Quality, where answers were graded", "200 suite", "10 feedback", "90 %"):
+        assert text in shown, shown
+    off = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
+    small, _ = json.loads(RUNNER.invoke(app, ["status", "--config", str(off), "--json"]).stdout)["deployments"]
+    assert list(small["quality"]["ner"]["answers"]) == ["suite"]
+
+
 def test_a_published_policy_is_named_with_its_differences_and_so_is_a_group_that_is_off(
     tmp_path: Path, server: ValkeyServer, client: redis.Redis
 ) -> None:
@@ -118,7 +163,7 @@ def test_nothing_there_yet_is_shown_as_unknown(tmp_path: Path, server: ValkeySer
     done = RUNNER.invoke(app, ["status", "--config", str(write_config(tmp_path / "c.yaml", {"redis_url": server.url}))])
     assert done.exit_code == 0
     assert "0 workers, 0 records, the last –" in done.stdout
-    assert "1 values in Redis cannot be true" in done.stdout
+    assert "1 impossible values in Redis" in done.stdout
     assert "never" in done.stdout
 
 

@@ -182,7 +182,7 @@ def test_the_policy_that_was_published_counts_and_a_switch_is_shown(
     assert "smart.min_quality.default: 0.8, was unset" in page.get("/").text
     assert "Switched off" not in page.get("/").text
     shown = text_of(page.post("/what-if", data={"prompt_tokens": "1000", "category": "ner", "ttft_ms": "900"}).text)
-    assert "small ruled out: quality 0.72 is below 0.8 by 0.08" in shown
+    assert "small ruled out: quality is sure to be 0.651, and 0.8 is asked for" in shown
     assert "Decided again the same" in text_of(page.get("/decision?id=chatcmpl-4").text)  # by the YAML's, as it was
     switch(link, "", "smart", on=False)
     assert "LiteLLM alone routes: smart" in page.get("/").text
@@ -205,8 +205,9 @@ def test_qualities_are_shown_with_their_evidence_for_what_serves_nothing_too(
 ) -> None:
     fill(server.url, link, config)
     shown = text_of(viewer(config).get("/quality").text)
-    assert "small ner 0.700 0.720 0.583 to 0.825 50 80" in shown  # 36 of 50, Wilson's interval
-    assert "large code 0.900 – – – 0" in shown
+    graded = r"small ner 0.700 0.720 0.583 to 0.825 50 0.7\d\d 0.6\d\d \(90 % sure\) 50 suite 2.0 h old 80"
+    assert re.search(graded, shown)  # 36 of 50, Wilson's interval
+    assert "large code 0.900 – – – – – – – 0" in shown
 
 
 def test_what_if_decides_a_size_or_a_prompt_now_and_stores_nothing(
@@ -458,7 +459,7 @@ def test_nothing_there_yet_and_lines_that_are_no_records_do_no_harm(link: redis.
     link.xadd("slo_router:requests", {"record": "{"})
     link.hset("metrics:small:ner", mapping={"timestamp": "yesterday"})
     shown = page.get("/").text
-    assert "1 values in Redis cannot be true" in shown
+    assert "1 impossible values in Redis" in shown
     assert "small" in shown
 
 

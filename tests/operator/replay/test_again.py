@@ -7,7 +7,7 @@ from dataclasses import replace
 from msgspec.structs import replace as replace_fields
 
 from slo_router.contract.model import Metrics, Slo
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.again import decided_again
 from tests.shared.builders import NOW_S, decided, measured
 from tests.shared.record_builders import LARGE, SMALL, decide_between, read_back

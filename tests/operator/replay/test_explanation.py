@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
-from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.contract.settings.group import GroupSettings, Weights
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.foresight import Ask
 from slo_router.operator.replay.explanation import Explanation, explain, explain_live

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from slo_router.contract.model import Facts, Metrics, Slo
-from slo_router.contract.settings.config import GroupSettings, Settings, load_settings
+from slo_router.contract.settings.config import Settings, load_settings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.policy_change import PolicyChange, default_slo
 from slo_router.operator.replay.redecision import Foreseen
 from tests.shared.builders import NOW_S, decided, measured
@@ -31,7 +32,7 @@ def slo_after(change: PolicyChange, slo: Slo) -> Slo:
 
 def candidates_after(change: PolicyChange, *, quality: float | None = None) -> dict[str, Foreseen]:
     snapshot = measured(small=Metrics(NOW_S, 0.1, quality_score=quality, quality_n=None if quality is None else 50))
-    record = read_back(decided([SMALL, LARGE], snapshot=snapshot))
+    record = read_back(decided([SMALL, LARGE], snapshot=snapshot, is_judged=True))
     side = change.group(record)
     assert side is not None
     assert record.decision is not None
@@ -55,8 +56,13 @@ def test_the_default_depends_on_the_category() -> None:
 def test_a_configured_quality_is_replaced_and_a_measured_one_stays(tmp_path: Path) -> None:
     better = replace(SMALL, quality={"default": 0.75})
     change = PolicyChange(yaml(tmp_path), yaml(tmp_path, None, better, LARGE))
-    assert candidates_after(change)["small"].prediction.quality == 0.75
-    assert candidates_after(change, quality=0.66)["small"].prediction.quality == 0.66
+    typed = candidates_after(change)["small"].prediction
+    assert (typed.quality, typed.quality_bound) == (0.75, 0.75)
+    graded = candidates_after(change, quality=0.66)["small"].prediction
+    assert graded.quality == pytest.approx((50 * 0.66 + 20 * SMALL.quality["default"]) / 70, abs=1e-3)
+    assert graded.quality is not None
+    assert graded.quality_bound is not None
+    assert graded.quality_bound < graded.quality
 
 
 def test_prices_are_the_new_ones(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.policy_difference import differences
 
 
@@ -29,7 +29,7 @@ def group(**settings: object) -> dict[str, GroupSettings]:
         (
             group(categories={"legal": ["clause"]}),
             group(categories={"legal": ["clause", "tort"]}),
-            ["smart.categories.legal: ['clause', 'tort'], was ['clause']"],
+            ["smart.categories.legal.words: ['clause', 'tort'], was ['clause']"],
         ),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo_router.contract.model import Decision, Facts, Features, Metrics, Slo
-from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.contract.settings.group import GroupSettings, Target, Weights
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.foresight import Ask
 from slo_router.decision.prediction import predict
@@ -69,17 +69,23 @@ asks = st.tuples(
 )
 slos = st.builds(Slo, seconds, seconds, seconds, st.sampled_from([None, 0.001, 0.002]), qualities)
 groups = st.sampled_from(
-    [SETTLED, GroupSettings(trial_share=0.0, objective="weighted", weights=Weights(), tie_band=0.0)]
+    [
+        SETTLED,
+        GroupSettings(trial_share=0.0, objective="weighted", weights=Weights(), tie_band=0.0),
+        GroupSettings(trial_share=0.0, objective="value", target=Target(quality_of_best=0.9), tie_band=0.0),
+    ]
 )
+worths = st.sampled_from([None, 1e-9, 0.002, 0.02, 1e6])
 
 
-@given(pools(), slos, asks, groups)
+@given(pools(), slos, asks, groups, worths)
 @settings(max_examples=300)
 def test_what_was_decided_is_decided_again(
     pool: tuple[list[Facts], dict[str, Metrics]],
     slo: Slo,
     ask: tuple[Features, frozenset[str], float | None],
     group: GroupSettings,
+    worth_usd: float | None,
 ) -> None:
     (facts, metrics), (features, tried, ceiling) = pool, ask
     decision = decided(
@@ -90,6 +96,7 @@ def test_what_was_decided_is_decided_again(
         group=group,
         tried=tried,
         cost_ceiling_per_1k_usd=ceiling,
+        worth_usd=worth_usd,
     )
     found = again(decision, facts, group)
     assert set(found.rejections) == set(decision.rejections)

@@ -75,6 +75,21 @@ def test_a_floor_on_quality_moves_the_small_ones_at_the_large_ones_price(tmp_pat
     assert outcome.quality == pytest.approx((0.74, 0.9))
 
 
+def test_a_target_for_quality_moves_as_many_as_it_needs(tmp_path: Path) -> None:
+    """95 % of 0.9 is 0.855, so of those at 0.7 a share of 0.775 goes to `large`; the first thirty all do."""
+    group: dict[str, object] = {"objective": "value", "target": {"quality_of_best": 0.95}}
+    outcome = came_to(replayed(yaml(tmp_path), yaml(tmp_path, group), [read_back(TO_SMALL)] * 1_000))
+    assert outcome.shares["large"] == (0.0, pytest.approx(0.03 + 0.97 * 0.775, abs=0.05))
+    assert outcome.quality == pytest.approx((0.7, 0.856), abs=0.01)
+
+
+def test_a_target_in_usd_a_day_is_not_replayed_and_says_so(tmp_path: Path) -> None:
+    group: dict[str, object] = {"objective": "value", "target": {"usd_per_day": 4}}
+    new = yaml(tmp_path, group)
+    assert came_to(replayed(yaml(tmp_path), new, [read_back(TO_SMALL)] * 9)).counts.moved == 0
+    assert any("USD a day" in note for note in PolicyChange(yaml(tmp_path), new).cannot_follow())
+
+
 def test_one_that_moves_to_a_model_of_longer_answers_costs_a_longer_answer(tmp_path: Path) -> None:
     """100 tokens on `small` are 400 on `large`: 300 at 10 and 400 at 20 USD a million, beyond 15 for 1,000."""
     record = read_back(decide_between(slo=Slo(cost_per_1k_usd=0.015)))

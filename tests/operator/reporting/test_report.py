@@ -81,7 +81,7 @@ def test_what_the_figures_rest_on_is_said() -> None:
     assert "as many output tokens" in reported(paid(1.0)).assumptions[0]
     notes = reported(paid(1.0, is_exact=False), Money(None, None, None, None, is_exact=True)).assumptions
     assert "1 of 1 requests involve a deployment without a list price" in notes[1]
-    assert "1 requests are in no sum of money" in notes[2]
+    assert "1 requests are in no sum of USD" in notes[2]
 
 
 def test_requests_in_shadow_are_counted_and_told() -> None:

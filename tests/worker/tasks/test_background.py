@@ -26,13 +26,11 @@ NOWHERE = "stuck.test"
 
 
 @pytest.fixture
-def thawed() -> Iterator[None]:
-    gc.unfreeze()
-    with warnings.catch_warnings():  # what tests before this one left open, which its collection would find
+def swept() -> None:
+    """What tests before this one left open, which its collection would find."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
@@ -201,16 +199,16 @@ async def test_a_job_that_fails_is_counted_said_once_and_delays_nobody(caplog: p
     assert said == ["the job router failed; it is tried again until it succeeds"]
 
 
-@pytest.mark.usefixtures("thawed")
+@pytest.mark.usefixtures("swept")
 @pytest.mark.parametrize("freeze", [False, True])
 async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, freeze: bool) -> None:
-    has_router = False
+    has_router, frozen = False, gc.get_freeze_count()
     async with Worker(tick=lambda: has_router, freeze_heap=freeze) as worker:
         await asyncio.sleep(0.1)
-        assert gc.get_freeze_count() == 0
+        assert gc.get_freeze_count() <= frozen  # what was frozen may go
         has_router = True
         await worker.goes_on(["router"])
-        assert (gc.get_freeze_count() > 0) == freeze
+        assert (gc.get_freeze_count() > frozen) == freeze
 
 
 async def test_a_process_that_stood_still_is_noticed() -> None:

@@ -17,8 +17,9 @@ from prometheus_client import CollectorRegistry
 
 from slo_router.contract.model import Facts, Snapshot
 from slo_router.contract.redis.link import AsyncClient
-from slo_router.contract.settings.config import GroupSettings, PluginSettings
+from slo_router.contract.settings.config import PluginSettings
 from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.latency.evidence import Evidence
 from slo_router.live.live import Live
 from slo_router.live.picture import hear
@@ -157,8 +158,7 @@ async def test_what_was_worked_out_of_measurements_stays_while_they_do() -> None
     store = MetricsStore("")
     await store.refresh(cast("AsyncClient", Same()), NAMES, ("ner",))
     first = store.snapshot
-    first.known["a", "ner"] = "worked out"
     await store.refresh(cast("AsyncClient", Same()), NAMES, ("ner",))
     assert store.snapshot is not first
-    assert store.snapshot.known is first.known
+    assert store.snapshot.measured is first.measured
     assert (store.snapshot.read_at_s or 0) > (first.read_at_s or 0)

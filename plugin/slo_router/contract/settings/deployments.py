@@ -1,13 +1,14 @@
-"""What the proxy's `model_list` says of a managed deployment, completed from LiteLLM's price map.
+"""Reads a managed deployment from the proxy's `model_list`, completed from LiteLLM's price map.
 
-A field in `litellm_params` wins over `model_info`, which wins over the price map. What none of them knows is `None`:
-a price that nobody stated is unknown, not zero. Numbers may be text, for `os.environ/NAME` gives nothing else.
+A field in `litellm_params` wins over `model_info`, which wins over the price map. A field that none of them has is
+`None`: a missing price is unknown, not zero. Numbers may be text, for `os.environ/NAME` always gives text.
 
 A deployment without `model_info.id` has the id that LiteLLM generates from its group and its parameters.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Container, Iterable, Mapping
@@ -17,9 +18,8 @@ from types import MappingProxyType
 
 from pydantic import Field
 
-from slo_router.contract.model import NO_TIERS, Facts, Limits
-from slo_router.contract.settings.deployment_ids import group_of, id_of
-from slo_router.contract.settings.environment import from_environment
+from slo_router.contract.model import NO_TIERS, TEXT, Facts, Limits
+from slo_router.contract.settings.environment import as_litellm_reads, from_environment
 from slo_router.contract.settings.model_facts import Stated, read_flag, read_limit
 from slo_router.contract.settings.price_names import PriceMap, listing
 from slo_router.contract.settings.validation import NotNegative, QualityTable, Strict, validate
@@ -29,7 +29,7 @@ Credentials = Mapping[str, Mapping[str, object]]
 
 
 class ModelFacts(Strict):
-    """`model_info.slo_router`: facts that LiteLLM has no field for."""
+    """`model_info.slo_router`: facts for which LiteLLM has no field."""
 
     quality: QualityTable = Field({})
     gpu_usd_per_hour: NotNegative | None = None
@@ -38,7 +38,7 @@ class ModelFacts(Strict):
 
 @dataclass(frozen=True, slots=True)
 class ManagedDeployment:
-    """One entry of `model_list` in a managed group, with how to reach it."""
+    """One entry of `model_list` in a managed group: its facts, address and key."""
 
     group: str
     facts: Facts
@@ -72,14 +72,14 @@ def read_deployment(
     own = _own(info, path, faults)
     listed = listing(prices, params, info)
     stated = Stated(params, info, listed, path, faults)
-    places = (entry, params, info)  # as LiteLLM looks for limits
+    places = (entry, params, info)  # LiteLLM's order of search for limits
     facts = Facts(
         deployment_id=deployment_id,
         model=str(params["model"]),
         **stated.facts(),
         gpu_usd_per_hour=own.gpu_usd_per_hour,
         quality=own.quality,
-        unsupported=frozenset(need for need, flag in _SUPPORT_FLAGS.items() if read_flag(stated.value(flag)) is False),
+        unsupported=_unsupported(stated),
         metrics_url=own.metrics_url,
         limits=Limits(*(read_limit(places, name) for name in ("rpm", "tpm", "max_parallel_requests"))),
         weight=read_limit(places, "weight"),
@@ -109,13 +109,13 @@ def _text(value: object) -> str | None:
 
 
 def _with_tiers(facts: Facts, tiers: Mapping[str, Stated]) -> Facts:
-    """What the deployment is to requests that name a tier, too."""
+    """The facts with those for requests that name a service tier."""
     in_tiers = {tier: replace(facts, **one.facts(), service_tier=tier) for tier, one in tiers.items()}
     return replace(facts, in_tiers=in_tiers or NO_TIERS)
 
 
 def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozenset[str]]:
-    """By deployment id: the others with the same key, of the same provider, at the same address."""
+    """By deployment id: the ids of other deployments with the same key, provider and address."""
     accounts: dict[object, set[str]] = {}
     for one in deployments:
         if one.api_key:
@@ -125,7 +125,7 @@ def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozens
 
 
 def _habits(params: Mapping[str, object]) -> str:
-    """What LiteLLM adds to each request of this deployment that makes its answers longer or shorter."""
+    """The parameters of this deployment that make its answers longer or shorter, as text."""
     return ", ".join([f"{name}={params[name]}" for name in _LENGTHENING if params.get(name) is not None])
 
 
@@ -138,9 +138,9 @@ def _own(info: Mapping[str, object], path: str, faults: list[str]) -> ModelFacts
 
 
 def with_credential(entry: Mapping[str, object], credentials: Credentials) -> Mapping[str, object]:
-    """An entry of `model_list` with what its `litellm_credential_name` stands for; as it is where nobody knows.
+    """An entry of `model_list` with the values of its `litellm_credential_name`; unchanged if that name is unknown.
 
-    What the entry says itself wins. `credentials` are the values of `credential_list`, by name.
+    The entry's own values win. `credentials` are the values of `credential_list`, by name.
     """
     params = entry.get("litellm_params")
     if not isinstance(params, Mapping):
@@ -153,7 +153,7 @@ def with_credential(entry: Mapping[str, object], credentials: Credentials) -> Ma
 
 
 def read_credentials(listed: object) -> dict[str, Mapping[str, object]]:
-    """The top-level `credential_list`, by name; what has another form is left out, for LiteLLM is to judge it."""
+    """The values of the top-level `credential_list`, by name. Malformed entries are left out: LiteLLM reports them."""
     entries = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
     return {
         str(entry["credential_name"]): entry["credential_values"]
@@ -163,15 +163,42 @@ def read_credentials(listed: object) -> dict[str, Mapping[str, object]]:
 
 
 def price_map() -> PriceMap:
-    """The price map that ships inside the litellm package, read without importing it; empty without one."""
+    """The price map inside the litellm package, read without importing it; empty where LiteLLM is not installed."""
     spec = importlib.util.find_spec("litellm")
     if spec is None or spec.origin is None:
         return {}
-    path = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
+    return _read_price_map(Path(spec.origin).parent / "model_prices_and_context_window_backup.json")
+
+
+def _read_price_map(path: Path) -> PriceMap:
     loaded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return loaded if isinstance(loaded, dict) else {}
 
 
+def _unsupported(stated: Stated) -> frozenset[str]:
+    found = {need for need, flag in _SUPPORT_FLAGS.items() if read_flag(stated.value(flag)) is False}
+    endpoints = stated.value("supported_endpoints")  # some that make images are chatted with
+    if stated.value("mode") in _NO_TEXT_MODES and not (isinstance(endpoints, list) and _CHAT_PATH in endpoints):
+        found.add(TEXT)
+    return frozenset(found)
+
+
+_CHAT_PATH = "/v1/chat/completions"
+_NO_TEXT_MODES = frozenset(
+    {
+        "audio_speech",
+        "audio_transcription",
+        "embedding",
+        "image_edit",
+        "image_generation",
+        "moderation",
+        "ocr",
+        "rerank",
+        "search",
+        "vector_store",
+        "video_generation",
+    }
+)
 _LENGTHENING = ("max_tokens", "max_completion_tokens", "reasoning_effort", "thinking", "verbosity")
 _SUPPORT_FLAGS = {
     "tools": "supports_function_calling",
@@ -181,3 +208,41 @@ _SUPPORT_FLAGS = {
     "pdf": "supports_pdf_input",
     "video": "supports_video_input",
 }
+
+
+def group_of(entry: Mapping[str, object], groups: Container[str]) -> str | None:
+    """The managed group of an entry, `None` for none. A team's model is in the group by which its team calls it."""
+    info = entry.get("model_info")
+    public = info.get("team_public_model_name") if isinstance(info, Mapping) else None
+    for name in (entry.get("model_name"), public):
+        if isinstance(name, str) and name in groups:
+            return str(name)
+    return None
+
+
+def generated_id(group: str, params: Mapping[str, object]) -> str:
+    """The id that LiteLLM gives a deployment without one. It stays the same until a parameter changes.
+
+    LiteLLM's own function would cost the command line six seconds of import. A test compares the two.
+    """
+    parts = [group]
+    for name, given in params.items():
+        value = as_litellm_reads(given)
+        if not isinstance(value, str):
+            value = json.dumps(value) if isinstance(value, dict) else str(value)
+        parts += [name, value]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def id_of(entry: Mapping[str, object], path: str, faults: list[str]) -> str:
+    """The configured id, else LiteLLM's. An empty id is a fault: LiteLLM would make a new one at every start."""
+    info, params = entry.get("model_info"), entry.get("litellm_params")
+    if not isinstance(info, Mapping) or "id" not in info:
+        return generated_id(str(entry.get("model_name")), params if isinstance(params, Mapping) else {})
+    given = info["id"]
+    if given is None or given == "" or str(given).startswith("os.environ/"):
+        shown = "empty" if given in (None, "") else repr(given)
+        faults.append(
+            f"{path}.model_info.id: {shown}, expected a name, or no such line: LiteLLM then makes one that lasts"
+        )
+    return str(given)

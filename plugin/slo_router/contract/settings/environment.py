@@ -1,8 +1,7 @@
 """LiteLLM's way to keep a value out of the YAML: `os.environ/NAME` stands for the environment variable NAME.
 
-LiteLLM replaces it anywhere, also where a number or a boolean stands, and what it puts there is text. `FromEnvironment`
-marks such text, so that a strict section takes "0.5" from a variable as the number it is meant to be, and not from a
-slip of the pen in the YAML.
+LiteLLM replaces it anywhere, even for a number or a boolean, and always by text. `FromEnvironment` marks such text. So
+a strict section accepts "0.5" from a variable as a number, but rejects the text "0.5" in the YAML.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ class FromEnvironment(str):
 
 
 class FromBlock(FromEnvironment):
-    """Text from the YAML's `environment_variables`, which LiteLLM sets after it has read `model_list`."""
+    """Text from the YAML's `environment_variables`. LiteLLM sets these after it has read `model_list`."""
 
     __slots__ = ()
 
 
 def resolve_environment(value: str | None) -> str | None:
-    """`os.environ/NAME` → the variable's value; anything else unchanged. Raises ValueError where it is not set."""
+    """`os.environ/NAME` → the variable's value; other text unchanged. Raises ValueError where it is unset or empty."""
     if value is None or not value.startswith(ENV_PREFIX):
         return value
     name = value.removeprefix(ENV_PREFIX)
@@ -36,9 +35,9 @@ def resolve_environment(value: str | None) -> str | None:
 
 
 def resolve_all(value: object, block: Mapping[str, str]) -> object:
-    """Every `os.environ/NAME` in a document that is set; `block`: of `environment_variables`. The rest stays as it is.
+    """Replaces every `os.environ/NAME` that is set. `block` has the `environment_variables`. The rest stays unchanged.
 
-    As LiteLLM does it: in mappings, and in mappings in lists, but no text that is itself an item of a list.
+    As in LiteLLM, it replaces values of mappings, also of mappings in lists, but not text that is an item of a list.
     """
     if isinstance(value, Mapping):
         return {name: resolve_all(one, block) for name, one in value.items()}
@@ -53,7 +52,7 @@ def resolve_all(value: object, block: Mapping[str, str]) -> object:
 
 
 def as_litellm_reads(value: object) -> object:
-    """A value of `litellm_params` as LiteLLM holds it: what is not set is `None`."""
+    """A value of `litellm_params` as LiteLLM has it: an unset variable is `None`."""
     if isinstance(value, Mapping):
         return {name: as_litellm_reads(one) for name, one in value.items()}
     if isinstance(value, FromBlock) or (isinstance(value, str) and value.startswith(ENV_PREFIX)):
@@ -62,14 +61,14 @@ def as_litellm_reads(value: object) -> object:
 
 
 def variables_in(value: object) -> list[str]:
-    """The variables that a value names, in order; of a document that was resolved, those that are not set."""
+    """The variables that a value names, in order. In a resolved document these are the unset ones."""
     if isinstance(value, Mapping):
         return [name for one in value.values() for name in variables_in(one)]
     return [value.removeprefix(ENV_PREFIX)] if isinstance(value, str) and value.startswith(ENV_PREFIX) else []
 
 
 def from_environment(value: object) -> object:
-    """Marks every text of a section that came through the router, where nothing tells any more what was a variable."""
+    """Marks every text of a section that came from the router, where text from variables is no longer marked."""
     if isinstance(value, Mapping):
         return {name: from_environment(one) for name, one in value.items()}
     return FromEnvironment(value) if type(value) is str else value

@@ -1,7 +1,7 @@
-"""What is wrong with the LiteLLM that is installed here, for the command line.
+"""Checks the LiteLLM that is installed here, for the command line.
 
-The command line works without LiteLLM, starts in a second and prints what it wants to print; LiteLLM's import takes
-several seconds and prints too. So a process of its own looks at it, and only where somebody asks.
+The command line works without LiteLLM and starts in a second. LiteLLM's import takes several seconds, and prints. So a
+separate process imports it, and only on request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOOK = (
 
 
 class LookedAt(NamedTuple):
-    """One line each. `broken`: what keeps the plugin from routing on this LiteLLM; `said`: what nobody can tell."""
+    """One line each. `broken`: why the plugin can't route on this LiteLLM. `said`: what could not be checked."""
 
     broken: list[str]
     said: list[str]
@@ -45,7 +45,7 @@ def look_at_litellm(router_settings: Mapping[str, object]) -> LookedAt:
 
 @functools.cache
 def _look() -> tuple[str, list[str], list[str], list[str]]:
-    """LiteLLM's version, what it lacks, what was not tried, and its strategies that pick without asking."""
+    """LiteLLM's version, what it lacks, what was not tried, and its strategies that ask no plugin."""
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": ""}
     try:
         done = subprocess.run(  # noqa: S603  # this very interpreter

@@ -1,13 +1,13 @@
-"""LiteLLM's own Redis as one `redis_url`, wherever its configuration names it. LiteLLM is not imported.
+"""Finds LiteLLM's own Redis in its configuration, and makes one `redis_url` of it. LiteLLM is not imported.
 
-    general_settings.coordination_redis     the first that names a server counts
+    general_settings.coordination_redis     the first of these that names a server counts
     litellm_settings.cache_params           where `cache: true` and the type is redis
     router_settings.redis_host, redis_url   and cache_kwargs
     REDIS_URL, REDIS_HOST, REDIS_CLUSTER_NODES, REDIS_SENTINEL_NODES, …
 
-As LiteLLM does it, variables fill in what a section leaves out. A single server, TLS with its options, Cluster
-(`startup_nodes`) and Sentinel (`sentinel_nodes`, `service_name`) have a URL. What has none, such as a cloud's identity,
-is named in one note, and the plugin then keeps its figures to the process.
+As in LiteLLM, variables fill in what a section leaves out. A single server, TLS with its options, Cluster
+(`startup_nodes`) and Sentinel (`sentinel_nodes`, `service_name`) can be written as a URL. Other options, such as a
+login by a cloud's identity, cannot: then a note names them, and the plugin keeps its figures in the process.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _HINT = "set callback_settings.slo_router.redis_url, or figures stay in each pro
 
 
 class Found(NamedTuple):
-    """LiteLLM's Redis. `url` is `None` where there is none, or none that is understood, which a note then says."""
+    """LiteLLM's Redis. `url` is `None` where there is none, or where it has no URL form, which a note then tells."""
 
     url: str | None
     notes: tuple[str, ...] = ()
 
 
 def find_redis(document: Mapping[str, object], environment: Mapping[str, str]) -> Found:
-    """Looks where LiteLLM looks, in its order."""
+    """Searches the places where LiteLLM looks, in its order. `environment` has the variables by name."""
     from_environment = dict(_of_environment(environment))
     notes: list[str] = []
     for where, section in _sections(document):
@@ -67,7 +67,7 @@ def _found(where: str, options: Options) -> Found:
 
 
 def url_of(options: Options) -> str:
-    """LiteLLM's connection options as a URL of `redis_link`. Raises ValueError naming what has no such form."""
+    """LiteLLM's connection options as a URL for `redis.link`. Raises ValueError for an option without a URL form."""
     for name in _IDENTITY:
         if options.get(name) and not _is_off(options[name]):
             raise ValueError(f"{name}: a login by a cloud's identity")

@@ -1,9 +1,9 @@
-"""Prices and windows of one deployment: read from where they may stand, checked, and named where they are wrong.
+"""Reads and checks the prices and context windows of one deployment.
 
-`litellm_params` wins, then `model_info`, then the price map, where a window of 0 says nothing, and neither do prices
-that are all 0: it has those for models whose price nobody knew, too. A price of one's own makes the map's tiers void,
-and one per second the map's prices per token: LiteLLM books by it alone. Where `litellm_params` ask for a service tier,
-its prices go before the standard ones.
+`litellm_params` wins, then `model_info`, then the price map. In the price map a window of 0 is unknown. So are prices
+that are all 0: the map has them also for models whose price is unknown. A configured price per token voids the map's
+tiers. A configured price per second voids the map's prices per token, for LiteLLM bills only by the second then. Where
+`litellm_params` set a service tier, its prices replace the standard ones.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from slo_router.contract.model import Tier
 
 _STEP = re.compile(r"(?:(?:in|out)put_cost_per_token|cache_read_input_token_cost)_above_(\d+)(k?)_tokens(_[a-z]+)?")
 _BASE = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
-_PER_SECOND = ("cost_per_second", "input_cost_per_second", "output_cost_per_second")  # as LiteLLM takes them
+_PER_SECOND = ("cost_per_second", "input_cost_per_second", "output_cost_per_second")  # in LiteLLM's order
 _OF_TEXT = ("input_cost_per_token", "output_cost_per_token", "input_cost_per_request", "tiered_pricing", *_PER_SECOND)
 _TIERS = ("flex", "priority", "balanced", "ultrafast")
-_PRICED_AS = {"fast": "priority"}  # the service tiers whose prices have another one's name
+_PRICED_AS = {"fast": "priority"}  # service tiers whose prices are listed under another tier's name
 
 
 class Numbers(TypedDict):
@@ -36,7 +36,7 @@ class Numbers(TypedDict):
 
 
 class Stated:
-    """What is stated of a deployment. Faults are appended, one line each, to `faults`."""
+    """The stated prices and windows of a deployment. Appends each fault as a line to `faults`."""
 
     def __init__(
         self,
@@ -61,16 +61,16 @@ class Stated:
         self._path, self._faults = path, faults
 
     def value(self, name: str) -> object:
-        """What is stated under a name, `None` where nothing is."""
+        """The stated value of a name, or `None`."""
         return self._known.get(name)
 
     def tiers(self) -> frozenset[str]:
-        """The service tiers that have a price of their own."""
+        """The service tiers that have their own price."""
         prefix = _BASE[0] + "_"
         return frozenset(tier for tier in _TIERS if self._known.get(prefix + tier) is not None)
 
     def facts(self) -> Numbers:
-        """The numbers. A tiered listing without a flat price has its first tier's."""
+        """The numbers: tokens and USD. A tiered listing without a flat price gets the price of its first tier."""
         first, tiers = self._tiers()
         base = [self._price(name) for name in _BASE]
         if base[0] is None and first is not None:
@@ -89,7 +89,7 @@ class Stated:
         )
 
     def _tiers(self) -> tuple[Tier | None, tuple[Tier, ...]]:
-        """What holds from the first token on where only tiers are listed, and the tiers above it."""
+        """The prices from the first token on (if only tiers are listed), and the tiers above, ascending."""
         ranges = self._known.get("tiered_pricing")
         if isinstance(ranges, list):
             found = sorted(filter(None, map(self._range, ranges)))
@@ -104,7 +104,7 @@ class Stated:
         return None, tuple(sorted(tier for tier in tiers if tier is not None))
 
     def _tier(self, bound: str) -> Tier | None:
-        """The prices above a bound such as `200k`; what it leaves out is as below."""
+        """The prices above a bound such as `200k`. A price that the tier does not set is the one below it."""
         above = int(bound.rstrip("k")) * (1_000 if bound.endswith("k") else 1)
         found = []
         for name in _BASE:
@@ -158,23 +158,23 @@ class Stated:
 
 
 def has_price(listed: Mapping[str, object]) -> bool:
-    """Whether a listing knows a price for what a chat is made of, rather than 0 for want of one."""
+    """Whether a listing has a price above 0 for text tokens, requests or seconds; 0 may mean that it is unknown."""
     prices = (value for name, value in listed.items() if name.startswith(_OF_TEXT))
     return any(isinstance(price, list) or (_number(price) or 0.0) > 0 for price in prices)
 
 
 def _listed(name: str, value: object) -> object:
-    """A value of the price map, whose windows may be written as 2e6."""
+    """A value of the price map. Windows may be written as floats, such as 2e6."""
     return int(value) if name.endswith("_tokens") and isinstance(value, float) and value.is_integer() else value
 
 
 def read_flag(value: object) -> object:
-    """A YAML boolean that may be text."""
+    """A YAML boolean, also from text; any other value unchanged."""
     return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
 def read_limit(places: Iterable[Mapping[str, object]], name: str) -> float | None:
-    """A number above 0 from the first place that states it. The price map is none: it knows nothing of an account."""
+    """The limit from the first place that sets it, `None` if not a number above 0. The price map has no limits."""
     stated = (place.get(name) for place in places)
     number = _number(next((value for value in stated if value is not None), None))
     return number if number is not None and number > 0 else None

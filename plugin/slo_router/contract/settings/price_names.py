@@ -1,12 +1,12 @@
-"""Under which name LiteLLM's price map lists a deployment's model: prefix, region, route, version and date vary.
+"""Finds a deployment's model in LiteLLM's price map. Prefix, region, route, version and date of the names vary.
 
-LiteLLM's own rules (`get_model_info`), on its map alone: importing LiteLLM takes the command line six seconds of CPU,
-and its function asks some providers over the network. `tests/contract/settings/test_price_names.py` holds both against
-each other.
+The rules are those of LiteLLM's `get_model_info`, applied only to its map. LiteLLM's import takes the command line six
+seconds of CPU, and its function asks some providers over the network. `tests/contract/settings/test_price_names.py`
+compares the two.
 
-    base_model                        names the model where the deployment's name is one's own (Azure, Bedrock profiles)
+    base_model                        names the model of a deployment with a free name (Azure, Bedrock profiles)
     azure/responses/gpt-5             the route is no part of the name
-    bedrock/converse/us.x, bedrock/us-west-2/x, …arn…/x     route, region and ARN neither
+    bedrock/converse/us.x, bedrock/us-west-2/x, …arn…/x     nor are route, region and ARN
     ollama_chat/x                     listed as ollama/x
     x[1m], x-2025-08-07, ft:x:org::id a longer window, a snapshot's date, a fine-tuned model
 """
@@ -22,12 +22,12 @@ _ROUTES = ("responses/", "chat_completions/", "converse/", "invoke/", "openai/",
 _ALSO_LISTED = {"ollama_chat": "ollama", "azure_text": "azure", "vertex_ai_beta": "vertex_ai"}
 _REGION = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d+/")
 _CROSS_REGION = re.compile(r"^(us|eu|apac|au|jp|ca|sa|us-gov|global)\.")
-_ANY_LISTING = frozenset({"litellm_proxy", "github"})  # these resell what others list
+_ANY_LISTING = frozenset({"litellm_proxy", "github"})  # these resell models of other providers
 _BEDROCK_VERSION = re.compile(r"(:\d+)(:\d+k)?$")
 
 
 def listing(prices: PriceMap, params: Mapping[str, object], info: Mapping[str, object]) -> Mapping[str, object]:
-    """What the map says of a deployment's model, empty where it lists none."""
+    """The map's entry for a deployment's model, empty where it has none."""
     base = info.get("base_model") or params.get("base_model")
     if base:
         return _find(prices, str(base), _provider(str(base)), is_own=False)
@@ -89,12 +89,12 @@ def _on_bedrock(bare: str) -> Iterator[str]:
 
 
 def _provider(model: str) -> str:
-    """The provider that a model's name begins with; empty where it has no prefix."""
+    """The provider in a model's name, the part before the first `/`; empty without one."""
     return model.partition("/")[0] if "/" in model else ""
 
 
 def _is_of(provider: str, listed: object) -> bool:
-    """Whether a listing is this provider's: the same name is dearer elsewhere."""
+    """Whether an entry belongs to this provider, for prices of the same name differ between providers."""
     if not provider or not isinstance(listed, str) or provider in _ANY_LISTING:
         return True
     if provider == "azure_ai" and listed in {"azure", "openai"}:

@@ -1,9 +1,9 @@
-"""Strict reading of YAML values: constrained types, and errors naming the path, the value and what was expected."""
+"""Strict reading of YAML values: constrained types, and errors with the path, the value and what was expected."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -17,25 +17,49 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(gt=0, strict=True)]
 Model = TypeVar("Model", bound=BaseModel)
+Read = TypeVar("Read")
 
 
 def _one_for_all(value: object) -> object:
-    return {"default": value} if isinstance(value, int | float) else value
+    if isinstance(value, int | float):
+        return {"default": value}
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError("a number from 0 to 1, or a mapping of them by category")
 
 
 QualityTable = Annotated[dict[str, Share], BeforeValidator(_one_for_all)]
 """Quality (0..1) by category; a single number stands for every category."""
 
 
+def noting(faults: list[str], read: Callable[[], Read]) -> Read | None:
+    """What `read` returns. Where it raises SettingsError: `None`, and the fault is appended."""
+    try:
+        return read()
+    except SettingsError as error:
+        faults.append(str(error))
+        return None
+
+
+def _from_percent(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,3}(\.\d+)? ?%", value):
+        return float(value.rstrip("% ")) / 100
+    return value
+
+
+Percent = Annotated[Share, BeforeValidator(_from_percent)]
+"""A share, as 0.05 or as 5%."""
+
+
 class Strict(BaseModel):
-    """A section of the YAML: unknown keys are errors, values don't change."""
+    """A section of the YAML. Unknown keys are errors. Its values can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
     def _only_known_keys(cls, section: object) -> object:
-        """As `extra="forbid"`, but the message says which keys there are; not the value, which may be a secret."""
+        """Like `extra="forbid"`, but the message lists the known keys and omits the value, which may be a secret."""
         for key in section if isinstance(section, Mapping) else ():
             if key not in cls.model_fields:
                 known = ", ".join(cls.model_fields)
@@ -46,13 +70,13 @@ class Strict(BaseModel):
 
 
 def _parts(annotation: object) -> list[object]:
-    """A field's type and everything that it is made of; the keys of a mapping are none of its values."""
+    """A field's type and the types within it, without the keys of mappings."""
     inner = get_args(annotation)[1:] if get_origin(annotation) is dict else get_args(annotation)
     return [annotation, *(one for part in inner for one in _parts(part))]
 
 
 def _meant(value: object, parts: Sequence[object]) -> object:
-    """A value from the environment as its field takes it; a section within reads its own."""
+    """A value from the environment with its field's type. A nested section converts its own values."""
     if isinstance(value, FromEnvironment):
         return str(value) if str in parts else _typed(value)
     holds_sections = any(isinstance(part, type) and issubclass(part, BaseModel) for part in parts)
@@ -60,7 +84,7 @@ def _meant(value: object, parts: Sequence[object]) -> object:
 
 
 def _typed(value: object) -> object:
-    """Text from the environment as the number or boolean that YAML would read it as."""
+    """Text from the environment as the number or boolean that YAML would read."""
     if isinstance(value, Mapping):
         return {name: _typed(one) for name, one in value.items()}
     if not isinstance(value, FromEnvironment):
@@ -77,7 +101,7 @@ def _typed(value: object) -> object:
 
 
 def validate(model: type[Model], value: object, path: str) -> Model:
-    """Reads a section. Raises SettingsError with a line per fault; `path` is the section's YAML path."""
+    """Reads a section at the YAML path `path`. Raises SettingsError with a line for each fault."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -87,6 +111,7 @@ def validate(model: type[Model], value: object, path: str) -> Model:
 def _describe(path: str, fault: ErrorDetails) -> str:
     where = ".".join([path, *map(str, fault["loc"])])
     expected = re.sub("^(Value error, |Input should be |String should )", "", fault["msg"])
+    expected = re.sub("a valid dictionary.*", "a mapping", expected)
     if fault["type"] == "unknown_key":
         return f"{where}.{fault['ctx']['key']}: unknown key, expected {expected}"
     if fault["type"] == "secret":

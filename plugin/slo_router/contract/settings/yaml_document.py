@@ -1,12 +1,11 @@
-"""A LiteLLM configuration file as the proxy reads it, and what is odd about it. LiteLLM is not imported.
+"""Reads a LiteLLM configuration file as the proxy does, and remarks on probable mistakes. LiteLLM is not imported.
 
-    include:                 further files are merged: lists are joined, anything else is replaced (nested ones, too)
+    include:                 further files, also nested, are merged: lists are joined, other values replaced
     environment_variables:   LiteLLM sets them before it loads callbacks
-    os.environ/NAME          becomes the variable's text, see `environment`; what is not set stays as it is
-    a key that stands twice  YAML takes the last and says nothing: named here, for what the first said is lost
+    os.environ/NAME          becomes the variable's text, see `environment`; unset variables stay as written
+    a repeated key           YAML silently takes the last one, so the values before it are lost: a remark names it
 
-LiteLLM's own loader lives in its server module, which takes 22 seconds of CPU to import; tests hold both against each
-other.
+LiteLLM's own loader is in its server module, whose import takes 22 seconds of CPU. Tests compare the two.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from slo_router.errors import SettingsError
 
 
 class Document(NamedTuple):
-    """A whole configuration. `remarks`: what its author probably did not mean."""
+    """A whole configuration. `remarks`: its author's probable mistakes."""
 
     fields: Mapping[str, object]
     remarks: tuple[str, ...] = ()
 
 
 def read_document(path: Path) -> Document:
-    """The file with its includes merged and its variables resolved. Raises SettingsError naming the file."""
+    """The file with its includes merged and its variables resolved. Raises SettingsError with the file's name."""
     raw = read_raw(path)
     block = block_of(raw.fields)
     fields = {name: resolve_all(value, block) for name, value in raw.fields.items()}
@@ -37,7 +36,7 @@ def read_document(path: Path) -> Document:
 
 
 def read_raw(path: Path) -> Document:
-    """The file with its includes merged, `os.environ/` as it stands."""
+    """The file with its includes merged and `os.environ/NAME` unresolved. Raises SettingsError with the file's name."""
     fields, remarks = _load(path, "a LiteLLM configuration file")
     root, loaded = path.absolute().parent, {path.absolute()}
     pending = [(name, root) for name in _includes(fields, path)]
@@ -66,7 +65,7 @@ def read_raw(path: Path) -> Document:
 
 
 def block_of(fields: Mapping[str, object]) -> dict[str, str]:
-    """`environment_variables`, as LiteLLM sets them."""
+    """The variables that LiteLLM sets from `environment_variables`, by name."""
     block = fields.get("environment_variables")
     found: dict[str, str] = {}
     for name, value in block.items() if isinstance(block, Mapping) else ():
@@ -101,8 +100,8 @@ def _load(path: Path, expected: str) -> tuple[dict[str, object], list[str]]:
 
 
 def _doubled(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
-    """The keys that stand twice in one mapping, with their lines."""
-    if id(node) in seen:  # an anchor, used again
+    """The keys that occur twice in one mapping, with their lines."""
+    if id(node) in seen:  # an anchor that is used again
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):

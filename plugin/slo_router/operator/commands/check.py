@@ -1,4 +1,4 @@
-"""`slo-router check`: is the YAML right, what is known of each managed deployment, and what is missing?"""
+"""`slo-router check`: validates the YAML, and shows what is known and what is missing of each managed deployment."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ Ages = dict[str, float]  # by category, in seconds
 def check(
     config: Annotated[Path, typer.Argument(help="The proxy's YAML file.")] = DEFAULT_CONFIG,
     *,
-    offline: Annotated[bool, typer.Option("--offline", help="Look at the file only, not at Redis or LiteLLM.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Check only the file, not Redis or LiteLLM.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Validates the YAML, shows what is known of each managed deployment, and says what is missing or cannot work.
+    """Validates the YAML, and shows what is known of each managed deployment and what is missing or cannot work.
 
-    The file is read as the proxy reads it: with what it includes, and with `os.environ/` resolved. It is said where the
-    plugin is configured and not loaded, a key stands twice, a group has no deployment or cannot be routed, and which
-    readable id a deployment without one could have.
+    The file is read as by the proxy: with its includes, and with `os.environ/` resolved. The command reports a plugin
+    that is configured but not loaded, a repeated key, and a group without a deployment or that cannot be routed. It
+    proposes a readable id for a deployment without one.
 
-    The LiteLLM that is installed here is looked at too: whether it has what the plugin needs, and was tested.
+    It also checks whether the installed LiteLLM has what the plugin needs, and was tested.
 
-    Where another policy was published over the YAML, that one is looked at, and every difference is named.
+    If another policy was published over the YAML, that policy is checked, and its differences are listed.
 
-    Exit status 1: the proxy would not start with this file, or the plugin would not do what the file says; those lines
-    have a ✗. What is only missing or worth knowing is said with status 0.
+    Exit status 1: the proxy would not start with this file, or the plugin would not do what the file says. Those lines
+    have a ✗. For lines that only tell what is missing or worth knowing the status is 0.
 
     Example: slo-router check litellm_config.yaml
     """
@@ -63,7 +63,7 @@ def check(
         live,
         found.snapshot,
         LookedAt([], []) if offline else look_at_litellm(_router_settings(config)),
-        [] if offline else find_gaps(live.settings, found.snapshot, time.time()),
+        [] if offline else find_gaps(live.settings, found.snapshot, time.time(), found.fed, found.pairs),
         time.time(),
     )
     if as_json:
@@ -75,7 +75,7 @@ def check(
 
 
 class Checked(NamedTuple):
-    """Everything that was found; `own` is the file, `live` what is in force."""
+    """All findings. `own` is the file, `live` the policy in force. `now_s` is Unix seconds."""
 
     own: Settings
     live: Running

@@ -1,8 +1,9 @@
-"""`slo-router explain`: why one request went where it went, or where it would go now."""
+"""`slo-router explain`: why a request went to its deployment, or where a prompt would go now."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import asdict
 from typing import Annotated
 
@@ -34,18 +35,19 @@ from slo_router.operator.replay.again import decided_again
 from slo_router.operator.replay.explanation import IN_SHADOW, Explanation, explain_live
 from slo_router.operator.replay.explanation import explain as explain_decision
 from slo_router.operator.replay.recorded import Recorded
+from slo_router.operator.reporting.graded import quality_in_words
 from slo_router.operator.reporting.journal import find_files
 from slo_router.operator.reporting.lookup import find_in_files, find_in_stream
 
-RequestId = Annotated[str | None, typer.Argument(help="A response's `id`, as the record has it.", show_default=False)]
-Prompt = Annotated[str | None, typer.Option("--prompt", help="Decide this prompt now, instead of an old request.")]
+RequestId = Annotated[str | None, typer.Argument(help="A response's `id`, as in its record.", show_default=False)]
+Prompt = Annotated[str | None, typer.Option("--prompt", help="Decide for this prompt now, instead of an old request.")]
 Slos = Annotated[
     list[str] | None,
     typer.Option("--slo", help="With --prompt: a field of the SLO, such as ttft_ms=300 or min_quality=0.8. Repeat it."),
 ]
 GroupOf = Annotated[str | None, typer.Option("--group", help="With --prompt: the group, where there are several.")]
 Category = Annotated[
-    str | None, typer.Option("--category", help="With --prompt: the category, instead of inferring it.")
+    str | None, typer.Option("--category", help="With --prompt: the category; default: inferred from the prompt.")
 ]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", help="With --prompt: the longest answer allowed.", min=1)
@@ -64,10 +66,10 @@ def explain(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Every candidate of one decision: what was expected of it, why it was not chosen, and by how much.
+    """Shows every candidate of one decision: its prediction, why it was not chosen, and by how much.
 
-    With a request's id it shows what was decided then, and decides it again from the record. With --prompt it shows
-    what would be decided now, from the YAML and what Redis holds.
+    With a request's id it shows the recorded decision, and decides it again from the record. With --prompt it shows the
+    decision that would be made now, from the YAML and Redis.
 
     Example: slo-router explain chatcmpl-8f3a
     Example: slo-router explain --prompt "Summarize: ..." --slo ttft_ms=300 --slo min_quality=0.7
@@ -127,6 +129,12 @@ def _outcome(record: Recorded) -> dict[str, str]:
     }
 
 
+def _confidence(made: Explanation) -> str:
+    """What `at least` means, where a candidate's quality was graded."""
+    is_graded = any(line.predicted.quality_answers for line in made.candidates)
+    return f"is at least its bound with {percent(made.quality_confidence, 0)} confidence" if is_graded else ""
+
+
 def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(asdict(made)) | more)
@@ -144,6 +152,7 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
         "nine in ten": "" if spread is None else f"cost {usd(spread[0])} to {usd(spread[1])}, by the answer's length",
         "P(SLO kept)": percent(made.probability) if made.probability is not None else "",
         "conversation": made.conversation,
+        "quality": _confidence(made),
         "policy": made.policy,
     }
     for name, text in (known | more).items():
@@ -156,6 +165,7 @@ def _show(made: Explanation, more: dict[str, str], *, as_json: bool) -> None:
         one = line.predicted
         age = "" if one.age_s is None else f", {span(one.age_s)} old"
         times, tokens = (number(one.ttft_ms), number(one.e2e_ms)), number(one.output_tokens)
-        numbers = (*times, tokens, usd(one.cost_usd), number(one.quality, 2))
+        evidence = (one.quality_bound, one.quality_answers, one.quality_at_s)
+        numbers = (*times, tokens, usd(one.cost_usd), quality_in_words(one.quality, *evidence, time.time()))
         table.add_row("→" if line.is_chosen else "", line.deployment, *numbers, one.basis + age, line.verdict)
     console.print(table)

@@ -1,8 +1,11 @@
-"""What Redis holds of the deployments now, read once and never written: the snapshot, and what the workers publish."""
+"""Reads what Redis holds of the deployments now: the snapshot, and what the workers publish. Writes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
@@ -12,32 +15,59 @@ from slo_router.contract.settings.config import Settings
 from slo_router.errors import SettingsError
 from slo_router.live.picture import Export
 from slo_router.operator.commands.terminal import remarks
+from slo_router.quality.comparing import Outcomes
+from slo_router.quality.judging import NOT_FED, Fed
+from slo_router.worker.learning.feedback import Feedback
+from slo_router.worker.pairing.comparisons import Comparisons, Control
+from slo_router.worker.pairing.purse import spent_usd
 from slo_router.worker.sharing import read_export
 from slo_router.worker.snapshot import MetricsStore
 
 
 class Measured(NamedTuple):
-    """One reading. `exports` is by worker; `dropped_values` counts what cannot be true."""
+    """One reading. `exports` is by worker. `dropped_values` counts impossible values. `fed`: what users said.
+
+    `pairs` and `controls` (by judge) are what comparisons showed, `paired_usd` is what they cost today, by group.
+    """
 
     snapshot: Snapshot
     exports: Mapping[str, Export]
     dropped_values: int
+    fed: Fed = NOT_FED
+    pairs: Sequence[Outcomes] = ()
+    controls: Mapping[str, Control] = MappingProxyType({})
+    paired_usd: Mapping[str, float] = MappingProxyType({})
 
 
 async def read_measured(settings: Settings) -> Measured:
-    """Everything; empty where the YAML has no `redis_url`. Raises SettingsError where Redis fails."""
+    """Reads Redis; empty where the YAML has no `redis_url`. Raises SettingsError where Redis fails."""
     url = settings.plugin.redis_url
     if url is None:
         return Measured(Snapshot(), {}, 0)
+    async with linked(url) as client:
+        store = MetricsStore(settings.plugin.key_prefix)
+        names = [one.facts.deployment_id for one in settings.deployments]
+        categories = sorted({name for group in settings.plugin.groups.values() for name in group.known_categories})
+        await store.refresh(client, names, categories)
+        exports = await _exports(client, settings.plugin.key_prefix)
+        feedback = Feedback(settings.plugin.key_prefix)
+        if settings.plugin.feedback:
+            await feedback.refresh(client, time.time())
+        found, usd = Comparisons(settings.plugin.key_prefix), dict[str, float]()
+        if any(group.shadow_evaluation for group in settings.plugin.groups.values()):
+            await found.refresh(client, time.time())
+            usd = await spent_usd(client, settings.plugin.key_prefix, time.time())
+        graded = feedback.sums, found.rows, found.controls, usd
+        return Measured(store.snapshot, exports, store.dropped_values, *graded)
+
+
+@asynccontextmanager
+async def linked(url: str) -> AsyncIterator[AsyncClient]:
+    """A client of Redis, closed at the end. Raises SettingsError where Redis fails."""
     try:
         client = connect(url)
         try:
-            store = MetricsStore(settings.plugin.key_prefix)
-            names = [one.facts.deployment_id for one in settings.deployments]
-            categories = sorted({name for group in settings.plugin.groups.values() for name in group.known_categories})
-            await store.refresh(client, names, categories)
-            exports = await _exports(client, settings.plugin.key_prefix)
-            return Measured(store.snapshot, exports, store.dropped_values)
+            yield client
         finally:
             await client.aclose()
     except LINK_ERRORS as error:
@@ -47,7 +77,7 @@ async def read_measured(settings: Settings) -> Measured:
 
 
 async def snapshot_if_there(settings: Settings) -> Snapshot:
-    """The benchmark's part; where Redis fails an empty one and a remark, for the files may be all that is at hand."""
+    """The snapshot. Where Redis fails, an empty one and a remark, for a command may need only the files."""
     try:
         return (await read_measured(settings)).snapshot
     except SettingsError as error:
@@ -56,7 +86,7 @@ async def snapshot_if_there(settings: Settings) -> Snapshot:
 
 
 async def _exports(client: AsyncClient, prefix: str) -> dict[str, Export]:
-    """What the workers that are alive published, by worker; what is no export is left out."""
+    """The exports of the workers that are alive, by worker, without malformed ones."""
     workers = sorted(map(str, await client.smembers(prefix + WORKERS_KEY)))
     pipeline = client.pipeline(transaction=False)
     for worker in workers:

@@ -1,4 +1,4 @@
-"""A worker that only looks: the router's own strategy, filled with what Redis holds, that publishes nothing."""
+"""The router's own strategy, filled from Redis, for commands. It publishes nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from slo_router.contract.model import Decision
 from slo_router.contract.settings.config import Settings
 from slo_router.errors import RequestSloError, SettingsError
 from slo_router.operator.commands.measured import Measured, read_measured
+from slo_router.operator.reporting.present import Seen
+from slo_router.operator.reporting.tally import Tallies
 from slo_router.request.slo import CATEGORY_HEADER, FIELDS, SloInputs
 from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.strategy import Strategy
@@ -16,19 +18,31 @@ from slo_router.worker.trace import Trace
 
 
 def observe(settings: Settings, measured: Measured) -> Strategy:
-    """The strategy of a worker that just read this."""
+    """The strategy of a worker that has just read `measured`."""
     strategy = Strategy(settings.plugin, MetricsStore(settings.plugin.key_prefix))
     strategy.know(settings.deployments)
-    strategy.store.snapshot = measured.snapshot
-    if settings.plugin.live_measurements:
-        strategy.absorb(measured.exports.values())
+    strategy.store.snapshot, strategy.feedback.sums = measured.snapshot, measured.fed
+    strategy.comparisons.rows = measured.pairs
+    strategy.absorb(measured.exports.values() if settings.plugin.live_measurements else ())
     return strategy
+
+
+def seen_now(settings: Settings, measured: Measured, tallies: Tallies, now_s: float) -> Seen:
+    """What a status is made of, as such a worker sees it; `now_s` is Unix seconds."""
+    observed = observe(settings, measured)
+    confidences = {name: group.quality_confidence for name, group in settings.plugin.groups.items()}
+    return Seen(
+        measured.snapshot, observed.live.states, tallies, now_s, observed.judged, confidences, observed.worths.known
+    )
 
 
 async def decide_now(
     settings: Settings, group: str | None, request: Mapping[str, object], slo: Sequence[str], category: str | None
 ) -> Decision:
-    """What would be decided of a request that nobody sends. Raises SettingsError naming what is wrong."""
+    """The decision on a request that is not sent. `slo` has texts such as `ttft_ms=300`.
+
+    Raises SettingsError for a wrong value, or where there is no decision.
+    """
     name = _group(settings, group)
     strategy = observe(settings, await read_measured(settings))
     trace = Trace("acompletion", time.time(), stream=True)
@@ -54,7 +68,7 @@ def _group(settings: Settings, group: str | None) -> str:
 
 
 def _header(text: str) -> tuple[str, str]:
-    """`ttft_ms=300` as the request header that asks for it."""
+    """`ttft_ms=300` as a request header: its name and value."""
     name, _, value = text.partition("=")
     header = next((field.header for field in FIELDS if field.name == name.strip()), None)
     if header is None or not value:

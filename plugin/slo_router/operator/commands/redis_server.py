@@ -1,4 +1,4 @@
-"""`slo-router redis …`: looks after the embedded server."""
+"""`slo-router redis …`: starts, stops and shows the embedded server."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ app = typer.Typer(no_args_is_help=True, help="The Valkey that `redis_url: embedd
 
 @app.command()
 def start() -> None:
-    """Starts the embedded server where it does not run, and prints its URL."""
+    """Starts the embedded server if it does not run, and prints its URL."""
     console.print(embedded.ensure_running(), soft_wrap=True)
 
 
 @app.command()
 def stop() -> None:
-    """Stops the embedded server; what it holds is kept for the next start."""
+    """Stops the embedded server. Its data is kept for the next start."""
     console.print("stopped" if embedded.stop() else "it was not running")
 
 
 @app.command()
 def status(*, as_json: AsJson = False) -> None:
-    """Says whether the embedded server runs, and where its data lies."""
+    """Shows whether the embedded server runs, and the directory of its data."""
     found = embedded.status()
     if as_json:
         print_json({"running": found.running, "pid": found.pid, "url": found.url, "directory": str(found.directory)})

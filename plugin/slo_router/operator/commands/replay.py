@@ -1,4 +1,4 @@
-"""`slo-router replay`: what another policy would have done to recorded requests."""
+"""`slo-router replay`: what another policy would have done with recorded requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from slo_router.operator.replay.replay import Replay
 from slo_router.operator.replay.replay_outcome import Outcome, outcome_of
 
 NewPolicy = Annotated[
-    Path, typer.Option("--policy", help="The YAML to try: a whole proxy configuration, changed as you wish.")
+    Path, typer.Option("--policy", help="The YAML to try: a whole proxy configuration with your changes.")
 ]
 
 
@@ -48,8 +48,8 @@ def replay(
 ) -> None:
     """Decides recorded requests again under another YAML: share, cost, SLO and quality, and where the log can't tell.
 
-    Predictions and load are taken as they were recorded. What equals the old YAML's value (--config) is replaced by the
-    new one's; what a request or key asked for stays.
+    Predictions and load are those recorded. A value that equals the old YAML's (--config) is replaced by the new
+    YAML's. What a request or key asked for stays.
 
     Example: slo-router replay --policy stricter.yaml --since 7d
     """
@@ -102,17 +102,17 @@ def _notes(done: Replay, outcome: Outcome, change: PolicyChange, broken: int) ->
     counts, untold = done.counts, outcome.attainment.untold
     counted = (
         (untold, "requests would go where too few such requests were answered: the log cannot tell their SLO"),
-        (counts.never_measured, "requests would go to a deployment that nothing was measured of"),
+        (counts.never_measured, "requests would go to a deployment that was never measured"),
         (
             counts.close,
-            "picks hung on a latency that few samples tell of, near a limit or another score: they may differ live",
+            "picks depend on a latency from few samples, near a limit or another score: they may differ live",
         ),
-        (counts.drawn, "picks hung on a draw between equals or a trial, and were drawn anew"),
+        (counts.drawn, "picks depend on a draw between equals or a trial, and were drawn again"),
         (counts.other_policy, f"requests were decided by another policy than --config's ({change.old_policy})"),
         (counts.no_candidate, "requests have no candidate under the new policy, and were left out"),
         (counts.not_decided, "requests were not routed by SLO, and were left out"),
         (counts.unpriced, "requests are in no cost: a price, or the number of tokens, is unknown"),
-        (broken, "lines are no records, and were skipped"),
+        (broken, "lines are not records, and were skipped"),
     )
     notes = [f"{count:,} {what}." for count, what in counted if count]
     return [*notes, *(f"{note}." for note in change.cannot_follow())]

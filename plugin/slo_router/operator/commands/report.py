@@ -42,7 +42,7 @@ Baseline = Annotated[
     typer.Option(
         "--baseline",
         metavar="DEPLOYMENT",
-        help="What all requests would have gone to; without it each request's dearest candidate.",
+        help="The deployment to compare with; default: each request's dearest candidate.",
     ),
 ]
 
@@ -60,9 +60,9 @@ def report(
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Also write every row.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Spend, savings against a baseline with a 95 % interval, SLO attainment and quality, from the request records.
+    """Shows spend, savings against a baseline with a 95 % interval, SLO attainment and quality, from request records.
 
-    The counterfactual is exact for prices; it assumes that the baseline would have written as many output tokens.
+    The baseline's cost uses exact prices. It assumes that the baseline would have written as many output tokens.
 
     Example: slo-router report --since 7d --baseline gpt-4o --html report.html
     """
@@ -117,4 +117,4 @@ def _print(made: Report) -> None:
     for note in made.assumptions:
         console.print(f"· {note}", highlight=False)
     if made.lines_broken:
-        console.print(f"· {made.lines_broken:,} of {made.lines_read:,} lines are no records and were skipped.")
+        console.print(f"· {made.lines_broken:,} of {made.lines_read:,} lines are not records and were skipped.")

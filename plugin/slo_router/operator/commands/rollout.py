@@ -32,12 +32,12 @@ GroupName = Annotated[str, typer.Argument(help="A group of model_list.")]
 
 @app.command()
 def publish(
-    policy: Annotated[Path, typer.Argument(help="A whole proxy YAML; its `groups` are what is published.")],
+    policy: Annotated[Path, typer.Argument(help="A whole proxy YAML, whose `groups` are published.")],
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Puts the groups of another YAML in force, without a restart.
 
-    It holds until the proxy is restarted with another policy in its own YAML. Try it before: slo-router replay.
+    They hold until the proxy restarts with another policy in its own YAML. Try them before with slo-router replay.
 
     Example: slo-router policy publish new.yaml --config litellm_config.yaml
     """
@@ -52,7 +52,7 @@ def publish(
 
 @app.command()
 def rollback(config: Config = DEFAULT_CONFIG) -> None:
-    """Puts the policy before the newest in force again; a second time takes that back.
+    """Puts the previous policy in force again. A second call takes that back.
 
     Example: slo-router policy rollback
     """
@@ -84,7 +84,7 @@ def list_policies(config: Config = DEFAULT_CONFIG, *, as_json: AsJson = False) -
 
 
 def off(group: GroupName, config: Config = DEFAULT_CONFIG) -> None:
-    """Lets LiteLLM route a group by itself, at once and without a restart.
+    """Lets LiteLLM alone route a group, at once and without a restart.
 
     Example: slo-router off smart
     """
@@ -92,7 +92,7 @@ def off(group: GroupName, config: Config = DEFAULT_CONFIG) -> None:
 
 
 def on(group: GroupName, config: Config = DEFAULT_CONFIG) -> None:
-    """Lets the plugin route a group again that was switched off.
+    """Lets the plugin route a switched-off group again.
 
     Example: slo-router on smart
     """

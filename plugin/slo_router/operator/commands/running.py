@@ -1,4 +1,4 @@
-"""Which policy the running proxies go by: the YAML's, or the one that was published over it."""
+"""The policy in force in the running proxies: the YAML's, or the one that was published over it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from slo_router.contract.settings.config import GroupSettings, Settings
+from slo_router.contract.settings.config import Settings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.commands.terminal import redis_of, span
 from slo_router.operator.replay.policy_difference import differences
 from slo_router.worker.rollout import Policy, history, switched_off
@@ -16,9 +17,9 @@ Policies = Mapping[str, Mapping[str, GroupSettings]]  # groups by version: the Y
 
 
 class Running(NamedTuple):
-    """`settings` are the YAML's with the groups of the policy in force; `off` are groups that LiteLLM routes.
+    """`settings` are the YAML's with the groups of the policy in force. `off` are groups that LiteLLM alone routes.
 
-    `notes` say where the policy in force is not the YAML's, and where the newest one that was published does not count.
+    `notes` list differences of the policy in force from the YAML, and a newest published policy that does not count.
     """
 
     settings: Settings
@@ -28,7 +29,7 @@ class Running(NamedTuple):
 
 
 def running(own: Settings) -> Running:
-    """What counts now. Raises SettingsError where Redis fails."""
+    """The policy in force now, for the YAML `own`. Raises SettingsError where Redis fails."""
     plugin = own.plugin
     with redis_of(own) as client:
         if client is None:

@@ -1,4 +1,4 @@
-"""Where a command finds request records: the files that `--log` names, else the Redis stream, else the YAML's files."""
+"""The source of a command's request records: the files in `--log`, else the Redis stream, else the YAML's files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LogFile = Annotated[
     list[Path] | None,
     typer.Option(
         "--log",
-        help="A JSONL log as log.jsonl_path names it, its workers' and rotated files included; instead of the Redis "
-        "stream. Repeat it for the logs of several hosts.",
+        help="Read a JSONL log instead of the Redis stream: the path in log.jsonl_path, which includes its workers' "
+        "and rotated files. Repeat it for the logs of several hosts.",
     ),
 ]
 Group = Annotated[str | None, typer.Option("--group", help="Only this group of model_list.")]
@@ -33,7 +33,7 @@ Key = Annotated[str | None, typer.Option("--key", help="Only this virtual key: i
 
 
 class Choice(NamedTuple):
-    """What the options say of the records to read."""
+    """The options that select the records to read."""
 
     since: str
     group: str | None
@@ -44,7 +44,7 @@ class Choice(NamedTuple):
 
 @contextmanager
 def open_journal(settings: Settings, choice: Choice) -> Iterator[Journal]:
-    """The chosen records. Raises SettingsError where there is nowhere to read them."""
+    """The selected records. Raises SettingsError where there is no source of records."""
     since_s = time.time() - age_s(choice.since)
     selection = Selection(since_s, choice.group, choice.team, choice.key)
     paths = log_paths(settings, choice.log)
@@ -60,7 +60,7 @@ def open_journal(settings: Settings, choice: Choice) -> Iterator[Journal]:
 
 
 def log_paths(settings: Settings, given: list[Path] | None) -> list[Path] | None:
-    """The JSONL logs to read; `None` where the Redis stream is to be read."""
+    """The JSONL logs to read; `None` to read the Redis stream."""
     if given:
         return given
     configured = settings.plugin.log.jsonl_path
@@ -68,7 +68,7 @@ def log_paths(settings: Settings, given: list[Path] | None) -> list[Path] | None
 
 
 def _tell_if_trimmed(client: BlockingClient, stream: str, since_s: float, maxlen: int) -> None:
-    """The stream keeps a number of entries, not a time."""
+    """Warns if the stream has dropped records after `since_s`: it keeps a number of entries, not a time."""
     oldest = client.xrange(stream, count=1)
     length = client.xlen(stream)
     if not oldest or not isinstance(length, int) or length < maxlen:

@@ -1,10 +1,11 @@
-"""`slo-router status`: what the router sees now, from what the benchmark and the workers have put into Redis."""
+"""`slo-router status`: the router's present state, from what the benchmark and the workers have put into Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from types import FrameType
@@ -14,12 +15,13 @@ import typer
 from rich.console import Group, RenderableType
 from rich.live import Live as Screen
 from rich.markup import escape
+from rich.table import Table
 
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.errors import SettingsError
-from slo_router.operator.commands.measured import read_measured
-from slo_router.operator.commands.observer import observe
+from slo_router.operator.commands.measured import Measured, read_measured
+from slo_router.operator.commands.observer import seen_now
 from slo_router.operator.commands.running import running
 from slo_router.operator.commands.terminal import (
     DEFAULT_CONFIG,
@@ -34,11 +36,14 @@ from slo_router.operator.commands.terminal import (
     problems,
     redis_of,
     span,
+    usd,
 )
 from slo_router.operator.replay.counterfactual import NO_MONEY
+from slo_router.operator.reporting.graded import answers_in_words
 from slo_router.operator.reporting.journal import Journal, Selection, newest_stream_lines
-from slo_router.operator.reporting.present import Seen, Status, attained, describe
+from slo_router.operator.reporting.present import Paired, Status, attained, describe
 from slo_router.operator.reporting.tally import Tallies
+from slo_router.worker.pairing.comparisons import Control
 
 LATEST = 500  # records
 
@@ -46,14 +51,14 @@ LATEST = 500  # records
 def status(
     *,
     config: Config = DEFAULT_CONFIG,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh it until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load, circuits, expected latency and its evidence for every deployment, and where the last requests went.
+    """Shows load, circuits, expected latency and its evidence for every deployment, and the last requests' share.
 
     Example: slo-router status --watch
     """
-    with problems(warn=False):  # their number is shown
+    with problems(warn=False):  # the status shows the number of dropped values instead
         settings = load_settings(config)
         if as_json:
             print_json(asdict(_read(settings)))
@@ -75,7 +80,7 @@ def _watch(settings: Settings) -> None:
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
-    """Leaves an event loop, too; a single cancellation, as asyncio has it for Ctrl-C, can get lost in a library."""
+    """Also ends a running event loop. asyncio's own reaction to Ctrl-C, one cancellation, can get lost in a library."""
     raise KeyboardInterrupt
 
 
@@ -92,8 +97,7 @@ def _read(settings: Settings) -> Status:
             length = int(client.xlen(stream))
             for record in Journal(islice(newest_stream_lines(client, stream), LATEST), Selection()):
                 tallies.add(record, NO_MONEY)
-    states = observe(settings, measured).live.states
-    seen = Seen(measured.snapshot, states, tallies, time.time())
+    seen = seen_now(settings, measured, tallies, time.time())
     return Status(
         policy=settings.plugin.policy,
         workers=len(measured.exports),
@@ -104,8 +108,20 @@ def _read(settings: Settings) -> Status:
         dropped_values=measured.dropped_values,
         deployments=tuple(describe(one.facts.deployment_id, one.group, seen) for one in settings.deployments),
         off=tuple(sorted(live.off)),
+        worths_usd=dict(seen.worths_usd),
         notes=live.notes,
+        paired=tuple(_paired(settings, measured)),
     )
+
+
+def _paired(settings: Settings, measured: Measured) -> Iterator[Paired]:
+    groups = {one.facts.deployment_id: one.group for one in settings.deployments}
+    for name, group in settings.plugin.groups.items():
+        asked = group.shadow_evaluation
+        if asked is not None:
+            total = sum(row.total for row in measured.pairs if groups.get(row.one) == name)
+            control = measured.controls.get(asked.judge, Control())
+            yield Paired(name, asked.judge, measured.paired_usd.get(name, 0.0), asked.usd_per_day, total, *control)
 
 
 def _shown(found: Status) -> RenderableType:
@@ -117,8 +133,9 @@ def _shown(found: Status) -> RenderableType:
     lines += [f"· {escape(note)}" for note in found.notes]
     if found.off:
         lines.append(f"switched off, so that LiteLLM alone routes: {escape(', '.join(found.off))}")
+    lines += [f"{escape(name)}: a quality of 1 is worth {usd(worth)}" for name, worth in found.worths_usd.items()]
     if found.dropped_values:
-        lines.append(f"{found.dropped_values} values in Redis cannot be true and are ignored: slo-router check")
+        lines.append(f"{found.dropped_values} impossible values in Redis are ignored: slo-router check")
     table = make_table(
         "Now, for a prompt of 1,000 tokens",
         *("group", "deployment", ">in flight", "circuit", ">TTFT p50/p95", ">per token", "live evidence"),
@@ -139,4 +156,33 @@ def _shown(found: Status) -> RenderableType:
             percent(one.recent_share),
             percent(one.recent_attainment),
         )
-    return Group(*lines, table)
+    more = [_qualities(found)] if any(one.quality for one in found.deployments) else []
+    return Group(*lines, table, *more, *([_comparisons(found)] if found.paired else []))
+
+
+def _comparisons(found: Status) -> Table:
+    columns = ("group", ">comparisons", ">USD today", ">at most", "judge", ">own pairs: first", ">second", ">tie")
+    table = make_table(
+        "Shadow evaluation; a fair judge prefers the first of a deployment's own pairs as the second", *columns
+    )
+    for one in found.paired:
+        verdicts = one.control_first, one.control_second, one.control_tie
+        shares = (percent(count / sum(verdicts), 0) if sum(verdicts) else UNKNOWN for count in verdicts)
+        spent = number(one.spent_usd, 4), number(one.usd_per_day, 2)
+        table.add_row(one.group, number(one.comparisons), *spent, one.judge, *shares)
+    return table
+
+
+def _qualities(found: Status) -> Table:
+    columns = ("deployment", "category", ">mean", ">at least", ">sure to", "graded answers", ">newest", ">typed")
+    table = make_table("Quality, where answers were graded", *columns)
+    for one in found.deployments:
+        for category, graded in one.quality.items():
+            table.add_row(
+                *(one.name, category, number(graded.mean, 3), number(graded.bound, 3)),
+                percent(graded.bound_confidence, 0),
+                answers_in_words(graded.answers),
+                UNKNOWN if graded.newest_age_s is None else f"{span(graded.newest_age_s)} old",
+                number(graded.typed, 3),
+            )
+    return table

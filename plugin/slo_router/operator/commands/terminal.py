@@ -1,6 +1,6 @@
-"""What all commands share: the options' types, where to print, and how a problem ends a command.
+"""The commands' common parts: types of options, consoles, and how a problem ends a command.
 
-Results go to standard output, remarks and problems to standard error, so that `--json` can be piped.
+Results go to standard output. Remarks and problems go to standard error, so that `--json` can be piped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 DEFAULT_CONFIG = Path("litellm_config.yaml")
 UNKNOWN = "–"
 
-PIPED_WIDTH = 160  # where nothing tells a width, a table is not squeezed into a terminal's
+PIPED_WIDTH = 160  # characters of a table that is not printed to a terminal
 
 console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 remarks = Console(stderr=True)
@@ -60,7 +60,7 @@ def problems(*, warn: bool = True) -> Iterator[None]:
 
 @contextmanager
 def redis_of(settings: Settings) -> Iterator[BlockingClient | None]:
-    """A client of the YAML's `redis_url`, `None` where there is none. Raises SettingsError where Redis fails."""
+    """A client for the YAML's `redis_url`, `None` without one. Raises SettingsError where Redis fails."""
     url = settings.plugin.redis_url
     if url is None:
         yield None
@@ -83,7 +83,7 @@ def print_json(value: object) -> None:
 
 
 def make_table(title: str, *columns: str) -> Table:
-    """A table in this tool's look; a column whose name starts with `>` is aligned to the right."""
+    """A table in the common style. A column whose name starts with `>` is aligned to the right."""
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for name in columns:
         table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left")
@@ -91,7 +91,7 @@ def make_table(title: str, *columns: str) -> Table:
 
 
 def usd(value: float | None) -> str:
-    """Dollars with as many digits as make sense: `$1,234.56`, `$0.0123`."""
+    """USD with 2, 4 or 7 decimals, by size: `$1,234.56`, `$0.0123`."""
     if value is None:
         return UNKNOWN
     digits = 2 if abs(value) >= 100 else 4 if abs(value) >= 0.01 or value == 0 else 7
@@ -99,12 +99,12 @@ def usd(value: float | None) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """0..1 as a percentage."""
+    """A share (0..1) as a percentage."""
     return UNKNOWN if share is None else f"{100 * share:.{digits}f} %"
 
 
 def between(interval: tuple[float, float] | None) -> str:
-    """An interval of shares, `12.3 to 14.5 %`."""
+    """An interval of shares (0..1): `12.3 to 14.5 %`."""
     return UNKNOWN if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
 
 
@@ -114,7 +114,7 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time in its own unit: `4 s`, `12 min`, `3.5 h`, `2.0 d`."""
+    """A duration in a fitting unit: `4 s`, `12 min`, `3.5 h`, `2.0 d`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7_200:

@@ -1,11 +1,11 @@
-"""Who may look: a shared token, the session that follows it, and the identity claim of LiteLLM's admin UI.
+"""Who may see the page: holders of the shared token, of a session, or of an identity claim of LiteLLM's admin UI.
 
     Authorization: Bearer TOKEN            programs, and LiteLLM's /plugin-proxy/, which adds `plugin_key`
-    login form → signed cookie, 12 h       people; the cookie holds its own end and an HMAC of it, not the token
-    session_claim → the same cookie        the page inside LiteLLM's UI, which tells who is logged in there
+    login form → signed cookie, 12 h       people; the cookie has its end and an HMAC of that, but not the token
+    session_claim → the same cookie        the page inside LiteLLM's UI; the claim names the user who is logged in there
 
-A claim is LiteLLM's: Fernet with the key HMAC-SHA256(LITELLM_SALT_KEY, plugin name), valid for 30 s. The page knows
-that derived key alone. It shows the traffic of every team, so of LiteLLM's roles the two that see everything may look.
+LiteLLM makes the claim: Fernet with the key HMAC-SHA256(LITELLM_SALT_KEY, plugin name), valid for 30 s. The page knows
+only that derived key. It shows the traffic of every team. So only the two LiteLLM roles that see everything are let in.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ from urllib.parse import urlsplit
 
 from slo_router.errors import SettingsError
 
-LEAST_TOKEN = 16  # characters: nobody guesses so many
+LEAST_TOKEN = 16  # characters, too many to guess
 SESSION_S = 12 * 3_600
 CLAIM_S = 30
 ROLES = frozenset({"proxy_admin", "proxy_admin_viewer"})
 
 
 class Address(NamedTuple):
-    """Where the page listens."""
+    """The host and port at which the page listens."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """For people."""
+        """The page's URL, for people."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules of one page. Every secret is compared in constant time."""
+    """The access rules of one page. Secrets are compared in constant time."""
 
     token: str
-    litellm_origin: str | None = None  # whose frame may show the page
-    plugin_name: str = "slo-router"  # as `general_settings.plugins` has it
+    litellm_origin: str | None = None  # a frame of this origin may show the page
+    plugin_name: str = "slo-router"  # the page's name in `general_settings.plugins`
     claim_key: str | None = None
 
     def has_token(self, given: str) -> bool:
-        """Whether this is the token."""
+        """Whether `given` is the token."""
         return hmac.compare_digest(given.encode(errors="replace"), self.token.encode())
 
     def session(self, now_s: float) -> str:
-        """The cookie of someone who may look until 12 hours from now."""
+        """A session cookie that is valid for 12 hours from `now_s` (Unix seconds)."""
         end = str(int(now_s) + SESSION_S)
         return f"{end}.{self._signature(end)}"
 
     def is_session(self, cookie: str, now_s: float) -> bool:
-        """Whether a cookie is ours and has not ended."""
+        """Whether the cookie is one of this page's and is still valid."""
         end, _, signature = cookie.partition(".")
         is_ours = hmac.compare_digest(signature.encode(errors="replace"), self._signature(end).encode())
         return is_ours and int(end) > now_s
 
     def has_claim(self, claim: str, now_s: float) -> bool:
-        """Whether LiteLLM says, now and to this page, that an administrator is looking."""
+        """Whether LiteLLM's claim is fresh, is for this page, and names an administrator."""
         from cryptography.fernet import Fernet, InvalidToken  # noqa: PLC0415  # only the embedded page needs it
 
         if self.claim_key is None:
@@ -81,7 +81,7 @@ class Access:
 
 
 def read_address(text: str) -> Address:
-    """`127.0.0.1:4180` or `[::1]:4180`. Raises SettingsError."""
+    """Reads `127.0.0.1:4180` or `[::1]:4180`. Raises SettingsError for other text."""
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
@@ -93,7 +93,7 @@ def read_address(text: str) -> Address:
 
 
 def check_token(token: str | None, address: Address) -> None:
-    """Raises SettingsError for one that can be guessed, and for none where others than this host's users can come."""
+    """Raises SettingsError for a short token, and for none where other hosts can reach the page."""
     if token is None and not _is_loopback(address.host):
         raise SettingsError(f"listen: {address.host} can be reached from other hosts, expected --token")
     if token is not None and len(token) < LEAST_TOKEN:
@@ -101,7 +101,7 @@ def check_token(token: str | None, address: Address) -> None:
 
 
 def read_origin(url: str | None) -> str | None:
-    """`https://litellm.example.com/ui` → its origin. Raises SettingsError."""
+    """The origin of a URL: `https://litellm.example.com/ui` → `https://litellm.example.com`. Raises SettingsError."""
     if url is None:
         return None
     try:
@@ -117,7 +117,7 @@ def read_origin(url: str | None) -> str | None:
 
 
 def check_claim_key(key: str | None) -> None:
-    """Raises SettingsError where it is no Fernet key."""
+    """Raises SettingsError if `key` is not a Fernet key. `None` is accepted."""
     from cryptography.fernet import Fernet  # noqa: PLC0415
 
     if key is not None:

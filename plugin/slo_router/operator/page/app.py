@@ -1,10 +1,10 @@
 """The page as a Starlette application.
 
     /            share, cost, SLO, predictions      /quality        qualities and their evidence
-    /decisions   the last ones                      /decision?id=…  one, with every candidate
-    /what-if     a form, and what would be decided now
+    /decisions   the last decisions                 /decision?id=…  one decision, with every candidate
+    /what-if     a form that decides now
 
-Every link is relative, so the page works under any path of a reverse proxy.
+All links are relative, so the page works under any path of a reverse proxy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_FORM = 16_000_000  # bytes; a prompt of a million tokens, percent-encoded
 
 
 def make_app(source: reading.Source, access: Access) -> Starlette:
-    """The whole page."""
+    """The page as an application."""
     templates = Templates()
     page, entrance = Page(source, templates), Entrance(access, templates)
     routes = [
@@ -63,13 +63,13 @@ def make_app(source: reading.Source, access: Access) -> Starlette:
 
 
 class Page:
-    """What those see who may. The routes that read Redis are no coroutines: Starlette runs them in threads."""
+    """The routes that need access. Those that read Redis are plain functions: Starlette runs them in threads."""
 
     def __init__(self, source: reading.Source, templates: Templates) -> None:
         self._source, self._templates = source, templates
 
     def now(self, request: Request) -> Response:
-        """Share and cost, the SLO, predictions."""
+        """Share and cost, the SLO, and the predictions."""
         label, window_s = WINDOWS.get(request.query_params.get("window", ""), WINDOWS["1h"])
         live = self._running()
         found = reading.read_now(live.settings, window_s)
@@ -91,13 +91,13 @@ class Page:
         )
 
     def decisions(self, request: Request) -> Response:
-        """The last ones."""
+        """The last decisions."""
         broken_only = request.query_params.get("slo") == "broken"
         found = reading.latest_decisions(self._running().settings, MOST_DECISIONS, broken_only=broken_only)
         return self._templates.show("decisions.html.j2", table=why.decisions(found), broken_only=broken_only)
 
     def decision(self, request: Request) -> Response:
-        """One, with every candidate."""
+        """One decision, with every candidate."""
         request_id = request.query_params.get("id", "").strip()
         live = self._running()
         record = reading.find(live.settings, request_id) if request_id else None
@@ -111,20 +111,20 @@ class Page:
     def quality(self, _: Request) -> Response:
         """The qualities of every deployment and category."""
         found = reading.read_now(self._running().settings, WINDOWS["24h"][1])
-        table = tables.qualities(found.report.quality)
+        table = tables.qualities(found.report.quality, found.deployments)
         return self._templates.show("quality.html.j2", table=table, most=reading.MOST_RECORDS)
 
     async def what_if(self, request: Request) -> Response:
-        """The form, and what would be decided now."""
+        """The form, and the decision for it."""
         form = await read_form(request, MOST_FORM) if request.method == "POST" else None
         return await run_in_threadpool(self._what_if, form)
 
     def problem(self, _: Request, error: Exception) -> Response:
-        """The YAML cannot be used, or Redis is away."""
+        """The answer where the YAML is unusable or Redis is away."""
         return self._templates.show("problem.html.j2", 503, title="Nothing to show", message=str(error))
 
     def refusal(self, _: Request, error: Exception) -> Response:
-        """No such page or record, or too long a form."""
+        """The answer for an unknown page or record, or for too long a form."""
         status, text = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
         return self._templates.show("problem.html.j2", status, title=str(status), message=text)
 
@@ -153,7 +153,7 @@ class Page:
 
 
 def _again(record: Recorded, live: Running) -> str:
-    """Whether the policy that decided would do so again, in words."""
+    """Whether the policy of the decision would decide the same again, in words."""
     decision = record.decision
     if decision is None or record.model_group not in live.settings.plugin.groups:
         return f"no: the YAML does not manage {record.model_group}"

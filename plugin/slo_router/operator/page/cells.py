@@ -1,4 +1,4 @@
-"""Tables of text, as the templates take them: all that is left to do there is HTML."""
+"""Tables of text for the templates, which only add the HTML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BAR = 100.0  # the width of a bar, in its own units
 
 
 class Range(NamedTuple):
-    """From p50 to p95, and the SLO's limit, on a scale from 0 to `BAR`."""
+    """p50, p95 and the SLO's limit, on a scale from 0 to `BAR`."""
 
     low: float
     high: float
@@ -19,7 +19,7 @@ class Range(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One value. `share` draws a bar beside it, `bounds` a range; `tone` is good, bad or nothing."""
+    """One value. `share` (0..1) draws a bar beside it, `bounds` a range. `tone` is `good`, `bad` or empty."""
 
     text: str
     is_number: bool = False
@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A caption, the columns' names, and rows of which the first cell names the row."""
+    """A caption, the columns' names, and rows. The first cell of a row is its name."""
 
     caption: str
     columns: tuple[str, ...]
@@ -40,15 +40,15 @@ class Table:
 
 
 def ms(value: float | None) -> Cell:
-    """Milliseconds."""
+    """A cell with milliseconds."""
     return plain(UNKNOWN if value is None else f"{value:,.0f} ms")
 
 
 def count(value: int) -> Cell:
-    """How many."""
+    """A cell with a count."""
     return plain(f"{value:,}")
 
 
 def plain(text: str) -> Cell:
-    """A number that is text already."""
+    """A cell with a number that is formatted already."""
     return Cell(text, is_number=True)

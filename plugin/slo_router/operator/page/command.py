@@ -12,14 +12,14 @@ from slo_router.errors import SettingsError
 from slo_router.operator.commands.terminal import DEFAULT_CONFIG, Config, problems, remarks
 from slo_router.operator.page.access import Access, check_claim_key, check_token, read_address, read_origin
 
-Listen = Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where the page listens.")]
+Listen = Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="The page's address.")]
 Token = Annotated[
     str | None,
     typer.Option(
         "--token",
         envvar="SLO_ROUTER_PAGE_TOKEN",
-        help="What people log in with, at least 16 characters; better in the environment variable, for a command line "
-        "can be seen by others. Without it the page listens on this host alone and makes one up.",
+        help="The token to log in with, at least 16 characters. Better set the environment variable: other users can "
+        "see a command line. Without a token the page listens only on this host, and makes a token up.",
     ),
 ]
 LiteLlmUrl = Annotated[
@@ -36,16 +36,16 @@ def page(
     litellm_url: LiteLlmUrl = None,
     plugin_name: PluginName = "slo-router",
 ) -> None:
-    """Serves the decision page: share, cost, SLO, predictions, the last decisions with their why, and a what-if form.
+    """Serves the decision page: share, cost, SLO, predictions, the last decisions with reasons, and a what-if form.
 
-    It only reads. In LiteLLM's admin UI it shows as a plugin (general_settings.plugins); whoever is an administrator
-    there need not log in again where SLO_ROUTER_PAGE_CLAIM_KEY holds the key that LiteLLM derives for the plugin.
+    The page only reads. LiteLLM's admin UI shows it as a plugin (general_settings.plugins). Administrators there need
+    no second login if SLO_ROUTER_PAGE_CLAIM_KEY holds the key that LiteLLM derives for the plugin.
 
     Example: slo-router page --config litellm_config.yaml
     """
     with problems():
         try:
-            import uvicorn  # noqa: PLC0415  # with LiteLLM's proxy they are there; the other commands need neither
+            import uvicorn  # noqa: PLC0415  # LiteLLM's proxy brings it and Starlette; the other commands need neither
 
             from slo_router.operator.page.app import make_app  # noqa: PLC0415
             from slo_router.operator.page.reading import Source  # noqa: PLC0415
@@ -59,7 +59,7 @@ def page(
         check_claim_key(claim_key)
         origin = read_origin(litellm_url)
         source = Source(config)
-        source.settings()  # a YAML that cannot be used stops the start
+        source.settings()  # an unusable YAML stops the start
         access = Access(token or secrets.token_urlsafe(16), origin, plugin_name, claim_key)
     log_in = "" if token else f", token {access.token}"
     remarks.print(f"page: {address.url}{log_in}", highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The way in: the login form, and the two routes that LiteLLM asks of a plugin."""
+"""The routes for logging in: the login form, and the two routes that LiteLLM asks of a plugin."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from slo_router.operator.page.access import Access
 from slo_router.operator.page.guard import let_in, let_out, read_body
 from slo_router.operator.page.rendering import PAGES, Templates, read_form
 
-MOST_BODY = 10_000  # bytes, of strangers
+MOST_BODY = 10_000  # bytes, from visitors without a session
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class Entrance:
-    """These routes are open to strangers."""
+    """Routes that need no session."""
 
     def __init__(self, access: Access, templates: Templates) -> None:
         self._access, self._templates = access, templates
 
     async def login(self, request: Request) -> Response:
-        """A token for a session."""
+        """Shows the login form, or exchanges the token for a session."""
         if request.method != "POST":
             return self._ask(status=200)
         given = (await read_form(request, MOST_BODY)).get("token", "")
@@ -36,13 +36,13 @@ class Entrance:
         return let_out(self._access, request, RedirectResponse("login", 303))
 
     def manifest(self, _: Request) -> Response:
-        """What LiteLLM's documentation asks a plugin to say of itself."""
+        """The plugin's manifest, as LiteLLM's documentation asks for it."""
         items = [{"key": path or "now", "label": label, "path": f"/{path}"} for path, label in PAGES]
         name = self._access.plugin_name
         return JSONResponse({"name": name, "display_name": "SLO router", "version": "1", "nav_items": items})
 
     async def plugin_auth(self, request: Request) -> Response:
-        """LiteLLM's claim for a session."""
+        """Exchanges LiteLLM's claim for a session."""
         try:
             body = json.loads(await read_body(request, MOST_BODY))
         except ValueError:
@@ -53,7 +53,7 @@ class Entrance:
         return let_in(self._access, request, JSONResponse({"ok": True}))
 
     def ask_to_log_in(self, request: Request) -> Response:
-        """In place of what a stranger asked for."""
+        """The answer to a visitor without a session: the login form, or HTTP 401."""
         if "text/html" in request.headers.get("accept", ""):
             return self._ask()
         return PlainTextResponse("expected a session cookie or Authorization: Bearer TOKEN\n", 401, CHALLENGE)

@@ -1,4 +1,4 @@
-"""Lets nobody in who may not look, and tells browsers what this page may do: load its own files, and nothing else."""
+"""Lets in only visitors with access, and tells browsers that the page may load only its own files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PUBLIC = frozenset(
 
 
 class Guard:
-    """Middleware around everything."""
+    """Middleware around all routes. It checks access and adds the security headers."""
 
     def __init__(self, app: ASGIApp, access: Access, ask_to_log_in: Callable[[Request], Response]) -> None:
         self._app, self._access, self._ask_to_log_in = app, access, ask_to_log_in
@@ -37,7 +37,7 @@ class Guard:
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Handles one ASGI call."""
         if scope["type"] != "http":
             return
 
@@ -59,7 +59,7 @@ class Guard:
 
 
 def let_in(access: Access, request: Request, answer: Response) -> Response:
-    """The answer with a session's cookie."""
+    """The answer with a session cookie."""
     return _with_cookie(access, request, answer, access.session(time.time()), SESSION_S)
 
 
@@ -71,14 +71,14 @@ def let_out(access: Access, request: Request, answer: Response) -> Response:
 def _with_cookie(access: Access, request: Request, answer: Response, value: str, lasts_s: int) -> Response:
     is_https = request.url.scheme == "https"
     in_frame = is_https and access.litellm_origin is not None
-    site = "None; Partitioned" if in_frame else "Lax"  # a frame on another site gets a cookie of its own
+    site = "None; Partitioned" if in_frame else "Lax"  # a frame on another site gets its own cookie
     cookie = f"{COOKIE}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite={site}"
     answer.headers["set-cookie"] = cookie + ("; Secure" if is_https else "")
     return answer
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """At most so many bytes, else HTTP 413."""
+    """The request's body. Raises HTTPException 413 for more than `most` bytes."""
     body = b""
     async for chunk in request.stream():
         body += chunk

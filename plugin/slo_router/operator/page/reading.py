@@ -1,7 +1,7 @@
-"""Everything the page shows, read anew for each view: the live state, the latest records, and one record by its id.
+"""Reads what the page shows, for each view again: the live state, the latest records, and one record by its id.
 
-The live state comes from what the workers and the benchmark have put into Redis (as `slo-router status` reads it),
-share and cost from the newest entries of the request stream (as `slo-router report` sums them). Nothing is written.
+The live state is what the workers and the benchmark have put into Redis, as for `slo-router status`. Share and cost
+come from the newest records of the request stream, as for `slo-router report`. Nothing is written.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from slo_router.contract.redis.link import BlockingClient
 from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.errors import SettingsError
 from slo_router.operator.commands.measured import Measured, read_measured
-from slo_router.operator.commands.observer import observe
+from slo_router.operator.commands.observer import seen_now
 from slo_router.operator.commands.terminal import redis_of
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.recorded import Recorded
 from slo_router.operator.reporting.journal import REDIS_SKEW_S, Journal, Selection, newest_stream_lines
 from slo_router.operator.reporting.lookup import find_in_stream
-from slo_router.operator.reporting.present import Deployment, Seen, describe
+from slo_router.operator.reporting.present import Deployment, describe
 from slo_router.operator.reporting.report import make_report
 from slo_router.operator.reporting.rows import Hour, Lines, Report
 from slo_router.operator.reporting.tally import Tallies, Tally
 
-MOST_RECORDS = 5_000  # of the newest that one view sums: half a second with 50 deployments, else less
-POINTS = 48  # of a plot
+MOST_RECORDS = 5_000  # one view sums at most so many of the newest; that takes 0.5 s with 50 deployments, else less
+POINTS = 48  # in a plot
 
 
 class Source:
@@ -44,11 +44,11 @@ class Source:
         self._read: tuple[int, Settings] | None = None
 
     def settings(self) -> Settings:
-        """What it says now. Raises SettingsError."""
+        """The present settings. Raises SettingsError if the file is unusable or has no `redis_url`."""
         try:
             stamp = self._path.stat().st_mtime_ns
         except OSError:
-            stamp = -1  # the reader says it better
+            stamp = -1  # `load_settings` raises the clearer error
         if self._read is None or self._read[0] != stamp:
             settings = load_settings(self._path)
             if settings.plugin.redis_url is None:
@@ -59,19 +59,19 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """One look at the router. `report` sums the records of a span of time, or the newest `MOST_RECORDS` of them."""
+    """One reading of the router. `report` sums the records of a time window, at most the newest `MOST_RECORDS`."""
 
     settings: Settings
     measured: Measured
     read_at_s: float  # Unix seconds
     stream_length: int
-    is_cut: bool  # there are more records in the window than were read
+    is_cut: bool  # the window has more records than were read
     deployments: tuple[Deployment, ...]
     report: Report
 
 
 class Summed(NamedTuple):
-    """The latest records, summed: as a whole, and in slots of time for the plots."""
+    """The sums of the latest records: in total, and by slot of time for the plots."""
 
     tallies: Tallies
     slots: list[Hour]
@@ -80,18 +80,17 @@ class Summed(NamedTuple):
 
 
 def read_now(settings: Settings, window_s: int) -> Now:
-    """Everything there is to see. Raises SettingsError where Redis fails."""
+    """Reads the live state, and the records of the last `window_s` seconds. Raises SettingsError where Redis fails."""
     measured = asyncio.run(read_measured(settings))
     now_s = time.time()
     facts = [one.facts for one in settings.deployments]
     with _stream(settings) as (client, stream):
         length = int(client.xlen(stream))
         summed = _sum(_newest(client, stream), Counterfactual(facts), now_s - window_s, window_s)
-    for one in settings.deployments:  # the table of qualities shows what serves nothing, too
+    for one in settings.deployments:  # the table of qualities also shows deployments without requests
         for category in settings.plugin.groups[one.group].known_categories:
             summed.tallies.served[one.facts.deployment_id, category] += 0
-    states = observe(settings, measured).live.states
-    seen = Seen(measured.snapshot, states, summed.tallies, now_s)
+    seen = seen_now(settings, measured, summed.tallies, now_s)
     report = make_report(summed.tallies, Lines(summed.read, 0, 0), None, facts, measured.snapshot)
     return Now(
         settings=settings,
@@ -105,7 +104,10 @@ def read_now(settings: Settings, window_s: int) -> Now:
 
 
 def latest_decisions(settings: Settings, most: int, *, broken_only: bool) -> list[Recorded]:
-    """The newest decided requests, or of them those whose SLO was broken. Raises SettingsError where Redis fails."""
+    """At most `most` of the newest decided requests. `broken_only`: only those whose SLO was broken.
+
+    Raises SettingsError where Redis fails.
+    """
     with _stream(settings) as (client, stream):
         wanted = (
             record
@@ -116,7 +118,7 @@ def latest_decisions(settings: Settings, most: int, *, broken_only: bool) -> lis
 
 
 def find(settings: Settings, request_id: str) -> Recorded | None:
-    """The newest record of a request. Raises SettingsError where Redis fails."""
+    """The newest record of a request, or `None`. Raises SettingsError where Redis fails."""
     with _stream(settings) as (client, stream):
         return find_in_stream(client, stream, request_id)
 

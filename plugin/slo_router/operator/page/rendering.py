@@ -20,7 +20,7 @@ MOST_FIELDS = 50
 
 
 class Templates:
-    """Everything that is put into a template is escaped."""
+    """The page's templates. They escape every value."""
 
     def __init__(self) -> None:
         self._environment = templates(Path(__file__).parent / "templates")
@@ -28,12 +28,15 @@ class Templates:
         self._environment.globals.update(pages=PAGES, bar=BAR, moment=moment)
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
-        """One page."""
+        """Renders one page with HTTP `status`."""
         return HTMLResponse(self._environment.get_template(name).render(**values), status)
 
 
 async def read_form(request: Request, most: int) -> dict[str, str]:
-    """The fields of a URL-encoded form, as HTML sends it; Starlette's own reader needs a package."""
+    """The fields of a URL-encoded form of at most `most` bytes. Starlette's own reader needs a further package.
+
+    Raises HTTPException 413 for a larger form, or for more than `MOST_FIELDS` fields.
+    """
     text = (await read_body(request, most)).decode("utf-8", "replace")
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))

@@ -1,4 +1,4 @@
-"""Share and cost, attainment, predictions and qualities, as tables."""
+"""The page's tables: share and cost, attainment, predictions and qualities."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from slo_router.contract.units import to_ms
 from slo_router.operator.commands.terminal import UNKNOWN, between, number, percent, span, usd
 from slo_router.operator.page.cells import BAR, Cell, Range, Table, count, plain
 from slo_router.operator.page.reading import Now
+from slo_router.operator.reporting.graded import GradedQuality, answers_in_words
+from slo_router.operator.reporting.present import Deployment
 from slo_router.operator.reporting.rows import QualityRow, Row
 
 
 class Expected(NamedTuple):
-    """What one source says of one deployment's latency."""
+    """One deployment's latency and cost, as one source gives them."""
 
     deployment: str
     source: str
@@ -28,7 +30,7 @@ class Expected(NamedTuple):
 
 
 def deployments(now: Now) -> Table:
-    """Share, cost and state of each, those first that the YAML has."""
+    """Share, cost and state of each deployment. The YAML's come first, then those that only the records have."""
     rows = {row.name: row for row in now.report.deployments}
     known = [
         _deployment(one.group, one.name, one.in_flight, one.circuit, rows.pop(one.name, None))
@@ -40,7 +42,7 @@ def deployments(now: Now) -> Table:
 
 
 def attainment(title: str, rows: Sequence[Row]) -> Table:
-    """The SLO's share of kept requests by category or team, with its interval."""
+    """The share of requests that kept their SLO, by category or team, with its interval."""
     columns = (title, "requests", "SLO kept", "95 % interval", "judged", "errors", "spent", "saved")
     return Table(
         f"SLO by {title}",
@@ -62,7 +64,7 @@ def attainment(title: str, rows: Sequence[Row]) -> Table:
 
 
 def expectations(now: Now) -> Table:
-    """Every prediction's evidence: live, and of each benchmarked category, with bounds and age."""
+    """The evidence of every prediction, live and by benchmarked category, with bounds and age."""
     found = list(_expected(now))
     top_ms = max((max(one.high_ms or 0.0, one.low_ms or 0.0, one.limit_ms or 0.0) for one in found), default=0.0)
     columns = ("deployment", "evidence", "TTFT p50 to p95", "per token", "per 1k tokens", "samples", "age")
@@ -85,9 +87,12 @@ def expectations(now: Now) -> Table:
     )
 
 
-def qualities(rows: Sequence[QualityRow]) -> Table:
-    """What is believed of the answers' quality, and on what evidence."""
-    columns = ("deployment", "category", "configured", "measured", "95 % interval", "answers judged", "requests")
+def qualities(rows: Sequence[QualityRow], now: Sequence[Deployment]) -> Table:
+    """The answers' quality as configured, as measured and as it counts `now`, with its evidence."""
+    measured = ("configured", "measured", "95 % interval", "answers judged")
+    counts = ("counts as", "at least", "by answers of", "newest")
+    columns = ("deployment", "category", *measured, *counts, "requests")
+    graded = {(one.name, category): found for one in now for category, found in one.quality.items()}
     return Table(
         "Quality and its evidence",
         columns,
@@ -99,10 +104,22 @@ def qualities(rows: Sequence[QualityRow]) -> Table:
                 Cell(number(row.measured, 3), is_number=True, share=row.measured),
                 plain(_interval(row.measured_interval)),
                 plain(UNKNOWN if row.measured_answers is None else f"{row.measured_answers:,}"),
+                *_graded(graded.get((row.deployment, row.category))),
                 count(row.requests),
             )
             for row in rows
         ),
+    )
+
+
+def _graded(found: GradedQuality | None) -> tuple[Cell, ...]:
+    if found is None:  # the configured number stands alone
+        return plain(UNKNOWN), plain(UNKNOWN), Cell(UNKNOWN), plain(UNKNOWN)
+    return (
+        plain(number(found.mean, 3)),
+        plain(f"{number(found.bound, 3)} ({percent(found.bound_confidence, 0)} sure)"),
+        Cell(answers_in_words(found.answers)),
+        plain(UNKNOWN if found.newest_age_s is None else f"{span(found.newest_age_s)} old"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The what-if form: a prompt, or sizes alone, and an SLO → what would be decided now. Nothing is sent to any model."""
+"""The what-if form: decides now for a prompt (or only its size) and an SLO. It sends nothing to any model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_TOKENS = 2_000_000
 
 
 class Input(NamedTuple):
-    """One field of the form: its name, what it is called, and a hint."""
+    """One field of the form: its name, label and hint."""
 
     name: str
     label: str
@@ -34,7 +34,7 @@ SLO_INPUTS = (
 
 
 def groups(settings: Settings) -> list[str]:
-    """What can be asked."""
+    """The managed groups, which the form offers."""
     return list(settings.plugin.groups)
 
 
@@ -44,7 +44,7 @@ def categories(settings: Settings) -> list[str]:
 
 
 def decide(settings: Settings, form: Mapping[str, str]) -> Explanation:
-    """What would be decided of this. Raises SettingsError naming what is wrong."""
+    """The decision for the form's fields. Raises SettingsError with the wrong field."""
     given = {name: value.strip() for name, value in form.items() if value.strip()}
     prompt = given.get("prompt")
     tokens, most = _count(given, "prompt_tokens"), _count(given, "max_tokens")
@@ -56,7 +56,7 @@ def decide(settings: Settings, form: Mapping[str, str]) -> Explanation:
 
 
 def _of_size(tokens: int) -> str:
-    """A text that the router takes for so many tokens: it looks at sizes alone."""
+    """A text that the router estimates at `tokens` tokens."""
     return "x" * max(round((tokens - TOKENS_PER_MESSAGE) / TOKENS_PER_CHAR), 0)
 
 

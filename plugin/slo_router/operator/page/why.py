@@ -1,25 +1,27 @@
-"""One decision and its why, and the list of the last ones."""
+"""One decision with its reasons, and the list of the last decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import time
 from urllib.parse import quote
 
 from slo_router.operator.commands.terminal import UNKNOWN, number, percent, span, usd
 from slo_router.operator.page.cells import Cell, Table, ms, plain
 from slo_router.operator.replay.explanation import IN_SHADOW, Explanation
 from slo_router.operator.replay.recorded import AskedSlo, Recorded
+from slo_router.operator.reporting.graded import quality_in_words
 
 
 def decisions(records: Sequence[Recorded]) -> Table:
-    """The newest decided requests, each linked to its whole why."""
+    """The newest decided requests, each linked to its reasons."""
     columns = ("request", "ended", "group", "category", "deployment", "decision", "SLO", "TTFT", "cost")
     return Table("Last decisions", columns, tuple(_decision(record) for record in records), "No decided request yet.")
 
 
 def candidates(made: Explanation) -> Table:
-    """Every candidate: what was expected of it, why it was not chosen, and by how much."""
+    """Every candidate: its prediction, why it was not chosen, and by how much."""
     columns = ("deployment", "why", "TTFT", "total", "answer tokens", "cost", "quality", "evidence")
     rows = []
     for line in made.candidates:
@@ -34,7 +36,7 @@ def candidates(made: Explanation) -> Table:
                 ms(one.e2e_ms),
                 plain(number(one.output_tokens)),
                 plain(usd(one.cost_usd)),
-                plain(number(one.quality, 2)),
+                plain(quality_in_words(one.quality, one.quality_bound, one.quality_answers, one.quality_at_s, time())),
                 Cell(one.basis + samples + age),
             )
         )
@@ -60,7 +62,7 @@ def facts(made: Explanation) -> list[tuple[str, str]]:
 
 
 def outcome(record: Recorded) -> list[tuple[str, str]]:
-    """What came of a recorded request."""
+    """The outcome of a recorded request, as names and values."""
     tokens = f"{number(record.prompt_tokens)} + {number(record.completion_tokens)} tokens"
     return [
         ("Request id", record.request_id),
@@ -78,13 +80,13 @@ def outcome(record: Recorded) -> list[tuple[str, str]]:
 
 
 def in_words(slo: AskedSlo) -> str:
-    """`ttft_ms 300, min_quality 0.8`."""
+    """The SLO's limits as text: `ttft_ms 300, min_quality 0.8`, or `none`."""
     limits = [(name, getattr(slo, name)) for name in slo.__struct_fields__]
     return ", ".join(f"{name} {value:g}" for name, value in limits if value is not None) or "none"
 
 
 def moment(unix_s: float) -> str:
-    """A time of day, UTC."""
+    """Unix seconds as date and time, UTC."""
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

@@ -1,1 +1,1 @@
-"""Recorded requests, decided again: by the policy of then, or by another one."""
+"""Recorded requests, decided again: by the policy of that time, or by another one."""

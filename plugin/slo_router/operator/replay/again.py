@@ -1,9 +1,9 @@
-"""Decides a recorded request again under the policy that it was decided by, and says whether that agrees."""
+"""Decides a recorded request again under its own policy, and tells whether the two decisions agree."""
 
 from __future__ import annotations
 
 from slo_router.contract.model import Facts
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.recorded import Recorded, RecordedDecision, features_of, prediction_of, slo_of
 from slo_router.operator.replay.redecision import Draws, Foreseen, demand_of, possible, redecide, trials
 
@@ -11,7 +11,7 @@ from slo_router.operator.replay.redecision import Draws, Foreseen, demand_of, po
 def decided_again(
     record: Recorded, decision: RecordedDecision, group: GroupSettings, facts: dict[str, Facts]
 ) -> tuple[bool, str]:
-    """Whether it agrees, and how, in words. `group` and `facts` are those of the policy that decided."""
+    """Whether the two decisions agree, and an explanation. `group` and `facts` are those of the deciding policy."""
     missing = [one.deployment for one in decision.candidates if one.deployment not in facts]
     if missing:
         return False, f"not decided again: {', '.join(missing)} left the YAML"

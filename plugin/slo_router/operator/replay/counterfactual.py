@@ -1,12 +1,12 @@
-"""What a request cost, and what it would have cost at the baseline: the same tokens at the baseline's price.
+"""What a request cost, and what its tokens would have cost at the baseline's price.
 
-The prompt's tokens and the answer's are those of the request as it was served. The one assumption is that the baseline
-would have written as many output tokens; everything else is prices, and exact. Where a deployment has no list price
-(self-hosted, or no longer in the YAML) its recorded USD per 1,000 tokens takes the price's place, which is an estimate.
+The tokens of prompt and answer are those of the request as served. The only assumption is that the baseline would have
+written as many output tokens; prices are exact. A deployment without a list price (self-hosted, or no longer in the
+YAML) counts at its recorded USD per 1,000 tokens, which is an estimate.
 
-The default baseline is that of the metrics (`baseline.dearest`). What LiteLLM chose itself (in shadow, too), what its
-cache answered, what was served by the baseline and a cost without tokens saves nothing: both sides are what was spent.
-What nobody knows the cost of has no account.
+The default baseline is that of the metrics (`baseline.dearest`). Some requests save nothing, and their baseline cost is
+what was spent: those that LiteLLM routed (also in shadow), those answered by its cache, those served by the baseline,
+and those with a cost but without tokens. A request of unknown cost has no accounts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from slo_router.telemetry.baseline import UNABLE, dearest
 
 
 class Price(NamedTuple):
-    """USD per token, and per request beside them. Without the first two, only prompts above a tier have a price."""
+    """USD per token, and USD per request in addition. Without the first two, only prompts above a tier have a price."""
 
     input_usd: float | None
     output_usd: float | None
@@ -32,20 +32,20 @@ class Price(NamedTuple):
 
 
 class Money(NamedTuple):
-    """One request's accounts. `None` where neither prices nor measurements tell."""
+    """One request's accounts. `None` where neither prices nor measurements tell the value."""
 
     spent_usd: float | None
     baseline_usd: float | None
-    quality: float | None  # of the deployment that answered, as the decision believed it
+    quality: float | None  # 0..1, expected by the decision of the deployment that answered
     baseline_quality: float | None
-    is_exact: bool  # from list prices alone
+    is_exact: bool  # only list prices were used
 
 
 NO_MONEY = Money(None, None, None, None, is_exact=True)
 
 
 def list_price(facts: Facts) -> Price | None:
-    """What the YAML or LiteLLM's price map states; `None` where cost comes from GPU hours, or is unknown."""
+    """The price in the YAML or LiteLLM's price map; `None` where cost comes from GPU hours, or is unknown."""
     input_usd, output_usd, cached_usd = rates(facts, 0)
     if facts.gpu_usd_per_hour is not None or not (facts.tiers or (input_usd is not None and output_usd is not None)):
         return None
@@ -53,7 +53,10 @@ def list_price(facts: Facts) -> Price | None:
 
 
 class Counterfactual:
-    """Keeps the accounts of one request after another, against one baseline or each request's dearest candidate."""
+    """Computes requests' accounts, against one baseline or each request's dearest candidate.
+
+    Raises SettingsError for an unknown baseline.
+    """
 
     def __init__(self, facts: Iterable[Facts], baseline: str | None = None) -> None:
         known = {one.deployment_id: one for one in facts}
@@ -64,11 +67,11 @@ class Counterfactual:
         self._known: Mapping[str, Facts] = known
 
     def account(self, record: Recorded) -> Money:
-        """What was spent, and what the baseline would have cost."""
+        """One request's accounts: what it cost, and what the baseline would have cost."""
         prompt, completion, name = record.prompt_tokens, record.completion_tokens, record.deployment
         if record.outcome == "error" or name is None:
             return NO_MONEY
-        if prompt is None or completion is None:  # what LiteLLM booked all the same
+        if prompt is None or completion is None:  # LiteLLM may have booked a cost
             booked_usd = None if name in self._self_hosted and record.outcome != "cache_hit" else record.cost_usd
             return NO_MONEY._replace(spent_usd=booked_usd, baseline_usd=booked_usd)
         decision = record.decision
@@ -99,7 +102,7 @@ class Counterfactual:
         return None if facts is None else list_price(facts)
 
     def cost_usd(self, name: str, candidate: Candidate | None, record: Recorded) -> float | None:
-        """What a deployment would have asked for this request's tokens."""
+        """USD that a deployment would have charged for this request's tokens; `None` where unknown."""
         if record.prompt_tokens is None or record.completion_tokens is None:
             return None
         return self._cost(name, candidate, record.prompt_tokens, record.completion_tokens)

@@ -1,6 +1,6 @@
-"""Why this deployment and not the others, by how much: one line for each candidate of a decision.
+"""Why a decision chose its deployment and not another, and by how much: one line for each candidate.
 
-A live decision and a recorded one are told alike: both are what `explain.as_json` writes.
+Live and recorded decisions are explained alike: both have the form that `explain.as_json` writes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One candidate."""
+    """One candidate, and in `verdict` why it was chosen or not."""
 
     deployment: str
     is_chosen: bool
@@ -49,15 +49,16 @@ class Explanation:
     probability: float | None
     would_do: dict[str, float]  # by how much a field of the SLO is too tight, in its unit
     candidates: tuple[Line, ...]
-    cost_interval_usd: tuple[float, float] | None = None  # nine in ten such requests
-    cached_at: str = ""  # the deployment that the conversation is at
-    cached_tokens: int = 0  # of the prompt, expected in its cache
-    leaving_usd: float | None = None  # what the chosen one asks for reading these again; `None` where it stays
+    cost_interval_usd: tuple[float, float] | None = None  # nine in ten such requests cost between the two
+    cached_at: str = ""  # the deployment that has the conversation in its cache
+    cached_tokens: int = 0  # prompt tokens expected in that cache
+    leaving_usd: float | None = None  # cost of reading these tokens at the chosen deployment; `None` if it has them
     shadow: bool = False  # LiteLLM chose
+    quality_confidence: float | None = None  # of each candidate's `quality_bound`
 
     @property
     def conversation(self) -> str:
-        """Where the conversation is, and what leaving it costs; empty where it is nowhere."""
+        """The deployment that has cached the conversation, and the cost of leaving it; empty where there is none."""
         if not self.cached_at:
             return ""
         said = f"at {self.cached_at}, about {self.cached_tokens:,} tokens of it cached"
@@ -66,7 +67,7 @@ class Explanation:
 
 
 def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
-    """Of a decision as it was recorded; the chosen one first, then as the decision ranks them."""
+    """Explains a recorded decision. The chosen candidate comes first, then the others in the decision's order."""
     chosen = next((one for one in decision.candidates if one.deployment == decision.deployment), None)
     lines = [
         Line(
@@ -97,17 +98,20 @@ def explain(decision: RecordedDecision, slo: AskedSlo) -> Explanation:
         ),
         leaving_usd=None if chosen is None else chosen.leaving_usd,
         shadow=decision.shadow,
+        quality_confidence=decision.quality_confidence,
     )
 
 
 def explain_live(decision: Decision) -> Explanation:
-    """Of a decision that was made just now."""
+    """Explains a decision that was just made."""
     asked = msgspec.convert(slo_record(decision.slo).model_dump(), AskedSlo)
     return explain(msgspec.convert(as_json(decision), RecordedDecision), asked)
 
 
 def _verdict(one: Candidate, decision: RecordedDecision, slo: AskedSlo, chosen: Candidate | None) -> str:
-    ruled_out = [_ruled_out(rejected) for rejected in decision.rejections if rejected.deployment == one.deployment]
+    ruled_out = [
+        _ruled_out(rejected, one.predicted) for rejected in decision.rejections if rejected.deployment == one.deployment
+    ]
     if ruled_out:
         return f"ruled out: {'; '.join(ruled_out)}"
     said = [f"misses {_missed(name, one.predicted, slo)}" for name in one.missed]
@@ -120,8 +124,10 @@ def _verdict(one: Candidate, decision: RecordedDecision, slo: AskedSlo, chosen: 
     return "; ".join(said)
 
 
-def _ruled_out(rejected: Rejected) -> str:
+def _ruled_out(rejected: Rejected, predicted: Predicted) -> str:
     value, limit = rejected.value, rejected.limit
+    if rejected.filter == "quality" and predicted.quality != value and isinstance(value, float | int):
+        return f"quality is sure to be {value:.3g}, and {limit} is asked for"
     said = {
         "already_tried": "failed this request already",
         "circuit": "it recovers, and another is able"
@@ -152,7 +158,7 @@ def _missed(name: str, predicted: Predicted, slo: AskedSlo) -> str:
 
 
 def _less_likely(one: Candidate, chosen: Candidate) -> str:
-    """Where none keeps the SLO: the likeliest is chosen, then the best, then the one that misses it by least."""
+    """Why a candidate lost where none keeps the SLO. The order is: probability, quality, distance to the limit."""
     if one.probability is not None and chosen.probability is not None and one.probability < chosen.probability:
         return f"keeps it with {one.probability:.0%}, the chosen with {chosen.probability:.0%}"
     quality, best = one.predicted.quality, chosen.predicted.quality
@@ -161,9 +167,22 @@ def _less_likely(one: Candidate, chosen: Candidate) -> str:
     return "further over the limit, in parts of it"
 
 
+def _less_worth(one: Candidate, chosen: Candidate) -> str:
+    """Of the objective `value`."""
+    worth_usd, best_usd = (one.scores or {}).get("quality_usd"), (chosen.scores or {}).get("quality_usd", 0.0)
+    if worth_usd is None or one.predicted.cost_usd is None or chosen.predicted.cost_usd is None:
+        return "its quality is unknown" if worth_usd is None else "its cost is unknown"
+    return (
+        f"its quality is worth ${worth_usd:.3g} for ${one.predicted.cost_usd:.3g}, "
+        f"the chosen one's ${best_usd:.3g} for ${chosen.predicted.cost_usd:.3g}"
+    )
+
+
 def _behind(one: Candidate, chosen: Candidate) -> str:
     if one.shadow_usd and one.scores is None:
         return f"its place is worth ${one.shadow_usd:.3g} to those who have no other"
+    if chosen.scores and "quality_usd" in chosen.scores:
+        return _less_worth(one, chosen)
     if one.scores is not None and chosen.scores is not None:
         return f"scores {one.scores.get('total', 0.0):.3f}, the chosen {chosen.scores.get('total', 0.0):.3f}"
     cost_usd, least_usd = one.predicted.cost_usd, chosen.predicted.cost_usd

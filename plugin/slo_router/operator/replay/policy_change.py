@@ -1,11 +1,11 @@
-"""What of a recorded request a new YAML replaces, so that it can be decided as the new policy would have.
+"""Replaces the old YAML's values in a recorded request by a new YAML's, so that the new policy can decide it.
 
-The record holds the outcome of many settings (the SLO that counted, each candidate's quality and cost), not where each
-came from. So the rule is: what equals the old YAML's value came from the old YAML, and the new one's takes its place;
-what differs was the request's, its key's or measured, and stays. A list price that changed is the new YAML's.
+A record holds the values that counted (the SLO, each candidate's quality and cost), but not their sources. So the rule
+is: a value that equals the old YAML's came from the old YAML, and the new YAML's replaces it. A different value came
+from the request, its key or a measurement, and stays. A changed list price is the new YAML's.
 
-A deployment that only the new YAML has is a candidate of which nothing was measured. One that the record lacks though
-the old YAML has it was not available to that request, and stays so.
+A deployment that only the new YAML has is a candidate without measurements. A deployment of the old YAML that the
+record lacks was not available to that request, and stays unavailable.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ from typing import NamedTuple
 
 from slo_router.contract.model import Facts, Features, Prediction, Slo
 from slo_router.contract.prices import cost_usd as price_of
-from slo_router.contract.settings.config import GroupSettings, Settings
+from slo_router.contract.settings.config import Settings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.units import to_s
 from slo_router.decision.filters import Demand
 from slo_router.operator.replay.counterfactual import list_price
 from slo_router.operator.replay.recorded import Recorded, RecordedDecision, features_of, prediction_of, slo_of
 from slo_router.operator.replay.redecision import Foreseen, demand_of
 
-SAME = 1e-9  # relative: milliseconds went through seconds
+SAME = 1e-9  # relative difference that still counts as equal, for milliseconds were converted to seconds and back
 
 
 class Side(NamedTuple):
-    """One YAML's word on a group."""
+    """One YAML's settings and deployments of a group."""
 
     settings: GroupSettings
     facts: dict[str, Facts]
 
 
 class PolicyChange:
-    """From an old YAML to a new one."""
+    """The change from an old YAML to a new one."""
 
     def __init__(self, old: Settings, new: Settings) -> None:
         self._old, self._new = _sides(old), _sides(new)
         self.old_policy, self.new_policy = old.plugin.policy, new.plugin.policy
 
     def group(self, record: Recorded) -> Side | None:
-        """The new YAML's word on the record's group; `None` where it does not manage it."""
+        """The new YAML's side of the record's group; `None` where it does not manage that group."""
         return self._new.get(record.model_group or "")
 
     def demand(self, record: Recorded, decision: RecordedDecision, new: Side) -> Demand:
-        """The request, with the new group's SLO where it had asked for nothing of its own."""
+        """The request, with the new group's SLO in the fields that came from the old YAML."""
         old = self._old.get(record.model_group or "")
         slo = slo_of(record)
         if old is not None:
@@ -54,7 +55,7 @@ class PolicyChange:
         return demand_of(decision, features_of(record, decision), slo)
 
     def candidates(self, record: Recorded, decision: RecordedDecision, new: Side) -> list[Foreseen]:
-        """Everybody who could have answered; may be empty."""
+        """The candidates under the new YAML; may be empty."""
         old = self._old.get(record.model_group or "")
         before = {} if old is None else old.facts
         features = features_of(record, decision)
@@ -70,19 +71,23 @@ class PolicyChange:
         return found
 
     def cannot_follow(self) -> list[str]:
-        """Changes that records can't be replayed under, in words."""
+        """Changes that a replay cannot show, in words."""
         notes: list[str] = []
         for name in self._old.keys() & self._new.keys():
             old, new = self._old[name].settings, self._new[name].settings
             if old.confidence != new.confidence:
                 notes.append(f"{name}: confidence changed; predictions are recorded at {old.confidence:g} alone")
+            if (old.quality_confidence, old.prior_answers) != (new.quality_confidence, new.prior_answers):
+                notes.append(f"{name}: quality_confidence or prior_answers changed; bounds stay as they were recorded")
             if (old.categorizer, old.categories) != (new.categorizer, new.categories):
                 notes.append(f"{name}: categories changed; each request keeps the category it was given")
+            if new.target is not None and new.target.usd_per_day is not None:
+                notes.append(f"{name}: a target in USD a day needs live traffic; each request keeps its recorded worth")
         return notes
 
 
 def default_slo(group: GroupSettings, category: str) -> Slo:
-    """What a request that asks for nothing is routed by."""
+    """The SLO of a request that sets none."""
     slo = group.slo
     ttft_s, tpot_s, e2e_s = map(to_s, (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms))
     return Slo(ttft_s, tpot_s, e2e_s, slo.cost_per_1k, group.quality_floor(category))
@@ -98,10 +103,11 @@ def _sides(settings: Settings) -> dict[str, Side]:
 def _renewed(prediction: Prediction, features: Features, before: Facts | None, after: Facts) -> Prediction:
     category = features.category
     if before is not None and _same(prediction.quality, before.quality_for(category)):
-        prediction = prediction._replace(quality=after.quality_for(category))
+        typed = after.quality_for(category)
+        prediction = prediction._replace(quality=typed, quality_bound=typed)
     if before is not None and list_price(before) == list_price(after):
-        return prediction  # what it was expected to cost, cached tokens and measured GPU hours included
-    if prediction.output_tokens is not None:  # of this one; the features' are the recorded pick's
+        return prediction  # its cost includes cached tokens and measured GPU hours
+    if prediction.output_tokens is not None:  # this candidate's; the features have the recorded pick's
         features = features._replace(output_tokens=round(prediction.output_tokens))
     cost_usd, per_1k_usd = _listed(after, features)
     return prediction if cost_usd is None else prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=per_1k_usd)
@@ -109,7 +115,8 @@ def _renewed(prediction: Prediction, features: Features, before: Facts | None, a
 
 def _unmeasured(facts: Facts, features: Features) -> Prediction:
     quality = facts.quality_for(features.category)
-    return Prediction(None, None, None, *_listed(facts, features), quality, None, "none", None, None)
+    costs = _listed(facts, features)
+    return Prediction(None, None, None, *costs, quality, None, "none", None, None, quality_bound=quality)
 
 
 def _listed(facts: Facts, features: Features) -> tuple[float | None, float | None]:

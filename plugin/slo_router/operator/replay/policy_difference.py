@@ -1,10 +1,10 @@
-"""Where one policy differs from another, setting by setting, in words: `smart.slo.ttft_ms: 150, was 300`."""
+"""The differences between two policies, setting by setting, in words: `smart.slo.ttft_ms: 150, was 300`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 
 ABSENT = "unset"
 
@@ -12,7 +12,7 @@ Flat = Mapping[str, object]
 
 
 def differences(old: Mapping[str, GroupSettings], new: Mapping[str, GroupSettings]) -> list[str]:
-    """Every setting of `new` that `old` has otherwise, or not at all, by path."""
+    """Every setting that differs between `old` and `new`, sorted by path."""
     before, after = _flat(old), _flat(new)
     paths = sorted(before.keys() | after.keys())
     return [

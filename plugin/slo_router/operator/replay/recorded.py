@@ -1,8 +1,8 @@
-"""A request record as it is read back, and the decision's own values rebuilt from it.
+"""Reads request records, and rebuilds the decision's values from them.
 
-The record is the contract's (`contract.RequestRecord`, with `explain.as_json` as its decision); here stand the fields
-that reports, replays and explanations need, decoded strictly and six times as fast as the writer's model validates.
-Unknown fields are left alone, for later versions may write them; a number that cannot be true makes the line broken.
+The record is `contract.record.RequestRecord`, with `explain.as_json` as its decision. Here are the fields that reports,
+replays and explanations need. They are decoded strictly, six times as fast as by the writer's model. Unknown fields are
+ignored, for later versions may write some. An impossible number makes the line broken.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Predicted(msgspec.Struct, frozen=True, gc=False):
-    """What a candidate was expected to do, in the contract's units."""
+    """A candidate's prediction, in the record's units."""
 
     ttft_ms: Amount | None = None
     tpot_ms: Amount | None = None
@@ -39,10 +39,18 @@ class Predicted(msgspec.Struct, frozen=True, gc=False):
     output_tokens: Amount | None = None
     longest_tokens: Amount | None = None
     answer_tokens: Amount | None = None
+    quality_bound: Share | None = None  # what the floor was held against; `quality` is the mean
+    quality_answers: dict[str, float] = {}  # graded answers behind it, as they weighed, by source
+    quality_at_s: Amount | None = None  # when the newest of them was given
+
+    @property
+    def sure_quality(self) -> float | None:
+        """What a floor is held against; an older record has one quality for all."""
+        return self.quality if self.quality_bound is None else self.quality_bound
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One deployment that could have answered."""
+    """One deployment that the decision considered."""
 
     deployment: str
     predicted: Predicted
@@ -52,13 +60,13 @@ class Candidate(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
     scores: dict[str, float] | None = None
     probability: Share | None = None
-    cached_tokens: Count = 0  # of the prompt, expected to be read from its cache
-    leaving_usd: Amount | None = None  # for reading again what the conversation's deployment has cached
-    shadow_usd: Amount = 0.0  # what its place was worth to others, where places were scarce
+    cached_tokens: Count = 0  # prompt tokens expected to be read from its cache
+    leaving_usd: Amount | None = None  # cost of reading here what the conversation's deployment has cached
+    shadow_usd: Amount = 0.0  # value of its place to other requests, where places were scarce
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """Why a candidate was ruled out."""
+    """Why a candidate was rejected."""
 
     deployment: str
     filter: str
@@ -67,7 +75,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class RecordedDecision(msgspec.Struct, frozen=True):
-    """What was decided, and what was known then."""
+    """A decision, and what was known when it was made."""
 
     policy: str
     kind: str
@@ -82,17 +90,19 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     rejections: tuple[Rejected, ...]
     probability: Share | None = None
-    cached_tokens: Count = 0  # of the prompt, where the chosen deployment has seen the conversation before
+    cached_tokens: Count = 0  # prompt tokens that the chosen deployment has cached of the conversation
     limit_tokens: Count | None = None  # the answer limit that the client asked for
     cost_interval_usd: tuple[Amount, Amount] | None = None  # of the chosen one
-    choices: Count = 1  # answers that were asked for
-    cached_at: str = ""  # the deployment that has seen it, chosen or not
+    choices: Count = 1  # answers asked for
+    cached_at: str = ""  # the deployment that has the conversation cached, chosen or not
     relaxation: dict[str, float] = {}
-    shadow: bool = False  # LiteLLM chose, and this is what would have been
+    shadow: bool = False  # the decision had no effect: LiteLLM chose
+    quality_confidence: Share | None = None  # of each `quality_bound`
+    worth_usd: Amount | None = None  # of a quality of 1, where the objective was `value`
 
 
 class AskedSlo(msgspec.Struct, frozen=True, gc=False):
-    """The SLO that counted, in the contract's units."""
+    """The SLO that counted, in the record's units."""
 
     ttft_ms: Amount | None = None
     tpot_ms: Amount | None = None
@@ -102,7 +112,7 @@ class AskedSlo(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """One request. `None` is unmeasured."""
+    """One recorded request. `None` is unmeasured."""
 
     ts: Annotated[float, msgspec.Meta(ge=0, le=MAX_VALUE)]  # Unix seconds at the end
     request_id: str
@@ -117,8 +127,8 @@ class Recorded(msgspec.Struct, frozen=True):
     stream: bool = False
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
-    cached_tokens: Count | None = None  # as the provider reported
-    written_tokens: Count | None = None  # likewise, to a cache
+    cached_tokens: Count | None = None  # read from a cache, as the provider reported
+    written_tokens: Count | None = None  # written to a cache, as the provider reported
     ttft_ms: Amount | None = None
     tpot_ms: Amount | None = None
     e2e_ms: Amount | None = None
@@ -130,7 +140,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 decode = msgspec.json.Decoder(Recorded).decode
-"""One line → Recorded. Raises `msgspec.DecodeError` (a ValueError) where it is none."""
+"""One line → Recorded. Raises `msgspec.DecodeError` (a ValueError) if the line is not a record."""
 
 
 def slo_of(record: Recorded) -> Slo:
@@ -140,7 +150,7 @@ def slo_of(record: Recorded) -> Slo:
 
 
 def features_of(record: Recorded, decision: RecordedDecision) -> Features:
-    """What the decision knew of the request."""
+    """The request's features, as the decision knew them."""
     return Features(
         category=decision.category,
         category_source=decision.category_source,
@@ -155,10 +165,10 @@ def features_of(record: Recorded, decision: RecordedDecision) -> Features:
 
 
 def as_written_by(record: Recorded, name: str) -> Recorded:
-    """The request with as many tokens as this deployment would have answered it with, as far as the record tells.
+    """The record with the completion tokens that deployment `name` would have written, as far as the record tells.
 
-    Another model writes as much more or less as was expected of it, and no more than the client allowed. An answer that
-    was cut there would have become longer by as much as was expected of a whole one.
+    The answer is scaled by the ratio of the two deployments' expected lengths, up to the client's limit. A cut answer
+    counts as longer by the expected length of a whole one.
     """
     decision, written = record.decision, record.completion_tokens
     if decision is None or not written or name == record.deployment:
@@ -177,7 +187,7 @@ def as_written_by(record: Recorded, name: str) -> Recorded:
 
 
 def prediction_of(predicted: Predicted) -> Prediction:
-    """What the decision expected of a candidate."""
+    """A recorded prediction as a `Prediction`, times in seconds."""
     return Prediction(
         to_s(predicted.ttft_ms),
         to_s(predicted.tpot_ms),
@@ -193,4 +203,7 @@ def prediction_of(predicted: Predicted) -> Prediction:
         predicted.output_tokens,
         predicted.longest_tokens,
         predicted.answer_tokens,
+        predicted.sure_quality,
+        predicted.quality_answers,
+        predicted.quality_at_s,
     )

@@ -1,9 +1,8 @@
-"""Decides a recorded request again, from what the record says was known, by the same `choose` as a live request.
+"""Decides a recorded request again, by the same `choose` as a live request.
 
-Nothing is predicted anew: what a candidate was expected to do is what the record holds. Faulty answers, circuits, tries
-that had failed and the key's cost ceiling are taken from the recorded rejections. Where the pick depends on a draw
-(equal costs or ranks, a trial of a cheaper candidate) the redecision says so, and `possible` and `trials` name what it
-could have been.
+It uses the recorded predictions. Faulty answers, circuits, failed tries and the key's cost ceiling come from the
+recorded rejections. If the pick depends on a draw (equal costs or ranks, a trial of a cheaper candidate), the
+redecision tells so. `possible` and `trials` then name the other possible picks.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from slo_router.contract.model import Assessment, Facts, Features, Prediction, Rejection, Slo, Snapshot
-from slo_router.contract.settings.config import GroupSettings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import choose, rejections_of
 from slo_router.decision.filters import SERVICE_TIER, Demand
 from slo_router.decision.picking import pick
@@ -21,13 +20,13 @@ from slo_router.decision.prediction import View
 from slo_router.decision.relaxation import KEPT, RECOVERING
 from slo_router.operator.replay.recorded import RecordedDecision
 
-DRAWS = 16  # that many picks find out what an undecided one could have been
+DRAWS = 16  # so many repeated picks find all the picks that a draw could make
 
 Item = TypeVar("Item")
 
 
 class Foreseen(NamedTuple):
-    """One candidate, with what was expected of it."""
+    """One candidate with its prediction."""
 
     facts: Facts
     prediction: Prediction
@@ -36,18 +35,18 @@ class Foreseen(NamedTuple):
 
 
 class Redecision(NamedTuple):
-    """What a policy decides."""
+    """A policy's decision on a recorded request."""
 
     chosen: Assessment
     is_met: bool  # a candidate that passes every filter is expected to keep the SLO
-    is_drawn: bool  # randomness chose between equals, or sent a trial
-    pool: Sequence[Assessment]  # what was picked from
+    is_drawn: bool  # a draw chose between equals, or sent a trial
+    pool: Sequence[Assessment]  # the candidates that the pick was made from
     home: str
     rejections: tuple[Rejection, ...]
 
 
 class Draws:
-    """Randomness that knows whether it was asked to choose."""
+    """A random source that notes in `asked` whether it had to choose."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)  # noqa: S311  # repeatable, and nothing secret
@@ -64,7 +63,7 @@ class Draws:
 
 
 def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Demand:
-    """What the recorded rejections tell of the request beyond its features and SLO."""
+    """The demand of a recorded request, from its features, its SLO and the recorded rejections."""
     by_filter: dict[str, set[str]] = {}
     ceiling: float | None = None
     for one in decision.rejections:
@@ -97,6 +96,7 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
         home=decision.cached_at,
         scarce=scarce,
         in_tier=frozenset(one.deployment for one in decision.candidates) - elsewhere if elsewhere else None,
+        worth_usd=decision.worth_usd,
     )
 
 
@@ -119,12 +119,12 @@ def redecide(demand: Demand, candidates: Sequence[Foreseen], group: GroupSetting
 
 
 def possible(found: Redecision, group: GroupSettings) -> frozenset[str]:
-    """Everything that the pick could have been, trials aside."""
+    """All deployments that the pick could be, without trials."""
     return _picks(found, group, 0.0)
 
 
 def trials(found: Redecision, group: GroupSettings) -> frozenset[str]:
-    """What a trial could have been sent to; empty where the policy has none."""
+    """The deployments that only a trial could be sent to; empty where the policy has no trials."""
     return _picks(found, group, 1.0) - possible(found, group) if group.trial_share > 0 else frozenset()
 
 
@@ -135,7 +135,7 @@ def _picks(found: Redecision, group: GroupSettings, trial_share: float) -> froze
 
 
 def _view(draws: Draws) -> View:
-    """The pick looks at nothing but the draws: what was measured is in the predictions."""
+    """A view for `pick`, which uses only the draws: all measurements are in the predictions."""
     return View(_NOTHING, 0.0, draws)
 
 

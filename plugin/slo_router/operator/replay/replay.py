@@ -1,15 +1,15 @@
-"""What another policy would have done to recorded requests, and where the log cannot tell.
+"""What another policy would have done with recorded requests, and where the log cannot tell.
 
-    share        exact, given the predictions that were recorded: load is taken as it was, though other picks move it.
-                 Where one from few samples lies near its limit, or decides between scores near each other, a live run
-                 could go either way: `close` counts those
-    cost         a request that stays where it was costs what it cost; one that moves, its tokens at the new price:
-                 as many more or fewer of the answer as were expected of the new one
-    SLO kept     a request that stays is judged by what was measured. Of one that moves, cost and quality are known;
-                 its latencies are judged by how those of its new deployment compared with their predictions
-    quality      what is believed of each pick, with the interval of the answers that were judged
+    share        exact, given the recorded predictions. Load is as recorded, although other picks would change it. If a
+                 prediction from few samples is near its limit, or tips two near scores, a live run could pick
+                 otherwise: `close` counts such picks
+    cost         a request that stays costs what it cost. One that moves costs its tokens at the new price, with its
+                 answer's length scaled by the ratio of the two deployments' expected lengths
+    SLO kept     a request that stays is judged by its measurements. For one that moves, cost and quality are known.
+                 Its latencies are judged by observed ÷ predicted of its new deployment's requests
+    quality      the expected quality of each pick, with the interval of the judged answers
 
-`replay_outcome` works the figures out once all records were added.
+`replay_outcome` computes the figures after all records were added.
 """
 
 from __future__ import annotations
@@ -20,52 +20,55 @@ from dataclasses import dataclass
 
 from slo_router.contract.intervals import PairSums
 from slo_router.contract.model import Assessment, Prediction, Slo
-from slo_router.contract.settings.config import GroupSettings, Weights
+from slo_router.contract.settings.group import GroupSettings, Weights
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.judging import breaks_the_rest, judge, latencies_of
 from slo_router.operator.replay.policy_change import PolicyChange
 from slo_router.operator.replay.recorded import Candidate, Recorded, as_written_by, prediction_of
 from slo_router.operator.replay.redecision import Draws, Redecision, redecide
 from slo_router.operator.reporting.punctuality import LATENCIES, Punctuality, Tightness, tightness
+from slo_router.quality.worth import for_request
+from slo_router.worker.learning.worths import ENOUGH, Worth
 
-Cell = tuple[str, Tightness | None]  # a deployment, and how much time it would have had
+Cell = tuple[str, Tightness | None]  # a deployment, and the limits relative to its predictions
 
 
 @dataclass(slots=True)
 class Counts:
-    """What the replay counts; requests unless said otherwise."""
+    """Counts of requests."""
 
     replayed: int = 0
-    not_decided: int = 0  # LiteLLM chose; there is nothing to replay
-    no_candidate: int = 0  # the new YAML has none of its group or candidates
+    not_decided: int = 0  # LiteLLM chose: there is no decision to replay
+    no_candidate: int = 0  # the new YAML has not its group, or none of its candidates
     other_policy: int = 0  # recorded under another policy than the old YAML's
     moved: int = 0
     drawn: int = 0
-    never_measured: int = 0  # the new pick's prediction rests on nothing
-    close: int = 0  # the new pick hangs on a prediction that is less certain than it is near to another pick
-    met: int = 0  # expected by the new policy, fallbacks not
+    never_measured: int = 0  # the new pick was never measured
+    close: int = 0  # the uncertainty of a prediction is larger than its distance to another pick
+    met: int = 0  # the new policy expects the SLO to be kept
     unpriced: int = 0
 
 
 class Replay:
-    """Takes one record after another. `old` and `new` keep the accounts at the old and the new YAML's prices."""
+    """Replays one record after another. `old` and `new` compute costs at the old and the new YAML's prices."""
 
     def __init__(self, change: PolicyChange, old: Counterfactual, new: Counterfactual, draws: Draws) -> None:
         self._change, self._old, self._new, self._draws = change, old, new, draws
         self.counts = Counts()
         self.shares: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])  # deployment → recorded, new
-        self.picks: defaultdict[tuple[str, str], int] = defaultdict(int)  # new, by deployment and category
+        self.picks: defaultdict[tuple[str, str], int] = defaultdict(int)  # new picks, by deployment and category
+        self._worths: dict[str, Worth] = {}  # by group with a target for quality
         self._cost = [0.0] * 5  # new, old, new², new·old, old²
         self._priced = 0
         self.quality = [0.0, 0.0]  # sums: recorded, new
         self.quality_count = 0
         self.judged_before = [0, 0]  # met, judged: as recorded
-        self.judged = [0, 0]  # met, judged: by the new SLO, where that is known
+        self.judged = [0, 0]  # met, judged: by the new SLO, where that can be told without `punctuality`
         self.punctuality: defaultdict[str, Punctuality] = defaultdict(Punctuality)  # by deployment
-        self.waiting: defaultdict[Cell, int] = defaultdict(int)  # moved, to be judged by `punctuality`
+        self.waiting: defaultdict[Cell, int] = defaultdict(int)  # moved requests that `punctuality` will judge
 
     def add(self, record: Recorded) -> None:
-        """Decides it again."""
+        """Decides a record again, and counts the result."""
         decision, side = record.decision, self._change.group(record)
         if decision is None or record.deployment is None:
             self.counts.not_decided += 1
@@ -75,7 +78,12 @@ class Replay:
             self.counts.no_candidate += 1
             return
         demand = self._change.demand(record, decision, side)
+        worth = self._worth_of(record.model_group or "", side.settings)
+        if worth is not None:
+            demand = demand._replace(worth_usd=for_request(worth.usd, self._draws.random()))
         new = redecide(demand, candidates, side.settings, self._draws)
+        if worth is not None:
+            worth.see(new.pool, new.chosen)
         name = new.chosen.deployment_id
         self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
         self.counts.close += _is_close(new, demand.slo, side.settings)
@@ -87,6 +95,16 @@ class Replay:
         if served is None and record.deployment in by_name:
             served = prediction_of(by_name[record.deployment].predicted)
         self._judge(record, elsewhere, demand.slo, served, (new.chosen, new_usd))
+
+    def _worth_of(self, group: str, settings: GroupSettings) -> Worth | None:
+        """Learned from the records before, as a worker would; a target in USD needs the whole day's traffic."""
+        if settings.target is None or settings.target.quality_of_best is None:
+            return None
+        worth = self._worths.setdefault(group, Worth(settings.target))
+        if self.counts.replayed % ENOUGH == 0:
+            for _ in worth.refit(None):
+                pass
+        return worth
 
     def _judge(
         self,
@@ -103,20 +121,20 @@ class Replay:
         in_time = judge(record, latencies, None)
         if not is_hit:
             self.punctuality[name].add(record, served)
-        if in_time is None:  # what its SLO names could not have been measured elsewhere either
+        if in_time is None:  # a latency in its SLO could not be measured at any deployment
             return
         if name == chosen.deployment_id or is_hit:
-            met = judge(record, slo, None if served is None else served.quality)
+            met = judge(record, slo, None if served is None else served.quality_bound)
             if met is not None:
                 _add(self.judged, is_hit=met)
-        elif breaks_the_rest(elsewhere, slo, new_usd, chosen.prediction.quality):
+        elif breaks_the_rest(elsewhere, slo, new_usd, chosen.prediction.quality_bound):
             _add(self.judged, is_hit=False)
         else:
             self.waiting[chosen.deployment_id, tightness(latencies, chosen.prediction)] += 1
 
     @property
     def cost(self) -> PairSums:
-        """The new policy's cost and what was spent, over requests of which both are known: none where `pairs` is 0."""
+        """Sums of new and spent USD, over requests whose two costs are known."""
         new, old, *squares = self._cost
         return PairSums(self._priced, new, old, *squares)
 
@@ -135,7 +153,7 @@ class Replay:
     def _count_cost(
         self, record: Recorded, elsewhere: Recorded, name: str, candidate: Candidate | None
     ) -> float | None:
-        """Returns what the request would have cost."""
+        """Counts the costs. Returns what the request would have cost, USD."""
         if record.outcome == "error" or record.prompt_tokens is None:
             return None
         spent_usd = self._old.account(record).spent_usd
@@ -161,8 +179,8 @@ class Replay:
 
 
 def _is_close(found: Redecision, slo: Slo, group: GroupSettings) -> bool:
-    """Whether the pick could as well be another: a live prediction is nearer to a limit, or to tip the scores, than it
-    is certain. Counted are the pick's and those of candidates that would go before it."""
+    """Whether the pick could as well be another one: the uncertainty of a live prediction is larger than its distance
+    to a limit, or to another order of the scores. Only the pick's predictions and those of cheaper candidates count."""
     chosen = found.chosen
     most_usd = _cost_usd(chosen)
     for one in found.pool:
@@ -171,7 +189,7 @@ def _is_close(found: Redecision, slo: Slo, group: GroupSettings) -> bool:
                 limit_s, expected_s = getattr(slo, name), getattr(one.prediction, name)
                 if limit_s and expected_s and abs(math.log(limit_s / expected_s)) < _doubt(one):
                     return True
-    if chosen.scores is None:
+    if chosen.scores is None or group.objective != "weighted":
         return False
     weights, total = group.weights or Weights(), chosen.scores["total"]
     part = weights.latency / (weights.quality + weights.cost + weights.latency)
@@ -184,15 +202,15 @@ def _is_close(found: Redecision, slo: Slo, group: GroupSettings) -> bool:
 
 
 def _cost_usd(candidate: Assessment) -> float:
-    """What it was expected to cost: nothing is cheaper than what is free, and what is unknown is the dearest."""
+    """The predicted cost in USD; an unknown cost is infinite."""
     return math.inf if candidate.prediction.cost_usd is None else candidate.prediction.cost_usd
 
 
 def _doubt(candidate: Assessment) -> float:
-    """How far a live prediction may be off, as a share of it.
+    """The uncertainty of a live prediction, as a share of it; 0 for other predictions.
 
-    The p90 of n latencies whose p95 is 1.6 to 2 times their median has a relative standard error of 0.4/√n to 0.6/√n;
-    this is about twice that.
+    The p90 of n latencies whose p95 is 1.6 to 2 times their median has a relative standard error of 0.4/√n to 0.6/√n.
+    The uncertainty is about twice that.
     """
     prediction = candidate.prediction
     return 1 / math.sqrt(prediction.samples) if prediction.basis == "live" and prediction.samples else 0.0

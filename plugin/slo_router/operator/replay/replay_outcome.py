@@ -1,8 +1,8 @@
-"""What a replay comes to: shares, cost, attainment and quality, each with how far the log can tell.
+"""The outcome of a replay: shares, cost, attainment and quality, each with its uncertainty.
 
-A request that moves is judged by the requests that its new deployment answered. Where those are fewer than `ENOUGH`, or
-nothing was expected of it, the log cannot tell what would have become of its SLO: it is counted as untold, and left out
-of the attainment.
+A request that moves is judged by the requests that its new deployment answered. With fewer than `ENOUGH` of those, or
+without a prediction, the log cannot tell whether the request would have kept its SLO. It is then counted as untold, and
+left out of the attainment.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 
 from slo_router.contract.intervals import Z95, Interval, ratio
 from slo_router.contract.model import Snapshot
-from slo_router.decision.known import ENOUGH_ANSWERS
 from slo_router.operator.replay.replay import Counts, Replay
 
 ENOUGH = 20
+ENOUGH_ANSWERS = 20  # graded, for a quality to be called measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Attainment:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Over the requests of which both costs are known. Changes are shares of what was recorded."""
+    """Sums over the requests whose two costs are known. Changes are relative to the recorded cost."""
 
     recorded_usd: float | None
     new_usd: float | None
@@ -42,7 +42,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The replay's figures. Pairs are as recorded and new."""
+    """The replay's figures. Pairs are (recorded, new)."""
 
     counts: Counts
     shares: Mapping[str, tuple[float, float]]
@@ -51,15 +51,15 @@ class Outcome:
     attainment: Attainment
     quality: tuple[float | None, float | None]
     quality_interval: Interval | None
-    quality_measured_share: float | None  # of the picks' quality rests on judged answers; the rest is the YAML's word
+    quality_measured_share: float | None  # of picks whose quality rests on judged answers; the rest is configured
 
     def as_json(self) -> dict[str, object]:
-        """JSON values."""
+        """The outcome as JSON values."""
         return asdict(self)
 
 
 def outcome_of(replay: Replay, snapshot: Snapshot) -> Outcome:
-    """`snapshot` is what Redis holds now: it tells how many answers the qualities rest on."""
+    """Computes the outcome. `snapshot` is Redis' present content: it gives the number of answers behind a quality."""
     replayed, sums = replay.counts.replayed or 1, replay.cost
     change, (met, judged) = ratio(sums), replay.judged_before
     old, new = (total / replay.quality_count if replay.quality_count else None for total in replay.quality)
@@ -82,7 +82,7 @@ def outcome_of(replay: Replay, snapshot: Snapshot) -> Outcome:
 
 
 def attainment_of(replay: Replay) -> Attainment:
-    """What is known, and of those that move what the log shows of such requests."""
+    """The attainment: known for requests that stay, estimated from similar requests for those that move."""
     met, judged = (float(value) for value in replay.judged)
     untold, doubts = 0, defaultdict[str, float](float)
     for (name, limits), waiting in replay.waiting.items():
@@ -90,9 +90,9 @@ def attainment_of(replay: Replay) -> Attainment:
         if trials < ENOUGH:
             untold += waiting
             continue
-        share = (hits + 1) / (trials + 2)  # else 20 of 20 would leave no doubt
+        share = (hits + 1) / (trials + 2)  # otherwise 20 of 20 would have no variance
         met, judged = met + waiting * hits / trials, judged + waiting
-        doubts[name] += waiting * math.sqrt(share * (1 - share) / trials)  # they rest on the same requests
+        doubts[name] += waiting * math.sqrt(share * (1 - share) / trials)  # added, for they rest on the same requests
     evidence = sum(doubt**2 for doubt in doubts.values())
     if not judged:
         return Attainment(None, None, 0, untold)

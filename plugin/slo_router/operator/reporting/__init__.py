@@ -1,4 +1,4 @@
-"""What the request records tell: spend and what it would have been, attainment, quality, and what another policy does.
+"""Reports from the request records: spend and the baseline's cost, attainment and quality.
 
 Redis stream, JSONL files → journal → recorded ─→ counterfactual → tally → report → tables, JSON, CSV, HTML
                                                └→ redecision → replay

@@ -1,23 +1,27 @@
-"""What is missing or cannot work in a configuration, given what was measured: found by deciding a typical request.
+"""Finds what is missing or cannot work in a configuration, given what was measured.
 
-For each group and category the router itself is asked where a request of 1,000 prompt tokens would go that asks for
-nothing of its own. A fallback means that the group's SLO cannot be kept there, and the decision says by how much.
+For each group and category the router decides a typical request: 1,000 prompt tokens, without an SLO of its own. A
+fallback means that the group's SLO cannot be kept there. The decision tells by how much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from slo_router.contract.ages import ANSWER_FAULT_LASTS_S, DAY_S
 from slo_router.contract.model import Decision, Facts, Features, Snapshot
-from slo_router.contract.settings.config import GroupSettings, Settings
+from slo_router.contract.settings.config import Settings
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.decide import Policy, decide
 from slo_router.decision.explain import reason
 from slo_router.decision.foresight import Ask
+from slo_router.decision.groups import rules_of
 from slo_router.decision.prediction import View
 from slo_router.operator.replay.policy_change import default_slo
 from slo_router.operator.replay.redecision import Draws
+from slo_router.quality.comparing import Outcomes
+from slo_router.quality.judging import NOT_FED, Fed, Graded, judge
 from slo_router.request.features import OUTPUT_TOKENS, OUTPUT_TOKENS_ELSE
 
 PROMPT_TOKENS = 1_000
@@ -25,20 +29,23 @@ STALE_S = 7 * 86_400
 
 
 class Gap(NamedTuple):
-    """Something to know or to mend. `where` is a group or a deployment."""
+    """Something to know or to fix. `where` is a group or a deployment."""
 
     where: str
     what: str
 
 
-def find_gaps(settings: Settings, snapshot: Snapshot, now_s: float) -> list[Gap]:
-    """All of them, deployments first. `now_s` is Unix seconds."""
+def find_gaps(
+    settings: Settings, snapshot: Snapshot, now_s: float, fed: Fed = NOT_FED, pairs: Sequence[Outcomes] = ()
+) -> list[Gap]:
+    """All gaps, by group, those of its deployments first. `now_s` is Unix seconds."""
     gaps: list[Gap] = []
     for name, group in settings.plugin.groups.items():
         facts = [one.facts for one in settings.deployments if one.group == name]
         for one in facts:
             gaps += [Gap(one.name, what) for what in _of_deployment(one, group, snapshot, now_s)]
-        gaps += [Gap(name, what) for what in _of_group(group, facts, snapshot, now_s)]
+        judged = judge(facts, Graded(snapshot.measured, fed, pairs), now_s, rules_of(group))
+        gaps += [Gap(name, what) for what in _of_group(group, facts, View(snapshot, now_s, Draws(0), judged=judged))]
     return gaps
 
 
@@ -71,19 +78,19 @@ def _of_deployment(facts: Facts, group: GroupSettings, snapshot: Snapshot, now_s
         yield "no context window: no request counts as too long for it (model_info.max_input_tokens)"
 
 
-def _of_group(group: GroupSettings, facts: list[Facts], snapshot: Snapshot, now_s: float) -> Iterator[str]:
+def _of_group(group: GroupSettings, facts: list[Facts], view: View) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for category in group.known_categories:
-        decision = _typical(group, facts, snapshot, now_s, category)
+        decision = _typical(group, facts, view, category)
         if decision.kind == "fallback":
             by_reason.setdefault(reason(decision), []).append(category)
     for why, categories in by_reason.items():
         yield f"its SLO is not expected to be kept for {', '.join(categories)}: {why}"
 
 
-def _typical(group: GroupSettings, facts: list[Facts], snapshot: Snapshot, now_s: float, category: str) -> Decision:
+def _typical(group: GroupSettings, facts: list[Facts], view: View, category: str) -> Decision:
     output_tokens = OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE)
     features = Features(category, "client", PROMPT_TOKENS, output_tokens, output_tokens)
     settled = group.model_copy(update={"trial_share": 0.0})
     ask = Ask(features, default_slo(group, category))
-    return decide(ask, facts, View(snapshot, now_s, Draws(0)), Policy(settled, ""))
+    return decide(ask, facts, view, Policy(settled, ""))

@@ -1,9 +1,9 @@
-"""Streams request records out of the Redis stream or the rotated JSONL files, in constant memory.
+"""Reads request records from the Redis stream or the rotated JSONL files, in constant memory.
 
-    requests.jsonl, as `log.jsonl_path` names it → requests.PID.jsonl of every worker, and each one's .1, .2, …
+    requests.jsonl (`log.jsonl_path`) → requests.PID.jsonl of every worker, and the rotated .1, .2, … of each
 
-A line that is no record is counted and skipped. The stream and the files hold the same records, so one or the other is
-read: the files keep more (`jsonl_max_mb` × `jsonl_backups` a worker), the stream has every host's.
+A line that is not a record is counted and skipped. Stream and files hold the same records, so only one of them is read.
+The files keep more records (`jsonl_max_mb` × `jsonl_backups` per worker). The stream has the records of all hosts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slo_router.operator.replay.recorded import Recorded, decode
 Entry: TypeAlias = tuple[str, dict[str, str]]
 
 PAGE = 1_000
-REDIS_SKEW_S = 60.0  # between Redis, which stamps the entries, and the proxies
+REDIS_SKEW_S = 60.0  # the clock of Redis, which stamps the entries, may differ so much from the proxies'
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -37,7 +37,7 @@ class Selection:
     key: str | None = None
 
     def takes(self, record: Recorded) -> bool:
-        """Whether this one counts."""
+        """Whether the record is selected."""
         return (
             record.ts >= self.since_s
             and (self.group is None or record.model_group == self.group)
@@ -47,7 +47,7 @@ class Selection:
 
 
 class Journal:
-    """Records out of lines. `read`, `broken` and `left_out` count lines as they pass."""
+    """The selected records in `lines`. `read`, `broken` and `left_out` count the lines."""
 
     def __init__(self, lines: Iterable[bytes | str], selection: Selection) -> None:
         self._lines = lines
@@ -70,7 +70,7 @@ class Journal:
 
 
 def age_s(text: str) -> float:
-    """`30d`, `12h`, `90m`, `2w` → seconds. Raises SettingsError."""
+    """`30d`, `12h`, `90m`, `2w` → seconds. Raises SettingsError for other text."""
     found = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
     if found is None:
         raise SettingsError(f"since: {text!r}, expected a number and s, m, h, d or w, such as 30d")
@@ -78,7 +78,7 @@ def age_s(text: str) -> float:
 
 
 def stream_lines(client: BlockingClient, stream: str, since_s: float = 0.0) -> Iterator[str]:
-    """The entries of a Redis stream from a time on, oldest first. Raises redis errors."""
+    """The records of a Redis stream from `since_s` on, as JSON, oldest first. Raises redis errors."""
     start = str(max(int(since_s - REDIS_SKEW_S), 0) * 1_000)  # an entry is written after its request's end
     while True:
         entries = cast("list[Entry]", client.xrange(stream, min=start, count=PAGE))
@@ -89,7 +89,7 @@ def stream_lines(client: BlockingClient, stream: str, since_s: float = 0.0) -> I
 
 
 def newest_stream_lines(client: BlockingClient, stream: str) -> Iterator[str]:
-    """The same, newest first. Raises redis errors."""
+    """The records of a Redis stream, as JSON, newest first. Raises redis errors."""
     end = "+"
     while True:
         entries = cast("list[Entry]", client.xrevrange(stream, max=end, count=PAGE))
@@ -100,20 +100,23 @@ def newest_stream_lines(client: BlockingClient, stream: str) -> Iterator[str]:
 
 
 def file_lines(paths: Sequence[Path], since_s: float = 0.0) -> Iterator[bytes]:
-    """The lines of these files; one that was last written before `since_s` is not opened. Raises SettingsError."""
+    """The lines of the files. Files last written before `since_s` are skipped. Raises SettingsError."""
     for path in paths:
         try:
             if path.stat().st_mtime >= since_s:
                 with path.open("rb") as file:
                     yield from (line for line in file if line != b"\n")
         except FileNotFoundError:
-            continue  # rotated away in the meantime
+            continue  # rotated away meanwhile
         except OSError as error:
             raise SettingsError(f"{path}: {error.strerror}, expected a file of request records") from error
 
 
 def find_files(path: Path) -> list[Path]:
-    """The files behind one `log.jsonl_path`: its own, every worker's, and what was rotated. Raises SettingsError."""
+    """All files of one `log.jsonl_path`: its own, every worker's, and the rotated ones, oldest first.
+
+    Raises SettingsError where there is none.
+    """
     suffix = path.suffix or ".jsonl"
     own = re.compile(rf"{re.escape(path.stem)}(\.\d+)?{re.escape(suffix)}(\.\d+)?")
     folder = path.parent

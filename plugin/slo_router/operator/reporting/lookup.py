@@ -1,9 +1,9 @@
 """Finds one request's record by its id.
 
-The stream's index says in which millisecond it was written, which takes two commands. What the index does not know is
-searched for as text, and only lines that name it are decoded. Redis looks through its entries itself, newest first, a
-page at a time and some milliseconds each, so that its 200 MB need not travel: 100,000 entries take one to two seconds.
-The files, which have no index, are searched where the kernel has them.
+The stream's index tells in which millisecond a record was written. That takes two commands. An id that the index does
+not have is searched as text, and only lines with that text are decoded. A script in Redis searches its entries, newest
+first, page by page, some milliseconds each. So its 200 MB are not transferred: 100,000 entries take one to two seconds.
+The files have no index. They are searched in the kernel's page cache.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ return #entries > 0 and {entries[#entries][1]} or {}
 
 
 def find_in_stream(client: BlockingClient, stream: str, request_id: str) -> Recorded | None:
-    """The newest record of a request. Raises redis errors.
+    """The newest record of a request, or `None`. Raises redis errors.
 
-    Where the index does not know it and this user may not run scripts, every entry comes here, which takes longer.
+    If the index does not have it and this user may not run scripts, every entry is transferred, which takes longer.
     """
     if (record := _find_by_index(client, stream, request_id)) is not None:
         return record
@@ -68,7 +68,7 @@ def _find_by_index(client: BlockingClient, stream: str, request_id: str) -> Reco
 
 
 def find_in_files(paths: Iterable[Path], request_id: str) -> Recorded | None:
-    """The record of a request in the first of these files that has it. Raises SettingsError."""
+    """The record of a request in the first file that has it, or `None`. Raises SettingsError for an unreadable file."""
     return _first((line for path in paths for line in _naming(path, _as_json(request_id).encode())), request_id)
 
 
@@ -82,7 +82,7 @@ def _naming(path: Path, needle: bytes) -> Iterator[bytes]:
                 end = len(text) if end < 0 else end
                 yield text[text.rfind(b"\n", 0, at) + 1 : end]
                 at = text.find(needle, end)
-    except (FileNotFoundError, ValueError):  # rotated away in the meantime; empty
+    except (FileNotFoundError, ValueError):  # FileNotFoundError: rotated away meanwhile; ValueError: the file is empty
         return
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}, expected a file of request records") from error

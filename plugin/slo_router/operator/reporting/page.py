@@ -1,4 +1,4 @@
-"""The report as one HTML page: its figures, and cost and attainment over time as plots."""
+"""The report as one HTML page: its figures, and plots of cost and attainment over time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_POINTS = 200
 
 
 def as_html(report: Report) -> str:
-    """The whole page."""
+    """The HTML page of a report."""
     environment = templates(Path(__file__).parent)
     environment.filters.update(usd=usd, percent=percent, between=between, number=number)
     page = environment.get_template("page.html.j2")
@@ -23,7 +23,7 @@ def as_html(report: Report) -> str:
 
 
 def plots(hours: Sequence[Hour]) -> list[Plot]:
-    """Cost and attainment over time; none where there is a single hour."""
+    """Plots of cost and attainment over time; none for a single hour."""
     points = merge(hours, MOST_POINTS)
     if len(points) < 2:
         return []
@@ -41,7 +41,7 @@ def plots(hours: Sequence[Hour]) -> list[Plot]:
 
 
 def merge(hours: Sequence[Hour], most: int) -> list[Hour]:
-    """At most so many points, each the sum of neighbouring hours; attainment is weighted by requests."""
+    """At most `most` points, each the sum of neighbouring hours. Attainment is weighted by requests."""
     step = -(-len(hours) // most) or 1
     return [_sum(hours[start : start + step]) for start in range(0, len(hours), step)]
 

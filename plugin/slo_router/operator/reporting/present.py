@@ -1,9 +1,10 @@
-"""What is known of each deployment now, in one row: load, circuit, expected latency, evidence, recent share."""
+"""One row for each deployment now: load, circuit, expected latency, evidence, recent share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from slo_router.contract.model import Snapshot
@@ -12,7 +13,9 @@ from slo_router.latency.curve import P95, tpot_s, ttft_s
 from slo_router.live.circuit import Circuit, share
 from slo_router.live.quota import headroom
 from slo_router.live.state import LiveState
+from slo_router.operator.reporting.graded import GradedQuality, graded_of
 from slo_router.operator.reporting.tally import Tallies, Tally
+from slo_router.quality.judging import Judged
 
 TYPICAL_PROMPT_TOKENS = 1_000
 
@@ -25,7 +28,7 @@ class Deployment:
     group: str
     in_flight: float
     circuit: str
-    quota_left: float | None  # of the tightest limit, 0..1; `None`: none is known
+    quota_left: float | None  # of the tightest limit, 0..1; `None`: no limit is known
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
     tpot_ms: float | None
@@ -34,14 +37,31 @@ class Deployment:
     benchmarked: dict[str, float]  # category → age in seconds
     recent_share: float | None
     recent_attainment: float | None
-    shadow_usd_per_s: float = 0.0  # what a second's stay is worth to others; above 0 where places are scarce
+    shadow_usd_per_s: float = 0.0  # value of its place to other requests; above 0 where places are scarce
+    quality: dict[str, GradedQuality] = field(default_factory=dict)  # by category, where answers were graded
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A group's shadow evaluation: USD of today (UTC), comparisons that are known, and the verdicts of its judge on
+    pairs of answers of one deployment, by what was better: the first, the second, or neither.
+    """
+
+    group: str
+    judge: str
+    spent_usd: float
+    usd_per_day: float
+    comparisons: float
+    control_first: float
+    control_second: float
+    control_tie: float
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything that `slo-router status` says."""
+    """Everything that `slo-router status` shows."""
 
-    policy: str  # in force
+    policy: str  # the policy in force
     workers: int
     stream_length: int
     recent: int
@@ -49,17 +69,24 @@ class Status:
     last_record_age_s: float | None
     dropped_values: int
     deployments: tuple[Deployment, ...]
-    off: tuple[str, ...] = ()  # groups that LiteLLM routes by itself
-    notes: tuple[str, ...] = ()  # where the policy in force is not the YAML's
+    off: tuple[str, ...] = ()  # groups that are switched off: LiteLLM alone routes them
+    worths_usd: dict[str, float] = field(default_factory=dict)  # of a quality of 1, by group with the objective `value`
+    notes: tuple[str, ...] = ()  # differences of the policy in force from the YAML
+    paired: tuple[Paired, ...] = ()  # of the groups that compare answers
 
 
 class Seen(NamedTuple):
-    """What there is to look at: the benchmark's part, the workers', the latest records. `now_s` is Unix seconds."""
+    """The data behind a status: the benchmark's snapshot, the live states, the latest records, Unix seconds; what is
+    believed of the qualities, and by group with which confidence; by group what a quality of 1 is worth.
+    """
 
     snapshot: Snapshot
     states: Mapping[str, LiveState]
     latest: Tallies
     now_s: float
+    judged: Judged = MappingProxyType({})
+    confidences: Mapping[str, float] = MappingProxyType({})
+    worths_usd: Mapping[str, float] = MappingProxyType({})
 
 
 def describe(name: str, group: str, seen: Seen) -> Deployment:
@@ -83,17 +110,21 @@ def describe(name: str, group: str, seen: Seen) -> Deployment:
         recent_share=None if tally is None else tally.requests / seen.latest.total.requests,
         recent_attainment=None if tally is None else attained(tally),
         shadow_usd_per_s=state.shadow_usd_per_s,
+        quality={
+            category: graded_of(belief, seen.confidences[group], seen.now_s)
+            for category, belief in sorted(seen.judged.get(name, {}).items())
+        },
     )
 
 
 def attained(tally: Tally) -> float | None:
-    """Met ÷ judged."""
+    """Met ÷ judged, 0..1; `None` where nothing was judged."""
     judged = tally.met + tally.missed
     return tally.met / judged if judged else None
 
 
 def state_in_words(state: LiveState, now_s: float) -> str:
-    """Whether it gets traffic, and why not."""
+    """Whether a deployment gets traffic, and if not, why."""
     if state.account.is_shut:
         since_s = max(now_s - (state.account.changed_at_s or now_s), 0.0)
         return f"refuses everything, asked {since_s:.0f} s ago: its account, its key, or its model's name"
@@ -104,7 +135,7 @@ def state_in_words(state: LiveState, now_s: float) -> str:
 
 
 def circuit_in_words(circuit: Circuit, now_s: float) -> str:
-    """Closed, open since when, or how much it lets through."""
+    """The circuit in words: closed, open for how long, or the share that it lets through."""
     if circuit.is_open:
         return f"open for {max(now_s - (circuit.changed_at_s or now_s), 0.0):.0f} s"
     part = share(circuit, now_s)

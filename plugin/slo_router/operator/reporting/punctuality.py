@@ -1,9 +1,9 @@
-"""How likely a deployment keeps a limit: from what its recorded requests took, over what was predicted of them.
+"""How likely a deployment keeps a latency limit, from its recorded requests.
 
-    share of observed ÷ predicted ≤ limit ÷ predicted            (of several limits the least likely decides)
+    share of requests with observed ÷ predicted ≤ limit ÷ predicted      (of several limits the least likely decides)
 
-So what was seen under one limit tells of another, and of another prompt length or load. Ratios are kept in bins 2 %
-wide. An error keeps no limit.
+So requests under one limit also tell of another limit, prompt length or load. Ratios are kept in bins 2 % wide. An
+error keeps no limit.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from slo_router.operator.replay.recorded import Recorded
 
 BINS_PER_E = 50
 LATENCIES = ("ttft_s", "tpot_s", "e2e_s")
-Tightness = tuple[tuple[str, int], ...]  # by latency that has a limit: the bin of limit ÷ predicted
+Tightness = tuple[tuple[str, int], ...]  # (latency, bin of limit ÷ predicted), for each latency with a limit
 
 
 class Trials(NamedTuple):
-    """So many of so many."""
+    """The number of hits in a number of trials."""
 
     hits: int
     trials: int
 
 
 class Punctuality:
-    """Of one deployment."""
+    """The recorded latencies of one deployment, relative to their predictions."""
 
     def __init__(self) -> None:
         self._requests = self._errors = 0
         self._ratios: dict[str, Counter[int]] = {name: Counter() for name in LATENCIES}
 
     def add(self, record: Recorded, predicted: Prediction | None) -> None:
-        """Counts one request that it answered, or failed."""
+        """Counts one request that the deployment answered or failed."""
         self._requests += 1
         if record.outcome == "error":
             self._errors += 1
@@ -47,7 +47,7 @@ class Punctuality:
                 self._ratios[name][_bin(observed_ms / MS_PER_S / expected_s)] += 1
 
     def kept(self, tightness: Tightness) -> Trials:
-        """How many of how many would have kept limits as tight as these."""
+        """How many requests would have kept limits of this tightness, and of how many."""
         found = [Trials(self._requests - self._errors, self._requests)]
         for name, most in tightness:
             ratios = self._ratios[name]
@@ -57,7 +57,7 @@ class Punctuality:
 
 
 def tightness(slo: Slo, predicted: Prediction) -> Tightness | None:
-    """How far each limit is from what is expected, `None` where nothing is expected of one."""
+    """Each limit relative to its prediction; `None` if a limit has no prediction."""
     found = []
     for name in LATENCIES:
         limit_s, expected_s = getattr(slo, name), getattr(predicted, name)

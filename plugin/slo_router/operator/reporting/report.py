@@ -1,4 +1,4 @@
-"""The report: one row for the whole and one for each deployment, category and team, each with its intervals."""
+"""The report: one row for the total and one for each deployment, category and team, with intervals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from slo_router.operator.reporting.rows import Hour, Lines, QualityRow, Report, 
 from slo_router.operator.reporting.tally import HOUR_S, Tallies, Tally
 from slo_router.telemetry.baseline import BASELINE
 
-ENOUGH_HOURS = 10  # before, single requests are what the interval rests on
-SAME_OUTPUT = "The baseline is assumed to have written as many output tokens; prices and all else are exact."
+ENOUGH_HOURS = 10  # with fewer hours the interval is computed over single requests
+SAME_OUTPUT = "The baseline is assumed to write as many output tokens; prices and all else are exact."
 
 
 def make_report(
     tallies: Tallies, lines: Lines, baseline: str | None, facts: Iterable[Facts], snapshot: Snapshot
 ) -> Report:
-    """`snapshot` is what Redis holds now; it only tells the evidence behind the qualities."""
+    """Makes the report. `snapshot` is Redis' present content; it gives only the evidence behind the qualities."""
     total = tallies.total
     hours = [(one.spent_usd, one.baseline_usd) for one in tallies.hours.values() if one.priced]
     by_hour = len(hours) >= ENOUGH_HOURS
@@ -96,15 +96,15 @@ def _assumptions(total: Tally) -> tuple[str, ...]:
     if total.estimated:
         notes.append(
             f"{total.estimated} of {total.priced} requests involve a deployment without a list price: "
-            "its recorded USD per 1,000 tokens stands for it, which is an estimate."
+            "its recorded USD per 1,000 tokens is used instead, which is an estimate."
         )
     if total.unpriced:
-        notes.append(f"{total.unpriced} requests are in no sum of money: a price, or the number of tokens, is unknown.")
+        notes.append(f"{total.unpriced} requests are in no sum of USD: a price, or the number of tokens, is unknown.")
     if total.shadow:
         notes.append(
-            f"{total.shadow} requests were in shadow: LiteLLM chose, so that they save nothing; "
-            "what the decisions would have cost, `slo-router replay` says."
+            f"{total.shadow} requests were in shadow: LiteLLM chose, so they save nothing. "
+            "`slo-router replay` tells what the decisions would have cost."
         )
     if total.cache_hits:
-        notes.append(f"{total.cache_hits} cache hits save nothing here: the baseline's cache would have answered, too.")
+        notes.append(f"{total.cache_hits} cache hits save nothing here: the cache would also answer for the baseline.")
     return tuple(notes)

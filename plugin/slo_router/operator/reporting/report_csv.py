@@ -1,4 +1,4 @@
-"""The report's rows as CSV, one line each, for a spreadsheet: names that it would take for a formula are quoted."""
+"""The report's rows as CSV for a spreadsheet. A name that a spreadsheet would take for a formula is quoted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slo_router.operator.reporting.rows import Report, Row
 
 
 def write_csv(path: Path, made: Report) -> None:
-    """Writes the whole and its parts; the first column says what the row is by."""
+    """Writes the total and its parts. The first column tells the kind of the row."""
     parts = (
         ("total", (made.total,)),
         ("deployment", made.deployments),

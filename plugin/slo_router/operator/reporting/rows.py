@@ -1,4 +1,4 @@
-"""The report's values: what tables, JSON, CSV and the HTML page all show. Shares are 0..1; `None` is unmeasured."""
+"""The report's values, for tables, JSON, CSV and the HTML page. Shares are 0..1; `None` is unmeasured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slo_router.contract.intervals import Interval
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Some requests. Shares are 0..1; `None` is unmeasured."""
+    """The sums over some requests."""
 
     name: str
     requests: int
@@ -30,12 +30,12 @@ class Row:
     baseline_quality: float | None
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
-    shadow: int = 0  # decided without effect: LiteLLM chose
+    shadow: int = 0  # requests in shadow: LiteLLM chose
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRow:
-    """What is believed of one deployment's answers in one category, and on what evidence."""
+    """The quality (0..1) of one deployment's answers in one category, and its evidence."""
 
     deployment: str
     category: str
@@ -48,7 +48,7 @@ class QualityRow:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """One hour of traffic, for the plots. The sums of money are over `priced` of the requests."""
+    """One hour of traffic, for the plots. The USD are sums over the `priced` requests."""
 
     start_s: int
     requests: int
@@ -60,7 +60,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that `slo-router report` says."""
+    """Everything that `slo-router report` shows. Times are Unix seconds."""
 
     first_s: float | None
     last_s: float | None
@@ -80,7 +80,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """How many lines the journal saw."""
+    """How many lines the journal read, found broken, and left out."""
 
     read: int
     broken: int

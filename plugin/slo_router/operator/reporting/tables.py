@@ -1,4 +1,4 @@
-"""The report's tables as text, for the terminal and the HTML page. `>` before a column's name: it holds numbers."""
+"""The report's tables as text, for the terminal and the HTML page. A column whose name starts with `>` has numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Table(NamedTuple):
 
 
 def tables(made: Report) -> list[Table]:
-    """By deployment and category, by team where there are several, and the qualities."""
+    """The tables by deployment and category, by team if there are several, and that of the qualities."""
     parts = {"deployment": made.deployments, "category": made.categories}
     parts |= {"team": made.teams} if len(made.teams) > 1 else {}
     quality = ("deployment", "category", ">requests", ">configured", ">measured")

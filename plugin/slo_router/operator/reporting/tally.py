@@ -1,7 +1,7 @@
-"""Sums over requests, in memory that grows with the number of deployments, categories, teams and hours alone.
+"""Sums over requests. Their memory grows only with the number of deployments, categories, teams and hours.
 
-Attainment is met ÷ judged, errors included as not met; a request whose SLO names something that could not be measured
-is not judged. Money is summed over the requests of which both sides are known. TTFT is kept in bins 2 % wide.
+Attainment is met ÷ judged. An error counts as not met. A request is not judged if a field of its SLO could not be
+measured. USD are summed over requests whose spent and baseline cost are both known. TTFT is kept in bins 2 % wide.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOUR_S = 3_600
 
 
 class Tally:
-    """What happened to some requests."""
+    """Sums over some requests."""
 
     def __init__(self) -> None:
         self.requests = self.errors = self.cache_hits = self.disconnected = self.shadow = 0
@@ -66,16 +66,16 @@ class Tally:
             self.baseline_quality += baseline_quality
 
     def known_usd(self, usd: float) -> float | None:
-        """A sum of money; `None` where nobody knows the cost of any of the requests."""
+        """The sum `usd`; `None` where no request has a known cost."""
         return None if self.unpriced and not self.priced else usd
 
     @property
     def money(self) -> PairSums:
-        """Spent and baseline, with their squares."""
+        """The sums of spent and baseline USD, and of their squares and products."""
         return PairSums(self.priced, self.spent_usd, self.baseline_usd, self._cc, self._cb, self._bb)
 
     def ttft_ms(self, level: float) -> float | None:
-        """The TTFT that a share `level` of the streams that were timed stays below, within 1 %."""
+        """The TTFT quantile at `level` (0..1), in ms, within 1 %; `None` without timed streams."""
         wanted, below = level * sum(self.ttft_bins.values()), 0
         for key in sorted(self.ttft_bins):
             below += self.ttft_bins[key]
@@ -85,12 +85,12 @@ class Tally:
 
 
 def bin_of(ttft_ms: float | None) -> int | None:
-    """Where a TTFT is counted; below a microsecond it is no measurement."""
+    """The bin of a TTFT; `None` if it is unmeasured or below a microsecond."""
     return None if ttft_ms is None or ttft_ms < 0.001 else round(math.log(ttft_ms) * BINS_PER_E)
 
 
 class Tallies:
-    """The whole, and its parts."""
+    """The total, and its parts."""
 
     def __init__(self) -> None:
         self.total = Tally()
@@ -103,7 +103,7 @@ class Tallies:
         self.last_s = 0.0
 
     def add(self, record: Recorded, money: Money) -> None:
-        """Counts one request everywhere it belongs."""
+        """Counts one request in the total and in each of its parts."""
         ttft_bin = bin_of(record.ttft_ms)
         deployment, category = record.deployment or "(none)", record.category or "(not routed by SLO)"
         self.total.add(record, money, ttft_bin)

@@ -14,6 +14,7 @@ from slo_router.worker.trace import Trace
 
 ENOUGH_LENGTHS = 20.0  # answers that tell how long one may get
 HARDLY_EXCEEDED = 0.99
+TEACH_AT_ONCE = ("error", "silent", "full")
 
 
 class Lessons:
@@ -57,19 +58,21 @@ class Lessons:
         self, attempt: Attempt, trace: Trace, ending: Ending, now_s: float, wait_s: float | None = None
     ) -> Landing | None:
         """An attempt is over: what `learn` needs of it, `None` where it teaches nothing; `wait_s` is `Live.ended`'s."""
-        attempt.ending, flight = ending, attempt.flight
+        if attempt.is_given_up and ending not in ("success", "disconnected"):
+            ending = "silent"
+        attempt.ending, attempt.ended_s, flight = ending, now_s, attempt.flight
         if flight is None:
             return None
         was_awaited = self._awaited.pop(id(attempt), None) is not None
         if was_awaited and ending == "disconnected":  # LiteLLM may tell no more of it
             self._learn_first_token(attempt, trace)
         is_warm, self._is_warm = self._is_warm, True
-        if ending in ("success", "error") and trace.decision is not None:
+        if ending in ("success", "error", "silent") and trace.decision is not None:
             category = trace.decision.features.category
             self._live.prove(flight.deployment_id, ERRORS, category, is_good=ending == "success")
         if not attempt.is_sent:
             self._live.unsent(flight)
-        if not is_warm and ending not in ("error", "full"):  # a worker's first request is slower for reasons of its own
+        if not is_warm and ending not in TEACH_AT_ONCE:  # a worker's first request is slower for reasons of its own
             ending = "released"
         return self._live.ended(flight, ending, now_s, wait_s)
 

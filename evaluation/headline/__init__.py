@@ -1,0 +1,1 @@
+"""Everything to the largest model beside routed: recorded answers, emulated endpoints, the stock proxy."""

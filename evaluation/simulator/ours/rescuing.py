@@ -1,0 +1,50 @@
+"""What the plugin's rescue does with one attempt: when it looks, and what it does then. The very code of the plugin."""
+
+from __future__ import annotations
+
+from evaluation.simulator.engine import RETRIES
+from slo_router.contract.settings.group import RescueSettings
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.trace import Rescue, Trace
+
+
+def deadline_s(worker: Strategy, trace: Trace, group: str, settings: RescueSettings, now_s: float) -> float | None:
+    """See Policy; Unix seconds. `None` too where LiteLLM would not try again."""
+    attempt, decision = trace.attempt, trace.decision
+    if len(trace.sent_to) == 1:
+        worker.rescues.budget.earn(group, settings.budget, now_s)
+    if attempt is None or attempt.flight is None or decision is None:
+        return None
+    if trace.rescue is not None and trace.stream:
+        worker.rescues.followed(group, attempt.flight)
+    if trace.rescue is not None or len(trace.sent_to) > RETRIES:
+        return None
+    after_s = worker.rescues.deadline_s(
+        decision,
+        attempt.flight,
+        settings,
+        tried=trace.tried,
+        stream=trace.stream,
+        waited_s=attempt.flight.at_s - trace.arrived_s,
+    )
+    attempt.deadline_s = None if after_s is None else attempt.flight.at_s + after_s
+    return after_s
+
+
+def look(worker: Strategy, trace: Trace, group: str, now_s: float) -> float | None:
+    """See Policy. As the plugin's alarm does; Unix seconds."""
+    attempt, decision = trace.attempt, trace.decision
+    if attempt is None or attempt.flight is None or decision is None or attempt.deadline_s is None:
+        return None
+    verdict = worker.rescues.verdict(
+        decision,
+        attempt.flight,
+        now_s,
+        deadline_s=attempt.deadline_s - attempt.flight.at_s,
+        group=group,
+        tried=trace.tried,
+    )
+    if verdict.reason != "rescue":
+        return verdict.wait_s
+    attempt.is_given_up, trace.rescue = True, Rescue("deadline", attempt, None)
+    return 0.0

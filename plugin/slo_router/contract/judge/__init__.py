@@ -1,0 +1,1 @@
+"""How a model is asked which of two answers is better: by the benchmark, and by the workers."""

@@ -1,0 +1,60 @@
+"""Which attempts may be given up: those after which LiteLLM itself asks another deployment, and no harm is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from litellm.router import Router
+
+from slo_router.gateway.router import setting
+from slo_router.worker.trace import METADATA_KEYS, Trace
+
+TEXT = ("atext_completion", "text_completion")
+_AT_THE_CLIENT = ("function", "custom")  # where such a tool runs
+
+
+def may_be_given_up(trace: Trace, call: Mapping[str, object], router: Router | None) -> bool:
+    """Whether the attempt that is sent with this call may be given up for another."""
+    if trace.decision is None or trace.is_shadow or trace.rescue is not None or trace.asked.rescue == "off":
+        return False
+    if trace.tells_nothing or trace.goes_on or trace.first_token_s is not None:  # the last: LiteLLM goes on with it
+        return False
+    return router is not None and retries_left(call, router) > trace.breaks and not _acts(call)
+
+
+def retries_left(call: Mapping[str, object], router: Router) -> int:
+    """How often LiteLLM asks again after a timeout of this attempt, at least."""
+    metadata = next((found for key in METADATA_KEYS if isinstance(found := call.get(key), Mapping)), {})
+    most, made = metadata.get("max_retries"), metadata.get("attempted_retries")
+    if not isinstance(most, int) or not isinstance(made, int):
+        return 0
+    own = call.get("num_retries")  # the deployment's
+    if isinstance(own, int):
+        most = min(most, own)
+    if made == 0:  # later ones go by what was settled after the first
+        by_policy = _after_timeout(setting(router, "retry_policy"), router, metadata.get("model_group"))
+        most = most if by_policy is None else min(most, by_policy)
+    return most - made
+
+
+def _after_timeout(policy: object, router: Router, group: object) -> int | None:
+    """What a retry policy says of timeouts, the group's before the router's; `None` where it says nothing."""
+    policies = setting(router, "model_group_retry_policy")
+    own = policies.get(group) if isinstance(policies, Mapping) else None
+    for one in (own, policy):
+        said = one.get("TimeoutErrorRetries") if isinstance(one, Mapping) else getattr(one, "TimeoutErrorRetries", None)
+        if isinstance(said, int):
+            return said
+    return None
+
+
+def _acts(call: Mapping[str, object]) -> bool:
+    """Whether something happens at the provider that must not happen twice: its tools, what it stores."""
+    if call.get("background") or call.get("store") or call.get("conversation") or call.get("web_search_options"):
+        return True
+    tools = call.get("tools")
+    return isinstance(tools, list) and not all(_runs_at_the_client(tool) for tool in tools)
+
+
+def _runs_at_the_client(tool: object) -> bool:
+    return isinstance(tool, Mapping) and (tool.get("type") in _AT_THE_CLIENT or "input_schema" in tool)

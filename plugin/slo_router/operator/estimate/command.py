@@ -1,0 +1,217 @@
+"""`slo-router estimate`: what routing would have saved on what a proxy already served, before anything is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from slo_router.contract.model import CATEGORIES
+from slo_router.contract.redis.link import is_usable, masked
+from slo_router.contract.settings.tasks.own import UNSURE
+from slo_router.contract.units import minute
+from slo_router.errors import SettingsError
+from slo_router.operator.commands.measured import linked
+from slo_router.operator.commands.terminal import (
+    AsJson,
+    console,
+    make_table,
+    percent,
+    print_json,
+    problems,
+    remarks,
+    usd,
+)
+from slo_router.operator.estimate.candidates import Pool, read_pool, with_models
+from slo_router.operator.estimate.estimate import Estimate
+from slo_router.operator.estimate.evidence import Evidence, Measured, Quality
+from slo_router.operator.estimate.notes import Asked
+from slo_router.operator.estimate.outcomes import read_outcomes
+from slo_router.operator.estimate.reading.rows import Row
+from slo_router.operator.estimate.reading.spend_logs import Categorize
+from slo_router.operator.estimate.reading.traffic import Selection, Traffic
+from slo_router.operator.estimate.show.page import as_html
+from slo_router.operator.estimate.show.tables import settles, tables
+from slo_router.operator.estimate.summary import Source, Summary
+from slo_router.operator.estimate.totals import Totals
+from slo_router.operator.estimate.what_if import WhatIf
+from slo_router.request.categories import instruction_windows, rules
+from slo_router.worker.snapshot import MetricsStore
+
+MOST_ROWS = 12  # of a table in the terminal
+TELL_EVERY = 20_000  # rows
+URL_VARIABLE = "DATABASE_URL"  # LiteLLM's own
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SOURCE]...",
+        help="postgresql://… of LiteLLM's database, or files: an export of LiteLLM_SpendLogs (CSV, JSON, JSONL, "
+        "Parquet), the answer of /spend/logs, or our request records. Without one, the environment's DATABASE_URL.",
+    ),
+]
+Named = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--candidate",
+        help="Who could answer instead: a group or deployment of --config, a model that LiteLLM knows the price of, or "
+        "NAME=0.15/0.60 with USD per million tokens. Repeat it. Without: all of --config, else the models in the rows.",
+    ),
+]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="The proxy's YAML: groups, prices, qualities.")]
+RedisUrl = Annotated[str | None, typer.Option("--redis", help="Where the benchmark wrote its graded qualities.")]
+OutcomesFile = Annotated[
+    Path | None,
+    typer.Option("--outcomes", help="A table of graded answers: category, score::MODEL, outtok::MODEL."),
+]
+Keep = Annotated[
+    float, typer.Option(min=0.01, max=1.0, help="Share of the present quality that must be kept, without min_quality.")
+]
+Confidence = Annotated[float, typer.Option(min=0.55, max=0.999, help="Of the bound that graded answers must clear.")]
+Since = Annotated[str | None, typer.Option("--since", help="30d, 12h or a date. Default: a database 30d, a file all.")]
+Until = Annotated[str | None, typer.Option("--until", help="Likewise; what began then or later is left out.")]
+Group = Annotated[str | None, typer.Option("--group", help="Only this model name that clients call.")]
+KeyAlias = Annotated[str | None, typer.Option("--key-alias", help="Only this virtual key.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many rows: a database's newest, a file's first.")]
+Categorized = Annotated[
+    bool,
+    typer.Option(
+        "--categorize",
+        help="Also read the prompts that the proxy kept, tell each one's task from it here, and forget it.",
+    ),
+]
+
+
+def estimate(
+    *,
+    sources: Sources = None,
+    candidate: Named = None,
+    config: Config = None,
+    redis: RedisUrl = None,
+    outcomes: OutcomesFile = None,
+    keep: Keep = 0.95,
+    confidence: Confidence = 0.9,
+    since: Since = None,
+    until: Until = None,
+    group: Group = None,
+    key_alias: KeyAlias = None,
+    limit: Limit = None,
+    categorize: Categorized = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write one self-contained page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What routing would have saved on traffic that a LiteLLM proxy already served. Nothing has to be installed there.
+
+    Only reads: a database in a read-only transaction, and of each request sizes, names and cost. What another model
+    would have cost is prices; whether its answers are good enough is evidence. So the answer is a range: what graded
+    answers show, what the YAML states, and the most that it could be; and how many graded answers would narrow it.
+
+    Example: slo-router estimate postgresql://reader@db/litellm --candidate gpt-4o-mini --html estimate.html
+    """
+    with problems():
+        traffic = Traffic(
+            _sources(sources), Selection(since, until, group, key_alias, limit), _categorizer(is_wanted=categorize)
+        )
+        pool = read_pool(config, candidate or [])
+        graded = None if outcomes is None else read_outcomes(outcomes)
+        totals = Totals(pool.edges)
+        for row in _watched(traffic):
+            totals.add(row)
+        _refuse_nothing(totals, traffic)
+        pool = with_models(pool, totals.models.values())
+        measured = {} if redis is None else asyncio.run(_measured(redis, pool))
+        evidence = Evidence(pool.groups, measured, graded, keep, confidence)
+        what_if = WhatIf(totals.strata(), totals.models, pool, evidence, graded)
+        told = Asked(keep, confidence, is_measured=bool(measured) or graded is not None)
+        made = Summary(totals, what_if, pool).estimate(Source(traffic.name, traffic.broken), told)
+    if html is not None:
+        html.write_text(as_html(made), encoding="utf-8")
+    if as_json:
+        print_json(asdict(made))
+    else:
+        _print(made)
+    if html is not None:
+        remarks.print(f"written: {html}", highlight=False, soft_wrap=True)
+
+
+def _refuse_nothing(totals: Totals, traffic: Traffic) -> None:
+    if not totals.rows:
+        raise SettingsError(
+            f"{traffic.name}: no row of this period, group and key in {traffic.read:,} that were read, expected some: "
+            "see --since, --until, --group and --key-alias"
+        )
+
+
+def _sources(given: list[str] | None) -> list[str]:
+    found = given or [url for url in [os.environ.get(URL_VARIABLE)] if url]
+    if not found:
+        raise SettingsError(
+            f"nothing to read: expected postgresql://… of LiteLLM's database (or {URL_VARIABLE}), or a file"
+        )
+    return found
+
+
+def _categorizer(*, is_wanted: bool) -> Categorize | None:
+    if not is_wanted:
+        return None
+    tell = rules()
+    return lambda text: tell(instruction_windows(text)) or UNSURE
+
+
+def _watched(rows: Iterable[Row]) -> Iterator[Row]:
+    """Says how far it is, where somebody watches."""
+    with remarks.status("reading …") as status:
+        for number, row in enumerate(rows, 1):
+            if number % TELL_EVERY == 0:
+                status.update(f"read {number:,} rows")
+            yield row
+
+
+async def _measured(url: str, pool: Pool) -> Measured:
+    """The benchmark's qualities of the candidates and of what the YAML has. Raises SettingsError."""
+    if not is_usable(url):
+        raise SettingsError(f"--redis: {masked(url)}, expected redis://…")
+    names = {one.facts.deployment_id for one in pool.candidates} | pool.deployments.keys()
+    store = MetricsStore(pool.key_prefix)
+    async with linked(url) as client:
+        tasks = {name for group in pool.groups.values() for name in group.known_categories}
+        await store.refresh(client, sorted(names), sorted(tasks | set(CATEGORIES)))
+    return {
+        (name, task): Quality(metrics.quality_score, metrics.quality_n)
+        for name, by_task in store.snapshot.measured.items()
+        for task, metrics in by_task.items()
+        if metrics.quality_score is not None and metrics.quality_n
+    }
+
+
+def _print(made: Estimate) -> None:
+    console.print(
+        f"[bold]{made.requests:,} requests[/] of {made.rows:,} rows, {minute(made.first_s)} to {minute(made.last_s)} "
+        f"UTC: {usd(made.spent_usd)} spent",
+        highlight=False,
+    )
+    if made.requests:
+        shown, stated, most = (percent(one.saved_share) for one in made.savings)
+        console.print(
+            f"routing would have saved [bold]{shown} to {most}[/] of it: {shown} is shown by graded answers, {stated} "
+            f"with what is stated, {most} at most",
+            highlight=False,
+        )
+        console.print(settles(made), highlight=False, markup=False)
+    for title, columns, rows in tables(made):
+        table = make_table(title, *columns)
+        if len(rows) > MOST_ROWS:
+            table.caption = f"{len(rows) - MOST_ROWS} more; --json has all"
+        for row in rows[:MOST_ROWS]:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    for note in (*made.assumptions, f"The interval: {made.interval_basis}."):
+        console.print(f"· {note}", highlight=False, markup=False)
+    if made.broken:
+        console.print(f"· {made.broken:,} rows could not be read and were skipped.")

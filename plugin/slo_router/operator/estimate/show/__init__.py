@@ -1,0 +1,1 @@
+"""Shows an estimate: the tables of terminal and page, and the page."""

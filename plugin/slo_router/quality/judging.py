@@ -1,0 +1,162 @@
+"""How good a group's deployments are believed to be: the numbers that somebody typed, and the answers that were graded.
+
+    nothing graded in the category              the typed number, as it stands; unknown without one
+    fewer answers than `prior_answers`          the same, but without a typed number what the answers say
+    else                                        all answers, the typed number as `prior_answers` more (`posterior`)
+
+A typed number is somebody's decision: its bound is itself. Graded answers are a sample, so theirs is lower. Here an
+answer counts as its source weighs, whatever its age: what is old lowers the bound, and no typed number returns.
+
+The suite's last run counts alone: the one before asked the same items. A score that says nothing of its number of
+answers counts as typed where nobody typed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from statistics import NormalDist
+from types import MappingProxyType
+from typing import NamedTuple
+
+from slo_router.contract.model import Facts, Metrics
+from slo_router.quality.choosing import Standing
+from slo_router.quality.comparing import (
+    ANCHOR_CONFIDENCE,
+    Level,
+    Outcomes,
+    compared_evidence,
+    level_of,
+    those_that_hold,
+    with_compared,
+)
+from slo_router.quality.evidence import Batch, Evidence
+from slo_router.quality.posterior import RULES, UNTYPED, UNTYPED_DEVIATION, Belief, Cell, Rules, believing, shown
+from slo_router.quality.sources import FEEDBACK, SUITE, learn
+
+Judged = Mapping[str, Mapping[str, Belief]]  # by deployment id, then by category; what was never graded is not in it
+Fed = Mapping[str, Mapping[str, Sequence[Batch]]]  # likewise what users said, as `Evidence` keeps it
+NOT_FED: Fed = MappingProxyType({})
+
+
+class Graded(NamedTuple):
+    """All graded answers: the benchmark's, by deployment id and category, and what users said of the answers.
+
+    `pairs` are the comparisons of deployments.
+    """
+
+    measured: Mapping[str, Mapping[str, Metrics]]
+    fed: Fed = NOT_FED
+    pairs: Sequence[Outcomes] = ()
+
+
+def judging(
+    facts: Iterable[Facts], graded: Graded, now_s: float, rules: Rules = RULES, only: Collection[str] | None = None
+) -> Iterator[tuple[Cell, Belief] | None]:
+    """What to believe of one group's deployments where answers were graded, step by step; `only`: of these deployments.
+
+    `None` after a step without a belief. `now_s` is Unix seconds.
+    """
+    known, batches = _gather(facts, graded, rules), dict[Cell, Batch]()
+    for step in compared_evidence(known.evidence, known.typed, known.pairs, now_s, known.rules):
+        batches |= () if step is None else (step,)
+        yield None
+    known = known.compared(batches)
+    typed = {cell: stated for cell, stated in known.typed.items() if cell in known.evidence}
+    for cell, belief in believing(known.evidence, typed, now_s, known.rules, only):
+        stands = known.stands(cell)
+        yield cell, belief if stands is None else belief._replace(mean=stands, bound=stands)
+
+
+def judge(facts: Iterable[Facts], graded: Graded, now_s: float, rules: Rules = RULES) -> Judged:
+    """All at once, for those who have the time."""
+    found: dict[str, dict[str, Belief]] = {}
+    for (name, category), belief in filter(None, judging(facts, graded, now_s, rules)):
+        found.setdefault(name, {})[category] = belief
+    return found
+
+
+def standing(
+    facts: Sequence[Facts], graded: Graded, categories: Sequence[str], now_s: float, rules: Rules
+) -> Iterator[tuple[Cell, Standing] | None]:
+    """How one group's deployments stand in these categories, to choose whom to compare; `None` likewise."""
+    z, own = NormalDist().inv_cdf(rules.confidence), rules._replace(confidence=ANCHOR_CONFIDENCE)
+    known, anchors, batches = _gather(facts, graded, own, categories), dict[Cell, Level](), dict[Cell, Batch]()
+    for cell, belief in believing(known.evidence, known.typed, now_s, known.rules):
+        anchors[cell] = level_of(belief)
+        yield None
+    anchors = those_that_hold(anchors, known.evidence)
+    for step in compared_evidence(known.evidence, known.typed, known.pairs, now_s, known.rules):
+        batches |= () if step is None else (step,)
+        yield None
+    known, missing = known.compared(batches), {(one.deployment_id, name): None for one in facts for name in categories}
+    for cell, belief in believing(known.evidence, known.typed, now_s, known.rules):
+        now, stands = level_of(belief), known.stands(cell)
+        bound = now.mean - z * now.deviation if stands is None else stands
+        missing.pop(cell, None)
+        yield cell, Standing(now, bound, anchors.get(cell))
+    for cell in missing:
+        yield cell, Standing(Level(UNTYPED.mean, UNTYPED_DEVIATION), None, None)
+
+
+class _Gathered(NamedTuple):
+    """Graded answers by cell, and the typed numbers."""
+
+    evidence: Mapping[Cell, Evidence]
+    typed: Mapping[Cell, float]
+    pairs: Sequence[Outcomes]
+    rules: Rules
+
+    def compared(self, batches: Mapping[Cell, Batch]) -> _Gathered:
+        """With what comparisons add."""
+        return self._replace(evidence=with_compared(self.evidence, batches))
+
+    def stands(self, cell: Cell) -> float | None:
+        """The typed number, as long as too few answers were graded."""
+        batches = self.evidence.get(cell, Evidence()).batches
+        counted = sum(self.rules.worths[batch.source].weight * batch.answers for batch in batches)
+        return self.typed.get(cell) if counted < self.rules.prior_answers else None
+
+
+def _gather(facts: Iterable[Facts], graded: Graded, rules: Rules, categories: Sequence[str] = ()) -> _Gathered:
+    every = {one.deployment_id: one for one in facts}
+    graded = graded._replace(pairs=[row for row in graded.pairs if row.one in every and row.other in every])
+    evidence, typed = dict[Cell, Evidence](), dict[Cell, float]()
+    for name, category in _cells(every, graded, categories):
+        row, fed = graded.measured.get(name, {}).get(category), graded.fed.get(name, {}).get(category, ())
+        found = evidence_of(row, fed)
+        if found.batches:
+            evidence[name, category] = found
+        stated = stated_for(every[name], category, row)
+        typed |= {} if stated is None else {(name, category): stated}
+    worths = learn(FEEDBACK, [shown(found) for found in evidence.values()], rules.worths)
+    return _Gathered(evidence, typed, graded.pairs, rules._replace(worths=worths))
+
+
+def _cells(names: Iterable[str], graded: Graded, categories: Sequence[str]) -> Iterator[Cell]:
+    """Where anything may be known beside a typed number, and these categories; each once, by deployment."""
+    met: dict[str, dict[str, None]] = {}
+    for row in graded.pairs:
+        for name in (row.one, row.other):
+            met.setdefault(name, {})[row.category] = None
+    for name in names:
+        known = (graded.measured.get(name, ()), graded.fed.get(name, ()), met.get(name, ()), categories)
+        for category in dict.fromkeys(chain.from_iterable(known)):
+            yield name, category
+
+
+def evidence_of(row: Metrics | None, fed: Sequence[Batch]) -> Evidence:
+    """The graded answers of a deployment in a category."""
+    if row is None or row.quality_score is None or not row.quality_n:
+        return Evidence(tuple(fed))
+    at_s = row.measured_at_s if row.quality_at_s is None else row.quality_at_s
+    suite = Batch(SUITE, row.quality_n, row.quality_score * row.quality_n, at_s)
+    return Evidence(tuple(sorted([suite, *fed], key=lambda batch: batch.at_s)))
+
+
+def stated_for(facts: Facts, category: str, row: Metrics | None) -> float | None:
+    """The number that somebody typed, or a writer of metrics stated without its number of answers."""
+    typed = facts.quality_for(category)
+    if typed is None and row is not None and row.quality_n is None:
+        return row.quality_score
+    return typed

@@ -1,0 +1,251 @@
+"""What is believed of each deployment in each category, from graded answers and typed numbers.
+
+    category → deployment → typed number
+
+A typed number m counts as `prior_answers`: its variance m(1−m) ÷ (prior_answers + 1) is half the deployment's, half the
+category's, until graded answers say how far categories lie apart. How far (τ²) is estimated over all deployments by the
+method of moments, beside as many assumed cells as `ASSUMED`. Where categories hardly differ a cell leans on its
+deployment; where they do, on itself. A cell's prior is made of the deployment's other cells: no answer counts twice.
+
+    shift of the deployment   mean of (graded − typed) over its other cells, each weighted by 1 ÷ (τ² + its variance)
+    prior of the cell         Beta of mean typed + shift, variance τ² + that of the shift
+
+Answers fade by half every `half_life_s`. A deployment may also have changed at some batch, unannounced: each such
+moment is a hypothesis with a Beta of its own, which starts from what was believed before, but weakly, and all are
+weighed by how well they explain the answers. `mean` and `bound` are those of the mixture, so a drop takes the bound
+with it before anybody can be sure of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import exp, log
+from types import MappingProxyType
+from typing import NamedTuple
+
+from slo_router.contract.ages import DAY_S
+from slo_router.quality.beta import Beta, log_beta, of_moments, quantile
+from slo_router.quality.evidence import Batch, Evidence
+from slo_router.quality.sources import WORTHS, Shown, Worths
+
+Cell = tuple[str, str]  # deployment, category
+Faded = dict[str, tuple[float, float]]  # by source: answers and the sum of their scores, as old as they are
+
+ASSUMED = 20.0  # cells whose spread is assumed, beside those measured; with 6, bounds of 20 answers were too high
+UNTYPED = Beta(1.0, 1.0)  # where nobody typed a number
+UNTYPED_DEVIATION = (1 / 12) ** 0.5  # its standard deviation
+EDGE = 0.01  # of the unit interval, in which no prior mean lies
+AFTER_CHANGE = 8.0  # answers that count for the quality before a change, once it has changed
+_NOTHING = 0.0, 0.0
+NEGLIGIBLE = 0.01  # weight of a hypothesis that is left out
+
+
+class Rules(NamedTuple):
+    """How evidence is read. `confidence`: the chance that a quality is at least its bound."""
+
+    confidence: float = 0.9
+    prior_answers: float = 20.0
+    half_life_s: float = 60 * DAY_S
+    changes_per_answer: float = 1 / 500
+    worths: Worths = WORTHS
+
+
+RULES = Rules()
+
+
+class Belief(NamedTuple):
+    """A quality (0..1): its mean, the bound that it keeps with the stated confidence, and what both rest on.
+
+    `answers` counts graded answers as they weigh; `sources` has them by source. `at_s` (Unix seconds) is the newest
+    answer's, `None` without one. `typed` is the configured number.
+    """
+
+    mean: float
+    bound: float
+    answers: float
+    sources: Mapping[str, float]
+    at_s: float | None
+    typed: float | None
+
+
+class _Tally(NamedTuple):
+    """Answers as they weigh, and successes among them."""
+
+    answers: float
+    success: float
+
+    @property
+    def mean(self) -> float:
+        return self.success / self.answers
+
+    def variance(self, expected: float) -> float:
+        """Of the mean. From what is expected, not from what was seen: else a lucky cell would weigh more."""
+        return expected * (1 - expected) / self.answers
+
+    def shape(self, prior: Beta) -> Beta:
+        return Beta(prior.a + self.success, prior.b + self.answers - self.success)
+
+
+def believe(
+    evidence: Mapping[Cell, Evidence], typed: Mapping[Cell, float], now_s: float, rules: Rules = RULES
+) -> dict[Cell, Belief]:
+    """Of every cell that has evidence or a typed number, of one group's deployments.
+
+    Raises KeyError for a source without a worth.
+    """
+    return dict(believing(evidence, typed, now_s, rules))
+
+
+def believing(
+    evidence: Mapping[Cell, Evidence],
+    typed: Mapping[Cell, float],
+    now_s: float,
+    rules: Rules = RULES,
+    only: Collection[str] | None = None,
+) -> Iterator[tuple[Cell, Belief]]:
+    """The same, cell by cell, for there may be many; `only`: of these deployments."""
+    cells = dict.fromkeys([*typed, *evidence])
+    weighed = {cell: _tally(evidence.get(cell, Evidence()).batches, now_s, rules) for cell in cells}
+    apart = _spread(weighed, typed, rules)
+    of_deployment: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if weighed[cell].answers:
+            of_deployment.setdefault(cell[0], []).append(cell)
+    for cell in cells:
+        if only is not None and cell[0] not in only:
+            continue
+        batches = evidence.get(cell, Evidence()).batches
+        others = {other: weighed[other] for other in of_deployment.get(cell[0], ()) if other != cell}
+        shift = _shift(cell, others, typed, apart, rules)
+        prior = _prior(cell, shift, typed, apart, rules)
+        mixture = list(_mixture(prior, batches, now_s, rules))
+        yield (
+            cell,
+            Belief(
+                sum(weight * shape.mean for weight, shape in mixture),
+                quantile(1 - rules.confidence, mixture),
+                weighed[cell].answers,
+                {one: rules.worths[one].weight * count for one, (count, _) in _faded(batches, now_s, rules).items()},
+                batches[-1].at_s if batches else None,
+                typed.get(cell),
+            ),
+        )
+
+
+def _tally(batches: Sequence[Batch], now_s: float, rules: Rules) -> _Tally:
+    """The batches together, faded, each source corrected as a whole."""
+    return _weigh(_faded(batches, now_s, rules), rules)
+
+
+def _faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
+    found: Faded = {}
+    for source, answers, score, at_s in batches:
+        left = 0.5 ** (max(now_s - at_s, 0.0) / rules.half_life_s)
+        count, good = found.get(source, (0.0, 0.0))
+        found[source] = count + left * answers, good + left * score
+    return found
+
+
+def _weigh(faded: Faded, rules: Rules) -> _Tally:
+    answers = success = 0.0
+    for source, (count, score) in faded.items():
+        worth = rules.worths[source]
+        answers += worth.weight * count
+        success += worth.weight * worth.success(score, count)
+    return _Tally(answers, min(max(success, 0.0), answers))
+
+
+def _typed(cell: Cell, typed: Mapping[Cell, float], rules: Rules) -> tuple[float, float]:
+    """Mean and variance of what is believed before any answer."""
+    mean = typed.get(cell)
+    if mean is None:
+        return UNTYPED.mean, UNTYPED_DEVIATION**2
+    mean = min(max(mean, EDGE), 1 - EDGE)
+    return mean, mean * (1 - mean) / (rules.prior_answers + 1)
+
+
+def _spread(weighed: Mapping[Cell, _Tally], typed: Mapping[Cell, float], rules: Rules) -> float:
+    """τ²: the variance between a deployment's cells, that of the answers' own chance taken off."""
+    by_deployment: dict[str, list[tuple[float, float]]] = {}
+    assumed = [_typed(cell, typed, rules)[1] / 2 for cell in weighed]
+    for cell, tally in weighed.items():
+        if tally.answers:
+            expected = _typed(cell, typed, rules)[0]
+            by_deployment.setdefault(cell[0], []).append((tally.mean - expected, tally.variance(expected)))
+    usual = sum(assumed) / max(len(assumed), 1)
+    total, freedom = ASSUMED * usual, ASSUMED
+    for rows in by_deployment.values():
+        # A cell of few answers tells little of the spread: it counts by what is its own of its variance.
+        shares = [usual / (usual + variance) for _, variance in rows]
+        middle = sum(s * r for s, (r, _) in zip(shares, rows, strict=True)) / sum(shares)
+        lost = (len(rows) - 1) / len(rows)
+        if len(rows) > 1:
+            squares = sum(s * ((r - middle) ** 2 / lost - v) for s, (r, v) in zip(shares, rows, strict=True))
+            total += squares * lost
+            freedom += sum(shares) * lost
+    return max(total / freedom, 1e-5)
+
+
+def _shift(
+    cell: Cell, others: Mapping[Cell, _Tally], typed: Mapping[Cell, float], apart: float, rules: Rules
+) -> tuple[float, float]:
+    """How far a deployment lies above what is typed, from its other cells: mean and variance."""
+    weight = 2 / _typed(cell, typed, rules)[1]  # as typed, it is 0
+    total = 0.0
+    for other, tally in others.items():
+        expected = _typed(other, typed, rules)[0]
+        share = 1 / (apart + tally.variance(expected))
+        weight += share
+        total += share * (tally.mean - expected)
+    return total / weight, 1 / weight
+
+
+def _prior(cell: Cell, shift: tuple[float, float], typed: Mapping[Cell, float], apart: float, rules: Rules) -> Beta:
+    """What is believed of a cell before its own answers."""
+    mean = _typed(cell, typed, rules)[0] + shift[0]
+    return of_moments(min(max(mean, EDGE), 1 - EDGE), apart + shift[1])
+
+
+def _mixture(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rules) -> Iterator[tuple[float, Beta]]:
+    """What is believed if nothing changed, and if it changed before each batch, by how likely that is."""
+    each, faded = [_faded([one], now_s, rules) for one in batches], _faded(batches, now_s, rules)
+    whole = _weigh(faded, rules)
+    shapes, logs = [whole.shape(prior)], [_explains(prior, whole)]
+    earlier: Faded = {}
+    for i in range(1, len(batches)):
+        earlier = _plus(earlier, each[i - 1], 1)
+        before, after = _weigh(earlier, rules), _weigh(_plus(faded, earlier, -1), rules)
+        fresh = before.shape(prior).mean
+        start = Beta(AFTER_CHANGE * fresh, AFTER_CHANGE * (1 - fresh))
+        shapes.append(after.shape(start))
+        span = (batches[i - 1].answers + batches[i].answers) / 2 * rules.worths[batches[i].source].weight
+        logs.append(_explains(prior, before) + _explains(start, after) + log(min(rules.changes_per_answer * span, 0.5)))
+    top = max(logs)
+    weights = [exp(one - top) for one in logs]
+    kept = [(one, shape) for one, shape in zip(weights, shapes, strict=True) if one > NEGLIGIBLE * sum(weights)]
+    total = sum(weight for weight, _ in kept)
+    return ((weight / total, shape) for weight, shape in kept)
+
+
+def _plus(one: Faded, other: Faded, times: int) -> Faded:
+    """The sum, or where `times` is −1 the difference."""
+    added = {
+        source: (one.get(source, _NOTHING)[0] + times * count, one.get(source, _NOTHING)[1] + times * score)
+        for source, (count, score) in other.items()
+    }
+    return {**one, **added}
+
+
+def _explains(prior: Beta, seen: _Tally) -> float:
+    """The logarithm of the chance of these answers."""
+    a, b = seen.shape(prior)
+    return log_beta(a, b) - log_beta(*prior)
+
+
+def shown(evidence: Evidence) -> Mapping[str, Shown]:
+    """What each source showed, for `sources.learn`."""
+    found: dict[str, Shown] = {}
+    for batch in evidence.batches:
+        before = found.get(batch.source, Shown(0.0, 0.0))
+        found[batch.source] = Shown(before.answers + batch.answers, before.score + batch.score)
+    return MappingProxyType(found)

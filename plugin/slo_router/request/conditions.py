@@ -1,0 +1,124 @@
+"""Categories by what a request is (headers, tags, tools, schema, system prompt), before any text is looked at.
+
+The conditions come from `groups.NAME.categories`, in the order of the file; the first that holds names the category.
+Every part of a request is read at most once, and only if a condition asks for it. The time does not grow with the
+prompt: of a system prompt the first `SYSTEM_CHARS` characters are hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from hashlib import sha256
+
+from slo_router.contract.settings.tasks.own import ANY, Condition, OwnCategory
+
+SYSTEM_CHARS = 16_384
+MOST_TOOLS = 256  # that are looked at
+
+Request = Mapping[str, object]
+Rule = Callable[[Request], str | None]
+
+
+def rule_of(categories: Mapping[str, OwnCategory]) -> Rule | None:
+    """Names the category of a request whose condition holds, `None` where none does; no rule without conditions.
+
+    Whatever stands in a request, the rule raises nothing.
+    """
+    conditions = [(name, one) for name, own in categories.items() for one in own.when]
+    if not conditions:
+        return None
+
+    def rule(request: Request) -> str | None:
+        traits = _Traits(request)
+        return next((name for name, condition in conditions if traits.keep(condition)), None)
+
+    return rule
+
+
+def answer_form(request: Request) -> Mapping[str, object] | None:
+    """The JSON schema that the answer must keep, as chat completions or Responses ask for it."""
+    text = request.get("text")
+    form = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
+    return form if isinstance(form, dict) and form.get("type") == "json_schema" else None
+
+
+class _Traits:
+    """What conditions ask of one request; all values are untrusted."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def keep(self, asked: Condition) -> bool:
+        """Whether all holds that is asked."""
+        return (
+            all(_has(self._headers.get(name), value) for name, value in asked.header.items())
+            and (asked.tag is None or _holds(self._tags, asked.tag))
+            and (asked.tool is None or _holds(self._tools, asked.tool))
+            and (asked.json_schema is None or _holds(self._schemas, asked.json_schema))
+            and (asked.system_sha256 is None or self._system_sha256.startswith(asked.system_sha256))
+        )
+
+    @cached_property
+    def _headers(self) -> Mapping[str, object]:
+        sent = self._request.get("proxy_server_request")
+        headers = sent.get("headers") if isinstance(sent, Mapping) else None
+        return headers if isinstance(headers, Mapping) else {}
+
+    @cached_property
+    def _tags(self) -> list[object]:
+        found: list[object] = []
+        for key in ("litellm_metadata", "metadata"):
+            metadata = self._request.get(key)
+            tags = metadata.get("tags") if isinstance(metadata, Mapping) else None
+            found += tags if isinstance(tags, list) else ()
+        return found
+
+    @cached_property
+    def _tools(self) -> list[object]:
+        tools = self._request.get("tools") or self._request.get("functions")
+        return [_tool_name(one) for one in tools[:MOST_TOOLS]] if isinstance(tools, list) else []
+
+    @cached_property
+    def _schemas(self) -> list[object]:
+        form = answer_form(self._request)
+        if form is None:
+            return []
+        named = form.get("json_schema")
+        return [named.get("name") if isinstance(named, Mapping) else form.get("name")]
+
+    @cached_property
+    def _system_sha256(self) -> str:
+        text = "".join(_system_texts(self._request))
+        return sha256(text[:SYSTEM_CHARS].encode("utf-8", "replace")).hexdigest() if text else ""
+
+
+def _has(said: object, asked: str) -> bool:
+    return said is not None and asked in (ANY, said)
+
+
+def _holds(found: list[object], asked: str) -> bool:
+    return bool(found) if asked == ANY else asked in found
+
+
+def _tool_name(tool: object) -> object:
+    """A function's name, else the kind of a tool that the provider runs."""
+    if not isinstance(tool, Mapping):
+        return None
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, Mapping) else tool.get("name") or tool.get("type")
+
+
+def _system_texts(request: Request) -> Iterator[str]:
+    content = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
+    messages = request.get("messages") or request.get("input")
+    head = messages[0] if isinstance(messages, list) and messages else None
+    if not content and isinstance(head, Mapping) and head.get("role") in ("system", "developer"):
+        content = head.get("content")
+    if isinstance(content, str):
+        yield content
+    parts: Iterable[object] = content if isinstance(content, list) else ()
+    for part in parts:
+        text = part.get("text") if isinstance(part, Mapping) else None
+        if isinstance(text, str):
+            yield text

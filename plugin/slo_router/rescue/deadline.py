@@ -1,0 +1,71 @@
+"""The time by which a deployment's first content is to be there, from the prediction for this request. Pure.
+
+    quantile  1.5 × p95, or 1.25 × p99 where that is later, and 2 × p95 at most: of a hundred thousand healthy requests
+              some hundred take longer, and a p99 that is made of stalls moves it no further
+    SLO       sooner, so that the next deployment's typical time still fits, but no sooner than 1.5 × p95: what is
+              expected to miss its SLO is no stall
+    bounds    `min_ms` and `max_ms`
+
+The curve is the one that was fitted to answers, for the load that the request met. The one that waiting requests slow
+down would let each request of a hanging deployment wait for longer than the one before.
+
+Where nothing live tells, the benchmark's time counts, three times over. Where nobody measured, there is no deadline.
+"""
+
+from __future__ import annotations
+
+from slo_router.contract.model import LEVELS, Decision
+from slo_router.contract.settings.group import RescueSettings
+from slo_router.contract.units import MS
+from slo_router.decision.prediction import ENOUGH_LIVE
+from slo_router.latency.curve import P95, Curve, ttft_s
+from slo_router.live.state import Flight
+
+P99 = LEVELS.index(0.99)
+LATE, LATER, LATEST = 1.5, 1.25, 2.0  # × p95, × p99, × p95
+MEASURED = 3.0  # × what a benchmark found: it says little of the spread
+WHOLE = 1.5  # × the time of the longest answer that is likely
+
+
+def first_content_s(
+    decision: Decision,
+    flight: Flight,
+    fitted: Curve | None,
+    settings: RescueSettings,
+    *,
+    left_s: float | None = None,
+    next_s: float = 0.0,
+) -> float | None:
+    """Seconds from the flight's dispatch to its deadline; `None` where nobody knows what is usual.
+
+    `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes.
+    """
+    if fitted is not None and fitted.weight >= ENOUGH_LIVE:
+        typical_s = ttft_s(fitted, fresh_tokens(decision), flight.in_flight)
+        p95_s, p99_s = typical_s * fitted.ttft_ratios[P95], typical_s * fitted.ttft_ratios[P99]
+        found_s = min(max(LATE * p95_s, LATER * p99_s), LATEST * p95_s)
+        if left_s is not None:
+            found_s = max(LATE * p95_s, min(found_s, left_s - next_s))
+    else:
+        chosen = decision.selected
+        if chosen is None or chosen.prediction.ttft_s is None:
+            return None
+        found_s = MEASURED * chosen.prediction.ttft_s
+    return bounded(found_s, settings)
+
+
+def whole_answer_s(flight: Flight, settings: RescueSettings) -> float | None:
+    """The same for an answer in one piece; `None` where it may simply be long."""
+    if not settings.whole_answers or flight.expected_s is None:
+        return None
+    return bounded(WHOLE * flight.expected_s, settings)
+
+
+def bounded(seconds: float, settings: RescueSettings) -> float:
+    """Within what the group's settings allow."""
+    return min(max(seconds, settings.min_ms * MS), settings.max_ms * MS)
+
+
+def fresh_tokens(decision: Decision) -> int:
+    """Of the prompt, in no cache."""
+    return max(decision.features.prompt_tokens - decision.cached_tokens, 0)

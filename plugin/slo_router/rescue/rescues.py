@@ -1,0 +1,187 @@
+"""Whether a request whose deadline passed is given up for another deployment, and when it has a deadline at all. Pure.
+
+    sent      earn(): one request more    deadline_s(): when to look again
+    then      verdict():  rescue          another deployment is likely to answer sooner than this one
+                          wait            so it is not yet
+                          slow            whoever else could answer is late with what it has: the prediction's fault
+                          budget          enough further calls were made
+                          alone           nobody else can answer
+
+How long a silent one stays silent nobody knows. As long again as it has been is the guess: so the next is asked once
+the request has waited for as long as the next typically takes; one that nobody measured, once it has waited for a few
+times its deadline.
+
+Where all became slow at once, each seems to be well until somebody waits there. So one request alone is on its way to
+another, until any that was sent there lately (since a deadline before the silent one left) has its first token in time:
+then it is no more than a few. And where one of the others is late, and the next has not shown that it is well, that is
+"slow", too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from slo_router.contract.model import Decision
+from slo_router.contract.settings.group import RescueSettings
+from slo_router.latency.curve import P50, ttft_s
+from slo_router.live.circuit import is_suspected
+from slo_router.live.live import Live
+from slo_router.live.state import Flight, LiveState
+from slo_router.rescue.budget import Budget
+from slo_router.rescue.deadline import first_content_s, whole_answer_s
+
+UNKNOWN = 3.0  # × the deadline: after that a deployment of which nothing is known is the better bet
+MOST_AT_ONCE = 3  # streams that another took over, without a first token yet
+FOLLOWED_S = 5.0  # within which LiteLLM sends a request that was given up again
+LOOK_S, WATCH_S = 0.05, 0.01
+LATE_S = 5.0  # since the last one left that was late, and none after it in time
+
+Reason = Literal["rescue", "wait", "slow", "budget", "alone"]
+
+
+class Verdict(NamedTuple):
+    """What becomes of a request that is past its deadline; `wait_s` is when to look again, where that may help."""
+
+    reason: Reason
+    wait_s: float | None = None
+
+
+class Rescues:
+    """Those of one worker. Times are Unix seconds."""
+
+    def __init__(self, live: Live, watch: Callable[[], None]) -> None:
+        """`watch` looks at what came and what waits, as the background job does some times a second."""
+        self.budget = Budget()
+        self._live = live
+        self._watch = watch
+        self._watched_s = 0.0
+        self._given_up_s: dict[str, list[float]] = {}  # by group: when, of those that were not sent again yet
+        self._following: dict[str, list[Flight]] = {}
+
+    def followed(self, group: str, flight: Flight) -> None:
+        """A stream of the group that was given up is sent to another deployment."""
+        self._following.setdefault(group, []).append(flight)
+        del self._given_up_s.setdefault(group, [])[:1]
+
+    def deadline_s(
+        self,
+        decision: Decision,
+        flight: Flight,
+        settings: RescueSettings,
+        *,
+        tried: Iterable[str],
+        stream: bool,
+        waited_s: float = 0.0,
+    ) -> float | None:
+        """Seconds from the flight's dispatch until another deployment is to be asked; `None`: none ever.
+
+        `waited_s` is what the request spent before its dispatch.
+        """
+        others = self._others(decision, tried)
+        state = self._live.states.get(flight.deployment_id)
+        if state is None or not others:
+            return None
+        if not stream:
+            return whole_answer_s(flight, settings)
+        next_s = min((at for at in self._typical_s(decision, others) if at is not None), default=0.0)
+        limit_s = decision.slo.ttft_s
+        left_s = None if limit_s is None else limit_s - waited_s
+        return first_content_s(decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s)
+
+    def verdict(
+        self,
+        decision: Decision,
+        flight: Flight,
+        now_s: float,
+        *,
+        deadline_s: float,
+        group: str,
+        tried: Iterable[str],
+    ) -> Verdict:
+        """What becomes of it now; `deadline_s` is what `deadline_s()` said. A `rescue` has taken of the budget."""
+        if abs(now_s - self._watched_s) > WATCH_S:  # of many that wait at once each looks
+            self._watched_s = now_s
+            self._watch()
+        others = self._others(decision, tried)
+        if not others:
+            return Verdict("alone")
+        waited_s = now_s - flight.at_s
+        in_time = [(name, state) for name, state in others if not _is_late(state, now_s)]
+        found = (
+            (UNKNOWN * deadline_s if seconds is None else seconds, state.begun_until_s > flight.at_s - deadline_s)
+            for seconds, (_, state) in zip(self._typical_s(decision, in_time), in_time, strict=True)
+        )
+        next_s, is_proven = min(found, default=(math.inf, False))
+        if not is_proven and (not in_time or self._is_another_late(decision, flight, now_s)):
+            return Verdict("slow", waited_s)
+        if next_s > waited_s:
+            return Verdict("wait", next_s - waited_s)
+        if decision.features.stream and self._under_way(group, now_s) >= (MOST_AT_ONCE if is_proven else 1):
+            return Verdict("wait", LOOK_S)
+        if not self.budget.take(group, now_s):
+            return Verdict("budget", waited_s)
+        if decision.features.stream:
+            self._given_up_s[group].append(now_s)
+        self._live.tell_soon()
+        return Verdict("rescue")
+
+    def has_other(self, decision: Decision, tried: Iterable[str]) -> bool:
+        """Whether anybody else could answer a request whose stream broke."""
+        return bool(self._others(decision, tried))
+
+    def _is_another_late(self, decision: Decision, flight: Flight, now_s: float) -> bool:
+        """Whether requests wait for too long elsewhere, too; not at one that is known to be broken."""
+        states = self._live.states
+        found = (
+            states.get(one.deployment_id) for one in decision.assessments if one.deployment_id != flight.deployment_id
+        )
+        return any(
+            _is_late(state, now_s) and (not state.circuit.is_open or is_suspected(state.circuit))
+            for state in found
+            if state is not None
+        )
+
+    def _under_way(self, group: str, now_s: float) -> int:
+        """How many of the group's that were given up have no first token elsewhere yet."""
+        given_up_s = [at_s for at_s in self._given_up_s.get(group, ()) if now_s - at_s < FOLLOWED_S]
+        following = [one for one in self._following.get(group, ()) if self._awaits_token(one)]
+        self._given_up_s[group], self._following[group] = given_up_s, following
+        return len(given_up_s) + len(following)
+
+    def _awaits_token(self, flight: Flight) -> bool:
+        state = self._live.states.get(flight.deployment_id)
+        return state is not None and id(flight) in state.flights and id(flight) not in state.begun
+
+    def _others(self, decision: Decision, tried: Iterable[str]) -> list[tuple[str, LiveState]]:
+        """Whoever else could answer: it passes every filter, as the decision found, and its circuit is closed."""
+        out = {rejection.deployment_id for rejection in decision.rejections}.union(tried)
+        states = ((one.deployment_id, self._live.states.get(one.deployment_id)) for one in decision.assessments)
+        return [
+            (name, state)
+            for name, state in states
+            if state is not None and name not in out and not state.circuit.is_open and not state.account.is_shut
+        ]
+
+    @staticmethod
+    def _typical_s(decision: Decision, others: Iterable[tuple[str, LiveState]]) -> list[float | None]:
+        """What each takes for its first token, at the load that it has now."""
+        tokens, answers = decision.features.prompt_tokens, decision.features.stream
+        found: list[float | None] = []
+        for name, state in others:
+            curve = state.curve
+            prediction = next(one.prediction for one in decision.assessments if one.deployment_id == name)
+            if not answers:
+                found.append(prediction.e2e_s)
+            elif curve is not None:
+                found.append(ttft_s(curve, tokens, state.in_flight) * curve.ttft_ratios[P50])
+            else:
+                found.append(prediction.ttft_s)
+        return found
+
+
+def _is_late(state: LiveState, now_s: float) -> bool:
+    """Whether requests wait there for longer than its answers explain, or the last did, though its queue be gone."""
+    said = state.last_word
+    return state.curve is not state.fitted or (said.level > 0 and now_s - said.at_s < LATE_S)

@@ -1,0 +1,60 @@
+"""A stream that breaks before its first content is asked for again, before its client has seen a byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from evaluation.routing.first_token.asking import CALL_TYPES
+from tests.e2e.conftest import LITELLM, USD_PER_TOKEN, Part, Streams
+from tests.e2e.rescue_stack import ROUTES, Case, Stack, fault_of, part_of
+
+CUT = [Case("cut", route) for route in ROUTES]
+ENDED = [Case("end", route) for route in ROUTES if route != "completions"]  # of a text LiteLLM makes up a real end
+AGAIN = [  # in the middle of its stream LiteLLM asks another by itself
+    Case("hang", "messages", "after-rescue", second="cut"),
+    Case("cut", "messages", "without-rescue", has_rescue=False),
+]
+
+
+@contextmanager
+def part(client: redis.Redis) -> Iterator[Part]:
+    """Of the proxy that the tests of streams share."""
+    with part_of([*CUT, *ENDED, *AGAIN], client) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(streams: Streams) -> Stack:
+    return Stack(streams, *streams.servers[__name__])
+
+
+@pytest.mark.parametrize("cases", [CUT, ENDED], ids=["cut", "end"])
+def test_another_answers_in_place_of_a_broken_stream(stack: Stack, cases: list[Case]) -> None:
+    answers = stack.ask_all(*cases)
+
+    assert {one.case.group: fault for one in answers if (fault := fault_of(one, rescued=None))} == {}
+    for one in answers:
+        record, group = stack.record(one.case.group), one.case.group
+        assert (record["deployment"], record["outcome"], record["attempts"]) == (f"{group}-good", "success", 2), group
+        assert record["call_type"] == CALL_TYPES[one.case.route]
+        assert [name for name, _ in stack.booked(group)] == [f"{group}-good"], group
+        assert sum(usd for _, usd in stack.booked(group)) == pytest.approx(record["cost_usd"]), group
+        usd = USD_PER_TOKEN["medium"] * (record["prompt_tokens"] + 2 * record["completion_tokens"])
+        assert record["cost_usd"] == pytest.approx(usd), group
+
+
+def test_the_headers_name_who_answers_where_litellm_asks_again_in_the_middle_of_a_stream(stack: Stack) -> None:
+    """After a rescue, and without: no such stream is read ahead."""
+    answers = stack.ask_all(*AGAIN)
+
+    for one in answers:
+        headers, group = one.answer.headers, one.case.group
+        named = headers["x-slo-selected-model"], headers["x-litellm-model-id"], headers.get("x-slo-rescued")
+        answered, by = "event: message_stop" in one.answer.text, stack.record(group)["deployment"]
+        assert answered or LITELLM < (1, 108), one.answer.text  # older versions ask nobody
+        assert named == (by, by, "deadline" if one.case.has_rescue else None)
+        assert by == f"{group}-good" or not answered

@@ -1,0 +1,109 @@
+"""While LiteLLM asks again by itself in the middle of a stream, the headers wait, and name who answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from slo_router.contract.model import Facts
+from slo_router.telemetry.telemetry import Telemetry
+from slo_router.worker.attempt import Attempt
+from slo_router.worker.strategy import Strategy
+from slo_router.worker.trace import Trace
+from tests.shared.builders import NOW_S, decided
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
+os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # LiteLLM's own
+    from slo_router.gateway.rescue import rescuer as module
+    from slo_router.gateway.rescue.rescuer import Rescuer
+    from slo_router.gateway.rescue.told import told
+
+TOKEN = {"choices": [{"delta": {"content": "a"}}]}
+
+
+async def _asked_again(trace: Trace) -> AsyncIterator[object]:
+    """LiteLLM's stream: the first attempt broke, the second one answers."""
+    await asyncio.sleep(0.05)
+    trace.begin(Attempt("b", is_sent=True))
+    yield TOKEN
+
+
+def test_the_headers_wait_for_whom_litellm_asks_by_itself() -> None:
+    trace = Trace("anthropic_messages", NOW_S, group="smart", stream=True)
+    trace.decision = decided([Facts("a", "m"), Facts("b", "m")])
+    trace.begin(Attempt("a", is_sent=True, ending="error", deadline_s=1.0))  # long ago
+    trace.attempts.append(Attempt("a", is_sent=True, deadline_s=1.0))
+    rescuer = Rescuer(None, cast("Strategy", None), Telemetry({}, CollectorRegistry(), NOW_S))
+
+    async def run() -> None:
+        reading = asyncio.ensure_future(rescuer.read_ahead(trace, _asked_again(trace), {}, None))
+        await asyncio.sleep(0)
+        trace.attempts[1].ending = "error"
+        await reading
+
+    asyncio.run(run())
+    assert trace.ahead is not None
+    assert trace.ahead.first_token_s is not None
+    assert told(trace)["x-litellm-model-id"] == "b"
+
+
+class Armed:
+    """The alarm of an attempt."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Somebody:
+    """Else can answer."""
+
+    def has_other(self, *_: object) -> bool:
+        return True
+
+
+class Others:
+    """A strategy, as far as it is asked here."""
+
+    rescues = Somebody()
+
+    def finish(self, *_: object) -> None:
+        """Nothing is learned."""
+
+
+async def _breaks() -> AsyncIterator[object]:
+    raise ConnectionError("cut")
+    yield TOKEN
+
+
+async def _answers() -> AsyncIterator[object]:
+    yield TOKEN
+
+
+def test_the_alarm_of_the_call_that_follows_a_broken_stream_does_not_ring_while_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace, alarm = Trace("acompletion", NOW_S, group="smart", stream=True), Armed()
+    trace.decision = decided([Facts("a", "m"), Facts("b", "m")])
+    trace.begin(Attempt("a", is_sent=True, deadline_s=4e9))
+
+    async def again(*_: object) -> tuple[object, dict[str, object]]:
+        trace.begin(Attempt("b", is_sent=True))
+        trace.alarm = alarm
+        return _answers(), {}
+
+    monkeypatch.setattr(module, "again", again)
+    rescuer = Rescuer(None, cast("Strategy", Others()), Telemetry({}, CollectorRegistry(), NOW_S))
+    asyncio.run(rescuer.read_ahead(trace, _breaks(), {}, None))
+    assert (trace.sent_to, trace.breaks) == (["a", "b"], 1)
+    assert alarm.is_cancelled

@@ -1,0 +1,166 @@
+"""`slo-router estimate` on files: tables, page and JSON say the same, text stays out, and a problem is named."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from evaluation.shared.proxy_config import deployment, document
+from evaluation.shared.valkey_server import ValkeyServer
+from slo_router.contract.keys import metrics_key
+from slo_router.operator.cli import app
+from tests.operator.estimate.worlds import write
+from tests.shared.spend_logs import SECRET, spend_log
+
+RUNNER = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "DATABASE_URL": ""})
+TINY = ("--candidate", "tiny=0.1/0.2")  # a fiftieth of what `large-1` costs
+
+
+def logs_at(path: Path, logs: Iterable[dict[str, Any]]) -> Path:
+    return write(path, "".join(json.dumps(log) + "\n" for log in logs))
+
+
+@pytest.fixture
+def month(tmp_path: Path) -> Path:
+    """20 days with a request each hour; ten sessions a day or so."""
+    return logs_at(tmp_path / "spend.jsonl", (spend_log(hour=hour) for hour in range(480)))
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    done = RUNNER.invoke(app, ["estimate", *map(str, words)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def made(*words: object) -> dict[str, Any]:
+    code, out, err = run(*words, "--json")
+    assert code == 0, err
+    loaded: dict[str, Any] = json.loads(out)
+    return loaded
+
+
+def test_tables_page_and_json_say_the_same(month: Path, tmp_path: Path) -> None:
+    code, out, err = run(month, *TINY, "--html", tmp_path / "e.html")
+    assert code == 0, err
+    page = (tmp_path / "e.html").read_text(encoding="utf-8")
+    said = made(month, *TINY)
+    shown, stated, most = said["savings"]
+    assert said["spent_usd"] == pytest.approx(480 * 0.006)
+    assert (shown["saved_share"], stated["saved_share"], most["saved_share"]) == (0, 0, pytest.approx(0.98))
+    assert most["assumed"] == [pytest.approx(1 - 0.00014 / 0.006), pytest.approx(1 - 0.00011 / 0.006)]
+    assert most["interval"] == [pytest.approx(0.98), pytest.approx(0.98)]  # all requests are alike
+    for text in ("480 requests", "0.0 % to 98.0 %", "tiny for openai/large in big, unknown", "361 graded answers"):
+        assert text in out, out
+    for text in ("480 requests", "98.0 %", "361 graded answers", "<svg", "Cost by day"):
+        assert text in page, text
+    assert len(said["days"]) == 20
+    assert SECRET not in out + page + json.dumps(said)
+
+
+def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
+    odd = logs_at(tmp_path / "spend.jsonl", [spend_log(alias="[/red]<b>")])
+    code, out, _ = run(odd, *TINY, "--html", tmp_path / "e.html")
+    assert code == 0
+    assert "[/red]<b>" in out
+    assert "[/red]&lt;b&gt;" in (tmp_path / "e.html").read_text(encoding="utf-8")
+
+
+def test_tasks_are_told_from_kept_prompts_only_where_that_is_asked_for(month: Path) -> None:
+    assert [part["name"] for part in made(month, *TINY)["tasks"]] == ["unknown"]
+    said = made(month, *TINY, "--categorize")
+    assert [part["name"] for part in said["tasks"]] == ["summarization"]
+    assert SECRET not in json.dumps(said)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """`big` may go to `small`, which is good enough for summaries and for nothing else."""
+    entries = [
+        deployment("big", "large-1", usd=(5e-6, 1e-5), model="large", quality=0.9),
+        deployment("big", "small-1", usd=(1e-6, 2e-6), model="small", quality={"default": 0.6, "summarization": 0.85}),
+    ]
+    made = document(entries, {"big": {"min_quality": 0.8}})
+    return write(tmp_path / "config.yaml", json.dumps(made))  # JSON is YAML
+
+
+def test_a_managed_group_is_held_to_its_floors(month: Path, config: Path) -> None:
+    unknown, told = made(month, "--config", config), made(month, "--config", config, "--categorize")
+    assert [one["saved_share"] for one in unknown["savings"]] == [0, 0, pytest.approx(0.8)]
+    assert [one["saved_share"] for one in told["savings"]] == [0, pytest.approx(0.8), pytest.approx(0.8)]
+    (move,) = told["moves"]
+    assert (move["served"], move["to"], move["verdict"]) == ("large-1", "small-1", "stated")
+
+
+def test_the_benchmarks_grades_show_what_the_yaml_states(month: Path, config: Path, tmp_path: Path) -> None:
+    with ValkeyServer(tmp_path / "valkey") as server, redis.Redis.from_url(server.url) as client:
+        fields = {"timestamp": time.time(), "quality_score": 0.86, "quality_n": 2_000}
+        client.hset(metrics_key("", "small-1", "summarization"), mapping=fields)
+        said = made(month, "--config", config, "--categorize", "--redis", server.url)
+    assert said["savings"][0]["saved_share"] == pytest.approx(0.8)
+    assert said["moves"][0]["why"] == "0.86 of 2,000 answers"
+
+
+def test_a_table_of_outcomes_shows_it_and_how_long_the_answers_are(month: Path, tmp_path: Path) -> None:
+    lines = [f"chat,{number % 2},{number % 2},{tokens},{2 * tokens}" for number, tokens in enumerate(range(50, 250))]
+    head = "category,score::large,score::tiny,outtok::large,outtok::tiny"
+    table = write(tmp_path / "outcomes.csv", "\n".join([head, *lines]))
+    shown = made(month, *TINY, "--outcomes", table)["savings"][0]
+    assert shown["saved_share"] == pytest.approx(1 - 0.00014 / 0.006)  # twice as long
+
+
+def test_the_models_in_the_rows_are_candidates_where_nobody_names_one(tmp_path: Path) -> None:
+    cheap = [spend_log(hour=hour, model="gpt-4o-mini", model_id="b", spend=0.00021) for hour in range(60)]
+    dear = [spend_log(hour=hour, model="gpt-4o", model_id="a", spend=0.0035) for hour in range(60)]
+    said = made(logs_at(tmp_path / "spend.jsonl", [*dear, *cheap]))
+    assert {one["name"] for one in said["candidates"]} == {"gpt-4o", "gpt-4o-mini"}
+    assert {one["length_source"] for one in said["candidates"]} == {"learned"}  # one group sent requests to both
+    assert said["savings"][2]["saved_usd"] == pytest.approx(60 * (0.0035 - 0.00021))
+
+
+def test_what_is_in_no_comparison_is_named(tmp_path: Path) -> None:
+    odd = [
+        spend_log(),
+        spend_log(cache_hit="True", spend=0),
+        spend_log(status="failure", spend=0.001),
+        spend_log(call_type="aembedding", spend=0.002),
+        spend_log(spend=0),
+        spend_log(model="gpt-4o", model_id="", spend=0),
+    ]
+    said = made(logs_at(tmp_path / "spend.jsonl", odd), *TINY)
+    assert said["requests"] == 1
+    assert [(one["why"], one["requests"], one["usd"]) for one in said["unmoved"]] == [
+        ("answered by LiteLLM's cache, and would be again", 1, 0.0),
+        ("failed", 1, 0.001),
+        ("embeddings, images, audio, batches and the like: not routed", 1, 0.002),
+        ("booked at nothing though it has a price: gpt-4o", 1, None),
+        ("booked at nothing for want of a price: openai/large", 1, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "nothing to read: expected postgresql://"),
+        (("none.csv",), "none.csv: No such file"),
+        (("spend.jsonl", "--candidate", "no-such-model"), "--candidate no-such-model: no price known"),
+        (("spend.jsonl", "--since", "2030-01-01"), "no row of this period, group and key in 480 that were read"),
+        (("spend.jsonl", "--group", "other"), "no row of this period, group and key"),
+        (("postgresql://u:very-secret@127.0.0.1:9/db",), "postgresql://…/db: has nobody who listens"),
+        (("postgresql://u:very-se/cret@127.0.0.1:x9/db",), "not understood"),
+        (("spend.jsonl", *TINY, "--redis", "redis://:very-secret@127.0.0.1:9"), "expected a server that answers"),
+    ],
+)
+def test_a_problem_is_named_and_a_password_is_not(
+    month: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(month.parent)
+    code, out, err = run(*words)
+    assert code == 1
+    assert said in err
+    assert "very-se" not in out + err

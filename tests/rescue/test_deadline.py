@@ -1,0 +1,78 @@
+"""A deadline is later than hardly any healthy answer, sooner where the SLO needs it, and none where nobody knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_router.contract.model import LEVELS, Decision, Facts, Slo
+from slo_router.contract.settings.group import RescueSettings
+from slo_router.latency.curve import Curve
+from slo_router.live.state import Flight
+from slo_router.rescue.deadline import first_content_s, whole_answer_s
+from tests.shared.builders import NOTHING_KNOWN, NOW_S, assessed, decided
+
+WIDE = RescueSettings(min_ms=1, max_ms=1_000_000)
+
+
+def decided_for(name: str, slo: Slo = Slo()) -> Decision:  # noqa: B008  # immutable
+    """Of a request with a prompt of 1,000 tokens."""
+    return decided([Facts(name, "m")], slo=slo)
+
+
+def ratios(p95: float, p99: float) -> tuple[float, ...]:
+    return tuple(1.0 if level < 0.95 else p95 if level < 0.99 else p99 for level in LEVELS)
+
+
+def curve(p95: float = 1.6, p99: float = 2.0, weight: float = 50.0) -> Curve:
+    """1 s and a millisecond for each of 1,000 tokens, and half a second for each other request: at 2 of them 3 s."""
+    return Curve(1.0, 0.001, 0.5, 0.01, 0.0, ratios(p95, p99), ratios(1.1, 1.2), weight)
+
+
+def flight(expected_s: float | None = None) -> Flight:
+    return Flight("a", NOW_S, 2.0, None, expected_s)
+
+
+@pytest.mark.parametrize(
+    ("p95", "p99", "times"),
+    [
+        (1.6, 1.8, 1.5 * 1.6),  # 1.25 × 1.8 is less
+        (1.6, 2.2, 1.25 * 2.2),
+        (1.6, 9.0, 2.0 * 1.6),  # a p99 that is made of stalls
+    ],
+)
+def test_it_lies_beyond_the_quantiles_at_the_load_that_the_request_met(p95: float, p99: float, times: float) -> None:
+    found = first_content_s(decided_for("a"), flight(), curve(p95, p99), WIDE)
+    assert found == pytest.approx(3.0 * times)
+
+
+def test_it_comes_sooner_where_the_next_would_miss_the_slo_but_not_among_healthy_answers() -> None:
+    decision, shape = decided_for("a", Slo(ttft_s=10.0)), curve(1.6, 2.2)
+    latest, soonest = 3.0 * 1.25 * 2.2, 3.0 * 1.5 * 1.6
+    assert first_content_s(decision, flight(), shape, WIDE, left_s=10.0, next_s=1.0) == pytest.approx(latest)
+    assert first_content_s(decision, flight(), shape, WIDE, left_s=8.0, next_s=0.5) == pytest.approx(7.5)
+    assert first_content_s(decision, flight(), shape, WIDE, left_s=1.0, next_s=0.5) == pytest.approx(soonest)
+
+
+def test_what_a_cache_holds_of_the_prompt_needs_no_time() -> None:
+    cached = decided_for("a")._replace(cached_tokens=1_000)
+    assert first_content_s(cached, flight(), curve(), WIDE) == pytest.approx(2.0 * 2.5)
+
+
+def test_the_settings_bound_it() -> None:
+    decision = decided_for("a")
+    assert first_content_s(decision, flight(), curve(), RescueSettings(min_ms=20_000)) == 20.0
+    assert first_content_s(decision, flight(), curve(), RescueSettings(max_ms=4_000)) == 4.0
+
+
+def test_a_benchmark_counts_three_times_over_and_nothing_at_all_gives_none() -> None:
+    measured = decided_for("a")._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))
+    for fitted in (None, curve(weight=1.0)):
+        assert first_content_s(measured, flight(), fitted, WIDE) == 6.0
+        assert first_content_s(decided_for("a"), flight(), fitted, WIDE) is None
+
+
+def test_an_answer_in_one_piece_has_one_only_where_asked_for_and_where_its_longest_is_known() -> None:
+    on = WIDE.model_copy(update={"whole_answers": True})
+    assert whole_answer_s(flight(4.0), on) == 6.0
+    assert whole_answer_s(flight(None), on) is None
+    assert whole_answer_s(flight(4.0), WIDE) is None

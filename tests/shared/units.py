@@ -1,0 +1,39 @@
+"""What one worker runs as a whole, and in which order: the longest first, so that small files fill what is left."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+SHARED = {  # modules that share a proxy
+    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "odd_usage"), "stack"),
+    **dict.fromkeys(("quality", "readme", "records", "redis", "routes", "slo", "tasks", "value"), "stack"),
+    **dict.fromkeys(("live", "refusals"), "live"),
+    **dict.fromkeys(("ceilings", "conversations", "first_token", "rescue", "rescue_broken"), "streams"),
+}
+LONGEST = ("stack", "live", "streams", "quota", "virtual_keys", "operations", "real_model", "redis_topologies")
+
+
+def unit_of(path: PurePath) -> str:
+    """A module, or the modules that share a proxy."""
+    name = path.stem.removeprefix("test_")
+    return SHARED.get(name, name) if path.parent.name == "e2e" else str(path)
+
+
+def rank(path: PurePath) -> tuple[bool, int, str]:
+    """Sorts units, and keeps each together."""
+    unit = unit_of(path)
+    return path.parent.name != "e2e", LONGEST.index(unit) if unit in LONGEST else len(LONGEST), unit
+
+
+class _Units(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(PurePath(super()._split_scope(nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return _Units(config, log)
