@@ -176,11 +176,15 @@ def _parse(url: str) -> _Target:
 
 
 def _split(url: str) -> SplitResult:
-    scheme, separator, _ = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     if not separator or scheme not in _DEFAULT_PORT:
         raise ValueError("unknown scheme")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    login, at, hosts = netloc.rpartition("@")
     try:
-        return urlsplit(url)
+        for host in hosts.split(","):  # newer Pythons refuse a list with an IPv6 address in it
+            urlsplit(f"{scheme}://{login}{at}{host}")
+        return urlsplit(f"{scheme}://{rest[len(netloc) :]}")._replace(netloc=netloc)
     except ValueError:  # its message quotes the password
         raise ValueError("user, password or host is malformed") from None
 
