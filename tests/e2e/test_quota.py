@@ -110,7 +110,7 @@ def ask(stack: Stack, name: str, retries: int = 2, **headers: str) -> httpx.Resp
     return stack.ask(model=f"group-{name}", body=body, **named)
 
 
-def refusals(stack: Stack, name: str) -> dict[int, int]:
+def refusals(stack: Stack, name: str) -> Counter[int]:
     """How many of its requests each of its windows refused; windows that refused none are left out."""
     return Counter(int(seen.at_s // WINDOW_S) for seen in sent(stack, name) if seen.status == FULL)
 
@@ -168,7 +168,10 @@ def ask_for_windows(quota: Stack, name: str, windows: int) -> tuple[set[int], Co
 
 
 def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: Stack) -> None:
-    """Where nothing says it beforehand, two windows teach it; in the later ones one may still go wrong."""
+    """Where nothing says it beforehand, two windows teach it; one of the later ones may still begin at another moment.
+
+    For Retry-After is in whole seconds. In that one those are refused that were on their way already.
+    """
     names = "limited", "telling"
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(names, pool.map(lambda name: ask_for_windows(quota, name, 6), names), strict=True))
@@ -178,7 +181,7 @@ def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: 
         passed = Counter(int(seen.at_s // WINDOW_S) for seen in sent(quota, name) if seen.status != FULL)
         assert max(passed.values()) <= LIMIT
         known = [window for window in range(first + 3, first + 6) if asked[window] >= 2 * LIMIT]
-        assert all(refused.get(window, 0) <= 1 for window in known), (name, refused, asked)
+        assert [refused[window] <= AT_ONCE for window in known if refused[window]] in ([], [True]), (name, refused)
         assert sum(passed[window] for window in known) >= LIMIT // 2 * len(known), (name, passed, asked)
     late = found["telling"][-1]
     assert (

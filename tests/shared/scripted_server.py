@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.shared.listening import listening
+
 Reply = Sequence[bytes | float | None]
 EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 DROP: Reply = [None]
@@ -59,34 +61,24 @@ async def scripted(replies: Sequence[Reply]) -> AsyncIterator[Server]:
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
-        try:
-            while await _read_request(reader, server):
-                reply = replies[min(len(server.bodies), len(replies)) - 1]
-                for piece in reply:
-                    if piece is None:
-                        return
-                    if isinstance(piece, bytes):
-                        writer.write(piece)
-                        await writer.drain()
-                    await asyncio.sleep(0 if isinstance(piece, bytes) else piece)
-        finally:
-            writer.close()
+        while True:
+            await _read_request(reader, server)
+            for piece in replies[min(len(server.bodies), len(replies)) - 1]:
+                if piece is None:
+                    return
+                if isinstance(piece, bytes):
+                    writer.write(piece)
+                    await writer.drain()
+                await asyncio.sleep(0 if isinstance(piece, bytes) else piece)
 
-    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
-    server.api_base = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
-    try:
+    async with listening(handle) as port:
+        server.api_base = f"http://127.0.0.1:{port}/v1"
         yield server
-    finally:
-        listener.close()
 
 
-async def _read_request(reader: asyncio.StreamReader, server: Server) -> bool:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, ConnectionResetError):
-        return False
+async def _read_request(reader: asyncio.StreamReader, server: Server) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
     lines = head.decode().split("\r\n")[1:-2]
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     server.headers.append(headers)
     server.bodies.append(json.loads(await reader.readexactly(int(headers["content-length"]))))
-    return True

@@ -24,6 +24,7 @@ from slo_router.worker.records import build_record
 from slo_router.worker.request_log import BATCH, NODE, RequestLog
 from slo_router.worker.trace import Trace
 from tests.shared.builders import NOW_S
+from tests.shared.listening import listening
 
 STREAM = "team:slo_router:requests"
 
@@ -146,15 +147,16 @@ class Relay:
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self.upstream)
-        while data := await reader.read(1 << 20):
-            to_server.write(data)
-            answer = await from_server.read(1 << 20)
-            if b"XADD" in data and self.breaks:
-                self.breaks -= 1
-                break
-            writer.write(answer)
-        writer.close()
-        to_server.close()
+        try:
+            while data := await reader.read(1 << 20):
+                to_server.write(data)
+                answer = await from_server.read(1 << 20)
+                if b"XADD" in data and self.breaks:
+                    self.breaks -= 1
+                    break
+                writer.write(answer)
+        finally:
+            to_server.close()
 
 
 @pytest.mark.parametrize("breaks", [1, 3])
@@ -165,8 +167,7 @@ async def test_what_redis_took_before_the_connection_broke_is_not_written_again(
     """`before`: records of this worker that are in the stream already; those of others come in between."""
     log = request_log(before)
     await log.flush(client)
-    listening = await asyncio.start_server(Relay(server.port, breaks).carry, "127.0.0.1", 0)
-    async with listening, connect(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}") as broken:
+    async with listening(Relay(server.port, breaks).carry) as port, connect(f"redis://127.0.0.1:{port}") as broken:
         for number in range(breaks):
             log.offer(record(before + number))
             with pytest.raises(LINK_ERRORS):

@@ -14,6 +14,7 @@ from time import perf_counter
 from slo_bench.measure.client import Client
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
+from tests.shared.listening import listening
 from tests.shared.scripted_server import DONE, EVENT_STREAM, chunk, delta, usage
 
 CHUNKS, REQUESTS, ROUNDS, PAUSE_S = 8, 5, 40, 0.005
@@ -39,7 +40,6 @@ class ClockedServer:
             self._write(writer, chunk(delta("stop")) + chunk(usage(3, CHUNKS)) + DONE)
             writer.write(b"0\r\n\r\n")
             await reader.read(2)  # the body, so that the next request begins with its head
-        writer.close()
 
     @staticmethod
     def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -48,9 +48,8 @@ class ClockedServer:
 
 async def test_ttft_gaps_tpot_and_e2e_are_those_of_the_servers_clock() -> None:
     server = ClockedServer()
-    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0)
-    target = Target("x", "x", f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1/chat/completions")
-    async with listener, Client(60.0) as client:
+    async with listening(server.handle) as port, Client(60.0) as client:
+        target = Target("x", "x", f"http://127.0.0.1:{port}/v1/chat/completions")
         for _ in range(ROUNDS):
             server.written_s.clear()
             samples = [await client.send(target, {}) for _ in range(REQUESTS)]

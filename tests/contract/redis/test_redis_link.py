@@ -31,6 +31,7 @@ from slo_router.contract.redis import embedded
 from slo_router.contract.redis.link import LINK_ERRORS, connect, connect_blocking, masked
 from slo_router.errors import SettingsError
 from tests.shared.certificate import self_made_certificate
+from tests.shared.listening import listening
 
 
 @pytest.fixture
@@ -100,13 +101,15 @@ async def _tls_in_front_of(server: ValkeyServer, certificate: Path, key: Path) -
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inside_reader, inside_writer = await asyncio.open_connection("127.0.0.1", server.port)
-        await asyncio.gather(pump(reader, inside_writer), pump(inside_reader, writer))
+        try:
+            await asyncio.gather(pump(reader, inside_writer), pump(inside_reader, writer))
+        finally:
+            inside_writer.close()
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with listener:
-        yield listener.sockets[0].getsockname()[1]
+    async with listening(serve, context) as port:
+        yield port
 
 
 async def test_tls_accepts_the_named_ca_and_nothing_unknown(tmp_path: Path, server: ValkeyServer) -> None:
@@ -233,10 +236,8 @@ async def test_a_command_without_an_answer_is_given_up_after_the_timeout_and_not
         while block := await reader.read(4096):
             received.append(block)
             writer.write(b"+OK\r\n" * block.count(b"SETINFO") + b"+PONG\r\n" * block.count(b"PING"))
-        writer.close()
 
-    async with await asyncio.start_server(deaf_to_commands, "127.0.0.1", 0) as listener:
-        port = listener.sockets[0].getsockname()[1]
+    async with listening(deaf_to_commands) as port:
         while b"XADD" not in b"".join(received):  # on a busy machine it may give up earlier
             async with connect(f"redis://127.0.0.1:{port}?socket_timeout=0.2") as client:
                 with pytest.raises(redis.TimeoutError):
