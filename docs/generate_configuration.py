@@ -91,8 +91,8 @@ SECTIONS = (
     Section(
         "callback_settings.slo_router.groups.NAME.rescue",
         RescueSettings,
-        "What becomes of a request that its deployment lets wait, see [rescue](rescue.md). Without this section, and "
-        "with `rescue: off` nothing is done: LiteLLM's own timeouts end such an attempt.",
+        "What becomes of a request that its deployment lets wait, see [rescue](rescue.md). With `rescue: off` "
+        "nothing is done: LiteLLM's own timeouts end such an attempt.",
     ),
     Section(
         "callback_settings.slo_router.groups.NAME.shadow_evaluation",
@@ -133,7 +133,7 @@ WORDS: Mapping[str, str] = {
     "GroupSettings.categorizer": "how the category is told from the text; `article` is the heuristic by length, kept "
     "for comparison; or a trained classifier, see below",
     "GroupSettings.shadow_evaluation": "see below; absent: no answer is compared",
-    "GroupSettings.rescue": "see below; absent or `off`: no rescue",
+    "GroupSettings.rescue": "see below; `off`: no rescue",
     "Weights.quality": "weight of the expected quality",
     "Weights.cost": "weight of the expected cost",
     "Weights.latency": "weight of the predicted latency",

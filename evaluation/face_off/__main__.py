@@ -131,7 +131,6 @@ def main(
     strategies: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="These, all at once.", callback=_strategies)
     ] = f"latency-based-routing,least-busy,{OURS}",
-    has_rescue: Annotated[bool, typer.Option("--rescue", help="Ours gives up who is silent.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw contract kept against cost, as SVG.")] = None,
     is_saved: Save = False,
 ) -> None:
@@ -152,7 +151,7 @@ def main(
     names, console = strategies.split(","), Console(width=WIDTH)
     with ExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        stage = Stage(directory, names, exits, rescue=has_rescue)
+        stage = Stage(directory, names, exits)
         study = Study(stage, Plan(rate, seconds), console)
         study.play(repeats, victims, phases.split(","))
     aims, results = _show(study, stage.shut, console), together(study.results)
@@ -160,7 +159,7 @@ def main(
         draw(results, plot)
         console.print(f"drawn into {plot}")
     setting = {"repeats": repeats, "rate_per_s": rate, "seconds": seconds, "deaths": stage.deaths}
-    conclude(setting | saved(results), aims, form="rescue" if has_rescue else "", is_saved=is_saved)
+    conclude(setting | saved(results), aims, is_saved=is_saved)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ STREAM_TIMEOUT_S = 2.0  # of one attempt: longer than any contract's limit on th
 TIMEOUT_S = 6.0  # likewise of a whole answer: longer than nearly all of them take
 
 
-def document(strategy: str, api_bases: Mapping[str, str], *, rescue: bool = False) -> dict[str, object]:
+def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
     """A whole `litellm_config.yaml`. `api_bases` are the endpoints' by deployment. Cooldowns are LiteLLM's defaults."""
     entries = [
         proxy_config.deployment(
@@ -30,8 +30,7 @@ def document(strategy: str, api_bases: Mapping[str, str], *, rescue: bool = Fals
         for group_name, fleet in FLEETS.items()
         for one in fleet
     ]
-    group = {"objective": "cheapest", **({"rescue": {"deadline": True}} if rescue else {})}
-    made = proxy_config.document(entries, dict.fromkeys(FLEETS, group), redis_url="embedded")
+    made = proxy_config.document(entries, {name: {"objective": "cheapest"} for name in FLEETS}, redis_url="embedded")
     if strategy != OURS:
         del made["litellm_settings"], made["callback_settings"]
     settings: dict[str, object] = {

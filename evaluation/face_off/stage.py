@@ -51,15 +51,14 @@ class Arm:
 
 
 class Stage:
-    """An arm for each strategy, side by side, ours with `rescue` or without. Whatever it starts is stopped by `exits`.
+    """An arm for each strategy, side by side. Whatever it starts is stopped by `exits`.
 
     Raises:
         StageError: the agent measured nothing, or a proxy died again and again.
         RuntimeError: the endpoints or a proxy did not start; with the end of its log.
     """
 
-    def __init__(self, directory: Path, strategies: Sequence[str], exits: ExitStack, *, rescue: bool = False) -> None:
-        self._rescue = rescue
+    def __init__(self, directory: Path, strategies: Sequence[str], exits: ExitStack) -> None:
         self._home = directory / "valkey"
         self._environment = {embedded.DIRECTORY_VARIABLE: str(self._home)}
         self._exits = exits
@@ -70,7 +69,7 @@ class Stage:
     def _arm(self, place: Path, strategy: str) -> Arm:
         place.mkdir()
         addresses = self._exits.enter_context(endpoint_process([deployment.spec for deployment in EVERYBODY]))
-        made = document(strategy, {one.name: one.api_base for one in addresses}, rescue=self._rescue)
+        made = document(strategy, {one.name: one.api_base for one in addresses})
         proxy = StockProxy(made, place, environment=self._environment)
         return Arm(strategy, proxy, {one.name: one.url for one in addresses})
 

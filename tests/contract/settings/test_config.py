@@ -346,13 +346,23 @@ def test_the_policy_fingerprint_follows_what_decides_and_nothing_else() -> None:
     assert len(same) == 8
 
 
-@pytest.mark.parametrize(("said", "is_on"), [("off", False), (False, False), (None, False), ({}, True)])
-def test_rescue_is_off_unless_a_group_has_the_section(said: object, is_on: bool) -> None:
-    found = GroupSettings.model_validate({"rescue": said}).rescue
-    assert (found is not None and found.is_on) is is_on
-    assert GroupSettings().rescue is None
-    assert not GroupSettings.model_validate({"rescue": {"budget": 0}}).rescue.is_on  # type: ignore[union-attr]
-    assert not GroupSettings.model_validate({"rescue": {"deadline": False}}).rescue.is_on  # type: ignore[union-attr]
+@pytest.mark.parametrize(
+    ("said", "is_on"),
+    [
+        ("off", False),
+        (False, False),
+        ({"budget": 0}, False),
+        ({"deadline": False}, False),
+        (None, True),
+        ({}, True),
+        ({"min_ms": 500}, True),
+    ],
+)
+def test_rescue_is_on_unless_a_group_says_off(said: object, is_on: bool) -> None:
+    found = GroupSettings.model_validate({"rescue": said})
+    assert found.rescue.is_on is is_on
+    assert GroupSettings.model_validate(found.model_dump()) == found  # as a published policy is read
+    assert GroupSettings().rescue.is_on
 
 
 def test_default_weights_are_the_articles() -> None:

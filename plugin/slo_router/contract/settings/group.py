@@ -42,7 +42,7 @@ Mode = Annotated[Literal["route", "shadow"] | Canary, BeforeValidator(_mode)]
 
 
 class RescueSettings(Strict):
-    """Whether another deployment is asked where the chosen one is silent. Without this section none is."""
+    """Whether another deployment is asked where the chosen one is silent. `off` is `deadline: false`."""
 
     deadline: bool = Field(
         default=True,
@@ -76,10 +76,12 @@ class RescueSettings(Strict):
 
 
 def _read(value: object) -> object:
-    return None if value is False or value == "off" else value  # YAML reads `off` as false
+    if value is False or value == "off":  # YAML reads `off` as false
+        return {"deadline": False}
+    return {} if value is None else value
 
 
-Rescue = Annotated[RescueSettings | None, BeforeValidator(_read)]
+Rescue = Annotated[RescueSettings, BeforeValidator(_read)]
 
 
 class ShadowEvaluationSettings(Strict):
@@ -168,7 +170,7 @@ class GroupSettings(Strict):
         default=False, strict=True, description="counts the price of leaving a conversation's prefix cache"
     )
     tie_band: Share = Field(0.05, description="costs this close to the lowest count as equal: the earlier finish wins")
-    rescue: Rescue = None
+    rescue: Rescue = RescueSettings()
     shadow_evaluation: ShadowEvaluationSettings | None = None
 
     @field_validator("confidence")

@@ -36,11 +36,10 @@ class Rescuer:
     def watch(self, trace: Trace, call: Mapping[str, object]) -> None:
         """An attempt is sent: sets its alarm. Where that fails the request goes on without."""
         group = self._strategy.groups.get(trace.group)
-        settings = None if group is None else group.settings.rescue
-        if settings is None or not settings.is_on or not self._can:
+        if group is None or not group.settings.rescue.is_on or not self._can:
             return
         try:
-            self._watch(trace, call, settings)
+            self._watch(trace, call, group.settings.rescue)
         except Exception:
             log.exception("a request goes on without a deadline")
 
