@@ -30,7 +30,7 @@ PREFIX, FLOOR, WORKERS = "paired:", 0.8, 2
 USD = {"cheap": 1e-6, "dear": 1e-5, "judge": 2e-6}  # per token of prompt and of answer
 TIGHT_USD = 0.0145  # a day: a second answer sets aside about 0.011, and costs 0.0006
 USAGE = {"prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 60}
-WITHIN_S = 90.0
+WITHIN_S = 200.0  # a worker makes one comparison at a time, and weighs anew once a minute
 QUIET_S = 6.0  # longer than an answer waits until it is compared
 
 
