@@ -129,6 +129,14 @@ def test_a_version_above_the_newest_that_was_tested_is_named_at_the_start(
     assert (seams.shortcomings(), seams.untried()) == ([], [newer] if is_newer else [])
 
 
+def test_where_litellm_takes_a_broken_stream_for_an_answer_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 1.100.5 does, see tests/e2e/test_rescue_broken.py."""
+    assert seams.untried() == []
+    monkeypatch.delattr(litellm.router, "FallbackAwareStreamWrapper")
+    (said,) = seams.untried()
+    assert said.endswith("any stream that simply ends, for an answer: no other deployment is asked")
+
+
 async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(
     callbacks: list[object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

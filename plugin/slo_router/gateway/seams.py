@@ -61,6 +61,11 @@ def can_interrupt() -> bool:
     return hasattr(asyncio.Task, "_fut_waiter")
 
 
+def tells_breaks() -> bool:
+    """Whether LiteLLM lets a stream that breaks before its first content be told from an answer, on every route."""
+    return hasattr(Router, "select") or hasattr(litellm.router, "FallbackAwareStreamWrapper")
+
+
 def lacking(router: Router) -> list[str]:
     """What this LiteLLM offers under none of the known names; the plugin can't work where something is lacking."""
     return [
@@ -80,6 +85,9 @@ def untried() -> list[str]:
     """What was never tried on the installed LiteLLM, or cannot be done here; likewise."""
     is_newer = is_newer_than_tested()
     said = [f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested"] if is_newer else []
+    if not tells_breaks():
+        taken = "a Messages stream that is cut, and any stream that simply ends, for an answer"
+        said.append(f"LiteLLM {version()} takes {taken}: no other deployment is asked")
     return said if can_interrupt() else [*said, "this Python does not show what a task waits on: `rescue` does nothing"]
 
 
