@@ -95,7 +95,7 @@ def test_every_phase_is_played_and_the_configurations_are_accepted() -> None:
     for arm in arms({"deadline": True}):
         made = document(arm.proxy, bases, arm.rescue)
         groups = parse_settings(made, {}).plugin.groups
-        assert (groups["smart"].rescue is None) == (arm.rescue is None)
+        assert groups["smart"].rescue.is_on == (arm.rescue is not None)
     assert document("litellm", bases, None)["router_settings"] == {"num_retries": RETRIES}
 
 
