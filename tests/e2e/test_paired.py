@@ -24,6 +24,7 @@ from evaluation.shared.stock_proxy import StockProxy
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.operator.cli import app
 from tests.e2e.conftest import publish_one
+from tests.shared.days import stay_within_a_day
 from tests.shared.particular_server import Particular, Request, particular
 
 PREFIX, FLOOR, WORKERS = "paired:", 0.8, 2
@@ -211,6 +212,8 @@ def test_own_pairs_show_that_a_judge_prefers_what_stands_first(running: Compared
 
 
 def test_two_workers_keep_the_budget_of_a_day_together(running: Compared) -> None:
+    stay_within_a_day(100.0)
+
     def is_used_up() -> bool:
         running.ask("tight", "tight")
         assert paid_usd(running) <= TIGHT_USD

@@ -16,6 +16,7 @@ from slo_router.contract.keys import spent_key
 from slo_router.worker.learning.days import day_of
 from slo_router.worker.learning.worths import ENOUGH
 from tests.e2e.conftest import QUALITY, Stack
+from tests.shared.days import stay_within_a_day
 
 SMALL, LARGE = QUALITY["small"], QUALITY["large"]
 
@@ -42,6 +43,7 @@ def test_a_target_for_quality_is_just_kept(stack: Stack) -> None:
 
 
 def test_a_budget_buys_the_best_while_it_lasts(stack: Stack) -> None:
+    stay_within_a_day(100.0)
     assert set(asked(stack, "budgeted", ENOUGH)) == {"budgeted-small"}
     stack.refreshed()
     stack.refreshed()

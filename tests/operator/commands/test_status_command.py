@@ -29,6 +29,7 @@ from slo_router.live.picture import export
 from slo_router.operator.cli import app
 from slo_router.worker import rollout
 from slo_router.worker.sharing import Sharing
+from tests.shared.days import stay_within_a_day
 from tests.shared.record_builders import line_of, write_config
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
@@ -112,6 +113,7 @@ def test_what_quality_is_worth_is_shown_as_the_workers_have_it(
 def test_qualities_are_shown_with_mean_bound_answers_and_age_where_answers_were_graded(
     tmp_path: Path, server: ValkeyServer, client: redis.Redis
 ) -> None:
+    stay_within_a_day(15.0)
     day = time.strftime("%Y-%m-%d", time.gmtime())
     fed = {"small:ner:answers": "50", "small:ner:score": "40", "small:ner:seconds": "0"}
     graded = Metrics(time.time(), 0.1, quality_score=0.8, quality_n=200, quality_at_s=time.time() - 7_300)

@@ -39,6 +39,11 @@ def test_a_day_ends_at_midnight_and_without_a_redis_two_are_kept() -> None:
     assert one.each_usd("smart", 10.0, NOON_S) == 9.8  # nobody asks for a day that is over
 
 
+def test_requests_right_after_midnight_do_not_make_a_day_of_as_many_each_second() -> None:
+    young_s = MIDNIGHT_S + 1.0
+    assert spending(10, at_s=young_s).each_usd("smart", 10.0, young_s) == pytest.approx(9.7 / (10 * 24), rel=1e-4)
+
+
 async def test_all_workers_spend_together_and_yesterday_says_how_many_requests_come(link: AsyncClient) -> None:
     await spending(1_000, at_s=NOON_S - DAY_S).settle(link, NOON_S)
     first, second = spending(100), spending(100)

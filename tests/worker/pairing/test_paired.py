@@ -22,6 +22,7 @@ from slo_router.worker.pairing.paired import AFTER_S, LONGEST_WAIT_S, Finished, 
 from slo_router.worker.pairing.purse import Use, spent_usd
 from slo_router.worker.snapshot import MetricsStore, make_snapshot
 from slo_router.worker.strategy import Strategy
+from tests.shared.days import stay_within_a_day
 
 SMALL = Facts("small", "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6, quality={"default": 0.85})
 LARGE = Facts("large", "m", input_usd_per_token=1e-5, output_usd_per_token=1e-5)
@@ -140,6 +141,7 @@ async def test_an_answer_that_went_out_just_now_waits_and_an_old_one_is_dropped(
 
 
 async def test_what_could_pass_the_budget_is_not_asked(link: AsyncClient) -> None:
+    stay_within_a_day(15.0)
     worker = Worker(link, usd_per_day=0.001)
     assert await worker.after() == "over_budget"
     assert worker.made.asked == []

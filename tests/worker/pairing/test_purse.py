@@ -11,8 +11,14 @@ import pytest
 from slo_router.contract.redis.link import AsyncClient
 from slo_router.worker.pairing.asking import Reply
 from slo_router.worker.pairing.purse import OverBudgetError, Purse, spent_usd
+from tests.shared.days import stay_within_a_day
 
 PREFIX = "t:"
+
+
+@pytest.fixture(autouse=True)
+def _one_day() -> None:
+    stay_within_a_day(15.0)
 
 
 def purse(link: AsyncClient, usd_per_day: float, group: str = "smart") -> Purse:

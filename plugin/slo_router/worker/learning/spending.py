@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
-from slo_router.contract.ages import DAY_S
+from slo_router.contract.ages import DAY_S, HOUR_S
 from slo_router.contract.keys import spent_key
 from slo_router.contract.metrics_hash import number
 from slo_router.contract.redis.link import AsyncClient
@@ -49,10 +49,13 @@ class Spending:
         self._add(day_of(at_s), group, Spent(usd or 0.0, 1.0))
 
     def each_usd(self, group: str, usd_per_day: float, now_s: float) -> float:
-        """What each further request of this day may cost, if the day gets as many as yesterday, or as so far."""
+        """What each further request of this day may cost, if the day gets as many as yesterday, or as so far.
+
+        The first hour counts as whole: a few requests at midnight say little of the day.
+        """
         today, before = (self._on(day_of(at_s), group) for at_s in (now_s, now_s - DAY_S))
         gone = max(now_s % DAY_S, 1.0) / DAY_S
-        a_day = max(before.requests, today.requests / gone)
+        a_day = max(before.requests, today.requests / max(gone, HOUR_S / DAY_S))
         return max((1 - RESERVE) * usd_per_day - today.usd, 0.0) / max(a_day * (1 - gone), 1.0)
 
     async def settle(self, client: AsyncClient, now_s: float) -> None:
