@@ -14,7 +14,6 @@ from rich.markup import escape
 
 from slo_router.contract.model import CATEGORIES
 from slo_router.contract.redis.link import is_usable, masked
-from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.contract.units import minute
 from slo_router.errors import SettingsError
 from slo_router.operator.commands.measured import linked
@@ -34,14 +33,13 @@ from slo_router.operator.estimate.evidence import Evidence, Measured, Quality
 from slo_router.operator.estimate.notes import Asked
 from slo_router.operator.estimate.outcomes import read_outcomes
 from slo_router.operator.estimate.reading.rows import Row
-from slo_router.operator.estimate.reading.spend_logs import Categorize
+from slo_router.operator.estimate.reading.tasks import Tasks
 from slo_router.operator.estimate.reading.traffic import Selection, Traffic
 from slo_router.operator.estimate.show.page import as_html
 from slo_router.operator.estimate.show.tables import settles, tables
 from slo_router.operator.estimate.summary import Source, Summary
 from slo_router.operator.estimate.totals import Totals
 from slo_router.operator.estimate.what_if import WhatIf
-from slo_router.request.categories import instruction_windows, rules
 from slo_router.worker.snapshot import MetricsStore
 
 MOST_ROWS = 12  # of a table in the terminal
@@ -83,7 +81,8 @@ Categorized = Annotated[
     bool,
     typer.Option(
         "--categorize",
-        help="Also read the prompts that the proxy kept, tell each one's task from it here, and forget it.",
+        help="Also read the prompts and tags that the proxy kept, tell each one's task here as its group in --config "
+        "does (else by the built-in rules), and forget them.",
     ),
 ]
 
@@ -115,10 +114,10 @@ def estimate(
     Example: slo-router estimate postgresql://reader@db/litellm --candidate gpt-4o-mini --html estimate.html
     """
     with problems():
-        traffic = Traffic(
-            _sources(sources), Selection(since, until, group, key_alias, limit), _categorizer(is_wanted=categorize)
-        )
         pool = read_pool(config, candidate or [])
+        tasks = Tasks(pool.groups) if categorize else None
+        selection = Selection(since, until, group, key_alias, limit)
+        traffic = Traffic(_sources(sources), selection, None if tasks is None else tasks.tell)
         graded = None if outcomes is None else read_outcomes(outcomes)
         totals = Totals(pool.edges)
         for row in _watched(traffic):
@@ -128,7 +127,8 @@ def estimate(
         measured = {} if redis is None else asyncio.run(_measured(redis, pool))
         evidence = Evidence(pool.groups, measured, graded, keep, confidence)
         what_if = WhatIf(totals.strata(), totals.models, pool, evidence, graded)
-        told = Asked(keep, confidence, is_measured=bool(measured) or graded is not None)
+        notes = () if tasks is None else tuple(tasks.notes())
+        told = Asked(keep, confidence, bool(measured) or graded is not None, notes)
         made = Summary(totals, what_if, pool).estimate(Source(traffic.name, traffic.broken), told)
     if html is not None:
         html.write_text(as_html(made), encoding="utf-8")
@@ -155,13 +155,6 @@ def _sources(given: list[str] | None) -> list[str]:
             f"nothing to read: expected postgresql://… of LiteLLM's database (or {URL_VARIABLE}), or a file"
         )
     return found
-
-
-def _categorizer(*, is_wanted: bool) -> Categorize | None:
-    if not is_wanted:
-        return None
-    tell = rules()
-    return lambda text: tell(instruction_windows(text)) or UNSURE
 
 
 def _watched(rows: Iterable[Row]) -> Iterator[Row]:
