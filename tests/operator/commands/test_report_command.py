@@ -50,6 +50,14 @@ def test_json_is_the_whole_report(tmp_path: Path, log: Path) -> None:
     assert [row["name"] for row in report["teams"]] == ["=1+1", "blue"]
 
 
+def test_the_baseline_costs_what_litellm_would_have_billed(tmp_path: Path, log: Path) -> None:
+    added = {"cost_margin_config": {"global": {"percentage": 1.0, "fixed_amount": 0.001}}}
+    config = write_config(tmp_path / "config.yaml", litellm=added)
+    done = RUNNER.invoke(app, ["report", "--config", str(config), "--log", str(log), "--json"])
+    total = json.loads(done.stdout)["total"]
+    assert (total["spent_usd"], total["baseline_usd"]) == (pytest.approx(0.001), pytest.approx(2 * 0.011))
+
+
 def test_csv_and_html_are_written_and_a_spreadsheet_runs_nothing(tmp_path: Path, log: Path) -> None:
     code, _, err = run(tmp_path, "--log", log, "--csv", tmp_path / "r.csv", "--html", tmp_path / "r.html")
     assert code == 0
