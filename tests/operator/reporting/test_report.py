@@ -7,7 +7,7 @@ import pytest
 from slo_router.contract.model import Metrics, Snapshot
 from slo_router.operator.replay.counterfactual import Counterfactual, Money
 from slo_router.operator.replay.recorded import decode
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Lines, Report
 from slo_router.operator.reporting.tally import Tallies
 from tests.shared.builders import NOW_S, measured
@@ -23,7 +23,7 @@ def reported(
     tallies = Tallies()
     for number, money in enumerate(moneys):
         tallies.add(read_back(ts=NOW_S + number * hours_apart * 3_600), money)
-    return make_report(tallies, LINES, baseline, [SMALL, LARGE], snapshot)
+    return make_report(tallies, LINES, baseline, [SMALL, LARGE], Evidence(snapshot))
 
 
 def paid(spent_usd: float, baseline_usd: float = 4.0, *, is_exact: bool = True) -> Money:
@@ -55,7 +55,7 @@ def test_rows_are_the_busiest_first_and_their_shares_add_up() -> None:
     tallies = Tallies()
     for name in ("small", "large", "large"):
         tallies.add(read_back(deployment=name, slo_met=name == "large"), paid(1.0))
-    rows = make_report(tallies, LINES, None, [SMALL, LARGE], Snapshot()).deployments
+    rows = make_report(tallies, LINES, None, [SMALL, LARGE], Evidence()).deployments
     assert [(row.name, row.requests, row.attainment) for row in rows] == [("large", 2, 1.0), ("small", 1, 0.0)]
     assert [row.share for row in rows] == pytest.approx([2 / 3, 1 / 3])
     assert rows[0].attainment_interval == pytest.approx((0.3424, 1.0), abs=1e-4)  # 2 / (2 + 3.8415)
@@ -88,7 +88,7 @@ def test_requests_in_shadow_are_counted_and_told() -> None:
     tallies = Tallies()
     for record in (read_back(), decode(shadow_line_of(deployment="large"))):
         tallies.add(record, Counterfactual([SMALL, LARGE]).account(record))
-    report = make_report(tallies, LINES, None, [SMALL, LARGE], NOTHING)
+    report = make_report(tallies, LINES, None, [SMALL, LARGE], Evidence())
     assert [(row.name, row.shadow) for row in (report.total, *report.deployments)] == [
         ("all", 1),
         ("large", 1),

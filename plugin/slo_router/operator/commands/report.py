@@ -11,7 +11,8 @@ import typer
 
 from slo_router.contract.settings.config import load_settings
 from slo_router.contract.units import minute
-from slo_router.operator.commands.measured import snapshot_if_there
+from slo_router.operator.commands.measured import measured_if_there
+from slo_router.operator.commands.observer import observe
 from slo_router.operator.commands.sources import Choice, Group, Key, LogFile, Since, Team, open_journal
 from slo_router.operator.commands.terminal import (
     DEFAULT_CONFIG,
@@ -29,7 +30,7 @@ from slo_router.operator.commands.terminal import (
 )
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.reporting.page import as_html
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.report_csv import write_csv
 from slo_router.operator.reporting.rows import Lines, Report
 from slo_router.operator.reporting.tables import tables
@@ -69,12 +70,14 @@ def report(
     with problems():
         settings = load_settings(config)
         facts = [one.facts for one in settings.deployments]
-        accounts, tallies = Counterfactual(facts, baseline), Tallies()
+        measured = asyncio.run(measured_if_there(settings))
+        judged = observe(settings, measured).judged
+        accounts, tallies = Counterfactual(facts, baseline, judged), Tallies()
         with open_journal(settings, Choice(since, group, team, key, log)) as journal:
             for record in journal:
                 tallies.add(record, accounts.account(record))
         lines = Lines(journal.read, journal.broken, journal.left_out)
-        made = make_report(tallies, lines, baseline, facts, asyncio.run(snapshot_if_there(settings)))
+        made = make_report(tallies, lines, baseline, facts, Evidence(measured.snapshot, judged))
     if html is not None:
         html.write_text(as_html(made), encoding="utf-8")
     if csv_file is not None:
@@ -103,7 +106,8 @@ def _print(made: Report) -> None:
         )
     console.print(
         f"SLO kept: {percent(total.attainment)} ({between(total.attainment_interval)}) of {total.judged:,} judged; "
-        f"quality {number(total.quality, 3)}, the baseline's {number(total.baseline_quality, 3)}",
+        f"quality {number(total.quality, 3)}, at least {number(total.quality_bound, 3)} (the bound that min_quality is "
+        f"held against), the baseline's {number(total.baseline_quality, 3)}",
         highlight=False,
     )
     for title, columns, rows in tables(made):

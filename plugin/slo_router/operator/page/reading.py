@@ -28,7 +28,7 @@ from slo_router.operator.replay.recorded import Recorded
 from slo_router.operator.reporting.journal import REDIS_SKEW_S, Journal, Selection, newest_stream_lines
 from slo_router.operator.reporting.lookup import find_in_stream
 from slo_router.operator.reporting.present import Deployment, describe
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Hour, Lines, Report
 from slo_router.operator.reporting.tally import Tallies, Tally
 
@@ -91,7 +91,9 @@ def read_now(settings: Settings, window_s: int) -> Now:
         for category in settings.plugin.groups[one.group].known_categories:
             summed.tallies.served[one.facts.deployment_id, category] += 0
     seen = seen_now(settings, measured, summed.tallies, now_s)
-    report = make_report(summed.tallies, Lines(summed.read, 0, 0), None, facts, measured.snapshot)
+    report = make_report(
+        summed.tallies, Lines(summed.read, 0, 0), None, facts, Evidence(measured.snapshot, seen.judged)
+    )
     return Now(
         settings=settings,
         measured=measured,
