@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,10 @@ from slo_router.operator.commands.terminal import (
     remarks,
     usd,
 )
+from slo_router.operator.drift.drift import drift_of
+from slo_router.operator.drift.mix import PLACES, Mix
 from slo_router.operator.replay.counterfactual import Counterfactual
+from slo_router.operator.reporting.journal import age_s
 from slo_router.operator.reporting.page import as_html
 from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.report_csv import write_csv
@@ -63,6 +67,9 @@ def report(
 ) -> None:
     """Shows spend, savings against a baseline with a 95 % interval, SLO attainment and quality, from request records.
 
+    It says where the later half of the period has another mix of tasks than the earlier half, by more than chance, and
+    whose quality fell. The bound beside a quality is the one that decisions hold min_quality against.
+
     The baseline's cost uses exact prices. It assumes that the baseline would have written as many output tokens.
 
     Example: slo-router report --since 7d --baseline gpt-4o --html report.html
@@ -72,12 +79,19 @@ def report(
         facts = [one.facts for one in settings.deployments]
         measured = asyncio.run(measured_if_there(settings))
         judged = observe(settings, measured).judged
-        accounts, tallies = Counterfactual(facts, baseline, judged), Tallies()
+        accounts, tallies, mix, place_s = (
+            Counterfactual(facts, baseline, judged),
+            Tallies(),
+            Mix(),
+            age_s(since) / PLACES,
+        )
         with open_journal(settings, Choice(since, group, team, key, log)) as journal:
             for record in journal:
                 tallies.add(record, accounts.account(record))
+                mix.see(record, int(record.ts / place_s))
         lines = Lines(journal.read, journal.broken, journal.left_out)
-        made = make_report(tallies, lines, baseline, facts, Evidence(measured.snapshot, judged))
+        drift = drift_of(mix, judged, measured.snapshot, time.time())
+        made = make_report(tallies, lines, baseline, facts, Evidence(measured.snapshot, judged, drift))
     if html is not None:
         html.write_text(as_html(made), encoding="utf-8")
     if csv_file is not None:
@@ -110,6 +124,8 @@ def _print(made: Report) -> None:
         f"held against), the baseline's {number(total.baseline_quality, 3)}",
         highlight=False,
     )
+    for line in made.drift.lines():
+        console.print(f"! {line}", highlight=False, markup=False)
     for title, columns, rows in tables(made):
         table = make_table(title, *columns)
         shown = rows[:MOST_ROWS] if title.startswith("By ") else rows

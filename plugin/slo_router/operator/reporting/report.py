@@ -8,6 +8,7 @@ from typing import NamedTuple
 from slo_router.contract.intervals import Interval, PairSums, ratio, wilson
 from slo_router.contract.model import Facts, Snapshot
 from slo_router.decision.known import NOT_JUDGED
+from slo_router.operator.drift.drift import NO_DRIFT, Drift
 from slo_router.operator.reporting.rows import Hour, Lines, QualityRow, Report, Row
 from slo_router.operator.reporting.tally import HOUR_S, Tallies, Tally
 from slo_router.quality.judging import Judged
@@ -18,10 +19,11 @@ SAME_OUTPUT = "The baseline is assumed to write as many output tokens; prices an
 
 
 class Evidence(NamedTuple):
-    """What is known now of the qualities: the benchmark's, and what is believed by all that was graded."""
+    """What is known now of the qualities, by the benchmark and by all that was graded; and what has changed."""
 
     snapshot: Snapshot = Snapshot()
     judged: Judged = NOT_JUDGED
+    drift: Drift = NO_DRIFT
 
 
 def make_report(
@@ -50,6 +52,7 @@ def make_report(
         categories=_rows(tallies.categories, total.requests),
         teams=_rows(tallies.teams, total.requests),
         quality=_quality(tallies, {one.deployment_id: one for one in facts}, known),
+        drift=known.drift,
         hours=tuple(_hour(hour, one) for hour, one in sorted(tallies.hours.items())),
     )
 

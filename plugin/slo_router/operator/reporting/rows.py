@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slo_router.contract.intervals import Interval
+from slo_router.operator.drift.drift import Drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Report:
     categories: tuple[Row, ...]
     teams: tuple[Row, ...]
     quality: tuple[QualityRow, ...]
+    drift: Drift
     hours: tuple[Hour, ...] = field(repr=False)
 
 
