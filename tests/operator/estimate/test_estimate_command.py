@@ -163,7 +163,27 @@ def test_the_benchmarks_grades_show_what_the_yaml_states(month: Path, config: Pa
         client.hset(metrics_key("", "small-1", "summarization"), mapping=fields)
         said = made(month, "--config", config, "--categorize", "--redis", server.url)
     assert said["savings"][0]["saved_share"] == pytest.approx(0.8)
-    assert said["moves"][0]["why"] == "0.86 of 2,000 answers"
+    assert said["moves"][0]["why"] == "0.86 of 2,000 answers, at least 0.85"
+
+
+@pytest.mark.parametrize(("confidence", "verdict"), [(0.5, "shown"), (0.99, "open")])
+def test_the_floor_is_held_against_the_bound_that_decisions_use(
+    month: Path, tmp_path: Path, confidence: float, verdict: str
+) -> None:
+    """0.82 of 200 answers: with 50 % confidence that is above 0.8, with 99 % it is not."""
+    entries = [
+        deployment("big", "large-1", usd=(5e-6, 1e-5), model="large", quality=0.9),
+        deployment("big", "small-1", usd=(1e-6, 2e-6), model="small"),
+    ]
+    groups = {"big": {"min_quality": 0.8, "quality_confidence": confidence}}
+    config = write(tmp_path / "config.yaml", json.dumps(document(entries, groups)))
+    with ValkeyServer(tmp_path / "valkey") as server, redis.Redis.from_url(server.url) as client:
+        fields = {"timestamp": time.time(), "quality_score": 0.82, "quality_n": 200}
+        client.hset(metrics_key("", "small-1", "summarization"), mapping=fields)
+        said = made(month, "--config", config, "--categorize", "--redis", server.url)
+    (found,) = said["moves"] or said["questions"]
+    assert found["verdict"] == verdict
+    assert "0.82 of 200 answers, at least 0." in found["why"]
 
 
 def test_a_table_of_outcomes_shows_it_and_how_long_the_answers_are(month: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from slo_router.contract.model import Facts
 from slo_router.contract.prices import rates
-from slo_router.contract.settings.config import PluginSettings, parse_settings
+from slo_router.contract.settings.config import Settings, parse_settings
 from slo_router.contract.settings.deployments import (
     NO_MARKUPS,
     ManagedDeployment,
@@ -59,7 +59,7 @@ class Pool:
     prices: PriceMap
     markups: Markups = NO_MARKUPS
     unpriced: tuple[str, ...] = ()
-    key_prefix: str = ""  # of the benchmark's keys in Redis
+    settings: Settings | None = None  # of the plugin, where the YAML has some
 
     def of(self, group: str) -> list[Candidate]:
         """Those for a group's requests."""
@@ -82,9 +82,9 @@ def read_pool(config: Path | None, named: Sequence[str]) -> Pool:
     """The pool before any row was read. Raises SettingsError."""
     prices = price_map()
     fields = {} if config is None else read_document(config).fields
-    deployments, plugin = ([], None) if config is None else _read_config(config, fields, prices)
+    deployments, settings = ([], None) if config is None else _read_config(config, fields, prices)
     markups = markups_of(fields)
-    groups = {} if plugin is None else plugin.groups
+    groups = {} if settings is None else settings.plugin.groups
     known = {one.facts.deployment_id: one.facts for one in deployments}
     if named:
         found = [Candidate(facts) for name in named for facts in _named(name, deployments, prices, markups)]
@@ -92,8 +92,7 @@ def read_pool(config: Path | None, named: Sequence[str]) -> Pool:
         chats = [one for one in deployments if one.mode in _CHATS and not one.facts.model.endswith("*")]
         found = [Candidate(one.facts, frozenset({one.group})) for one in chats if one.group in groups]
         found += [Candidate(one.facts) for one in chats]
-    prefix = "" if plugin is None else plugin.key_prefix
-    return _priced(found, Pool((), known, groups, prices, markups, key_prefix=prefix))
+    return _priced(found, Pool((), known, groups, prices, markups, settings=settings))
 
 
 def with_models(pool: Pool, models: Iterable[str]) -> Pool:
@@ -126,7 +125,7 @@ def has_price(facts: Facts) -> bool:
 
 def _read_config(
     path: Path, fields: Mapping[str, object], prices: PriceMap
-) -> tuple[list[ManagedDeployment], PluginSettings | None]:
+) -> tuple[list[ManagedDeployment], Settings | None]:
     entries = fields.get("model_list") or []
     if not isinstance(entries, list):
         raise SettingsError(f"{path}: model_list: {type(entries).__name__}, expected a list of deployments")
@@ -139,7 +138,7 @@ def _read_config(
     ]
     callbacks = fields.get("callback_settings")
     is_ours = isinstance(callbacks, Mapping) and callbacks.get("slo_router")
-    return deployments, parse_settings(fields, prices).plugin if is_ours else None
+    return deployments, parse_settings(fields, prices) if is_ours else None
 
 
 def _named(name: str, deployments: Sequence[ManagedDeployment], prices: PriceMap, markups: Markups) -> list[Facts]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +15,10 @@ from rich.markup import escape
 from slo_router.contract.model import CATEGORIES
 from slo_router.contract.redis.link import is_usable, masked
 from slo_router.contract.units import minute
+from slo_router.decision.known import NOT_JUDGED
 from slo_router.errors import SettingsError
-from slo_router.operator.commands.measured import linked
+from slo_router.operator.commands.measured import linked, read_measured
+from slo_router.operator.commands.observer import observe
 from slo_router.operator.commands.terminal import (
     AsJson,
     console,
@@ -40,6 +42,7 @@ from slo_router.operator.estimate.show.tables import settles, tables
 from slo_router.operator.estimate.summary import Source, Summary
 from slo_router.operator.estimate.totals import Totals
 from slo_router.operator.estimate.what_if import WhatIf
+from slo_router.quality.posterior import Belief
 from slo_router.worker.snapshot import MetricsStore
 
 MOST_ROWS = 12  # of a table in the terminal
@@ -171,16 +174,26 @@ async def _measured(url: str, pool: Pool) -> Measured:
     if not is_usable(url):
         raise SettingsError(f"--redis: {masked(url)}, expected redis://…")
     names = {one.facts.deployment_id for one in pool.candidates} | pool.deployments.keys()
-    store = MetricsStore(pool.key_prefix)
+    store, judged = MetricsStore("" if pool.settings is None else pool.settings.plugin.key_prefix), NOT_JUDGED
+    if pool.settings is not None:
+        here = pool.settings.plugin.model_copy(update={"redis_url": url})
+        settings = replace(pool.settings, plugin=here)
+        judged = observe(settings, await read_measured(settings)).judged
     async with linked(url) as client:
         tasks = {name for group in pool.groups.values() for name in group.known_categories}
         await store.refresh(client, sorted(names), sorted(tasks | set(CATEGORIES)))
     return {
-        (name, task): Quality(metrics.quality_score, metrics.quality_n)
+        (name, task): _quality(metrics.quality_score, metrics.quality_n, judged.get(name, {}).get(task))
         for name, by_task in store.snapshot.measured.items()
         for task, metrics in by_task.items()
         if metrics.quality_score is not None and metrics.quality_n
     }
+
+
+def _quality(score: float, answers: int, belief: Belief | None) -> Quality:
+    if belief is not None and belief.typed == belief.bound == belief.mean:  # too few answers: the typed number stands
+        return Quality(belief.mean)
+    return Quality(score, answers, None if belief is None else belief.bound)
 
 
 def _print(made: Estimate) -> None:
