@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from slo_router.contract.model import EMPTY, NO_TIERS, Facts
 
+NAMES = ("cost_discount_config", "cost_margin_config")
 _GLOB = re.compile(r"[*?[]")
 _NO_LETTER = re.compile(r"\[!?\]?[^\]]*\]|[*?]")
 _AS_AZURE = ("azure", "openai")  # whose models at `azure_ai` are billed as Azure's
@@ -68,7 +69,7 @@ def markups_of(document: Mapping[str, object]) -> Markups:
     """Those of a whole proxy configuration."""
     settings = document.get("litellm_settings")
     found = settings if isinstance(settings, Mapping) else {}
-    return Markups(*(_table(found.get(name)) for name in ("cost_discount_config", "cost_margin_config")))
+    return Markups(*(_table(found.get(name)) for name in NAMES))
 
 
 def _table(value: object) -> Mapping[str, object]:
