@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from slo_router.operator.drift.mix import Change, Mix, MixChange, changes, even
+from slo_router.operator.drift.mix import MOST_MOMENTS, Change, Mix, MixChange, changes, even
 
 TASKS = ("chat", "code", "ner", "reasoning", "summarization", "unsure")
 EVEN = (0.5, 0.2, 0.1, 0.1, 0.05, 0.05)
@@ -63,7 +63,7 @@ def test_a_rhythm_is_no_change() -> None:
     for hour in range(14 * 24):
         weights = (0.2, 0.8) if 8 <= hour % 24 < 18 else (0.8, 0.2)
         for name in rng.choices(("chat", "code"), weights, k=20):
-            mix.add("smart", name, hour)
+            mix.add("smart", name, 3_600 * hour)
     assert mix.changes() == ()
 
 
@@ -82,6 +82,17 @@ def test_neighbours_are_put_together_until_blocks_are_alike() -> None:
     assert {sum(block.values()) for block in blocks} == {10}
     assert len(blocks) == 40
     assert sum(sum(block.values()) for block in even([Counter(a=7), *[Counter(a=3, b=1)] * 99])) == 403
+
+
+def test_a_long_period_is_kept_in_few_moments_in_whatever_order_it_is_read() -> None:
+    rng, year_s = random.Random(6), 365 * 86_400
+    late = (0.25, 0.45, 0.1, 0.1, 0.05, 0.05)
+    mix = Mix()
+    for at_s in (rng.uniform(0, year_s) for _ in range(20_000)):
+        mix.add("smart", rng.choices(TASKS, late if at_s > year_s / 2 else EVEN)[0], at_s)
+    assert len(mix._groups["smart"].in_order()) <= MOST_MOMENTS
+    (found,) = mix.changes()
+    assert [one.category for one in found.changes] == ["code", "chat"]
 
 
 def test_groups_are_told_apart() -> None:

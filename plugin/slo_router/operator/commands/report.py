@@ -30,9 +30,8 @@ from slo_router.operator.commands.terminal import (
     usd,
 )
 from slo_router.operator.drift.drift import drift_of
-from slo_router.operator.drift.mix import PLACES, Mix
+from slo_router.operator.drift.mix import Mix
 from slo_router.operator.replay.counterfactual import Counterfactual
-from slo_router.operator.reporting.journal import age_s
 from slo_router.operator.reporting.page import as_html
 from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.report_csv import write_csv
@@ -79,16 +78,11 @@ def report(
         facts = [one.facts for one in settings.deployments]
         measured = asyncio.run(measured_if_there(settings))
         judged = observe(settings, measured).judged
-        accounts, tallies, mix, place_s = (
-            Counterfactual(facts, baseline, judged),
-            Tallies(),
-            Mix(),
-            age_s(since) / PLACES,
-        )
+        accounts, tallies, mix = Counterfactual(facts, baseline, judged), Tallies(), Mix()
         with open_journal(settings, Choice(since, group, team, key, log)) as journal:
             for record in journal:
                 tallies.add(record, accounts.account(record))
-                mix.see(record, int(record.ts / place_s))
+                mix.see(record)
         lines = Lines(journal.read, journal.broken, journal.left_out)
         drift = drift_of(mix, judged, measured.snapshot, time.time())
         made = make_report(tallies, lines, baseline, facts, Evidence(measured.snapshot, judged, drift))

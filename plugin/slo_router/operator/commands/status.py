@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -49,7 +48,6 @@ from slo_router.operator.reporting.tally import Tallies
 from slo_router.worker.pairing.comparisons import Control
 
 LATEST = 500  # records; as many before them say whether the mix of tasks has changed
-NEIGHBOURS = 5
 
 
 def status(
@@ -99,16 +97,13 @@ def _read(settings: Settings) -> Status:
     measured = asyncio.run(read_measured(settings))
     with redis_of(settings) as client:
         tallies, mix, length = Tallies(), Mix(), 0
-        seen_of: Counter[str] = Counter()
         if client is not None:
             stream = settings.plugin.key_prefix + REQUESTS_STREAM
             length = int(client.xlen(stream))
             for record in Journal(islice(newest_stream_lines(client, stream), 2 * LATEST), Selection()):
                 if tallies.total.requests < LATEST:
                     tallies.add(record, NO_MONEY)
-                group = record.model_group or ""
-                mix.see(record, -(seen_of[group] // NEIGHBOURS))  # newest first
-                seen_of[group] += 1
+                mix.see(record)
     seen = seen_now(settings, measured, tallies, time.time())
     return Status(
         policy=settings.plugin.policy,

@@ -20,7 +20,8 @@ from math import sqrt
 from slo_router.operator.replay.recorded import Recorded
 
 BLOCKS = 40
-PLACES = 400  # of a period of any length: blocks are made of these
+MOST_MOMENTS = 4_000  # kept of a group: blocks are made of these
+MOMENT_S = 0.01  # the shortest; twice as long whenever there are too many
 FEWEST_BLOCKS = 20  # of 10 and 10, one deal in 92,000 is as uneven as the halves
 FEWEST = 200  # requests
 DEALS = 2_000
@@ -48,26 +49,45 @@ class MixChange:
     changes: tuple[Change, ...]  # those that grew, then those that shrank
 
 
-class Mix:
-    """Counts requests by group, place in time and category."""
+class _Moments:
+    """Requests by moment and category, however many there are and in whatever order they come."""
 
     def __init__(self) -> None:
-        self._groups: defaultdict[str, defaultdict[int, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+        self._length_s = MOMENT_S
+        self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
-    def add(self, group: str, category: str, place: int) -> None:
-        """One request. Those of equal places are neighbours; a later one has a higher place."""
-        self._groups[group][place][category] += 1
+    def add(self, at_s: float, category: str) -> None:
+        self._counts[int(at_s / self._length_s)][category] += 1
+        if len(self._counts) > MOST_MOMENTS:
+            short, self._counts = self._counts, defaultdict(Counter)
+            self._length_s *= 2
+            for moment, counts in short.items():
+                self._counts[moment // 2].update(counts)
 
-    def see(self, record: Recorded, place: int) -> None:
+    def in_order(self) -> list[Block]:
+        return [self._counts[moment] for moment in sorted(self._counts)]
+
+
+class Mix:
+    """Counts requests by group, moment and category."""
+
+    def __init__(self) -> None:
+        self._groups: defaultdict[str, _Moments] = defaultdict(_Moments)
+
+    def add(self, group: str, category: str, at_s: float) -> None:
+        """One request."""
+        self._groups[group].add(at_s, category)
+
+    def see(self, record: Recorded) -> None:
         """The same, of a record; a request that was not decided has no task."""
         if record.decision is not None and record.category is not None:
-            self.add(record.model_group or "", record.category, place)
+            self.add(record.model_group or "", record.category, record.ts)
 
     def changes(self) -> tuple[MixChange, ...]:
         """Of each group whose mix has changed."""
         found = []
-        for group, places in sorted(self._groups.items()):
-            blocks = even([places[place] for place in sorted(places)])
+        for group, moments in sorted(self._groups.items()):
+            blocks = even(moments.in_order())
             changed = changes(blocks)
             if changed:
                 later = sum(sum(block.values()) for block in blocks[len(blocks) // 2 :])

@@ -24,7 +24,7 @@ from slo_router.operator.commands.measured import Measured, read_measured
 from slo_router.operator.commands.observer import seen_now
 from slo_router.operator.commands.terminal import redis_of
 from slo_router.operator.drift.drift import drift_of
-from slo_router.operator.drift.mix import PLACES, Mix
+from slo_router.operator.drift.mix import Mix
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.recorded import Recorded
 from slo_router.operator.reporting.journal import REDIS_SKEW_S, Journal, Selection, newest_stream_lines
@@ -152,7 +152,7 @@ def _sum(records: Iterator[Recorded], accounts: Counterfactual, since_s: float, 
         if read == MOST_RECORDS:
             return Summed(tallies, mix, _points(slots, slot_s), read, is_cut=True)
         read += 1
-        mix.see(record, int(record.ts * PLACES / window_s))
+        mix.see(record)
         money = accounts.account(record)
         tallies.add(record, money)
         slots[int(record.ts // slot_s)].add(record, money, None)
