@@ -50,6 +50,14 @@ def test_what_grew_and_what_shrank_is_named() -> None:
     assert shrank.after < shrank.before
 
 
+def test_most_of_a_shift_by_15_points_is_told_once_400_requests_show_it() -> None:
+    late, hits = (0.35, 0.35, 0.1, 0.1, 0.05, 0.05), 0
+    for seed in range(20):
+        rng = random.Random(seed)
+        hits += bool(mix_of([*independent(rng, 600), *independent(rng, 400, late)]).changes())
+    assert hits >= 14
+
+
 def test_a_new_task_is_told_though_it_is_rare() -> None:
     rng = random.Random(2)
     late = [name if rng.random() > 0.06 else "legal" for name in independent(rng, 500)]

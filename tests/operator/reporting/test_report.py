@@ -11,7 +11,7 @@ from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Lines, Report
 from slo_router.operator.reporting.tally import Tallies
 from tests.shared.builders import NOW_S, measured
-from tests.shared.record_builders import LARGE, SMALL, read_back, shadow_line_of
+from tests.shared.record_builders import LARGE, SMALL, line_of, read_back, shadow_line_of
 
 NOTHING = Snapshot()
 LINES = Lines(read=5, broken=1, left_out=2)
@@ -75,6 +75,15 @@ def test_quality_shows_what_is_configured_and_what_was_measured_on_how_many_answ
     assert row.measured_interval == pytest.approx((0.7112, 0.8666), abs=1e-4)
     (unmeasured,) = reported(paid(1.0)).quality
     assert (unmeasured.configured, unmeasured.measured, unmeasured.measured_interval) == (0.7, None, None)
+
+
+def test_a_quality_that_the_gate_holds_is_unknown_where_no_record_says_one() -> None:
+    tallies = Tallies()
+    tallies.add(decode(line_of().replace('"quality_bound":0.7,', "")), paid(1.0))
+    for is_held, believed in ((False, 0.7), (True, None)):
+        known = Evidence(measured(small=Metrics(NOW_S, quality_held=is_held)))
+        (row,) = make_report(tallies, LINES, None, [SMALL, LARGE], known).quality
+        assert (row.mean, row.bound, row.is_recorded) == (believed, believed, False)
 
 
 def test_what_the_figures_rest_on_is_said() -> None:

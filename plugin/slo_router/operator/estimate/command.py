@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from slo_router.contract.model import CATEGORIES
+from slo_router.contract.model import CATEGORIES, Metrics
 from slo_router.contract.redis.link import is_usable, masked
 from slo_router.contract.units import minute
 from slo_router.decision.known import NOT_JUDGED
@@ -183,14 +183,19 @@ async def _measured(url: str, pool: Pool) -> Measured:
         tasks = {name for group in pool.groups.values() for name in group.known_categories}
         await store.refresh(client, sorted(names), sorted(tasks | set(CATEGORIES)))
     return {
-        (name, task): _quality(metrics.quality_score, metrics.quality_n, judged.get(name, {}).get(task))
+        (name, task): quality
         for name, by_task in store.snapshot.measured.items()
         for task, metrics in by_task.items()
-        if metrics.quality_score is not None and metrics.quality_n
+        if (quality := _quality(metrics, judged.get(name, {}).get(task))) is not None
     }
 
 
-def _quality(score: float, answers: int, belief: Belief | None) -> Quality:
+def _quality(metrics: Metrics, belief: Belief | None) -> Quality | None:
+    score, answers = metrics.quality_score, metrics.quality_n
+    if score is None or not answers:
+        return None
+    if metrics.quality_held:  # it dropped, so no floor is passed
+        return Quality(score, answers, 0.0)
     if belief is not None and belief.typed == belief.bound == belief.mean:  # too few answers: the typed number stands
         return Quality(belief.mean)
     return Quality(score, answers, None if belief is None else belief.bound)

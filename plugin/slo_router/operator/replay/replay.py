@@ -159,10 +159,9 @@ class Replay:
 
     def _count_graded(self, category: str, chosen: Assessment, confidence: float | None) -> None:
         """The bound lies as many standard deviations below the mean as its confidence says."""
-        mean, bound, answers = (
-            getattr(chosen.prediction, one) for one in ("quality", "quality_bound", "quality_answers")
-        )
-        if mean is None or bound is None or not answers:
+        found = chosen.prediction
+        mean, bound = found.quality, found.quality_bound
+        if mean is None or bound is None or not found.quality_answers:
             return
         self.graded_picks += 1
         z = _NORMAL.inv_cdf(confidence or RULES.confidence)

@@ -106,6 +106,8 @@ def _quality(tallies: Tallies, facts: Mapping[str, Facts], seen: Evidence) -> tu
         recorded = tallies.bounds.get((deployment, category))
         belief = seen.judged.get(deployment, {}).get(category)
         now = (configured, configured) if belief is None else (belief.mean, belief.bound)
+        if metrics is not None and metrics.quality_held:  # decisions take it for unknown
+            now = None, None
         mean, bound = now if recorded is None else recorded.means
         measured, is_recorded = (configured, score, answers, interval), recorded is not None
         rows.append(QualityRow(deployment, category, requests, *measured, mean, bound, is_recorded=is_recorded))
