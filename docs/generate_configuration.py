@@ -162,7 +162,8 @@ and `output_cost_per_token: 0`.
 The expected cost of a request is what LiteLLM will bill. The plugin asks LiteLLM's own calculator when it reads a
 deployment, and every ten minutes. So `base_model`, the service tier, steps such as
 `input_cost_per_token_above_200k_tokens`, cached tokens, discounts and margins count as in LiteLLM's spend logs. Where
-the calculator has no answer, YAML and price map count.
+the calculator has no answer, YAML and price map count. So they do for the commands, which do not load LiteLLM: with
+`cost_discount_config` and `cost_margin_config` of `litellm_settings`, but without what LiteLLM's database changes.
 
 The same model may be listed twice, each with its own `id`, and one with `service_tier: flex` (or `priority`) in
 `litellm_params`. Then it is two candidates, each with its own price and its own latency. A request that can wait gets

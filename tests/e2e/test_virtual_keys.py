@@ -369,8 +369,8 @@ def test_what_routing_would_have_saved_is_told_from_the_proxys_own_spend_logs(
     platform.ask(key, model="no such model")
     rows = _eventually(lambda: rows if len(rows := platform.spend_logs(key)) == 4 else None)
     (tmp_path / "spend.json").write_text(json.dumps(rows), encoding="utf-8")
-    for source in (reader, str(tmp_path / "spend.json")):
-        done = _estimate(source, "--key-alias", "estimated", "--candidate", "tiny=0.1/0.2", "--json")
+    for source in ((reader,), (str(tmp_path / "spend.json"),), (platform.database, "--categorize")):
+        done = _estimate(*source, "--key-alias", "estimated", "--candidate", "tiny=0.1/0.2", "--json")
         assert done.exit_code == 0, done.stderr
         made = json.loads(done.stdout)
         assert (made["rows"], made["requests"]) == (4, 3)

@@ -48,6 +48,14 @@ def test_every_form_of_a_deployment_costs_what_litellm_bills() -> None:
     assert sum(one.verdict(one.proxy_usd) == "equal" for one in found) > len(found) / 2
 
 
+def test_the_commands_know_the_discounts_and_margins_that_litellm_applies() -> None:
+    found = [one for one in asyncio.run(of_forms(4, seed=2)) if one.asked.is_text]
+    odd = {one.model for one in found if one.verdict(one.commands_usd) not in GOOD}
+    by_region, own_cached = ("vertex_ai/", "bedrock/"), "gemini/gemini-2.5-pro ("  # only LiteLLM itself knows these
+    odd = {name for name in odd if not name.startswith((*by_region, own_cached))}
+    assert odd <= {"openai/own cost_margin_config"}  # a margin on what has no price
+
+
 @pytest.mark.parametrize(
     "model",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -68,6 +69,32 @@ def test_old_answers_fade() -> None:
     old = believe({CELL: graded(0.6, 100, [10])}, {CELL: 0.8}, 70 * DAY_S)[CELL]
     assert (fresh.answers, old.answers) == (pytest.approx(100), pytest.approx(50))
     assert fresh.mean < old.mean < 0.8
+
+
+def test_a_fall_is_told_with_its_day_and_size() -> None:
+    """50 answers a day: 0.85 for ten days, then 0.65 for five."""
+    evidence = graded(0.85, 500)
+    assert believed(evidence).fall is None
+    for day in range(10, 15):
+        evidence = update(evidence, Batch(SUITE, 50, 32.5, day * DAY_S))
+    found = believe({CELL: evidence}, {CELL: 0.8}, 15 * DAY_S)[CELL].fall
+    assert found is not None
+    assert found.at_s == pytest.approx(10 * DAY_S, abs=1.5 * DAY_S)
+    assert (found.before, found.after) == (pytest.approx(0.85, abs=0.02), pytest.approx(0.65, abs=0.04))
+    assert 0.95 <= found.sureness <= 1
+    for day in range(15, 25):  # it rose again
+        evidence = update(evidence, Batch(SUITE, 50, 45, day * DAY_S))
+    assert believe({CELL: evidence}, {CELL: 0.8}, 25 * DAY_S)[CELL].fall is None
+
+
+def test_what_stays_as_it_was_is_seldom_said_to_have_fallen() -> None:
+    falls = 0
+    for seed in range(300):
+        rng, evidence = random.Random(seed), Evidence()
+        for day in range(15):
+            evidence = update(evidence, Batch(SUITE, 40, sum(rng.random() < 0.8 for _ in range(40)), day * DAY_S))
+        falls += believe({CELL: evidence}, {CELL: 0.8}, 15 * DAY_S)[CELL].fall is not None
+    assert falls <= 6
 
 
 def test_a_drop_takes_the_bound_with_it_within_two_hundred_answers() -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from slo_router.contract.model import Decision, Facts, Metrics, Slo
+from slo_router.contract.model import EMPTY_COUNTS, Decision, Facts, Metrics, Slo
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.recorded import Recorded, decode
@@ -62,7 +62,9 @@ def read_back(decision: Decision | None = None, **changes: object) -> Recorded:
     return decode(line_of(decision, **changes))
 
 
-def write_config(path: Path, plugin: Mapping[str, object] | None = None, *facts: Facts) -> Path:
+def write_config(
+    path: Path, plugin: Mapping[str, object] | None = None, *facts: Facts, litellm: Mapping[str, object] = EMPTY_COUNTS
+) -> Path:
     """A proxy's YAML with these deployments (SMALL and LARGE) in the group `smart`; JSON is YAML."""
     entries = [
         {
@@ -81,7 +83,7 @@ def write_config(path: Path, plugin: Mapping[str, object] | None = None, *facts:
         for one in facts or (SMALL, LARGE)
     ]
     section = {"groups": {"smart": {}}, **(plugin or {})}
-    loaded = {"callbacks": ["slo_router.proxy.callback"]}
+    loaded = {"callbacks": ["slo_router.proxy.callback"], **litellm}
     document = {"model_list": entries, "litellm_settings": loaded, "callback_settings": {"slo_router": section}}
     path.write_text(json.dumps(document))
     return path

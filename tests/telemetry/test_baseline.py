@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from slo_router.contract.model import Assessment, Decision, Facts, Rejection, Slo, Snapshot
+from slo_router.contract.model import Assessment, Decision, Facts, Rejection, Slo
 from slo_router.contract.record import RequestRecord, SloRecord
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.decision.explain import as_json
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.recorded import decode
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Lines
 from slo_router.operator.reporting.tally import Tallies
 from slo_router.telemetry.baseline import BASELINE, baseline, cost_usd, spent_usd
@@ -160,5 +160,5 @@ def test_dashboards_metrics_report_and_page_name_one_baseline() -> None:
     helps = {family.name: family.documentation for family in registry.collect()}
     assert BASELINE in helps["slo_router_picks"]
     assert BASELINE in helps["slo_router_baseline_cost_usd"]
-    assert make_report(Tallies(), Lines(0, 0, 0), None, [], Snapshot()).baseline == BASELINE
+    assert make_report(Tallies(), Lines(0, 0, 0), None, [], Evidence()).baseline == BASELINE
     assert f"| baseline | {BASELINE}" in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from evaluation.routing.price_map.answers import Asked, response_of, usages
 from evaluation.routing.price_map.sides import Compared, finish, ours
 from slo_router.contract.settings.deployments import read_deployment
 from slo_router.gateway.billing import as_billed
+from slo_router.gateway.config import markups
 
 OWN = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
 OWN_FLEX = {"input_cost_per_token_flex": 5e-7, "output_cost_per_token_flex": 1e-6}
@@ -44,10 +45,18 @@ FORMS: tuple[tuple[str, Mapping[str, object], Mapping[str, object]], ...] = (
     (f"{ARN}:inference-profile/{CLAUDE}", AT_AWS, {}),
     (f"{ARN}:application-inference-profile/abc", AT_AWS, {"base_model": CLAUDE}),
     ("openrouter/anthropic/claude-sonnet-4.5", {}, {}),
+    ("gpt-4o", {}, {}),
+    ("gemini-2.5-pro", {}, {}),
+    ("azure_ai/gpt-4o", {"api_base": "http://h"}, {}),
+    ("anything", {**OWN, "custom_llm_provider": "openai"}, {}),
+    ("ollama/own", {**OWN, "api_base": "http://h"}, {}),
     ("nvidia_nim/own", {"api_base": "http://h"}, {}),
 )  # fmt: skip
 ADDED: tuple[tuple[str, Mapping[str, object]], ...] = (
-    ("cost_discount_config", {"openai": 0.1, "anthropic": 0.2}),
+    (
+        "cost_discount_config",
+        {"openai": 0.1, "anthropic": 0.2, "vertex_ai": 0.15, "openai/gpt-4o": 0.3, "azure/gpt-4*": 0.25},
+    ),
     ("cost_margin_config", {"global": 0.05, "openai": {"percentage": 0.1, "fixed_amount": 0.002}}),
 )
 
@@ -70,7 +79,7 @@ async def of_forms(per_form: int, seed: int) -> list[Compared]:
 async def _billed(entry: dict[str, Any], asked: Sequence[Asked], under: str) -> AsyncIterator[Compared]:
     router = litellm.Router(model_list=[entry], num_retries=0)
     held = router.model_list[0]
-    of_commands = read_deployment(entry, "model_list[0]", litellm.model_cost).facts
+    of_commands = read_deployment(entry, "model_list[0]", litellm.model_cost, markups=markups()).facts
     of_proxy = finish(as_billed(held, of_commands))
     params = {name: value for name, value in entry["litellm_params"].items() if name not in ("model", "api_key")}
     shown = " ".join([entry["litellm_params"]["model"], *map(str, params.items()), under]).strip()

@@ -15,8 +15,8 @@ from evaluation.routing.price_map.answers import Asked, response_of, usages
 from slo_router.contract.model import Facts
 from slo_router.contract.prices import cost_usd
 from slo_router.contract.settings.deployments import price_map, read_deployment
-from slo_router.contract.settings.model_facts import has_price
-from slo_router.contract.settings.price_names import PriceMap
+from slo_router.contract.settings.pricing.model_facts import has_price
+from slo_router.contract.settings.pricing.price_names import PriceMap
 from slo_router.gateway.billing import UNASKED, as_billed
 
 NEAR_USD = 1e-9

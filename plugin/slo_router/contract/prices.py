@@ -4,6 +4,7 @@
     by kind      the extra cost of a token of each of `PROMPT_KINDS` and `ANSWER_KINDS`, beyond a plain token
     by tier      above a number of prompt tokens other prices hold, for all tokens of the request
     by second    where tokens have no price: the seconds until the last token × the price per second
+    marked       with LiteLLM's discount and margin: `settings.pricing.markups`, where LiteLLM itself is not asked
 
 In the proxy the prices are those by which LiteLLM bills (`gateway.billing`). Commands read them from the YAML and from
 LiteLLM's price map. Self-hosted deployments (`gpu_usd_per_hour`) have no price here: their cost is measured. An unknown
@@ -51,7 +52,7 @@ def cost_usd(
         input_usd, output_usd, cached_usd = rates(facts, prompt_tokens)
     if input_usd is None or output_usd is None:
         by_second = facts.usd_per_second
-        return None if by_second is None or seconds is None else by_second * seconds
+        return None if by_second is None or seconds is None else by_second * seconds + (facts.usd_per_request or 0.0)
     usd = prompt_tokens * input_usd + output_tokens * output_usd
     if cached_tokens and cached_usd is not None:
         usd -= cached_tokens * (input_usd - cached_usd)

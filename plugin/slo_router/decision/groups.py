@@ -15,7 +15,7 @@ from slo_router.errors import RequestSloError
 from slo_router.quality.posterior import Rules
 from slo_router.request.categories import Categorizer, article, rules
 from slo_router.request.conditions import rule_of
-from slo_router.request.features import Learned, extract
+from slo_router.request.features import Learned, body_of, extract, tell
 from slo_router.request.slo import CATEGORY_HEADER, Asked
 from slo_router.request.trained import trained
 
@@ -34,6 +34,10 @@ class ManagedGroup:
     def features(self, request: Mapping[str, object], client_category: str | None, learned: Learned) -> Features:
         """Of one call, whose category the client may have named."""
         return extract(request, self._categorizer, client_category, learned, self._rule)
+
+    def category(self, request: Mapping[str, object]) -> tuple[str, str]:
+        """Of a request whose client named none, and who told it."""
+        return tell(request, body_of(request), self._categorizer, self._rule)
 
     def admitted(self, asked: Asked) -> Asked:
         """What a client asked for, with a category that the group has. Raises RequestSloError where it has none such.

@@ -16,9 +16,11 @@ import litellm
 import yaml
 from litellm.proxy import proxy_server
 
+from slo_router.contract.model import EMPTY
 from slo_router.contract.settings.config import Settings, parse_settings, with_litellm_redis, with_remarks
 from slo_router.contract.settings.environment import ENV_PREFIX, FromBlock, FromEnvironment
 from slo_router.contract.settings.litellm_redis import url_of
+from slo_router.contract.settings.pricing.markups import NAMES, Markups
 from slo_router.contract.settings.yaml_document import Document, read_raw
 from slo_router.errors import SettingsError
 
@@ -78,6 +80,11 @@ def plugin_section() -> object:
 def price_map() -> Mapping[str, Mapping[str, object]]:
     """LiteLLM's price map, newer than the packaged one where it could be fetched."""
     return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
+
+
+def markups() -> Markups:
+    """LiteLLM's discounts and margins, those set at run time among them."""
+    return Markups(*(getattr(litellm, name, None) or EMPTY for name in NAMES))
 
 
 def redis_url() -> str | None:

@@ -14,7 +14,7 @@ from slo_router.contract.settings.deployments import ManagedDeployment, group_of
 from slo_router.errors import SettingsError
 from slo_router.gateway import faults, narrowing, pools, seams
 from slo_router.gateway.billing import Bills
-from slo_router.gateway.config import price_map
+from slo_router.gateway.config import markups, price_map
 from slo_router.gateway.router import Deployment, current_router, deployment_id, model_list
 from slo_router.live.probes import Health
 from slo_router.telemetry.telemetry import Telemetry
@@ -124,7 +124,7 @@ def _read(entry: Deployment, index: int, groups: Container[str]) -> Iterable[Man
     if group_of(entry, groups) is None:
         return ()
     try:
-        return (read_deployment(entry, f"model_list[{index}]", price_map(), groups),)
+        return (read_deployment(entry, f"model_list[{index}]", price_map(), groups, markups=markups()),)
     except SettingsError as error:
         log.warning("a deployment is left out: %s", error)
         return ()
@@ -132,11 +132,11 @@ def _read(entry: Deployment, index: int, groups: Container[str]) -> Iterable[Man
 
 def facts_of(entries: Iterable[Deployment]) -> dict[str, Facts]:
     """By id, of deployments that may be in no managed group; those with unusable facts have an unknown price."""
-    prices, found = price_map(), dict[str, Facts]()
+    prices, added, found = price_map(), markups(), dict[str, Facts]()
     for index, entry in enumerate(entries):
         name = deployment_id(entry)
         try:
-            facts = read_deployment(entry, f"model_list[{index}]", prices).facts
+            facts = read_deployment(entry, f"model_list[{index}]", prices, markups=added).facts
             found[name] = replace(facts, deployment_id=name)
         except SettingsError:
             found[name] = Facts(name, name)

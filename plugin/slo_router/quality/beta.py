@@ -28,6 +28,11 @@ class Beta(NamedTuple):
         """The expected share of successes."""
         return self.a / (self.a + self.b)
 
+    @property
+    def variance(self) -> float:
+        """Of the share."""
+        return self.mean * (1 - self.mean) / (self.a + self.b + 1)
+
 
 def of_moments(mean: float, variance: float) -> Beta:
     """The distribution of this mean in (0, 1); a variance that none has counts as the largest that has one peak."""

@@ -19,7 +19,9 @@ with it before anybody can be sure of it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import exp, log
+from statistics import NormalDist
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -38,6 +40,7 @@ EDGE = 0.01  # of the unit interval, in which no prior mean lies
 AFTER_CHANGE = 8.0  # answers that count for the quality before a change, once it has changed
 _NOTHING = 0.0, 0.0
 NEGLIGIBLE = 0.01  # weight of a hypothesis that is left out
+SURE = 0.95  # that a quality has fallen, before anybody is told
 
 
 class Rules(NamedTuple):
@@ -53,11 +56,21 @@ class Rules(NamedTuple):
 RULES = Rules()
 
 
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """That a quality has fallen, as likely as `sureness`: about when (Unix seconds), from what mean to what."""
+
+    at_s: float
+    before: float
+    after: float
+    sureness: float
+
+
 class Belief(NamedTuple):
     """A quality (0..1): its mean, the bound that it keeps with the stated confidence, and what both rest on.
 
     `answers` counts graded answers as they weigh; `sources` has them by source. `at_s` (Unix seconds) is the newest
-    answer's, `None` without one. `typed` is the configured number.
+    answer's, `None` without one. `typed` is the configured number. `fall`: what is told of a change for the worse.
     """
 
     mean: float
@@ -66,6 +79,16 @@ class Belief(NamedTuple):
     sources: Mapping[str, float]
     at_s: float | None
     typed: float | None
+    fall: Fall | None = None
+
+
+class _Hypothesis(NamedTuple):
+    """What is believed if nothing changed, or if it changed at `at_s`, from `before`; and how likely that is."""
+
+    weight: float
+    now: Beta
+    before: Beta | None = None
+    at_s: float = 0.0
 
 
 class _Tally(NamedTuple):
@@ -118,7 +141,8 @@ def believing(
         others = {other: weighed[other] for other in of_deployment.get(cell[0], ()) if other != cell}
         shift = _shift(cell, others, typed, apart, rules)
         prior = _prior(cell, shift, typed, apart, rules)
-        mixture = list(_mixture(prior, batches, now_s, rules))
+        hypotheses = _hypotheses(prior, batches, now_s, rules)
+        mixture = [(one.weight, one.now) for one in hypotheses]
         yield (
             cell,
             Belief(
@@ -128,6 +152,7 @@ def believing(
                 {one: rules.worths[one].weight * count for one, (count, _) in _faded(batches, now_s, rules).items()},
                 batches[-1].at_s if batches else None,
                 typed.get(cell),
+                _fall(hypotheses),
             ),
         )
 
@@ -206,25 +231,40 @@ def _prior(cell: Cell, shift: tuple[float, float], typed: Mapping[Cell, float], 
     return of_moments(min(max(mean, EDGE), 1 - EDGE), apart + shift[1])
 
 
-def _mixture(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rules) -> Iterator[tuple[float, Beta]]:
-    """What is believed if nothing changed, and if it changed before each batch, by how likely that is."""
+def _hypotheses(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rules) -> list[_Hypothesis]:
+    """That nothing changed, and that it changed before each batch."""
     each, faded = [_faded([one], now_s, rules) for one in batches], _faded(batches, now_s, rules)
     whole = _weigh(faded, rules)
-    shapes, logs = [whole.shape(prior)], [_explains(prior, whole)]
+    found, logs = [_Hypothesis(1.0, whole.shape(prior))], [_explains(prior, whole)]
     earlier: Faded = {}
     for i in range(1, len(batches)):
         earlier = _plus(earlier, each[i - 1], 1)
         before, after = _weigh(earlier, rules), _weigh(_plus(faded, earlier, -1), rules)
-        fresh = before.shape(prior).mean
-        start = Beta(AFTER_CHANGE * fresh, AFTER_CHANGE * (1 - fresh))
-        shapes.append(after.shape(start))
+        until = before.shape(prior)
+        start = Beta(AFTER_CHANGE * until.mean, AFTER_CHANGE * (1 - until.mean))
+        found.append(_Hypothesis(1.0, after.shape(start), until, batches[i].at_s))
         span = (batches[i - 1].answers + batches[i].answers) / 2 * rules.worths[batches[i].source].weight
         logs.append(_explains(prior, before) + _explains(start, after) + log(min(rules.changes_per_answer * span, 0.5)))
     top = max(logs)
     weights = [exp(one - top) for one in logs]
-    kept = [(one, shape) for one, shape in zip(weights, shapes, strict=True) if one > NEGLIGIBLE * sum(weights)]
+    kept = [(weight, one) for weight, one in zip(weights, found, strict=True) if weight > NEGLIGIBLE * sum(weights)]
     total = sum(weight for weight, _ in kept)
-    return ((weight / total, shape) for weight, shape in kept)
+    return [one._replace(weight=weight / total) for weight, one in kept]
+
+
+def _fall(hypotheses: Sequence[_Hypothesis]) -> Fall | None:
+    """Over all hypotheses of a change; when and how far is the likeliest one's."""
+    likeliest, sureness = 0.0, 0.0
+    found = None
+    for weight, now, before, at_s in hypotheses:
+        if before is not None:
+            spread = (before.variance + now.variance) ** 0.5
+            sureness += weight * NormalDist(0, spread).cdf(before.mean - now.mean)
+            if weight > likeliest:
+                likeliest, found = weight, Fall(at_s, before.mean, now.mean, 0.0)
+    if found is None or sureness < SURE:
+        return None
+    return Fall(found.at_s, found.before, found.after, sureness)
 
 
 def _plus(one: Faded, other: Faded, times: int) -> Faded:

@@ -70,17 +70,10 @@ def extract(
 
     The category is the client's, else the rule's, else the categorizer's.
     """
-    body = request.get("messages") or request.get("input") or request.get("prompt") or None
-    system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
-    if system:
-        body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
+    body = body_of(request)
     category, source = client_category, "client"
-    if category is None and rule is not None:
-        category, source = rule(request), "rule"
     if category is None:
-        category, source = categorizer(instruction_windows(body)), "categorizer"
-    if category is None:
-        category, source = UNSURE, UNSURE
+        category, source = tell(request, body, categorizer, rule)
     content = measure(body)
     tools = request.get("tools") or request.get("functions")
     tool_chars = _chars_of_tools(tools) if isinstance(tools, list) else 0.0
@@ -112,6 +105,24 @@ def extract(
         choices=choices,
         effort=_effort(request),
     )
+
+
+def body_of(request: Mapping[str, object]) -> object:
+    """The messages or the prompt, the system prompt before them."""
+    body = request.get("messages") or request.get("input") or request.get("prompt") or None
+    system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
+    if system:
+        body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
+    return body
+
+
+def tell(request: Mapping[str, object], body: object, categorizer: Categorizer, rule: Rule | None) -> tuple[str, str]:
+    """The category of a request whose client named none, and who told it."""
+    category = None if rule is None else rule(request)
+    if category is not None:
+        return category, "rule"
+    category = categorizer(instruction_windows(body))
+    return (UNSURE, UNSURE) if category is None else (category, "categorizer")
 
 
 def measure(body: object, nesting: int = MAX_NESTING) -> Content:

@@ -15,7 +15,7 @@ from slo_router.contract.settings.deployments import (
     with_credential,
 )
 from slo_router.contract.settings.environment import FromBlock
-from slo_router.contract.settings.price_names import PriceMap
+from slo_router.contract.settings.pricing.price_names import PriceMap
 from slo_router.errors import SettingsError
 
 PRICES: PriceMap = {

@@ -52,6 +52,16 @@ def test_json_holds_the_same(tmp_path: Path, log: Path) -> None:
     assert found["counts"]["moved"] == 1
 
 
+def test_a_request_that_moves_costs_what_litellm_would_bill(tmp_path: Path, log: Path) -> None:
+    added = {"cost_margin_config": {"global": {"percentage": 1.0, "fixed_amount": 0.001}}}
+    old, new = (
+        write_config(tmp_path / name, {"groups": {"smart": {"trial_share": 0.0, **group}}}, litellm=added)
+        for name, group in (("old.yaml", {}), ("new.yaml", {"min_quality": 0.8}))
+    )
+    done = RUNNER.invoke(app, ["replay", "--config", str(old), "--policy", str(new), "--log", str(log), "--json"])
+    assert json.loads(done.stdout)["cost"]["new_usd"] == pytest.approx(0.011 + 0.005)  # what stays is as booked
+
+
 def test_nothing_to_replay_is_said(tmp_path: Path, log: Path) -> None:
     code, out, _ = run(tmp_path, log, "--team", "none", group={})
     assert (code, out.splitlines()[0]) == (0, "nothing to replay in 3 lines")

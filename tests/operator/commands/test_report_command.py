@@ -15,7 +15,8 @@ from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.metrics_hash import write_metrics
 from slo_router.contract.model import Metrics
 from slo_router.operator.cli import app
-from tests.shared.record_builders import line_of, write_config
+from tests.shared.builders import NOW_S, decided, measured
+from tests.shared.record_builders import LARGE, SMALL, line_of, write_config
 
 RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
 
@@ -48,6 +49,14 @@ def test_json_is_the_whole_report(tmp_path: Path, log: Path) -> None:
     assert report["total"]["attainment"] == 0.5
     assert (report["lines_read"], report["lines_broken"]) == (3, 1)
     assert [row["name"] for row in report["teams"]] == ["=1+1", "blue"]
+
+
+def test_the_baseline_costs_what_litellm_would_have_billed(tmp_path: Path, log: Path) -> None:
+    added = {"cost_margin_config": {"global": {"percentage": 1.0, "fixed_amount": 0.001}}}
+    config = write_config(tmp_path / "config.yaml", litellm=added)
+    done = RUNNER.invoke(app, ["report", "--config", str(config), "--log", str(log), "--json"])
+    total = json.loads(done.stdout)["total"]
+    assert (total["spent_usd"], total["baseline_usd"]) == (pytest.approx(0.001), pytest.approx(2 * 0.011))
 
 
 def test_csv_and_html_are_written_and_a_spreadsheet_runs_nothing(tmp_path: Path, log: Path) -> None:
@@ -84,6 +93,38 @@ def test_the_stream_is_read_where_redis_is_configured_with_the_measured_qualitie
     assert code == 0
     assert "1 requests" in out
     assert "0.800 (100 answers, 71.1 to 86.7 %)" in out
+
+
+def test_quality_is_shown_with_the_bound_that_the_floor_was_held_against(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    """What a record says goes before what is believed now; where it says nothing, that counts."""
+    graded = measured(small=Metrics(NOW_S, 0.1, quality_score=0.9, quality_n=1_000))
+    decision = decided([SMALL, LARGE], snapshot=graded, is_judged=True)
+    (small,) = (one.prediction for one in decision.assessments if one.deployment_id == "small")
+    told = line_of(decision, ts=time.time())
+    untold = json.loads(line_of(ts=time.time(), category="code"))
+    for candidate in untold["decision"]["candidates"]:
+        del candidate["predicted"]["quality_bound"]  # an older version wrote it
+    log = tmp_path / "r.1.jsonl"
+    log.write_text(f"{told}\n{json.dumps(untold)}\n")
+    for category in ("ner", "code"):
+        now = write_metrics(Metrics(time.time(), 0.1, quality_score=0.5, quality_n=200, quality_at_s=time.time()))
+        client.hset(f"metrics:small:{category}", mapping=now)  # type: ignore[arg-type]
+    config = write_config(tmp_path / "config.yaml", {"redis_url": server.url})
+    words = ["report", "--config", str(config), "--log", str(tmp_path / "r.jsonl"), "--html", str(tmp_path / "r.html")]
+    found = json.loads(RUNNER.invoke(app, [*words, "--json"]).stdout)
+    ner, code = sorted(found["quality"], key=lambda row: row["category"], reverse=True)
+    assert (ner["mean"], ner["bound"]) == (pytest.approx(small.quality), pytest.approx(small.quality_bound))
+    assert (ner["is_recorded"], code["is_recorded"]) == (True, False)
+    assert code["bound"] < code["mean"] < 0.6
+    assert found["total"]["quality_bound"] == pytest.approx(small.quality_bound)  # of those that say one
+    out = RUNNER.invoke(app, words).stdout
+    bound = f"{small.quality_bound:.3f}"
+    assert "min_quality is held against" in out
+    for text in (out, (tmp_path / "r.html").read_text()):
+        assert bound in text
+        assert "at least" in text
 
 
 def test_a_full_stream_that_starts_too_late_is_told(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from typer.testing import CliRunner
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 from evaluation.shared.proxy_config import deployment, document
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.contract.keys import metrics_key
+from slo_router.contract.settings.tasks.classifier import FORMAT, Classifier
 from slo_router.operator.cli import app
 from tests.operator.estimate.worlds import write
 from tests.shared.spend_logs import SECRET, spend_log
@@ -89,6 +92,63 @@ def config(tmp_path: Path) -> Path:
     return write(tmp_path / "config.yaml", json.dumps(made))  # JSON is YAML
 
 
+OWN_TASKS = {
+    "categories": {
+        "orders": {"when": {"header": {"x-app": "shop"}}},
+        "invoices": {"when": [{"tag": "billing"}, {"tool": "book"}, {"json_schema": "invoice"}]},
+        "greetings": {"when": {"system_sha256": sha256(b"Say hello.").hexdigest()[:12]}},
+        "legal": ["clause"],
+    }
+}
+ASKED = [{"role": "user", "content": "Summarize this in one sentence."}]
+
+
+def kept(group: str = "own", **body: object) -> dict[str, Any]:
+    """A row as LiteLLM 1.108 and newer write it where prompts are kept: the body stands in one column."""
+    return spend_log(model_group=group, messages={}, proxy_server_request={"messages": ASKED, **body})
+
+
+@pytest.mark.parametrize(
+    ("log", "task"),
+    [
+        (kept(), "summarization"),
+        (kept() | {"request_tags": ["User-Agent: curl/8", "billing"]}, "invoices"),
+        (kept() | {"request_tags": '["billing"]'}, "invoices"),
+        (spend_log(model_group="own", messages={}) | {"request_tags": ["billing"]}, "invoices"),  # no prompt was kept
+        (spend_log(model_group="own", messages={}) | {"request_tags": ["other"]}, "unknown"),
+        (kept(tools=[{"type": "function", "function": {"name": "book"}}]), "invoices"),
+        (kept(response_format={"type": "json_schema", "json_schema": {"name": "invoice"}}), "invoices"),
+        (kept(messages=[{"role": "system", "content": "Say hello."}, *ASKED]), "greetings"),
+        (kept(system="Say hello."), "greetings"),  # Anthropic's field
+        (kept(messages=[{"role": "user", "content": "Which clause is void?"}]), "legal"),
+        (kept("learned", messages=[{"role": "user", "content": "A refund!"}]), "money-back"),
+        (kept("learned"), "unsure"),
+        (kept("other", messages=[{"role": "user", "content": "Which clause is void?"}]), "reasoning"),
+        (kept("other") | {"request_tags": ["billing"]}, "summarization"),
+    ],
+)
+def test_a_task_is_told_as_the_rows_own_group_tells_it(tmp_path: Path, log: dict[str, Any], task: str) -> None:
+    artefact = Classifier(FORMAT, ["bills", "money-back"], [0.0, 0.0], 0.01, 0.0, {"refund": [0, 9], "bill": [9, 0]})
+    (tmp_path / "tasks.json").write_bytes(msgspec.json.encode(artefact))
+    groups = {"own": OWN_TASKS, "learned": {"categorizer": {"trained": str(tmp_path / "tasks.json")}}}
+    entries = [deployment(name, f"{name}-1", usd=(1e-6, 2e-6)) for name in (*groups, "other")]
+    config = write(tmp_path / "config.yaml", json.dumps(document(entries, groups)))
+    said = made(logs_at(tmp_path / "spend.jsonl", [log]), "--config", config, "--categorize")
+    assert [part["name"] for part in said["tasks"]] == [task]
+    assert [one for one in said["assumptions"] if "header" in one] == [
+        "own tells orders by headers, which spend logs do not have: such requests count as what else they look like."
+    ]
+
+
+def test_a_classifier_that_cannot_be_used_is_named(month: Path, tmp_path: Path) -> None:
+    groups = {"big": {"categorizer": {"trained": "not-there.json"}}}
+    entries = [deployment("big", "large-1", usd=(5e-6, 1e-5))]
+    config = write(tmp_path / "config.yaml", json.dumps(document(entries, groups)))
+    said = made(month, "--config", config, "--categorize")
+    assert [part["name"] for part in said["tasks"]] == ["summarization"]
+    assert any("not-there.json" in one and "built-in rules" in one for one in said["assumptions"])
+
+
 def test_a_managed_group_is_held_to_its_floors(month: Path, config: Path) -> None:
     unknown, told = made(month, "--config", config), made(month, "--config", config, "--categorize")
     assert [one["saved_share"] for one in unknown["savings"]] == [0, 0, pytest.approx(0.8)]
@@ -103,7 +163,27 @@ def test_the_benchmarks_grades_show_what_the_yaml_states(month: Path, config: Pa
         client.hset(metrics_key("", "small-1", "summarization"), mapping=fields)
         said = made(month, "--config", config, "--categorize", "--redis", server.url)
     assert said["savings"][0]["saved_share"] == pytest.approx(0.8)
-    assert said["moves"][0]["why"] == "0.86 of 2,000 answers"
+    assert said["moves"][0]["why"] == "0.86 of 2,000 answers, at least 0.85"
+
+
+@pytest.mark.parametrize(("confidence", "verdict"), [(0.5, "shown"), (0.99, "open")])
+def test_the_floor_is_held_against_the_bound_that_decisions_use(
+    month: Path, tmp_path: Path, confidence: float, verdict: str
+) -> None:
+    """0.82 of 200 answers: with 50 % confidence that is above 0.8, with 99 % it is not."""
+    entries = [
+        deployment("big", "large-1", usd=(5e-6, 1e-5), model="large", quality=0.9),
+        deployment("big", "small-1", usd=(1e-6, 2e-6), model="small"),
+    ]
+    groups = {"big": {"min_quality": 0.8, "quality_confidence": confidence}}
+    config = write(tmp_path / "config.yaml", json.dumps(document(entries, groups)))
+    with ValkeyServer(tmp_path / "valkey") as server, redis.Redis.from_url(server.url) as client:
+        fields = {"timestamp": time.time(), "quality_score": 0.82, "quality_n": 200}
+        client.hset(metrics_key("", "small-1", "summarization"), mapping=fields)
+        said = made(month, "--config", config, "--categorize", "--redis", server.url)
+    (found,) = said["moves"] or said["questions"]
+    assert found["verdict"] == verdict
+    assert "0.82 of 200 answers, at least 0." in found["why"]
 
 
 def test_a_table_of_outcomes_shows_it_and_how_long_the_answers_are(month: Path, tmp_path: Path) -> None:

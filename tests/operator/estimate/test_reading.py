@@ -192,7 +192,7 @@ def test_the_task_is_the_one_that_shadow_mode_noted(tmp_path: Path) -> None:
     log = spend_log()
     log["metadata"]["spend_logs_metadata"] = {"slo_router": {"category": "reasoning", "deployment": "small"}}
     _jsonl(tmp_path / "spend.jsonl", [log])
-    (row,) = file_rows(tmp_path / "spend.jsonl", lambda text: pytest.fail(f"asked of {text}"))
+    (row,) = file_rows(tmp_path / "spend.jsonl", lambda group, request: pytest.fail(f"asked of {request} in {group}"))
     assert row is not None
     assert row.task == "reasoning"
 
@@ -201,8 +201,9 @@ def test_the_task_is_the_one_that_shadow_mode_noted(tmp_path: Path) -> None:
 def test_kept_prompts_are_read_only_to_tell_the_task(tmp_path: Path, name: str) -> None:
     asked: list[object] = []
 
-    def tell(text: object) -> str:
-        asked.append(text)
+    def tell(group: str, request: object) -> str:
+        assert group == "big"
+        asked.append(request)
         return "summarization"
 
     FORMS[name](tmp_path / name, [spend_log()])

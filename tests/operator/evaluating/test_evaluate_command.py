@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from evaluation.shared.proxy_config import deployment, document
 from slo_router.operator.cli import app
+from slo_router.operator.evaluating import grouping
 
 SAMPLE = Path(__file__).with_name("outcomes_sample.csv")
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
@@ -36,6 +39,29 @@ def test_it_shows_every_router_and_writes_both_files(tmp_path: Path) -> None:
     page = files[1].read_text()
     assert all(text.replace("'", "&#39;") in page for text in (*ROUTERS, *made["verdict"]))
     assert "<script" not in page
+
+
+def test_ours_are_told_as_the_groups_own_tasks_are_where_a_configuration_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "_tiers", lambda _: None)  # LiteLLM's import takes seconds
+    own = {"categories": {"questions": ["what", "which", "how"], "tickets": {"when": {"tag": "ticket"}}}}
+    entries = [deployment(name, f"{name}-1", usd=(1e-6, 2e-6)) for name in ("plain", "own")]
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(document(entries, {"plain": {}, "own": own})))
+    notes = {}
+    for group in ("plain", "own"):
+        file = tmp_path / f"{group}.json"
+        words = ["--config", str(config), "--group", group, "--seeds", "1", "--json", str(file)]
+        done = RUNNER.invoke(app, ["evaluate", str(SAMPLE), *words])
+        assert done.exit_code == 0, done.output
+        notes[group] = [one for one in json.loads(file.read_text())["notes"] if one.startswith("ours are told")]
+    assert "questions" not in notes["plain"][0]
+    assert "questions" in notes["own"][0]
+    assert "by the prompt alone, so none by a condition" in notes["own"][0]
+    done = RUNNER.invoke(app, ["evaluate", str(SAMPLE), "--config", str(config)])
+    assert done.exit_code == 1
+    assert "--group: missing, expected one of plain, own" in done.stderr
 
 
 def test_what_is_wrong_is_named() -> None:

@@ -12,6 +12,7 @@ from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.policy_change import PolicyChange, default_slo
 from slo_router.operator.replay.redecision import Foreseen
+from slo_router.quality.judging import Graded, judge
 from tests.shared.builders import NOW_S, decided, measured
 from tests.shared.record_builders import LARGE, SMALL, decide_between, read_back, write_config
 
@@ -63,6 +64,26 @@ def test_a_configured_quality_is_replaced_and_a_measured_one_stays(tmp_path: Pat
     assert graded.quality is not None
     assert graded.quality_bound is not None
     assert graded.quality_bound < graded.quality
+
+
+def test_a_mean_of_graded_answers_that_equals_the_typed_number_stays(tmp_path: Path) -> None:
+    """The bound says that it is none of the YAML's numbers."""
+    better = replace(SMALL, quality={"default": 0.95})
+    change = PolicyChange(yaml(tmp_path), yaml(tmp_path, None, better, LARGE))
+    graded = candidates_after(change, quality=SMALL.quality["default"])["small"].prediction
+    assert graded.quality == pytest.approx(0.7)
+    assert graded.quality_bound is not None
+    assert graded.quality_bound < 0.7
+
+
+def test_a_deployment_that_records_lack_has_the_quality_that_is_believed_of_it_now(tmp_path: Path) -> None:
+    graded = Graded({"other": {"ner": Metrics(NOW_S, quality_score=0.6, quality_n=500)}})
+    judged = judge([SMALL, LARGE, OTHER], graded, NOW_S)
+    found = candidates_after(PolicyChange(yaml(tmp_path), yaml(tmp_path, None, SMALL, LARGE, OTHER), judged))
+    belief, prediction = judged["other"]["ner"], found["other"].prediction
+    assert (prediction.quality, prediction.quality_bound) == (belief.mean, belief.bound)
+    assert prediction.quality_answers == {"suite": pytest.approx(500)}
+    assert belief.bound < 0.62
 
 
 def test_prices_are_the_new_ones(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as replace_fields
 
-from slo_router.contract.model import Facts, Features, Metrics, Slo, Snapshot
+from slo_router.contract.model import Facts, Features, Metrics, Slo
 from slo_router.contract.settings.config import Settings, load_settings
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.policy_change import PolicyChange
@@ -49,8 +49,8 @@ def as_live(record: Recorded, samples: int) -> Recorded:
     return replace_fields(record, decision=replace_fields(record.decision, candidates=candidates))
 
 
-def came_to(replay: Replay, snapshot: Snapshot | None = None) -> Outcome:
-    return outcome_of(replay, snapshot or Snapshot())
+def came_to(replay: Replay) -> Outcome:
+    return outcome_of(replay)
 
 
 def test_the_same_policy_changes_nothing(tmp_path: Path) -> None:
@@ -212,12 +212,21 @@ def test_what_cannot_be_replayed_is_counted(tmp_path: Path) -> None:
     assert came_to(replayed(here, here, [])).attainment.share is None
 
 
-def test_qualities_that_rest_on_judged_answers_have_an_interval(tmp_path: Path) -> None:
-    """Half the picks on 0.8 of 100: √(0.25 · (81/102 · 21/102) / 100) · 1.96 = 0.0396 about the mean of 0.8."""
-    snapshot = measured(small=Metrics(NOW_S, quality_score=0.8, quality_n=100), large=Metrics(NOW_S, quality_n=100))
+def test_qualities_that_rest_on_graded_answers_have_a_bound_and_an_interval(tmp_path: Path) -> None:
+    """Half the picks on the small one's graded answers: its bound is 1.28 deviations below, the interval ± 1.96 · ½."""
+    snapshot = measured(small=Metrics(NOW_S, 0.1, quality_score=0.8, quality_n=1_000), large=Metrics(NOW_S, 0.2))
+    to_small = decided([SMALL, LARGE], snapshot=snapshot, is_judged=True)
+    to_large = decided([SMALL, LARGE], snapshot=snapshot, is_judged=True, slo=Slo(min_quality=0.85))
+    (small,) = (one.prediction for one in to_small.assessments if one.deployment_id == "small")
+    assert small.quality is not None
+    assert small.quality_bound is not None
     same = yaml(tmp_path)
-    outcome = came_to(replayed(same, same, [read_back(TO_SMALL), read_back(TO_LARGE)]), snapshot)
-    assert outcome.quality_interval == pytest.approx((0.8 - 0.0396, 0.8 + 0.0396), abs=1e-3)
+    outcome = came_to(replayed(same, same, [read_back(to_small), read_back(to_large)]))
+    assert outcome.quality == pytest.approx(((small.quality + 0.9) / 2,) * 2)
+    assert outcome.quality_bound == pytest.approx(((small.quality_bound + 0.9) / 2,) * 2)
+    half = 1.96 * (small.quality - small.quality_bound) / 1.2816 / 2
+    middle = (small.quality + 0.9) / 2
+    assert outcome.quality_interval == pytest.approx((middle - half, middle + half), abs=1e-4)
     assert outcome.quality_measured_share == 0.5
 
 

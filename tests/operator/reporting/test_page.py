@@ -7,11 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from slo_router.contract.model import Snapshot
 from slo_router.html_report.plot import Plot
 from slo_router.operator.replay.counterfactual import Money
 from slo_router.operator.reporting.page import as_html, merge, plots
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Hour, Lines, Report
 from slo_router.operator.reporting.tally import Tallies
 from tests.shared.builders import NOW_S
@@ -25,7 +24,7 @@ def report(hours: int = 3, team: str = "blue") -> Report:
     for hour in range(hours):
         by = team if hour else "green"
         tallies.add(read_back(ts=NOW_S + 3_600 * hour, team_id=by), Money(1.0, 4.0, 0.7, 0.9, is_exact=True))
-    return make_report(tallies, Lines(hours, 0, 0), None, [SMALL, LARGE], Snapshot())
+    return make_report(tallies, Lines(hours, 0, 0), None, [SMALL, LARGE], Evidence())
 
 
 class Balance(HTMLParser):

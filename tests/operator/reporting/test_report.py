@@ -7,11 +7,11 @@ import pytest
 from slo_router.contract.model import Metrics, Snapshot
 from slo_router.operator.replay.counterfactual import Counterfactual, Money
 from slo_router.operator.replay.recorded import decode
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Lines, Report
 from slo_router.operator.reporting.tally import Tallies
 from tests.shared.builders import NOW_S, measured
-from tests.shared.record_builders import LARGE, SMALL, read_back, shadow_line_of
+from tests.shared.record_builders import LARGE, SMALL, line_of, read_back, shadow_line_of
 
 NOTHING = Snapshot()
 LINES = Lines(read=5, broken=1, left_out=2)
@@ -23,7 +23,7 @@ def reported(
     tallies = Tallies()
     for number, money in enumerate(moneys):
         tallies.add(read_back(ts=NOW_S + number * hours_apart * 3_600), money)
-    return make_report(tallies, LINES, baseline, [SMALL, LARGE], snapshot)
+    return make_report(tallies, LINES, baseline, [SMALL, LARGE], Evidence(snapshot))
 
 
 def paid(spent_usd: float, baseline_usd: float = 4.0, *, is_exact: bool = True) -> Money:
@@ -55,7 +55,7 @@ def test_rows_are_the_busiest_first_and_their_shares_add_up() -> None:
     tallies = Tallies()
     for name in ("small", "large", "large"):
         tallies.add(read_back(deployment=name, slo_met=name == "large"), paid(1.0))
-    rows = make_report(tallies, LINES, None, [SMALL, LARGE], Snapshot()).deployments
+    rows = make_report(tallies, LINES, None, [SMALL, LARGE], Evidence()).deployments
     assert [(row.name, row.requests, row.attainment) for row in rows] == [("large", 2, 1.0), ("small", 1, 0.0)]
     assert [row.share for row in rows] == pytest.approx([2 / 3, 1 / 3])
     assert rows[0].attainment_interval == pytest.approx((0.3424, 1.0), abs=1e-4)  # 2 / (2 + 3.8415)
@@ -77,6 +77,15 @@ def test_quality_shows_what_is_configured_and_what_was_measured_on_how_many_answ
     assert (unmeasured.configured, unmeasured.measured, unmeasured.measured_interval) == (0.7, None, None)
 
 
+def test_a_quality_that_the_gate_holds_is_unknown_where_no_record_says_one() -> None:
+    tallies = Tallies()
+    tallies.add(decode(line_of().replace('"quality_bound":0.7,', "")), paid(1.0))
+    for is_held, believed in ((False, 0.7), (True, None)):
+        known = Evidence(measured(small=Metrics(NOW_S, quality_held=is_held)))
+        (row,) = make_report(tallies, LINES, None, [SMALL, LARGE], known).quality
+        assert (row.mean, row.bound, row.is_recorded) == (believed, believed, False)
+
+
 def test_what_the_figures_rest_on_is_said() -> None:
     assert "as many output tokens" in reported(paid(1.0)).assumptions[0]
     notes = reported(paid(1.0, is_exact=False), Money(None, None, None, None, is_exact=True)).assumptions
@@ -88,7 +97,7 @@ def test_requests_in_shadow_are_counted_and_told() -> None:
     tallies = Tallies()
     for record in (read_back(), decode(shadow_line_of(deployment="large"))):
         tallies.add(record, Counterfactual([SMALL, LARGE]).account(record))
-    report = make_report(tallies, LINES, None, [SMALL, LARGE], NOTHING)
+    report = make_report(tallies, LINES, None, [SMALL, LARGE], Evidence())
     assert [(row.name, row.shadow) for row in (report.total, *report.deployments)] == [
         ("all", 1),
         ("large", 1),

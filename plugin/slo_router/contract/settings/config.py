@@ -34,7 +34,8 @@ from slo_router.contract.settings.deployments import (
 from slo_router.contract.settings.environment import ENV_PREFIX, resolve_environment
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.settings.litellm_redis import find_redis
-from slo_router.contract.settings.price_names import PriceMap
+from slo_router.contract.settings.pricing.markups import markups_of
+from slo_router.contract.settings.pricing.price_names import PriceMap
 from slo_router.contract.settings.validation import Count, Strict, noting, validate
 from slo_router.contract.settings.yaml_document import block_of, read_document
 from slo_router.errors import SettingsError
@@ -191,9 +192,10 @@ def _deployments(
     if not isinstance(entries, list):
         faults.append(f"model_list: {type(entries).__name__}, expected a list of deployments")
         return []
-    credentials = read_credentials(document.get("credential_list"))
+    credentials, markups = read_credentials(document.get("credential_list")), markups_of(document)
+    read = partial(read_deployment, prices=prices, groups=groups, credentials=credentials, markups=markups)
     found = (
-        noting(faults, partial(read_deployment, entry, f"model_list[{index}]", prices, groups, credentials))
+        noting(faults, partial(read, entry, f"model_list[{index}]"))
         for index, entry in enumerate(entries)
         if isinstance(entry, Mapping) and group_of(entry, groups) is not None
     )

@@ -20,12 +20,14 @@ from pydantic import Field
 
 from slo_router.contract.model import NO_TIERS, TEXT, Facts, Limits
 from slo_router.contract.settings.environment import as_litellm_reads, from_environment
-from slo_router.contract.settings.model_facts import Stated, read_flag, read_limit
-from slo_router.contract.settings.price_names import PriceMap, listing
+from slo_router.contract.settings.pricing.markups import Markups
+from slo_router.contract.settings.pricing.model_facts import Stated, read_flag, read_limit
+from slo_router.contract.settings.pricing.price_names import PriceMap, listing
 from slo_router.contract.settings.validation import NotNegative, QualityTable, Strict, validate
 from slo_router.errors import SettingsError
 
 Credentials = Mapping[str, Mapping[str, object]]
+NO_MARKUPS = Markups()
 
 
 class ModelFacts(Strict):
@@ -56,6 +58,8 @@ def read_deployment(
     prices: PriceMap,
     groups: Container[str] = (),
     credentials: Credentials = MappingProxyType({}),
+    *,
+    markups: Markups = NO_MARKUPS,
 ) -> ManagedDeployment:
     """One entry of `model_list`, from the YAML or the router. `path` is its YAML path for errors.
 
@@ -90,6 +94,7 @@ def read_deployment(
     if facts.service_tier is None:
         tiers = {tier: Stated({**params, "service_tier": tier}, info, listed, path, []) for tier in stated.tiers()}
         facts = _with_tiers(facts, tiers)
+    facts = markups.applied(facts, params, info, listed)
     if faults:
         raise SettingsError("\n".join(faults))
     return ManagedDeployment(

@@ -76,13 +76,13 @@ async def linked(url: str) -> AsyncIterator[AsyncClient]:
         ) from error
 
 
-async def snapshot_if_there(settings: Settings) -> Snapshot:
-    """The snapshot. Where Redis fails, an empty one and a remark, for a command may need only the files."""
+async def measured_if_there(settings: Settings) -> Measured:
+    """The same. Where Redis fails, nothing and a remark, for a command may need only the files."""
     try:
-        return (await read_measured(settings)).snapshot
+        return await read_measured(settings)
     except SettingsError as error:
         remarks.print(f"measured qualities are not shown: {error}", style="yellow", highlight=False, markup=False)
-        return Snapshot()
+        return Measured(Snapshot(), {}, 0)
 
 
 async def _exports(client: AsyncClient, prefix: str) -> dict[str, Export]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from slo_router.contract.settings.config import Settings, load_settings
-from slo_router.operator.commands.measured import snapshot_if_there
+from slo_router.operator.commands.measured import measured_if_there
+from slo_router.operator.commands.observer import observe
 from slo_router.operator.commands.sources import Choice, Group, Key, LogFile, Since, Team, open_journal
 from slo_router.operator.commands.terminal import (
     DEFAULT_CONFIG,
@@ -55,12 +57,14 @@ def replay(
     """
     with problems():
         old, new = load_settings(config), load_settings(policy)
-        change = PolicyChange(old, new)
+        here = {"redis_url": old.plugin.redis_url, "key_prefix": old.plugin.key_prefix}
+        now = replace(new, plugin=new.plugin.model_copy(update=here))
+        change = PolicyChange(old, new, observe(now, asyncio.run(measured_if_there(now))).judged)
         done = Replay(change, _accounts(old), _accounts(new), Draws(0))
         with open_journal(old, Choice(since, group, team, key, log)) as journal:
             for record in journal:
                 done.add(record)
-        outcome = outcome_of(done, asyncio.run(snapshot_if_there(old)))
+        outcome = outcome_of(done)
     notes = _notes(done, outcome, change, journal.broken)
     if as_json:
         print_json(outcome.as_json() | {"notes": notes})
@@ -95,6 +99,8 @@ def _print(outcome: Outcome) -> None:
     )
     believed = [number(value, 3) for value in outcome.quality]
     table.add_row("quality", *believed, between(outcome.quality_interval), percent(outcome.quality_measured_share))
+    bounds = [number(value, 3) for value in outcome.quality_bound]
+    table.add_row("at least, as min_quality is held against it", *bounds, "", "")
     console.print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,8 @@ import typer
 
 from slo_router.contract.settings.config import load_settings
 from slo_router.contract.units import minute
-from slo_router.operator.commands.measured import snapshot_if_there
+from slo_router.operator.commands.measured import measured_if_there
+from slo_router.operator.commands.observer import observe
 from slo_router.operator.commands.sources import Choice, Group, Key, LogFile, Since, Team, open_journal
 from slo_router.operator.commands.terminal import (
     DEFAULT_CONFIG,
@@ -27,9 +29,11 @@ from slo_router.operator.commands.terminal import (
     remarks,
     usd,
 )
+from slo_router.operator.drift.drift import drift_of
+from slo_router.operator.drift.mix import Mix
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.reporting.page import as_html
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.report_csv import write_csv
 from slo_router.operator.reporting.rows import Lines, Report
 from slo_router.operator.reporting.tables import tables
@@ -62,6 +66,9 @@ def report(
 ) -> None:
     """Shows spend, savings against a baseline with a 95 % interval, SLO attainment and quality, from request records.
 
+    It says where the later half of the period has another mix of tasks than the earlier half, by more than chance, and
+    whose quality fell. The bound beside a quality is the one that decisions hold min_quality against.
+
     The baseline's cost uses exact prices. It assumes that the baseline would have written as many output tokens.
 
     Example: slo-router report --since 7d --baseline gpt-4o --html report.html
@@ -69,12 +76,16 @@ def report(
     with problems():
         settings = load_settings(config)
         facts = [one.facts for one in settings.deployments]
-        accounts, tallies = Counterfactual(facts, baseline), Tallies()
+        measured = asyncio.run(measured_if_there(settings))
+        judged = observe(settings, measured).judged
+        accounts, tallies, mix = Counterfactual(facts, baseline, judged), Tallies(), Mix()
         with open_journal(settings, Choice(since, group, team, key, log)) as journal:
             for record in journal:
                 tallies.add(record, accounts.account(record))
+                mix.see(record)
         lines = Lines(journal.read, journal.broken, journal.left_out)
-        made = make_report(tallies, lines, baseline, facts, asyncio.run(snapshot_if_there(settings)))
+        drift = drift_of(mix, judged, measured.snapshot, time.time())
+        made = make_report(tallies, lines, baseline, facts, Evidence(measured.snapshot, judged, drift))
     if html is not None:
         html.write_text(as_html(made), encoding="utf-8")
     if csv_file is not None:
@@ -103,9 +114,12 @@ def _print(made: Report) -> None:
         )
     console.print(
         f"SLO kept: {percent(total.attainment)} ({between(total.attainment_interval)}) of {total.judged:,} judged; "
-        f"quality {number(total.quality, 3)}, the baseline's {number(total.baseline_quality, 3)}",
+        f"quality {number(total.quality, 3)}, at least {number(total.quality_bound, 3)} (the bound that min_quality is "
+        f"held against), the baseline's {number(total.baseline_quality, 3)}",
         highlight=False,
     )
+    for line in made.drift.lines():
+        console.print(f"! {line}", highlight=False, markup=False)
     for title, columns, rows in tables(made):
         table = make_table(title, *columns)
         shown = rows[:MOST_ROWS] if title.startswith("By ") else rows

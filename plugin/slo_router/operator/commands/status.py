@@ -38,6 +38,8 @@ from slo_router.operator.commands.terminal import (
     span,
     usd,
 )
+from slo_router.operator.drift.drift import drift_of
+from slo_router.operator.drift.mix import Mix
 from slo_router.operator.replay.counterfactual import NO_MONEY
 from slo_router.operator.reporting.graded import answers_in_words
 from slo_router.operator.reporting.journal import Journal, Selection, newest_stream_lines
@@ -45,7 +47,7 @@ from slo_router.operator.reporting.present import Paired, Status, attained, desc
 from slo_router.operator.reporting.tally import Tallies
 from slo_router.worker.pairing.comparisons import Control
 
-LATEST = 500  # records
+LATEST = 500  # records; as many before them say whether the mix of tasks has changed
 
 
 def status(
@@ -55,6 +57,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Shows load, circuits, expected latency and its evidence for every deployment, and the last requests' share.
+
+    It says where the last 500 requests have another mix of tasks than the 500 before, by more than chance, and whose
+    quality fell.
 
     Example: slo-router status --watch
     """
@@ -91,12 +96,14 @@ def _read(settings: Settings) -> Status:
     settings = live.settings
     measured = asyncio.run(read_measured(settings))
     with redis_of(settings) as client:
-        tallies, length = Tallies(), 0
+        tallies, mix, length = Tallies(), Mix(), 0
         if client is not None:
             stream = settings.plugin.key_prefix + REQUESTS_STREAM
             length = int(client.xlen(stream))
-            for record in Journal(islice(newest_stream_lines(client, stream), LATEST), Selection()):
-                tallies.add(record, NO_MONEY)
+            for record in Journal(islice(newest_stream_lines(client, stream), 2 * LATEST), Selection()):
+                if tallies.total.requests < LATEST:
+                    tallies.add(record, NO_MONEY)
+                mix.see(record)
     seen = seen_now(settings, measured, tallies, time.time())
     return Status(
         policy=settings.plugin.policy,
@@ -111,6 +118,7 @@ def _read(settings: Settings) -> Status:
         worths_usd=dict(seen.worths_usd),
         notes=live.notes,
         paired=tuple(_paired(settings, measured)),
+        drift=drift_of(mix, seen.judged, measured.snapshot, seen.now_s),
     )
 
 
@@ -131,6 +139,7 @@ def _shown(found: Status) -> RenderableType:
         f"SLO kept by {percent(found.recent_attainment)} of the last {found.recent:,}",
     ]
     lines += [f"· {escape(note)}" for note in found.notes]
+    lines += [f"! {escape(line)}" for line in found.drift.lines()]
     if found.off:
         lines.append(f"switched off, so that LiteLLM alone routes: {escape(', '.join(found.off))}")
     lines += [f"{escape(name)}: a quality of 1 is worth {usd(worth)}" for name, worth in found.worths_usd.items()]

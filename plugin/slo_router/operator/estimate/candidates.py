@@ -18,10 +18,17 @@ from typing import NamedTuple
 
 from slo_router.contract.model import Facts
 from slo_router.contract.prices import rates
-from slo_router.contract.settings.config import PluginSettings, parse_settings
-from slo_router.contract.settings.deployments import ManagedDeployment, price_map, read_credentials, read_deployment
+from slo_router.contract.settings.config import Settings, parse_settings
+from slo_router.contract.settings.deployments import (
+    NO_MARKUPS,
+    ManagedDeployment,
+    price_map,
+    read_credentials,
+    read_deployment,
+)
 from slo_router.contract.settings.group import GroupSettings
-from slo_router.contract.settings.price_names import PriceMap
+from slo_router.contract.settings.pricing.markups import Markups, markups_of
+from slo_router.contract.settings.pricing.price_names import PriceMap
 from slo_router.contract.settings.yaml_document import read_document
 from slo_router.errors import SettingsError
 
@@ -50,8 +57,9 @@ class Pool:
     deployments: Mapping[str, Facts]  # of the YAML, by id
     groups: Mapping[str, GroupSettings]  # that the plugin manages
     prices: PriceMap
+    markups: Markups = NO_MARKUPS
     unpriced: tuple[str, ...] = ()
-    key_prefix: str = ""  # of the benchmark's keys in Redis
+    settings: Settings | None = None  # of the plugin, where the YAML has some
 
     def of(self, group: str) -> list[Candidate]:
         """Those for a group's requests."""
@@ -61,7 +69,7 @@ class Pool:
     def served(self, served: str, model: str) -> Facts | None:
         """What is known of what answered: by the YAML, else by its model's name; `None` where nothing is."""
         known = self.deployments.get(served)
-        return known if known is not None else listed(model, self.prices)
+        return known if known is not None else listed(model, self.prices, self.markups)
 
     @property
     def edges(self) -> set[int]:
@@ -73,34 +81,37 @@ class Pool:
 def read_pool(config: Path | None, named: Sequence[str]) -> Pool:
     """The pool before any row was read. Raises SettingsError."""
     prices = price_map()
-    deployments, plugin = ([], None) if config is None else _read_config(config, prices)
-    groups = {} if plugin is None else plugin.groups
+    fields = {} if config is None else read_document(config).fields
+    deployments, settings = ([], None) if config is None else _read_config(config, fields, prices)
+    markups = markups_of(fields)
+    groups = {} if settings is None else settings.plugin.groups
     known = {one.facts.deployment_id: one.facts for one in deployments}
     if named:
-        found = [Candidate(facts) for name in named for facts in _named(name, deployments, prices)]
+        found = [Candidate(facts) for name in named for facts in _named(name, deployments, prices, markups)]
     else:
         chats = [one for one in deployments if one.mode in _CHATS and not one.facts.model.endswith("*")]
         found = [Candidate(one.facts, frozenset({one.group})) for one in chats if one.group in groups]
         found += [Candidate(one.facts) for one in chats]
-    prefix = "" if plugin is None else plugin.key_prefix
-    return _priced(found, Pool((), known, groups, prices, key_prefix=prefix))
+    return _priced(found, Pool((), known, groups, prices, markups, settings=settings))
 
 
 def with_models(pool: Pool, models: Iterable[str]) -> Pool:
     """The pool with the models that the rows show, where nobody named another."""
     if pool.candidates or pool.unpriced:
         return pool
-    found = {facts.model.rpartition("/")[2]: facts for model in models if (facts := listed(model, pool.prices))}
+    found = {
+        facts.model.rpartition("/")[2]: facts for model in models if (facts := listed(model, pool.prices, pool.markups))
+    }
     return _priced([Candidate(facts) for facts in found.values()], pool)
 
 
-def listed(model: str, prices: PriceMap) -> Facts | None:
+def listed(model: str, prices: PriceMap, markups: Markups) -> Facts | None:
     """What LiteLLM's price map says of a model, `None` where it lists none with a price."""
     if not model:
         return None
     try:
         entry = {"model_name": model, "litellm_params": {"model": model}, "model_info": {"id": model}}
-        facts = read_deployment(entry, model, prices).facts
+        facts = read_deployment(entry, model, prices, markups=markups).facts
     except SettingsError:
         return None
     return facts if has_price(facts) else None
@@ -112,30 +123,31 @@ def has_price(facts: Facts) -> bool:
     return facts.gpu_usd_per_hour is None and input_usd is not None and output_usd is not None
 
 
-def _read_config(path: Path, prices: PriceMap) -> tuple[list[ManagedDeployment], PluginSettings | None]:
-    fields = read_document(path).fields
+def _read_config(
+    path: Path, fields: Mapping[str, object], prices: PriceMap
+) -> tuple[list[ManagedDeployment], Settings | None]:
     entries = fields.get("model_list") or []
     if not isinstance(entries, list):
         raise SettingsError(f"{path}: model_list: {type(entries).__name__}, expected a list of deployments")
     credentials = read_credentials(fields.get("credential_list"))
     names = {str(entry.get("model_name")) for entry in entries if isinstance(entry, Mapping)}
     deployments = [
-        read_deployment(entry, f"model_list[{number}]", prices, names, credentials)
+        read_deployment(entry, f"model_list[{number}]", prices, names, credentials, markups=markups_of(fields))
         for number, entry in enumerate(entries)
         if isinstance(entry, Mapping)
     ]
     callbacks = fields.get("callback_settings")
     is_ours = isinstance(callbacks, Mapping) and callbacks.get("slo_router")
-    return deployments, parse_settings(fields, prices).plugin if is_ours else None
+    return deployments, parse_settings(fields, prices) if is_ours else None
 
 
-def _named(name: str, deployments: Sequence[ManagedDeployment], prices: PriceMap) -> list[Facts]:
+def _named(name: str, deployments: Sequence[ManagedDeployment], prices: PriceMap, markups: Markups) -> list[Facts]:
     own = _OWN_PRICE.fullmatch(name)
     if own is not None:
         input_usd, output_usd = (float(own[side]) * _PER_MILLION for side in ("input", "output"))
         return [Facts(own["name"], own["name"], None, None, input_usd, output_usd)]
     found = [one.facts for one in deployments if name in (one.facts.deployment_id, one.group, one.facts.model)]
-    facts = None if found else listed(name, prices)
+    facts = None if found else listed(name, prices, markups)
     if found or facts is not None:
         return found or [facts] if facts is not None else found
     raise SettingsError(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from slo_router.contract.model import CATEGORIES
+from slo_router.contract.model import CATEGORIES, Metrics
 from slo_router.contract.redis.link import is_usable, masked
-from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.contract.units import minute
+from slo_router.decision.known import NOT_JUDGED
 from slo_router.errors import SettingsError
-from slo_router.operator.commands.measured import linked
+from slo_router.operator.commands.measured import linked, read_measured
+from slo_router.operator.commands.observer import observe
 from slo_router.operator.commands.terminal import (
     AsJson,
     console,
@@ -34,14 +35,14 @@ from slo_router.operator.estimate.evidence import Evidence, Measured, Quality
 from slo_router.operator.estimate.notes import Asked
 from slo_router.operator.estimate.outcomes import read_outcomes
 from slo_router.operator.estimate.reading.rows import Row
-from slo_router.operator.estimate.reading.spend_logs import Categorize
+from slo_router.operator.estimate.reading.tasks import Tasks
 from slo_router.operator.estimate.reading.traffic import Selection, Traffic
 from slo_router.operator.estimate.show.page import as_html
 from slo_router.operator.estimate.show.tables import settles, tables
 from slo_router.operator.estimate.summary import Source, Summary
 from slo_router.operator.estimate.totals import Totals
 from slo_router.operator.estimate.what_if import WhatIf
-from slo_router.request.categories import instruction_windows, rules
+from slo_router.quality.posterior import Belief
 from slo_router.worker.snapshot import MetricsStore
 
 MOST_ROWS = 12  # of a table in the terminal
@@ -83,7 +84,8 @@ Categorized = Annotated[
     bool,
     typer.Option(
         "--categorize",
-        help="Also read the prompts that the proxy kept, tell each one's task from it here, and forget it.",
+        help="Also read the prompts and tags that the proxy kept, tell each one's task here as its group in --config "
+        "does (else by the built-in rules), and forget them.",
     ),
 ]
 
@@ -115,10 +117,10 @@ def estimate(
     Example: slo-router estimate postgresql://reader@db/litellm --candidate gpt-4o-mini --html estimate.html
     """
     with problems():
-        traffic = Traffic(
-            _sources(sources), Selection(since, until, group, key_alias, limit), _categorizer(is_wanted=categorize)
-        )
         pool = read_pool(config, candidate or [])
+        tasks = Tasks(pool.groups) if categorize else None
+        selection = Selection(since, until, group, key_alias, limit)
+        traffic = Traffic(_sources(sources), selection, None if tasks is None else tasks.tell)
         graded = None if outcomes is None else read_outcomes(outcomes)
         totals = Totals(pool.edges)
         for row in _watched(traffic):
@@ -128,7 +130,8 @@ def estimate(
         measured = {} if redis is None else asyncio.run(_measured(redis, pool))
         evidence = Evidence(pool.groups, measured, graded, keep, confidence)
         what_if = WhatIf(totals.strata(), totals.models, pool, evidence, graded)
-        told = Asked(keep, confidence, is_measured=bool(measured) or graded is not None)
+        notes = () if tasks is None else tuple(tasks.notes())
+        told = Asked(keep, confidence, bool(measured) or graded is not None, notes)
         made = Summary(totals, what_if, pool).estimate(Source(traffic.name, traffic.broken), told)
     if html is not None:
         html.write_text(as_html(made), encoding="utf-8")
@@ -157,13 +160,6 @@ def _sources(given: list[str] | None) -> list[str]:
     return found
 
 
-def _categorizer(*, is_wanted: bool) -> Categorize | None:
-    if not is_wanted:
-        return None
-    tell = rules()
-    return lambda text: tell(instruction_windows(text)) or UNSURE
-
-
 def _watched(rows: Iterable[Row]) -> Iterator[Row]:
     """Says how far it is, where somebody watches."""
     with remarks.status("reading …") as status:
@@ -178,16 +174,31 @@ async def _measured(url: str, pool: Pool) -> Measured:
     if not is_usable(url):
         raise SettingsError(f"--redis: {masked(url)}, expected redis://…")
     names = {one.facts.deployment_id for one in pool.candidates} | pool.deployments.keys()
-    store = MetricsStore(pool.key_prefix)
+    store, judged = MetricsStore("" if pool.settings is None else pool.settings.plugin.key_prefix), NOT_JUDGED
+    if pool.settings is not None:
+        here = pool.settings.plugin.model_copy(update={"redis_url": url})
+        settings = replace(pool.settings, plugin=here)
+        judged = observe(settings, await read_measured(settings)).judged
     async with linked(url) as client:
         tasks = {name for group in pool.groups.values() for name in group.known_categories}
         await store.refresh(client, sorted(names), sorted(tasks | set(CATEGORIES)))
     return {
-        (name, task): Quality(metrics.quality_score, metrics.quality_n)
+        (name, task): quality
         for name, by_task in store.snapshot.measured.items()
         for task, metrics in by_task.items()
-        if metrics.quality_score is not None and metrics.quality_n
+        if (quality := _quality(metrics, judged.get(name, {}).get(task))) is not None
     }
+
+
+def _quality(metrics: Metrics, belief: Belief | None) -> Quality | None:
+    score, answers = metrics.quality_score, metrics.quality_n
+    if score is None or not answers:
+        return None
+    if metrics.quality_held:  # it dropped, so no floor is passed
+        return Quality(score, answers, 0.0)
+    if belief is not None and belief.typed == belief.bound == belief.mean:  # too few answers: the typed number stands
+        return Quality(belief.mean)
+    return Quality(score, answers, None if belief is None else belief.bound)
 
 
 def _print(made: Estimate) -> None:

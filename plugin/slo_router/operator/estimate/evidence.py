@@ -5,7 +5,8 @@
     OPEN      nobody knows: too few graded answers, or none
     NO        the quality that is stated or measured is too low
 
-Good enough is the group's `min_quality` where the plugin manages the group, else a share (`keep`) of the quality of
+Good enough is the group's `min_quality` where the plugin manages the group, held against the bound that its decisions
+use (`quality_confidence`), else a share (`keep`) of the quality of
 what answers now. Graded answers are those of the benchmark in Redis, or of an outcomes table, where both answered the
 same prompts. Where a row's task is unknown, a verdict holds if it is the same for every task that is known.
 """
@@ -49,10 +50,14 @@ class Judgement(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """What is believed. `answers` were graded; `None`: the number was typed."""
+    """What is believed. `answers` were graded; `None`: the number was typed.
+
+    `bound` is what decisions hold a group's floor against, where the group is managed.
+    """
 
     value: float
     answers: int | None = None
+    bound: float | None = None
 
 
 class Served(NamedTuple):
@@ -103,7 +108,7 @@ class Evidence:
 
     def _keeps_floor(self, served: Served, floor: float | None, task: str) -> bool:
         have = self._quality(served.facts, served.name, task)
-        return floor is None or have is None or have.value >= floor
+        return floor is None or have is None or (have.value if have.bound is None else have.bound) >= floor
 
     def _tasks(self, candidate: Facts, served: Served, group: str) -> list[str]:
         settings = self._groups.get(group)
@@ -136,7 +141,10 @@ class Evidence:
         below = math.hypot(have.value - own.low, keep * (other.high - present.value))
         above = math.hypot(own.high - have.value, keep * (present.value - other.low))
         said = f"{have.value:.3g} of {have.answers:,} answers"
-        if gap - below >= 0:
+        shows = gap >= below
+        if have.bound is not None and present.answers is None:
+            said, shows = f"{said}, at least {have.bound:.2f}", have.bound >= floor
+        if shows:
             return Judgement(Verdict.SHOWN, said)
         if gap + above < 0:
             return Judgement(Verdict.NO, f"{said} is {low}")

@@ -24,6 +24,7 @@ class Asked(NamedTuple):
     keep: float
     confidence: float
     is_measured: bool  # graded answers were at hand
+    task_notes: tuple[str, ...] = ()  # on how tasks were told
 
 
 def unmoved(totals: Totals, pool: Pool, strata: Mapping[Stratum, Sums]) -> Iterator[tuple[str, int, float | None]]:
@@ -80,6 +81,7 @@ def assumptions(asked: Asked, pool: Pool, what_if: WhatIf) -> tuple[str, ...]:
             "for an outcomes table as a whole. --categorize tells tasks from kept prompts; our own request records and "
             "shadow mode have them."
         )
+    notes += asked.task_notes
     notes.append(
         "Not judged: latency, tools, JSON schemas, images that the spend logs do not show, rate limits. The router "
         "leaves a model out that lacks them, so the real saving may be lower."

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slo_router.contract.settings.config import load_settings
+from slo_router.decision.groups import ManagedGroup
 from slo_router.errors import SettingsError
 from slo_router.operator.commands.terminal import console, make_table, problems, remarks, usd
 
 if TYPE_CHECKING:
     from slo_router.operator.evaluating.evaluation import Evaluation
+    from slo_router.operator.evaluating.table import Table
 
 TableFile = Annotated[
     Path,
@@ -36,6 +40,12 @@ Prices = Annotated[
         "--prices", help="CSV: model, usd_per_1m_in, usd_per_1m_out; costs anew from prompt length and outtok::M."
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="The proxy's YAML: ours are told as its group tells tasks, not taken from the table."
+    ),
+]
 
 
 def evaluate(
@@ -47,6 +57,10 @@ def evaluate(
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Splits of the prompts.")] = 5,
     least_measured: LeastMeasured = 0.8,
     prices: Prices = None,
+    config: Config = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="Whose tasks, where --config has several groups.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Also write one self-contained page with plots.")] = None,
 ) -> None:
@@ -66,6 +80,8 @@ def evaluate(
             raise SettingsError(f"{error.name} is not installed, expected litellm-slo-router[evaluate]") from error
         priced = None if prices is None else read_prices(prices)
         outcomes = read_table(table, Choice(models or (), leave_out or (), least_measured, priced))
+        if config is not None:
+            outcomes = _told_by(config, group, outcomes)
         made = evaluate_table(outcomes, table.name, aims, seeds)
     _print(made)
     if json_file is not None:
@@ -77,6 +93,22 @@ def evaluate(
     for path in (json_file, html):
         if path is not None:
             remarks.print(f"written: {path}", highlight=False, soft_wrap=True)
+
+
+def _told_by(config: Path, name: str | None, table: Table) -> Table:
+    """The table with the categories that a group tells its prompts by. Raises SettingsError."""
+    groups = load_settings(config).plugin.groups
+    name = next(iter(groups)) if name is None and len(groups) == 1 else name
+    if name not in groups:
+        raise SettingsError(f"--group: {name or 'missing'}, expected one of {', '.join(groups)}")
+    group = ManagedGroup(groups[name], "")
+    told = [group.category({"prompt": prompt})[0] for prompt in table.prompts]
+    counts = ", ".join(f"{count:,} {category}" for category, count in Counter(told).most_common())
+    has_conditions = any(own.when for own in groups[name].categories.values())
+    note = f"ours are told as {name} tells them ({counts})"
+    if has_conditions:
+        note += ", by the prompt alone, so none by a condition"
+    return replace(table, categories=told, notes=[*table.notes, note])
 
 
 def _read_targets(text: str) -> list[float]:

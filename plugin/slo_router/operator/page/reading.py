@@ -23,12 +23,14 @@ from slo_router.errors import SettingsError
 from slo_router.operator.commands.measured import Measured, read_measured
 from slo_router.operator.commands.observer import seen_now
 from slo_router.operator.commands.terminal import redis_of
+from slo_router.operator.drift.drift import drift_of
+from slo_router.operator.drift.mix import Mix
 from slo_router.operator.replay.counterfactual import Counterfactual
 from slo_router.operator.replay.recorded import Recorded
 from slo_router.operator.reporting.journal import REDIS_SKEW_S, Journal, Selection, newest_stream_lines
 from slo_router.operator.reporting.lookup import find_in_stream
 from slo_router.operator.reporting.present import Deployment, describe
-from slo_router.operator.reporting.report import make_report
+from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Hour, Lines, Report
 from slo_router.operator.reporting.tally import Tallies, Tally
 
@@ -74,6 +76,7 @@ class Summed(NamedTuple):
     """The sums of the latest records: in total, and by slot of time for the plots."""
 
     tallies: Tallies
+    mix: Mix
     slots: list[Hour]
     read: int
     is_cut: bool
@@ -91,7 +94,10 @@ def read_now(settings: Settings, window_s: int) -> Now:
         for category in settings.plugin.groups[one.group].known_categories:
             summed.tallies.served[one.facts.deployment_id, category] += 0
     seen = seen_now(settings, measured, summed.tallies, now_s)
-    report = make_report(summed.tallies, Lines(summed.read, 0, 0), None, facts, measured.snapshot)
+    drift = drift_of(summed.mix, seen.judged, measured.snapshot, now_s)
+    report = make_report(
+        summed.tallies, Lines(summed.read, 0, 0), None, facts, Evidence(measured.snapshot, seen.judged, drift)
+    )
     return Now(
         settings=settings,
         measured=measured,
@@ -136,7 +142,7 @@ def _newest(client: BlockingClient, stream: str) -> Iterator[Recorded]:
 
 
 def _sum(records: Iterator[Recorded], accounts: Counterfactual, since_s: float, window_s: int) -> Summed:
-    tallies, slots, read = Tallies(), defaultdict[int, Tally](Tally), 0
+    tallies, mix, slots, read = Tallies(), Mix(), defaultdict[int, Tally](Tally), 0
     slot_s = max(window_s // POINTS, 1)
     for record in records:
         if record.ts < since_s - REDIS_SKEW_S:
@@ -144,12 +150,13 @@ def _sum(records: Iterator[Recorded], accounts: Counterfactual, since_s: float, 
         if record.ts < since_s:
             continue
         if read == MOST_RECORDS:
-            return Summed(tallies, _points(slots, slot_s), read, is_cut=True)
+            return Summed(tallies, mix, _points(slots, slot_s), read, is_cut=True)
         read += 1
+        mix.see(record)
         money = accounts.account(record)
         tallies.add(record, money)
         slots[int(record.ts // slot_s)].add(record, money, None)
-    return Summed(tallies, _points(slots, slot_s), read, is_cut=False)
+    return Summed(tallies, mix, _points(slots, slot_s), read, is_cut=False)
 
 
 def _points(slots: dict[int, Tally], slot_s: int) -> list[Hour]:

@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 from slo_router.contract.model import Facts, Tier
 from slo_router.contract.prices import rates, tokens_usd
+from slo_router.decision.known import NOT_JUDGED
 from slo_router.errors import SettingsError
 from slo_router.operator.replay.recorded import Candidate, Recorded
+from slo_router.quality.judging import Judged
 from slo_router.telemetry.baseline import UNABLE, dearest
 
 
@@ -58,11 +60,11 @@ class Counterfactual:
     Raises SettingsError for an unknown baseline.
     """
 
-    def __init__(self, facts: Iterable[Facts], baseline: str | None = None) -> None:
+    def __init__(self, facts: Iterable[Facts], baseline: str | None = None, judged: Judged = NOT_JUDGED) -> None:
         known = {one.deployment_id: one for one in facts}
         if baseline is not None and baseline not in known:
             raise SettingsError(f"baseline: {baseline!r}, expected a deployment id: {', '.join(known)}")
-        self._baseline = baseline
+        self._baseline, self._judged = baseline, judged
         self._self_hosted = frozenset(name for name, one in known.items() if one.gpu_usd_per_hour is not None)
         self._known: Mapping[str, Facts] = known
 
@@ -124,5 +126,7 @@ class Counterfactual:
     def _believed(self, name: str, candidate: Candidate | None, category: str | None) -> float | None:
         if candidate is not None:
             return candidate.predicted.quality
-        facts = self._known.get(name)
+        belief, facts = self._judged.get(name, {}).get(category or ""), self._known.get(name)
+        if belief is not None:
+            return belief.mean
         return None if facts is None else facts.quality_for(category or "default")

@@ -19,9 +19,12 @@ from slo_router.contract.settings.config import Settings
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.units import to_s
 from slo_router.decision.filters import Demand
+from slo_router.decision.known import NOT_JUDGED
 from slo_router.operator.replay.counterfactual import list_price
 from slo_router.operator.replay.recorded import Recorded, RecordedDecision, features_of, prediction_of, slo_of
 from slo_router.operator.replay.redecision import Foreseen, demand_of
+from slo_router.quality.judging import Judged
+from slo_router.quality.posterior import Belief
 
 SAME = 1e-9  # relative difference that still counts as equal, for milliseconds were converted to seconds and back
 
@@ -34,10 +37,10 @@ class Side(NamedTuple):
 
 
 class PolicyChange:
-    """The change from an old YAML to a new one."""
+    """The change from an old YAML to a new one. `judged`: what is believed now of who is in no record."""
 
-    def __init__(self, old: Settings, new: Settings) -> None:
-        self._old, self._new = _sides(old), _sides(new)
+    def __init__(self, old: Settings, new: Settings, judged: Judged = NOT_JUDGED) -> None:
+        self._old, self._new, self._judged = _sides(old), _sides(new), judged
         self.old_policy, self.new_policy = old.plugin.policy, new.plugin.policy
 
     def group(self, record: Recorded) -> Side | None:
@@ -67,7 +70,8 @@ class PolicyChange:
                 found.append(Foreseen(facts, prediction, one.probability, one.shadow_usd))
         for name, facts in new.facts.items():
             if name not in before and all(one.deployment != name for one in decision.candidates):
-                found.append(Foreseen(facts, _unmeasured(facts, features)))
+                belief = self._judged.get(name, {}).get(features.category)
+                found.append(Foreseen(facts, _unmeasured(facts, features, belief)))
         return found
 
     def cannot_follow(self) -> list[str]:
@@ -102,7 +106,8 @@ def _sides(settings: Settings) -> dict[str, Side]:
 
 def _renewed(prediction: Prediction, features: Features, before: Facts | None, after: Facts) -> Prediction:
     category = features.category
-    if before is not None and _same(prediction.quality, before.quality_for(category)):
+    recorded = prediction.quality, prediction.quality_bound
+    if before is not None and all(_same(one, before.quality_for(category)) for one in recorded):
         typed = after.quality_for(category)
         prediction = prediction._replace(quality=typed, quality_bound=typed)
     if before is not None and list_price(before) == list_price(after):
@@ -113,10 +118,14 @@ def _renewed(prediction: Prediction, features: Features, before: Facts | None, a
     return prediction if cost_usd is None else prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=per_1k_usd)
 
 
-def _unmeasured(facts: Facts, features: Features) -> Prediction:
-    quality = facts.quality_for(features.category)
-    costs = _listed(facts, features)
-    return Prediction(None, None, None, *costs, quality, None, "none", None, None, quality_bound=quality)
+def _unmeasured(facts: Facts, features: Features, belief: Belief | None) -> Prediction:
+    typed, costs = facts.quality_for(features.category), _listed(facts, features)
+    found = Prediction(None, None, None, *costs, typed, None, "none", None, None, quality_bound=typed)
+    if belief is None:
+        return found
+    return found._replace(
+        quality=belief.mean, quality_bound=belief.bound, quality_answers=belief.sources, quality_at_s=belief.at_s
+    )
 
 
 def _listed(facts: Facts, features: Features) -> tuple[float | None, float | None]:

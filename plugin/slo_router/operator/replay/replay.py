@@ -7,7 +7,8 @@
                  answer's length scaled by the ratio of the two deployments' expected lengths
     SLO kept     a request that stays is judged by its measurements. For one that moves, cost and quality are known.
                  Its latencies are judged by observed ÷ predicted of its new deployment's requests
-    quality      the expected quality of each pick, with the interval of the judged answers
+    quality      the expected quality of each pick, and the bound that floors are held against: the record's, and what
+                 is believed now of who is in no record; with the interval of the graded answers
 
 `replay_outcome` computes the figures after all records were added.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from slo_router.contract.intervals import PairSums
 from slo_router.contract.model import Assessment, Prediction, Slo
@@ -27,9 +29,12 @@ from slo_router.operator.replay.policy_change import PolicyChange
 from slo_router.operator.replay.recorded import Candidate, Recorded, as_written_by, prediction_of
 from slo_router.operator.replay.redecision import Draws, Redecision, redecide
 from slo_router.operator.reporting.punctuality import LATENCIES, Punctuality, Tightness, tightness
+from slo_router.quality.posterior import RULES
 from slo_router.quality.worth import for_request
 from slo_router.worker.learning.worths import ENOUGH, Worth
 
+_NORMAL = NormalDist()
+LEAST_Z = 0.25  # of a bound near the middle (`quality_confidence` near 0.5), which tells little of the deviation
 Cell = tuple[str, Tightness | None]  # a deployment, and the limits relative to its predictions
 
 
@@ -56,11 +61,13 @@ class Replay:
         self._change, self._old, self._new, self._draws = change, old, new, draws
         self.counts = Counts()
         self.shares: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])  # deployment → recorded, new
-        self.picks: defaultdict[tuple[str, str], int] = defaultdict(int)  # new picks, by deployment and category
+        self.graded_picks = 0  # new picks whose quality rests on graded answers
+        self.doubts: defaultdict[tuple[str, str], float] = defaultdict(float)  # sums of their standard deviations
         self._worths: dict[str, Worth] = {}  # by group with a target for quality
         self._cost = [0.0] * 5  # new, old, new², new·old, old²
         self._priced = 0
         self.quality = [0.0, 0.0]  # sums: recorded, new
+        self.quality_bound = [0.0, 0.0]  # likewise what floors are held against
         self.quality_count = 0
         self.judged_before = [0, 0]  # met, judged: as recorded
         self.judged = [0, 0]  # met, judged: by the new SLO, where that can be told without `punctuality`
@@ -86,6 +93,7 @@ class Replay:
             worth.see(new.pool, new.chosen)
         name = new.chosen.deployment_id
         self._count(record, name, new, is_other=decision.policy != self._change.old_policy)
+        self._count_graded(record.category or "", new.chosen, decision.quality_confidence)
         self.counts.close += _is_close(new, demand.slo, side.settings)
         by_name = {one.deployment: one for one in decision.candidates}
         elsewhere = as_written_by(record, name)
@@ -148,7 +156,16 @@ class Replay:
         counts.other_policy += is_other
         self.shares[record.deployment or ""][0] += 1
         self.shares[name][1] += 1
-        self.picks[name, record.category or ""] += 1
+
+    def _count_graded(self, category: str, chosen: Assessment, confidence: float | None) -> None:
+        """The bound lies as many standard deviations below the mean as its confidence says."""
+        found = chosen.prediction
+        mean, bound = found.quality, found.quality_bound
+        if mean is None or bound is None or not found.quality_answers:
+            return
+        self.graded_picks += 1
+        z = _NORMAL.inv_cdf(confidence or RULES.confidence)
+        self.doubts[chosen.deployment_id, category] += max(mean - bound, 0.0) / max(z, LEAST_Z)
 
     def _count_cost(
         self, record: Recorded, elsewhere: Recorded, name: str, candidate: Candidate | None
@@ -171,11 +188,13 @@ class Replay:
         return new_usd
 
     def _count_quality(self, before: Candidate | None, new: Redecision) -> None:
-        old, now = None if before is None else before.predicted.quality, new.chosen.prediction.quality
-        if old is not None and now is not None:
+        old, now = None if before is None else before.predicted, new.chosen.prediction
+        if old is not None and old.quality is not None and now.quality is not None:
             self.quality_count += 1
-            self.quality[0] += old
-            self.quality[1] += now
+            pairs = (old.quality, old.sure_quality), (now.quality, now.quality_bound)
+            for place, (mean, bound) in enumerate(pairs):
+                self.quality[place] += mean
+                self.quality_bound[place] += mean if bound is None else bound
 
 
 def _is_close(found: Redecision, slo: Slo, group: GroupSettings) -> bool:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from slo_router.contract.intervals import Z95, Interval, ratio
-from slo_router.contract.model import Snapshot
 from slo_router.operator.replay.replay import Counts, Replay
 
 ENOUGH = 20
-ENOUGH_ANSWERS = 20  # graded, for a quality to be called measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +48,20 @@ class Outcome:
     attained_before: float | None
     attainment: Attainment
     quality: tuple[float | None, float | None]
+    quality_bound: tuple[float | None, float | None]  # what `min_quality` is held against
     quality_interval: Interval | None
-    quality_measured_share: float | None  # of picks whose quality rests on judged answers; the rest is configured
+    quality_measured_share: float | None  # of picks whose quality rests on graded answers; the rest is configured
 
     def as_json(self) -> dict[str, object]:
         """The outcome as JSON values."""
         return asdict(self)
 
 
-def outcome_of(replay: Replay, snapshot: Snapshot) -> Outcome:
-    """Computes the outcome. `snapshot` is Redis' present content: it gives the number of answers behind a quality."""
+def outcome_of(replay: Replay) -> Outcome:
+    """Computes the outcome."""
     replayed, sums = replay.counts.replayed or 1, replay.cost
     change, (met, judged) = ratio(sums), replay.judged_before
-    old, new = (total / replay.quality_count if replay.quality_count else None for total in replay.quality)
-    interval, measured_share = _quality(replay, snapshot)
+    interval, measured_share = _quality(replay)
     return Outcome(
         counts=replay.counts,
         shares={name: (old / replayed, new / replayed) for name, (old, new) in sorted(replay.shares.items())},
@@ -75,7 +73,8 @@ def outcome_of(replay: Replay, snapshot: Snapshot) -> Outcome:
         ),
         attained_before=met / judged if judged else None,
         attainment=attainment_of(replay),
-        quality=(old, new),
+        quality=_means(replay.quality, replay.quality_count),
+        quality_bound=_means(replay.quality_bound, replay.quality_count),
         quality_interval=interval,
         quality_measured_share=measured_share,
     )
@@ -101,16 +100,15 @@ def attainment_of(replay: Replay) -> Attainment:
     return Attainment(share, Interval(max(share - half, 0.0), min(share + half, 1.0)), round(judged), untold)
 
 
-def _quality(replay: Replay, snapshot: Snapshot) -> tuple[Interval | None, float | None]:
-    variance, measured, whole = 0.0, 0, sum(replay.picks.values())
-    for (name, category), count in replay.picks.items():
-        metrics = snapshot.measured.get(name, {}).get(category)
-        if metrics is None or metrics.quality_score is None or (metrics.quality_n or 0) < ENOUGH_ANSWERS:
-            continue
-        measured += count
-        share = (metrics.quality_score * (metrics.quality_n or 0) + 1) / ((metrics.quality_n or 0) + 2)
-        variance += (count / whole) ** 2 * share * (1 - share) / (metrics.quality_n or 1)
-    if not measured or not replay.quality_count:
+def _means(sums: Sequence[float], count: int) -> tuple[float | None, float | None]:
+    recorded, new = (total / count if count else None for total in sums)
+    return recorded, new
+
+
+def _quality(replay: Replay) -> tuple[Interval | None, float | None]:
+    """Doubts of one deployment and category add up, for its requests rest on the same answers."""
+    if not replay.graded_picks or not replay.quality_count:
         return None, None
-    mean, half = replay.quality[1] / replay.quality_count, Z95 * math.sqrt(variance)
-    return Interval(max(mean - half, 0.0), min(mean + half, 1.0)), measured / whole
+    half = Z95 * math.hypot(*replay.doubts.values()) / replay.counts.replayed
+    mean = replay.quality[1] / replay.quality_count
+    return Interval(max(mean - half, 0.0), min(mean + half, 1.0)), replay.graded_picks / replay.counts.replayed

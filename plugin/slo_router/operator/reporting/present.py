@@ -13,6 +13,7 @@ from slo_router.latency.curve import P95, tpot_s, ttft_s
 from slo_router.live.circuit import Circuit, share
 from slo_router.live.quota import headroom
 from slo_router.live.state import LiveState
+from slo_router.operator.drift.drift import NO_DRIFT, Drift
 from slo_router.operator.reporting.graded import GradedQuality, graded_of
 from slo_router.operator.reporting.tally import Tallies, Tally
 from slo_router.quality.judging import Judged
@@ -73,6 +74,7 @@ class Status:
     worths_usd: dict[str, float] = field(default_factory=dict)  # of a quality of 1, by group with the objective `value`
     notes: tuple[str, ...] = ()  # differences of the policy in force from the YAML
     paired: tuple[Paired, ...] = ()  # of the groups that compare answers
+    drift: Drift = NO_DRIFT
 
 
 class Seen(NamedTuple):

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from slo_router.contract.intervals import Interval, PairSums, ratio, wilson
 from slo_router.contract.model import Facts, Snapshot
+from slo_router.decision.known import NOT_JUDGED
+from slo_router.operator.drift.drift import NO_DRIFT, Drift
 from slo_router.operator.reporting.rows import Hour, Lines, QualityRow, Report, Row
 from slo_router.operator.reporting.tally import HOUR_S, Tallies, Tally
+from slo_router.quality.judging import Judged
 from slo_router.telemetry.baseline import BASELINE
 
 ENOUGH_HOURS = 10  # with fewer hours the interval is computed over single requests
 SAME_OUTPUT = "The baseline is assumed to write as many output tokens; prices and all else are exact."
 
 
+class Evidence(NamedTuple):
+    """What is known now of the qualities, by the benchmark and by all that was graded; and what has changed."""
+
+    snapshot: Snapshot = Snapshot()
+    judged: Judged = NOT_JUDGED
+    drift: Drift = NO_DRIFT
+
+
 def make_report(
-    tallies: Tallies, lines: Lines, baseline: str | None, facts: Iterable[Facts], snapshot: Snapshot
+    tallies: Tallies,
+    lines: Lines,
+    baseline: str | None,
+    facts: Iterable[Facts],
+    known: Evidence,
 ) -> Report:
-    """Makes the report. `snapshot` is Redis' present content; it gives only the evidence behind the qualities."""
+    """Makes the report."""
     total = tallies.total
     hours = [(one.spent_usd, one.baseline_usd) for one in tallies.hours.values() if one.priced]
     by_hour = len(hours) >= ENOUGH_HOURS
@@ -35,7 +51,8 @@ def make_report(
         deployments=_rows(tallies.deployments, total.requests),
         categories=_rows(tallies.categories, total.requests),
         teams=_rows(tallies.teams, total.requests),
-        quality=_quality(tallies.served, {one.deployment_id: one for one in facts}, snapshot),
+        quality=_quality(tallies, {one.deployment_id: one for one in facts}, known),
+        drift=known.drift,
         hours=tuple(_hour(hour, one) for hour, one in sorted(tallies.hours.items())),
     )
 
@@ -63,6 +80,7 @@ def _row(name: str, tally: Tally, requests: int, spent_share: Interval | None) -
         ttft_p50_ms=tally.ttft_ms(0.5),
         ttft_p95_ms=tally.ttft_ms(0.95),
         shadow=tally.shadow,
+        quality_bound=tally.bounds.means[1],
     )
 
 
@@ -77,17 +95,22 @@ def _hour(hour: int, tally: Tally) -> Hour:
     return Hour(hour * HOUR_S, tally.requests, tally.spent_usd, tally.baseline_usd, attainment, tally.priced)
 
 
-def _quality(
-    served: Mapping[tuple[str, str], int], facts: Mapping[str, Facts], snapshot: Snapshot
-) -> tuple[QualityRow, ...]:
+def _quality(tallies: Tallies, facts: Mapping[str, Facts], seen: Evidence) -> tuple[QualityRow, ...]:
     rows: list[QualityRow] = []
-    for (deployment, category), requests in sorted(served.items()):
+    for (deployment, category), requests in sorted(tallies.served.items()):
         known = facts.get(deployment)
-        metrics = snapshot.measured.get(deployment, {}).get(category)
+        metrics = seen.snapshot.measured.get(deployment, {}).get(category)
         score, answers = (None, None) if metrics is None else (metrics.quality_score, metrics.quality_n)
         interval = None if score is None or not answers else wilson(score * answers, answers)
         configured = None if known is None else known.quality_for(category)
-        rows.append(QualityRow(deployment, category, requests, configured, score, answers, interval))
+        recorded = tallies.bounds.get((deployment, category))
+        belief = seen.judged.get(deployment, {}).get(category)
+        now = (configured, configured) if belief is None else (belief.mean, belief.bound)
+        if metrics is not None and metrics.quality_held:  # decisions take it for unknown
+            now = None, None
+        mean, bound = now if recorded is None else recorded.means
+        measured, is_recorded = (configured, score, answers, interval), recorded is not None
+        rows.append(QualityRow(deployment, category, requests, *measured, mean, bound, is_recorded=is_recorded))
     return tuple(rows)
 
 

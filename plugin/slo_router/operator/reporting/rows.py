@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slo_router.contract.intervals import Interval
+from slo_router.operator.drift.drift import Drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,16 @@ class Row:
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
     shadow: int = 0  # requests in shadow: LiteLLM chose
+    quality_bound: float | None = None  # the mean of what decisions held `min_quality` against
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRow:
-    """The quality (0..1) of one deployment's answers in one category, and its evidence."""
+    """The quality (0..1) of one deployment's answers in one category, and its evidence.
+
+    `mean` and `bound` (what `min_quality` is held against) are those that the requests' records have, on average; where
+    they have none, those believed now.
+    """
 
     deployment: str
     category: str
@@ -44,6 +50,9 @@ class QualityRow:
     measured: float | None
     measured_answers: int | None
     measured_interval: Interval | None
+    mean: float | None = None
+    bound: float | None = None
+    is_recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ class Report:
     categories: tuple[Row, ...]
     teams: tuple[Row, ...]
     quality: tuple[QualityRow, ...]
+    drift: Drift
     hours: tuple[Hour, ...] = field(repr=False)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from slo_router.operator.commands.terminal import between, number, percent, usd
 from slo_router.operator.reporting.rows import QualityRow, Report, Row
 
-COLUMNS = (">requests", ">share", ">spent", ">saved", ">SLO kept", ">quality", ">TTFT p50/p95", ">errors")
+COLUMNS = (">requests", ">share", ">spent", ">saved", ">SLO kept", ">quality", ">at least", ">TTFT p50/p95", ">errors")
 
 
 class Table(NamedTuple):
@@ -22,7 +22,7 @@ def tables(made: Report) -> list[Table]:
     """The tables by deployment and category, by team if there are several, and that of the qualities."""
     parts = {"deployment": made.deployments, "category": made.categories}
     parts |= {"team": made.teams} if len(made.teams) > 1 else {}
-    quality = ("deployment", "category", ">requests", ">configured", ">measured")
+    quality = ("deployment", "category", ">requests", ">configured", ">measured", ">mean", ">at least", "known from")
     return [
         *(Table(f"By {name}", (name, *COLUMNS), [_row(row) for row in rows]) for name, rows in parts.items()),
         Table("Quality and its evidence", quality, [_quality(row) for row in made.quality]),
@@ -38,6 +38,7 @@ def _row(row: Row) -> tuple[str, ...]:
         percent(row.saved_share),
         percent(row.attainment),
         number(row.quality, 3),
+        number(row.quality_bound, 3),
         f"{number(row.ttft_p50_ms)}/{number(row.ttft_p95_ms)} ms",
         f"{row.errors:,}",
     )
@@ -47,4 +48,5 @@ def _quality(row: QualityRow) -> tuple[str, ...]:
     answers = row.measured_answers
     evidence = "" if answers is None else f" ({answers} answers, {between(row.measured_interval)})"
     measured = number(row.measured, 3) + evidence
-    return row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), measured
+    believed = number(row.mean, 3), number(row.bound, 3), "records" if row.is_recorded else "now"
+    return row.deployment, row.category, f"{row.requests:,}", number(row.configured, 3), measured, *believed

@@ -17,6 +17,25 @@ BINS_PER_E = 50
 HOUR_S = 3_600
 
 
+Bounded = tuple[float, float]  # a quality's mean, and the bound that `min_quality` was held against
+
+
+class Bounds:
+    """Sums over requests whose records have both."""
+
+    def __init__(self) -> None:
+        self.count, self._mean, self._bound = 0, 0.0, 0.0
+
+    def add(self, bounded: Bounded) -> None:
+        """Counts one request."""
+        self.count, self._mean, self._bound = self.count + 1, self._mean + bounded[0], self._bound + bounded[1]
+
+    @property
+    def means(self) -> tuple[float | None, float | None]:
+        """Of both; `None` without a request."""
+        return (self._mean / self.count, self._bound / self.count) if self.count else (None, None)
+
+
 class Tally:
     """Sums over some requests."""
 
@@ -29,9 +48,10 @@ class Tally:
         self._cc = self._cb = self._bb = 0.0
         self.quality_count = 0
         self.quality = self.baseline_quality = 0.0  # sums
+        self.bounds = Bounds()
         self.ttft_bins: dict[int, int] = {}
 
-    def add(self, record: Recorded, money: Money, ttft_bin: int | None) -> None:
+    def add(self, record: Recorded, money: Money, ttft_bin: int | None, bounded: Bounded | None = None) -> None:
         """Counts one request; `ttft_bin` is `bin_of` its TTFT."""
         self.requests += 1
         self.shadow += record.decision is not None and record.decision.shadow
@@ -64,6 +84,8 @@ class Tally:
             self.quality_count += 1
             self.quality += quality
             self.baseline_quality += baseline_quality
+        if bounded is not None:
+            self.bounds.add(bounded)
 
     def known_usd(self, usd: float) -> float | None:
         """The sum `usd`; `None` where no request has a known cost."""
@@ -84,6 +106,16 @@ class Tally:
         return None
 
 
+def bounded_of(record: Recorded) -> Bounded | None:
+    """What the decision believed of who answered; `None` where an older version wrote no bound."""
+    candidates = () if record.decision is None else record.decision.candidates
+    for one in candidates:
+        if one.deployment == record.deployment:
+            mean, bound = one.predicted.quality, one.predicted.quality_bound
+            return None if mean is None or bound is None else (mean, bound)
+    return None
+
+
 def bin_of(ttft_ms: float | None) -> int | None:
     """The bin of a TTFT; `None` if it is unmeasured or below a microsecond."""
     return None if ttft_ms is None or ttft_ms < 0.001 else round(math.log(ttft_ms) * BINS_PER_E)
@@ -97,6 +129,7 @@ class Tallies:
         self.deployments: defaultdict[str, Tally] = defaultdict(Tally)
         self.categories: defaultdict[str, Tally] = defaultdict(Tally)
         self.teams: defaultdict[str, Tally] = defaultdict(Tally)
+        self.bounds: defaultdict[tuple[str, str], Bounds] = defaultdict(Bounds)  # likewise
         self.hours: defaultdict[int, Tally] = defaultdict(Tally)  # by Unix hour
         self.served: defaultdict[tuple[str, str], int] = defaultdict(int)  # by deployment and category, errors left out
         self.first_s = math.inf
@@ -104,14 +137,16 @@ class Tallies:
 
     def add(self, record: Recorded, money: Money) -> None:
         """Counts one request in the total and in each of its parts."""
-        ttft_bin = bin_of(record.ttft_ms)
+        ttft_bin, bounded = bin_of(record.ttft_ms), bounded_of(record)
         deployment, category = record.deployment or "(none)", record.category or "(not routed by SLO)"
-        self.total.add(record, money, ttft_bin)
-        self.deployments[deployment].add(record, money, ttft_bin)
-        self.categories[category].add(record, money, ttft_bin)
-        self.teams[record.team_id or "(no team)"].add(record, money, ttft_bin)
+        self.total.add(record, money, ttft_bin, bounded)
+        self.deployments[deployment].add(record, money, ttft_bin, bounded)
+        self.categories[category].add(record, money, ttft_bin, bounded)
+        self.teams[record.team_id or "(no team)"].add(record, money, ttft_bin, bounded)
         self.hours[int(record.ts // HOUR_S)].add(record, money, None)
         if record.outcome != "error":
             self.served[deployment, category] += 1
+            if bounded is not None:
+                self.bounds[deployment, category].add(bounded)
         self.first_s = min(self.first_s, record.ts)
         self.last_s = max(self.last_s, record.ts)

@@ -1,8 +1,8 @@
 """A row of LiteLLM's table `LiteLLM_SpendLogs`, in the forms in which it leaves a proxy.
 
-Of `metadata` a few fields are read; it may be JSON, or JSON inside a text. `messages`, `response` and
-`proxy_server_request` are read only where tasks are to be told from them (`Categorize`), and never kept. Columns that a
-version of LiteLLM lacks are missing here, too.
+Of `metadata` a few fields are read; it may be JSON, or JSON inside a text. `messages`, `proxy_server_request` and
+`request_tags` are read only where tasks are to be told from them (`Categorize`), and never kept. Columns that a version
+of LiteLLM lacks are missing here, too.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import msgspec
 from slo_router.operator.estimate.reading.rows import NO_TASK, Row, fate_of, key_of
 
 Count: TypeAlias = int | float | None
-Categorize: TypeAlias = Callable[[object], str]
-"""What a request's messages or prompt ask for."""
+Categorize: TypeAlias = Callable[[str, Mapping[str, object]], str | None]
+"""The task of a group's request, by what was kept of it."""
 
 COLUMNS = (
     *("startTime", "call_type", "api_key", "spend", "prompt_tokens", "completion_tokens", "model", "model_id"),
     *("model_group", "cache_hit", "session_id", "status", "metadata"),
 )
-TEXT_COLUMNS = ("messages", "proxy_server_request")  # the second holds the first where prompts are kept
+TEXT_COLUMNS = ("messages", "proxy_server_request", "request_tags")  # the second holds the first in newer versions
 NEEDED = ("startTime", "spend", "prompt_tokens", "completion_tokens", "model")
 
 
@@ -82,6 +82,7 @@ class SpendLog(msgspec.Struct, gc=False, rename={"started_at": "startTime"}):
     metadata: msgspec.Raw = msgspec.Raw(b"null")
     messages: msgspec.Raw = msgspec.Raw(b"null")
     proxy_server_request: msgspec.Raw = msgspec.Raw(b"null")
+    request_tags: msgspec.Raw = msgspec.Raw(b"null")
 
 
 decode = msgspec.json.Decoder(SpendLog, strict=False).decode
@@ -90,12 +91,13 @@ _NOTHING = Metadata()
 _NO_DETAILS = TokenDetails()
 _NO_USAGE = Usage()
 _NULL = msgspec.Raw(b"null")
+_BY_LITELLM = "User-Agent: "  # a tag of each request that no condition sees in the proxy
 
 
 def log_of_text(cells: Sequence[str | None]) -> SpendLog:
     """From text in the order of COLUMNS and TEXT_COLUMNS, of which the latter may be missing. Raises ValueError."""
     started, call_type, key, spend, prompt, answer, model, model_id, group, hit, session, status, metadata = cells[:13]
-    texts = [msgspec.Raw((cell or "null").encode()) for cell in cells[13:]] or [_NULL, _NULL]
+    texts = [msgspec.Raw((cell or "null").encode()) for cell in cells[13:]] or [_NULL] * len(TEXT_COLUMNS)
     return SpendLog(
         started_at=started or "",
         spend=float(spend) if spend else None,
@@ -112,6 +114,7 @@ def log_of_text(cells: Sequence[str | None]) -> SpendLog:
         metadata=msgspec.Raw(metadata.encode()) if metadata else _NULL,
         messages=texts[0],
         proxy_server_request=texts[1],
+        request_tags=texts[2],
     )
 
 
@@ -122,13 +125,14 @@ def row_of(log: SpendLog, categorize: Categorize | None = None) -> Row:
     details = usage.prompt_tokens_details or _NO_DETAILS
     cached = (metadata.additional_usage_values or _NO_USAGE).cache_read_input_tokens or details.cached_tokens
     task = noted.slo_router.category if noted is not None and noted.slo_router is not None else None
-    if task is None and categorize is not None and (text := text_of(log)) is not None:
-        task = categorize(text)
+    group = log.model_group or log.model or ""
+    if task is None and categorize is not None:
+        task = categorize(group, request_of(log))
     started = log.started_at
     return Row(
         seconds(started) if isinstance(started, str) else float(started),
         fate_of(log.call_type or "", log.status or metadata.status or "", str(log.cache_hit or "")),
-        log.model_group or log.model or "",
+        group,
         log.model_id or log.model or "",
         log.model or "",
         key_of(metadata.user_api_key_alias, log.api_key),
@@ -153,15 +157,16 @@ def metadata_of(raw: msgspec.Raw | bytes) -> Metadata:
         return _NOTHING
 
 
-def text_of(log: SpendLog) -> object:
-    """The messages or the prompt, where they were kept: `None` where not."""
-    for raw in (log.messages, log.proxy_server_request):
-        found = _loaded(raw)
-        if isinstance(found, Mapping):
-            found = found.get("messages") or found.get("input") or found.get("prompt")
-        if found:
-            return found
-    return None
+def request_of(log: SpendLog) -> Mapping[str, object]:
+    """What was kept of a request's body, with its tags where LiteLLM has them in a request."""
+    body, messages, tags = map(_loaded, (log.proxy_server_request, log.messages, log.request_tags))
+    request = dict(body) if isinstance(body, Mapping) else {}
+    if messages:
+        request |= messages if isinstance(messages, Mapping) else {"messages": messages}
+    if isinstance(tags, list):  # those of key and team among them
+        own = [tag for tag in tags if not str(tag).startswith(_BY_LITELLM)]
+        request["metadata"] = {"tags": own}
+    return request
 
 
 def _loaded(raw: msgspec.Raw) -> object:

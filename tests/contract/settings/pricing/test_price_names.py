@@ -9,7 +9,7 @@ import pytest
 
 from slo_router.contract.prices import cost_usd
 from slo_router.contract.settings.deployments import price_map, read_deployment
-from slo_router.contract.settings.price_names import PriceMap, listing, names
+from slo_router.contract.settings.pricing.price_names import PriceMap, listing, names
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
 with warnings.catch_warnings():

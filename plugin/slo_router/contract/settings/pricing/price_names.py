@@ -1,7 +1,7 @@
 """Finds a deployment's model in LiteLLM's price map. Prefix, region, route, version and date of the names vary.
 
 The rules are those of LiteLLM's `get_model_info`, applied only to its map. LiteLLM's import takes the command line six
-seconds of CPU, and its function asks some providers over the network. `tests/contract/settings/test_price_names.py`
+seconds of CPU, and its function asks some providers over the network. `test_price_names.py`
 compares the two.
 
     base_model                        names the model of a deployment with a free name (Azure, Bedrock profiles)

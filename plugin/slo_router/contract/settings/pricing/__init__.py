@@ -1,0 +1,1 @@
+"""What a deployment costs and can, by YAML and price map."""

@@ -1,0 +1,1 @@
+"""What has changed: the mix of tasks, and the quality of answers."""
