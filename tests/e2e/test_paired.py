@@ -177,6 +177,7 @@ def test_comparisons_are_nobodys_requests(running: Compared) -> None:
     time.sleep(QUIET_S)
     rows = cast("list[tuple[str, dict[str, str]]]", running.client.xrange(f"{PREFIX}slo_router:requests"))
     records = [json.loads(row["record"]) for _, row in rows]
+    records = [one for one in records if one["model_group"] != "learns"]  # of the test before, and late
     assert [one["model_group"] for one in records] == ["nobody"] * next(asked)
     assert {one["deployment"] for one in records} == {"nobody-cheap"}
 

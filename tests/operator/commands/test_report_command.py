@@ -24,7 +24,7 @@ RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     """Two requests to `small`, each 0.0005 USD instead of 0.005; one of them kept its SLO; and a broken line."""
-    lines = [line_of(ts=time.time() - 60), line_of(ts=time.time() - 30, slo_met=False, team_id="=1+1"), "{"]
+    lines = [line_of(ts=time.time() - 7_200), line_of(ts=time.time() - 30, slo_met=False, team_id="=1+1"), "{"]
     (tmp_path / "r.1.jsonl").write_text("\n".join(lines))
     return tmp_path / "r.jsonl"
 
@@ -79,7 +79,7 @@ def test_a_baseline_a_team_and_a_time_can_be_asked_for(tmp_path: Path, log: Path
     _, out, _ = run(tmp_path, "--log", log, "--json", "--baseline", "small", "--team", "blue")
     assert json.loads(out)["total"]["saved_usd"] == 0
     assert json.loads(out)["total"]["requests"] == 1
-    _, out, _ = run(tmp_path, "--log", log, "--json", "--since", "45s")
+    _, out, _ = run(tmp_path, "--log", log, "--json", "--since", "1h")
     assert json.loads(out)["total"]["requests"] == 1
 
 
