@@ -41,13 +41,14 @@ NEGLIGIBLE = 0.01  # weight of a hypothesis that is left out
 
 
 class Rules(NamedTuple):
-    """How evidence is read. `confidence`: the chance that a quality is at least its bound."""
+    """How evidence is read. `confidence`: the chance that a quality is at least its bound; `hears_signals`: `weak`."""
 
     confidence: float = 0.9
     prior_answers: float = 20.0
     half_life_s: float = 60 * DAY_S
     changes_per_answer: float = 1 / 500
     worths: Worths = WORTHS
+    hears_signals: bool = False
 
 
 RULES = Rules()
@@ -125,7 +126,7 @@ def believing(
                 sum(weight * shape.mean for weight, shape in mixture),
                 quantile(1 - rules.confidence, mixture),
                 weighed[cell].answers,
-                {one: rules.worths[one].weight * count for one, (count, _) in _faded(batches, now_s, rules).items()},
+                {one: rules.worths[one].weight * count for one, (count, _) in faded(batches, now_s, rules).items()},
                 batches[-1].at_s if batches else None,
                 typed.get(cell),
             ),
@@ -134,10 +135,11 @@ def believing(
 
 def _tally(batches: Sequence[Batch], now_s: float, rules: Rules) -> _Tally:
     """The batches together, faded, each source corrected as a whole."""
-    return _weigh(_faded(batches, now_s, rules), rules)
+    return _weigh(faded(batches, now_s, rules), rules)
 
 
-def _faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
+def faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
+    """What batches come to, by source, as old as they are."""
     found: Faded = {}
     for source, answers, score, at_s in batches:
         left = 0.5 ** (max(now_s - at_s, 0.0) / rules.half_life_s)
@@ -146,9 +148,9 @@ def _faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
     return found
 
 
-def _weigh(faded: Faded, rules: Rules) -> _Tally:
+def _weigh(sums: Faded, rules: Rules) -> _Tally:
     answers = success = 0.0
-    for source, (count, score) in faded.items():
+    for source, (count, score) in sums.items():
         worth = rules.worths[source]
         answers += worth.weight * count
         success += worth.weight * worth.success(score, count)
@@ -208,13 +210,13 @@ def _prior(cell: Cell, shift: tuple[float, float], typed: Mapping[Cell, float], 
 
 def _mixture(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rules) -> Iterator[tuple[float, Beta]]:
     """What is believed if nothing changed, and if it changed before each batch, by how likely that is."""
-    each, faded = [_faded([one], now_s, rules) for one in batches], _faded(batches, now_s, rules)
-    whole = _weigh(faded, rules)
+    each, every = [faded([one], now_s, rules) for one in batches], faded(batches, now_s, rules)
+    whole = _weigh(every, rules)
     shapes, logs = [whole.shape(prior)], [_explains(prior, whole)]
     earlier: Faded = {}
     for i in range(1, len(batches)):
         earlier = _plus(earlier, each[i - 1], 1)
-        before, after = _weigh(earlier, rules), _weigh(_plus(faded, earlier, -1), rules)
+        before, after = _weigh(earlier, rules), _weigh(_plus(every, earlier, -1), rules)
         fresh = before.shape(prior).mean
         start = Beta(AFTER_CHANGE * fresh, AFTER_CHANGE * (1 - fresh))
         shapes.append(after.shape(start))
