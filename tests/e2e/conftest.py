@@ -311,7 +311,7 @@ def proxy(
     server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
-    more_models.append(deployment(small, "overheard", "overheard", slo_router={"quality": 0.9}))
+    more_models.append(deployment(small, "overheard", "overheard-small", slo_router={"quality": 0.9}))
     best = {"id": "overheard-odd", "slo_router": {"quality": 0.99}}
     more_models.append({"model_name": "overheard", "litellm_params": server, "model_info": best})
     signals = ["schema_violated", "tool_call_refused", "asked_again"]

@@ -63,7 +63,7 @@ def counted(stack: Stack) -> dict[str, tuple[float, float]]:
     return found
 
 
-def until(stack: Stack, category: str, answers: int, signals: int, name: str = "overheard") -> None:
+def until(stack: Stack, category: str, answers: int, signals: int, name: str = "overheard-small") -> None:
     """Waits for so many answers of a category, and then for their signals."""
     deadline_s = time.monotonic() + 60
     while (found := counted(stack).get(f"{name}:{category}")) != (answers, signals):
@@ -93,7 +93,7 @@ def test_what_nobody_asked_to_count_and_what_is_private_is_not_counted(overheard
         asked(overheard, "/v1/chat/completions", {**broken, "metadata": {"slo_private": True}}, "chat")
     asked(overheard, "/v1/chat/completions", chat("Who is it, then?"), "chat")
     until(overheard, "chat", answers=1, signals=0)
-    assert set(counted(overheard)) == {"overheard:chat"}
+    assert set(counted(overheard)) == {"overheard-small:chat"}
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
@@ -162,6 +162,8 @@ def predicted(stack: Stack) -> Mapping[str, Any]:
         for record in stack._records():
             if record["request_id"] == request_id:
                 decision = cast("dict[str, list[dict[str, Any]]]", record["decision"])
-                return next(one["predicted"] for one in decision["candidates"] if one["deployment"] == "overheard")
+                return next(
+                    one["predicted"] for one in decision["candidates"] if one["deployment"] == "overheard-small"
+                )
         time.sleep(0.05)
     raise AssertionError("no record")
