@@ -13,12 +13,14 @@ away. OpenAI's results have no such mark at all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
-MOST_LOOKS = 10_000  # values of an answer that are looked at
-MOST_RESULTS = 64  # of a request
+MOST_LOOKS = 1_000  # values of an answer, and names that they require, that are looked at
+MOST_MESSAGES = 64  # of an answer, and of what follows it
+MOST_RESULTS = 16  # of a request
 INVALID_PARAMS = "MCP error -32602"
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -43,23 +45,23 @@ def breaks_schema(text: str, schema: object) -> bool:
 
 
 def _breaks(answer: object, schema: object) -> bool:
-    waiting = [(answer, schema)]
-    for _ in range(MOST_LOOKS):
-        if not waiting:
-            return False
+    waiting, looks = [(answer, schema)], MOST_LOOKS
+    while waiting and looks > 0:
         value, form = waiting.pop()
+        looks -= 1
         if not isinstance(form, Mapping):
             continue
         if not _has_type(value, form.get("type")):
             return True
         if isinstance(value, dict):
-            required, properties = form.get("required"), form.get("properties")
-            if any(isinstance(name, str) and name not in value for name in _some(required)):
+            required, properties = _some(form.get("required")), form.get("properties")
+            looks -= len(required)
+            if any(isinstance(name, str) and name not in value for name in required):
                 return True
             known = properties if isinstance(properties, Mapping) else {}
             waiting += [(value[name], known[name]) for name in value if name in known]
         elif isinstance(value, list):
-            waiting += [(item, form.get("items")) for item in value[:MOST_LOOKS]]
+            waiting += [(item, form.get("items")) for item in _some(value)]
     return False
 
 
@@ -79,18 +81,19 @@ def _is(value: object, name: str) -> bool:
 
 def refused_from(messages: object, tools: object) -> int | None:
     """How many messages came before the answer whose tool call the request's last messages refuse; else `None`."""
-    if not isinstance(messages, list) or not all(isinstance(one, Mapping) for one in messages[-2 * MOST_RESULTS :]):
+    if not isinstance(messages, list) or not all(isinstance(one, Mapping) for one in messages[-2 * MOST_MESSAGES :]):
         return None
     end = len(messages)
-    while end and end > len(messages) - MOST_RESULTS and not _is_models(messages[end - 1]):
+    while end and end > len(messages) - MOST_MESSAGES and not _is_models(messages[end - 1]):
         end -= 1
     begin = end
-    while begin and begin > end - MOST_RESULTS and _is_models(messages[begin - 1]):
+    while begin and begin > end - MOST_MESSAGES and _is_models(messages[begin - 1]):
         begin -= 1
     if not 0 < begin < end < len(messages):
         return None
     calls = {call.id: call for call in _calls(messages[begin:end])}
-    return begin if any(_refuses(result, calls, tools) for result in _results(messages[end:])) else None
+    results = islice(_results(messages[end:]), MOST_RESULTS)
+    return begin if any(_refuses(result, calls, tools) for result in results) else None
 
 
 class _Call(NamedTuple):
