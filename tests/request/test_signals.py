@@ -77,9 +77,19 @@ def anthropic(
         anthropic(with_text=True),
         anthropic(call={"name": "nobody", "input": {"city": "Rome"}}),
         anthropic(call={"input": "Rome"}),
-        anthropic({"is_error": False, "content": [{"type": "text", "text": f"{INVALID_PARAMS}: Invalid arguments"}]}),
-        [ASK, {"role": "assistant", "tool_calls": [{}]}, {"role": "tool", "content": f"{INVALID_PARAMS}: city"}],
-        [ASK, {"type": "function_call"}, {"type": "function_call_output", "output": f"{INVALID_PARAMS}: city"}],
+        anthropic(
+            {"is_error": False, "content": [{"type": "text", "text": f"{INVALID_PARAMS[0]}: Invalid arguments"}]}
+        ),
+        [
+            ASK,
+            {"role": "assistant", "tool_calls": [{}]},
+            {"role": "tool", "content": f"{INVALID_PARAMS[1]} weather: city"},
+        ],
+        [
+            ASK,
+            {"type": "function_call"},
+            {"type": "function_call_output", "output": f"{INVALID_PARAMS[1]} weather: city"},
+        ],
     ],
 )
 def test_a_refused_call_is_that_of_the_answer_before(messages: list[dict[str, Any]]) -> None:
@@ -97,9 +107,10 @@ def test_a_refused_call_is_that_of_the_answer_before(messages: list[dict[str, An
         anthropic({"tool_use_id": ["t1"]}),
         [*anthropic(), {"role": "assistant", "content": "Which city?"}, {"role": "user", "content": "Rome"}],  # before
         [ASK, {"role": "assistant", "tool_calls": [{}]}, {"role": "tool", "content": "Error: no city"}],
+        [ASK, {"role": "assistant"}, {"role": "tool", "content": "MCP error -32602: Output validation error: city"}],
         [ASK],
         [{"role": "assistant", "content": "Hi"}],
-        [{"role": "user", "content": f"{INVALID_PARAMS}: what does that mean?"}],
+        [{"role": "user", "content": f"{INVALID_PARAMS[0]}: what does that mean?"}],
         [7],
         "text",
         None,

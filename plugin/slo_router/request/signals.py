@@ -3,7 +3,7 @@
 Only what cannot mean anything else counts. An answer breaks its schema if it is no JSON, has a wrong type or lacks a
 required key; patterns, alternatives and references are not looked at. A tool's result refuses its call if it is
 
-    MCP's error -32602 ("invalid params"), in the words of its SDKs, in whatever form results have
+    MCP's error -32602 ("invalid params") about the call's input, in its SDK's words, in whatever form results have
     Anthropic's `tool_result` with `is_error: true`, and the call names no tool of the request or breaks its schema
 
 `is_error` alone says only that a tool failed, which is often no fault of the call: a test that is red, a host that is
@@ -21,7 +21,7 @@ import msgspec
 MOST_LOOKS = 1_000  # values of an answer, and names that they require, that are looked at
 MOST_MESSAGES = 64  # of an answer, and of what follows it
 MOST_RESULTS = 16  # of a request
-INVALID_PARAMS = "MCP error -32602"
+INVALID_PARAMS = "MCP error -32602: Input validation error", "MCP error -32602: Invalid arguments for tool"
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
