@@ -277,7 +277,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session")
 def odd() -> Iterator[Particular]:
-    """A model server that answers as a test says, behind the group `odd` of the shared proxy."""
+    """A model server that answers as a test says, behind the groups `odd` and `overheard` of the shared proxy."""
     with particular(lambda _: GOOD) as server:
         yield server
 
@@ -287,7 +287,8 @@ def proxy(
     handles: Sequence[Handle], odd: Particular, valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StockProxy]:
     """Beside `document` it has `odd`, and what test_fallbacks.py asks: `strict` falls back to `outside`, and that to
-    `smart`. The cheap one of `graded` has no typed quality, see test_quality.py. `tasks` has those of test_tasks.py.
+    `smart`. The cheap one of `graded` has no typed quality, see test_quality.py. `tasks` has those of test_tasks.py,
+    `overheard` what test_implicit.py asks.
     """
     client = redis.Redis.from_url(valkey.url)
     publish(client)
@@ -310,6 +311,11 @@ def proxy(
     server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
+    more_models.append(deployment(small, "overheard", "overheard-small", slo_router={"quality": 0.9}))
+    best = {"id": "overheard-odd", "slo_router": {"quality": 0.99}}
+    more_models.append({"model_name": "overheard", "litellm_params": server, "model_info": best})
+    signals = ["schema_violated", "tool_call_refused", "asked_again"]
+    settings["callback_settings"]["slo_router"]["groups"]["overheard"] = {"implicit_feedback": signals}  # type: ignore[index]
     settings["model_list"] += more_models  # type: ignore[operator]
     settings["callback_settings"]["slo_router"]["groups"]["strict"] = {"trial_share": 0}  # type: ignore[index]
     settings["router_settings"] |= {"fallbacks": [{"outside": ["smart"]}, {"strict": ["outside"]}]}  # type: ignore[operator]

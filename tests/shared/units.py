@@ -9,7 +9,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 SHARED = {  # modules that share a proxy
-    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "odd_usage"), "stack"),
+    **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "implicit", "odd_usage"), "stack"),
     **dict.fromkeys(("quality", "readme", "records", "redis", "routes", "slo", "tasks", "value"), "stack"),
     **dict.fromkeys(("live", "refusals"), "live"),
     **dict.fromkeys(("ceilings", "conversations", "first_token", "rescue", "rescue_broken"), "streams"),

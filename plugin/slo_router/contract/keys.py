@@ -13,6 +13,8 @@ slo_router:policies                               list          the operator: JS
 slo_router:feedback                               hash          who takes a rating: day → how many
 slo_router:feedback:{day}                         hash          likewise: the sums of that day; it expires
 slo_router:rated                                  sorted set    likewise: request id → ms of its record's id
+slo_router:implicit                               hash          each worker: day → how often it told of weak signals
+slo_router:implicit:{day}                         hash          each worker: the sums of that day; it expires
 slo_router:spent:{day}                            hash          each worker: USD and requests by group; it expires
 slo_router:paired                                 hash          each worker: day → how many comparisons
 slo_router:paired:{day}                           hash          each worker: the sums of that day; it expires
@@ -36,6 +38,7 @@ SCRAPER_KEY = "slo_router:scraper"
 OFF_KEY = "slo_router:off"
 POLICIES_KEY = "slo_router:policies"
 FEEDBACK_KEY = "slo_router:feedback"
+IMPLICIT_KEY = "slo_router:implicit"
 RATED_KEY = "slo_router:rated"
 SPENT_KEY = "slo_router:spent"
 PAIRED_KEY = "slo_router:paired"
@@ -55,6 +58,11 @@ def metrics_key(prefix: str, deployment_id: str, category: str) -> str:
 def feedback_key(prefix: str, day: str) -> str:
     """The name of the hash of a day's ratings (UTC, such as `2026-11-30`)."""
     return f"{prefix}{FEEDBACK_KEY}:{day}"
+
+
+def implicit_key(prefix: str, day: str) -> str:
+    """The name of the hash of a day's weak signals (UTC)."""
+    return f"{prefix}{IMPLICIT_KEY}:{day}"
 
 
 def spent_key(prefix: str, day: str) -> str:

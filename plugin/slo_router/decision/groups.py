@@ -74,7 +74,8 @@ class ManagedGroup:
 
 def rules_of(settings: GroupSettings) -> Rules:
     """How a group's graded answers are read."""
-    return Rules(confidence=settings.quality_confidence, prior_answers=settings.prior_answers)
+    confidence, heard = settings.quality_confidence, bool(settings.implicit_feedback)
+    return Rules(confidence=confidence, prior_answers=settings.prior_answers, hears_signals=heard)
 
 
 def _categorizer(settings: GroupSettings) -> Categorizer:

@@ -11,6 +11,7 @@ from litellm.proxy._types import UserAPIKeyAuth
 
 from slo_router.decision.explain import summary
 from slo_router.gateway import faults
+from slo_router.gateway.feedback.overheard import Overheard
 from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.requests import Request
 from slo_router.live.ratelimit import reports
@@ -61,6 +62,7 @@ class Ends:
         self._request_log = request_log
         self._followed = followed
         self._log_prompts = log_prompts
+        self.overheard = Overheard(strategy)
         self._ended: deque[tuple[Mapping[str, object], Trace, Landing | None]] = deque()
         self._broken: list[_Broken] = []
 
@@ -141,6 +143,7 @@ class Ends:
         while self._ended:
             self._settle(*self._ended.popleft())
             yield
+        yield from self.overheard.settling()
 
     def _settle(self, payload: Mapping[str, object], trace: Trace, landing: Landing | None) -> None:
         facts = self._followed.facts(str(payload.get("model_id")))

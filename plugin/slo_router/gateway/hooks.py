@@ -267,6 +267,7 @@ class Plugin(CustomLogger):
         trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
         if trace is not None and isinstance(payload, dict):
             offer_if_drawn(self.paired, kwargs, trace, payload)
+            self.ends.overheard.offer(kwargs, trace, payload)
             self.ends.record(payload, trace)
 
     async def async_log_failure_event(

@@ -8,7 +8,7 @@ A typed number is somebody's decision: its bound is itself. Graded answers are a
 answer counts as its source weighs, whatever its age: what is old lowers the bound, and no typed number returns.
 
 The suite's last run counts alone: the one before asked the same items. A score that says nothing of its number of
-answers counts as typed where nobody typed one.
+answers counts as typed where nobody typed one. Weak signals come last, and only lower what is believed (`weak`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from slo_router.quality.comparing import (
 from slo_router.quality.evidence import Batch, Evidence
 from slo_router.quality.posterior import RULES, UNTYPED, UNTYPED_DEVIATION, Belief, Cell, Rules, believing, shown
 from slo_router.quality.sources import FEEDBACK, SUITE, learn
+from slo_router.quality.weak import is_weak, lowered
 
 Judged = Mapping[str, Mapping[str, Belief]]  # by deployment id, then by category; what was never graded is not in it
 Fed = Mapping[str, Mapping[str, Sequence[Batch]]]  # likewise what users said, as `Evidence` keeps it
@@ -65,7 +66,12 @@ def judging(
     typed = {cell: stated for cell, stated in known.typed.items() if cell in known.evidence}
     for cell, belief in believing(known.evidence, typed, now_s, known.rules, only):
         stands = known.stands(cell)
-        yield cell, belief if stands is None else belief._replace(mean=stands, bound=stands)
+        found = belief if stands is None else belief._replace(mean=stands, bound=stands)
+        yield cell, lowered(found, known.signals.get(cell, ()), now_s, known.rules)
+    for cell, seen in known.signals.items():
+        stands = known.typed.get(cell)
+        if cell not in typed and stands is not None and (only is None or cell[0] in only):  # typed, and nothing graded
+            yield cell, lowered(Belief(stands, stands, 0.0, {}, None, stands), seen, now_s, known.rules)
 
 
 def judge(facts: Iterable[Facts], graded: Graded, now_s: float, rules: Rules = RULES) -> Judged:
@@ -106,6 +112,7 @@ class _Gathered(NamedTuple):
     typed: Mapping[Cell, float]
     pairs: Sequence[Outcomes]
     rules: Rules
+    signals: Mapping[Cell, Sequence[Batch]]
 
     def compared(self, batches: Mapping[Cell, Batch]) -> _Gathered:
         """With what comparisons add."""
@@ -121,16 +128,18 @@ class _Gathered(NamedTuple):
 def _gather(facts: Iterable[Facts], graded: Graded, rules: Rules, categories: Sequence[str] = ()) -> _Gathered:
     every = {one.deployment_id: one for one in facts}
     graded = graded._replace(pairs=[row for row in graded.pairs if row.one in every and row.other in every])
-    evidence, typed = dict[Cell, Evidence](), dict[Cell, float]()
+    evidence, typed, signals = dict[Cell, Evidence](), dict[Cell, float](), dict[Cell, Sequence[Batch]]()
     for name, category in _cells(every, graded, categories):
         row, fed = graded.measured.get(name, {}).get(category), graded.fed.get(name, {}).get(category, ())
         found = evidence_of(row, fed)
         if found.batches:
             evidence[name, category] = found
+        heard = [batch for batch in fed if is_weak(batch)] if rules.hears_signals else []
+        signals |= {(name, category): heard} if heard else {}
         stated = stated_for(every[name], category, row)
         typed |= {} if stated is None else {(name, category): stated}
     worths = learn(FEEDBACK, [shown(found) for found in evidence.values()], rules.worths)
-    return _Gathered(evidence, typed, graded.pairs, rules._replace(worths=worths))
+    return _Gathered(evidence, typed, graded.pairs, rules._replace(worths=worths), signals)
 
 
 def _cells(names: Iterable[str], graded: Graded, categories: Sequence[str]) -> Iterator[Cell]:
@@ -147,6 +156,7 @@ def _cells(names: Iterable[str], graded: Graded, categories: Sequence[str]) -> I
 
 def evidence_of(row: Metrics | None, fed: Sequence[Batch]) -> Evidence:
     """The graded answers of a deployment in a category."""
+    fed = [batch for batch in fed if not is_weak(batch)]
     if row is None or row.quality_score is None or not row.quality_n:
         return Evidence(tuple(fed))
     at_s = row.measured_at_s if row.quality_at_s is None else row.quality_at_s

@@ -44,13 +44,14 @@ SURE = 0.95  # that a quality has fallen, before anybody is told
 
 
 class Rules(NamedTuple):
-    """How evidence is read. `confidence`: the chance that a quality is at least its bound."""
+    """How evidence is read. `confidence`: the chance that a quality is at least its bound; `hears_signals`: `weak`."""
 
     confidence: float = 0.9
     prior_answers: float = 20.0
     half_life_s: float = 60 * DAY_S
     changes_per_answer: float = 1 / 500
     worths: Worths = WORTHS
+    hears_signals: bool = False
 
 
 RULES = Rules()
@@ -149,7 +150,7 @@ def believing(
                 sum(weight * shape.mean for weight, shape in mixture),
                 quantile(1 - rules.confidence, mixture),
                 weighed[cell].answers,
-                {one: rules.worths[one].weight * count for one, (count, _) in _faded(batches, now_s, rules).items()},
+                {one: rules.worths[one].weight * count for one, (count, _) in faded(batches, now_s, rules).items()},
                 batches[-1].at_s if batches else None,
                 typed.get(cell),
                 _fall(hypotheses),
@@ -159,10 +160,11 @@ def believing(
 
 def _tally(batches: Sequence[Batch], now_s: float, rules: Rules) -> _Tally:
     """The batches together, faded, each source corrected as a whole."""
-    return _weigh(_faded(batches, now_s, rules), rules)
+    return _weigh(faded(batches, now_s, rules), rules)
 
 
-def _faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
+def faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
+    """What batches come to, by source, as old as they are."""
     found: Faded = {}
     for source, answers, score, at_s in batches:
         left = 0.5 ** (max(now_s - at_s, 0.0) / rules.half_life_s)
@@ -171,9 +173,9 @@ def _faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
     return found
 
 
-def _weigh(faded: Faded, rules: Rules) -> _Tally:
+def _weigh(sums: Faded, rules: Rules) -> _Tally:
     answers = success = 0.0
-    for source, (count, score) in faded.items():
+    for source, (count, score) in sums.items():
         worth = rules.worths[source]
         answers += worth.weight * count
         success += worth.weight * worth.success(score, count)
@@ -233,13 +235,13 @@ def _prior(cell: Cell, shift: tuple[float, float], typed: Mapping[Cell, float], 
 
 def _hypotheses(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rules) -> list[_Hypothesis]:
     """That nothing changed, and that it changed before each batch."""
-    each, faded = [_faded([one], now_s, rules) for one in batches], _faded(batches, now_s, rules)
-    whole = _weigh(faded, rules)
+    each, every = [faded([one], now_s, rules) for one in batches], faded(batches, now_s, rules)
+    whole = _weigh(every, rules)
     found, logs = [_Hypothesis(1.0, whole.shape(prior))], [_explains(prior, whole)]
     earlier: Faded = {}
     for i in range(1, len(batches)):
         earlier = _plus(earlier, each[i - 1], 1)
-        before, after = _weigh(earlier, rules), _weigh(_plus(faded, earlier, -1), rules)
+        before, after = _weigh(earlier, rules), _weigh(_plus(every, earlier, -1), rules)
         until = before.shape(prior)
         start = Beta(AFTER_CHANGE * until.mean, AFTER_CHANGE * (1 - until.mean))
         found.append(_Hypothesis(1.0, after.shape(start), until, batches[i].at_s))

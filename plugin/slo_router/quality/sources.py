@@ -19,6 +19,7 @@ from typing import NamedTuple
 from slo_router.contract.intervals import PairSums, ratio
 
 SUITE, PAIRED, FEEDBACK = "suite", "paired", "feedback"
+IMPLICIT = "weak_implicit"  # no graded answers: see `weak`
 MOST_NOISE = 0.45  # at one half an answer says nothing
 FEWEST_CELLS = 5  # from fewer no noise is learned
 FEWEST_ANSWERS = 20  # of either kind in a cell that teaches

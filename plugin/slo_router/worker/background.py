@@ -27,6 +27,7 @@ from typing import NamedTuple
 from slo_router.contract.redis.link import AsyncClient, masked
 from slo_router.contract.settings.config import PluginSettings
 from slo_router.errors import FeedbackError
+from slo_router.worker.learning.feedback import sources_of
 from slo_router.worker.learning.rating import Rated, Rating, rate
 from slo_router.worker.pairing.paired import ShadowEvaluation
 from slo_router.worker.probing import Ask, Probing
@@ -224,9 +225,9 @@ class Background:
         categories = sorted({name for group in strategy.groups.values() for name in group.categories})
         await strategy.store.refresh(client, list(strategy.facts), categories)
         await self._rollout.refresh(client)
-        if self._settings.feedback:
-            await strategy.feedback.refresh(client, time.time())
-        if any(group.settings.shadow_evaluation for group in strategy.groups.values()):
+        groups = [group.settings for group in strategy.groups.values()]
+        await strategy.feedback.refresh(client, time.time(), sources_of(groups, feedback=self._settings.feedback))
+        if any(group.shadow_evaluation for group in groups):
             await strategy.comparisons.refresh(client, time.time())
 
     async def _listen(self, client: AsyncClient) -> None:
@@ -252,6 +253,7 @@ class Background:
         await self._request_log.flush(client)
         if self._strategy.worths.is_limited:
             await self._strategy.worths.spending.settle(client, time.time())
+        await self._strategy.implicit.tell(client, time.time())
 
 
 def _report(task: asyncio.Task[None]) -> None:

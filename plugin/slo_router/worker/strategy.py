@@ -39,6 +39,7 @@ from slo_router.worker.attempt import Attempt
 from slo_router.worker.learning.answers import Answers
 from slo_router.worker.learning.feedback import Feedback
 from slo_router.worker.learning.homes import Homes, readers_of
+from slo_router.worker.learning.implicit import Implicit
 from slo_router.worker.learning.knowledge import Knowledge, Told
 from slo_router.worker.learning.lessons import Lessons, expected_s
 from slo_router.worker.learning.worths import Worths
@@ -67,6 +68,7 @@ class Strategy:
         self.answers, self.live, self.homes = Answers(), Live(), Homes()
         self.rescues = Rescues(self.live, self.watch)
         self.feedback, self.comparisons = Feedback(settings.key_prefix), Comparisons(settings.key_prefix)
+        self.implicit = Implicit(settings.key_prefix)
         self._knowledge = Knowledge()
         self._lessons = Lessons(self.live)
         self._is_live = settings.live_measurements

@@ -135,6 +135,28 @@ def test_qualities_are_shown_with_mean_bound_answers_and_age_where_answers_were_
     assert list(small["quality"]["ner"]["answers"]) == ["suite"]
 
 
+def test_weak_signals_are_shown_as_weak_where_a_group_hears_them(
+    tmp_path: Path, server: ValkeyServer, client: redis.Redis
+) -> None:
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    client.hset("slo_router:implicit", day, "1")
+    sums = {"small:ner:answers": "1000", "small:ner:score": "600", "small:ner:seconds": "0"}
+    client.hset(f"slo_router:implicit:{day}", mapping=sums)  # type: ignore[arg-type]
+    on = write_config(
+        tmp_path / "on.yaml", {"redis_url": server.url, "groups": {"smart": {"implicit_feedback": ["asked_again"]}}}
+    )
+    found = json.loads(RUNNER.invoke(app, ["status", "--config", str(on), "--json"]).stdout)["deployments"]
+    quality = found[0]["quality"]["ner"]
+    assert quality["answers"] == {"weak_implicit": pytest.approx(20, rel=0.05)}
+    assert quality["mean"] == quality["bound"] == pytest.approx(0.69, abs=0.001)  # half of the way from 0.7 to 0.68
+    for command in (["status"], ["explain", "--prompt", "Name the people.", "--category", "ner"]):
+        shown = RUNNER.invoke(app, [*command, "--config", str(on)], terminal_width=200, env={"COLUMNS": "200"}).stdout
+        assert "20 weak implicit" in shown, shown
+    off = write_config(tmp_path / "off.yaml", {"redis_url": server.url})
+    small, _ = json.loads(RUNNER.invoke(app, ["status", "--config", str(off), "--json"]).stdout)["deployments"]
+    assert small["quality"] == {}
+
+
 def test_a_published_policy_is_named_with_its_differences_and_so_is_a_group_that_is_off(
     tmp_path: Path, server: ValkeyServer, client: redis.Redis
 ) -> None:

@@ -38,6 +38,7 @@ def _mode(value: object) -> object:
     return value
 
 
+ImplicitSignal = Literal["schema_violated", "tool_call_refused", "asked_again"]
 Mode = Annotated[Literal["route", "shadow"] | Canary, BeforeValidator(_mode)]
 
 
@@ -171,6 +172,9 @@ class GroupSettings(Strict):
     )
     tie_band: Share = Field(0.05, description="costs this close to the lowest count as equal: the earlier finish wins")
     rescue: Rescue = RescueSettings()
+    implicit_feedback: list[ImplicitSignal] = Field(
+        [], description="weak signals that an answer was bad, which lower its quality: [which](weak-signals.md)"
+    )
     shadow_evaluation: ShadowEvaluationSettings | None = None
 
     @field_validator("confidence")

@@ -38,6 +38,7 @@ from slo_router.operator.replay.recorded import Recorded
 from slo_router.operator.reporting.graded import quality_in_words
 from slo_router.operator.reporting.journal import find_files
 from slo_router.operator.reporting.lookup import find_in_files, find_in_stream
+from slo_router.quality.sources import IMPLICIT
 
 RequestId = Annotated[str | None, typer.Argument(help="A response's `id`, as in its record.", show_default=False)]
 Prompt = Annotated[str | None, typer.Option("--prompt", help="Decide for this prompt now, instead of an old request.")]
@@ -131,7 +132,7 @@ def _outcome(record: Recorded) -> dict[str, str]:
 
 def _confidence(made: Explanation) -> str:
     """What `at least` means, where a candidate's quality was graded."""
-    is_graded = any(line.predicted.quality_answers for line in made.candidates)
+    is_graded = any(line.predicted.quality_answers.keys() - {IMPLICIT} for line in made.candidates)
     return f"is at least its bound with {percent(made.quality_confidence, 0)} confidence" if is_graded else ""
 
 

@@ -17,7 +17,7 @@ from slo_router.live.picture import Export
 from slo_router.operator.commands.terminal import remarks
 from slo_router.quality.comparing import Outcomes
 from slo_router.quality.judging import NOT_FED, Fed
-from slo_router.worker.learning.feedback import Feedback
+from slo_router.worker.learning.feedback import Feedback, sources_of
 from slo_router.worker.pairing.comparisons import Comparisons, Control
 from slo_router.worker.pairing.purse import spent_usd
 from slo_router.worker.sharing import read_export
@@ -51,8 +51,8 @@ async def read_measured(settings: Settings) -> Measured:
         await store.refresh(client, names, categories)
         exports = await _exports(client, settings.plugin.key_prefix)
         feedback = Feedback(settings.plugin.key_prefix)
-        if settings.plugin.feedback:
-            await feedback.refresh(client, time.time())
+        sources = sources_of(settings.plugin.groups.values(), feedback=settings.plugin.feedback)
+        await feedback.refresh(client, time.time(), sources)
         found, usd = Comparisons(settings.plugin.key_prefix), dict[str, float]()
         if any(group.shadow_evaluation for group in settings.plugin.groups.values()):
             await found.refresh(client, time.time())

@@ -39,5 +39,5 @@ def quality_in_words(
 
 
 def answers_in_words(answers: Mapping[str, float]) -> str:
-    """`200 suite, 12 feedback`."""
-    return ", ".join(f"{count:,.0f} {source}" for source, count in answers.items())
+    """`200 suite, 12 feedback, 3 weak implicit`."""
+    return ", ".join(f"{count:,.0f} {source.replace('_', ' ')}" for source, count in answers.items())

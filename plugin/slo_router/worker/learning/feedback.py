@@ -1,8 +1,10 @@
-"""What users said of the answers: sums of their scores, by deployment, category and day, in Redis.
+"""What users said of the answers, and which signals came: sums by deployment, category and day, in Redis.
 
     {prefix}slo_router:feedback         hash, day → how many ratings it has, see `days`
     {prefix}slo_router:feedback:{day}   hash, `{deployment}:{category}:answers`, `…:score` and `…:seconds`, the sums of
                                         ratings, scores and times of the day; gone after `KEPT_DAYS`
+    {prefix}slo_router:implicit…        the same of answers that were looked at for weak signals; a score counts those
+                                        without one, see `implicit`
 
 A day is that of the answers, UTC; its ratings count at their mean time. One command in each round, and one more for
 each day that has changed: a worker's traffic to Redis does not grow with the ratings. Values that cannot be true are
@@ -15,12 +17,13 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from slo_router.contract.ages import DAY_S
-from slo_router.contract.keys import FEEDBACK_KEY, feedback_key
+from slo_router.contract.keys import FEEDBACK_KEY, IMPLICIT_KEY, feedback_key, implicit_key
 from slo_router.contract.metrics_hash import number
 from slo_router.contract.redis.link import AsyncClient
+from slo_router.contract.settings.group import GroupSettings
 from slo_router.quality.evidence import Batch, Evidence, update
 from slo_router.quality.judging import Fed
-from slo_router.quality.sources import FEEDBACK
+from slo_router.quality.sources import FEEDBACK, IMPLICIT
 from slo_router.worker.learning.days import Days, began_s
 
 ANSWERS, SCORE, SECONDS = "answers", "score", "seconds"  # the last part of a field's name
@@ -30,24 +33,33 @@ class Feedback:
     """One worker's reading; `sums` is replaced where something has changed."""
 
     def __init__(self, prefix: str) -> None:
-        self._days = Days(prefix + FEEDBACK_KEY, partial(feedback_key, prefix))
+        self._days = {
+            FEEDBACK: Days(prefix + FEEDBACK_KEY, partial(feedback_key, prefix)),
+            IMPLICIT: Days(prefix + IMPLICIT_KEY, partial(implicit_key, prefix)),
+        }
         self.sums: Fed = {}
 
-    async def refresh(self, client: AsyncClient, now_s: float) -> None:
+    async def refresh(self, client: AsyncClient, now_s: float, sources: Iterable[str] = (FEEDBACK,)) -> None:
         """Reads what has changed. Raises redis errors; everything then stays as it was."""
-        if await self._days.refresh(client, now_s):
-            self.sums = _sums(self._days.hashes)
+        if any([await self._days[source].refresh(client, now_s) for source in sources]):
+            self.sums = _sums((source, *day) for source, days in self._days.items() for day in days.hashes.items())
 
 
-def _sums(days: Mapping[str, Mapping[str, str]]) -> Fed:
+def sources_of(groups: Iterable[GroupSettings], *, feedback: bool) -> list[str]:
+    """Which are on."""
+    hears_signals = any(group.implicit_feedback for group in groups)
+    return [*([FEEDBACK] if feedback else []), *([IMPLICIT] if hears_signals else [])]
+
+
+def _sums(days: Iterable[tuple[str, str, Mapping[str, str]]]) -> Fed:
     found: dict[str, dict[str, Evidence]] = {}
-    for day, fields in days.items():
+    for source, day, fields in days:
         for name in _cells(fields):
             deployment, _, category = name.rpartition(":")
             answers, score, seconds = (number(fields.get(f"{name}:{part}", "")) for part in (ANSWERS, SCORE, SECONDS))
             if answers and score is not None and score <= answers and seconds is not None:
                 cells = found.setdefault(deployment, {})
-                batch = Batch(FEEDBACK, answers, score, began_s(day) + min(seconds / answers, DAY_S))
+                batch = Batch(source, answers, score, began_s(day) + min(seconds / answers, DAY_S))
                 cells[category] = update(cells.get(category, Evidence()), batch)
     return {
         deployment: {category: evidence.batches for category, evidence in cells.items()}

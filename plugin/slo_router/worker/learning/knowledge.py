@@ -15,9 +15,9 @@ from slo_router.decision.groups import ManagedGroup, rules_of
 from slo_router.decision.known import NOT_JUDGED, Known, know, prior
 from slo_router.latency.evidence import Prior
 from slo_router.quality.comparing import Outcomes
-from slo_router.quality.evidence import Batch
 from slo_router.quality.judging import Fed, Graded, Judged, evidence_of, judging
 from slo_router.quality.posterior import Belief
+from slo_router.quality.weak import is_weak
 
 AGE_S = HOUR_S  # evidence fades so slowly that its age is looked at no more often
 
@@ -90,8 +90,14 @@ class Knowledge:
         self._settled, self._evidence = settled, every
 
 
-def _evidence(name: str, told: Told) -> Mapping[str, Sequence[Batch]]:
-    """What the qualities of a deployment rest on, by category."""
+def _evidence(name: str, told: Told) -> Mapping[str, Sequence[object]]:
+    """What the qualities of a deployment rest on, by category; weak signals roughly, for they change all the time."""
     rows, fed = told.snapshot.measured.get(name, {}), told.fed.get(name, {})
-    found = {one: evidence_of(rows.get(one), fed.get(one, ())).batches for one in {*rows, *fed}}
+    found = {
+        one: (
+            *evidence_of(rows.get(one), fed.get(one, ())).batches,
+            *(f"{batch.answers:.2g} {batch.score:.2g}" for batch in fed.get(one, ()) if is_weak(batch)),
+        )
+        for one in {*rows, *fed}
+    }
     return {category: batches for category, batches in found.items() if batches}
