@@ -1,7 +1,7 @@
 """The time by which a deployment's first content is to be there, from the prediction for this request. Pure.
 
-    quantile  1.5 × p95, or 1.25 × p99 where that is later, and 2 × p95 at most: of a hundred thousand healthy requests
-              some hundred take longer, and a p99 that is made of stalls moves it no further
+    quantile  1.5 × p95, or what one in a thousand takes where that is later: p50 × (p95 ÷ p50)^1.88, as of a log-normal
+              time, for a p99 that was observed is made of stalls; and 4 × p95 at most
     SLO       sooner, so that the next deployment's typical time still fits, but no sooner than 1.5 × p95: what is
               expected to miss its SLO is no stall
     bounds    `min_ms` and `max_ms`
@@ -14,15 +14,15 @@ Where nothing live tells, the benchmark's time counts, three times over. Where n
 
 from __future__ import annotations
 
-from slo_router.contract.model import LEVELS, Decision
+from slo_router.contract.model import Decision
 from slo_router.contract.settings.group import RescueSettings
 from slo_router.contract.units import MS
 from slo_router.decision.prediction import ENOUGH_LIVE
-from slo_router.latency.curve import P95, Curve, ttft_s
+from slo_router.latency.curve import P50, P95, Curve, ttft_s
 from slo_router.live.state import Flight
 
-P99 = LEVELS.index(0.99)
-LATE, LATER, LATEST = 1.5, 1.25, 2.0  # × p95, × p99, × p95
+LATE, LATEST = 1.5, 4.0  # × p95
+RARE = 3.09 / 1.645  # standard deviations to p99.9 and to p95
 MEASURED = 3.0  # × what a benchmark found: it says little of the spread
 WHOLE = 1.5  # × the time of the longest answer that is likely
 
@@ -42,8 +42,8 @@ def first_content_s(
     """
     if fitted is not None and fitted.weight >= ENOUGH_LIVE:
         typical_s = ttft_s(fitted, fresh_tokens(decision), flight.in_flight)
-        p95_s, p99_s = typical_s * fitted.ttft_ratios[P95], typical_s * fitted.ttft_ratios[P99]
-        found_s = min(max(LATE * p95_s, LATER * p99_s), LATEST * p95_s)
+        p50_s, p95_s = typical_s * fitted.ttft_ratios[P50], typical_s * fitted.ttft_ratios[P95]
+        found_s = min(max(LATE * p95_s, p50_s * (p95_s / p50_s) ** RARE), LATEST * p95_s)
         if left_s is not None:
             found_s = max(LATE * p95_s, min(found_s, left_s - next_s))
     else:
