@@ -79,7 +79,8 @@ ODD_USD = 1e-6, 2e-6  # per token of prompt and answer
 REFRESHED_WITHIN_S = 60.0
 SOON: dict[str, Any] = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for one that meets a hang
 STREAMING = tuple(
-    f"tests.e2e.test_{name}" for name in ("ceilings", "conversations", "first_token", "rescue", "rescue_broken")
+    f"tests.e2e.test_{name}"
+    for name in ("ceilings", "conversations", "first_token", "rescue", "rescue_broken", "rescue_healthy")
 )
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
 collect_ignore = [] if LITELLM >= (1, 109) else ["test_continuation.py"]  # before, LiteLLM continues no stream

@@ -78,9 +78,19 @@ def test_the_settings_bound_it() -> None:
 
 def test_a_benchmark_counts_three_times_over_and_nothing_at_all_gives_none() -> None:
     measured = decided_for("a")._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))
-    for fitted in (None, curve(weight=1.0)):
-        assert first_content_s(measured, flight(), fitted, WIDE) == 6.0
+    for fitted, found_s in ((None, 6.0), (curve(weight=1.0), 3.0 * 1.6**RARE)):  # the later
+        assert first_content_s(measured, flight(), fitted, WIDE) == pytest.approx(found_s)
         assert first_content_s(decided_for("a"), flight(), fitted, WIDE) is None
+
+
+def test_a_prompt_longer_than_those_that_were_seen_may_take_as_much_longer() -> None:
+    longer = decided_for("a")
+    longer = longer._replace(features=longer.features._replace(prompt_tokens=10_000))
+    seen_s = 1.0 + 2_000 * 0.001 + 2 * 0.5  # of a prompt as long as those that were seen
+    shape = curve()._replace(known_tokens=2_000.0)
+    assert first_content_s(longer, flight(), shape, WIDE) == pytest.approx(5 * seen_s * 1.6**RARE)
+    measured = longer._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))
+    assert first_content_s(measured, flight(), None, WIDE) == 10 * 6.0  # a benchmark does not tell of which it was
 
 
 def test_an_answer_in_one_piece_has_one_only_where_asked_for_and_where_its_longest_is_known() -> None:

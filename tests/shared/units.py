@@ -12,7 +12,8 @@ SHARED = {  # modules that share a proxy
     **dict.fromkeys(("agent", "failures", "fallbacks", "fuzz", "implicit", "odd_usage"), "stack"),
     **dict.fromkeys(("quality", "readme", "records", "redis", "routes", "slo", "tasks", "value"), "stack"),
     **dict.fromkeys(("live", "refusals"), "live"),
-    **dict.fromkeys(("ceilings", "conversations", "first_token", "rescue", "rescue_broken"), "streams"),
+    **dict.fromkeys(("ceilings", "conversations", "first_token"), "streams"),
+    **dict.fromkeys(("rescue", "rescue_broken", "rescue_healthy"), "streams"),
 }
 LONGEST = ("stack", "live", "streams", "quota", "virtual_keys", "operations", "real_model", "redis_topologies")
 

@@ -18,7 +18,7 @@ import msgspec
 from slo_router.contract.model import KNEES, LatencyFit
 from slo_router.latency.curve import Curve, Observation, tpot_s, ttft_s
 from slo_router.latency.fit import SWEPT_WEIGHT, Expected, expected, fit_quantity, sigma_of
-from slo_router.latency.sums import Sent, Sums, bin_of, products_of
+from slo_router.latency.sums import Sent, Sums, bin_of, products_of, square
 
 HALF_LIVES_S = (60.0, 8.0, 1.0)
 AHEAD_S = 1.0  # a newer observation weighs more instead of fading the sums, so that they fade only once a second
@@ -166,7 +166,16 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
     weight = max(ttft[0].count, tpot[0].count)
     at_s, k = evidence.at_s or 0.0, sum(rest)
     is_swept = knee > 0 and to_first.alternative is not None and knee == KNEES[to_first.alternative]
-    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee, is_swept)
+    known_tokens = max(_mean_tokens(ttft[0]), 0.0 if prior.fit is None else prior.fit.tokens_max)
+    return Curve(
+        a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee, is_swept, known_tokens
+    )
+
+
+def _mean_tokens(sums: Sums) -> float:
+    """Of the prompts, weighed as in the fit; 0 without any."""
+    _, count, tokens, _ = square(sums.products, _TTFT)[1]
+    return tokens / count if count > 0 else 0.0
 
 
 def _expected(prior: Prior) -> tuple[Expected, Expected]:

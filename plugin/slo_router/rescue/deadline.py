@@ -9,7 +9,11 @@
 The curve is the one that was fitted to answers, for the load that the request met. The one that waiting requests slow
 down would let each request of a hanging deployment wait for longer than the one before.
 
-Where nothing live tells, the benchmark's time counts, three times over. Where nobody measured, there is no deadline.
+Where little live tells, the benchmark's time counts, three times over, and what is known live where that is later.
+Where nobody measured, there is no deadline.
+
+A prompt that is longer than those that were answered may take as many times longer as it is longer, and no line through
+the short ones tells. If it were given up for that, it would never teach how long it takes, nor would the next.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from slo_router.live.state import Flight
 LATE, LATEST = 1.5, 4.0  # × p95
 RARE = 3.09 / 1.645  # standard deviations to p99.9 and to p95
 MEASURED = 3.0  # × what a benchmark found: it says little of the spread
+SHORT_TOKENS = 1_000  # such a prompt is not long, whatever was answered before
 WHOLE = 1.5  # × the time of the longest answer that is likely
 
 
@@ -40,17 +45,21 @@ def first_content_s(
 
     `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes.
     """
-    if fitted is not None and fitted.weight >= ENOUGH_LIVE:
-        typical_s = ttft_s(fitted, fresh_tokens(decision), flight.in_flight)
+    tokens = fresh_tokens(decision)
+    longer = max(1.0, tokens / max(SHORT_TOKENS, 0.0 if fitted is None else fitted.known_tokens))
+    found_s = soonest_s = 0.0
+    if fitted is not None and fitted.weight > 0:
+        typical_s = longer * ttft_s(fitted, tokens / longer, flight.in_flight)
         p50_s, p95_s = typical_s * fitted.ttft_ratios[P50], typical_s * fitted.ttft_ratios[P95]
-        found_s = min(max(LATE * p95_s, p50_s * (p95_s / p50_s) ** RARE), LATEST * p95_s)
-        if left_s is not None:
-            found_s = max(LATE * p95_s, min(found_s, left_s - next_s))
-    else:
+        soonest_s = LATE * p95_s
+        found_s = min(max(soonest_s, p50_s * (p95_s / p50_s) ** RARE), LATEST * p95_s)
+    if fitted is None or fitted.weight < ENOUGH_LIVE:
         chosen = decision.selected
         if chosen is None or chosen.prediction.ttft_s is None:
             return None
-        found_s = MEASURED * chosen.prediction.ttft_s
+        found_s = max(found_s, longer * MEASURED * chosen.prediction.ttft_s)
+    elif left_s is not None:
+        found_s = max(soonest_s, min(found_s, left_s - next_s))
     return bounded(found_s, settings)
 
 
