@@ -76,6 +76,14 @@ def test_the_settings_bound_it() -> None:
     assert first_content_s(decision, flight(), curve(), RescueSettings(max_ms=4_000)) == 4.0
 
 
+def test_the_defaults_wait_for_models_that_reason_for_half_a_minute() -> None:
+    reasons = curve()._replace(a_s=20.0)
+    p95_s = 1.6 * (20.0 + 1_000 * 0.001 + 2 * 0.5)
+    found_s = first_content_s(decided_for("a"), flight(), reasons, RescueSettings())
+    assert found_s is not None
+    assert found_s >= 1.5 * p95_s
+
+
 def test_a_benchmark_counts_three_times_over_and_nothing_at_all_gives_none() -> None:
     measured = decided_for("a")._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))
     for fitted, found_s in ((None, 6.0), (curve(weight=1.0), 3.0 * 1.6**RARE)):  # the later

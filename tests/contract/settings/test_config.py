@@ -128,7 +128,7 @@ def test_one_number_is_a_quality_for_every_category_and_none_is_no_floor() -> No
         ({"rescue": {"deadlines": 1}}, "groups.smart.rescue.deadlines: unknown key, expected one of deadline, hedge, "),
         ({"rescue": {"budget": 3}}, "groups.smart.rescue.budget: 3, expected less than or equal to 1"),
         ({"rescue": {"min_ms": 0}}, "groups.smart.rescue.min_ms: 0, expected greater than 0"),
-        ({"rescue": {"min_ms": 40_000}}, "groups.smart.rescue: expected min_ms of at most max_ms"),
+        ({"rescue": {"min_ms": 140_000}}, "groups.smart.rescue: expected min_ms of at most max_ms"),
         ({"rescue": {"hedge": True}}, "groups.smart.rescue: expected hedge: false; LiteLLM has no safe way"),
         ({"rescue": "on"}, "groups.smart.rescue: 'on', expected a mapping"),
         ({"shadow_evaluation": {"judge": "smart"}}, "groups.smart.shadow_evaluation.usd_per_day: missing"),

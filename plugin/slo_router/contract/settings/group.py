@@ -57,7 +57,7 @@ class RescueSettings(Strict):
     )
     budget: Share = Field(0.03, description="further calls, as a share of the requests of all workers")
     min_ms: Positive = Field(300.0, description="nobody is given up sooner, milliseconds")
-    max_ms: Positive = Field(30_000.0, description="nor later, where a deadline is known")
+    max_ms: Positive = Field(120_000.0, description="nor later, where a deadline is known")
     whole_answers: bool = Field(
         default=False, strict=True, description="also answers in one piece, by the time that the longest likely takes"
     )
