@@ -14,7 +14,7 @@ from slo_router.live.live import Live
 from slo_router.live.state import Flight, LastWord
 from slo_router.rescue.budget import LEAST
 from slo_router.rescue.rescues import FOLLOWED_S, LATE_S, LOOK_S, UNKNOWN, Rescues
-from tests.shared.builders import NOW_S, REQUEST, decided
+from tests.shared.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed, decided
 
 WIDE = RescueSettings(min_ms=1, max_ms=1_000_000)
 DEADLINE_S = 2.0
@@ -180,3 +180,20 @@ def test_who_breaks_a_filter_is_nobody_else() -> None:
     small = [Facts("a", "m"), Facts("b", "m", context_tokens=10)]
     world.decision = decided(small, features=REQUEST._replace(stream=True))
     assert world.deadline_s() is None
+
+
+def test_a_benchmark_that_is_too_low_gives_up_a_few_and_then_waits_until_an_answer_tells() -> None:
+    """Who is given up teaches nothing: else a healthy deployment would never be learned."""
+    world = World(a=None, b=1.0)
+    known = [assessed(one.deployment_id, NOTHING_KNOWN._replace(ttft_s=0.1)) for one in world.decision.assessments]
+    world.decision = world.decision._replace(assessments=tuple(known))
+    found = [world.deadline_s()]
+    for second in range(4):
+        world.answers("b", NOW_S + second)
+        world.after(10.0)
+        found.append(world.deadline_s())
+    assert found == pytest.approx([0.3, 1.2, 4.8, 19.2, 19.2])
+    world.live.state("a").fitted = curve(1.0)
+    assert world.deadline_s() == pytest.approx(1.5)
+    world.live.state("a").fitted = None
+    assert world.deadline_s() == pytest.approx(0.3)

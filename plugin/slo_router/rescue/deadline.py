@@ -10,7 +10,8 @@ The curve is the one that was fitted to answers, for the load that the request m
 down would let each request of a hanging deployment wait for longer than the one before.
 
 Where little live tells, the benchmark's time counts, three times over, and what is known live where that is later.
-Where nobody measured, there is no deadline.
+Where nobody measured, there is no deadline. A benchmark may be wrong, and who is given up teaches nothing: so each that
+was given up before an answer told makes it four times as long, three times over at most.
 
 A prompt that is longer than those that were answered may take as many times longer as it is longer, and no line through
 the short ones tells. If it were given up for that, it would never teach how long it takes, nor would the next.
@@ -28,6 +29,7 @@ from slo_router.live.state import Flight
 LATE, LATEST = 1.5, 4.0  # × p95
 RARE = 3.09 / 1.645  # standard deviations to p99.9 and to p95
 MEASURED = 3.0  # × what a benchmark found: it says little of the spread
+DOUBT, MOST_DOUBTS = 4.0, 3  # × that, for each that was given up by it alone
 SHORT_TOKENS = 1_000  # such a prompt is not long, whatever was answered before
 WHOLE = 1.5  # × the time of the longest answer that is likely
 
@@ -40,10 +42,12 @@ def first_content_s(
     *,
     left_s: float | None = None,
     next_s: float = 0.0,
+    untaught: int = 0,
 ) -> float | None:
     """Seconds from the flight's dispatch to its deadline; `None` where nobody knows what is usual.
 
-    `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes.
+    `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes. So many
+    were given up there while no answer told how long one takes: `untaught`.
     """
     tokens = fresh_tokens(decision)
     longer = max(1.0, tokens / max(SHORT_TOKENS, 0.0 if fitted is None else fitted.known_tokens))
@@ -58,7 +62,8 @@ def first_content_s(
         if chosen is None or chosen.prediction.ttft_s is None:
             return None
         found_s = max(found_s, longer * MEASURED * chosen.prediction.ttft_s)
-    elif left_s is not None:
+        return bounded(bounded(found_s, settings) * DOUBT ** min(untaught, MOST_DOUBTS), settings)
+    if left_s is not None:
         found_s = max(soonest_s, min(found_s, left_s - next_s))
     return bounded(found_s, settings)
 

@@ -20,6 +20,7 @@ then it is no more than a few. And where one of the others is late, and the next
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
@@ -59,6 +60,7 @@ class Rescues:
         self._watched_s = 0.0
         self._given_up_s: dict[str, list[float]] = {}  # by group: when, of those that were not sent again yet
         self._following: dict[str, list[Flight]] = {}
+        self._untaught: Counter[str] = Counter()  # by deployment: given up while no answer told how long one takes
 
     def followed(self, group: str, flight: Flight) -> None:
         """A stream of the group that was given up is sent to another deployment."""
@@ -88,7 +90,12 @@ class Rescues:
         next_s = min((at for at in self._typical_s(decision, others) if at is not None), default=0.0)
         limit_s = decision.slo.ttft_s
         left_s = None if limit_s is None else limit_s - waited_s
-        return first_content_s(decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s)
+        if state.fitted is not None and state.fitted.weight > 0:
+            self._untaught.pop(flight.deployment_id, None)
+        untaught = self._untaught[flight.deployment_id]
+        return first_content_s(
+            decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s, untaught=untaught
+        )
 
     def verdict(
         self,
@@ -124,6 +131,7 @@ class Rescues:
             return Verdict("budget", waited_s)
         if decision.features.stream:
             self._given_up_s[group].append(now_s)
+        self._untaught[flight.deployment_id] += 1
         self._live.tell_soon()
         return Verdict("rescue")
 
