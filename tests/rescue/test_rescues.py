@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
+from slo_router.contract.ages import DAY_S
 from slo_router.contract.model import LEVELS, Decision, Facts
 from slo_router.contract.settings.group import RescueSettings
 from slo_router.latency.curve import Curve, slower
@@ -182,7 +183,7 @@ def test_who_breaks_a_filter_is_nobody_else() -> None:
     assert world.deadline_s() is None
 
 
-def test_a_benchmark_that_is_too_low_gives_up_a_few_and_then_waits_until_an_answer_tells() -> None:
+def test_a_benchmark_that_is_too_low_gives_up_three_in_a_day_and_then_waits() -> None:
     """Who is given up teaches nothing: else a healthy deployment would never be learned."""
     world = World(a=None, b=1.0)
     known = [assessed(one.deployment_id, NOTHING_KNOWN._replace(ttft_s=0.1)) for one in world.decision.assessments]
@@ -195,5 +196,7 @@ def test_a_benchmark_that_is_too_low_gives_up_a_few_and_then_waits_until_an_answ
     assert found == pytest.approx([0.3, 1.2, 4.8, 19.2, 19.2])
     world.live.state("a").fitted = curve(1.0)
     assert world.deadline_s() == pytest.approx(1.5)
-    world.live.state("a").fitted = None
+    world.live.state("a").fitted = None  # its evidence faded
+    assert world.deadline_s() == pytest.approx(19.2)
+    world.flight = Flight("a", NOW_S + 2 * DAY_S, 0.0, None, 1.0)
     assert world.deadline_s() == pytest.approx(0.3)

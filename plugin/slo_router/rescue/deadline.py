@@ -11,7 +11,7 @@ down would let each request of a hanging deployment wait for longer than the one
 
 Where little live tells, the benchmark's time counts, three times over, and what is known live where that is later.
 Where nobody measured, there is no deadline. A benchmark may be wrong, and who is given up teaches nothing: so each that
-was given up before an answer told makes it four times as long, three times over at most.
+was given up by it alone makes it four times as long for a day, three times over at most.
 
 A prompt that is longer than those that were answered may take as many times longer as it is longer, and no line through
 the short ones tells. If it were given up for that, it would never teach how long it takes, nor would the next.
@@ -47,7 +47,7 @@ def first_content_s(
     """Seconds from the flight's dispatch to its deadline; `None` where nobody knows what is usual.
 
     `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes. So many
-    were given up there while no answer told how long one takes: `untaught`.
+    were given up there in a day by the benchmark alone: `untaught`.
     """
     tokens = fresh_tokens(decision)
     longer = max(1.0, tokens / max(SHORT_TOKENS, 0.0 if fitted is None else fitted.known_tokens))
@@ -57,15 +57,20 @@ def first_content_s(
         p50_s, p95_s = typical_s * fitted.ttft_ratios[P50], typical_s * fitted.ttft_ratios[P95]
         soonest_s = LATE * p95_s
         found_s = min(max(soonest_s, p50_s * (p95_s / p50_s) ** RARE), LATEST * p95_s)
-    if fitted is None or fitted.weight < ENOUGH_LIVE:
+    if not knows_enough(fitted):
         chosen = decision.selected
         if chosen is None or chosen.prediction.ttft_s is None:
             return None
         found_s = max(found_s, longer * MEASURED * chosen.prediction.ttft_s)
-        return bounded(bounded(found_s, settings) * DOUBT ** min(untaught, MOST_DOUBTS), settings)
+        return bounded(bounded(found_s, settings) * DOUBT**untaught, settings)
     if left_s is not None:
         found_s = max(soonest_s, min(found_s, left_s - next_s))
     return bounded(found_s, settings)
+
+
+def knows_enough(fitted: Curve | None) -> bool:
+    """Whether live evidence says by itself how long a deployment takes."""
+    return fitted is not None and fitted.weight >= ENOUGH_LIVE
 
 
 def whole_answer_s(flight: Flight, settings: RescueSettings) -> float | None:

@@ -20,10 +20,11 @@ then it is no more than a few. And where one of the others is late, and the next
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
+from slo_router.contract.ages import DAY_S
 from slo_router.contract.model import Decision
 from slo_router.contract.settings.group import RescueSettings
 from slo_router.latency.curve import P50, ttft_s
@@ -31,7 +32,7 @@ from slo_router.live.circuit import is_suspected
 from slo_router.live.live import Live
 from slo_router.live.state import Flight, LiveState
 from slo_router.rescue.budget import Budget
-from slo_router.rescue.deadline import first_content_s, whole_answer_s
+from slo_router.rescue.deadline import MOST_DOUBTS, first_content_s, knows_enough, whole_answer_s
 
 UNKNOWN = 3.0  # × the deadline: after that a deployment of which nothing is known is the better bet
 MOST_AT_ONCE = 3  # streams that another took over, without a first token yet
@@ -60,7 +61,7 @@ class Rescues:
         self._watched_s = 0.0
         self._given_up_s: dict[str, list[float]] = {}  # by group: when, of those that were not sent again yet
         self._following: dict[str, list[Flight]] = {}
-        self._untaught: Counter[str] = Counter()  # by deployment: given up while no answer told how long one takes
+        self._untaught_s: dict[str, deque[float]] = {}  # by deployment: when the benchmark alone gave somebody up
 
     def followed(self, group: str, flight: Flight) -> None:
         """A stream of the group that was given up is sent to another deployment."""
@@ -90,9 +91,7 @@ class Rescues:
         next_s = min((at for at in self._typical_s(decision, others) if at is not None), default=0.0)
         limit_s = decision.slo.ttft_s
         left_s = None if limit_s is None else limit_s - waited_s
-        if state.fitted is not None and state.fitted.weight > 0:
-            self._untaught.pop(flight.deployment_id, None)
-        untaught = self._untaught[flight.deployment_id]
+        untaught = sum(flight.at_s - at_s < DAY_S for at_s in self._untaught_s.get(flight.deployment_id, ()))
         return first_content_s(
             decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s, untaught=untaught
         )
@@ -131,7 +130,9 @@ class Rescues:
             return Verdict("budget", waited_s)
         if decision.features.stream:
             self._given_up_s[group].append(now_s)
-        self._untaught[flight.deployment_id] += 1
+        state = self._live.states.get(flight.deployment_id)
+        if state is not None and not knows_enough(state.fitted):
+            self._untaught_s.setdefault(flight.deployment_id, deque(maxlen=MOST_DOUBTS)).append(now_s)
         self._live.tell_soon()
         return Verdict("rescue")
 
