@@ -168,9 +168,10 @@ def ask_for_windows(quota: Stack, name: str, windows: int) -> tuple[set[int], Co
 
 
 def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: Stack) -> None:
-    """Where nothing says it beforehand, two windows teach it; one of the later ones may still begin at another moment.
+    """Where nothing says it beforehand, two windows teach it; in each later one a request may still go wrong.
 
-    For Retry-After is in whole seconds. In that one those are refused that were on their way already.
+    In one of them all that are on their way: it began at another moment than was learned, for Retry-After is in whole
+    seconds.
     """
     names = "limited", "telling"
     with ThreadPoolExecutor(2) as pool:
@@ -181,7 +182,9 @@ def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: 
         passed = Counter(int(seen.at_s // WINDOW_S) for seen in sent(quota, name) if seen.status != FULL)
         assert max(passed.values()) <= LIMIT
         known = [window for window in range(first + 3, first + 6) if asked[window] >= 2 * LIMIT]
-        assert [refused[window] <= AT_ONCE for window in known if refused[window]] in ([], [True]), (name, refused)
+        *usual, most = sorted([0, *(refused[window] for window in known)])
+        assert most <= AT_ONCE, (name, refused)
+        assert all(one <= 1 for one in usual), (name, refused)
         assert sum(passed[window] for window in known) >= LIMIT // 2 * len(known), (name, passed, asked)
     late = found["telling"][-1]
     assert (
