@@ -130,9 +130,9 @@ class Rescues:
             return Verdict("budget", waited_s)
         if decision.features.stream:
             self._given_up_s[group].append(now_s)
-        state = self._live.states.get(flight.deployment_id)
-        if state is not None and not knows_enough(state.fitted):
-            self._untaught_s.setdefault(flight.deployment_id, deque(maxlen=MOST_DOUBTS)).append(now_s)
+            state = self._live.states.get(flight.deployment_id)
+            if state is not None and not knows_enough(state.fitted):
+                self._untaught_s.setdefault(flight.deployment_id, deque(maxlen=MOST_DOUBTS)).append(now_s)
         self._live.tell_soon()
         return Verdict("rescue")
 
