@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from operator import add
+from operator import add, mul
 from statistics import NormalDist
 from typing import NamedTuple
 
 from slo_router.contract.least_squares import SURPRISE, find_knee, non_negative
 from slo_router.contract.model import KNEES, LEVELS
-from slo_router.latency.sums import BINS, MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
+from slo_router.latency.sums import BINS, LN_RATIOS, MAX_RATIO, MIN_RATIO, Sums, bin_of, quantiles, square
 
 # Each weight is a number of observations.
 PRIOR_WEIGHT = 5.0  # of the benchmark's mean
@@ -89,8 +89,8 @@ def fit_quantity(
         if not prior.line:
             return None
         return prior.of(size if knees else size - 1), prior.knee, _spread_of((), prior.sigma), 1.0
-    noise = min(_level(square(long.products, size, alternative), coefficients)[1], WIDE**2)
-    bins, level = long.bins, 1.0
+    scatter = _level(square(long.products, size, alternative), coefficients)[1]
+    noise, bins, level = min(scatter, WIDE**2), _centred(long.bins, scatter), 1.0
     for sums in shorter:
         matrix = square(sums.products, size, alternative)
         surplus, noise_here = _level(matrix, coefficients)
@@ -99,7 +99,7 @@ def fit_quantity(
         coefficients = [value * surplus**moved for value in coefficients]
         level *= surplus**moved
         if moved:
-            bins = [held * (1 - moved) + new * moved for held, new in zip(bins, sums.bins, strict=True)]
+            bins = _mixed(bins, _centred(sums.bins, noise_here), moved)
     knee = 0.0 if alternative is None else knees[alternative]
     return coefficients, knee, _spread_of(bins, prior.sigma), level
 
@@ -176,6 +176,29 @@ def _moved(count: float, level: float, noise: float) -> float:
     """How far a memory's `level` is believed, 0..1."""
     surprise = count * math.log(level) ** 2 / noise
     return 0.0 if surprise <= SURPRISE else (1 - SURPRISE / surprise) * count / (count + LEVEL_WEIGHT)
+
+
+def _centred(bins: Sequence[float], noise: float) -> Sequence[float]:
+    """The ratios' counts, as far as they agree with what was fitted since; else those of its own noise around it.
+
+    A ratio holds what came against what was predicted then. Where the prediction was wrong and the fit has learned it,
+    the ratio would count the same error again. The fit is of means, so that the mean of ln(ratio) is 0 for a steady
+    deployment, or below that by half the variance.
+    """
+    count = sum(bins)
+    if count < NO_EVIDENCE:
+        return bins
+    mean, variance = sum(map(mul, bins, LN_RATIOS)) / count, math.log1p(noise)
+    off = max(mean, 0.0) + min(mean + variance / 2, 0.0)
+    surprise = count * off**2 / noise
+    if surprise <= SURPRISE:
+        return bins
+    own = _prior_bins(round(min(math.sqrt(variance), MOST_SPREAD), 2))
+    return _mixed(bins, [value * count / SPREAD_WEIGHT for value in own], 1 - SURPRISE / surprise)
+
+
+def _mixed(bins: Sequence[float], others: Sequence[float], share: float) -> list[float]:
+    return [held * (1 - share) + new * share for held, new in zip(bins, others, strict=True)]
 
 
 def _spread_of(bins: Sequence[float], sigma: float) -> tuple[float, ...]:

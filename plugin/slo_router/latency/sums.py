@@ -10,6 +10,7 @@ A worker adds thousands of these sums every second, so they are plain lists of e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -120,6 +121,8 @@ def quantiles(bins: Sequence[float], levels: Sequence[float]) -> tuple[float, ..
     return tuple(found + [MAX_RATIO] * len(remaining))
 
 
+LN_RATIOS = tuple(math.log(_MAPPING.value(_LOWEST + place)) for place in range(BINS))
+"""Of each bin, what its ratios' logarithms are about."""
 _UPPER_EDGES = tuple(_MAPPING.value(_LOWEST + place) * (1 + _MAPPING.gamma) / 2 for place in range(BINS))
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from slo_router.latency.curve import slower
+from slo_router.latency.curve import Curve, slower, ttft_s
 from slo_router.live.circuit import SUSPECT_REQUESTS, failed, is_suspected, suspected
-from slo_router.live.state import LEASE_S, QUEUE, Flight, LastWord, LiveState
+from slo_router.live.state import LEASE_S, MAX_LEVEL, QUEUE, Flight, LastWord, LiveState
 
 OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it seems to hang
 LATE = 1.5  # times its time: later than the spread explains …
@@ -55,15 +55,27 @@ def held_up_s(stalls: Stalls, sent_s: float, now_s: float) -> float:
 
 def waited(state: LiveState, flight: Flight, waited_s: float) -> None:
     """A first token came after so long. Once one was very late, a late one confirms it and any other ends it."""
-    level, usual = flight.level(waited_s), 1.0 if state.fitted is None else state.fitted.ttft_level
-    before = state.last_word
-    counts = before.level_at(flight.at_s) > 0
-    if level > (LATE if counts else VERY_LATE) * usual:
-        pauses = before.pauses + (before.level > 0 and not counts)
-        said = LastWord(flight.at_s, level, min(pauses, MAX_PAUSES), flight.in_flight)
-    else:
-        said = LastWord(flight.at_s)
+    said, before, fitted = LastWord(flight.at_s), state.last_word, state.fitted
+    if fitted is not None:
+        level, counts = _level(fitted, flight, waited_s), before.level_at(flight.at_s) > 0
+        if level > (LATE if counts else VERY_LATE) * fitted.ttft_level:
+            pauses = before.pauses + (before.level > 0 and not counts)
+            base_s = _base_s(fitted, fitted, flight.in_flight)
+            said = LastWord(flight.at_s, level, min(pauses, MAX_PAUSES), flight.in_flight, base_s)
     state.last_word = max(before, said)
+
+
+def _level(fitted: Curve, flight: Flight, waited_s: float) -> float:
+    """The level at which a flight takes so long, of what the fit holds for usual now: it learned since it left."""
+    if flight.curve is None:
+        return 0.0
+    learned = _base_s(fitted, flight.curve, flight.in_flight) / _base_s(fitted, fitted, flight.in_flight)
+    return min(flight.level(waited_s) * learned, MAX_LEVEL)
+
+
+def _base_s(fitted: Curve, curve: Curve, load: float) -> float:
+    """By a curve without its level, the first token's time for a prompt as the fit saw them, at that load."""
+    return ttft_s(curve, fitted.known_tokens, load) / curve.ttft_level
 
 
 def gave_up(state: LiveState, stalls: Stalls, flight: Flight, now_s: float) -> None:
@@ -72,8 +84,9 @@ def gave_up(state: LiveState, stalls: Stalls, flight: Flight, now_s: float) -> N
         return
     if flight.is_overdue(now_s):
         state.given_up = (*state.given_up, flight.at_s)[-OVERDUE_FLIGHTS:]
-    if state.fitted is not None and flight.level(now_s - flight.at_s) > VERY_LATE * state.fitted.ttft_level:
-        waited(state, flight, now_s - flight.at_s)
+    fitted, waited_s = state.fitted, now_s - flight.at_s
+    if fitted is not None and _level(fitted, flight, waited_s) > VERY_LATE * fitted.ttft_level:
+        waited(state, flight, waited_s)
 
 
 def overdue(state: LiveState, stalls: Stalls, now_s: float) -> list[float]:
@@ -116,13 +129,15 @@ def slow_down(state: LiveState, stalls: Stalls, now_s: float) -> None:
 
     At a request a second the fit needs some of them for that, and each would be late.
     """
-    if state.fitted is None:
+    fitted, said = state.fitted, state.last_word
+    if fitted is None:
         return
-    said = state.last_word
     level = 0.0 if said.is_drained(state.in_flight) else said.level_at(now_s)
+    if level:
+        level *= said.base_s / _base_s(fitted, fitted, said.load)
     for key, flight in state.flights.items():
         if key not in state.begun and flight.at_s > state.begun_until_s:
             waits = not is_disturbed(stalls, flight.at_s, now_s)
-            level = max(level, flight.level(now_s - flight.at_s) if waits else 0.0)
-    factor = level / state.fitted.ttft_level
-    state.curve = slower(state.fitted, factor) if factor > LATE else state.fitted
+            level = max(level, _level(fitted, flight, now_s - flight.at_s) if waits else 0.0)
+    factor = level / fitted.ttft_level
+    state.curve = slower(fitted, factor) if factor > LATE else fitted

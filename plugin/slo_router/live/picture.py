@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from slo_router.contract.ages import Proof
-from slo_router.latency.evidence import Evidence
+from slo_router.latency.evidence import MAX_S, Evidence
 from slo_router.live import account, quota_said
 from slo_router.live.account import TRUSTED, Account
 from slo_router.live.circuit import CLOSED, HEARSAY, LONGEST_PAUSE_S, Circuit, latest
@@ -162,10 +162,20 @@ def _times(value: object) -> list[float]:
 def _last_word(value: object, now_s: float) -> LastWord:
     """Another worker's, as JSON brought it; none where it makes no sense or lies in the future."""
     match value:
-        case [int() | float() as at_s, int() | float() as level, int(pauses), int() | float() as load] if (
-            0 <= at_s <= now_s and 0 <= level <= MAX_LEVEL and 0 <= pauses <= MAX_PAUSES and 0 <= load < math.inf
+        case [
+            int() | float() as at_s,
+            int() | float() as level,
+            int(pauses),
+            int() | float() as load,
+            int() | float() as base_s,
+        ] if (
+            0 <= at_s <= now_s
+            and 0 <= level <= MAX_LEVEL
+            and 0 <= pauses <= MAX_PAUSES
+            and 0 <= load < math.inf
+            and 0 <= base_s <= MAX_S
         ):
-            return LastWord(float(at_s), float(level), int(pauses), float(load))
+            return LastWord(float(at_s), float(level), int(pauses), float(load), float(base_s))
         case _:
             return NOTHING_SAID
 

@@ -55,13 +55,15 @@ class LastWord(NamedTuple):
     """The latest request with a first token: its dispatch, and the level that it showed; 0 where it was in time.
 
     Then the next request tries the deployment. `pauses` is how often one was very late again: each doubles the pause.
-    `load` is how many were in flight when it left: where many were, it may have waited in a queue.
+    `load` is how many were in flight when it left: where many were, it may have waited in a queue. `base_s` is what
+    the level multiplies, for a usual prompt: as the fit learns of the slowness itself, the level says less.
     """
 
     at_s: float = 0.0
     level: float = 0.0
     pauses: int = 0
     load: float = 0.0
+    base_s: float = 0.0
 
     def level_at(self, now_s: float) -> float:
         """The same while it counts, then 0."""
