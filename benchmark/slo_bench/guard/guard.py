@@ -21,6 +21,7 @@ from slo_bench.guard.budget import Budget, charged_usd, most_usd
 from slo_bench.guard.held import Held, Pause, met_outage
 from slo_bench.guard.lock import LOST, EndpointLock
 from slo_bench.guard.watch import Tell, Watch
+from slo_bench.measure.beside import beside
 from slo_bench.measure.dialect import Adapting
 from slo_bench.measure.excuses import DROPPED
 from slo_bench.measure.stream import CONNECTION, Sample
@@ -204,9 +205,5 @@ async def open_guard(
     """
     locks = {} if link is None else {name: EndpointLock(link, prefix, one) for name, one in endpoints.items()}
     watch = Watch(link, prefix, tell)
-    asking = asyncio.create_task(watch.run())
-    try:
+    async with beside(watch.run()):
         yield Guard(measure, budget, terms, locks, watch, tell=tell)
-    finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)

@@ -20,6 +20,7 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError
 
 from slo_bench.errors import StoppedError
+from slo_bench.measure.beside import beside
 from slo_router.contract.keys import LOCK_KEY
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 from slo_router.contract.settings.deployments import ManagedDeployment
@@ -65,12 +66,10 @@ class EndpointLock:
         Raises StoppedError where another agent has it and `wait` is false, or Redis does not answer.
         """
         await self._acquire(wait=wait, on_wait=on_wait)
-        renewal = asyncio.create_task(self._renew(on_lost))
         try:
-            yield
+            async with beside(self._renew(on_lost)):
+                yield
         finally:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
             with suppress(LockError, *LINK_ERRORS):  # no longer ours, or it expires by itself
                 await self._lock.release()
 

@@ -8,7 +8,7 @@ the others with the same basis in the plan: assumed or known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from slo_bench.load.plan import Cell, Limits, Plan
+from slo_bench.measure.beside import beside
 from slo_bench.measure.stream import Sample
 from slo_bench.run.estimate import CellKey, Request, key_of, wall_s
 
@@ -42,11 +43,11 @@ async def shown(console: Console, state: Callable[[], State], line_s: float = LI
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as progress:
             task = progress.add_task("", left="")
-            async with _running(_redraw(progress, task, state)):
+            async with beside(_redraw(progress, task, state)):
                 yield
             _update(progress, task, state())
     else:
-        async with _running(_write(console, state, line_s)):
+        async with beside(_write(console, state, line_s)):
             yield
 
 
@@ -63,16 +64,6 @@ def minutes(seconds: float) -> str:
     """A duration for people: `90 s`, `5 min`."""
     whole = round(seconds)
     return f"{whole} s" if whole < 120 else f"{whole / 60:.0f} min"
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _redraw(progress: Progress, task: TaskID, state: Callable[[], State]) -> None:
