@@ -162,7 +162,7 @@ def test_answers_that_lose_take_traffic_off_who_gave_them(running: Compared) -> 
     assert selected(running.ask("learns", "first of all")) == "learns-cheap"
     running.until(lambda: selected(running.ask("learns", "learns")) == "learns-dear")
     assert running.status("learns")["comparisons"] > 0
-    assert any('outcome="worse"' in line for line in running.outcomes)
+    running.until(lambda: any('outcome="worse"' in line for line in running.outcomes))
 
 
 def test_comparisons_are_nobodys_requests(running: Compared) -> None:

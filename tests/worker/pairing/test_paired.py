@@ -28,6 +28,7 @@ SMALL = Facts("small", "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6,
 LARGE = Facts("large", "m", input_usd_per_token=1e-5, output_usd_per_token=1e-5)
 JUDGE = Facts("judge-1", "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
 BILL_USD = 0.001
+WITHIN_S = 60.0
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
 
@@ -76,9 +77,10 @@ class Worker:
         """The only outcome of requests that ended."""
         for one in finished or (ended(),):
             self.paired.offer(one)
-        for _ in range(10 * max(len(finished), 1)):
-            await self.paired.round(use or self.use)
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(WITHIN_S):
+            while self.outcomes.total() < max(len(finished), 1):
+                await self.paired.round(use or self.use)
+                await asyncio.sleep(0.05)
         (outcome,) = self.outcomes
         return outcome
 
