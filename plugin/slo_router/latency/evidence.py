@@ -10,6 +10,7 @@ Without live samples the curve is the benchmark's. As the samples age, it return
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, NamedTuple
 
@@ -166,16 +167,19 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
     weight = max(ttft[0].count, tpot[0].count)
     at_s, k = evidence.at_s or 0.0, sum(rest)
     is_swept = knee > 0 and to_first.alternative is not None and knee == KNEES[to_first.alternative]
-    known_tokens = max(_mean_tokens(ttft[0]), 0.0 if prior.fit is None else prior.fit.tokens_max)
+    known_tokens = max(_usual_tokens(ttft[0]), 0.0 if prior.fit is None else prior.fit.tokens_max)
     return Curve(
         a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee, is_swept, known_tokens
     )
 
 
-def _mean_tokens(sums: Sums) -> float:
-    """Of the prompts, weighed as in the fit; 0 without any."""
-    _, count, tokens, _ = square(sums.products, _TTFT)[1]
-    return tokens / count if count > 0 else 0.0
+def _usual_tokens(sums: Sums) -> float:
+    """Hardly a prompt was longer: the mean and two standard deviations, weighed as in the fit; 0 without any."""
+    (_, count, tokens, _), (_, _, squares, _) = square(sums.products, _TTFT)[1:3]
+    if count <= 0:
+        return 0.0
+    mean = tokens / count
+    return mean + 2 * math.sqrt(max(squares / count - mean**2, 0.0))
 
 
 def _expected(prior: Prior) -> tuple[Expected, Expected]:
