@@ -44,7 +44,7 @@ class ValkeyServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._config = config
         self._binary = binary
-        self._options = {"save": "", "appendonly": "yes", **(options or {})}
+        self._options = {"save": "", "appendonly": "yes", "appendfsync": "no", **(options or {})}
         if "cluster-enabled" in self._options:
             self._options.setdefault("cluster-port", str(free_port()))
         self._process: subprocess.Popen[bytes] | None = None

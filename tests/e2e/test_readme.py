@@ -17,6 +17,7 @@ from tests.shared.repository import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+WITHIN_S = 600.0
 SHELL = [text for language, text in BLOCKS if language == "bash"]
 
 
@@ -30,7 +31,7 @@ def run(text: str, cwd: Path, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=WITHIN_S,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
@@ -70,6 +71,7 @@ def test_the_yaml_is_a_whole_configuration(tmp_path: Path, monkeypatch: pytest.M
     assert set(yaml.safe_load(text)) == {"model_list", "litellm_settings", "callback_settings"}
 
 
+@pytest.mark.timeout(WITHIN_S)
 def test_the_file_is_checked_and_its_deployments_measured(stack: Stack) -> None:
     printed = run(block("slo-router"), stack.proxy.config_path.parent, COLUMNS="200")
     stack.publish()

@@ -125,7 +125,8 @@ def platform(
         proxy = StockProxy(configuration, tmp_path_factory.mktemp("virtual-keys"), environment=environment)
         stack.enter_context(proxy)
         refreshed(proxy, client, PREFIX)
-        http = stack.enter_context(httpx.Client(base_url=proxy.url, timeout=60))
+        once = httpx.Limits(max_keepalive_connections=0)  # an idle connection may just be closed
+        http = stack.enter_context(httpx.Client(base_url=proxy.url, timeout=60, limits=once))
         yield Platform(proxy, http, client, handles, database["DATABASE_URL"])
 
 

@@ -341,9 +341,9 @@ def test_the_first_token_takes_longer_for_a_longer_prompt_and_the_others_come_at
 
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 def test_what_precedes_the_first_token_comes_at_once_or_with_it(path: str) -> None:
-    """The first token takes 300 ms; a role-only chunk, or an output item that is still empty, waits for it or not."""
+    """The first token takes a second; a role-only chunk, or an output item that is still empty, waits for it or not."""
     early, late = (
-        EndpointSpec(name=name, ttft_ms=300, tpot_ms=1, jitter=0, opens_early=opens_early)
+        EndpointSpec(name=name, ttft_ms=1_000, tpot_ms=1, jitter=0, opens_early=opens_early)
         for name, opens_early in (("early", True), ("late", False))
     )
     with running_endpoints([early, late]) as handles:

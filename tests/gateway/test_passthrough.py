@@ -28,6 +28,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # LiteLLM's own
     import litellm
     from litellm.integrations.custom_logger import CustomLogger
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
     from litellm.proxy import proxy_server
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
@@ -122,6 +123,7 @@ async def ask(router: Router, made: Plugin | None, spy: Spy, group: str, seed: i
         await router.acompletion(**data)
     except Exception as raised:  # noqa: BLE001  # LiteLLM raises many kinds
         error = type(raised).__name__
+    await GLOBAL_LOGGING_WORKER.flush()  # the next pick may hang on what is booked
     return Outcome(group, tuple(spy.called), error)
 
 
