@@ -108,8 +108,11 @@ def entry(group: str, name: str, server: Particular) -> dict[str, object]:
     return {"model_name": group, "litellm_params": params, "model_info": {"id": f"{group}-{name}", **quality}}
 
 
-def paired(judge: str, usd_per_day: float = 10.0, control_share: float = 0.0) -> dict[str, object]:
-    asked = {"judge": judge, "usd_per_day": usd_per_day, "share": 1.0, "control_share": control_share}
+def paired(
+    judge: str | None, usd_per_day: float = 10.0, control_share: float = 0.0, grader: str | None = None
+) -> dict[str, object]:
+    tells = {"judge": judge} if grader is None else {"grader": grader}
+    asked = {**tells, "usd_per_day": usd_per_day, "share": 1.0, "control_share": control_share}
     return {"min_quality": FLOOR, "trial_share": 0, "shadow_evaluation": asked}
 
 
@@ -117,7 +120,7 @@ def paired(judge: str, usd_per_day: float = 10.0, control_share: float = 0.0) ->
 def running(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
     answers: dict[str, Callable[[Request], bytes]] = {
         "cheap": lambda _: says("plain"),
-        "dear": lambda _: says("MARKED"),
+        "dear": lambda one: says('{"n": 1}' if "json_schema" in str(one.body) else "MARKED"),
         "fair": judges,
         "biased": lambda _: says("Verdict: A"),
     }
@@ -129,6 +132,7 @@ def running(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> I
             "control": paired("biased", control_share=1.0),
             "private": paired("fair"),
             "nobody": paired("fair"),
+            "schema": paired(None, grader="schema"),
         }
         document = {
             "model_list": [
@@ -162,7 +166,15 @@ def test_answers_that_lose_take_traffic_off_who_gave_them(running: Compared) -> 
     assert selected(running.ask("learns", "first of all")) == "learns-cheap"
     running.until(lambda: selected(running.ask("learns", "learns")) == "learns-dear")
     assert running.status("learns")["comparisons"] > 0
-    running.until(lambda: any('outcome="worse"' in line for line in running.outcomes))
+    running.until(lambda: any('group="learns",outcome="worse"' in line for line in running.outcomes))
+
+
+def test_answers_that_break_the_schema_lose_without_a_judge(running: Compared) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "required": ["n"]}}}
+    running.until(lambda: selected(running.ask("schema", "in a form", response_format=form)) == "schema-dear")
+    assert running.heard("fair", "in a form") == 0
+    running.until(lambda: any('group="schema",outcome="worse"' in line for line in running.outcomes))
+    assert (running.status("schema")["grader"], running.status("schema")["judge"]) == ("schema", None)
 
 
 def test_comparisons_are_nobodys_requests(running: Compared) -> None:
@@ -177,7 +189,9 @@ def test_comparisons_are_nobodys_requests(running: Compared) -> None:
     time.sleep(QUIET_S)
     rows = cast("list[tuple[str, dict[str, str]]]", running.client.xrange(f"{PREFIX}slo_router:requests"))
     records = [json.loads(row["record"]) for _, row in rows]
-    records = [one for one in records if one["model_group"] != "learns"]  # of the test before, and late
+    records = [
+        one for one in records if one["model_group"] not in ("learns", "schema")
+    ]  # of the tests before, and late
     assert [one["model_group"] for one in records] == ["nobody"] * next(asked)
     assert {one["deployment"] for one in records} == {"nobody-cheap"}
 

@@ -54,6 +54,13 @@ def test_a_plain_chat_is_offered_with_what_is_needed_to_ask_again() -> None:
     assert set(found.usd) == {"small", "large"}
 
 
+def test_a_schema_is_asked_for_again() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    found = offered(body={"response_format": form})
+    assert found is not None
+    assert (found.form, found.parameters) == (form, {"response_format": form})
+
+
 def test_text_in_parts_is_text() -> None:
     found = offered(messages=PARTS)
     assert found is not None

@@ -43,6 +43,12 @@ def answer_form(request: Request) -> Mapping[str, object] | None:
     return form if isinstance(form, dict) and form.get("type") == "json_schema" else None
 
 
+def schema_of(form: Mapping[str, object]) -> object:
+    """The schema itself of what `answer_form` found."""
+    named = form.get("json_schema")
+    return named.get("schema") if isinstance(named, Mapping) else form.get("schema")
+
+
 class _Traits:
     """What conditions ask of one request; all values are untrusted."""
 

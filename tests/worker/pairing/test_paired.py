@@ -28,6 +28,8 @@ SMALL = Facts("small", "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6,
 LARGE = Facts("large", "m", input_usd_per_token=1e-5, output_usd_per_token=1e-5)
 JUDGE = Facts("judge-1", "m", input_usd_per_token=1e-6, output_usd_per_token=1e-6)
 BILL_USD = 0.001
+FORM = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "required": ["n"]}}}
+KEPT, BROKEN = '{"n": 1}', '{"m": 1}'
 WITHIN_S = 60.0
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
@@ -130,6 +132,38 @@ async def test_a_control_asks_the_same_deployment_and_is_no_comparison(link: Asy
     assert [name for name, _ in worker.made.asked] == ["small", "judge-1", "judge-1"]
     found = await read(link)
     assert (found.rows, found.controls) == ([], {"judge": Control(second=2)})
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "outcome"),
+    [(KEPT, KEPT, "tie"), (KEPT, BROKEN, "better"), (BROKEN, KEPT, "worse"), (BROKEN, "no JSON", "tie")],
+)
+async def test_a_schema_tells_without_a_judge(link: AsyncClient, mine: str, other: str, outcome: str) -> None:
+    worker = Worker(link, judge=None, grader="schema", control_share=1.0)
+    worker.made.answers["large"] = other
+    assert await worker.after(ended(answer=mine, form=FORM)) == outcome
+    assert [name for name, _ in worker.made.asked] == ["large"]
+    assert (await read(link)).controls == {}
+
+
+async def test_of_two_answers_that_keep_the_schema_the_judge_says_which_is_better(link: AsyncClient) -> None:
+    for mine, judged in ((KEPT, 2), (BROKEN, 0)):
+        worker = Worker(link, grader="schema")
+        worker.made.answers["large"] = KEPT.replace("1", "2")
+        assert await worker.after(ended(answer=mine, form=FORM)) == ("worse" if mine == BROKEN else "tie")
+        assert [name for name, _ in worker.made.asked] == ["large", *["judge-1"] * judged]
+
+
+@pytest.mark.parametrize(("settings", "form"), [({"judge": None, "grader": "schema"}, None), ({}, FORM)])
+async def test_a_request_of_which_nobody_tells_is_not_asked_again(
+    link: AsyncClient, settings: dict[str, object], form: dict[str, object] | None
+) -> None:
+    worker = Worker(link, **settings)
+    worker.paired.offer(ended(form=form))
+    for _ in range(3):
+        await worker.paired.round(worker.use)
+        await asyncio.sleep(0.02)
+    assert (worker.made.asked, worker.outcomes) == ([], Counter())
 
 
 async def test_an_answer_that_went_out_just_now_waits_and_an_old_one_is_dropped(link: AsyncClient) -> None:

@@ -88,7 +88,14 @@ Rescue = Annotated[RescueSettings, BeforeValidator(_read)]
 class ShadowEvaluationSettings(Strict):
     """Which answers are compared with those of another deployment to the same prompts. Without this section none is."""
 
-    judge: str = Field(description="the model group, of this proxy, that says which of two answers is better")
+    judge: str | None = Field(
+        None, description="the model group, of this proxy, that says which of two answers is better"
+    )
+    grader: Literal["schema"] | None = Field(
+        None,
+        description="what tells by itself: `schema` holds the answers to requests with a JSON schema against it; of two"
+        " that keep it the judge says which is better, and without a judge they are as good",
+    )
     usd_per_day: NotNegative = Field(
         description="the most that all workers spend on this group's comparisons in a day (UTC), judge included"
     )
@@ -97,6 +104,12 @@ class ShadowEvaluationSettings(Strict):
         0.05,
         description="of the comparisons, so many are of two answers of the same deployment: they show the judge's bias",
     )
+
+    @model_validator(mode="after")
+    def _somebody_tells(self) -> ShadowEvaluationSettings:
+        if self.judge is None and self.grader is None:
+            raise ValueError("`judge` (a model group), or `grader: schema`, or both")
+        return self
 
 
 class SloSettings(Strict):

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from slo_router.gateway.pairing.offers import REDACTED, is_private
-from slo_router.request.conditions import answer_form
+from slo_router.request.conditions import answer_form, schema_of
 from slo_router.request.conversations import fingerprints
 from slo_router.request.signals import breaks_schema, refused_from
 from slo_router.worker.learning.implicit import Ended
@@ -106,10 +106,8 @@ def _is_broken(body: Mapping[str, object], response: object) -> bool:
     form = answer_form(body)
     if form is None:
         return False
-    named = form.get("json_schema")
     text = _text_of(response)
-    schema = named.get("schema") if isinstance(named, Mapping) else form.get("schema")
-    return text is not None and len(text) <= LONGEST and breaks_schema(text, schema)
+    return text is not None and len(text) <= LONGEST and breaks_schema(text, schema_of(form))
 
 
 def _text_of(response: object) -> str | None:

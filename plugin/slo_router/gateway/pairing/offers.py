@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.pairing.asked import ProxyAsking
+from slo_router.request.conditions import answer_form
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.pairing.asking import LIMITS, Messages
 from slo_router.worker.pairing.paired import Finished, ShadowEvaluation
@@ -26,11 +27,11 @@ YES = ("true", "1", "on", "yes", "")  # whatever else is said opts out
 
 SENT_AGAIN = (
     *(*LIMITS, "temperature", "top_p", "stop", "seed"),
-    *("presence_penalty", "frequency_penalty", "reasoning_effort", "verbosity"),
+    *("presence_penalty", "frequency_penalty", "reasoning_effort", "verbosity", "response_format"),
 )
 UNFIT = (
     *("tools", "tool_choice", "functions", "function_call", "web_search_options"),
-    *("response_format", "modalities", "audio", "prediction", "logprobs", "top_logprobs", "logit_bias"),
+    *("modalities", "audio", "prediction", "logprobs", "top_logprobs", "logit_bias"),
     *("thinking", "top_k", "extra_body"),
 )
 CHATS = ("acompletion", "completion")
@@ -75,7 +76,10 @@ def finished_of(
     if not isinstance(body, Mapping) or is_private(params, body):
         return None
     messages, answer = _plain(payload.get("messages")), _text_of(payload.get("response"))
+    form = answer_form(body)
     if any(body.get(name) for name in UNFIT) or messages is None or answer is None:
+        return None
+    if form is None and body.get("response_format"):  # of which nobody can tell whether it is kept
         return None
     if sum(len(message["content"]) for message in messages) + len(answer) > LONGEST:
         return None
@@ -85,7 +89,7 @@ def finished_of(
     parameters = {name: body[name] for name in SENT_AGAIN if body.get(name) is not None}
     category, floor = trace.decision.features.category, trace.slo.min_quality
     return Finished(
-        trace.group, category, floor, str(payload.get("model_id")), usd, messages, parameters, answer, ended_s
+        trace.group, category, floor, str(payload.get("model_id")), usd, messages, parameters, answer, ended_s, form
     )
 
 

@@ -128,8 +128,9 @@ def _paired(settings: Settings, measured: Measured) -> Iterator[Paired]:
         asked = group.shadow_evaluation
         if asked is not None:
             total = sum(row.total for row in measured.pairs if groups.get(row.one) == name)
-            control = measured.controls.get(asked.judge, Control())
-            yield Paired(name, asked.judge, measured.paired_usd.get(name, 0.0), asked.usd_per_day, total, *control)
+            control = Control() if asked.judge is None else measured.controls.get(asked.judge, Control())
+            spent_usd = measured.paired_usd.get(name, 0.0)
+            yield Paired(name, asked.judge, asked.grader, spent_usd, asked.usd_per_day, total, *control)
 
 
 def _shown(found: Status) -> RenderableType:
@@ -178,7 +179,8 @@ def _comparisons(found: Status) -> Table:
         verdicts = one.control_first, one.control_second, one.control_tie
         shares = (percent(count / sum(verdicts), 0) if sum(verdicts) else UNKNOWN for count in verdicts)
         spent = number(one.spent_usd, 4), number(one.usd_per_day, 2)
-        table.add_row(one.group, number(one.comparisons), *spent, one.judge, *shares)
+        tells = ", ".join(filter(None, (one.grader, one.judge)))
+        table.add_row(one.group, number(one.comparisons), *spent, tells, *shares)
     return table
 
 

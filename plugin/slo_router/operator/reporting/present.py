@@ -49,7 +49,8 @@ class Paired:
     """
 
     group: str
-    judge: str
+    judge: str | None
+    grader: str | None
     spent_usd: float
     usd_per_day: float
     comparisons: float

@@ -1,7 +1,7 @@
 """Compares an answer with that of another deployment to the same prompt, after it went out, and learns from it.
 
-    a request ends → drawn by `share` → waits, in memory → another deployment is asked the same → a judge is asked which
-    is better, twice, in both orders → the sums in Redis (`comparisons`), and no text anywhere
+    a request ends → drawn by `share` → waits, in memory → another deployment is asked the same → the request's schema
+    tells, or a judge says twice, in both orders, which is better → the sums in Redis (`comparisons`), no text anywhere
 
 Whom to ask, or that it is not worth it, `quality.choosing` says. Some comparisons are of two answers of the same
 deployment: what a judge says of these is its bias. One comparison at a time in each worker, and none whose cost is
@@ -26,6 +26,8 @@ from slo_router.quality.choosing import Demand, Standing, choose, weighing
 from slo_router.quality.comparing import Pair, together
 from slo_router.quality.judging import Graded, standing
 from slo_router.quality.posterior import Cell
+from slo_router.request.conditions import schema_of
+from slo_router.request.signals import breaks_schema
 from slo_router.worker.pairing.asking import Asking, Call, Messages, Reply, again, most_usd, to_judge
 from slo_router.worker.pairing.comparisons import compared, controlled, note
 from slo_router.worker.pairing.purse import OverBudgetError, Purse, Use
@@ -57,6 +59,18 @@ class Finished(NamedTuple):
     parameters: Mapping[str, object]
     answer: str
     ended_s: float
+    form: Mapping[str, object] | None = None  # the JSON schema that it is to keep, as the request has it
+
+
+def _graded(finished: Finished, other: str) -> list[Winner | None] | None:
+    """What the request's schema says of its answer and another, as a judge in both orders; `None`: both keep it."""
+    if finished.form is None:
+        return None
+    schema = schema_of(finished.form)
+    is_broken, is_other_broken = (breaks_schema(text, schema) for text in (finished.answer, other))
+    if is_broken and is_other_broken:
+        return ["tie", "tie"]
+    return ["B", "A"] if is_broken else ["A", "B"] if is_other_broken else None
 
 
 class SkippedError(Exception):
@@ -108,7 +122,10 @@ class ShadowEvaluation:
         return settings is not None and self._rng.random() < settings.share
 
     def offer(self, finished: Finished) -> None:
-        """Takes a request that was drawn, and that may be compared."""
+        """Takes a request that was drawn, and that may be compared, where anybody tells of such."""
+        settings = self._settings(finished.group)
+        if settings is None or (settings.judge if finished.form is None else settings.grader) is None:
+            return
         self._waiting.append(finished)
         if finished.floor is not None:
             categories = self._seen.setdefault(finished.group, {})
@@ -156,30 +173,40 @@ class ShadowEvaluation:
         settings = self._settings(finished.group)
         if settings is None:
             raise SkippedError("off")
-        is_control = self._rng.random() < settings.control_share
+        is_control = settings.judge is not None and self._rng.random() < settings.control_share
         partner = finished.served if is_control else await self._partner(finished)
-        judges = self._asking.deployments(settings.judge)
-        if not judges or self._is_away(partner):
-            self._say(f"{finished.group}: nobody judges, for {settings.judge} has no deployment", only_if=not judges)
+        judge = self._judge_of(settings, finished)
+        if self._is_away(partner):
             raise SkippedError("away")
-        judge = self._rng.choice(judges)
-        self._price(judge, to_judge((), "", ""), finished.category)  # else the second answer would be paid for nothing
         purse = Purse(use, self._prefix, finished.group, settings.usd_per_day)
         second = await self._ask(purse, partner, again(finished.messages, finished.parameters), finished)
         if not second.is_whole:
             raise SkippedError("cut")
-        verdicts: list[Winner | None] = ["tie", "tie"]
-        if second.text != finished.answer or is_control:
+        verdicts = None if is_control else _graded(finished, second.text)
+        if verdicts is None and (second.text != finished.answer or is_control) and judge is not None:
             verdicts = await self._judge(purse, judge, finished, second.text)
+        verdicts = verdicts or ["tie", "tie"]
         now_s, found = time.time(), score(*verdicts)
         if found is None:
             raise SkippedError("unreadable")
-        if is_control:
+        if is_control and settings.judge is not None:
             counts = controlled(settings.judge, verdicts)
         else:
             counts = compared(finished.served, partner, finished.category, found, now_s)
         await use(lambda client: note(client, self._prefix, now_s, counts))
         return "control" if is_control else {1.0: "better", 0.5: "tie", 0.0: "worse"}[found]
+
+    def _judge_of(self, settings: ShadowEvaluationSettings, finished: Finished) -> str | None:
+        """A deployment that judges, where one is wanted. Raises SkippedError where none can: before anybody is paid."""
+        if settings.judge is None:
+            return None
+        judges = self._asking.deployments(settings.judge)
+        if not judges:
+            self._say(f"{finished.group}: nobody judges, for {settings.judge} has no deployment")
+            raise SkippedError("away")
+        judge = self._rng.choice(judges)
+        self._price(judge, to_judge((), "", ""), finished.category)
+        return judge
 
     async def _judge(self, purse: Purse, judge: str, finished: Finished, other: str) -> list[Winner | None]:
         """What the judge says with the answer first, and with the other first."""
@@ -242,8 +269,8 @@ class ShadowEvaluation:
         usd = {category: one.latest.usd for category, one in seen.items()}
         return await in_turns(weighing(usd, stands, demands, together(graded.pairs, rules.half_life_s)))
 
-    def _say(self, text: str, *, only_if: bool = True) -> None:
+    def _say(self, text: str) -> None:
         """Once."""
-        if only_if and text not in self._said:
+        if text not in self._said:
             self._said.add(text)
             log.warning("shadow evaluation: %s", text)
