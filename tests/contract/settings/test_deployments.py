@@ -129,6 +129,9 @@ def test_a_teams_model_is_in_the_group_that_its_team_calls() -> None:
     [
         ({"mode": "embedding"}, True),
         ({"mode": "image_generation"}, True),
+        ({"mode": "realtime"}, True),
+        ({"mode": "evaluation"}, True),
+        ({"mode": "batch"}, True),
         ({"mode": "image_generation", "supported_endpoints": ["/v1/chat/completions"]}, False),
         ({"mode": "responses"}, False),
         ({"mode": "completion"}, False),
