@@ -37,7 +37,9 @@ with warnings.catch_warnings():
     from slo_router.gateway import ends, faults, narrowing, pools, requests, seams
     from slo_router.gateway.config import redis_url
     from slo_router.gateway.hooks import Plugin
+    from slo_router.gateway.rescue.alarm import give_up
     from slo_router.gateway.router import Deployment, deployment_id
+    from slo_router.worker.attempt import Attempt
     from slo_router.worker.trace import find_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
@@ -331,6 +333,10 @@ async def pieces() -> AsyncIterator[object]:
     yield {"choices": [{"delta": {"content": "word"}}]}
 
 
+async def no_word() -> AsyncIterator[object]:
+    yield {"choices": [{"delta": {"role": "assistant"}}]}
+
+
 async def recorded(made: Plugin) -> list[RequestRecord]:
     made.settle()
     return [RequestRecord.model_validate_json(line) for _, line in made.request_log._queue]
@@ -362,6 +368,48 @@ async def test_a_stream_that_does_not_go_on_is_one_error_after_a_while(monkeypat
     (record,) = await recorded(made)
     assert (record.outcome, record.deployment, record.attempts) == ("error", "small", 1)
     assert record.ttft_ms is not None
+
+
+async def given_up(made: Plugin) -> dict[str, object]:
+    """A silent stream of `small` that was given up, and ends without a word while `large` is asked."""
+    data = await arrive(made, stream=True)
+    trace = find_trace(data)
+    assert trace is not None
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
+    assert trace.attempt is not None
+    give_up(made.strategy, trace, trace.attempt)
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("success", "small")}
+    await made.async_log_success_event(event, None, None, None)
+    assert await recorded(made) == []
+    return data
+
+
+async def test_a_stream_that_ends_once_it_was_given_up_is_not_what_the_client_got() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data = await given_up(made)
+    assert made.strategy.live.in_flight("large") == 1
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("success", "large")}
+    await made.async_log_success_event(event, None, None, None)
+    (record,) = await recorded(made)
+    assert (record.outcome, record.deployment, record.attempts) == ("success", "large", 2)
+
+
+async def test_a_stream_that_ended_is_what_the_client_got_where_the_other_one_failed() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data = await given_up(made)
+    trace = find_trace(data)
+    assert trace is not None
+    made.strategy.finish(trace, "error")
+    trace.begin(Attempt("small", is_sent=True))  # it is read on
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), no_word(), data):
+        pass
+    (record,) = await recorded(made)
+    assert (record.outcome, record.deployment, record.completion_tokens) == ("success", "small", 20)
 
 
 # --- a stream on its way to the client
