@@ -608,6 +608,39 @@ def failure(status: int | None, message: str) -> Exception:
     return error
 
 
+GROQ = (
+    "Request too large for model `m` in organization `org_1` service tier `on_demand` on tokens per minute (TPM): "
+    "Limit 6000, Requested 12000, please reduce your message size and try again."
+)
+VLLM = "This model's maximum context length is 32768 tokens. However, you requested 65,536 tokens (9 in the messages)."
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "share"),
+    [
+        (413, GROQ, 0.5),
+        (429, GROQ, 0.5),
+        (413, "<html>413 Request Entity Too Large</html>", faults.UNSAID),
+        (413, "Request body too large for gpt-x model. Max size: 8000 tokens.", faults.UNSAID),
+        (429, "Rate limit reached on tokens per minute (TPM): Limit 6000, Used 3513, Requested 3166.", None),
+        (400, "the name of a tool is too long", None),
+    ],
+)
+def test_what_is_too_large_for_one_deployment_is_no_fault_and_no_full_quota(
+    status: int, message: str, share: float | None
+) -> None:
+    error = failure(status, message)
+    error.llm_provider = "openai"  # type: ignore[attr-defined]
+    assert faults.is_too_large(error) is (share is not None)
+    if share is not None:
+        assert (faults.fault_of(error, {}), faults.taken_share(error)) == ("request", share)
+
+
+def test_a_window_that_a_server_names_is_the_part_that_it_would_have_taken() -> None:
+    assert faults.taken_share(failure(400, VLLM)) == 0.5
+    assert faults.taken_share(failure(400, "maximum context length is 9 tokens")) == faults.UNSAID
+
+
 def test_a_client_that_brings_its_own_key_or_answer_says_nothing_of_a_deployment() -> None:
     for brings in (
         {"api_key": "mine"},

@@ -72,6 +72,8 @@ class Ends:
         self._finish(trace, error, self._fault_of(error, trace, request))
 
     def _finish(self, trace: Trace, error: object, fault: Fault) -> None:
+        if faults.is_too_large(error):
+            self._strategy.too_large(trace, faults.taken_share(error))
         wait_s = faults.wait_s(error, time.time()) if fault == "quota" else None
         self._strategy.finish(trace, ENDINGS[fault], wait_s)
 
