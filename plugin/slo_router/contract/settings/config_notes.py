@@ -46,7 +46,7 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         *_tiers(deployments),
         *_modes(deployments),
     )
-    return Notes((*_loading(document), *broken, *_rescue(document, groups)), said)
+    return Notes((*_loading(document), *_misplaced(deployments), *broken, *_rescue(document, groups)), said)
 
 
 def _loading(document: Fields) -> Iterator[str]:
@@ -64,6 +64,15 @@ def _loading(document: Fields) -> Iterator[str]:
         else "is missing"
     )
     yield f'litellm_settings.callbacks: {CALLBACK} {found}, so the plugin is not loaded; add callbacks: ["{CALLBACK}"]'
+
+
+def _misplaced(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    for one in deployments:
+        if "slo_router" in one.params:
+            yield (
+                f"{one.path}.litellm_params.slo_router: is not read, and LiteLLM sends it to the provider; "
+                f"it belongs in {one.path}.model_info"
+            )
 
 
 def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
