@@ -412,6 +412,23 @@ async def test_a_stream_that_ended_is_what_the_client_got_where_the_other_one_fa
     assert (record.outcome, record.deployment, record.completion_tokens) == ("success", "small", 20)
 
 
+@pytest.mark.parametrize(("call_type", "records"), [("acompletion", 1), ("agenerate_content_stream", 0)])
+async def test_a_stream_without_a_word_is_empty_only_where_words_are_known(
+    call_type: str, records: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteLLM may tell of its success late."""
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data: dict[str, object] = {"model": "smart", "messages": MESSAGES, "metadata": {}, "stream": True}
+    await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, call_type)
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, call_type)
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), no_word(), data):
+        pass
+    monkeypatch.setattr(ends, "BROKEN_S", 0.0)
+    assert [one.error_class for one in await recorded(made)] == ["EmptyStreamError"] * records
+
+
 # --- a stream on its way to the client
 
 

@@ -13,7 +13,7 @@ from slo_router.decision.explain import summary
 from slo_router.gateway import faults
 from slo_router.gateway.feedback.overheard import Overheard
 from slo_router.gateway.followed import FollowedRouter
-from slo_router.gateway.requests import Request
+from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.live.ratelimit import reports
 from slo_router.live.state import LEASE_S, Ending, Landing
 from slo_router.telemetry.telemetry import Telemetry
@@ -101,8 +101,12 @@ class Ends:
         self._hold(_Broken(time.time(), self._own_payload(data, key, trace, error=None), trace, is_over=True))
 
     def stream_ended(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
-        """A stream ended. LiteLLM tells so, unless it was empty (an HTML page, a bare `[DONE]`): that is a failure."""
-        if trace.awaits_token and trace.attempt is not None and not trace.recorded:
+        """A stream ended. LiteLLM tells so, unless it was empty (an HTML page, a bare `[DONE]`): that is a failure.
+
+        Of calls that are not routed nobody here knows what a word looks like.
+        """
+        is_read = trace.call_type in ROUTED_CALL_TYPES
+        if is_read and trace.awaits_token and trace.attempt is not None and not trace.recorded:
             told = self._told_of(trace)
             if told is not None:  # while another was asked in its place
                 self.record(told, trace)
