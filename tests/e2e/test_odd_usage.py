@@ -10,7 +10,7 @@ import pytest
 from slo_router.contract.record import SloRecord
 from tests.e2e.conftest import ODD_USD, Stack
 from tests.e2e.test_routes import ROUTES
-from tests.shared.particular_server import GOOD, Answers, Particular, Request, whole
+from tests.shared.particular_server import GOOD, Answers, Particular, Request, refuse, whole
 from tests.shared.scripted_server import DONE, chunk, delta, stream, usage
 
 RIGHT: Mapping[str, int] = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
@@ -107,6 +107,26 @@ def test_a_stream_with_nothing_in_it_is_an_error_and_leaves_a_record(
     (record,) = stack.records(1)
     assert (record["outcome"], record["error_class"], record["slo_met"]) == ("error", "EmptyStreamError", False)
     assert (record["deployment"], record["cost_usd"]) == ("odd", None)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize("body", [{"choices": []}, {"error": {"message": "Overloaded", "code": 529}}])
+def test_an_answer_with_nothing_in_it_is_an_error_and_leaves_a_record(
+    stack: Stack, server: Particular, body: Mapping[str, object], path: str
+) -> None:
+    """LiteLLM hands some of these on as answers."""
+    server.answers = lambda _: refuse(200, {**BASE, **body})
+    stack.post(path, {**ROUTES[path], "model": "odd"})
+    (record,) = stack.records(1)
+    assert (record["outcome"], record["slo_met"], record["deployment"]) == ("error", False, "odd")
+    assert (record["prompt_tokens"], record["completion_tokens"], record["cost_usd"]) == (None, None, None)
+
+
+def test_an_answer_that_was_filtered_is_one(stack: Stack, server: Particular) -> None:
+    """Whatever the usage says."""
+    filtered = {"index": 0, "message": {"role": "assistant", "content": None}, "finish_reason": "content_filter"}
+    server.answers = lambda _: refuse(200, {**BASE, "object": "chat.completion", "choices": [filtered]})
+    assert recorded(stack)["error_class"] is None
 
 
 def test_an_answer_without_a_word_is_none(stack: Stack, server: Particular) -> None:

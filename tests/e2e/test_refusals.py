@@ -18,6 +18,7 @@ from evaluation.shared.traffic import BAD_TEMPERATURE
 from slo_router.contract.ages import HANDFUL as HANDFUL_OF_ANSWERS
 from tests.e2e.conftest import CATEGORIES, REFUSALS, Stack
 
+LONG = [{"role": "user", "content": "Summarize: " + "the cat sat on the mat. " * 150}]
 ANY = "20000"  # a limit that nothing here breaks, however busy the machine
 REQUESTS = 30
 REFUSALS_IN_A_ROW = 3
@@ -94,6 +95,22 @@ def test_ten_wrong_requests_in_a_row_take_nothing_from_a_healthy_deployment(
     statuses = [ask(live, name, temperature=BAD_TEMPERATURE).status_code for _ in range(10)]
     assert set(statuses) == {400}
     assert [ask(live, name).headers["x-slo-selected-model"] for _ in range(10)] == [name] * 10
+
+
+@pytest.mark.parametrize("status", [413, 429])
+def test_what_is_too_large_for_one_goes_to_another_from_then_on_and_the_rest_still_goes_there(
+    live: Stack, status: int
+) -> None:
+    """As Groq (413) and OpenAI (429) refuse a request of more tokens than they allow in a minute."""
+    name = f"refuses-{401 if status == 413 else 402}"
+    assert gets_traffic(live, name)
+    message = "Request too large for model `m` on tokens per minute (TPM): Limit 500, Requested 1000, please reduce it."
+    live.endpoints[name].control("status", status=status, message=message)
+    assert ask(live, name, messages=LONG).status_code != 200
+    live.endpoints[name].control("ok")
+    assert ask(live, name, messages=LONG).headers["x-slo-selected-model"] == f"{name}-medium"
+    assert ask(live, name, max_tokens=1_000).headers["x-slo-selected-model"] == f"{name}-medium"
+    assert ask(live, name).headers["x-slo-selected-model"] == name
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ with warnings.catch_warnings():
     from slo_router.gateway import ends, faults, narrowing, pools, requests, seams
     from slo_router.gateway.config import redis_url
     from slo_router.gateway.hooks import Plugin
+    from slo_router.gateway.rescue.alarm import give_up
     from slo_router.gateway.router import Deployment, deployment_id
+    from slo_router.worker.attempt import Attempt
     from slo_router.worker.trace import find_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
@@ -331,6 +333,10 @@ async def pieces() -> AsyncIterator[object]:
     yield {"choices": [{"delta": {"content": "word"}}]}
 
 
+async def no_word() -> AsyncIterator[object]:
+    yield {"choices": [{"delta": {"role": "assistant"}}]}
+
+
 async def recorded(made: Plugin) -> list[RequestRecord]:
     made.settle()
     return [RequestRecord.model_validate_json(line) for _, line in made.request_log._queue]
@@ -362,6 +368,65 @@ async def test_a_stream_that_does_not_go_on_is_one_error_after_a_while(monkeypat
     (record,) = await recorded(made)
     assert (record.outcome, record.deployment, record.attempts) == ("error", "small", 1)
     assert record.ttft_ms is not None
+
+
+async def given_up(made: Plugin) -> dict[str, object]:
+    """A silent stream of `small` that was given up, and ends without a word while `large` is asked."""
+    data = await arrive(made, stream=True)
+    trace = find_trace(data)
+    assert trace is not None
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, "acompletion")
+    assert trace.attempt is not None
+    give_up(made.strategy, trace, trace.attempt)
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "large"}}, "acompletion")
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("success", "small")}
+    await made.async_log_success_event(event, None, None, None)
+    assert await recorded(made) == []
+    return data
+
+
+async def test_a_stream_that_ends_once_it_was_given_up_is_not_what_the_client_got() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data = await given_up(made)
+    assert made.strategy.live.in_flight("large") == 1
+    event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload("success", "large")}
+    await made.async_log_success_event(event, None, None, None)
+    (record,) = await recorded(made)
+    assert (record.outcome, record.deployment, record.attempts) == ("success", "large", 2)
+
+
+async def test_a_stream_that_ended_is_what_the_client_got_where_the_other_one_failed() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data = await given_up(made)
+    trace = find_trace(data)
+    assert trace is not None
+    made.strategy.finish(trace, "error")
+    trace.begin(Attempt("small", is_sent=True))  # it is read on
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), no_word(), data):
+        pass
+    (record,) = await recorded(made)
+    assert (record.outcome, record.deployment, record.completion_tokens) == ("success", "small", 20)
+
+
+@pytest.mark.parametrize(("call_type", "records"), [("acompletion", 1), ("agenerate_content_stream", 0)])
+async def test_a_stream_without_a_word_is_empty_only_where_words_are_known(
+    call_type: str, records: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteLLM may tell of its success late."""
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data: dict[str, object] = {"model": "smart", "messages": MESSAGES, "metadata": {}, "stream": True}
+    await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, call_type)
+    await made.async_pre_call_deployment_hook({**data, "model_info": {"id": "small"}}, call_type)
+    async for _ in made.async_post_call_streaming_iterator_hook(UserAPIKeyAuth(), no_word(), data):
+        pass
+    monkeypatch.setattr(ends, "BROKEN_S", 0.0)
+    assert [one.error_class for one in await recorded(made)] == ["EmptyStreamError"] * records
 
 
 # --- a stream on its way to the client
@@ -558,6 +623,39 @@ def failure(status: int | None, message: str) -> Exception:
     error = Exception(message)
     error.status_code = status  # type: ignore[attr-defined]
     return error
+
+
+GROQ = (
+    "Request too large for model `m` in organization `org_1` service tier `on_demand` on tokens per minute (TPM): "
+    "Limit 6000, Requested 12000, please reduce your message size and try again."
+)
+VLLM = "This model's maximum context length is 32768 tokens. However, you requested 65,536 tokens (9 in the messages)."
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "share"),
+    [
+        (413, GROQ, 0.5),
+        (429, GROQ, 0.5),
+        (413, "<html>413 Request Entity Too Large</html>", faults.UNSAID),
+        (413, "Request body too large for gpt-x model. Max size: 8000 tokens.", faults.UNSAID),
+        (429, "Rate limit reached on tokens per minute (TPM): Limit 6000, Used 3513, Requested 3166.", None),
+        (400, "the name of a tool is too long", None),
+    ],
+)
+def test_what_is_too_large_for_one_deployment_is_no_fault_and_no_full_quota(
+    status: int, message: str, share: float | None
+) -> None:
+    error = failure(status, message)
+    error.llm_provider = "openai"  # type: ignore[attr-defined]
+    assert faults.is_too_large(error) is (share is not None)
+    if share is not None:
+        assert (faults.fault_of(error, {}), faults.taken_share(error)) == ("request", share)
+
+
+def test_a_window_that_a_server_names_is_the_part_that_it_would_have_taken() -> None:
+    assert faults.taken_share(failure(400, VLLM)) == 0.5
+    assert faults.taken_share(failure(400, "maximum context length is 9 tokens")) == faults.UNSAID
 
 
 def test_a_client_that_brings_its_own_key_or_answer_says_nothing_of_a_deployment() -> None:

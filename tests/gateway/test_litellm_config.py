@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import warnings
 from collections.abc import Iterator
@@ -154,3 +155,40 @@ def test_a_deployment_that_the_database_adds_joins_under_litellms_id(tmp_path: P
         assert {one.context_tokens for one in made.strategy.facts.values()} == {128_000}
     finally:
         proxy_server.llm_router = before
+
+
+def test_what_a_deployment_says_of_itself_is_not_taken_for_what_its_model_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteLLM keeps it in its price map, under the name of the model."""
+    monkeypatch.setattr(litellm, "model_cost", copy.deepcopy(litellm.model_cost))  # as after a reload
+    says = {"max_input_tokens": 2_000, "supports_vision": False, "mode": "embedding"}
+    listed, unlisted = entry(model="openai/gpt-4o"), entry(model="openai/only-here")
+    entries = [
+        {**one, "model_info": {"id": f"{name}-{index}", **info}}
+        for index, info in enumerate((says, {}))
+        for name, one in (("listed", listed), ("unlisted", unlisted))
+    ]
+    started(path := write(tmp_path, *entries))
+    settings = proxy_settings()
+    before = proxy_server.llm_router
+    try:
+        proxy_server.llm_router = Router(model_list=copy.deepcopy(entries))
+        made = Plugin(settings)
+        made.take_over()
+        facts = made.strategy.facts
+    finally:
+        proxy_server.llm_router = before
+    assert {name: one.context_tokens for name, one in facts.items()} == {
+        "listed-0": 2_000,
+        "unlisted-0": 2_000,
+        "listed-1": 128_000,
+        "unlisted-1": None,
+    }
+    assert {name: bool(one.unsupported) for name, one in facts.items()} == {
+        "listed-0": True,
+        "unlisted-0": True,
+        "listed-1": False,
+        "unlisted-1": False,
+    }
+    assert facts["listed-1"].unsupported == load_settings(path).deployments[2].facts.unsupported

@@ -19,6 +19,7 @@ from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.measure.stream import Sample
 from slo_bench.measure.wire import LENGTH_NAMES, Wire, wire_of
 from slo_bench.prompts.workload import Prompt
+from slo_router.contract.model import TEXT
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.contract.settings.environment import resolve_environment
 
@@ -97,7 +98,9 @@ Measure: TypeAlias = Callable[[Target, Prompt], Awaitable[Sample]]  # one reques
 
 
 def target_of(deployment: ManagedDeployment, proxy: Proxy | None) -> Target:
-    """How to call a deployment. Raises UnreachableError, with advice, if it cannot be called directly."""
+    """How to call a deployment. Raises UnreachableError, with advice, if it cannot be called directly, or for text."""
+    if TEXT in deployment.facts.unsupported:
+        raise UnreachableError(f"model_info.mode: {deployment.mode} makes no text, and prompts ask for some")
     return _direct(deployment) if proxy is None else _via(proxy, deployment.facts.deployment_id)
 
 

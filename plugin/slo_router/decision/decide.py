@@ -41,8 +41,8 @@ from slo_router.live.circuit import share
 from slo_router.live.quota import Room, room
 from slo_router.live.state import ANSWERS, ERRORS
 
-NotAsked = tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str], frozenset[str]]
-ALL_ASKED: NotAsked = (frozenset(),) * 5
+NotAsked = tuple[frozenset[str], ...]
+ALL_ASKED: NotAsked = (frozenset(),) * 6
 _POSITIONS = {level: position for position, level in enumerate(LEVELS)}
 _new = tuple.__new__  # of a named tuple, in half the time of its own constructor
 _UNKNOWN = Standing.UNKNOWN  # an enum's attribute is slow to look up
@@ -67,7 +67,7 @@ class Choice(NamedTuple):
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group, home = policy.group, ask.cached.deployment_id
-    shut, spared, denied, full, scarce = _not_asked(ask, candidates, view) if view.live else ALL_ASKED
+    shut, spared, denied, full, scarce, too_large = _not_asked(ask, candidates, view) if view.live else ALL_ASKED
     faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
     demand = Demand(
         ask.features,
@@ -85,6 +85,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         scarce,
         ask.in_tier,
         ask.worth_usd,
+        too_large,
     )
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(
@@ -202,13 +203,14 @@ def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Ass
 
 def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
     """Those whose circuit lets this request not pass, those that recover and are spared it if another is able, those
-    that refuse everything, those that are full, and those that have little room left.
+    that refuse everything, those that are full, those that have little room left, and those that it is too large for.
     """
     shut: list[str] = []
     spared: list[str] = []
     denied: list[str] = []
     full: list[str] = []
     scarce: list[str] = []
+    too_large: list[str] = []
     for facts in candidates:
         state = view.live.get(facts.deployment_id)
         if state is None:
@@ -219,14 +221,15 @@ def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
             part = share(state.circuit, view.now_s)
             if part < 1 and view.rng.random() >= part:
                 (shut if state.circuit.is_open else spared).append(facts.deployment_id)
+        if not state.sizes.takes(ask.features, view.now_s):
+            too_large.append(facts.deployment_id)
         if state.quota is not None:
             tokens = ask.features.prompt_tokens + ask.features.output_tokens
             found = room(state.quota, view.now_s, tokens, state.in_flight - state.foreign)
             if found is not Room.ANY:
                 (full if found is Room.NONE else scarce).append(facts.deployment_id)
-    if shut or spared or denied or full or scarce:
-        return frozenset(shut), frozenset(spared), frozenset(denied), frozenset(full), frozenset(scarce)
-    return ALL_ASKED
+    found_out = (shut, spared, denied, full, scarce, too_large)
+    return tuple(map(frozenset, found_out)) if any(found_out) else ALL_ASKED
 
 
 def _chance(ask: Ask, candidates: Sequence[Facts], view: View, assessment: Assessment) -> float | None:

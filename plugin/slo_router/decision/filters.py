@@ -23,6 +23,7 @@ from typing import NamedTuple
 from slo_router.contract.model import TEXT, Facts, Features, Prediction, Rejection, Slo
 
 EVIDENCE = frozenset({"answers", "error_rate"})  # that a benchmark found: it may be so no more
+TOO_LARGE = "refused one as large"  # as opposed to full: what a quota's rejection says
 SERVICE_TIER = "service_tier"  # what a rejection says is missing
 ANYTHING = Slo()
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
@@ -47,6 +48,7 @@ class Demand(NamedTuple):
     scarce: frozenset[str] = frozenset()  # deployments whose last requests are kept for those with no other way
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
     worth_usd: float | None = None  # of a quality of 1, for the objective `value`
+    too_large: frozenset[str] = frozenset()  # deployments that refused a request as large as this
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
@@ -111,7 +113,11 @@ def account(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection |
 
 
 def quota(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Has all the requests that it may have, at once or in this minute, so that LiteLLM would refuse one more."""
+    """Has all the requests that it may have, at once or in this minute, so that LiteLLM would refuse one more; or
+    refused one as large as this for its size.
+    """
+    if facts.deployment_id in demand.too_large:
+        return Rejection(facts.deployment_id, "quota", TOO_LARGE, "room")
     if facts.deployment_id not in demand.full:
         return None
     return Rejection(facts.deployment_id, "quota", "all the requests that it may have", "room")
@@ -172,7 +178,7 @@ def concerned(demand: Demand) -> tuple[Filter, ...]:
             True,
             demand.features.limit_tokens is not None,
             bool(demand.answer_faults),
-            bool(demand.full),
+            bool(demand.full or demand.too_large),
             bool(demand.denied),
             bool(demand.tried),
             bool(demand.shut),

@@ -6,6 +6,7 @@ all. The others that wait are not counted: whoever comes too late decides again,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -40,6 +41,8 @@ def room_in_s(decision: Decision, request: Waiting, states: Mapping[str, LiveSta
 
 def _wait_s(decision: Decision, state: LiveState | None, now_s: float) -> float:
     """Until that one has room; at least `POLL_S`, for LiteLLM's own counters may be what shuts it."""
+    if state is not None and not state.sizes.takes(decision.features, now_s):
+        return math.inf
     if state is None or state.quota is None:
         return POLL_S
     tokens = decision.features.prompt_tokens + decision.features.output_tokens

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import litellm
@@ -77,9 +78,39 @@ def plugin_section() -> object:
     return (litellm.callback_settings or {}).get("slo_router")
 
 
+class _Listed:
+    """LiteLLM's price map as it came: to it LiteLLM adds what a deployment says of itself, under its model's name."""
+
+    source: object = None
+    models: Mapping[str, Mapping[str, object]] = MappingProxyType({})
+
+    def read(self, source: Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
+        """What `source` lists. Of one that took the place of another, LiteLLM's additions may be there by now."""
+        if source is not self.source:
+            known = self.models
+            self.source = source
+            self.models = {
+                name: known.get(name) or dict(entry)
+                for name, entry in source.items()
+                if not known or name in known or _has_price(entry)
+            }
+        return self.models
+
+
+def _has_price(entry: Mapping[str, object]) -> bool:
+    """LiteLLM adds no price."""
+    return any("cost" in name and value is not None for name, value in entry.items())
+
+
+_listed = _Listed()
+
+
 def price_map() -> Mapping[str, Mapping[str, object]]:
-    """LiteLLM's price map, newer than the packaged one where it could be fetched."""
-    return cast("Mapping[str, Mapping[str, object]]", litellm.model_cost)
+    """LiteLLM's price map, newer than the packaged one where it could be fetched, and nothing of other deployments.
+
+    The first call is before LiteLLM makes its router.
+    """
+    return _listed.read(cast("Mapping[str, Mapping[str, object]]", litellm.model_cost))
 
 
 def markups() -> Markups:

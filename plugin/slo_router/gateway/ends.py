@@ -13,16 +13,17 @@ from slo_router.decision.explain import summary
 from slo_router.gateway import faults
 from slo_router.gateway.feedback.overheard import Overheard
 from slo_router.gateway.followed import FollowedRouter
-from slo_router.gateway.requests import Request
+from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.live.ratelimit import reports
 from slo_router.live.state import LEASE_S, Ending, Landing
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Fault
-from slo_router.worker.records import answer_began, build_record, ended_by_itself, outcome_of
+from slo_router.worker.records import answer_began, build_record, ended_by_itself, has_nothing, outcome_of
 from slo_router.worker.request_log import RequestLog
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import Trace, find_trace, own_metadata
 
+EMPTY_ANSWER = "EmptyAnswerError"  # as a record names it
 BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
 CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
@@ -71,6 +72,8 @@ class Ends:
         self._finish(trace, error, self._fault_of(error, trace, request))
 
     def _finish(self, trace: Trace, error: object, fault: Fault) -> None:
+        if faults.is_too_large(error):
+            self._strategy.too_large(trace, faults.taken_share(error))
         wait_s = faults.wait_s(error, time.time()) if fault == "quota" else None
         self._strategy.finish(trace, ENDINGS[fault], wait_s)
 
@@ -98,10 +101,33 @@ class Ends:
         self._hold(_Broken(time.time(), self._own_payload(data, key, trace, error=None), trace, is_over=True))
 
     def stream_ended(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
-        """A stream ended. LiteLLM tells so, unless it was empty (an HTML page, a bare `[DONE]`): that is a failure."""
-        if trace.awaits_token and trace.attempt is not None and not trace.recorded:
+        """A stream ended. LiteLLM tells so, unless it was empty (an HTML page, a bare `[DONE]`): that is a failure.
+
+        Of calls that are not routed nobody here knows what a word looks like.
+        """
+        is_read = trace.call_type in ROUTED_CALL_TYPES
+        if is_read and trace.awaits_token and trace.attempt is not None and not trace.recorded:
+            told = self._told_of(trace)
+            if told is not None:  # while another was asked in its place
+                self.record(told, trace)
+                return
             payload = self._own_payload(data, key, trace, EmptyStreamError())
             self._hold(_Broken(time.time(), payload, trace, is_over=True))
+
+    def was_given_up(self, trace: Trace, payload: Mapping[str, object]) -> bool:
+        """Whether this is told of a silent stream that ended while another is asked in its place.
+
+        The client gets the other's answer, or this one where that fails.
+        """
+        attempt, silent = trace.attempt, None if trace.rescue is None else trace.rescue.attempt.deployment_id
+        if attempt is None or silent in (None, attempt.deployment_id) or payload.get("model_id") != silent:
+            return False
+        self._hold(_Broken(time.time(), payload, trace))
+        return True
+
+    def _told_of(self, trace: Trace) -> Mapping[str, object] | None:
+        """What LiteLLM told of a request that may go on elsewhere."""
+        return next((one.payload for one in self._broken if one.trace is trace), None)
 
     def _hold(self, broken: _Broken) -> None:
         self._broken.append(broken)
@@ -116,11 +142,12 @@ class Ends:
             self._strategy.finish(trace, "disconnected")
         else:
             self._finish(trace, error, self._fault_of(error, trace, data, at_proxy=True))
-        broken = next((one.payload for one in self._broken if one.trace is trace), None)
-        self.record(broken or self._own_payload(data, key, trace, error), trace)
+        self.record(self._told_of(trace) or self._own_payload(data, key, trace, error), trace)
 
     def record(self, payload: Mapping[str, object], trace: Trace) -> None:
         """A request is over; `payload` is what LiteLLM logs of it."""
+        if has_nothing(payload, trace):
+            payload = {**payload, "status": "failure", "error_information": {"error_class": EMPTY_ANSWER}}
         outcome = outcome_of(payload)
         ending: Ending = "released" if outcome == "cache_hit" or trace.tells_nothing else outcome
         landing = self._strategy.finish(trace, ending)

@@ -15,8 +15,16 @@ from slo_router.worker.attempt import Fault
 BAD_REQUEST, SERVER_ERROR = 400, 500
 BUSY, FULL = (408, 429), 429  # a timeout and a rate limit: no fault of the request
 ACCOUNT = (401, 402)  # a key, its credit; 403 and 404 may be about a file
-TOO_LARGE = (413,)
-REQUESTS_OWN = frozenset({"ContextWindowExceededError", "ContentPolicyViolationError", "UnsupportedParamsError"})
+TOO_LARGE = 413
+UNSAID = 0.9  # what is known of a size is an estimate, which moves with what is learned
+WINDOW_EXCEEDED = "ContextWindowExceededError"
+TOO_LARGE_SAID = re.compile(r"\brequest (?:body )?too large\b|\bprompt is too long\b", re.IGNORECASE)
+LIMIT_SAID = re.compile(  # Groq and OpenAI of tokens per minute, vLLM and OpenAI of a window
+    r"(?:limit:?|maximum context length (?:is|of))\s+(?P<limit>\d[\d,]*)\b[^0-9]{1,120}?"
+    r"(?:requested:?|resulted in|contains?(?: at least)?|has)\s+(?:about\s+)?(?P<asked>\d[\d,]*)",
+    re.IGNORECASE,
+)
+REQUESTS_OWN = frozenset({WINDOW_EXCEEDED, "ContentPolicyViolationError", "UnsupportedParamsError"})
 PROXYS_OWN = frozenset(  # guardrails raise these, also in the middle of a stream
     {
         "HTTPException",
@@ -58,11 +66,11 @@ def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_p
     if not getattr(error, "llm_provider", None) and (at_proxy or _is_proxys_own(error)):  # or a client's that left
         return "request"
     status = getattr(error, "status_code", None)
-    if status == FULL:
-        return "request" if getattr(error, "llm_provider", None) == "" else "quota"  # the former: LiteLLM's own limits
+    if status == FULL:  # without a provider it is one of LiteLLM's own limits
+        return "request" if getattr(error, "llm_provider", None) == "" or is_too_large(error) else "quota"
     if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
         return "unclear" if request is not None and _is_unreadable(error, request) else "deployment"
-    if status in TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
+    if status == TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
         return "request"
     said = str(error)[:MOST_TEXT]
     if FOR_LESS in said:
@@ -70,6 +78,24 @@ def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_p
     words = OF_ACCOUNT.search(said)
     is_said = words is not None and request is not None and not _holds(request, words[0].lower())
     return "account" if is_said or status in ACCOUNT else "unclear"
+
+
+def is_too_large(error: object) -> bool:
+    """Whether a deployment refuses a request for its size: for its window, its server, or its tokens per minute."""
+    if not getattr(error, "llm_provider", None):
+        return False
+    status = getattr(error, "status_code", None)
+    is_said = status in (BAD_REQUEST, FULL) and TOO_LARGE_SAID.search(str(error)[:MOST_TEXT]) is not None
+    return is_said or status == TOO_LARGE or type(error).__name__ == WINDOW_EXCEEDED
+
+
+def taken_share(error: object) -> float:
+    """The part of such a request, 0 to 1, that would have been taken, as far as it says; else nearly all of it."""
+    said = LIMIT_SAID.search(str(error)[:MOST_TEXT])
+    if said is None:
+        return UNSAID
+    limit, asked = (float(said[name].replace(",", "")) for name in ("limit", "asked"))
+    return limit / asked if 0 < limit < asked else UNSAID
 
 
 def _is_proxys_own(error: object) -> bool:

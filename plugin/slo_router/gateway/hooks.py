@@ -265,7 +265,7 @@ class Plugin(CustomLogger):
     ) -> None:
         """A request succeeded, or its client left: record it and learn from its usage."""
         trace, payload = find_trace(kwargs.get("litellm_params")), kwargs.get("standard_logging_object")
-        if trace is not None and isinstance(payload, dict):
+        if trace is not None and isinstance(payload, dict) and not self.ends.was_given_up(trace, payload):
             offer_if_drawn(self.paired, kwargs, trace, payload)
             self.ends.overheard.offer(kwargs, trace, payload)
             self.ends.record(payload, trace)

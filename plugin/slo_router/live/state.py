@@ -13,6 +13,7 @@ from slo_router.live.account import TRUSTED, Account, suspected
 from slo_router.live.circuit import CLOSED, Circuit, is_suspected, succeeded
 from slo_router.live.quota import Quota
 from slo_router.live.scarcity import PLENTY, Scarcity, Tariff, is_over, tariff
+from slo_router.live.sizes import ANY_SIZE, Sizes
 
 Ending = Literal["success", "error", "silent", "refused", "denied", "full", "disconnected", "released"]
 ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
@@ -106,6 +107,7 @@ class LiveState:
     account: Account = TRUSTED
     same_account: frozenset[str] = frozenset()  # deployments with the same key at the same address
     quota: Quota | None = None  # `None`: nobody says that it has a limit
+    sizes: Sizes = ANY_SIZE  # as this worker knows them
     evidence: Evidence = field(default_factory=Evidence)
     heard: Evidence = field(default_factory=Evidence)  # what all the others saw
     heard_marks: Sequence[object] = field(default_factory=list)  # tell whether one of them says something new

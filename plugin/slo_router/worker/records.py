@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from slo_router.contract import prices as pricing
+from slo_router.contract.first_token import delta_has_token
 from slo_router.contract.metrics_hash import MAX_VALUE
 from slo_router.contract.model import Facts, Slo
 from slo_router.contract.record import RequestRecord, TryRecord
@@ -187,6 +188,25 @@ def outcome_of(payload: Mapping[str, object]) -> Outcome:
     if "client disconnected" in str(payload.get("error_str") or "").lower():
         return "disconnected"
     return "success"
+
+
+def has_nothing(payload: Mapping[str, object], trace: Trace) -> bool:
+    """Whether what LiteLLM took for an answer in one piece is none: no word, no usage, and no reason for that.
+
+    A server's error with a status of 200 may look so.
+    """
+    answer = payload.get("response")
+    choices = answer.get("choices") if isinstance(answer, Mapping) else None
+    if trace.stream or not isinstance(choices, list) or outcome_of(payload) != "success":
+        return False
+    if payload.get("prompt_tokens") or payload.get("completion_tokens"):
+        return False
+    return not any(isinstance(choice, Mapping) and _says_anything(choice) for choice in choices)
+
+
+def _says_anything(choice: Mapping[str, object]) -> bool:
+    has_reason = choice.get("finish_reason") not in (None, "stop")
+    return has_reason or bool(choice.get("text")) or delta_has_token(choice.get("message"))
 
 
 def ended_by_itself(payload: Mapping[str, object]) -> bool | None:

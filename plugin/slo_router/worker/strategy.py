@@ -68,8 +68,7 @@ class Strategy:
         self.answers, self.live, self.homes = Answers(), Live(), Homes()
         self.rescues = Rescues(self.live, self.watch)
         self.feedback, self.comparisons = Feedback(settings.key_prefix), Comparisons(settings.key_prefix)
-        self.implicit = Implicit(settings.key_prefix)
-        self._knowledge = Knowledge()
+        self.implicit, self._knowledge = Implicit(settings.key_prefix), Knowledge()
         self._lessons = Lessons(self.live)
         self._is_live = settings.live_measurements
         self._clock = clock
@@ -212,6 +211,10 @@ class Strategy:
         """
         attempt = trace.attempt
         return None if attempt is None else self._lessons.end(attempt, trace, ending, self._clock(), wait_s)
+
+    def too_large(self, trace: Trace, share: float) -> None:
+        """The attempt under way was refused for its size, see `Lessons`."""
+        self._lessons.too_large(trace, share, self._clock())
 
     def learn(
         self, trace: Trace, landing: Landing | None, record: RequestRecord, *, is_whole: bool | None = None

@@ -7,7 +7,7 @@ import pytest
 from slo_bench.errors import BenchError, UnreachableError
 from slo_bench.measure.targets import Proxy, target_of
 from slo_bench.prompts.workload import Prompt
-from slo_router.contract.model import Facts
+from slo_router.contract.model import TEXT, Facts
 from slo_router.contract.settings.deployments import ManagedDeployment
 
 PROMPT = Prompt("chat", ({"role": "user", "content": "Hi"},), 8)
@@ -17,6 +17,13 @@ def deployment(
     model: str = "openai/Qwen/Qwen2.5-7B", base: str | None = "http://gpu:8000/v1/", key: str | None = None
 ) -> ManagedDeployment:
     return ManagedDeployment("smart", Facts("qwen-7b", model), base, key)
+
+
+@pytest.mark.parametrize("proxy", [None, Proxy("http://proxy:4000", "sk-1")])
+def test_what_makes_no_text_is_asked_for_none(proxy: Proxy | None) -> None:
+    facts = Facts("voice", "openai/gpt-realtime", unsupported=frozenset({TEXT}))
+    with pytest.raises(UnreachableError, match=r"model_info\.mode: realtime makes no text"):
+        target_of(ManagedDeployment("smart", facts, "http://gpu:8000/v1", mode="realtime"), proxy)
 
 
 def test_a_direct_call_goes_to_the_endpoint_with_the_model_name_it_knows() -> None:

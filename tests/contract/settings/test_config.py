@@ -130,7 +130,7 @@ def test_one_number_is_a_quality_for_every_category_and_none_is_no_floor() -> No
         ({"rescue": {"min_ms": 0}}, "groups.smart.rescue.min_ms: 0, expected greater than 0"),
         ({"rescue": {"min_ms": 140_000}}, "groups.smart.rescue: expected min_ms of at most max_ms"),
         ({"rescue": {"hedge": True}}, "groups.smart.rescue: expected hedge: false; LiteLLM has no safe way"),
-        ({"rescue": "on"}, "groups.smart.rescue: 'on', expected a mapping"),
+        ({"rescue": "maybe"}, "groups.smart.rescue: 'maybe', expected a mapping"),
         ({"shadow_evaluation": {"judge": "smart"}}, "groups.smart.shadow_evaluation.usd_per_day: missing"),
         (
             {"shadow_evaluation": {"judge": "nobody", "usd_per_day": 1}},
@@ -208,6 +208,22 @@ def test_a_group_with_nothing_under_its_name_has_the_defaults() -> None:
     section = {"groups": {"smart": None}}
     read = parse_settings({"model_list": [SMART], "callback_settings": {"slo_router": section}}, {})
     assert read.plugin == settings().plugin
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        dict.fromkeys(("slo", "min_quality", "objective", "mode", "categories", "trial_share", "rescue", "weights")),
+        {"slo": {"ttft_ms": None}, "min_quality": {"default": None}},
+    ],
+)
+def test_a_key_with_nothing_behind_it_is_none(group: dict[str, object]) -> None:
+    """As where all that stood below it is commented out."""
+    section = {"groups": {"smart": group}, "log": None, "metrics": None, "key_prefix": None}
+    listed = {**SMART, "model_info": {"id": "a", "slo_router": {"quality": None, "metrics_url": None}}}
+    read = parse_settings({"model_list": [listed], "callback_settings": {"slo_router": section}}, {})
+    assert read.plugin == settings().plugin
+    assert read.deployments[0].facts.quality == {}
 
 
 @pytest.mark.parametrize("entries", [None, (), [SMART | {"model_name": "other"}]])
@@ -354,6 +370,8 @@ def test_the_policy_fingerprint_follows_what_decides_and_nothing_else() -> None:
         ({"budget": 0}, False),
         ({"deadline": False}, False),
         (None, True),
+        ("on", True),
+        (True, True),
         ({}, True),
         ({"min_ms": 500}, True),
     ],

@@ -100,6 +100,31 @@ def test_a_fallback_that_leaves_the_managed_groups_is_said() -> None:
     assert note.startswith("router_settings.fallbacks: smart falls back to plain, which the plugin does not route")
 
 
+@pytest.mark.parametrize(
+    "chains",
+    [
+        {"fallbacks": [{"*": ["plain"]}]},
+        {"default_fallbacks": ["plain"]},
+        {"fallbacks": [{"smart": [{"model": "plain", "temperature": 0}]}]},
+        {"context_window_fallbacks": [{"smart": ["plain"]}], "default_fallbacks": ["smart"]},
+    ],
+)
+def test_every_form_of_a_fallback_is_said(chains: dict[str, object]) -> None:
+    (note,) = notes(litellm_settings={"callbacks": [CALLBACK], **chains})
+    assert note.startswith(f"litellm_settings.{next(iter(chains))}: smart falls back to plain, which the plugin")
+
+
+def test_what_every_group_falls_back_to_is_not_said_of_one_with_a_chain_of_its_own() -> None:
+    assert not notes(router_settings={"fallbacks": [{"*": ["plain"]}, {"smart": ["smart"]}]})
+
+
+def test_facts_that_stand_where_litellm_sends_them_to_the_provider_are_said() -> None:
+    listed = entry(id="a")
+    listed["litellm_params"] = {"model": "openai/x", "slo_router": {"quality": 0.9}}
+    (note,) = notes(model_list=[listed])
+    assert note.startswith("model_list[0].litellm_params.slo_router: is not read, and LiteLLM sends it to the provider")
+
+
 def test_a_deployment_that_makes_no_text_is_said() -> None:
     listed = [entry(id="a"), {**entry(id="b"), "model_info": {"id": "b", "mode": "embedding"}}]
     assert notes(model_list=listed) == [

@@ -129,6 +129,9 @@ def test_a_teams_model_is_in_the_group_that_its_team_calls() -> None:
     [
         ({"mode": "embedding"}, True),
         ({"mode": "image_generation"}, True),
+        ({"mode": "realtime"}, True),
+        ({"mode": "evaluation"}, True),
+        ({"mode": "batch"}, True),
         ({"mode": "image_generation", "supported_endpoints": ["/v1/chat/completions"]}, False),
         ({"mode": "responses"}, False),
         ({"mode": "completion"}, False),
@@ -160,6 +163,10 @@ def test_the_key_is_kept_for_the_benchmark_and_never_shown() -> None:
     [
         ({"slo_router": {"qualty": 1}}, "model_info.slo_router.qualty: unknown key, expected one of quality, gpu_usd_"),
         ({"slo_router": {"quality": 2}}, "model_info.slo_router.quality.default: 2, expected less than or equal to 1"),
+        (
+            {"slo_router": {"metrics_url": "qwen-7b:8000/metrics"}},
+            "model_info.slo_router.metrics_url: 'qwen-7b:8000/metrics', expected an address such as http://qwen-7b:8000",
+        ),
         ({"slo_router": {"gpu_usd_per_hour": -1}}, "model_info.slo_router.gpu_usd_per_hour: -1, expected greater"),
         ({"slo_router": 5}, "model_info.slo_router: 5, expected a mapping"),
         ({"input_cost_per_token": "cheap"}, "litellm_params.input_cost_per_token: 'cheap', expected USD per token"),

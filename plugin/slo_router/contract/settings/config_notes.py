@@ -46,7 +46,7 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         *_tiers(deployments),
         *_modes(deployments),
     )
-    return Notes((*_loading(document), *broken, *_rescue(document, groups)), said)
+    return Notes((*_loading(document), *_misplaced(deployments), *broken, *_rescue(document, groups)), said)
 
 
 def _loading(document: Fields) -> Iterator[str]:
@@ -64,6 +64,15 @@ def _loading(document: Fields) -> Iterator[str]:
         else "is missing"
     )
     yield f'litellm_settings.callbacks: {CALLBACK} {found}, so the plugin is not loaded; add callbacks: ["{CALLBACK}"]'
+
+
+def _misplaced(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    for one in deployments:
+        if "slo_router" in one.params:
+            yield (
+                f"{one.path}.litellm_params.slo_router: is not read, and LiteLLM sends it to the provider; "
+                f"it belongs in {one.path}.model_info"
+            )
 
 
 def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
@@ -109,18 +118,35 @@ def _matches(pattern: str, group: str) -> bool:
     return "*" in pattern and re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), group) is not None
 
 
-def _fallbacks(document: Fields, groups: Container[str]) -> Iterator[str]:
+def _fallbacks(document: Fields, groups: Sequence[str]) -> Iterator[str]:
     for section in ("router_settings", "litellm_settings"):
-        for kind in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
-            chains = _section(document, section).get(kind)
-            for chain in chains if isinstance(chains, list) else ():
-                for source, targets in chain.items() if isinstance(chain, Mapping) else ():
-                    left = [str(one) for one in _list(targets) if isinstance(one, str) and one not in groups]
-                    if source in groups and left:
-                        yield (
-                            f"{section}.{kind}: {source} falls back to {', '.join(left)}, which the plugin does not "
-                            "route: what is answered there follows no SLO"
-                        )
+        settings = _section(document, section)
+        own = {kind: _chains(settings.get(kind)) for kind in _FALLBACKS}
+        own["default_fallbacks"] = {_EVERY_GROUP: settings.get("default_fallbacks")}
+        for kind, chains in own.items():
+            for group in groups:
+                has_its_own = kind == "default_fallbacks" and group in own["fallbacks"]
+                targets = None if has_its_own else chains.get(group, chains.get(_EVERY_GROUP))
+                left = [name for name in map(_target, _list(targets)) if name is not None and name not in groups]
+                if left:
+                    yield (
+                        f"{section}.{kind}: {group} falls back to {', '.join(left)}, which the plugin does not "
+                        "route: what is answered there follows no SLO"
+                    )
+
+
+_FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+_EVERY_GROUP = "*"  # LiteLLM's, for a group without a chain of its own
+
+
+def _chains(value: object) -> dict[str, object]:
+    return {str(source): targets for one in _list(value) if isinstance(one, Mapping) for source, targets in one.items()}
+
+
+def _target(one: object) -> str | None:
+    """The group that a fallback names, alone or with parameters of its own."""
+    named = one.get("model") if isinstance(one, Mapping) else one
+    return named if isinstance(named, str) else None
 
 
 def _tiers(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from slo_router.contract.model import NO_TIERS, TEXT, Facts, Limits
 from slo_router.contract.settings.environment import as_litellm_reads, from_environment
@@ -36,6 +37,13 @@ class ModelFacts(Strict):
     quality: QualityTable = Field({})
     gpu_usd_per_hour: NotNegative | None = None
     metrics_url: str | None = None
+
+    @field_validator("metrics_url")
+    @classmethod
+    def _can_be_asked(cls, value: str | None) -> str | None:
+        if value is not None and re.match(r"https?://[^/]", value) is None:
+            raise ValueError("an address such as http://qwen-7b:8000/metrics")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +201,16 @@ _NO_TEXT_MODES = frozenset(
     {
         "audio_speech",
         "audio_transcription",
+        "batch",
         "embedding",
+        "evaluation",
+        "extraction",
+        "guardrail",
         "image_edit",
         "image_generation",
         "moderation",
         "ocr",
+        "realtime",
         "rerank",
         "search",
         "vector_store",

@@ -77,9 +77,9 @@ class RescueSettings(Strict):
 
 
 def _read(value: object) -> object:
-    if value is False or value == "off":  # YAML reads `off` as false
+    if value is False or value == "off":  # YAML reads `off` as false, and `on` as true
         return {"deadline": False}
-    return {} if value is None else value
+    return {} if value in (None, True, "on") else value
 
 
 Rescue = Annotated[RescueSettings, BeforeValidator(_read)]

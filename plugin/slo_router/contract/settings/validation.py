@@ -24,7 +24,7 @@ def _one_for_all(value: object) -> object:
     if isinstance(value, int | float):
         return {"default": value}
     if isinstance(value, Mapping):
-        return value
+        return {name: one for name, one in value.items() if one is not None}
     raise ValueError("a number from 0 to 1, or a mapping of them by category")
 
 
@@ -52,7 +52,7 @@ Percent = Annotated[Share, BeforeValidator(_from_percent)]
 
 
 class Strict(BaseModel):
-    """A section of the YAML. Unknown keys are errors. Its values can't be changed."""
+    """A section of the YAML. Unknown keys are errors; a key with nothing behind it is none. Its values don't change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,7 +66,12 @@ class Strict(BaseModel):
                 raise PydanticCustomError("unknown_key", "one of {known}", {"key": str(key), "known": known})
         if not isinstance(section, Mapping):
             return _typed(section)
-        return {key: _meant(value, _parts(cls.model_fields[key].annotation)) for key, value in section.items()}
+        fields = {key: cls.model_fields[key] for key in section}
+        return {
+            key: _meant(value, _parts(fields[key].annotation))
+            for key, value in section.items()
+            if value is not None or fields[key].is_required()
+        }
 
 
 def _parts(annotation: object) -> list[object]:

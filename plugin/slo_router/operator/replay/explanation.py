@@ -11,6 +11,7 @@ import msgspec
 
 from slo_router.contract.model import Decision
 from slo_router.decision.explain import as_json, slo_record
+from slo_router.decision.filters import TOO_LARGE
 from slo_router.decision.relaxation import KEPT, RECOVERING
 from slo_router.operator.replay.recorded import AskedSlo, Candidate, Predicted, RecordedDecision, Rejected
 
@@ -136,6 +137,8 @@ def _ruled_out(rejected: Rejected, predicted: Predicted) -> str:
         "account": "it refuses every request: its account, or its model's name",
         "quota": "the rest of its quota is kept for requests with no other way"
         if value == KEPT
+        else "it refused a request as large as this"
+        if value == TOO_LARGE
         else "it has all the requests that it may have",
         "answers": f"its answers failed their checks: {value}",
         "capability": f"cannot do {value}",

@@ -7,6 +7,7 @@ from slo_router.contract.record import RequestRecord
 from slo_router.contract.units import MS
 from slo_router.decision.scarcity import turned_away, would_leave
 from slo_router.live.live import Live
+from slo_router.live.sizes import is_known, size_of
 from slo_router.live.state import ERRORS, Ending, Landing
 from slo_router.request.lengths import Length
 from slo_router.worker.attempt import Attempt
@@ -75,6 +76,15 @@ class Lessons:
         if not is_warm and ending not in TEACH_AT_ONCE:  # a worker's first request is slower for reasons of its own
             ending = "released"
         return self._live.ended(flight, ending, now_s, wait_s)
+
+    def too_large(self, trace: Trace, share: float, now_s: float) -> None:
+        """The attempt under way was refused for its size; of the request so large a part would have been taken."""
+        state = None if trace.attempt is None else self._live.states.get(trace.attempt.deployment_id)
+        features = None if trace.decision is None else trace.decision.features
+        if state is None or features is None or trace.goes_on or trace.tells_nothing:
+            return
+        if is_known(features):
+            state.sizes = state.sizes.without(share * size_of(features), now_s)
 
     def learn(self, landing: Landing, trace: Trace, record: RequestRecord) -> None:
         """The request is over, whose last attempt `landing` is."""
