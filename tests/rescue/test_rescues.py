@@ -200,3 +200,22 @@ def test_a_benchmark_that_is_too_low_gives_up_three_in_a_day_and_then_waits() ->
     assert world.deadline_s() == pytest.approx(19.2)
     world.flight = Flight("a", NOW_S + 2 * DAY_S, 0.0, None, 1.0)
     assert world.deadline_s() == pytest.approx(0.3)
+
+
+def test_who_is_at_the_address_of_the_silent_one_is_asked_last_and_only_where_that_server_lives() -> None:
+    world = World(a=1.0, b=0.5, c=3.0)
+    world.rescues.same_server = {"a": frozenset("b"), "b": frozenset("a")}
+    assert world.rescues.beside(["a", "c"]) == {"b"}
+    assert world.after(2.0) == ("wait", pytest.approx(1.0))  # c is asked, not b
+    assert world.after(2.0, tried=("a", "c")) == ("slow", pytest.approx(2.0))
+    world.answers("b", NOW_S + 0.1)
+    assert world.after(2.0, tried=("a", "c"))[0] == "rescue"
+    assert world.deadline_s(tried=("a", "c")) is not None
+
+
+def test_a_server_that_lets_all_of_its_deployments_wait_does_not_show_that_everything_is_slow() -> None:
+    world = World(a=1.0, b=1.0, c=1.0)
+    world.is_slow("b")
+    assert world.after(2.0)[0] == "slow"
+    world.rescues.same_server = {"a": frozenset("b"), "b": frozenset("a")}
+    assert world.after(2.0)[0] == "rescue"

@@ -47,6 +47,7 @@ class Demand(NamedTuple):
     scarce: frozenset[str] = frozenset()  # deployments whose last requests are kept for those with no other way
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
     worth_usd: float | None = None  # of a quality of 1, for the objective `value`
+    beside: frozenset[str] = frozenset()  # at the address of one that was silent: another goes before them
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:

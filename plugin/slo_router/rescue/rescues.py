@@ -15,18 +15,22 @@ Where all became slow at once, each seems to be well until somebody waits there.
 another, until any that was sent there lately (since a deadline before the silent one left) has its first token in time:
 then it is no more than a few. And where one of the others is late, and the next has not shown that it is well, that is
 "slow", too.
+
+Deployments with the same `api_base` are taken for one server. Whoever else is there is asked where nobody at another
+address can be, and only once the server has answered somebody that was sent to it later: so it does not hang.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from slo_router.contract.ages import DAY_S
 from slo_router.contract.model import Decision
 from slo_router.contract.settings.group import RescueSettings
+from slo_router.decision.relaxation import BESIDE
 from slo_router.latency.curve import P50, ttft_s
 from slo_router.live.circuit import is_suspected
 from slo_router.live.live import Live
@@ -56,12 +60,17 @@ class Rescues:
     def __init__(self, live: Live, watch: Callable[[], None]) -> None:
         """`watch` looks at what came and what waits, as the background job does some times a second."""
         self.budget = Budget()
+        self.same_server: Mapping[str, frozenset[str]] = {}  # by deployment: the others at its address
         self._live = live
         self._watch = watch
         self._watched_s = 0.0
         self._given_up_s: dict[str, list[float]] = {}  # by group: when, of those that were not sent again yet
         self._following: dict[str, list[Flight]] = {}
         self._untaught_s: dict[str, deque[float]] = {}  # by deployment: when the benchmark alone gave somebody up
+
+    def beside(self, silent: Iterable[str]) -> frozenset[str]:
+        """Those at the address of one of these."""
+        return frozenset().union(*(self.same_server.get(name, ()) for name in silent))
 
     def followed(self, group: str, flight: Flight) -> None:
         """A stream of the group that was given up is sent to another deployment."""
@@ -82,7 +91,7 @@ class Rescues:
 
         `waited_s` is what the request spent before its dispatch.
         """
-        others = self._others(decision, tried)
+        others = self._elsewhere(flight, self._others(decision, tried))
         state = self._live.states.get(flight.deployment_id)
         if state is None or not others:
             return None
@@ -110,10 +119,12 @@ class Rescues:
         if abs(now_s - self._watched_s) > WATCH_S:  # of many that wait at once each looks
             self._watched_s = now_s
             self._watch()
-        others = self._others(decision, tried)
+        others = self._elsewhere(flight, self._others(decision, tried))
         if not others:
             return Verdict("alone")
         waited_s = now_s - flight.at_s
+        if others[0][0] in self._beside(flight) and not self._lives(flight):
+            return Verdict("slow", waited_s)
         in_time = [(name, state) for name, state in others if not _is_late(state, now_s)]
         found = (
             (UNKNOWN * deadline_s if seconds is None else seconds, state.begun_until_s > flight.at_s - deadline_s)
@@ -142,10 +153,8 @@ class Rescues:
 
     def _is_another_late(self, decision: Decision, flight: Flight, now_s: float) -> bool:
         """Whether requests wait for too long elsewhere, too; not at one that is known to be broken."""
-        states = self._live.states
-        found = (
-            states.get(one.deployment_id) for one in decision.assessments if one.deployment_id != flight.deployment_id
-        )
+        states, own = self._live.states, {flight.deployment_id, *self._beside(flight)}
+        found = (states.get(one.deployment_id) for one in decision.assessments if one.deployment_id not in own)
         return any(
             _is_late(state, now_s) and (not state.circuit.is_open or is_suspected(state.circuit))
             for state in found
@@ -165,13 +174,26 @@ class Rescues:
 
     def _others(self, decision: Decision, tried: Iterable[str]) -> list[tuple[str, LiveState]]:
         """Whoever else could answer: it passes every filter, as the decision found, and its circuit is closed."""
-        out = {rejection.deployment_id for rejection in decision.rejections}.union(tried)
+        out = {one.deployment_id for one in decision.rejections if one.value != BESIDE}.union(tried)
         states = ((one.deployment_id, self._live.states.get(one.deployment_id)) for one in decision.assessments)
         return [
             (name, state)
             for name, state in states
             if state is not None and name not in out and not state.circuit.is_open and not state.account.is_shut
         ]
+
+    def _beside(self, flight: Flight) -> frozenset[str]:
+        return self.same_server.get(flight.deployment_id, frozenset())
+
+    def _elsewhere(self, flight: Flight, others: list[tuple[str, LiveState]]) -> list[tuple[str, LiveState]]:
+        """Those of them that are at another address, if there are any."""
+        beside = self._beside(flight)
+        return [one for one in others if one[0] not in beside] or others
+
+    def _lives(self, flight: Flight) -> bool:
+        """Whether anybody who was sent to the flight's address after it has a first token."""
+        states = (self._live.states.get(name) for name in (flight.deployment_id, *self._beside(flight)))
+        return any(state is not None and state.begun_until_s > flight.at_s for state in states)
 
     @staticmethod
     def _typical_s(decision: Decision, others: Iterable[tuple[str, LiveState]]) -> list[float | None]:

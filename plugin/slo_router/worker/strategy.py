@@ -16,7 +16,7 @@ import msgspec
 from slo_router.contract.model import Facts
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import PluginSettings
-from slo_router.contract.settings.deployments import ManagedDeployment, same_accounts
+from slo_router.contract.settings.deployments import ManagedDeployment, same_accounts, same_servers
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.decision.decide import decide
@@ -89,7 +89,7 @@ class Strategy:
         self.facts = {deployment.facts.deployment_id: deployment.facts for deployment in deployments}
         self.live.forget(self.facts)
         if self._is_live:
-            accounts = same_accounts(deployments)
+            accounts, self.rescues.same_server = same_accounts(deployments), same_servers(deployments)
             for name, facts in self.facts.items():
                 self.live.allow(name, facts.limits, accounts.get(name, frozenset()))
         self.answers.know(self.facts)
@@ -141,7 +141,9 @@ class Strategy:
         tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
         lengths = self.answers.lengths(features)
         ceiling, hits, worth = cost_ceiling(trace.asked), self.homes.new_shares, self.worths.of(group, self._rng)
-        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having, hits, worth)
+        beside = self.rescues.beside(one.deployment_id for one in trace.attempts if one.is_given_up)
+        is_full = frozenset(full)
+        ask = Ask(features, trace.slo, tried, ceiling, cached, is_full, readers, lengths, having, hits, worth, beside)
         decision = decide(ask, candidates, self._view(now_s), managed.policy)
         trace.decision = decision
         if not trace.is_shadow:
