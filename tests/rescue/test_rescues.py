@@ -14,11 +14,12 @@ from slo_router.live.circuit import CLOSED, failed, suspected
 from slo_router.live.live import Live
 from slo_router.live.state import Flight, LastWord
 from slo_router.rescue.budget import LEAST
+from slo_router.rescue.deadline import Deadline
 from slo_router.rescue.rescues import FOLLOWED_S, LATE_S, LOOK_S, UNKNOWN, Rescues
 from tests.shared.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed, decided
 
 WIDE = RescueSettings(min_ms=1, max_ms=1_000_000)
-DEADLINE_S = 2.0
+DEADLINE_S, LONGEST_S = 2.0, 8.0
 
 
 def curve(ttft_s: float) -> Curve:
@@ -41,7 +42,12 @@ class World:
 
     def after(self, waited_s: float, tried: Collection[str] = ("a",)) -> tuple[str, float | None]:
         found = self.rescues.verdict(
-            self.decision, self.flight, NOW_S + waited_s, deadline_s=DEADLINE_S, group="smart", tried=tried
+            self.decision,
+            self.flight,
+            NOW_S + waited_s,
+            deadline=Deadline(DEADLINE_S, LONGEST_S),
+            group="smart",
+            tried=tried,
         )
         return found.reason, found.wait_s
 
@@ -56,7 +62,8 @@ class World:
         self.live.first_token(flight, sent_s + 0.5, prompt_tokens=None, ttft_s=0.5)
 
     def deadline_s(self, tried: Collection[str] = ("a",)) -> float | None:
-        return self.rescues.deadline_s(self.decision, self.flight, WIDE, tried=tried, stream=True)
+        found = self.rescues.deadline(self.decision, self.flight, WIDE, tried=tried, stream=True)
+        return None if found is None else found.due_s
 
 
 def test_the_next_takes_over_once_the_request_waited_for_as_long_as_that_typically_takes() -> None:

@@ -1,8 +1,8 @@
 """Whether a request whose deadline passed is given up for another deployment, and when it has a deadline at all. Pure.
 
-    sent      earn(): one request more    deadline_s(): when to look again
+    sent      earn(): one request more    deadline(): when to look again
     then      verdict():  rescue          another deployment is likely to answer sooner than this one
-                          wait            so it is not yet
+                          wait            so it is not yet, or this one may just be late (`patience`)
                           slow            whoever else could answer is late with what it has: the prediction's fault
                           budget          enough further calls were made
                           alone           nobody else can answer
@@ -23,11 +23,9 @@ address can be, and only once the server has answered somebody that was sent to 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from slo_router.contract.ages import DAY_S
 from slo_router.contract.model import Decision
 from slo_router.contract.settings.group import RescueSettings
 from slo_router.decision.relaxation import BESIDE
@@ -36,7 +34,8 @@ from slo_router.live.circuit import is_suspected
 from slo_router.live.live import Live
 from slo_router.live.state import Flight, LiveState
 from slo_router.rescue.budget import Budget
-from slo_router.rescue.deadline import MOST_DOUBTS, first_content_s, knows_enough, whole_answer_s
+from slo_router.rescue.deadline import Deadline, first_content, whole_answer_s
+from slo_router.rescue.patience import Patience
 
 UNKNOWN = 3.0  # × the deadline: after that a deployment of which nothing is known is the better bet
 MOST_AT_ONCE = 3  # streams that another took over, without a first token yet
@@ -66,7 +65,7 @@ class Rescues:
         self._watched_s = 0.0
         self._given_up_s: dict[str, list[float]] = {}  # by group: when, of those that were not sent again yet
         self._following: dict[str, list[Flight]] = {}
-        self._untaught_s: dict[str, deque[float]] = {}  # by deployment: when the benchmark alone gave somebody up
+        self._patience = Patience()
 
     def beside(self, silent: Iterable[str]) -> frozenset[str]:
         """Those at the address of one of these."""
@@ -77,7 +76,7 @@ class Rescues:
         self._following.setdefault(group, []).append(flight)
         del self._given_up_s.setdefault(group, [])[:1]
 
-    def deadline_s(
+    def deadline(
         self,
         decision: Decision,
         flight: Flight,
@@ -86,8 +85,8 @@ class Rescues:
         tried: Iterable[str],
         stream: bool,
         waited_s: float = 0.0,
-    ) -> float | None:
-        """Seconds from the flight's dispatch until another deployment is to be asked; `None`: none ever.
+    ) -> Deadline | None:
+        """When another deployment is to be asked; `None`: never.
 
         `waited_s` is what the request spent before its dispatch.
         """
@@ -96,14 +95,13 @@ class Rescues:
         if state is None or not others:
             return None
         if not stream:
-            return whole_answer_s(flight, settings)
+            whole_s = whole_answer_s(flight, settings)
+            return None if whole_s is None else Deadline(whole_s, whole_s)
         next_s = min((at for at in self._typical_s(decision, others) if at is not None), default=0.0)
         limit_s = decision.slo.ttft_s
         left_s = None if limit_s is None else limit_s - waited_s
-        untaught = sum(flight.at_s - at_s < DAY_S for at_s in self._untaught_s.get(flight.deployment_id, ()))
-        return first_content_s(
-            decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s, untaught=untaught
-        )
+        untaught = self._patience.untaught(flight)
+        return first_content(decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s, untaught=untaught)
 
     def verdict(
         self,
@@ -111,41 +109,56 @@ class Rescues:
         flight: Flight,
         now_s: float,
         *,
-        deadline_s: float,
+        deadline: Deadline,
         group: str,
         tried: Iterable[str],
     ) -> Verdict:
-        """What becomes of it now; `deadline_s` is what `deadline_s()` said. A `rescue` has taken of the budget."""
+        """What becomes of it now; `deadline` is what `deadline()` said. A `rescue` has taken of the budget."""
         if abs(now_s - self._watched_s) > WATCH_S:  # of many that wait at once each looks
             self._watched_s = now_s
             self._watch()
+        found, is_proven = self._next(decision, flight, now_s, deadline.due_s, tried)
+        if found.reason != "rescue":
+            return found
+        waited_s, state, is_stream = (
+            now_s - flight.at_s,
+            self._live.state(flight.deployment_id),
+            decision.features.stream,
+        )
+        if is_stream and waited_s < deadline.longest_s and self._patience.waits(flight, state, now_s):
+            return Verdict("wait", max(deadline.longest_s - waited_s, WATCH_S))
+        if is_stream and self._under_way(group, now_s) >= (MOST_AT_ONCE if is_proven else 1):
+            return Verdict("wait", LOOK_S)
+        if not self.budget.take(group, now_s):
+            return Verdict("budget", waited_s)
+        if is_stream:
+            self._given_up_s[group].append(now_s)
+            was_waited_for = waited_s >= deadline.longest_s > deadline.due_s
+            self._patience.gave_up(flight, state, now_s, was_waited_for=was_waited_for)
+        self._live.tell_soon()
+        return found
+
+    def _next(
+        self, decision: Decision, flight: Flight, now_s: float, due_s: float, tried: Iterable[str]
+    ) -> tuple[Verdict, bool]:
+        """Whether another is likely to answer sooner than this one; and whether it has shown that it is well."""
         others = self._elsewhere(flight, self._others(decision, tried))
         if not others:
-            return Verdict("alone")
+            return Verdict("alone"), False
         waited_s = now_s - flight.at_s
         if others[0][0] in self._beside(flight) and not self._lives(flight):
-            return Verdict("slow", waited_s)
+            return Verdict("slow", waited_s), False
         in_time = [(name, state) for name, state in others if not _is_late(state, now_s)]
         found = (
-            (UNKNOWN * deadline_s if seconds is None else seconds, state.begun_until_s > flight.at_s - deadline_s)
+            (UNKNOWN * due_s if seconds is None else seconds, state.begun_until_s > flight.at_s - due_s)
             for seconds, (_, state) in zip(self._typical_s(decision, in_time), in_time, strict=True)
         )
         next_s, is_proven = min(found, default=(math.inf, False))
         if not is_proven and (not in_time or self._is_another_late(decision, flight, now_s)):
-            return Verdict("slow", waited_s)
+            return Verdict("slow", waited_s), False
         if next_s > waited_s:
-            return Verdict("wait", next_s - waited_s)
-        if decision.features.stream and self._under_way(group, now_s) >= (MOST_AT_ONCE if is_proven else 1):
-            return Verdict("wait", LOOK_S)
-        if not self.budget.take(group, now_s):
-            return Verdict("budget", waited_s)
-        if decision.features.stream:
-            self._given_up_s[group].append(now_s)
-            state = self._live.states.get(flight.deployment_id)
-            if state is not None and not knows_enough(state.fitted):
-                self._untaught_s.setdefault(flight.deployment_id, deque(maxlen=MOST_DOUBTS)).append(now_s)
-        self._live.tell_soon()
-        return Verdict("rescue")
+            return Verdict("wait", next_s - waited_s), False
+        return Verdict("rescue"), is_proven
 
     def has_other(self, decision: Decision, tried: Iterable[str]) -> bool:
         """Whether anybody else could answer a request whose stream broke."""

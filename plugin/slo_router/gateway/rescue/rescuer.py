@@ -15,6 +15,7 @@ from slo_router.gateway.rescue.alarm import AttemptAlarm, give_up
 from slo_router.gateway.rescue.permission import TEXT, may_be_followed
 from slo_router.gateway.router import current_router
 from slo_router.gateway.seams import can_interrupt
+from slo_router.rescue.deadline import Deadline
 from slo_router.rescue.rescues import LOOK_S, Verdict
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Attempt
@@ -55,7 +56,7 @@ class Rescuer:
         if not may_be_followed(trace, call, current_router()):
             return
         at_s = attempt.flight.at_s
-        after_s = self._strategy.rescues.deadline_s(
+        deadline = self._strategy.rescues.deadline(
             trace.decision,
             attempt.flight,
             settings,
@@ -63,9 +64,9 @@ class Rescuer:
             stream=trace.stream,
             waited_s=at_s - trace.arrived_s,
         )
-        if after_s is None:
+        if deadline is None:
             return
-        attempt.deadline_s = at_s + after_s
+        attempt.deadline_s, attempt.longest_s = at_s + deadline.due_s, deadline.longest_s
         if trace.rescue is not None or (trace.stream and trace.call_type in TEXT):  # a text is sent once it is read
             return
         left_s = max(attempt.deadline_s - time.time(), 0.0)
@@ -125,9 +126,9 @@ class Rescuer:
         held_up_s = self._strategy.live.held_up_s(flight, now_s)
         if now_s - attempt.deadline_s < held_up_s:  # what came may not be read yet
             return Verdict("wait", held_up_s)
-        deadline_s = attempt.deadline_s - flight.at_s
+        deadline = Deadline(attempt.deadline_s - flight.at_s, attempt.longest_s)
         return self._strategy.rescues.verdict(
-            decision, flight, now_s, deadline_s=deadline_s, group=trace.group, tried=trace.tried
+            decision, flight, now_s, deadline=deadline, group=trace.group, tried=trace.tried
         )
 
     async def _instead(self, first: Ahead, trace: Trace, data: Request, key: object) -> Ahead | None:
