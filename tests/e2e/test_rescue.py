@@ -20,7 +20,8 @@ OFF, NO_RETRIES = Case("token", "chat", "off"), Case("hang", "chat", "no-retries
 SPENT = Case("hang", "chat", "spent", budget=0.001)  # one call for a thousand requests
 BROKEN = Case("token", "chat", "broken")
 LEFT = [Case("token", route, f"left-{route}") for route in ROUTES]
-CASES = [*STREAMED, WHOLE, OFF, NO_RETRIES, SPENT, BROKEN, *LEFT]
+ONE_SERVER = Case("hang", "chat", "one-server", second="hang")  # both cheap ones are at the address that hangs
+CASES = [*STREAMED, WHOLE, OFF, NO_RETRIES, SPENT, BROKEN, *LEFT, ONE_SERVER]
 
 
 @contextmanager
@@ -53,6 +54,14 @@ def test_another_answers_in_place_of_a_silent_deployment_on_every_route(stack: S
         assert sum(usd for _, usd in stack.booked(group)) == pytest.approx(record["cost_usd"])
     assert hung_up(stack.server, [one.number for one in answers if one.case.silence != "hang"])
     assert {seen.completed for seen in stack.endpoints["hang"].seen()} == {False}
+
+
+def test_the_server_that_is_silent_is_not_asked_again_by_the_name_of_another_deployment(stack: Stack) -> None:
+    answer = asyncio.run(stack.ask(ONE_SERVER))
+
+    assert fault_of(answer) == ""
+    tried = [one["deployment"] for one in stack.record(ONE_SERVER.group)["tries"]]
+    assert tried == ["one-server-silent", "one-server-good"]
 
 
 def test_a_client_that_leaves_during_a_rescue_leaves_no_connection_and_one_record(stack: Stack) -> None:

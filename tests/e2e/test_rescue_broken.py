@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 import redis
@@ -11,13 +13,22 @@ import redis
 from evaluation.routing.first_token.asking import CALL_TYPES
 from tests.e2e.conftest import LITELLM, USD_PER_TOKEN, Part, Streams
 from tests.e2e.rescue_stack import ROUTES, Case, Stack, fault_of, part_of
+from tests.shared.particular_server import particular, whole
+from tests.shared.scripted_server import DONE, chunk, delta, stream, usage
 
 CUT = [Case("cut", route) for route in ROUTES]
 ENDED = [Case("end", route) for route in ROUTES if route != "completions"]  # of a text LiteLLM makes up a real end
+AFTER_RESCUE = [
+    Case(silence, route, f"broken-after-{silence}-{route}", second="cut")
+    for silence in ("hang", "token")
+    for route in ("chat", "responses")
+]
 AGAIN = [  # in the middle of its stream LiteLLM asks another by itself
     Case("hang", "messages", "after-rescue", second="cut"),
     Case("cut", "messages", "without-rescue", has_rescue=False),
 ]
+EMPTY = Case("end", "chat", "empty")  # that is billed, and says no more of its end than its usage
+SAID = whole(stream(chunk(delta(role="assistant", content="")), chunk(usage(12, 5)), DONE))
 
 
 def is_unnoticed(case: Case) -> bool:
@@ -28,7 +39,9 @@ def is_unnoticed(case: Case) -> bool:
 @contextmanager
 def part(client: redis.Redis) -> Iterator[Part]:
     """Of the proxy that the tests of streams share."""
-    with part_of([*CUT, *ENDED, *AGAIN], client) as made:
+    with part_of([*CUT, *ENDED, *AFTER_RESCUE, *AGAIN, EMPTY], client) as made, particular(lambda _: SAID) as server:
+        empty = next(entry for entry in made.models if entry["model_name"] == EMPTY.group)  # the cheap one
+        cast("dict[str, object]", empty["litellm_params"])["api_base"] = server.api_base
         yield made
 
 
@@ -53,6 +66,24 @@ def test_another_answers_in_place_of_a_broken_stream(stack: Stack, cases: list[C
         assert sum(usd for _, usd in stack.booked(group)) == pytest.approx(record["cost_usd"]), group
         usd = USD_PER_TOKEN["medium"] * (record["prompt_tokens"] + 2 * record["completion_tokens"])
         assert record["cost_usd"] == pytest.approx(usd), group
+
+
+def test_an_empty_answer_that_is_billed_is_an_answer(stack: Stack) -> None:
+    answer = asyncio.run(stack.ask(EMPTY)).answer
+    assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, "empty-silent")
+    record = stack.record(EMPTY.group)
+    assert (record["outcome"], record["attempts"], record["completion_tokens"]) == ("success", 1, 5)
+
+
+def test_so_it_is_where_the_stream_breaks_that_took_the_place_of_a_silent_one(stack: Stack) -> None:
+    answers = stack.ask_all(*AFTER_RESCUE)
+
+    assert {one.case.group: fault for one in answers if (fault := fault_of(one))} == {}
+    for one in answers:
+        group = one.case.group
+        tried = [(each["deployment"].removeprefix(group), each["ending"]) for each in stack.record(group)["tries"]]
+        assert tried == [("-silent", "silent"), ("-second", "error"), ("-good", "success")], group
+        assert [name for name, _ in stack.booked(group)] == [f"{group}-good"], group
 
 
 def test_the_headers_name_who_answers_where_litellm_asks_again_in_the_middle_of_a_stream(stack: Stack) -> None:

@@ -33,6 +33,7 @@ with warnings.catch_warnings():
     from litellm.proxy import proxy_server
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
+    from litellm.router_utils import cooldown_handlers
 
     from slo_router.gateway import ends, faults, narrowing, pools, requests, seams
     from slo_router.gateway.config import redis_url
@@ -137,6 +138,14 @@ def test_where_litellm_takes_a_broken_stream_for_an_answer_that_is_said(monkeypa
     monkeypatch.delattr(litellm.router, "FallbackAwareStreamWrapper")
     (said,) = seams.untried()
     assert said.endswith("any stream that simply ends, for an answer: no other deployment is asked")
+
+
+def test_where_litellm_counts_an_attempt_that_was_given_up_for_its_cooldown_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(cooldown_handlers, "is_caller_timeout_408")
+    (said,) = seams.untried()
+    assert "allowed_fails: 0" in said
 
 
 async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(

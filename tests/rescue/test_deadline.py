@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import exp, log
 from statistics import NormalDist
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from slo_router.contract.model import LEVELS, Decision, Facts, Slo
 from slo_router.contract.settings.group import RescueSettings
 from slo_router.latency.curve import Curve
 from slo_router.live.state import Flight
-from slo_router.rescue.deadline import RARE, first_content_s, whole_answer_s
+from slo_router.rescue.deadline import LONGEST, RARE, first_content, whole_answer_s
 from tests.shared.builders import NOTHING_KNOWN, NOW_S, assessed, decided
 
 WIDE = RescueSettings(min_ms=1, max_ms=1_000_000)
@@ -26,9 +27,14 @@ def ratios(p95: float, p99: float) -> tuple[float, ...]:
     return tuple(1.0 if level < 0.95 else p95 if level < 0.99 else p99 for level in LEVELS)
 
 
-def curve(p95: float = 1.6, p99: float = 2.0, weight: float = 50.0) -> Curve:
+def curve(p95: float = 1.6, p99: float = 2.0, weight: float = 1e9) -> Curve:
     """1 s and a millisecond for each of 1,000 tokens, and half a second for each other request: at 2 of them 3 s."""
     return Curve(1.0, 0.001, 0.5, 0.01, 0.0, ratios(p95, p99), ratios(1.1, 1.2), weight)
+
+
+def first_content_s(*of: Any, **more: Any) -> float | None:
+    found = first_content(*of, **more)
+    return None if found is None else found.due_s
 
 
 def flight(expected_s: float | None = None) -> Flight:
@@ -59,10 +65,26 @@ def test_of_ten_thousand_healthy_requests_hardly_a_dozen_take_longer_however_wid
 
 def test_it_comes_sooner_where_the_next_would_miss_the_slo_but_not_among_healthy_answers() -> None:
     decision, shape = decided_for("a", Slo(ttft_s=10.0)), curve(2.0)
-    latest, soonest = 3.0 * 2.0**RARE, 3.0 * 1.5 * 2.0
+    latest = 3.0 * 2.0**RARE
     assert first_content_s(decision, flight(), shape, WIDE, left_s=13.0, next_s=1.0) == pytest.approx(latest)
     assert first_content_s(decision, flight(), shape, WIDE, left_s=10.5, next_s=0.5) == pytest.approx(10.0)
-    assert first_content_s(decision, flight(), shape, WIDE, left_s=1.0, next_s=0.5) == pytest.approx(soonest)
+    assert first_content_s(decision, flight(), shape, WIDE, left_s=1.0, next_s=0.5) == pytest.approx(latest)
+
+
+def test_few_answers_hardly_show_the_spread() -> None:
+    found = [first_content_s(decided_for("a"), flight(), curve(2.0, weight=weight), WIDE) for weight in (8.0, 50.0)]
+    assert found == pytest.approx([3.0 * 2.0 ** (1.25 * RARE), 3.0 * 2.0 ** (1.04 * RARE)])
+
+
+def test_one_that_is_late_may_be_waited_for_longer_but_not_where_the_next_would_keep_the_slo() -> None:
+    decision, shape = decided_for("a"), curve(2.0)
+    p95_s, keeps = 3.0 * 2.0, {"left_s": 10.5, "next_s": 0.5}
+    for limits, longest_s in (({}, LONGEST * p95_s), (keeps, 10.0)):
+        found = first_content(decision, flight(), shape, WIDE, **limits)  # type: ignore[arg-type]
+        assert found is not None
+        assert found.longest_s == pytest.approx(longest_s)
+    measured = decision._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))
+    assert first_content(measured, flight(), None, WIDE) == (6.0, 6.0)
 
 
 def test_what_a_cache_holds_of_the_prompt_needs_no_time() -> None:
@@ -86,9 +108,16 @@ def test_the_defaults_wait_for_models_that_reason_for_half_a_minute() -> None:
 
 def test_a_benchmark_counts_three_times_over_and_nothing_at_all_gives_none() -> None:
     measured = decided_for("a")._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))
-    for fitted, found_s in ((None, 6.0), (curve(weight=1.0), 3.0 * 1.6**RARE)):  # the later
+    for fitted, found_s in ((None, 6.0), (curve(weight=1.0), 3.0 * 1.6 ** (1.4 * RARE))):  # the later
         assert first_content_s(measured, flight(), fitted, WIDE) == pytest.approx(found_s)
         assert first_content_s(decided_for("a"), flight(), fitted, WIDE) is None
+
+
+def test_a_prompt_after_short_ones_alone_may_take_as_much_longer_as_it_is_longer() -> None:
+    longer = decided_for("a")
+    longer = longer._replace(features=longer.features._replace(prompt_tokens=9_000))
+    shape = curve()._replace(a_s=0.01, b_s_per_token=0.0, c_s_per_request=0.0, known_tokens=8.0)
+    assert first_content_s(longer, flight(), shape, WIDE) == pytest.approx(9_000 / 8 * 0.01 * 1.6**RARE)
 
 
 def test_a_prompt_longer_than_those_that_were_seen_may_take_as_much_longer() -> None:

@@ -14,11 +14,12 @@ from slo_router.live.circuit import CLOSED, failed, suspected
 from slo_router.live.live import Live
 from slo_router.live.state import Flight, LastWord
 from slo_router.rescue.budget import LEAST
+from slo_router.rescue.deadline import Deadline
 from slo_router.rescue.rescues import FOLLOWED_S, LATE_S, LOOK_S, UNKNOWN, Rescues
 from tests.shared.builders import NOTHING_KNOWN, NOW_S, REQUEST, assessed, decided
 
 WIDE = RescueSettings(min_ms=1, max_ms=1_000_000)
-DEADLINE_S = 2.0
+DEADLINE_S, LONGEST_S = 2.0, 8.0
 
 
 def curve(ttft_s: float) -> Curve:
@@ -41,7 +42,12 @@ class World:
 
     def after(self, waited_s: float, tried: Collection[str] = ("a",)) -> tuple[str, float | None]:
         found = self.rescues.verdict(
-            self.decision, self.flight, NOW_S + waited_s, deadline_s=DEADLINE_S, group="smart", tried=tried
+            self.decision,
+            self.flight,
+            NOW_S + waited_s,
+            deadline=Deadline(DEADLINE_S, LONGEST_S),
+            group="smart",
+            tried=tried,
         )
         return found.reason, found.wait_s
 
@@ -56,7 +62,8 @@ class World:
         self.live.first_token(flight, sent_s + 0.5, prompt_tokens=None, ttft_s=0.5)
 
     def deadline_s(self, tried: Collection[str] = ("a",)) -> float | None:
-        return self.rescues.deadline_s(self.decision, self.flight, WIDE, tried=tried, stream=True)
+        found = self.rescues.deadline(self.decision, self.flight, WIDE, tried=tried, stream=True)
+        return None if found is None else found.due_s
 
 
 def test_the_next_takes_over_once_the_request_waited_for_as_long_as_that_typically_takes() -> None:
@@ -200,3 +207,22 @@ def test_a_benchmark_that_is_too_low_gives_up_three_in_a_day_and_then_waits() ->
     assert world.deadline_s() == pytest.approx(19.2)
     world.flight = Flight("a", NOW_S + 2 * DAY_S, 0.0, None, 1.0)
     assert world.deadline_s() == pytest.approx(0.3)
+
+
+def test_who_is_at_the_address_of_the_silent_one_is_asked_last_and_only_where_that_server_lives() -> None:
+    world = World(a=1.0, b=0.5, c=3.0)
+    world.rescues.same_server = {"a": frozenset("b"), "b": frozenset("a")}
+    assert world.rescues.beside(["a", "c"]) == {"b"}
+    assert world.after(2.0) == ("wait", pytest.approx(1.0))  # c is asked, not b
+    assert world.after(2.0, tried=("a", "c")) == ("slow", pytest.approx(2.0))
+    world.answers("b", NOW_S + 0.1)
+    assert world.after(2.0, tried=("a", "c"))[0] == "rescue"
+    assert world.deadline_s(tried=("a", "c")) is not None
+
+
+def test_a_server_that_lets_all_of_its_deployments_wait_does_not_show_that_everything_is_slow() -> None:
+    world = World(a=1.0, b=1.0, c=1.0)
+    world.is_slow("b")
+    assert world.after(2.0)[0] == "slow"
+    world.rescues.same_server = {"a": frozenset("b"), "b": frozenset("a")}
+    assert world.after(2.0)[0] == "rescue"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evaluation.simulator.engine import RETRIES
 from slo_router.contract.settings.group import RescueSettings
+from slo_router.rescue.deadline import Deadline
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import Rescue, Trace
 
@@ -19,7 +20,7 @@ def deadline_s(worker: Strategy, trace: Trace, group: str, settings: RescueSetti
         worker.rescues.followed(group, attempt.flight)
     if trace.rescue is not None or len(trace.sent_to) > RETRIES:
         return None
-    after_s = worker.rescues.deadline_s(
+    deadline = worker.rescues.deadline(
         decision,
         attempt.flight,
         settings,
@@ -27,8 +28,10 @@ def deadline_s(worker: Strategy, trace: Trace, group: str, settings: RescueSetti
         stream=trace.stream,
         waited_s=attempt.flight.at_s - trace.arrived_s,
     )
-    attempt.deadline_s = None if after_s is None else attempt.flight.at_s + after_s
-    return after_s
+    if deadline is None:
+        return None
+    attempt.deadline_s, attempt.longest_s = attempt.flight.at_s + deadline.due_s, deadline.longest_s
+    return deadline.due_s
 
 
 def look(worker: Strategy, trace: Trace, group: str, now_s: float) -> float | None:
@@ -40,7 +43,7 @@ def look(worker: Strategy, trace: Trace, group: str, now_s: float) -> float | No
         decision,
         attempt.flight,
         now_s,
-        deadline_s=attempt.deadline_s - attempt.flight.at_s,
+        deadline=Deadline(attempt.deadline_s - attempt.flight.at_s, attempt.longest_s),
         group=group,
         tried=trace.tried,
     )

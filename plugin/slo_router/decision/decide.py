@@ -33,7 +33,7 @@ from slo_router.decision.foresight import (
 )
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View, answer_faults, leaving_usd
-from slo_router.decision.relaxation import Unable, keep, least_rejected, spare
+from slo_router.decision.relaxation import RECOVERS, SAME_SERVER, Unable, keep, least_rejected, spare
 from slo_router.decision.scarcity import NO_CHARGES, charged, charges
 from slo_router.decision.scoring import assess, limits_of, score
 from slo_router.live.account import lets_pass
@@ -86,6 +86,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         ask.in_tier,
         ask.worth_usd,
         too_large,
+        ask.beside,
     )
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(
@@ -147,8 +148,8 @@ def choose(
         else:
             able.append(assessment)
             is_unknown = is_unknown or assessment.standing is _UNKNOWN
-    if demand.spared:
-        able = spare(able, demand.spared, unable)
+    for spared, why in ((demand.spared, RECOVERS), (demand.beside, SAME_SERVER)):
+        able = spare(able, spared, unable, why) if spared else able
     if is_unknown:
         able = _with_twins(able, candidates)
     if demand.scarce:

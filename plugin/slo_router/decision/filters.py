@@ -49,6 +49,7 @@ class Demand(NamedTuple):
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
     worth_usd: float | None = None  # of a quality of 1, for the objective `value`
     too_large: frozenset[str] = frozenset()  # deployments that refused a request as large as this
+    beside: frozenset[str] = frozenset()  # at the address of one that was silent: another goes before them
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:

@@ -42,6 +42,7 @@ class Ask(NamedTuple):
     in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
     hits: Mapping[str, float] = EMPTY  # by deployment id: the part of any prompt that is read from its cache
     worth_usd: float | None = None  # of a quality of 1, for the objective `value`
+    beside: frozenset[str] = frozenset()  # at the address of one that was silent to this request
 
     def length(self, deployment_id: str) -> Length:
         """How long this deployment's answer may get; where nothing is known of it, as in this category."""

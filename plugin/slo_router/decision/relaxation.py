@@ -1,7 +1,8 @@
 """What gives way when no candidate passes every filter: the softest filters first, and then the nearest candidates.
 
-Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers. So is that the
-last requests of a quota are kept for those that no other deployment is expected to serve as asked.
+Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers. So does one at
+the address of one that was silent. So is that the last requests of a quota are kept for those that no other deployment
+is expected to serve as asked.
 
 above the key's cost ceiling        the cheapest of those that can answer, however good: the ceiling was to be kept
 too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
@@ -20,6 +21,8 @@ from slo_router.decision.filters import HARDNESS
 Unable = list[tuple[Assessment, list[Rejection]]]  # each with its rejections, hardest first
 RECOVERING = "recovering"  # as opposed to open: what a circuit's rejection says
 KEPT = "kept"  # as opposed to full: likewise a quota's
+BESIDE = "at the address of one that was silent"  # as opposed to tried
+RECOVERS, SAME_SERVER = ("circuit", RECOVERING, "closed"), ("already_tried", BESIDE, "another address")
 _SOFT = max(HARDNESS["error_rate"], HARDNESS["quality"])  # these it may break and still answer
 
 
@@ -44,14 +47,16 @@ def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessme
     return left
 
 
-def spare(able: list[Assessment], spared: Container[str], unable: Unable) -> list[Assessment]:
-    """`able` without those that recover, if there are others; those go to `unable`."""
+def spare(
+    able: list[Assessment], spared: Container[str], unable: Unable, why: tuple[str, str, str]
+) -> list[Assessment]:
+    """`able` without those that are to be spared, if there are others; those go to `unable`, with filter and values."""
     others = [assessment for assessment in able if assessment.deployment_id not in spared]
     if not others:
         return able
     for assessment in able:
         if assessment.deployment_id in spared:
-            unable.append((assessment, [Rejection(assessment.deployment_id, "circuit", RECOVERING, "closed")]))
+            unable.append((assessment, [Rejection(assessment.deployment_id, *why)]))
     return others
 
 

@@ -35,6 +35,7 @@ from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.pairing.offers import offer_if_drawn, shadow_evaluation
 from slo_router.gateway.picker import Picker, same_answer
 from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
+from slo_router.gateway.rescue.cooldown import forgive
 from slo_router.gateway.rescue.rescuer import Rescuer, stop
 from slo_router.gateway.rescue.told import late, told
 from slo_router.gateway.router import Deployment, current_router, deployment_id, resolve_alias
@@ -203,6 +204,7 @@ class Plugin(CustomLogger):
         """An attempt failed."""
         trace = find_trace(request_data)
         if trace is not None:
+            forgive(trace, request_data)
             self.ends.attempt_failed(trace, exception, request_data)
 
     async def async_post_call_response_headers_hook(

@@ -15,6 +15,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy import health_check, proxy_server
 from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.router import Router
+from litellm.router_utils import cooldown_handlers
 
 NEWEST_TESTED = "1.110"  # `make test-newest`
 
@@ -66,6 +67,11 @@ def tells_breaks() -> bool:
     return hasattr(Router, "select") or hasattr(litellm.router, "FallbackAwareStreamWrapper")
 
 
+def forgives() -> bool:
+    """Whether LiteLLM holds no timeout of its caller's against a deployment (`gateway.rescue.cooldown`)."""
+    return hasattr(cooldown_handlers, "is_caller_timeout_408")
+
+
 def lacking(router: Router) -> list[str]:
     """What this LiteLLM offers under none of the known names; the plugin can't work where something is lacking."""
     return [
@@ -88,6 +94,9 @@ def untried() -> list[str]:
     if not tells_breaks():
         taken = "a Messages stream that is cut, and any stream that simply ends, for an answer"
         said.append(f"LiteLLM {version()} takes {taken}: no other deployment is asked")
+    if not forgives():
+        counts = "a failure for its cooldown: with `allowed_fails: 0`, one takes it out of LiteLLM's pool"
+        said.append(f"LiteLLM {version()} counts each time that `rescue` gives a deployment up as {counts}")
     return said if can_interrupt() else [*said, "this Python does not show what a task waits on: `rescue` does nothing"]
 
 

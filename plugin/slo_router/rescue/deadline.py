@@ -2,8 +2,8 @@
 
     quantile  1.5 × p95, or what one in a thousand takes where that is later: p50 × (p95 ÷ p50)^1.88, as of a log-normal
               time, for a p99 that was observed is made of stalls; and 4 × p95 at most
-    SLO       sooner, so that the next deployment's typical time still fits, but no sooner than 1.5 × p95: what is
-              expected to miss its SLO is no stall
+    SLO       sooner, so that the next deployment's typical time still fits; but not where that is sooner than
+              1.5 × p95: who is expected to miss its SLO is no stall, and the next would miss it, too
     bounds    `min_ms` and `max_ms`
 
 The curve is the one that was fitted to answers, for the load that the request met. The one that waiting requests slow
@@ -13,11 +13,18 @@ Where little live tells, the benchmark's time counts, three times over, and what
 Where nobody measured, there is no deadline. A benchmark may be wrong, and who is given up teaches nothing: so each that
 was given up by it alone makes it four times as long for a day, three times over at most.
 
+Few answers hardly show how wide the spread is: with eight of them it counts as a quarter wider, with fifty as hardly.
+
+One that is late may be waited for (`patience`) until LONGEST × p95: hardly an answer of any spread takes longer.
+
 A prompt that is longer than those that were answered may take as many times longer as it is longer, and no line through
 the short ones tells. If it were given up for that, it would never teach how long it takes, nor would the next.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 from slo_router.contract.model import Decision
 from slo_router.contract.settings.group import RescueSettings
@@ -26,15 +33,23 @@ from slo_router.decision.prediction import ENOUGH_LIVE
 from slo_router.latency.curve import P50, P95, Curve, ttft_s
 from slo_router.live.state import Flight
 
-LATE, LATEST = 1.5, 4.0  # × p95
+LATE, LATEST, LONGEST = 1.5, 4.0, 8.0  # × p95
 RARE = 3.09 / 1.645  # standard deviations to p99.9 and to p95
+THIN = 2.0  # answers; ÷ as many as tell, the spread may be wider by this part of itself
 MEASURED = 3.0  # × what a benchmark found: it says little of the spread
 DOUBT, MOST_DOUBTS = 4.0, 3  # × that, for each that was given up by it alone
-SHORT_TOKENS = 1_000  # such a prompt is not long, whatever was answered before
+SHORT_TOKENS = 1_000  # such a prompt is not long for a benchmark, of which nobody knows how long its prompts were
 WHOLE = 1.5  # × the time of the longest answer that is likely
 
 
-def first_content_s(
+class Deadline(NamedTuple):
+    """Of an attempt, in seconds from its dispatch."""
+
+    due_s: float  # when its first content is to be there
+    longest_s: float  # until when it may be waited for
+
+
+def first_content(
     decision: Decision,
     flight: Flight,
     fitted: Curve | None,
@@ -43,29 +58,32 @@ def first_content_s(
     left_s: float | None = None,
     next_s: float = 0.0,
     untaught: int = 0,
-) -> float | None:
-    """Seconds from the flight's dispatch to its deadline; `None` where nobody knows what is usual.
+) -> Deadline | None:
+    """The flight's deadline; `None` where nobody knows what is usual.
 
     `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes. So many
     were given up there in a day by the benchmark alone: `untaught`.
     """
     tokens = fresh_tokens(decision)
-    longer = max(1.0, tokens / max(SHORT_TOKENS, 0.0 if fitted is None else fitted.known_tokens))
-    found_s = soonest_s = 0.0
+    found_s = p95_s = 0.0
     if fitted is not None and fitted.weight > 0:
+        longer = max(1.0, tokens / (fitted.known_tokens or SHORT_TOKENS))
         typical_s = longer * ttft_s(fitted, tokens / longer, flight.in_flight)
-        p50_s, p95_s = typical_s * fitted.ttft_ratios[P50], typical_s * fitted.ttft_ratios[P95]
-        soonest_s = LATE * p95_s
-        found_s = min(max(soonest_s, p50_s * (p95_s / p50_s) ** RARE), LATEST * p95_s)
+        p50_s, spread = typical_s * fitted.ttft_ratios[P50], fitted.ttft_ratios[P95] / fitted.ttft_ratios[P50]
+        p95_s = p50_s * spread ** (1 + THIN / max(fitted.weight, ENOUGH_LIVE))
+        found_s = min(max(LATE * p95_s, p50_s * (p95_s / p50_s) ** RARE), LATEST * p95_s)
     if not knows_enough(fitted):
         chosen = decision.selected
         if chosen is None or chosen.prediction.ttft_s is None:
             return None
+        longer = max(1.0, tokens / max(SHORT_TOKENS, 0.0 if fitted is None else fitted.known_tokens))
         found_s = max(found_s, longer * MEASURED * chosen.prediction.ttft_s)
-        return bounded(bounded(found_s, settings) * DOUBT**untaught, settings)
-    if left_s is not None:
-        found_s = max(soonest_s, min(found_s, left_s - next_s))
-    return bounded(found_s, settings)
+        found_s = bounded(bounded(found_s, settings) * DOUBT**untaught, settings)
+        return Deadline(found_s, found_s)
+    longest_s, keeps_s = LONGEST * p95_s, math.inf if left_s is None else left_s - next_s
+    if keeps_s >= LATE * p95_s:
+        found_s, longest_s = min(found_s, keeps_s), min(longest_s, keeps_s)
+    return Deadline(bounded(found_s, settings), bounded(longest_s, settings))
 
 
 def knows_enough(fitted: Curve | None) -> bool:

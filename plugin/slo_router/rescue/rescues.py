@@ -1,8 +1,8 @@
 """Whether a request whose deadline passed is given up for another deployment, and when it has a deadline at all. Pure.
 
-    sent      earn(): one request more    deadline_s(): when to look again
+    sent      earn(): one request more    deadline(): when to look again
     then      verdict():  rescue          another deployment is likely to answer sooner than this one
-                          wait            so it is not yet
+                          wait            so it is not yet, or this one may just be late (`patience`)
                           slow            whoever else could answer is late with what it has: the prediction's fault
                           budget          enough further calls were made
                           alone           nobody else can answer
@@ -15,24 +15,27 @@ Where all became slow at once, each seems to be well until somebody waits there.
 another, until any that was sent there lately (since a deadline before the silent one left) has its first token in time:
 then it is no more than a few. And where one of the others is late, and the next has not shown that it is well, that is
 "slow", too.
+
+Deployments with the same `api_base` are taken for one server. Whoever else is there is asked where nobody at another
+address can be, and only once the server has answered somebody that was sent to it later: so it does not hang.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from slo_router.contract.ages import DAY_S
 from slo_router.contract.model import Decision
 from slo_router.contract.settings.group import RescueSettings
+from slo_router.decision.relaxation import BESIDE
 from slo_router.latency.curve import P50, ttft_s
 from slo_router.live.circuit import is_suspected
 from slo_router.live.live import Live
 from slo_router.live.state import Flight, LiveState
 from slo_router.rescue.budget import Budget
-from slo_router.rescue.deadline import MOST_DOUBTS, first_content_s, knows_enough, whole_answer_s
+from slo_router.rescue.deadline import Deadline, first_content, whole_answer_s
+from slo_router.rescue.patience import Patience
 
 UNKNOWN = 3.0  # × the deadline: after that a deployment of which nothing is known is the better bet
 MOST_AT_ONCE = 3  # streams that another took over, without a first token yet
@@ -56,19 +59,24 @@ class Rescues:
     def __init__(self, live: Live, watch: Callable[[], None]) -> None:
         """`watch` looks at what came and what waits, as the background job does some times a second."""
         self.budget = Budget()
+        self.same_server: Mapping[str, frozenset[str]] = {}  # by deployment: the others at its address
         self._live = live
         self._watch = watch
         self._watched_s = 0.0
         self._given_up_s: dict[str, list[float]] = {}  # by group: when, of those that were not sent again yet
         self._following: dict[str, list[Flight]] = {}
-        self._untaught_s: dict[str, deque[float]] = {}  # by deployment: when the benchmark alone gave somebody up
+        self._patience = Patience()
+
+    def beside(self, silent: Iterable[str]) -> frozenset[str]:
+        """Those at the address of one of these."""
+        return frozenset().union(*(self.same_server.get(name, ()) for name in silent))
 
     def followed(self, group: str, flight: Flight) -> None:
         """A stream of the group that was given up is sent to another deployment."""
         self._following.setdefault(group, []).append(flight)
         del self._given_up_s.setdefault(group, [])[:1]
 
-    def deadline_s(
+    def deadline(
         self,
         decision: Decision,
         flight: Flight,
@@ -77,24 +85,23 @@ class Rescues:
         tried: Iterable[str],
         stream: bool,
         waited_s: float = 0.0,
-    ) -> float | None:
-        """Seconds from the flight's dispatch until another deployment is to be asked; `None`: none ever.
+    ) -> Deadline | None:
+        """When another deployment is to be asked; `None`: never.
 
         `waited_s` is what the request spent before its dispatch.
         """
-        others = self._others(decision, tried)
+        others = self._elsewhere(flight, self._others(decision, tried))
         state = self._live.states.get(flight.deployment_id)
         if state is None or not others:
             return None
         if not stream:
-            return whole_answer_s(flight, settings)
+            whole_s = whole_answer_s(flight, settings)
+            return None if whole_s is None else Deadline(whole_s, whole_s)
         next_s = min((at for at in self._typical_s(decision, others) if at is not None), default=0.0)
         limit_s = decision.slo.ttft_s
         left_s = None if limit_s is None else limit_s - waited_s
-        untaught = sum(flight.at_s - at_s < DAY_S for at_s in self._untaught_s.get(flight.deployment_id, ()))
-        return first_content_s(
-            decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s, untaught=untaught
-        )
+        untaught = self._patience.untaught(flight)
+        return first_content(decision, flight, state.fitted, settings, left_s=left_s, next_s=next_s, untaught=untaught)
 
     def verdict(
         self,
@@ -102,39 +109,56 @@ class Rescues:
         flight: Flight,
         now_s: float,
         *,
-        deadline_s: float,
+        deadline: Deadline,
         group: str,
         tried: Iterable[str],
     ) -> Verdict:
-        """What becomes of it now; `deadline_s` is what `deadline_s()` said. A `rescue` has taken of the budget."""
+        """What becomes of it now; `deadline` is what `deadline()` said. A `rescue` has taken of the budget."""
         if abs(now_s - self._watched_s) > WATCH_S:  # of many that wait at once each looks
             self._watched_s = now_s
             self._watch()
-        others = self._others(decision, tried)
+        found, is_proven = self._next(decision, flight, now_s, deadline.due_s, tried)
+        if found.reason != "rescue":
+            return found
+        waited_s, state, is_stream = (
+            now_s - flight.at_s,
+            self._live.state(flight.deployment_id),
+            decision.features.stream,
+        )
+        if is_stream and waited_s < deadline.longest_s and self._patience.waits(flight, state, now_s):
+            return Verdict("wait", max(deadline.longest_s - waited_s, WATCH_S))
+        if is_stream and self._under_way(group, now_s) >= (MOST_AT_ONCE if is_proven else 1):
+            return Verdict("wait", LOOK_S)
+        if not self.budget.take(group, now_s):
+            return Verdict("budget", waited_s)
+        if is_stream:
+            self._given_up_s[group].append(now_s)
+            was_waited_for = waited_s >= deadline.longest_s > deadline.due_s
+            self._patience.gave_up(flight, state, now_s, was_waited_for=was_waited_for)
+        self._live.tell_soon()
+        return found
+
+    def _next(
+        self, decision: Decision, flight: Flight, now_s: float, due_s: float, tried: Iterable[str]
+    ) -> tuple[Verdict, bool]:
+        """Whether another is likely to answer sooner than this one; and whether it has shown that it is well."""
+        others = self._elsewhere(flight, self._others(decision, tried))
         if not others:
-            return Verdict("alone")
+            return Verdict("alone"), False
         waited_s = now_s - flight.at_s
+        if others[0][0] in self._beside(flight) and not self._lives(flight):
+            return Verdict("slow", waited_s), False
         in_time = [(name, state) for name, state in others if not _is_late(state, now_s)]
         found = (
-            (UNKNOWN * deadline_s if seconds is None else seconds, state.begun_until_s > flight.at_s - deadline_s)
+            (UNKNOWN * due_s if seconds is None else seconds, state.begun_until_s > flight.at_s - due_s)
             for seconds, (_, state) in zip(self._typical_s(decision, in_time), in_time, strict=True)
         )
         next_s, is_proven = min(found, default=(math.inf, False))
         if not is_proven and (not in_time or self._is_another_late(decision, flight, now_s)):
-            return Verdict("slow", waited_s)
+            return Verdict("slow", waited_s), False
         if next_s > waited_s:
-            return Verdict("wait", next_s - waited_s)
-        if decision.features.stream and self._under_way(group, now_s) >= (MOST_AT_ONCE if is_proven else 1):
-            return Verdict("wait", LOOK_S)
-        if not self.budget.take(group, now_s):
-            return Verdict("budget", waited_s)
-        if decision.features.stream:
-            self._given_up_s[group].append(now_s)
-            state = self._live.states.get(flight.deployment_id)
-            if state is not None and not knows_enough(state.fitted):
-                self._untaught_s.setdefault(flight.deployment_id, deque(maxlen=MOST_DOUBTS)).append(now_s)
-        self._live.tell_soon()
-        return Verdict("rescue")
+            return Verdict("wait", next_s - waited_s), False
+        return Verdict("rescue"), is_proven
 
     def has_other(self, decision: Decision, tried: Iterable[str]) -> bool:
         """Whether anybody else could answer a request whose stream broke."""
@@ -142,10 +166,8 @@ class Rescues:
 
     def _is_another_late(self, decision: Decision, flight: Flight, now_s: float) -> bool:
         """Whether requests wait for too long elsewhere, too; not at one that is known to be broken."""
-        states = self._live.states
-        found = (
-            states.get(one.deployment_id) for one in decision.assessments if one.deployment_id != flight.deployment_id
-        )
+        states, own = self._live.states, {flight.deployment_id, *self._beside(flight)}
+        found = (states.get(one.deployment_id) for one in decision.assessments if one.deployment_id not in own)
         return any(
             _is_late(state, now_s) and (not state.circuit.is_open or is_suspected(state.circuit))
             for state in found
@@ -165,13 +187,26 @@ class Rescues:
 
     def _others(self, decision: Decision, tried: Iterable[str]) -> list[tuple[str, LiveState]]:
         """Whoever else could answer: it passes every filter, as the decision found, and its circuit is closed."""
-        out = {rejection.deployment_id for rejection in decision.rejections}.union(tried)
+        out = {one.deployment_id for one in decision.rejections if one.value != BESIDE}.union(tried)
         states = ((one.deployment_id, self._live.states.get(one.deployment_id)) for one in decision.assessments)
         return [
             (name, state)
             for name, state in states
             if state is not None and name not in out and not state.circuit.is_open and not state.account.is_shut
         ]
+
+    def _beside(self, flight: Flight) -> frozenset[str]:
+        return self.same_server.get(flight.deployment_id, frozenset())
+
+    def _elsewhere(self, flight: Flight, others: list[tuple[str, LiveState]]) -> list[tuple[str, LiveState]]:
+        """Those of them that are at another address, if there are any."""
+        beside = self._beside(flight)
+        return [one for one in others if one[0] not in beside] or others
+
+    def _lives(self, flight: Flight) -> bool:
+        """Whether anybody who was sent to the flight's address after it has a first token."""
+        states = (self._live.states.get(name) for name in (flight.deployment_id, *self._beside(flight)))
+        return any(state is not None and state.begun_until_s > flight.at_s for state in states)
 
     @staticmethod
     def _typical_s(decision: Decision, others: Iterable[tuple[str, LiveState]]) -> list[float | None]:

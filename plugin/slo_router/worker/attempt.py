@@ -36,6 +36,7 @@ class Attempt:
     sent_s: float | None = None  # Unix seconds, as those below
     ended_s: float | None = None
     deadline_s: float | None = None  # when its first content was to be there; `None` where nobody looks
+    longest_s: float = 0.0  # from its dispatch: until when it may be waited for
     is_given_up: bool = False  # it let the deadline pass, and the request went on to another deployment
 
     def superseded(self) -> Ending:

@@ -80,7 +80,7 @@ def build_record(
 
 
 def _tries(trace: Trace) -> list[TryRecord] | None:
-    if trace.rescue is None and not trace.breaks:
+    if trace.rescue is None and not trace.repeats:
         return None
     return [_try(attempt, trace) for attempt in trace.attempts if attempt.is_sent]
 

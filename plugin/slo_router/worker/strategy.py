@@ -16,7 +16,7 @@ import msgspec
 from slo_router.contract.model import Facts
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.config import PluginSettings
-from slo_router.contract.settings.deployments import ManagedDeployment, same_accounts
+from slo_router.contract.settings.deployments import ManagedDeployment, same_accounts, same_servers
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.decision.decide import decide
@@ -70,8 +70,7 @@ class Strategy:
         self.feedback, self.comparisons = Feedback(settings.key_prefix), Comparisons(settings.key_prefix)
         self.implicit, self._knowledge = Implicit(settings.key_prefix), Knowledge()
         self._lessons = Lessons(self.live)
-        self._is_live = settings.live_measurements
-        self._clock = clock
+        self._is_live, self._clock = settings.live_measurements, clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
 
     def adopt(self, groups: Mapping[str, GroupSettings], policy: str) -> None:
@@ -88,7 +87,7 @@ class Strategy:
         self.facts = {deployment.facts.deployment_id: deployment.facts for deployment in deployments}
         self.live.forget(self.facts)
         if self._is_live:
-            accounts = same_accounts(deployments)
+            accounts, self.rescues.same_server = same_accounts(deployments), same_servers(deployments)
             for name, facts in self.facts.items():
                 self.live.allow(name, facts.limits, accounts.get(name, frozenset()))
         self.answers.know(self.facts)
@@ -137,12 +136,13 @@ class Strategy:
             signer = self.homes.of(trace.beginnings).deployment_id if has_signed and readers is None else ""
             if signer in self.facts:
                 readers = readers_of(signer, candidates)
-        tried = frozenset(trace.tried).difference(full)  # what is full was picked a moment ago, and not tried
+        is_full = frozenset(full)
+        tried = frozenset(trace.tried) - is_full  # what is full was picked a moment ago, and not tried
         lengths = self.answers.lengths(features)
         ceiling, hits, worth = cost_ceiling(trace.asked), self.homes.new_shares, self.worths.of(group, self._rng)
-        ask = Ask(features, trace.slo, tried, ceiling, cached, frozenset(full), readers, lengths, having, hits, worth)
-        decision = decide(ask, candidates, self._view(now_s), managed.policy)
-        trace.decision = decision
+        beside = self.rescues.beside(one.deployment_id for one in trace.attempts if one.is_given_up)
+        ask = Ask(features, trace.slo, tried, ceiling, cached, is_full, readers, lengths, having, hits, worth, beside)
+        decision = trace.decision = decide(ask, candidates, self._view(now_s), managed.policy)
         if not trace.is_shadow:
             self._begin(trace, decision.deployment_id, now_s)
         return decision.deployment_id

@@ -101,7 +101,7 @@ class Trace:
     waited_s: float = 0.0  # until a deployment has room
     alarm: Alarm | None = None  # of the attempt under way, where it has a deadline
     rescue: Rescue | None = None  # of an attempt that was silent
-    breaks: int = 0  # streams that broke before their first content, and were asked for again
+    repeats: int = 0  # how often this plugin itself asked again, in place of a stream without content
     ahead: Ahead | None = None  # the beginning of a stream that was read before its headers left
     recorded: bool = False
 

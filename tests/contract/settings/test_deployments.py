@@ -12,6 +12,7 @@ from slo_router.contract.settings.deployments import (
     price_map,
     read_credentials,
     read_deployment,
+    same_servers,
     with_credential,
 )
 from slo_router.contract.settings.environment import FromBlock
@@ -224,3 +225,15 @@ def test_a_credential_stands_for_its_values_and_an_unknown_one_for_nothing() -> 
     assert found.facts.deployment_id == generated_id(
         "smart", entry["litellm_params"]
     )  # LiteLLM's is of the entry as it stands
+
+
+def test_deployments_of_one_address_are_one_server_whatever_their_model_and_key() -> None:
+    said = {
+        "a": read(info={"id": "a"}, api_base="http://gpu:8000/v1", api_key="x"),
+        "b": read("hosted_vllm/other", info={"id": "b"}, base_url="http://GPU:8000/v1/"),
+        "c": read(info={"id": "c"}, api_base="http://gpu:8001/v1"),
+        "d": read(info={"id": "d"}, api_key="x"),  # at the provider's own address
+        "e": read(info={"id": "e"}, api_key="y"),
+    }
+    found = same_servers(said.values())
+    assert found == {"a": frozenset("b"), "b": frozenset("a"), "c": frozenset()}

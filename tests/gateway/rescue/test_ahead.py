@@ -124,8 +124,13 @@ class Choice(NamedTuple):
     finish_reason: str | None
 
 
+class Usage(NamedTuple):
+    completion_tokens: int | None
+
+
 class Chunk(NamedTuple):
     choices: list[Choice]
+    usage: Usage | None = None
 
 
 ROLE_CHUNK, STOP_CHUNK = Chunk([Choice(None)]), Chunk([Choice("stop")])
@@ -136,6 +141,9 @@ ROLE_CHUNK, STOP_CHUNK = Chunk([Choice(None)]), Chunk([Choice("stop")])
     [
         ((ROLE_CHUNK,), True),  # the end is LiteLLM's
         ((ROLE_CHUNK, STOP_CHUNK), False),  # the server said so: an empty answer
+        ((ROLE_CHUNK, Chunk([], Usage(3))), False),  # which it counted
+        ((ROLE_CHUNK, Chunk([], Usage(0))), True),
+        ((ROLE_CHUNK, Chunk([], Usage(None))), True),
     ],
 )
 def test_an_end_that_no_server_told_is_a_cut(chunks: tuple[Chunk, ...], is_cut: bool) -> None:

@@ -1,4 +1,4 @@
-"""Who may be given up: only where LiteLLM asks another deployment by itself, and where nothing happens twice by it."""
+"""Whom another may follow: only where LiteLLM asks again by itself, and where nothing happens twice by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # LiteLLM's own
     from litellm.router import Router
 
-    from slo_router.gateway.rescue.permission import may_be_given_up, retries_left
+    from slo_router.gateway.rescue.permission import may_be_followed, retries_left
 
 FUNCTION = {"type": "function", "function": {"name": "f"}}
 RETRIED = {"metadata": {"attempted_retries": 0, "max_retries": 2, "model_group": "smart"}}
@@ -68,20 +68,20 @@ def test_a_retry_policy_counts_the_groups_before_the_routers(settings: dict[str,
     assert retries_left(RETRIED, router(**settings)) == left
 
 
-def test_an_ordinary_request_may_be_given_up_and_one_in_shadow_or_elsewhere_not() -> None:
-    assert may_be_given_up(trace(), RETRIED, router())
-    assert may_be_given_up(trace(), {**RETRIED, "tools": [FUNCTION, {"name": "f", "input_schema": {}}]}, router())
-    assert not may_be_given_up(trace(), RETRIED, None)
+def test_an_ordinary_request_may_be_followed_and_one_in_shadow_or_elsewhere_not() -> None:
+    assert may_be_followed(trace(), RETRIED, router())
+    assert may_be_followed(trace(), {**RETRIED, "tools": [FUNCTION, {"name": "f", "input_schema": {}}]}, router())
+    assert not may_be_followed(trace(), RETRIED, None)
     for fields in (
         {"decision": None},
         {"is_shadow": True},
         {"tells_nothing": True},
         {"goes_on": True},
-        {"breaks": 2},
+        {"repeats": 2},
         {"first_token_s": NOW_S},  # the client has the beginning, and LiteLLM goes on with it
         {"asked": Asked(rescue="off")},
     ):
-        assert not may_be_given_up(trace(**fields), RETRIED, router()), fields
+        assert not may_be_followed(trace(**fields), RETRIED, router()), fields
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_an_ordinary_request_may_be_given_up_and_one_in_shadow_or_elsewhere_not(
     ],
 )
 def test_what_happens_at_the_provider_does_not_happen_twice(body: dict[str, object]) -> None:
-    assert not may_be_given_up(trace(), {**RETRIED, **body}, router())
+    assert not may_be_followed(trace(), {**RETRIED, **body}, router())

@@ -6,6 +6,7 @@ import asyncio
 import os
 import warnings
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -65,17 +66,32 @@ class Armed:
         self.is_cancelled = True
 
 
+class Purse:
+    """With so much in it."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, *_: object) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
 class Somebody:
     """Else can answer."""
+
+    def __init__(self, left: int = 0) -> None:
+        self.budget = Purse(left)
 
     def has_other(self, *_: object) -> bool:
         return True
 
 
 class Others:
-    """A strategy, as far as it is asked here."""
+    """A strategy, as far as it is asked here; `left` is its budget."""
 
-    rescues = Somebody()
+    def __init__(self, left: int = 0) -> None:
+        self.rescues = Somebody(left)
 
     def finish(self, *_: object) -> None:
         """Nothing is learned."""
@@ -105,5 +121,38 @@ def test_the_alarm_of_the_call_that_follows_a_broken_stream_does_not_ring_while_
     monkeypatch.setattr(module, "again", again)
     rescuer = Rescuer(None, cast("Strategy", Others()), Telemetry({}, CollectorRegistry(), NOW_S))
     asyncio.run(rescuer.read_ahead(trace, _breaks(), {}, None))
-    assert (trace.sent_to, trace.breaks) == (["a", "b"], 1)
+    assert (trace.sent_to, trace.repeats) == (["a", "b"], 1)
     assert alarm.is_cancelled
+
+
+class Emptied:
+    """A chat of LiteLLM's that ends without a word, of which its server told no end."""
+
+    fallback_headers_adopted = False
+
+    def __init__(self) -> None:
+        self.chunks: list[object] = []
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        return self._pieces()
+
+    async def _pieces(self) -> AsyncIterator[object]:
+        yield SimpleNamespace(choices=[SimpleNamespace(finish_reason="stop", delta=None)])
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_an_answer_without_a_word_is_asked_for_again_while_the_budget_lasts(
+    left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = Trace("acompletion", NOW_S, group="smart", stream=True)
+    trace.decision = decided([Facts("a", "m"), Facts("b", "m")])
+    trace.begin(Attempt("a", is_sent=True, deadline_s=4e9))
+
+    async def again(*_: object) -> tuple[object, dict[str, object]]:
+        trace.begin(Attempt("b", is_sent=True))
+        return _answers(), {}
+
+    monkeypatch.setattr(module, "again", again)
+    rescuer = Rescuer(None, cast("Strategy", Others(left)), Telemetry({}, CollectorRegistry(), NOW_S))
+    asyncio.run(rescuer.read_ahead(trace, Emptied(), {}, None))
+    assert trace.sent_to == ["a", "b"][: 1 + left]

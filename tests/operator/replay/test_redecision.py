@@ -172,6 +172,15 @@ def test_circuits_tries_and_the_cost_ceiling_come_from_the_recorded_rejections()
     assert (demand.cost_ceiling_per_1k_usd, demand.shut) == (0.002, frozenset())
 
 
+def test_one_at_the_address_of_a_silent_one_comes_last_again() -> None:
+    ask = Ask(REQUEST, Slo(), beside=frozenset({"small"}))
+    decision = decide(ask, [SMALL, LARGE], view(), Policy(SETTLED, "cafe0123"))
+    assert decision.deployment_id == "large"
+    found = again(decision, [SMALL, LARGE])
+    assert (found.chosen.deployment_id, found.rejections) == ("large", decision.rejections)
+    assert decide(ask, [SMALL], view(), Policy(SETTLED, "cafe0123")).deployment_id == "small"
+
+
 def test_one_that_recovered_is_spared_again_and_answers_where_a_stricter_policy_leaves_no_other() -> None:
     live = Live()
     for _ in range(3):

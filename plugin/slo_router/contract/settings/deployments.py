@@ -129,12 +129,28 @@ def _with_tiers(facts: Facts, tiers: Mapping[str, Stated]) -> Facts:
 
 def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozenset[str]]:
     """By deployment id: the ids of other deployments with the same key, provider and address."""
-    accounts: dict[object, set[str]] = {}
-    for one in deployments:
-        if one.api_key:
-            account = one.facts.model.partition("/")[0], one.api_base, one.api_key
-            accounts.setdefault(account, set()).add(one.facts.deployment_id)
-    return {name: frozenset(names - {name}) for names in accounts.values() for name in names}
+    return _alike(
+        (one.facts.deployment_id, (one.facts.model.partition("/")[0], one.api_base, one.api_key))
+        for one in deployments
+        if one.api_key
+    )
+
+
+def same_servers(deployments: Iterable[ManagedDeployment]) -> dict[str, frozenset[str]]:
+    """By deployment id: the ids of other deployments with the same `api_base`. A provider's own, which is not stated,
+    is no one server.
+    """
+    return _alike(
+        (one.facts.deployment_id, one.api_base.lower().rstrip("/")) for one in deployments if one.api_base is not None
+    )
+
+
+def _alike(keys: Iterable[tuple[str, object]]) -> dict[str, frozenset[str]]:
+    """By id: the other ids that have the same key."""
+    found: dict[object, set[str]] = {}
+    for name, key in keys:
+        found.setdefault(key, set()).add(name)
+    return {name: frozenset(names - {name}) for names in found.values() for name in names}
 
 
 def _habits(params: Mapping[str, object]) -> str:

@@ -7,6 +7,8 @@
                                      │                     it fails: the first is read on
                                      └──it breaks─→ likewise; if that fails the client gets the first one's error
 
+One that takes the place of another may break in turn: then yet another is asked for, as often as LiteLLM would retry.
+
 Other callbacks that look at the pieces, and stand before this plugin, see those of both streams; `source_of` asks them.
 """
 
@@ -73,13 +75,14 @@ class Ahead:
     def is_cut(self) -> bool:
         """Whether a chat ended before its first token, and LiteLLM made that end up, for the server told none.
 
-        LiteLLM keeps the pieces that it bills: an end that the server told is among them, its own is not.
+        LiteLLM keeps the pieces that it bills: an end that the server told is among them, its own is not. A server that
+        counted tokens of an answer told one, too: they are billed.
         """
         if self.first_token_s is not None or not self._held or _end_of(self._held[-1]) != "stop":
             return False
         chunks = getattr(self.response, "chunks", None)
         keeps_ends = hasattr(self.response, "fallback_headers_adopted")  # older versions of LiteLLM keep none
-        return keeps_ends and isinstance(chunks, list) and not any(map(_end_of, chunks))
+        return keeps_ends and isinstance(chunks, list) and not any(_end_of(one) or _is_billed(one) for one in chunks)
 
     async def token_within(self, seconds: float | None) -> bool:
         """Reads until a piece has a token, or the stream ends. False where neither happened in time."""
@@ -123,6 +126,11 @@ def _end_of(piece: object) -> object:
     """Why a piece of a chat says that the answer ends; `None` where it does not."""
     choices = getattr(piece, "choices", None)
     return next((end for one in choices or () if (end := getattr(one, "finish_reason", None))), None)
+
+
+def _is_billed(piece: object) -> bool:
+    tokens = getattr(getattr(piece, "usage", None), "completion_tokens", None)
+    return isinstance(tokens, int) and tokens > 0
 
 
 def source_of(response: Any, callback: object, data: Request, key: object) -> AsyncIterator[object]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from slo_router.contract.prices import cost_usd
 from slo_router.gateway.rescue.interrupt import interrupt, waits_on
-from slo_router.rescue.deadline import fresh_tokens
+from slo_router.rescue.deadline import Deadline, fresh_tokens
 from slo_router.rescue.rescues import Reason
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.strategy import Strategy
@@ -82,8 +82,9 @@ class AttemptAlarm:
             self._waiting = waiting
             self._again(SETTLED_S)
             return
+        deadline = Deadline(deadline_s - flight.at_s, attempt.longest_s)
         verdict = self._strategy.rescues.verdict(
-            decision, flight, now_s, deadline_s=deadline_s - flight.at_s, group=trace.group, tried=trace.tried
+            decision, flight, now_s, deadline=deadline, group=trace.group, tried=trace.tried
         )
         if verdict.reason == "rescue":
             give_up(self._strategy, trace, attempt)

@@ -1,4 +1,4 @@
-"""Which attempts may be given up: those after which LiteLLM itself asks another deployment, and no harm is done."""
+"""Which attempts another may follow: those after which LiteLLM itself asks another deployment, and no harm is done."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TEXT = ("atext_completion", "text_completion")
 _AT_THE_CLIENT = ("function", "custom")  # where such a tool runs
 
 
-def may_be_given_up(trace: Trace, call: Mapping[str, object], router: Router | None) -> bool:
-    """Whether the attempt that is sent with this call may be given up for another."""
-    if trace.decision is None or trace.is_shadow or trace.rescue is not None or trace.asked.rescue == "off":
+def may_be_followed(trace: Trace, call: Mapping[str, object], router: Router | None) -> bool:
+    """Whether another deployment may be asked in place of the attempt that is sent with this call."""
+    if trace.decision is None or trace.is_shadow or trace.asked.rescue == "off":
         return False
     if trace.tells_nothing or trace.goes_on or trace.first_token_s is not None:  # the last: LiteLLM goes on with it
         return False
-    return router is not None and retries_left(call, router) > trace.breaks and not _acts(call)
+    return router is not None and retries_left(call, router) > trace.repeats and not _acts(call)
 
 
 def retries_left(call: Mapping[str, object], router: Router) -> int:

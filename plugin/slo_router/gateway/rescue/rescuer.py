@@ -12,9 +12,10 @@ from slo_router.gateway.faults import fault_of
 from slo_router.gateway.requests import Request
 from slo_router.gateway.rescue.ahead import Ahead, adopt, again, is_guarded, source_of
 from slo_router.gateway.rescue.alarm import AttemptAlarm, give_up
-from slo_router.gateway.rescue.permission import TEXT, may_be_given_up
+from slo_router.gateway.rescue.permission import TEXT, may_be_followed
 from slo_router.gateway.router import current_router
 from slo_router.gateway.seams import can_interrupt
+from slo_router.rescue.deadline import Deadline
 from slo_router.rescue.rescues import LOOK_S, Verdict
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Attempt
@@ -52,10 +53,10 @@ class Rescuer:
             return
         if trace.rescue is not None and trace.stream:
             self._strategy.rescues.followed(trace.group, attempt.flight)
-        if not may_be_given_up(trace, call, current_router()):
+        if not may_be_followed(trace, call, current_router()):
             return
         at_s = attempt.flight.at_s
-        after_s = self._strategy.rescues.deadline_s(
+        deadline = self._strategy.rescues.deadline(
             trace.decision,
             attempt.flight,
             settings,
@@ -63,10 +64,10 @@ class Rescuer:
             stream=trace.stream,
             waited_s=at_s - trace.arrived_s,
         )
-        if after_s is None:
+        if deadline is None:
             return
-        attempt.deadline_s = at_s + after_s
-        if trace.stream and trace.call_type in TEXT:  # it is sent once it is read
+        attempt.deadline_s, attempt.longest_s = at_s + deadline.due_s, deadline.longest_s
+        if trace.rescue is not None or (trace.stream and trace.call_type in TEXT):  # a text is sent once it is read
             return
         left_s = max(attempt.deadline_s - time.time(), 0.0)
         tell = partial(self._telemetry.rescues.silent, trace.group)
@@ -125,9 +126,9 @@ class Rescuer:
         held_up_s = self._strategy.live.held_up_s(flight, now_s)
         if now_s - attempt.deadline_s < held_up_s:  # what came may not be read yet
             return Verdict("wait", held_up_s)
-        deadline_s = attempt.deadline_s - flight.at_s
+        deadline = Deadline(attempt.deadline_s - flight.at_s, attempt.longest_s)
         return self._strategy.rescues.verdict(
-            decision, flight, now_s, deadline_s=deadline_s, group=trace.group, tried=trace.tried
+            decision, flight, now_s, deadline=deadline, group=trace.group, tried=trace.tried
         )
 
     async def _instead(self, first: Ahead, trace: Trace, data: Request, key: object) -> Ahead | None:
@@ -143,28 +144,38 @@ class Rescuer:
         return second
 
     async def _after_break(self, first: Ahead, trace: Trace, data: Request, key: object) -> Ahead | None:
-        """Another deployment's stream in place of one that broke, as LiteLLM's own retry before the headers.
+        """Another deployment's stream in place of one that broke; `None` where it did not, or nobody else has one."""
+        return await self._another(first, trace, data, key, 0.0) if self._may_repeat(trace, first) else None
 
-        `None` where nothing broke, nobody else can be asked, or that fails.
+    def _may_repeat(self, trace: Trace, broken: Ahead) -> bool:
+        """Whether another is asked in place of a stream that broke, as by LiteLLM's own retry before the headers.
+
+        One that ended without an error may be billed, so the budget pays for the next.
         """
-        attempt = trace.attempts[-1]
-        fault = "deployment" if first.is_cut else None if first.error is None else fault_of(first.error)
+        attempt, rescues = trace.attempts[-1], self._strategy.rescues
+        fault = "deployment" if broken.is_cut else None if broken.error is None else fault_of(broken.error)
         if attempt.deadline_s is None or fault not in ("deployment", "quota"):
-            return None
-        if trace.decision is None or not self._strategy.rescues.has_other(trace.decision, trace.tried):
-            return None
-        trace.breaks += 1
+            return False
+        if trace.decision is None or not rescues.has_other(trace.decision, trace.tried):
+            return False
+        if broken.is_cut and not rescues.budget.take(trace.group, time.time()):
+            return False
         self._strategy.finish(trace, ENDINGS[fault])
-        return await self._another(first, trace, data, key, 0.0)
+        return True
 
     async def _another(self, first: Ahead, trace: Trace, data: Request, key: object, within_s: float) -> Ahead | None:
         """The request goes through LiteLLM's router again, and what it answers is read for so long."""
         second: Ahead | None = None
         try:
-            answer, request = await again(data, trace.call_type)
-            stop(trace)  # it is in the task that sends the answer
-            second = Ahead(answer, source_of(answer, self._callback, request, key))
-            await second.token_within(within_s)
+            while second is None:
+                trace.repeats += 1
+                answer, request = await again(data, trace.call_type)
+                stop(trace)  # it is in the task that sends the answer
+                second = Ahead(answer, source_of(answer, self._callback, request, key))
+                await second.token_within(within_s)
+                if self._may_repeat(trace, second):
+                    await second.close()
+                    second = None
             second.check()
         except Exception:
             log.warning("a rescue failed; the first deployment's answer is what there is", exc_info=True)

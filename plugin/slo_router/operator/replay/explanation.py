@@ -12,7 +12,7 @@ import msgspec
 from slo_router.contract.model import Decision
 from slo_router.decision.explain import as_json, slo_record
 from slo_router.decision.filters import TOO_LARGE
-from slo_router.decision.relaxation import KEPT, RECOVERING
+from slo_router.decision.relaxation import BESIDE, KEPT, RECOVERING
 from slo_router.operator.replay.recorded import AskedSlo, Candidate, Predicted, RecordedDecision, Rejected
 
 IN_SHADOW = "without effect: LiteLLM chose where the request went"
@@ -130,7 +130,7 @@ def _ruled_out(rejected: Rejected, predicted: Predicted) -> str:
     if rejected.filter == "quality" and predicted.quality != value and isinstance(value, float | int):
         return f"quality is sure to be {value:.3g}, and {limit} is asked for"
     said = {
-        "already_tried": "failed this request already",
+        "already_tried": f"is {BESIDE}, and another is able" if value == BESIDE else "failed this request already",
         "circuit": "it recovers, and another is able"
         if value == RECOVERING
         else "its circuit is open, for it fails now",

@@ -17,7 +17,7 @@ from slo_router.decision.decide import choose, rejections_of
 from slo_router.decision.filters import SERVICE_TIER, Demand
 from slo_router.decision.picking import pick
 from slo_router.decision.prediction import View
-from slo_router.decision.relaxation import KEPT, RECOVERING
+from slo_router.decision.relaxation import BESIDE, KEPT, RECOVERING
 from slo_router.operator.replay.recorded import RecordedDecision
 
 DRAWS = 16  # so many repeated picks find all the picks that a draw could make
@@ -73,10 +73,10 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
     tried, circuits, denied, full = (
         frozenset(by_filter.get(name, ())) for name in ("already_tried", "circuit", "account", "quota")
     )
-    spared = frozenset(
-        one.deployment for one in decision.rejections if (one.filter, one.value) == ("circuit", RECOVERING)
+    softly = ("circuit", RECOVERING), ("quota", KEPT), ("already_tried", BESIDE)
+    spared, scarce, beside = (
+        frozenset(one.deployment for one in decision.rejections if (one.filter, one.value) == why) for why in softly
     )
-    scarce = frozenset(one.deployment for one in decision.rejections if (one.filter, one.value) == ("quota", KEPT))
     elsewhere = {
         one.deployment
         for one in decision.rejections
@@ -86,7 +86,7 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
     return Demand(
         features,
         slo,
-        tried=tried,
+        tried=tried - beside,
         cost_ceiling_per_1k_usd=ceiling,
         shut=circuits - spared,
         answer_faults=faults,
@@ -97,6 +97,7 @@ def demand_of(decision: RecordedDecision, features: Features, slo: Slo) -> Deman
         scarce=scarce,
         in_tier=frozenset(one.deployment for one in decision.candidates) - elsewhere if elsewhere else None,
         worth_usd=decision.worth_usd,
+        beside=beside,
     )
 
 
