@@ -68,11 +68,14 @@ def test_another_answers_in_place_of_a_broken_stream(stack: Stack, cases: list[C
         assert record["cost_usd"] == pytest.approx(usd), group
 
 
-def test_an_empty_answer_that_is_billed_is_an_answer(stack: Stack) -> None:
+def test_an_empty_answer_that_is_billed_is_an_answer_where_litellm_takes_it_for_one(stack: Stack) -> None:
+    """From 1.109 on it makes an error of it, and so would the client get."""
     answer = asyncio.run(stack.ask(EMPTY)).answer
-    assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, "empty-silent")
+    by, attempts = ("empty-silent", 1) if LITELLM < (1, 109) else ("empty-good", 2)
+    assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, by)
     record = stack.record(EMPTY.group)
-    assert (record["outcome"], record["attempts"], record["completion_tokens"]) == ("success", 1, 5)
+    assert (record["outcome"], record["attempts"]) == ("success", attempts)
+    assert record["completion_tokens"] == 5 or LITELLM >= (1, 109)
 
 
 def test_so_it_is_where_the_stream_breaks_that_took_the_place_of_a_silent_one(stack: Stack) -> None:
