@@ -406,6 +406,16 @@ async def test_a_stream_that_ends_once_it_was_given_up_is_not_what_the_client_go
     assert (record.outcome, record.deployment, record.attempts) == ("success", "large", 2)
 
 
+async def test_a_stream_that_ended_once_it_was_given_up_saves_no_request_that_failed() -> None:
+    proxy_server.llm_router = Router(model_list=model_list())
+    made = plugin()
+    made.take_over()
+    data = await given_up(made)
+    await made.async_post_call_failure_hook(data, failure(500, "no"), UserAPIKeyAuth())
+    (record,) = await recorded(made)
+    assert (record.outcome, record.deployment, record.completion_tokens) == ("error", "large", None)
+
+
 async def test_a_stream_that_ended_is_what_the_client_got_where_the_other_one_failed() -> None:
     proxy_server.llm_router = Router(model_list=model_list())
     made = plugin()

@@ -96,6 +96,7 @@ class Ends:
         """The client left. LiteLLM tells so where it has chunks to bill; elsewhere the record is made here, later."""
         if trace.recorded or trace.attempt is None:
             return
+        self._forget_given_up(trace)
         if trace.awaits_token:  # nothing is to be learned of it
             self._strategy.finish(trace, "disconnected")
         self._hold(_Broken(time.time(), self._own_payload(data, key, trace, error=None), trace, is_over=True))
@@ -125,6 +126,10 @@ class Ends:
         self._hold(_Broken(time.time(), payload, trace))
         return True
 
+    def _forget_given_up(self, trace: Trace) -> None:
+        """The client got neither the other's answer nor this one."""
+        self._broken = [one for one in self._broken if one.trace is not trace or outcome_of(one.payload) == "error"]
+
     def _told_of(self, trace: Trace) -> Mapping[str, object] | None:
         """What LiteLLM told of a request that may go on elsewhere."""
         return next((one.payload for one in self._broken if one.trace is trace), None)
@@ -142,6 +147,7 @@ class Ends:
             self._strategy.finish(trace, "disconnected")
         else:
             self._finish(trace, error, self._fault_of(error, trace, data, at_proxy=True))
+        self._forget_given_up(trace)
         self.record(self._told_of(trace) or self._own_payload(data, key, trace, error), trace)
 
     def record(self, payload: Mapping[str, object], trace: Trace) -> None:

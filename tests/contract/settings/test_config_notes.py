@@ -39,7 +39,25 @@ def notes(group: str = "smart", **sections: object) -> list[str]:
     [
         ({"router_settings": {"num_retries": 0}}, "router_settings.num_retries is 0, so nobody is given up"),
         ({"litellm_settings": LOADED | {"num_retries": 0}}, "litellm_settings.num_retries is 0, so nobody is given up"),
+        ({"router_settings": {"num_retries": "0"}}, "router_settings.num_retries is 0, so nobody is given up"),
+        (
+            {"router_settings": {"retry_policy": {"TimeoutErrorRetries": 0}}},
+            "router_settings.retry_policy.TimeoutErrorRetries is 0, so nobody is given up",
+        ),
+        (
+            {"router_settings": {"model_group_retry_policy": {"smart": {"TimeoutErrorRetries": 0}}}},
+            "router_settings.model_group_retry_policy.smart.TimeoutErrorRetries is 0, so nobody is given up",
+        ),
         ({}, None),
+        (
+            {
+                "router_settings": {
+                    "retry_policy": {"TimeoutErrorRetries": 0},
+                    "model_group_retry_policy": {"smart": {"TimeoutErrorRetries": 1}},
+                }
+            },
+            None,
+        ),
         ({"router_settings": {"num_retries": 1}}, None),
     ],
 )

@@ -84,9 +84,25 @@ def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
     ]
     if asking and plugin.get("live_measurements") is False:
         yield f"{GROUPS_PATH}.{asking[0]}.rescue: it needs live_measurements, which are off: nobody is given up"
-    for place in ("router_settings", "litellm_settings"):
-        if asking and _section(document, place).get("num_retries") == 0:
-            yield f"{GROUPS_PATH}.{asking[0]}.rescue: {place}.num_retries is 0, so nobody is given up"
+    for group in asking[:1]:
+        for path in _without_retries(document, group):
+            yield f"{GROUPS_PATH}.{group}.rescue: {path} is 0, so nobody is given up"
+
+
+def _without_retries(document: Fields, group: str) -> Iterator[str]:
+    """The settings by which LiteLLM asks nobody else after a timeout."""
+    router = _section(document, "router_settings")
+    own = _section(_section(router, "model_group_retry_policy"), group).get(_RETRIES)  # counts before the router's
+    said = {f"{place}.num_retries": _section(document, place).get("num_retries") for place in _SETTINGS}
+    if own is None:
+        said[f"router_settings.retry_policy.{_RETRIES}"] = _section(router, "retry_policy").get(_RETRIES)
+    else:
+        said[f"router_settings.model_group_retry_policy.{group}.{_RETRIES}"] = own
+    return (path for path, retries in said.items() if str(retries) == "0")
+
+
+_SETTINGS = ("router_settings", "litellm_settings")
+_RETRIES = "TimeoutErrorRetries"
 
 
 def has_database(document: Fields) -> bool:
@@ -119,7 +135,7 @@ def _matches(pattern: str, group: str) -> bool:
 
 
 def _fallbacks(document: Fields, groups: Sequence[str]) -> Iterator[str]:
-    for section in ("router_settings", "litellm_settings"):
+    for section in _SETTINGS:
         settings = _section(document, section)
         own = {kind: _chains(settings.get(kind)) for kind in _FALLBACKS}
         own["default_fallbacks"] = {_EVERY_GROUP: settings.get("default_fallbacks")}
