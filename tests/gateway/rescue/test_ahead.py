@@ -14,7 +14,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of 
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # LiteLLM's own
-    from slo_router.gateway.rescue.ahead import Ahead
+    from slo_router.gateway.rescue.ahead import Ahead, OutrunError
 
 ROLE = {"choices": [{"delta": {"role": "assistant"}}]}
 
@@ -156,3 +156,32 @@ def test_an_end_that_no_server_told_is_a_cut(chunks: tuple[Chunk, ...], is_cut: 
         return ahead.is_cut
 
     assert asyncio.run(run()) is is_cut
+
+
+@pytest.mark.parametrize(
+    ("mine", "its", "is_first"),
+    [
+        ([token("a")], [], True),
+        ([], [token("b")], False),
+        ([token("a")], [token("b")], False),  # it is asked for by now
+        ([], [ConnectionError("cut")], True),  # so this one is all there is
+        ([ConnectionError("cut")], [], False),
+        ([], [], False),
+    ],
+)
+def test_of_two_the_one_with_the_first_token_is_read_on(mine: list[object], its: list[object], is_first: bool) -> None:
+    async def run() -> bool:
+        streams = Stream(), Stream()
+        first, second = (Ahead(stream, stream) for stream in streams)
+        for ahead in (first, second):
+            await ahead.token_within(0)
+        for stream, pieces in zip(streams, (mine, its), strict=True):
+            for piece in pieces:
+                stream.pieces.put_nowait(piece)
+        try:
+            await second.keep_ahead_of(first, 0.05)
+        except OutrunError:
+            return True
+        return False
+
+    assert asyncio.run(run()) is is_first

@@ -24,6 +24,7 @@ os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever r
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # LiteLLM's own
     from slo_router.gateway.rescue import rescuer as module
+    from slo_router.gateway.rescue.ahead import Ahead
     from slo_router.gateway.rescue.rescuer import Rescuer
     from slo_router.gateway.rescue.told import told
 
@@ -156,3 +157,48 @@ def test_an_answer_without_a_word_is_asked_for_again_while_the_budget_lasts(
     rescuer = Rescuer(None, cast("Strategy", Others(left)), Telemetry({}, CollectorRegistry(), NOW_S))
     asyncio.run(rescuer.read_ahead(trace, Emptied(), {}, None))
     assert trace.sent_to == ["a", "b"][: 1 + left]
+
+
+class Late:
+    """A stream whose first token comes when it is told to, unless it is cut."""
+
+    def __init__(self) -> None:
+        self.comes, self.is_cut = asyncio.Event(), False
+
+    async def __aiter__(self) -> AsyncIterator[object]:
+        await self.comes.wait()
+        if self.is_cut:
+            raise ConnectionError("cut")
+        yield TOKEN
+
+
+def test_a_late_stream_is_read_on_where_the_one_in_its_place_is_silent_and_breaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace = Trace("atext_completion", NOW_S, group="smart", stream=True)
+    trace.decision = decided([Facts("a", "m"), Facts("b", "m")])
+    trace.begin(Attempt("a", is_sent=True, deadline_s=4e9))
+    given_up: list[str] = []
+
+    async def run() -> tuple[object, bool]:
+        late, second = Late(), Late()
+        second.is_cut = True
+
+        async def again(*_: object) -> tuple[object, dict[str, object]]:
+            trace.begin(Attempt("b", is_sent=True))
+            second.comes.set()
+            asyncio.get_running_loop().call_later(0.2, late.comes.set)
+            return second, {}
+
+        monkeypatch.setattr(module, "again", again)
+        others = Others()
+        others.rescues.has_other = lambda *_: False  # type: ignore[method-assign]
+        others.supersede = lambda _: given_up.append("b")  # type: ignore[attr-defined]
+        rescuer = Rescuer(None, cast("Strategy", others), Telemetry({}, CollectorRegistry(), NOW_S))
+        first = Ahead(late, late.__aiter__())
+        await first.token_within(0)
+        second_is = await rescuer._another(first, trace, {}, None, 5.0)
+        return second_is, await first.token_within(5)
+
+    assert asyncio.run(run()) == (None, True)
+    assert given_up == ["b"]

@@ -4,7 +4,7 @@
                                      ├──deadline──→ the same request goes through the router again, as a request of its
                                      │              own: whoever was tried is left out
                                      │                 └─→ it has a token: it is the answer, and the first is closed
-                                     │                     it fails: the first is read on
+                                     │                     it fails, or the first has one before: that is read on
                                      └──it breaks─→ likewise; if that fails the client gets the first one's error
 
 One that takes the place of another may break in turn: then yet another is asked for, as often as LiteLLM would retry.
@@ -40,6 +40,10 @@ OF_ONE_ANSWER = ("combined_usage_object", "response_cost", "completion_start_tim
 BASE_HEADER = "x-litellm-model-api-base"  # LiteLLM's own
 
 
+class OutrunError(Exception):
+    """A silent stream had its token before the one that was to take its place."""
+
+
 @dataclass(slots=True, eq=False)
 class Ahead:
     """A stream whose first pieces are read: iterate them as they come, and then `rest`."""
@@ -49,9 +53,9 @@ class Ahead:
     first_token_s: float | None = None  # Unix seconds
     headers: dict[str, str] = field(default_factory=dict)  # that are to be said otherwise
     error: Exception | None = None  # that LiteLLM raised before the first token
+    reading: asyncio.Task[None] | None = None  # up to the first token
     _held: list[object] = field(default_factory=list)
     _has_more: asyncio.Event = field(default_factory=asyncio.Event)
-    _reading: asyncio.Task[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[object]:
         """Those up to the first token. Raises what LiteLLM raised."""
@@ -60,7 +64,7 @@ class Ahead:
             while place < len(self._held):  # more may come while the client takes one
                 place += 1
                 yield self._held[place - 1]
-            if self._reading is None or self._reading.done():
+            if self.reading is None or self.reading.done():
                 self.check()
                 return
             self._has_more.clear()
@@ -86,15 +90,29 @@ class Ahead:
 
     async def token_within(self, seconds: float | None) -> bool:
         """Reads until a piece has a token, or the stream ends. False where neither happened in time."""
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read(), name="slo_router reads ahead")
-            self._reading.add_done_callback(lambda _: self._has_more.set())
+        if self.reading is None:
+            self.reading = asyncio.create_task(self._read(), name="slo_router reads ahead")
+            self.reading.add_done_callback(lambda _: self._has_more.set())
         try:
-            await asyncio.wait({self._reading}, timeout=seconds)
+            await asyncio.wait({self.reading}, timeout=seconds)
         except asyncio.CancelledError:
             await self.close()
             raise
-        return self._reading.done()
+        return self.reading.done()
+
+    async def keep_ahead_of(self, other: Ahead, seconds: float) -> None:
+        """Reads both until one has a token, for so long. Raises OutrunError where it is the other, or this one ends."""
+        until_s = time.monotonic() + seconds
+        while self.first_token_s is None and other.first_token_s is None:
+            reading = [task for one in (self, other) if (task := one.reading) is not None and not task.done()]
+            left_s = until_s - time.monotonic()
+            if not reading or left_s <= 0:
+                break
+            await asyncio.wait(reading, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        is_over = self.reading is not None and self.reading.done()
+        is_others_over = other.reading is None or other.reading.done()
+        if self.first_token_s is None and (other.first_token_s is not None or (is_over and not is_others_over)):
+            raise OutrunError
 
     async def _read(self) -> None:
         look = Look()
@@ -112,9 +130,9 @@ class Ahead:
 
     async def close(self) -> None:
         """Nobody reads on: the connection to the deployment is closed."""
-        if self._reading is not None and not self._reading.done():
-            self._reading.cancel()
-            await asyncio.wait({self._reading}, timeout=CLOSED_WITHIN_S)
+        if self.reading is not None and not self.reading.done():
+            self.reading.cancel()
+            await asyncio.wait({self.reading}, timeout=CLOSED_WITHIN_S)
         for one in (self.rest, self.response):
             closing = getattr(one, "aclose", None)
             if closing is not None:

@@ -24,6 +24,8 @@ from slo_router.worker.trace import Trace
 
 log = logging.getLogger("slo_router")
 
+RACE = 2.0  # × the first's deadline: for so long both are read where the second is silent, too
+
 
 class Rescuer:
     """For one worker."""
@@ -172,7 +174,8 @@ class Rescuer:
                 answer, request = await again(data, trace.call_type)
                 stop(trace)  # it is in the task that sends the answer
                 second = Ahead(answer, source_of(answer, self._callback, request, key))
-                await second.token_within(within_s)
+                if not await second.token_within(within_s) and within_s:
+                    await second.keep_ahead_of(first, RACE * within_s)
                 if self._may_repeat(trace, second):
                     await second.close()
                     second = None
@@ -184,7 +187,9 @@ class Rescuer:
             self._strategy.supersede(trace)
             return None
         except BaseException:  # the client left
-            await first.close()
+            for one in (first, second):
+                if one is not None:
+                    await one.close()
             raise
         second.headers = adopt(first.response, answer, data, request)
         await first.close()
