@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from slo_router.contract.model import Limits
 from slo_router.live.live import Live
 from slo_router.live.picture import hear
-from slo_router.live.quota import FIRST_PAUSE_S, LAPSES_S, LONGEST_S, Quota, Room, headroom, opens_s, room
+from slo_router.live.quota import (
+    FIRST_PAUSE_S,
+    LAPSES_S,
+    LEARNED,
+    LONGEST_S,
+    Budget,
+    Quota,
+    Room,
+    headroom,
+    opens_s,
+    refused,
+    room,
+    spend,
+)
 from slo_router.live.ratelimit import Report
 from slo_router.live.state import LiveState
 from slo_router.worker.tasks.turns import at_once
@@ -24,6 +39,7 @@ class World:
         for worker in self.workers:
             worker.allow("a", limits or Limits())
         self.limit, self.window_s = limit, window_s
+        self.says_whole = False  # seconds to wait
         self.passed: dict[int, int] = {}
         self.refused: dict[int, int] = {}
         self._shared_s = NOW_S
@@ -47,13 +63,15 @@ class World:
             return True
         self.refused[window] = self.refused.get(window, 0) + 1
         end_s = NOW_S + (window + 1) * self.window_s
-        live.ended(flight, "full", now_s, end_s - now_s)
+        live.ended(flight, "full", now_s, math.ceil(end_s - now_s) if self.says_whole else end_s - now_s)
         return True
 
-    def run(self, seconds: float, rate: float, share_s: float = 1.0, from_s: float = 0.0) -> None:
-        """Requests at that rate, to the workers in turn."""
+    def run(self, seconds: float, rate: float, share_s: float = 1.0, from_s: float = 0.0, for_s: float = 60.0) -> None:
+        """Requests at that rate, to the workers in turn, in the first `for_s` seconds of each window."""
         for number in range(int(seconds * rate)):
             now_s = NOW_S + from_s + number / rate
+            if (now_s - NOW_S) % self.window_s >= for_s:
+                continue
             if now_s - self._shared_s >= share_s:
                 self.share(now_s)
                 self._shared_s = now_s
@@ -95,6 +113,29 @@ def test_a_limit_that_was_raised_is_found_once_what_was_learned_has_lapsed() -> 
     world.run(LAPSES_S + 100, rate=10, from_s=60)
     assert max(world.passed.values()) == 40
     assert sum(world.refused.values()) <= 5
+
+
+@pytest.mark.parametrize(("rate", "for_s"), [(60, 0.4), (30, 0.6), (90, 0.2), (60, 3.0)])
+def test_a_limit_is_kept_though_it_is_not_known_when_its_window_begins(rate: float, for_s: float) -> None:
+    """Requests come at its beginning, and Retry-After is in whole seconds: the window is taken to begin later."""
+    world = World(2, 12, 5.0)
+    world.says_whole = True
+    world.run(60, rate=rate, share_s=0.2, for_s=for_s)
+    assert sum(world.refused.get(window, 0) for window in range(3, 12)) <= 2  # of both workers at once
+    assert sum(world.passed.get(window, 0) for window in range(3, 12)) >= 9 * 12 // 2
+
+
+def test_a_refusal_of_a_known_limit_neither_raises_it_nor_takes_it_for_next_to_nothing() -> None:
+    """Another worker was refused too, and what it spent is not told yet; or somebody else used the most of it."""
+    for elsewhere, limit in ((8.0, 12), (0.0, 6)):
+        quota = Quota()
+        quota.budgets[LEARNED] = Budget.window(12, NOW_S, NOW_S + 5)
+        for _ in range(5 if elsewhere else 1):
+            spend(quota, NOW_S, 100)
+        quota.budgets[LEARNED].elsewhere = elsewhere
+        refused(quota, NOW_S + 1, NOW_S, 4.0)
+        assert room(quota, NOW_S + 5, 100, 0) is Room.ANY
+        assert quota.budgets[LEARNED].limit == limit
 
 
 def test_a_refusal_reaches_the_other_workers() -> None:

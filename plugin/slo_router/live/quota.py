@@ -30,7 +30,7 @@ RESERVE = 0.1  # of a limit, while all of its time lies ahead
 FIRST_PAUSE_S = 2.0  # after a refusal that does not say until when; doubled with each one in a row
 LONGEST_PAUSE_S = 60.0
 LONGEST_S = 900.0  # a refusal that says more is not believed for longer
-ROUNDING_S = 1.0
+ROUNDING_S, EDGE = 1.0, 0.2  # a learned window begins so much late at most; of a short one, this part
 USUAL_S = (60.0, 10.0, 1.0, 5.0, 15.0, 20.0, 30.0, 3_600.0)
 LAPSES_AFTER = 10  # windows, and at least …
 LAPSES_S = 120.0
@@ -62,6 +62,7 @@ class Budget:
     spent_then: float = 0.0  # … when the others last said
     elsewhere: float = 0.0  # by the others, as they last said …
     unheard: float = 0.0  # … and probably since then: as much as this worker before it heard them
+    late: float = 0.0  # of `spent`, shortly before `whole_s`
 
     @classmethod
     def window(cls, limit: float, from_s: float, to_s: float) -> Budget:
@@ -179,6 +180,8 @@ def spend(quota: Quota, now_s: float, tokens: float) -> None:
     turn(quota, now_s)
     for kind, budget in quota.budgets.items():
         budget.spent += tokens if kind in BY_TOKENS else 1.0
+        if kind == LEARNED and now_s >= budget.whole_s - min(ROUNDING_S, EDGE * (budget.whole_s - budget.at_s)):
+            budget.late += 1.0
 
 
 def give_back(quota: Quota, sent_at_s: float, requests: float, tokens: float) -> None:
@@ -272,6 +275,8 @@ def _turn_learned(quota: Quota, window: Budget, now_s: float) -> None:
         if now_s < quota.until_s:
             return
         length_s, passed = quota.until_s - window.at_s, window.spent + window.elsewhere
+        if window.limit < math.inf:  # somebody else may have used it, or one that was refused is not told yet
+            passed = min(max(passed, window.limit // 2), window.limit)
         if window.at_s and quota.is_said and passed >= 1:  # from one end of such a time to the next
             quota.budgets[LEARNED] = Budget.window(passed, quota.until_s, quota.until_s + _usual(length_s))
             quota.learned_at_s = quota.until_s
@@ -282,4 +287,5 @@ def _turn_learned(quota: Quota, window: Budget, now_s: float) -> None:
         begin_s = window.at_s + (now_s - window.at_s) // length_s * length_s
         lasts_s = max(LAPSES_AFTER * length_s, LAPSES_S) * (1.0 if quota.is_own else HEARSAY)
         limit = math.inf if now_s - quota.learned_at_s > lasts_s else window.limit
-        quota.budgets[LEARNED] = Budget.window(limit, begin_s, begin_s + length_s)
+        begun = quota.budgets[LEARNED] = Budget.window(limit, begin_s, begin_s + length_s)
+        begun.spent = window.late if begin_s <= window.whole_s else 0.0  # the provider may have begun it by then
