@@ -122,6 +122,8 @@ def _models(
     if case.second is None:
         return [silent, answering]
     between = deployment(endpoints[case.second], case.group, f"{case.group}-second", like="small")
+    params = cast("dict[str, object]", between["litellm_params"])
+    params |= dict.fromkeys(("input_cost_per_token", "output_cost_per_token"), 2 * CHEAP_USD)
     return [silent, between, answering]
 
 
