@@ -35,6 +35,7 @@ from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.pairing.offers import offer_if_drawn, shadow_evaluation
 from slo_router.gateway.picker import Picker, same_answer
 from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
+from slo_router.gateway.rescue.ahead import LeftError, is_left
 from slo_router.gateway.rescue.cooldown import forgive
 from slo_router.gateway.rescue.rescuer import Rescuer, stop
 from slo_router.gateway.rescue.told import late, told
@@ -163,6 +164,8 @@ class Plugin(CustomLogger):
             return answer
         if request_kwargs is None:
             return healthy_deployments
+        if is_left():
+            raise LeftError
         trace = find_trace(request_kwargs) or self.picker.wake(model, request_kwargs)
         place = (model, *requests.place_of(request_kwargs))
         if trace is not None:

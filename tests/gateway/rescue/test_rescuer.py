@@ -24,7 +24,7 @@ os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever r
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # LiteLLM's own
     from slo_router.gateway.rescue import rescuer as module
-    from slo_router.gateway.rescue.ahead import Ahead
+    from slo_router.gateway.rescue.ahead import Ahead, is_left
     from slo_router.gateway.rescue.rescuer import Rescuer
     from slo_router.gateway.rescue.told import told
 
@@ -202,3 +202,36 @@ def test_a_late_stream_is_read_on_where_the_one_in_its_place_is_silent_and_break
 
     assert asyncio.run(run()) == (None, True)
     assert given_up == ["b"]
+
+
+def test_while_another_is_asked_nobody_is_for_the_stream_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM asks again by itself where it breaks, and the headers would name whom it asked."""
+    trace = Trace("anthropic_messages", NOW_S, group="smart", stream=True)
+    trace.decision = decided([Facts("a", "m"), Facts("b", "m")])
+    trace.begin(Attempt("a", is_sent=True, deadline_s=4e9))
+    breaks, found = asyncio.Event(), list[bool]()
+
+    async def first() -> AsyncIterator[object]:
+        found.append(is_left())
+        await breaks.wait()
+        found.append(is_left())
+        yield TOKEN
+
+    async def again(*_: object) -> tuple[object, dict[str, object]]:
+        trace.begin(Attempt("b", is_sent=True))
+        breaks.set()
+        await asyncio.sleep(0.05)
+        found.append(is_left())  # the request of its own
+        return _answers(), {}
+
+    async def run() -> None:
+        monkeypatch.setattr(module, "again", again)
+        rescuer = Rescuer(None, cast("Strategy", Others()), Telemetry({}, CollectorRegistry(), NOW_S))
+        stream = first()
+        ahead = Ahead(stream, stream)
+        await ahead.token_within(0)
+        await asyncio.sleep(0)
+        assert await rescuer._another(ahead, trace, {}, None, 5.0) is not None
+
+    asyncio.run(run())
+    assert found == [False, True, False]

@@ -7,6 +7,8 @@
                                      │                     it fails, or the first has one before: that is read on
                                      └──it breaks─→ likewise; if that fails the client gets the first one's error
 
+Where the first one breaks while another is asked, LiteLLM may ask by itself for more of it: `is_left` refuses that.
+
 One that takes the place of another may break in turn: then yet another is asked for, as often as LiteLLM would retry.
 
 Other callbacks that look at the pieces, and stand before this plugin, see those of both streams; `source_of` asks them.
@@ -20,6 +22,7 @@ import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +47,10 @@ class OutrunError(Exception):
     """A silent stream had its token before the one that was to take its place."""
 
 
+class LeftError(Exception):
+    """Nobody is asked for a stream that broke while another deployment is asked in its place."""
+
+
 @dataclass(slots=True, eq=False)
 class Ahead:
     """A stream whose first pieces are read: iterate them as they come, and then `rest`."""
@@ -54,6 +61,7 @@ class Ahead:
     headers: dict[str, str] = field(default_factory=dict)  # that are to be said otherwise
     error: Exception | None = None  # that LiteLLM raised before the first token
     reading: asyncio.Task[None] | None = None  # up to the first token
+    is_left: bool = False  # another deployment is asked in its place
     _held: list[object] = field(default_factory=list)
     _has_more: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -116,6 +124,7 @@ class Ahead:
 
     async def _read(self) -> None:
         look = Look()
+        _read_here.set(self)
         try:
             async for piece in self.rest:
                 self._held.append(piece)
@@ -138,6 +147,15 @@ class Ahead:
             if closing is not None:
                 with contextlib.suppress(Exception):
                     await closing()
+
+
+_read_here: ContextVar[Ahead | None] = ContextVar("the stream that this task reads ahead", default=None)
+
+
+def is_left() -> bool:
+    """Whether this task reads on a stream in whose place another deployment is asked: no more is to be asked for it."""
+    ahead = _read_here.get()
+    return ahead is not None and ahead.is_left
 
 
 def _end_of(piece: object) -> object:

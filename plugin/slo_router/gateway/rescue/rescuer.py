@@ -168,6 +168,7 @@ class Rescuer:
     async def _another(self, first: Ahead, trace: Trace, data: Request, key: object, within_s: float) -> Ahead | None:
         """The request goes through LiteLLM's router again, and what it answers is read for so long."""
         second: Ahead | None = None
+        first.is_left = True
         try:
             while second is None:
                 trace.repeats += 1
@@ -182,6 +183,7 @@ class Rescuer:
             second.check()
         except Exception:
             log.warning("a rescue failed; the first deployment's answer is what there is", exc_info=True)
+            first.is_left = False
             if second is not None:
                 await second.close()
             self._strategy.supersede(trace)
