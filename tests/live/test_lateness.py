@@ -6,6 +6,7 @@ from collections import deque
 
 import pytest
 
+from slo_router.latency.curve import Curve
 from slo_router.live.circuit import PROBE_S, is_suspected, share
 from slo_router.live.lateness import OUT_S, READ_S, held_up_s
 from slo_router.live.live import Live
@@ -49,6 +50,15 @@ def test_while_a_health_check_waits_no_request_has_to_find_out() -> None:
     live.finished(second, "silent", NOW_S + 1.2)
     assert share(live.states["a"].circuit, NOW_S + 1 + PROBE_S - 0.1) == 0
     assert share(live.states["a"].circuit, NOW_S + 1 + PROBE_S) == 1
+
+
+def test_a_curve_that_expects_nothing_at_no_load_judges_lateness_too() -> None:
+    live = Live()
+    curve = Curve(0.0, 0.0, 0.5, 0.01, 0.0, (1.0,) * 12, (1.0,) * 12, weight=9.0)
+    live.state("a").fitted = live.state("a").curve = curve
+    live.first_token(live.dispatched("a", NOW_S, 0.1), NOW_S + 1, prompt_tokens=0, ttft_s=1.0)
+    live.watch(NOW_S + 1)
+    assert live.states["a"].last_word.level > 1
 
 
 def test_any_answer_ends_the_suspicion() -> None:

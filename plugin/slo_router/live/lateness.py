@@ -18,6 +18,7 @@ VERY_LATE = 3.0  # … and so late that one answer is enough to believe it
 MAX_PAUSES = 8
 MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
 MAX_STALLS = 64
+LEAST_S = 0.001  # no first token is expected sooner
 OUT_S, READ_S = 0.1, 0.05  # a call is out after so long at most; what came is read within so long
 
 Stalls = deque[tuple[float, float]]  # from … to, Unix seconds, oldest first
@@ -75,7 +76,7 @@ def _level(fitted: Curve, flight: Flight, waited_s: float) -> float:
 
 def _base_s(fitted: Curve, curve: Curve, load: float) -> float:
     """By a curve without its level, the first token's time for a prompt as the fit saw them, at that load."""
-    return ttft_s(curve, fitted.known_tokens, load) / curve.ttft_level
+    return max(ttft_s(curve, fitted.known_tokens, load) / curve.ttft_level, LEAST_S)
 
 
 def gave_up(state: LiveState, stalls: Stalls, flight: Flight, now_s: float) -> None:
