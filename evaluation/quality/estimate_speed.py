@@ -29,7 +29,8 @@ import psycopg
 import typer
 from psycopg import sql
 
-from evaluation.quality.litellm_database import UnavailableError, litellm_tables
+from evaluation.quality.litellm_database import litellm_tables
+from evaluation.shared.debian import UnavailableError
 from evaluation.shared.results import Aim, Save, conclude
 from slo_router.operator.estimate.reading.spend_logs import COLUMNS
 

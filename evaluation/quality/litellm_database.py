@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from evaluation.shared.debian import INSTALL, UnavailableError, found_or_installed
 from evaluation.shared.results import ROOT
 from evaluation.shared.stock_proxy import free_port
 
@@ -29,13 +30,10 @@ SHARED = ROOT.parent / "shared" / "virtual-keys"
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 TIMEOUT_S = 600.0  # downloads included
 COMPILE_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}  # Prisma's client is 5 MB of Python, read by five processes
-INSTALL_POSTGRES = """
-export DEBIAN_FRONTEND=noninteractive
-apt-get update
-install="apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120"
-$install postgresql-common &&
+INSTALL_POSTGRES = f"""
+{INSTALL} postgresql-common &&
 sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf &&
-$install postgresql
+{INSTALL} postgresql
 """  # without a cluster of the system's own, which would start at once and stay
 SCHEMA = SITE_PACKAGES / "litellm" / "proxy" / "schema.prisma"
 SPEND_DELIVERY = """
@@ -47,10 +45,6 @@ CREATE TABLE "LiteLLM_SpendLogDelivery" (
     next_attempt_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, applied_at TIMESTAMP(3),
     last_error TEXT, created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP);
 """  # as in LiteLLM's schema.prisma
-
-
-class UnavailableError(Exception):
-    """Postgres or Prisma cannot be had on this machine; the message says what is missing."""
 
 
 @contextmanager
@@ -170,19 +164,12 @@ def _native_way(server: _Server, added: Mapping[str, str]) -> dict[str, str]:
 
 def _postgres_binaries() -> Path:
     """The newest installed server's, after an installation where there is none."""
-    found = _installed_servers()
-    if not found and _is_root() and shutil.which("apt-get"):
-        with tempfile.TemporaryDirectory() as directory:
-            _run(["sh", "-c", INSTALL_POSTGRES], log=Path(directory) / "apt.log")
-        found = _installed_servers()
-    if not found:
-        raise UnavailableError("no Postgres server: install Debian's package postgresql")
-    return found[-1].parent
+    return found_or_installed(_newest_server, INSTALL_POSTGRES, "Debian's package postgresql").parent
 
 
-def _installed_servers() -> list[Path]:
+def _newest_server() -> Path | None:
     servers = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    return sorted(servers, key=lambda path: int(path.parts[-3]))
+    return max(servers, key=lambda path: int(path.parts[-3]), default=None)
 
 
 def _is_root() -> bool:

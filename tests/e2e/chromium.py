@@ -28,17 +28,10 @@ import httpx
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
+from evaluation.shared.debian import INSTALL, UnavailableError, found_or_installed
+
 TIMEOUT_S = 60.0
-INSTALL = """
-export DEBIAN_FRONTEND=noninteractive
-apt-get update
-apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 chromium fonts-dejavu-core
-"""
 KEYS = {"Tab": 9, "Enter": 13, "Space": 32}
-
-
-class UnavailableError(Exception):
-    """There is no Chromium, and it cannot be installed here."""
 
 
 class BrowserError(Exception):
@@ -177,15 +170,9 @@ def browser() -> Iterator[Tab]:
 
 def program() -> str:
     """Chromium's command, after an installation where there is none. Raises UnavailableError."""
-    found = shutil.which("chromium")
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        done = subprocess.run(["sh", "-c", INSTALL], capture_output=True, text=True, check=False)
-        found = shutil.which("chromium")
-        if found is None:
-            raise UnavailableError(f"Chromium cannot be installed: {done.stderr[-1500:]}")
-    if found is None:
-        raise UnavailableError("no Chromium: install Debian's package chromium")
-    return found
+    return found_or_installed(
+        lambda: shutil.which("chromium"), f"{INSTALL} chromium fonts-dejavu-core", "Debian's package chromium"
+    )
 
 
 def _address(directory: Path, process: subprocess.Popen[bytes]) -> str:

@@ -19,18 +19,12 @@ from typing import Self
 import httpx
 import yaml
 
+from evaluation.shared.debian import found_or_installed
 from evaluation.shared.stock_proxy import free_port
 
 UNPACKED = Path(sys.prefix) / "debian-prometheus"
-TIMEOUT_S = 120.0  # the download of 19 MB included
 START_TIMEOUT_S = 120.0
-DOWNLOAD = (
-    "apt-get update; apt-get -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb unpacked"
-)
-
-
-class UnavailableError(Exception):
-    """Prometheus cannot be had on this machine; the message says what is missing."""
+DOWNLOAD = "apt-get -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb unpacked"
 
 
 def program(name: str) -> str:
@@ -42,27 +36,15 @@ def program(name: str) -> str:
     found = shutil.which(name)
     if found is not None:
         return found
-    unpacked = UNPACKED / "usr" / "bin" / name
-    if not unpacked.exists():
-        _unpack()
-    return str(unpacked)
-
-
-def _unpack() -> None:
-    missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
-    if missing:
-        raise UnavailableError(
-            f"install Prometheus; it is not on the PATH, and to fetch it, {', '.join(missing)} is missing"
-        )
     with tempfile.TemporaryDirectory(prefix="slo-prometheus-", dir=sys.prefix) as directory:
-        done = subprocess.run(
-            ["sh", "-c", DOWNLOAD], cwd=directory, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        unpack = f"{DOWNLOAD} && mv --no-target-directory unpacked {UNPACKED}"
+        return found_or_installed(
+            lambda: shutil.which(name, path=str(UNPACKED / "usr" / "bin")),
+            unpack,
+            "Prometheus, or what unpacks it from Debian's package (apt-get and dpkg-deb)",
+            directory=Path(directory),
+            as_root=False,
         )
-        unpacked = Path(directory) / "unpacked"
-        if not (unpacked / "usr" / "bin" / "prometheus").exists():
-            raise UnavailableError(f"Debian's package prometheus cannot be had; it ended with:\n{done.stderr[-1500:]}")
-        if not UNPACKED.exists():  # another worker of pytest may have been faster
-            unpacked.rename(UNPACKED)
 
 
 class Prometheus:

@@ -9,10 +9,7 @@ Two users, as docs/security.md proposes: `router` for the proxies may read measu
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +18,7 @@ from pathlib import Path
 
 import redis
 
-from evaluation.quality.litellm_database import UnavailableError
+from evaluation.shared.debian import INSTALL, found_or_installed
 from evaluation.shared.stock_proxy import free_port
 from evaluation.shared.valkey_server import ValkeyServer
 from tests.shared.certificate import self_made_certificate
@@ -34,8 +31,6 @@ AGENT_RIGHTS = (
 CLUSTER_RIGHTS = "+cluster|slots +cluster|shards +cluster|nodes"
 ROUTER_PASSWORD, AGENT_PASSWORD, ADMIN_PASSWORD = "r0uter/p@ss", "agent-pass", "admin-pass"
 DEBIAN_SERVER = Path("/usr/bin/redis-check-rdb")  # the same program, which looks at the name it is called by
-INSTALL_TIMEOUT_S = 300.0
-INSTALL = "apt-get update && apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 redis-tools"
 
 
 @dataclass
@@ -154,18 +149,14 @@ def tls_server_binary(directory: Path) -> Path:
     found = shutil.which("redis-server")
     if found is not None:
         return Path(found)
-    if not DEBIAN_SERVER.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
-        with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(
-                ["sh", "-c", INSTALL], stdout=output, stderr=output, timeout=INSTALL_TIMEOUT_S, check=False
-            )
-            if done.returncode:
-                output.seek(0)
-                raise UnavailableError(f"redis-tools could not be installed:\n{output.read()[-1500:]}")
-    if not DEBIAN_SERVER.exists():
-        raise UnavailableError("no Redis server with TLS: install Debian's package redis-tools or redis-server")
     link = directory / "redis-server"
-    link.symlink_to(DEBIAN_SERVER)
+    link.symlink_to(
+        found_or_installed(
+            lambda: DEBIAN_SERVER if DEBIAN_SERVER.exists() else None,
+            f"{INSTALL} redis-tools",
+            "Debian's package redis-tools or redis-server, a Redis server with TLS",
+        )
+    )
     return link
 
 

@@ -14,7 +14,8 @@ import pytest
 from slo_bench.gate.entry import Entry
 from slo_bench.show.page import as_html
 from slo_bench.show.rows import Page, Past, RatePoint, Value
-from tests.e2e.chromium import UnavailableError, browser, program
+from tests.e2e.chromium import browser, program
+from tests.shared.needed import needed
 
 pytestmark = pytest.mark.slow
 
@@ -46,10 +47,8 @@ def page() -> Page:
 
 
 def test_it_fits_a_desk_and_a_phone_and_the_browser_complains_of_nothing(tmp_path: Path) -> None:
-    try:
+    with needed():
         program()
-    except UnavailableError as error:
-        pytest.skip(str(error))
     file = tmp_path / "report.html"
     file.write_text(as_html(page()), encoding="utf-8")
     pictures = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))

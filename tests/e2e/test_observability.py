@@ -24,7 +24,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from evaluation.emulator import EndpointSpec, running_endpoints
-from tests.e2e.prometheus import Prometheus, UnavailableError, program
+from tests.e2e.prometheus import Prometheus, program
+from tests.shared.needed import needed
 from tests.shared.repository import ROOT
 
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -51,12 +52,14 @@ def rules() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def promtool() -> str:
-    return _or_skip("promtool")
+    with needed():
+        return program("promtool")
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    _or_skip("prometheus")
+    with needed():
+        program("prometheus")
     directory = tmp_path_factory.mktemp("prometheus")
     with ExitStack() as stack:
         port = stack.enter_context(_served_workers(tmp_path_factory.mktemp("multiproc")))
@@ -149,15 +152,6 @@ def _raised(prometheus: Prometheus) -> set[str]:
     alerts = prometheus.get("alerts")["alerts"]
     assert isinstance(alerts, list)
     return {alert["labels"]["alertname"] for alert in alerts}
-
-
-def _or_skip(name: str) -> str:
-    try:
-        return program(name)
-    except UnavailableError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no {name} for dashboards and alerts: {error}")
 
 
 def _run(*command: str) -> None:

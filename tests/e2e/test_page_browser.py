@@ -24,8 +24,9 @@ import yaml
 
 from evaluation.shared.stock_proxy import StockProxy, free_port
 from evaluation.shared.valkey_server import ValkeyServer
-from tests.e2e.chromium import Tab, UnavailableError, browser, program
+from tests.e2e.chromium import Tab, browser, program
 from tests.operator.page.page_records import COUNT, fill, page_config
+from tests.shared.needed import needed
 from tests.shared.record_builders import line_of
 
 pytestmark = pytest.mark.slow
@@ -66,12 +67,8 @@ def config(tmp_path: Path, server: ValkeyServer, link: redis.Redis) -> Path:
 
 @pytest.fixture
 def tab() -> Iterator[Tab]:
-    try:
+    with needed():
         program()
-    except UnavailableError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no browser for the decision page: {error}")
     with browser() as found:
         yield found
 

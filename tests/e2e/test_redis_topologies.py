@@ -21,7 +21,6 @@ import yaml
 from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner
 
-from evaluation.quality.litellm_database import UnavailableError
 from slo_bench.errors import StoppedError
 from slo_bench.guard.held import Own, Pause
 from slo_bench.guard.lock import EndpointLock
@@ -55,6 +54,7 @@ from slo_router.worker.tasks.aside import Names
 from slo_router.worker.trace import Trace
 from tests.e2e.redis_topologies import Topology, admin, topology, until
 from tests.shared.background_worker import at_once
+from tests.shared.needed import needed
 
 STREAM = "slo_router:requests"
 DEPLOYMENTS = [f"deployment-{number}" for number in range(12)]  # enough that every node of the cluster gets some
@@ -62,11 +62,8 @@ DEPLOYMENTS = [f"deployment-{number}" for number in range(12)]  # enough that ev
 
 @pytest.fixture(scope="module", params=["single", "sentinel", "cluster"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
-    try:
-        with topology(request.param, tmp_path_factory.mktemp(request.param)) as running:
-            yield running
-    except UnavailableError as error:
-        pytest.skip(str(error))
+    with needed(), topology(request.param, tmp_path_factory.mktemp(request.param)) as running:
+        yield running
 
 
 @pytest.fixture
@@ -238,11 +235,8 @@ async def test_nobody_gets_in_without_the_certificate(place: Topology) -> None:
 @LEAVES_OPEN
 @pytest.mark.parametrize("kind", ["sentinel", "cluster"])
 async def test_a_worker_follows_a_failover_and_loses_no_record(kind: str, tmp_path: Path) -> None:
-    try:
-        with topology(kind, tmp_path) as servers:
-            await _fail_over(servers)
-    except UnavailableError as error:
-        pytest.skip(str(error))
+    with needed(), topology(kind, tmp_path) as servers:
+        await _fail_over(servers)
     gc.collect()  # here, where the warning is expected
 
 

@@ -7,7 +7,6 @@ of each 1,000 tokens `small` costs 0.0001 to 0.0002 USD, `medium` 0.0005 to 0.00
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +23,13 @@ import redis
 from typer.testing import CliRunner, Result
 
 from evaluation.emulator import Handle
-from evaluation.quality.litellm_database import UnavailableError, litellm_database
+from evaluation.quality.litellm_database import litellm_database
 from evaluation.shared.stock_proxy import StockProxy
 from evaluation.shared.valkey_server import ValkeyServer
 from slo_router.operator.cli import app
 from slo_router.operator.estimate.reading.spend_logs import COLUMNS
 from tests.e2e.conftest import ASK, USD_PER_TOKEN, document, publish, refreshed
+from tests.shared.needed import needed
 
 pytestmark = pytest.mark.timeout(900)  # Postgres and Prisma's engine are installed by whoever comes first
 T = TypeVar("T")
@@ -111,12 +111,8 @@ def platform(
     with ExitStack() as stack:
         client = stack.enter_context(redis.Redis.from_url(valkey.url, decode_responses=True, socket_timeout=60))
         publish(client, PREFIX)
-        try:
+        with needed():
             database = stack.enter_context(litellm_database())
-        except UnavailableError as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(f"no Postgres for virtual keys: {error}")
         environment = {
             **database,
             "PROXY_BATCH_WRITE_AT": "1",
