@@ -23,8 +23,8 @@ from rich.table import Table
 
 from evaluation.shared.results import Aim, Save, conclude
 from slo_router.contract.ages import DAY_S
-from slo_router.quality.evidence import Batch, Evidence, update
-from slo_router.quality.posterior import Belief, Cell, Rules, believe, shown
+from slo_router.quality.evidence import Batch, Cell, Evidence, update
+from slo_router.quality.posterior import Belief, Rules, believe, shown
 from slo_router.quality.sources import FEEDBACK, SUITE, learn
 
 FLOORS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
@@ -40,13 +40,14 @@ LIMITS_PERCENT = {
 class World(NamedTuple):
     """What is simulated: the share of answers that are users' thumbs, every how manieth deployment gets worse by `DROP`
     in all categories at mid-time, unannounced, by how much typed numbers are too high, and whether a deployment has one
-    for all its categories, which then lie 0.08 further apart than what is typed says."""
+    for all its categories, which then lie 0.08 further apart than what is typed says; or whether nothing is typed."""
 
     name: str
     feedback: float = 0.0
     worse_every: int | None = None
     boast: float = 0.0
     is_flat: bool = False
+    is_typed: bool = True
 
 
 WORLDS = (
@@ -57,6 +58,7 @@ WORLDS = (
     World("the same, every model gets 10 points worse", feedback=0.5, worse_every=1),
     World("suite, typed numbers 10 points too high", boast=0.1),
     World("suite, one typed number for all categories", is_flat=True),
+    World("suite, nothing typed", is_typed=False),
 )
 BARRED = WORLDS[:4]  # the aims are about these; the others say where the promise ends
 
@@ -150,7 +152,7 @@ def study(world: World, amount: int, fleets: int, seed: int) -> dict[str, float]
         typed, truths = fleet(rng, world)
         evidence = {cell: graded(rng, truth, amount, world) for cell, truth in truths.items()}
         rules = Rules(worths=learn(FEEDBACK, map(shown, evidence.values())))
-        tally.add(believe(evidence, typed, DAYS * DAY_S, rules), truths, typed)
+        tally.add(believe(evidence, typed if world.is_typed else {}, DAYS * DAY_S, rules), truths, typed)
     return tally.percents()
 
 

@@ -35,8 +35,9 @@ from evaluation.shared.results import Aim, Save, conclude
 from slo_router.contract.model import Facts, Metrics
 from slo_router.quality.choosing import Demand, Standing, choose, weighing
 from slo_router.quality.comparing import Outcomes, Pair, together
+from slo_router.quality.evidence import Cell
 from slo_router.quality.judging import Graded, standing
-from slo_router.quality.posterior import Cell, Rules
+from slo_router.quality.posterior import Rules
 from slo_router.worker.tasks.turns import at_once
 
 LARGE, FIRST, SECOND = "large", "first", "second"

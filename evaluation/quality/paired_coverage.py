@@ -23,7 +23,8 @@ from evaluation.quality.floor_coverage import DAYS, LIMITS_PERCENT, Tally, Truth
 from evaluation.shared.results import Aim, Save, conclude
 from slo_router.contract.ages import DAY_S
 from slo_router.quality.comparing import LEAN, Outcomes, compared_evidence, with_compared
-from slo_router.quality.posterior import Cell, Rules, believe
+from slo_router.quality.evidence import Cell
+from slo_router.quality.posterior import Rules, believe
 
 AMOUNTS = (0, 20, 100, 500, 2_000)
 REFERENCE, GRADED, TIES, ALIKE = "0", 200, 0.6, 0.5

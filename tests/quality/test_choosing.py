@@ -6,7 +6,7 @@ import pytest
 
 from slo_router.quality.choosing import Demand, Standing, choose, those_that_matter, weighing
 from slo_router.quality.comparing import Level, Outcomes, Pair
-from slo_router.quality.posterior import Cell
+from slo_router.quality.evidence import Cell
 from slo_router.worker.tasks.turns import at_once
 
 USD = {"cheap": 1.0, "middle": 2.0, "large": 10.0}

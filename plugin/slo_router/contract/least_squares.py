@@ -37,6 +37,20 @@ def find_knee(loss: float, tried: Iterable[tuple[Knee, float]], count: float) ->
     return found
 
 
+def inverse(matrix: Sequence[Sequence[float]]) -> Matrix:
+    """Of a small, positive definite one."""
+    size = len(matrix)
+    rows = [[*row, *(float(i == j) for j in range(size))] for i, row in enumerate(matrix)]
+    for i in range(size):
+        pivot = rows[i][i]
+        rows[i] = [value / pivot for value in rows[i]]
+        for j in range(size):
+            if j != i and rows[j][i]:
+                factor = rows[j][i]
+                rows[j] = [a - factor * b for a, b in zip(rows[j], rows[i], strict=True)]
+    return [row[size:] for row in rows]
+
+
 def _solve(matrix: Matrix, right: list[float]) -> list[float]:
     """Gaussian elimination on the correlation matrix, its diagonal raised by 1e-9 to avoid a division by 0."""
     size = len(right)

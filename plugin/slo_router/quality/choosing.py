@@ -21,7 +21,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from slo_router.quality.comparing import MOST_AT_ONCE, Level, Net, Outcomes, Pair, variance_of_one
-from slo_router.quality.posterior import Cell
+from slo_router.quality.evidence import Cell
 
 AHEAD = (30, 100, 300, 1_000)  # comparisons
 NEAR = 0.1

@@ -27,8 +27,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
-from slo_router.quality.evidence import Batch, Evidence, update
-from slo_router.quality.posterior import EDGE, UNTYPED_DEVIATION, Belief, Cell, Rules, believing
+from slo_router.contract.least_squares import inverse
+from slo_router.quality.evidence import Batch, Cell, Evidence, update
+from slo_router.quality.posterior import EDGE, UNTYPED_DEVIATION, Belief, Rules, believing
 from slo_router.quality.sources import PAIRED
 
 LEAN = 0.015  # of the unit interval: standard deviation of what a judge adds to a deployment for its manner alone
@@ -113,7 +114,7 @@ class Net:
                 precision[a][b] += sign * weight
             told[i] += weight * SCALE * gap
             told[j] -= weight * SCALE * gap
-        self._covariance = _inverse(precision)
+        self._covariance = inverse(precision)
         self._means = [sum(c * t for c, t in zip(row, told, strict=True)) for row in self._covariance]
 
     @staticmethod
@@ -159,20 +160,6 @@ def _own(anchor: Level | None) -> tuple[float, float]:
     return (LOOSE, 0.5) if anchor is None else (1 / (anchor.deviation**2 + LEAN**2), anchor.mean)
 
 
-def _inverse(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Of a small, positive definite one."""
-    size = len(matrix)
-    rows = [[*row, *(float(i == j) for j in range(size))] for i, row in enumerate(matrix)]
-    for i in range(size):
-        pivot = rows[i][i]
-        rows[i] = [value / pivot for value in rows[i]]
-        for j in range(size):
-            if j != i and rows[j][i]:
-                factor = rows[j][i]
-                rows[j] = [a - factor * b for a, b in zip(rows[j], rows[i], strict=True)]
-    return [row[size:] for row in rows]
-
-
 def compared_evidence(
     evidence: Mapping[Cell, Evidence],
     typed: Mapping[Cell, float],
@@ -187,8 +174,9 @@ def compared_evidence(
     kept = together(rows, rules.half_life_s).values()
     own, names = rules._replace(confidence=ANCHOR_CONFIDENCE), {name for row in kept for name in row[:2]}
     anchors = dict[Cell, Level]()
-    for cell, belief in believing(evidence, typed, now_s, own, names):
-        anchors[cell] = level_of(belief)
+    for step in believing(evidence, typed, now_s, own, names, is_shared=False):
+        if step is not None:
+            anchors[step[0]] = level_of(step[1])
         yield None
     anchors = those_that_hold(anchors, evidence)
     for category in dict.fromkeys(row.category for row in kept):

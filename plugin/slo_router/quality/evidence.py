@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+Cell = tuple[str, str]  # deployment, category
+
 MOST_BATCHES = 16  # of a source
 
 

@@ -30,8 +30,8 @@ from slo_router.quality.comparing import (
     those_that_hold,
     with_compared,
 )
-from slo_router.quality.evidence import Batch, Evidence
-from slo_router.quality.posterior import RULES, UNTYPED, UNTYPED_DEVIATION, Belief, Cell, Rules, believing, shown
+from slo_router.quality.evidence import Batch, Cell, Evidence
+from slo_router.quality.posterior import RULES, UNTYPED, UNTYPED_DEVIATION, Belief, Rules, believing, shown
 from slo_router.quality.sources import FEEDBACK, SUITE, learn
 from slo_router.quality.weak import is_weak, lowered
 
@@ -59,12 +59,16 @@ def judging(
     `None` after a step without a belief. `now_s` is Unix seconds.
     """
     known, batches = _gather(facts, graded, rules), dict[Cell, Batch]()
-    for step in compared_evidence(known.evidence, known.typed, known.pairs, now_s, known.rules):
-        batches |= () if step is None else (step,)
+    for told in compared_evidence(known.evidence, known.typed, known.pairs, now_s, known.rules):
+        batches |= () if told is None else (told,)
         yield None
     known = known.compared(batches)
     typed = {cell: stated for cell, stated in known.typed.items() if cell in known.evidence}
-    for cell, belief in believing(known.evidence, typed, now_s, known.rules, only):
+    for step in believing(known.evidence, typed, now_s, known.rules, only):
+        if step is None:
+            yield None
+            continue
+        cell, belief = step
         stands = known.stands(cell)
         found = belief if stands is None else belief._replace(mean=stands, bound=stands)
         yield cell, lowered(found, known.signals.get(cell, ()), now_s, known.rules)
@@ -88,15 +92,20 @@ def standing(
     """How one group's deployments stand in these categories, to choose whom to compare; `None` likewise."""
     z, own = NormalDist().inv_cdf(rules.confidence), rules._replace(confidence=ANCHOR_CONFIDENCE)
     known, anchors, batches = _gather(facts, graded, own, categories), dict[Cell, Level](), dict[Cell, Batch]()
-    for cell, belief in believing(known.evidence, known.typed, now_s, known.rules):
-        anchors[cell] = level_of(belief)
+    for step in believing(known.evidence, known.typed, now_s, known.rules, is_shared=False):
+        if step is not None:
+            anchors[step[0]] = level_of(step[1])
         yield None
     anchors = those_that_hold(anchors, known.evidence)
-    for step in compared_evidence(known.evidence, known.typed, known.pairs, now_s, known.rules):
-        batches |= () if step is None else (step,)
+    for told in compared_evidence(known.evidence, known.typed, known.pairs, now_s, known.rules):
+        batches |= () if told is None else (told,)
         yield None
     known, missing = known.compared(batches), {(one.deployment_id, name): None for one in facts for name in categories}
-    for cell, belief in believing(known.evidence, known.typed, now_s, known.rules):
+    for step in believing(known.evidence, known.typed, now_s, known.rules):
+        if step is None:
+            yield None
+            continue
+        cell, belief = step
         now, stands = level_of(belief), known.stands(cell)
         bound = now.mean - z * now.deviation if stands is None else stands
         missing.pop(cell, None)

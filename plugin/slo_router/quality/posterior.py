@@ -1,14 +1,11 @@
 """What is believed of each deployment in each category, from graded answers and typed numbers.
 
-    category → deployment → typed number
+    cell → the deployment's other categories, the category's other deployments → typed number
 
-A typed number m counts as `prior_answers`: its variance m(1−m) ÷ (prior_answers + 1) is half the deployment's, half the
-category's, until graded answers say how far categories lie apart. How far (τ²) is estimated over all deployments by the
-method of moments, beside as many assumed cells as `ASSUMED`. Where categories hardly differ a cell leans on its
-deployment; where they do, on itself. A cell's prior is made of the deployment's other cells: no answer counts twice.
-
-    shift of the deployment   mean of (graded − typed) over its other cells, each weighted by 1 ÷ (τ² + its variance)
-    prior of the cell         Beta of mean typed + shift, variance τ² + that of the shift
+A typed number m counts as `prior_answers`: its variance m(1−m) ÷ (prior_answers + 1) is half the deployment's, half its
+categories', until graded answers say how far these lie apart. Where categories hardly differ a cell leans on its
+deployment; where they differ for all deployments alike, on the others, too; else on itself. So a cell's prior is a Beta
+distribution of the typed number and what its `neighbours` say, without its own answers.
 
 Answers fade by half every `half_life_s`. A deployment may also have changed at some batch, unannounced: each such
 moment is a hypothesis with a Beta of its own, which starts from what was believed before, but weakly, and all are
@@ -27,13 +24,12 @@ from typing import NamedTuple
 
 from slo_router.contract.ages import DAY_S
 from slo_router.quality.beta import Beta, log_beta, of_moments, quantile
-from slo_router.quality.evidence import Batch, Evidence
-from slo_router.quality.sources import WORTHS, Shown, Worths
+from slo_router.quality.evidence import Batch, Cell, Evidence
+from slo_router.quality.neighbours import Neighbours, Point, Said
+from slo_router.quality.sources import PAIRED, WORTHS, Shown, Worths
 
-Cell = tuple[str, str]  # deployment, category
 Faded = dict[str, tuple[float, float]]  # by source: answers and the sum of their scores, as old as they are
 
-ASSUMED = 20.0  # cells whose spread is assumed, beside those measured; with 6, bounds of 20 answers were too high
 UNTYPED = Beta(1.0, 1.0)  # where nobody typed a number
 UNTYPED_DEVIATION = (1 / 12) ** 0.5  # its standard deviation
 EDGE = 0.01  # of the unit interval, in which no prior mean lies
@@ -117,7 +113,7 @@ def believe(
 
     Raises KeyError for a source without a worth.
     """
-    return dict(believing(evidence, typed, now_s, rules))
+    return dict(filter(None, believing(evidence, typed, now_s, rules)))
 
 
 def believing(
@@ -126,22 +122,27 @@ def believing(
     now_s: float,
     rules: Rules = RULES,
     only: Collection[str] | None = None,
-) -> Iterator[tuple[Cell, Belief]]:
-    """The same, cell by cell, for there may be many; `only`: of these deployments."""
-    cells = dict.fromkeys([*typed, *evidence])
-    weighed = {cell: _tally(evidence.get(cell, Evidence()).batches, now_s, rules) for cell in cells}
-    apart = _spread(weighed, typed, rules)
-    of_deployment: dict[str, list[Cell]] = {}
-    for cell in cells:
-        if weighed[cell].answers:
-            of_deployment.setdefault(cell[0], []).append(cell)
-    for cell in cells:
+    *,
+    is_shared: bool = True,
+) -> Iterator[tuple[Cell, Belief] | None]:
+    """The same, step by step, for there may be many cells; `only`: of these deployments. `None`: a step without one.
+
+    Deployments say nothing of each other unless `is_shared`, nor in a category where answers were compared: that tells
+    what they have in common.
+    """
+    tallies = {cell: _tally(evidence.get(cell, Evidence()).batches, now_s, rules) for cell in [*typed, *evidence]}
+    compared = {cell[1] for cell, found in evidence.items() if any(one.source == PAIRED for one in found.batches)}
+    apart = compared if is_shared else {cell[1] for cell in tallies}
+    neighbours: dict[bool, Neighbours] = {}
+    for is_typed in (True, False):
+        cells = {cell: tally for cell, tally in tallies.items() if (cell in typed) is is_typed}
+        neighbours[is_typed] = _neighbours(cells, typed, apart, rules)
+        yield from neighbours[is_typed].solve()
+    for cell, tally in tallies.items():
         if only is not None and cell[0] not in only:
             continue
         batches = evidence.get(cell, Evidence()).batches
-        others = {other: weighed[other] for other in of_deployment.get(cell[0], ()) if other != cell}
-        shift = _shift(cell, others, typed, apart, rules)
-        prior = _prior(cell, shift, typed, apart, rules)
+        prior = _prior(cell, neighbours[cell in typed].say(cell), typed, rules)
         hypotheses = _hypotheses(prior, batches, now_s, rules)
         mixture = [(one.weight, one.now) for one in hypotheses]
         yield (
@@ -149,7 +150,7 @@ def believing(
             Belief(
                 sum(weight * shape.mean for weight, shape in mixture),
                 quantile(1 - rules.confidence, mixture),
-                weighed[cell].answers,
+                tally.answers,
                 {one: rules.worths[one].weight * count for one, (count, _) in faded(batches, now_s, rules).items()},
                 batches[-1].at_s if batches else None,
                 typed.get(cell),
@@ -191,46 +192,23 @@ def _typed(cell: Cell, typed: Mapping[Cell, float], rules: Rules) -> tuple[float
     return mean, mean * (1 - mean) / (rules.prior_answers + 1)
 
 
-def _spread(weighed: Mapping[Cell, _Tally], typed: Mapping[Cell, float], rules: Rules) -> float:
-    """τ²: the variance between a deployment's cells, that of the answers' own chance taken off."""
-    by_deployment: dict[str, list[tuple[float, float]]] = {}
-    assumed = [_typed(cell, typed, rules)[1] / 2 for cell in weighed]
-    for cell, tally in weighed.items():
-        if tally.answers:
-            expected = _typed(cell, typed, rules)[0]
-            by_deployment.setdefault(cell[0], []).append((tally.mean - expected, tally.variance(expected)))
-    usual = sum(assumed) / max(len(assumed), 1)
-    total, freedom = ASSUMED * usual, ASSUMED
-    for rows in by_deployment.values():
-        # A cell of few answers tells little of the spread: it counts by what is its own of its variance.
-        shares = [usual / (usual + variance) for _, variance in rows]
-        middle = sum(s * r for s, (r, _) in zip(shares, rows, strict=True)) / sum(shares)
-        lost = (len(rows) - 1) / len(rows)
-        if len(rows) > 1:
-            squares = sum(s * ((r - middle) ** 2 / lost - v) for s, (r, v) in zip(shares, rows, strict=True))
-            total += squares * lost
-            freedom += sum(shares) * lost
-    return max(total / freedom, 1e-5)
+def _neighbours(
+    tallies: Mapping[Cell, _Tally], typed: Mapping[Cell, float], apart: Collection[str], rules: Rules
+) -> Neighbours:
+    """Of cells that are typed, or of cells that are not: how far the ones lie above 0.5 says nothing of the others."""
+    stated = {cell: _typed(cell, typed, rules) for cell in tallies}
+    points = {
+        cell: Point(tally.mean - stated[cell][0], tally.variance(stated[cell][0]))
+        for cell, tally in tallies.items()
+        if tally.answers
+    }
+    return Neighbours(points, {cell: variance for cell, (_, variance) in stated.items()}, apart)
 
 
-def _shift(
-    cell: Cell, others: Mapping[Cell, _Tally], typed: Mapping[Cell, float], apart: float, rules: Rules
-) -> tuple[float, float]:
-    """How far a deployment lies above what is typed, from its other cells: mean and variance."""
-    weight = 2 / _typed(cell, typed, rules)[1]  # as typed, it is 0
-    total = 0.0
-    for other, tally in others.items():
-        expected = _typed(other, typed, rules)[0]
-        share = 1 / (apart + tally.variance(expected))
-        weight += share
-        total += share * (tally.mean - expected)
-    return total / weight, 1 / weight
-
-
-def _prior(cell: Cell, shift: tuple[float, float], typed: Mapping[Cell, float], apart: float, rules: Rules) -> Beta:
+def _prior(cell: Cell, said: Said, typed: Mapping[Cell, float], rules: Rules) -> Beta:
     """What is believed of a cell before its own answers."""
-    mean = _typed(cell, typed, rules)[0] + shift[0]
-    return of_moments(min(max(mean, EDGE), 1 - EDGE), apart + shift[1])
+    mean = _typed(cell, typed, rules)[0] + said.mean
+    return of_moments(min(max(mean, EDGE), 1 - EDGE), said.variance)
 
 
 def _hypotheses(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rules) -> list[_Hypothesis]:

@@ -24,8 +24,8 @@ from slo_router.contract.settings.group import ShadowEvaluationSettings
 from slo_router.decision.groups import rules_of
 from slo_router.quality.choosing import Demand, Standing, choose, weighing
 from slo_router.quality.comparing import Pair, together
+from slo_router.quality.evidence import Cell
 from slo_router.quality.judging import Graded, standing
-from slo_router.quality.posterior import Cell
 from slo_router.request.conditions import schema_of
 from slo_router.request.signals import breaks_schema
 from slo_router.worker.pairing.asking import Asking, Call, Messages, Reply, again, most_usd, to_judge
