@@ -67,27 +67,7 @@ class Choice(NamedTuple):
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
     """Decides one request. `candidates` is LiteLLM's healthy pool and not empty; the pick is always one of them."""
     group, home = policy.group, ask.cached.deployment_id
-    shut, spared, denied, full, scarce, too_large = _not_asked(ask, candidates, view) if view.live else ALL_ASKED
-    faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
-    demand = Demand(
-        ask.features,
-        ask.slo,
-        group.max_error_rate if view.snapshot.any_error else 1.0,  # none can be above
-        ask.tried,
-        ask.cost_ceiling_per_1k_usd,
-        shut,
-        faults,
-        denied,
-        ask.full | full,
-        ask.readers,
-        spared,
-        home,
-        scarce,
-        ask.in_tier,
-        ask.worth_usd,
-        too_large,
-        ask.beside,
-    )
+    demand = _demand(ask, candidates, view, group)
     predictions = foresee(ask, candidates, view, _POSITIONS[group.confidence])
     chosen, is_met, pool, unable = choose(
         demand,
@@ -114,6 +94,31 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         leaving_usd=leaving_usd(candidates, ask.features, ask.cached) if ask.cached.tokens else EMPTY,
         quality_confidence=group.quality_confidence,
         worth_usd=ask.worth_usd,
+    )
+
+
+def _demand(ask: Ask, candidates: Sequence[Facts], view: View, group: GroupSettings) -> Demand:
+    """What the request needs, and who is not to be asked."""
+    shut, spared, denied, full, scarce, too_large = _not_asked(ask, candidates, view) if view.live else ALL_ASKED
+    faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
+    return Demand(
+        ask.features,
+        ask.slo,
+        group.max_error_rate if view.snapshot.any_error else 1.0,  # none can be above
+        ask.tried,
+        ask.cost_ceiling_per_1k_usd,
+        shut,
+        faults,
+        denied,
+        ask.full | full,
+        ask.readers,
+        spared,
+        ask.cached.deployment_id,
+        scarce,
+        ask.in_tier,
+        ask.worth_usd,
+        too_large,
+        ask.beside,
     )
 
 

@@ -37,9 +37,7 @@ def build_record(
     prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
     cached_tokens, written_tokens = _caching(payload, prompt_tokens)
     tpot_s = _tpot_s(ttft_s, e2e_s, completion_tokens)
-    cost_usd = _number(payload.get("response_cost")) if outcome != "error" else None
-    if not cost_usd and facts is not None and outcome in ("success", "disconnected"):
-        cost_usd = _own_cost_usd(facts, prompt_tokens, completion_tokens, e2e_s)
+    cost_usd = _cost_usd(payload, outcome, facts, (prompt_tokens, completion_tokens), e2e_s)
     tokens = (prompt_tokens or 0) + (completion_tokens or 0)
     cost_per_1k_usd = None if cost_usd is None or not tokens else cost_usd * 1_000 / tokens
     measured = Slo(ttft_s, tpot_s, e2e_s, cost_per_1k_usd, _selected_quality(trace))
@@ -135,10 +133,18 @@ def _told(counts: tuple[object, object], prompt_tokens: int) -> int | None:
     return None if known is None else min(known, prompt_tokens)
 
 
-def _own_cost_usd(
-    facts: Facts, prompt_tokens: int | None, completion_tokens: int | None, e2e_s: float | None
+def _cost_usd(
+    payload: Mapping[str, object],
+    outcome: Outcome,
+    facts: Facts | None,
+    tokens: tuple[int | None, int | None],
+    e2e_s: float | None,
 ) -> float | None:
-    """USD by the deployment's prices, where LiteLLM books 0: it does so too where it knows no price."""
+    """As LiteLLM booked it; by the deployment's prices where that is 0: so it is too where LiteLLM knows no price."""
+    booked_usd = _number(payload.get("response_cost")) if outcome != "error" else None
+    if booked_usd or facts is None or outcome not in ("success", "disconnected"):
+        return booked_usd
+    prompt_tokens, completion_tokens = tokens
     if prompt_tokens is None or completion_tokens is None:
         return None
     return pricing.cost_usd(facts, prompt_tokens, completion_tokens, seconds=e2e_s)

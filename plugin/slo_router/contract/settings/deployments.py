@@ -99,10 +99,7 @@ def read_deployment(
         habits=_habits(params),
         thinks=read_flag(stated.value("supports_reasoning")) is True,
     )
-    if facts.service_tier is None:
-        tiers = {tier: Stated({**params, "service_tier": tier}, info, listed, path, []) for tier in stated.tiers()}
-        facts = _with_tiers(facts, tiers)
-    facts = markups.applied(facts, params, info, listed)
+    facts = markups.applied(_with_tiers(facts, stated), params, info, listed)
     if faults:
         raise SettingsError("\n".join(faults))
     return ManagedDeployment(
@@ -121,9 +118,11 @@ def _text(value: object) -> str | None:
     return str(value) if value else None
 
 
-def _with_tiers(facts: Facts, tiers: Mapping[str, Stated]) -> Facts:
-    """The facts with those for requests that name a service tier."""
-    in_tiers = {tier: replace(facts, **one.facts(), service_tier=tier) for tier, one in tiers.items()}
+def _with_tiers(facts: Facts, stated: Stated) -> Facts:
+    """The facts with those for requests that name a service tier, where the deployment itself has none."""
+    if facts.service_tier is not None:
+        return facts
+    in_tiers = {tier: replace(facts, **stated.in_tier(tier).facts(), service_tier=tier) for tier in stated.tiers()}
     return replace(facts, in_tiers=in_tiers or NO_TIERS)
 
 

@@ -58,7 +58,12 @@ class Stated:
         self._known = {**said, **own}
         asked = str(params.get("service_tier") or "").lower()
         self._suffix = f"_{_PRICED_AS.get(asked, asked)}" if asked else ""
-        self._path, self._faults = path, faults
+        self._given, self._path, self._faults = (params, info, listed), path, faults
+
+    def in_tier(self, tier: str) -> Stated:
+        """The same for a request that names this service tier; its faults are nobody's."""
+        params, info, listed = self._given
+        return Stated({**params, "service_tier": tier}, info, listed, self._path, [])
 
     def value(self, name: str) -> object:
         """The stated value of a name, or `None`."""
