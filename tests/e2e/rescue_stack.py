@@ -43,6 +43,7 @@ class Case(NamedTuple):
     second: FaultKind | None = None  # how the next cheapest fails, where there is one between
     has_rescue: bool = True
     budget: float = 0.03
+    deadline_ms: float = DEADLINE_MS
 
     @property
     def group(self) -> str:
@@ -63,9 +64,11 @@ class Stack:
         """The shared one."""
         return self.streams.proxy
 
-    async def ask(self, case: Case, headers: dict[str, str] | None = None, **more: object) -> Answer:
+    async def ask(
+        self, case: Case, headers: dict[str, str] | None = None, number: str | None = None, **more: object
+    ) -> Answer:
         """One request of a case, read to its end."""
-        number = next_number()
+        number = number or next_number()
         stop = None if case.silence in AT_ENDPOINTS else case.silence
         asked = {**body(case.route, case.group, number, stop), "stream": case.stream, **more}
         if case.route == "completions":  # else LiteLLM books nothing for a stream
@@ -128,7 +131,7 @@ def _models(
 
 
 def _group(case: Case) -> dict[str, object]:
-    deadline_ms = 60_000.0 if case.silence in ("cut", "end") else DEADLINE_MS
+    deadline_ms = 60_000.0 if case.silence in ("cut", "end") else case.deadline_ms
     rescue = {"min_ms": deadline_ms, "max_ms": 60_000.0, "whole_answers": True, "budget": case.budget}
     return {"slo": {"ttft_ms": 60_000}, "trial_share": 0, "rescue": rescue if case.has_rescue else "off"}
 

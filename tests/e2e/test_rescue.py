@@ -12,16 +12,18 @@ import redis
 
 from evaluation.routing.first_token.asking import CALL_TYPES, PATHS, body, next_number
 from tests.e2e.conftest import Part, Streams
-from tests.e2e.rescue_stack import ROUTES, WITHIN_S, Answer, Case, Stack, fault_of, hung_up, part_of
+from tests.e2e.rescue_stack import ROUTES, START, WITHIN_S, Answer, Case, Stack, fault_of, hung_up, part_of
 
+WINNERS = ("silent", "good")  # whose first token comes, where both deployments are silent
 STREAMED = [Case(silence, route) for silence in ("hang", "opening", "token") for route in ROUTES]
 WHOLE = Case("hang", "chat", "whole", stream=False)
 OFF, NO_RETRIES = Case("token", "chat", "off"), Case("hang", "chat", "no-retries")
 SPENT = Case("hang", "chat", "spent", budget=0.001)  # one call for a thousand requests
 BROKEN = Case("token", "chat", "broken")
 LEFT = [Case("token", route, f"left-{route}") for route in ROUTES]
+RACES = {who: [Case("token", route, f"left-{who}-{route}", deadline_ms=3_000) for route in ROUTES] for who in WINNERS}
 ONE_SERVER = Case("hang", "chat", "one-server", second="hang")  # both cheap ones are at the address that hangs
-CASES = [*STREAMED, WHOLE, OFF, NO_RETRIES, SPENT, BROKEN, *LEFT, ONE_SERVER]
+CASES = [*STREAMED, WHOLE, OFF, NO_RETRIES, SPENT, BROKEN, *LEFT, *RACES["silent"], *RACES["good"], ONE_SERVER]
 
 
 @contextmanager
@@ -90,6 +92,36 @@ async def _leave(stack: Stack) -> list[str]:
         return number
 
     return await asyncio.gather(*map(one, LEFT))
+
+
+@pytest.mark.parametrize("winner", WINNERS)
+def test_where_the_second_is_silent_too_whoever_is_first_answers(stack: Stack, winner: str) -> None:
+    answers = asyncio.run(_race(stack, winner))
+
+    for one in answers:
+        group, headers = one.case.group, one.answer.headers
+        record = stack.record(group)
+        assert (one.answer.status_code, headers["x-slo-selected-model"]) == (200, f"{group}-{winner}"), group
+        assert headers.get("x-slo-rescued") == (None if winner == "silent" else "deadline"), group
+        assert one.answer.text.count(START[one.case.route]) == 1, one.answer.text
+        assert (record["outcome"], record["deployment"]) == ("success", f"{group}-{winner}"), group
+        assert [name for name, _ in stack.booked(group)] == [f"{group}-{winner}"], group
+    assert hung_up(stack.other if winner == "silent" else stack.server, [one.number for one in answers])
+
+
+async def _race(stack: Stack, winner: str) -> list[Answer]:
+    """Both are asked and silent, until one has its first token."""
+    server = stack.server if winner == "silent" else stack.other
+
+    async def one(case: Case) -> Answer:
+        number = next_number()
+        asking = asyncio.create_task(stack.ask(case, number=number))
+        while number not in stack.other.stopped and not asking.done():  # noqa: ASYNC110  # of another thread's loop
+            await asyncio.sleep(0.01)
+        server.released.add(number)
+        return await asking
+
+    return await asyncio.gather(*map(one, RACES[winner]))
 
 
 def test_nobody_is_given_up_where_the_request_says_so_or_litellm_would_not_ask_again(stack: Stack) -> None:

@@ -3,7 +3,8 @@
     with providers(gap_s=0.4) as server:
         ...  # server.api_base("openai"); server.sent_s["17"] is when the first token of `ask 17` was sent
 
-A request that says `stop before the opening`, `the token` or `the rest` gets nothing of it, and its connection stays.
+A request that says `stop before the opening`, `the token` or `the rest` gets nothing of it, and its connection stays,
+until its number is in `server.released`.
 
 It runs on a thread with its own event loop, so that it and a client do not wait for each other.
 """
@@ -48,6 +49,7 @@ class Providers:
     asked: set[str] = field(default_factory=set)  # the requests that are here
     sent_s: dict[str, float] = field(default_factory=dict)  # when the first token of each was sent
     stopped: set[str] = field(default_factory=set)  # requests that wait for what will not come
+    released: set[str] = field(default_factory=set)  # those of them that get the rest after all
     hung_up: set[str] = field(default_factory=set)  # those whose connection was closed before their answer had ended
 
     def api_base(self, habit: str) -> str:
@@ -61,11 +63,17 @@ class Providers:
             while True:
                 path, answering, stop = await _read(reader)
                 self.asked.add(answering)
-                await self._answer(writer, _parts(_stream_of(path)), answering, stop)
-                if stop:
+                parts = _parts(_stream_of(path))
+                writer.write(HEAD if parts else MISSING)
+                sent = await self._send(writer, parts, answering, stop)
+                if sent < len(parts):
                     self.stopped.add(answering)
-                    await reader.read()
-                    return
+                    if not await self._is_released(reader, answering):
+                        return
+                    await self._send(writer, dict(list(parts.items())[sent:]), answering)
+                if parts:
+                    writer.write(LAST)
+                    await writer.drain()
                 answering = None
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -74,21 +82,29 @@ class Providers:
                 self.hung_up.add(answering)
             writer.close()
 
-    async def _answer(self, writer: asyncio.StreamWriter, parts: Parts, ask: str, stop: str) -> None:
-        if not parts:
-            writer.write(MISSING)
-            return
-        writer.write(HEAD)
-        for name, pieces in parts.items():
+    async def _send(self, writer: asyncio.StreamWriter, parts: Parts, ask: str, stop: str = "") -> int:
+        """How many parts were sent."""
+        for number, (name, pieces) in enumerate(parts.items()):
             if name == stop:
-                return
+                return number
             if name == "token":
                 await asyncio.sleep(self.gap_s)
                 self.sent_s[ask] = time.time()
             for piece in pieces:
                 await _write(writer, piece)
-        writer.write(LAST)
-        await writer.drain()
+        return len(parts)
+
+    async def _is_released(self, reader: asyncio.StreamReader, ask: str) -> bool:
+        """Waits for that, or for the client to hang up."""
+        hanging_up = asyncio.create_task(reader.read())
+        try:
+            while not hanging_up.done():
+                if ask in self.released:
+                    return True
+                await asyncio.sleep(PAUSE_S)
+            return False
+        finally:
+            hanging_up.cancel()
 
 
 def _stream_of(path: str) -> Stream | None:

@@ -120,11 +120,8 @@ class Rescues:
         found, is_proven = self._next(decision, flight, now_s, deadline.due_s, tried)
         if found.reason != "rescue":
             return found
-        waited_s, state, is_stream = (
-            now_s - flight.at_s,
-            self._live.state(flight.deployment_id),
-            decision.features.stream,
-        )
+        waited_s, is_stream = now_s - flight.at_s, decision.features.stream
+        state = self._live.state(flight.deployment_id)
         if is_stream and waited_s < deadline.longest_s and self._patience.waits(flight, state, now_s):
             return Verdict("wait", max(deadline.longest_s - waited_s, WATCH_S))
         if is_stream and self._under_way(group, now_s) >= (MOST_AT_ONCE if is_proven else 1):
