@@ -23,11 +23,11 @@ test: .venv/.ready ## the test suite, end to end on the real proxy included
 test-slow: .venv/.ready ## the tests that take a minute or more each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-lowest: .venv-lowest/.ready ## the end-to-end tests on the lowest supported LiteLLM
-	$(LOWEST)/python $(PYTEST) tests/e2e $(ARGS)
+test-lowest: .venv-lowest/.ready ## the end-to-end tests on the lowest supported LiteLLM, and what is used of it
+	$(LOWEST)/python $(PYTEST) tests/e2e tests/gateway/test_litellm_adapter.py tests/gateway/rescue $(ARGS)
 
-test-newest: .venv-newest/.ready ## the end-to-end tests on the newest LiteLLM
-	$(NEWEST)/python $(PYTEST) tests/e2e $(ARGS)
+test-newest: .venv-newest/.ready ## the end-to-end tests and the gateway's on the newest LiteLLM
+	$(NEWEST)/python $(PYTEST) tests/e2e tests/gateway $(ARGS)
 
 check: lint types imports test ## format, lint, types, import contracts, tests
 

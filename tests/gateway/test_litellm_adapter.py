@@ -43,8 +43,7 @@ with warnings.catch_warnings():
     from slo_router.worker.attempt import Attempt
     from slo_router.worker.trace import find_trace
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
-
+LITELLM = tuple(int(number) for number in seams.version().split(".")[:2])
 MESSAGES = [{"role": "user", "content": "Summarize: the cat sat on the mat."}]
 
 
@@ -128,24 +127,25 @@ def test_a_version_above_the_newest_that_was_tested_is_named_at_the_start(
     proxy_server.llm_router = Router(model_list=model_list())
     plugin().take_over()
     assert f"routing smart on LiteLLM {version}" in caplog.text
-    assert (newer in caplog.text) == is_newer
-    assert (seams.shortcomings(), seams.untried()) == ([], [newer] if is_newer else [])
+    assert (newer in caplog.text) == (newer in seams.untried()) == is_newer
+    assert seams.shortcomings() == []
 
 
 def test_where_litellm_takes_a_broken_stream_for_an_answer_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """As 1.100.5 does, see tests/e2e/test_rescue_broken.py."""
-    assert seams.untried() == []
-    monkeypatch.delattr(litellm.router, "FallbackAwareStreamWrapper")
-    (said,) = seams.untried()
-    assert said.endswith("any stream that simply ends, for an answer: no other deployment is asked")
+    says = "any stream that simply ends, for an answer: no other deployment is asked"
+    assert (says in " ".join(seams.untried())) == (LITELLM < (1, 108))
+    monkeypatch.delattr(litellm.router, "FallbackAwareStreamWrapper", raising=False)
+    monkeypatch.setattr(seams, "Router", object)
+    assert says in " ".join(seams.untried())
 
 
 def test_where_litellm_counts_an_attempt_that_was_given_up_for_its_cooldown_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(cooldown_handlers, "is_caller_timeout_408")
-    (said,) = seams.untried()
-    assert "allowed_fails: 0" in said
+    assert ("allowed_fails: 0" in " ".join(seams.untried())) == (LITELLM < (1, 108))
+    monkeypatch.delattr(cooldown_handlers, "is_caller_timeout_408", raising=False)
+    assert "allowed_fails: 0" in " ".join(seams.untried())
 
 
 async def test_a_litellm_that_lacks_a_seam_routes_by_itself_and_log_header_and_metric_say_why(

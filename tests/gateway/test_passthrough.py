@@ -35,7 +35,6 @@ with warnings.catch_warnings():
 
     from slo_router.gateway.hooks import Plugin
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 
 RPM = 5
 FAILS = "litellm.InternalServerError"

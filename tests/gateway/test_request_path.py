@@ -43,7 +43,6 @@ with warnings.catch_warnings():
     from slo_router.gateway.config import redis_url
     from slo_router.gateway.hooks import Plugin
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 
 T = TypeVar("T")
 

@@ -50,7 +50,6 @@ with warnings.catch_warnings():
     from slo_router.gateway import ends
     from slo_router.gateway.hooks import Plugin
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # pydantic on LiteLLM's types
 
 REQUESTS = 150
 SLACK = 30  # what may come late: a label's first use, a retry

@@ -53,4 +53,13 @@ def resolve_alias(router: Router, model: str) -> str:
 
 def setting(router: Router, name: str) -> object:
     """One of the router's settings, `None` where it has no such setting."""
-    return getattr(router.settings() if hasattr(router, "settings") else router, name, None)
+    return settings(router, name)[0]
+
+
+def settings(router: Router, *names: str) -> list[object]:
+    """Several, in this order."""
+    if not hasattr(router, "settings"):  # up to 1.108
+        return [getattr(router, name, None) for name in names]
+    now = router.settings()  # it has some as attributes, others in its dictionary alone
+    others = {} if all(hasattr(now, name) for name in names) else now.as_dict()
+    return [getattr(now, name, others.get(name)) for name in names]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from litellm.router import Router
 
-from slo_router.gateway.router import setting
+from slo_router.gateway.router import settings
 from slo_router.worker.trace import METADATA_KEYS, Trace
 
 TEXT = ("atext_completion", "text_completion")
@@ -32,14 +32,14 @@ def retries_left(call: Mapping[str, object], router: Router) -> int:
     if isinstance(own, int):
         most = min(most, own)
     if made == 0:  # later ones go by what was settled after the first
-        by_policy = _after_timeout(setting(router, "retry_policy"), router, metadata.get("model_group"))
+        by_policy = _after_timeout(router, metadata.get("model_group"))
         most = most if by_policy is None else min(most, by_policy)
     return most - made
 
 
-def _after_timeout(policy: object, router: Router, group: object) -> int | None:
+def _after_timeout(router: Router, group: object) -> int | None:
     """What a retry policy says of timeouts, the group's before the router's; `None` where it says nothing."""
-    policies = setting(router, "model_group_retry_policy")
+    policies, policy = settings(router, "model_group_retry_policy", "retry_policy")
     own = policies.get(group) if isinstance(policies, Mapping) else None
     for one in (own, policy):
         said = one.get("TimeoutErrorRetries") if isinstance(one, Mapping) else getattr(one, "TimeoutErrorRetries", None)
