@@ -110,6 +110,16 @@ def test_models_asked_side_by_side_stay_below_the_ceiling(stack: Stack) -> None:
     assert answered_by_large(stack) == 0
 
 
+@pytest.mark.parametrize("path", ["generateContent", "streamGenerateContent"])
+def test_a_route_that_is_not_routed_by_slo_stays_below_the_ceiling(stack: Stack, path: str) -> None:
+    for number in range(8):
+        contents = [{"role": "user", "parts": [{"text": f"{number}: {ASK}"}]}]
+        answer = ask(stack, "sk-key", f"/v1beta/models/smart:{path}", {"contents": contents})
+        assert answer.status_code == httpx.codes.OK, answer.text
+        assert answer.headers["x-slo-decision"] == "passthrough"
+    assert answered_by_large(stack) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [(), ("small",), ("medium",)])
 def test_no_random_request_is_answered_above_the_ceiling(stack: Stack, fails: Sequence[str]) -> None:

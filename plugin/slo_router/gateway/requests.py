@@ -31,6 +31,10 @@ ROUTED_CALL_TYPES = frozenset(
     }
 )
 
+UNROUTED_TEXT = frozenset(  # they write text as well: a cost ceiling holds
+    {"agenerate_content", "agenerate_content_stream", "acompact_responses", "_aresponses_websocket"}
+)
+
 Request = dict[str, object]
 
 _ELSEWHERE = ("api_key", "api_base", "base_url", "mock_response", "mock_tool_calls", "mock_timeout")
