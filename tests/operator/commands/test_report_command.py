@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -73,6 +76,24 @@ def test_csv_and_html_are_written_and_a_spreadsheet_runs_nothing(tmp_path: Path,
     ]
     assert float(rows[0]["saved_usd"]) == pytest.approx(0.009)
     assert "90.0 %" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("option", ["--html", "--csv"])
+def test_a_file_that_cannot_be_written_is_named_and_the_report_shown(tmp_path: Path, log: Path, option: str) -> None:
+    code, out, err = run(tmp_path, "--log", log, option, tmp_path / "nowhere" / "r")
+    assert code == 1
+    assert "spent $0.0010000" in out
+    assert err == f"{tmp_path}/nowhere/r: No such file or directory, expected a path to write to\n"
+
+
+def test_an_output_that_lacks_a_character_gets_a_question_mark(tmp_path: Path, log: Path) -> None:
+    config = write_config(tmp_path / "config.yaml")
+    words = ["report", "--config", str(config), "--log", str(log), "--html", str(tmp_path / "nowhere–" / "r")]
+    command = [sys.executable, "-c", "from slo_router.operator.cli import app; app()", *words]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, check=False, env=ascii_only, capture_output=True, text=True)
+    assert "2 requests" in done.stdout
+    assert "nowhere?/r: No such file" in done.stderr
 
 
 def test_a_baseline_a_team_and_a_time_can_be_asked_for(tmp_path: Path, log: Path) -> None:

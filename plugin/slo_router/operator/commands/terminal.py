@@ -5,6 +5,7 @@ Results go to standard output. Remarks and problems go to standard error, so tha
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -29,6 +30,10 @@ DEFAULT_CONFIG = Path("litellm_config.yaml")
 UNKNOWN = "–"
 
 PIPED_WIDTH = 160  # characters of a table that is not printed to a terminal
+
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        _stream.reconfigure(errors="replace")  # the locale may lack a dash or an arrow
 
 console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 remarks = Console(stderr=True)
@@ -56,6 +61,17 @@ def problems(*, warn: bool = True) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says that a file is written beside the result. What keeps it from being is one red message and exit status 1."""
+    with problems():
+        try:
+            yield
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}, expected a path to write to") from error
+    remarks.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
