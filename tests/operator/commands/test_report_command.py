@@ -157,6 +157,12 @@ def test_a_full_stream_that_starts_too_late_is_told(tmp_path: Path, server: Valk
     assert err == ""
 
 
+def test_what_redis_says_is_named_and_no_address(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:
+    client.set("slo_router:requests", "another program's")
+    code, _, err = run(tmp_path, plugin={"redis_url": server.url})
+    assert (code, err) == (1, "Redis at redis://…/0: ResponseError WRONGTYPE, expected a server that answers\n")
+
+
 def test_the_files_do_where_redis_is_away(tmp_path: Path, log: Path) -> None:
     code, out, err = run(tmp_path, "--log", log, "--json", plugin={"redis_url": "redis://127.0.0.1:1"})
     assert code == 0

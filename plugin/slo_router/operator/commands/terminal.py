@@ -19,7 +19,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
+from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, error_kind, masked
 from slo_router.contract.settings.config import Settings
 from slo_router.errors import SettingsError
 
@@ -88,9 +88,7 @@ def redis_of(settings: Settings) -> Iterator[BlockingClient | None]:
         finally:
             client.close()
     except LINK_ERRORS as error:
-        raise SettingsError(
-            f"Redis at {masked(url)}: {type(error).__name__}, expected a server that answers"
-        ) from error
+        raise SettingsError(f"Redis at {masked(url)}: {error_kind(error)}, expected a server that answers") from error
 
 
 def print_json(value: object) -> None:
