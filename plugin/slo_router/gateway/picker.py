@@ -152,6 +152,7 @@ class Picker:
         team's cost ceiling allows.
         """
         is_managed = group in self._strategy.groups
+        relayed = requests.relayed(request) if is_managed else None
         is_bound = is_managed if trace is None else not is_managed or self._is_unrouted_text(group, request, trace)
         if not is_bound or is_mirror(request):
             return listed
@@ -159,7 +160,7 @@ class Picker:
         if ceiling_usd is None:
             return listed
         offered = facts_of(listed)
-        kept = self._strategy.affordable([*offered.values()], request, ceiling_usd)
+        kept = self._strategy.affordable([*offered.values()], relayed or request, ceiling_usd)
         return [one for one in listed if deployment_id(one) in kept]
 
     def _is_unrouted_text(self, group: str, request: Request, trace: Trace) -> bool:
