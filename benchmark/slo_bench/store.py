@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from redis.exceptions import NoPermissionError
 
 from slo_bench.errors import BenchError
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, error_kind, masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +30,4 @@ async def linked(store: Store) -> AsyncIterator[AsyncClient]:
     except NoPermissionError as error:
         raise BenchError("redis_url: its user may not use the keys slo_bench:*; docs/security.md has them") from error
     except LINK_ERRORS as error:
-        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {type(error).__name__}") from error
+        raise BenchError(f"redis_url: {masked(store.redis_url)} does not answer: {error_kind(error)}") from error

@@ -80,7 +80,10 @@ REFRESHED_WITHIN_S = 60.0
 SOON: dict[str, Any] = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for one that meets a hang
 STREAMING = tuple(
     f"tests.e2e.test_{name}"
-    for name in ("ceilings", "conversations", "first_token", "rescue", "rescue_broken", "rescue_healthy")
+    for name in (
+        *("ceilings", "conversations", "first_token"),
+        *("rescue", "rescue_broken", "rescue_healthy", "sessions"),
+    )
 )
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])
 collect_ignore = [] if LITELLM >= (1, 109) else ["test_continuation.py"]  # before, LiteLLM continues no stream
@@ -419,6 +422,7 @@ class Part:
     servers: tuple[Any, ...] = ()
     fallbacks: Sequence[Mapping[str, object]] = ()
     keys: Mapping[str, object] = field(default_factory=dict)
+    passed_on: Sequence[Mapping[str, object]] = ()  # LiteLLM's `pass_through_endpoints`
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,6 +469,7 @@ def streams(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> I
         "general_settings": {
             "master_key": "os.environ/LITELLM_MASTER_KEY",
             "custom_auth": "custom_auth.user_api_key_auth",
+            "pass_through_endpoints": [one for part in parts.values() for one in part.passed_on],
         },
     }
     proxy = _shared.enter_context(StockProxy(settings, directory))

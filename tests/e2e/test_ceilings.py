@@ -17,7 +17,7 @@ import httpx
 import pytest
 import redis
 
-from evaluation.emulator import running_endpoints
+from evaluation.emulator import Handle, running_endpoints
 from evaluation.shared.stock_proxy import LOCAL
 from evaluation.shared.valkey_server import ValkeyServer
 from tests.e2e.conftest import ASK, SPECS, Part, Stack, Streams, deployment, publish
@@ -46,10 +46,20 @@ def part(client: redis.Redis) -> Iterator[Part]:
             deployment(large, "plain", "plain-large"),
             deployment(medium, "plain", "plain-medium"),
             deployment(large, "only", "only-large"),
+            *(relayed(handle) for handle in handles),
         ]
         smart = {"trial_share": 0.5, "slo": {"ttft_ms": 1}, "min_quality": 0.9}
         fallbacks = [{"failing": ["plain"]}, {"only": ["smart"]}]
-        yield Part(models, {"smart": smart, "failing": {}}, (*handles,), fallbacks, KEYS)
+        passed_on = {"path": "/passed-on", "target": f"{small.api_base}/chat/completions"}
+        groups = {"smart": smart, "failing": {}, "relayed": {}}
+        yield Part(models, groups, (*handles,), fallbacks, KEYS, [passed_on])
+
+
+def relayed(handle: Handle) -> dict[str, object]:
+    """A deployment to which LiteLLM relays a request's body as it came."""
+    entry = deployment(handle, "relayed", f"relayed-{handle.name}")
+    entry["litellm_params"] |= {"model": f"hosted_vllm/{handle.name}"}  # type: ignore[operator]
+    return entry
 
 
 @pytest.fixture
@@ -108,6 +118,37 @@ def test_models_asked_side_by_side_stay_below_the_ceiling(stack: Stack) -> None:
         answer = ask(stack, "sk-key", "/v1/chat/completions", body)
         assert answer.status_code == httpx.codes.OK, answer.text
     assert answered_by_large(stack) == 0
+
+
+@pytest.mark.parametrize("path", ["models/smart:generateContent", "models/smart:streamGenerateContent", "interactions"])
+def test_a_route_that_is_not_routed_by_slo_stays_below_the_ceiling(stack: Stack, path: str) -> None:
+    body = {"contents": [{"role": "user", "parts": [{"text": ASK}]}]} if "models" in path else {"input": ASK}
+    for _ in range(8):
+        answer = ask(stack, "sk-key", f"/v1beta/{path}", {"model": "smart", **body})
+        assert answer.status_code == httpx.codes.OK, answer.text
+        assert answer.headers["x-slo-decision"] == "passthrough"
+    assert answered_by_large(stack) == 0
+
+
+OURS = {"user_slo": {"maxLatencyMs": 5_000}, "metadata": {"slo": {"min_quality": 0.9}, "mine": "stays"}}
+
+
+def test_a_relayed_request_stays_below_the_ceiling_and_has_nothing_of_ours(stack: Stack) -> None:
+    body = {"model": "relayed", **ROUTES["/v1/chat/completions"], **OURS}
+    for _ in range(8):
+        assert ask(stack, "sk-key", "/vllm/chat/completions", body).status_code == httpx.codes.OK
+    assert answered_by_large(stack) == 0
+    sent = [seen.body_keys for handle in stack.endpoints.values() for seen in handle.seen()]
+    assert sent == [("messages", "metadata", "model")] * 8
+
+
+@pytest.mark.parametrize("ours", [OURS, {"user_slo": OURS["user_slo"]}])
+def test_what_goes_past_the_router_has_nothing_of_ours_and_no_record(stack: Stack, ours: Mapping[str, object]) -> None:
+    body = {"model": "smart", **ROUTES["/v1/chat/completions"], **ours}
+    assert ask(stack, "sk-key", "/passed-on", body, x_slo_ttft_ms="soon").status_code == httpx.codes.OK
+    (seen,) = stack.endpoints["small"].seen()
+    assert "user_slo" not in seen.body_keys
+    assert stack.records(0, within_s=3) == []
 
 
 @pytest.mark.slow

@@ -65,6 +65,8 @@ def test_an_alias_of_the_group_is_routed_too(stack: Stack) -> None:
     answer = stack.ask(model="gpt-smart")
 
     assert answer.headers["x-slo-selected-model"] == "small"
+    (record,) = stack.records(1)
+    assert record["model_group"] == "smart"  # by which the commands read the records
 
 
 def test_an_unmanaged_group_is_untouched(stack: Stack) -> None:

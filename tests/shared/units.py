@@ -13,7 +13,7 @@ SHARED = {  # modules that share a proxy
     **dict.fromkeys(("quality", "readme", "records", "redis", "routes", "slo", "tasks", "value"), "stack"),
     **dict.fromkeys(("live", "refusals"), "live"),
     **dict.fromkeys(("ceilings", "conversations", "first_token"), "streams"),
-    **dict.fromkeys(("rescue", "rescue_broken", "rescue_healthy"), "streams"),
+    **dict.fromkeys(("rescue", "rescue_broken", "rescue_healthy", "sessions"), "streams"),
 }
 LONGEST = ("stack", "live", "streams", "quota", "virtual_keys", "operations", "real_model", "redis_topologies")
 

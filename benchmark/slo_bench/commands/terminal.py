@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ PLAIN_WIDTH = 140  # columns where the output is no terminal, so that tables in 
 def console(*, stderr: bool = False) -> Console:
     """The standard output, or the error output, which gets progress and remarks."""
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # the locale may lack a dash or an arrow
     return Console(stderr=stderr, markup=False, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 

@@ -22,7 +22,7 @@ from redis.exceptions import LockError
 from slo_bench.errors import StoppedError
 from slo_bench.measure.beside import beside
 from slo_router.contract.keys import LOCK_KEY
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, error_kind
 from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.contract.settings.environment import resolve_environment
 
@@ -82,7 +82,7 @@ class EndpointLock:
             on_wait()
             await self._lock.acquire(blocking=True)
         except LINK_ERRORS as error:
-            raise StoppedError(f"Redis did not give its lock: {type(error).__name__}") from error
+            raise StoppedError(f"Redis did not give its lock: {error_kind(error)}") from error
 
     async def _renew(self, on_lost: Callable[[], None]) -> None:
         now_s = asyncio.get_running_loop().time

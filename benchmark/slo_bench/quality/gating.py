@@ -22,7 +22,7 @@ from slo_bench.quality.runner import Found
 from slo_bench.quality.scores import CellScores
 from slo_router.contract.keys import metrics_key
 from slo_router.contract.metrics_hash import QUALITY_HELD, SCHEMA_VERSION
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, error_kind
 
 
 async def publish_quality(redis: AsyncClient, prefix: str, cell: CellScores) -> None:
@@ -57,7 +57,7 @@ class Gating:
             try:
                 found = await self._pass(plan, found, deployment_id)
             except LINK_ERRORS as error:
-                tell(f"Redis did not take a result: {type(error).__name__}")
+                tell(f"Redis did not take a result: {error_kind(error)}")
         unwritten = (cell if cell.published else replace(cell, published=False) for cell in found.cells)
         return replace(found, cells=tuple(unwritten))
 

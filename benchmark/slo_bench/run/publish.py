@@ -28,7 +28,7 @@ from slo_bench.run.memory import Done, Memory
 from slo_bench.summary.results import CellResult
 from slo_router.contract.keys import metrics_key
 from slo_router.contract.metrics_hash import ANSWER_FAULT, ANSWER_FAULT_MOMENT, METRICS_FIELDS, write_metrics
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, error_kind
 
 _QUALITY = frozenset({"quality_score", "quality_n"})
 OWNED_FIELDS = METRICS_FIELDS - _QUALITY
@@ -96,7 +96,7 @@ class Writer:
         try:
             await publish(self._link, self._prefix, result)
         except LINK_ERRORS as error:
-            self._tell(f"Redis did not take a result: {type(error).__name__}")
+            self._tell(f"Redis did not take a result: {error_kind(error)}")
             return replace(result, published=False)
         if result.measured and result.complete:
             await self._remember(result)
@@ -109,7 +109,7 @@ class Writer:
                 if result.published:
                     await mark(self._link, self._prefix, result)
         except LINK_ERRORS as error:
-            self._tell(f"Redis did not take what the answer checks found: {type(error).__name__}")
+            self._tell(f"Redis did not take what the answer checks found: {error_kind(error)}")
 
     async def _remember(self, result: CellResult) -> None:
         key, pace = key_of(result.cell), from_result(result, self._limits)
@@ -119,7 +119,7 @@ class Writer:
                 await self._memory.note_pace(key, pace)
             await self._memory.note_done(self._plan_name, key, Done(result.ended_at_s, result.stats.requests))
         except LINK_ERRORS as error:
-            self._tell(f"Redis did not take how far the run is: {type(error).__name__}")
+            self._tell(f"Redis did not take how far the run is: {error_kind(error)}")
 
     async def _enter(self, entry: Entry) -> None:
         """Adds the entry to the history, and an alert if it got slower or failed more than the run before."""

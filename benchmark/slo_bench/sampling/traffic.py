@@ -26,7 +26,7 @@ from slo_bench.sampling.candidate import Candidate, LeftOut
 from slo_bench.sampling.entries import EntryFilter, read_batch_line, read_record, read_spend_log
 from slo_bench.store import Store
 from slo_router.contract.keys import REQUESTS_STREAM
-from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
+from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, error_kind, masked
 from slo_router.contract.units import MS_PER_S
 
 
@@ -121,7 +121,7 @@ def stream_entries(store: Store, hours: float | None) -> Iterator[bytes]:
             client.close()
     except LINK_ERRORS as error:
         raise SampleError(
-            f"redis_url: {masked(store.redis_url)}, {type(error).__name__} while reading {stream}, expected a user who "
+            f"redis_url: {masked(store.redis_url)}, {error_kind(error)} while reading {stream}, expected a user who "
             "may read it: with the rights of docs/security.md that is the router's, not the agent's"
         ) from error
 

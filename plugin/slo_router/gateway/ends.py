@@ -26,6 +26,7 @@ from slo_router.worker.trace import Trace, find_trace, own_metadata
 EMPTY_ANSWER = "EmptyAnswerError"  # as a record names it
 BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
 CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
+SESSION = "_aresponses_websocket"  # a call with many answers, each of which LiteLLM tells and bills
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
 MOST_BROKEN = 1_000  # streams that are held likewise
 
@@ -157,6 +158,8 @@ class Ends:
         outcome = outcome_of(payload)
         ending: Ending = "released" if outcome == "cache_hit" or trace.tells_nothing else outcome
         landing = self._strategy.finish(trace, ending)
+        if trace.call_type == SESSION:
+            trace = _turn_of(payload, trace)
         if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
             return
         trace.recorded = True
@@ -180,12 +183,18 @@ class Ends:
 
     def _settle(self, payload: Mapping[str, object], trace: Trace, landing: Landing | None) -> None:
         facts = self._followed.facts(str(payload.get("model_id")))
-        record = build_record(payload, trace, facts=facts, log_prompts=self._log_prompts)
+        record = build_record(self._in_its_group(payload, trace), trace, facts=facts, log_prompts=self._log_prompts)
         self._request_log.offer(record)
         self._strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))
         effective = None if trace.is_shadow else trace.decision
         self._telemetry.observe(trace.group, record, effective, self._strategy.facts)
         self._telemetry.rescues.ended(trace.group, record)
+
+    def _in_its_group(self, payload: Mapping[str, object], trace: Trace) -> Mapping[str, object]:
+        """The payload with the group of the deployment that answered: LiteLLM may name what was asked for, an alias."""
+        name = payload.get("model_id")
+        group = self._strategy.group_of.get(str(name)) if name else trace.group
+        return {**payload, "model_group": group} if group else payload
 
     def _give_up_broken(self, now_s: float) -> None:
         broken, self._broken = self._broken, []
@@ -231,6 +240,13 @@ class Ends:
             },
             "messages": data.get("messages"),
         }
+
+
+def _turn_of(payload: Mapping[str, object], trace: Trace) -> Trace:
+    """What is known of one turn of a session, which may have been idle before."""
+    began_s = payload.get("startTime")
+    arrived_s = float(began_s) if isinstance(began_s, int | float) else trace.arrived_s
+    return Trace(trace.call_type, arrived_s, group=trace.group, attempts=trace.attempts[-1:], tells_nothing=True)
 
 
 def share_decision(event: Request) -> None:

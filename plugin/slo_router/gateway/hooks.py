@@ -120,20 +120,20 @@ class Plugin(CustomLogger):
     ) -> Request | None:
         """A request arrives: read what it asks for. HTTP 400 where that is malformed."""
         self._background.ensure_running()
-        router = current_router()
-        model = data.get("model")
-        metadata = own_metadata(data)
-        if router is None or metadata is None or not isinstance(model, str):
+        router, model, metadata = current_router(), data.get("model"), own_metadata(data)
+        if router is None or not isinstance(model, str):
             return None
         group = resolve_alias(router, model)
-        if "," in model and group not in self.strategy.groups:  # several at once, which LiteLLM alone routes
+        is_managed, stream = group in self.strategy.groups, data.get("stream") is True
+        is_past_router = is_managed and call_type == requests.PASSED_ON
+        is_several = not is_managed and "," in model  # at once, which LiteLLM alone routes
+        if is_past_router or is_several:
             requests.slo_inputs(data, user_api_key_dict)  # no provider sees what is meant for us
             return data
-        if group not in self.strategy.groups and call_type not in ROUTED_CALL_TYPES:
+        if metadata is None or (not is_managed and call_type not in ROUTED_CALL_TYPES):
             return None
         if router is not self.followed.held:
             self.take_over()
-        is_managed, stream = group in self.strategy.groups, data.get("stream") is True
         inputs = requests.slo_inputs(data, user_api_key_dict)
         span = user_api_key_dict.parent_otel_span
         arrived_s = requests.arrived_s(data, time.time())

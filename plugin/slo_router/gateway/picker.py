@@ -147,18 +147,25 @@ class Picker:
     def affordable(
         self, group: str, listed: list[Deployment], request: Request, trace: Trace | None
     ) -> list[Deployment]:
-        """What LiteLLM may pick from where it picks by itself: after a fallback into a group that is not managed, and
-        of models that are asked side by side, only what the key's or team's cost ceiling allows.
+        """What LiteLLM may pick from where it picks by itself: after a fallback into a group that is not managed, of
+        models that are asked side by side, and of calls that write text and are not routed, only what the key's or
+        team's cost ceiling allows.
         """
         is_managed = group in self._strategy.groups
-        if is_managed is (trace is not None) or is_mirror(request):
+        relayed = requests.relayed(request) if is_managed else None
+        is_bound = is_managed if trace is None else not is_managed or self._is_unrouted_text(group, request, trace)
+        if not is_bound or is_mirror(request):
             return listed
         ceiling_usd = requests.ceiling_of(request) if trace is None else cost_ceiling(trace.asked)
         if ceiling_usd is None:
             return listed
         offered = facts_of(listed)
-        kept = self._strategy.affordable([*offered.values()], request, ceiling_usd)
+        kept = self._strategy.affordable([*offered.values()], relayed or request, ceiling_usd)
         return [one for one in listed if deployment_id(one) in kept]
+
+    def _is_unrouted_text(self, group: str, request: Request, trace: Trace) -> bool:
+        is_left_alone = group in self._rollout.off or trace.call_type not in requests.UNROUTED_TEXT
+        return not is_left_alone and self._strategy.groups[group].routes(requests.key_hash(request), trace.lot)
 
     def fail_open(self, trace: Trace | None, error: Exception) -> None:
         """A decision failed: LiteLLM chooses, and it is counted and logged."""

@@ -31,6 +31,18 @@ ROUTED_CALL_TYPES = frozenset(
     }
 )
 
+UNROUTED_TEXT = frozenset(  # they write text as well: a cost ceiling holds
+    {
+        "agenerate_content",
+        "agenerate_content_stream",
+        "acreate_interaction",
+        "acompact_responses",
+        "_aresponses_websocket",
+    }
+)
+
+PASSED_ON = "pass_through_endpoint"  # the type of a call that goes past the router
+
 Request = dict[str, object]
 
 _ELSEWHERE = ("api_key", "api_base", "base_url", "mock_response", "mock_tool_calls", "mock_timeout")
@@ -78,8 +90,19 @@ def ceiling_of(request: Mapping[str, object]) -> float | None:
     metadata = request.get("litellm_metadata") or request.get("metadata")
     if not isinstance(metadata, Mapping):
         return None
-    key, team = metadata.get("user_api_key_metadata"), metadata.get("user_api_key_team_metadata")
+    auth = metadata.get("user_api_key_auth")  # of a relayed request LiteLLM says no more
+    key = metadata.get("user_api_key_metadata", getattr(auth, "metadata", None))
+    team = metadata.get("user_api_key_team_metadata", getattr(auth, "team_metadata", None))
     return ceiling_in(SloInputs(key_metadata=key, team_metadata=team))
+
+
+def relayed(request: Request) -> Request | None:
+    """The body that LiteLLM relays to a deployment as it came (`/vllm/…`, `/azure/…`), without what is meant for us."""
+    body = request.get("json")
+    if not isinstance(body, dict):
+        return None
+    _taken_out(body)
+    return body
 
 
 def holder_of(request: Mapping[str, object]) -> str | None:
@@ -151,15 +174,20 @@ def provider_headers(answer: object) -> Mapping[str, object]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _taken_out(body: Request) -> tuple[object, object]:
+    metadata = body.get("metadata")
+    return metadata.pop("slo", None) if isinstance(metadata, dict) else None, body.pop("user_slo", None)
+
+
 def slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:
     """Where this request's wishes stand; what a provider must not see is taken out."""
-    metadata = data.get("metadata")
     request = data.get("proxy_server_request")
     sent = request.get("headers") if isinstance(request, dict) else None
+    body_slo, user_slo = _taken_out(data)
     return SloInputs(
         headers=sent if isinstance(sent, Mapping) else {},
-        body_slo=metadata.pop("slo", None) if isinstance(metadata, dict) else None,
-        user_slo=data.pop("user_slo", None),
+        body_slo=body_slo,
+        user_slo=user_slo,
         key_metadata=key.metadata or None,
         team_metadata=key.team_metadata or None,
     )

@@ -109,7 +109,7 @@ def extract(
 
 def body_of(request: Mapping[str, object]) -> object:
     """The messages or the prompt, the system prompt before them."""
-    body = request.get("messages") or request.get("input") or request.get("prompt") or None
+    body = request.get("messages") or request.get("input") or request.get("prompt") or request.get("contents") or None
     system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
     if system:
         body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
@@ -133,7 +133,7 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     audio = video = False
     messages = body if isinstance(body, list) and nesting else ()
     for message in messages:
-        content = message.get("content", message.get("text")) if isinstance(message, dict) else message
+        content = _content(message) if isinstance(message, dict) else message
         if isinstance(content, str):
             chars += len(content)
             if not content.isascii():
@@ -149,6 +149,11 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
             audio = audio or kind == "input_audio"
             video = video or kind in ("video_url", "input_video")
     return Content(chars, wide, images, audio, len(messages), files, video)
+
+
+def _content(message: Mapping[str, object]) -> object:
+    content = message.get("content", message.get("text"))
+    return message.get("parts") if content is None else content  # Gemini's
 
 
 def _chars_of_tools(tools: Sequence[object]) -> float:

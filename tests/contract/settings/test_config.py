@@ -241,6 +241,20 @@ def test_a_group_may_be_empty_where_a_database_may_fill_it(entries: object) -> N
     )
 
 
+@pytest.mark.parametrize("by", ["environment", "block"])
+def test_a_group_may_be_empty_where_a_variable_says_that_a_database_may_fill_it(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    if by == "environment":
+        monkeypatch.setenv("STORE_MODEL_IN_DB", "True")
+    document = {
+        "model_list": [SMART | {"model_name": "other"}],
+        "callback_settings": {"slo_router": {"groups": {"smart": {}}}},
+        "environment_variables": {"STORE_MODEL_IN_DB": "True"} if by == "block" else {},
+    }
+    assert parse_settings(document, {}).deployments == ()
+
+
 def test_all_faults_of_a_configuration_are_told_at_once() -> None:
     wrong = SMART | {"model_info": {"id": "", "max_input_tokens": "32k", "slo_router": {"quality": 2}}}
     document = {

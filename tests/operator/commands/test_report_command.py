@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -75,6 +78,24 @@ def test_csv_and_html_are_written_and_a_spreadsheet_runs_nothing(tmp_path: Path,
     assert "90.0 %" in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.parametrize("option", ["--html", "--csv"])
+def test_a_file_that_cannot_be_written_is_named_and_the_report_shown(tmp_path: Path, log: Path, option: str) -> None:
+    code, out, err = run(tmp_path, "--log", log, option, tmp_path / "nowhere" / "r")
+    assert code == 1
+    assert "spent $0.0010000" in out
+    assert err == f"{tmp_path}/nowhere/r: No such file or directory, expected a path to write to\n"
+
+
+def test_an_output_that_lacks_a_character_gets_a_question_mark(tmp_path: Path, log: Path) -> None:
+    config = write_config(tmp_path / "config.yaml")
+    words = ["report", "--config", str(config), "--log", str(log), "--html", str(tmp_path / "nowhere–" / "r")]
+    command = [sys.executable, "-c", "from slo_router.operator.cli import app; app()", *words]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, check=False, env=ascii_only, capture_output=True, text=True)
+    assert "2 requests" in done.stdout
+    assert "nowhere?/r: No such file" in done.stderr
+
+
 def test_a_baseline_a_team_and_a_time_can_be_asked_for(tmp_path: Path, log: Path) -> None:
     _, out, _ = run(tmp_path, "--log", log, "--json", "--baseline", "small", "--team", "blue")
     assert json.loads(out)["total"]["saved_usd"] == 0
@@ -134,6 +155,12 @@ def test_a_full_stream_that_starts_too_late_is_told(tmp_path: Path, server: Valk
     assert "the stream is full and starts at" in err
     _, _, err = run(tmp_path, "--json", plugin={"redis_url": server.url, "log": {"stream_maxlen": 2}})
     assert err == ""
+
+
+def test_what_redis_says_is_named_and_no_address(tmp_path: Path, server: ValkeyServer, client: redis.Redis) -> None:
+    client.set("slo_router:requests", "another program's")
+    code, _, err = run(tmp_path, plugin={"redis_url": server.url})
+    assert (code, err) == (1, "Redis at redis://…/0: ResponseError WRONGTYPE, expected a server that answers\n")
 
 
 def test_the_files_do_where_redis_is_away(tmp_path: Path, log: Path) -> None:

@@ -48,6 +48,13 @@ def made(*words: object) -> dict[str, Any]:
     return loaded
 
 
+def test_a_page_that_cannot_be_written_is_named_and_the_estimate_shown(month: Path, tmp_path: Path) -> None:
+    code, out, err = run(month, *TINY, "--html", tmp_path)
+    assert code == 1
+    assert "$2.88" in out
+    assert f"{tmp_path}: Is a directory, expected a path to write to" in err
+
+
 def test_tables_page_and_json_say_the_same(month: Path, tmp_path: Path) -> None:
     code, out, err = run(month, *TINY, "--html", tmp_path / "e.html")
     assert code == 0, err

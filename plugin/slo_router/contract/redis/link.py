@@ -46,7 +46,7 @@ Options: TypeAlias = dict[str, Any]  # redis-py's connection arguments have no c
 
 LINK_ERRORS = (redis.RedisError, RedisClusterException)
 """The errors of a client's calls when Redis is away or refuses. Catch them and back off. Their texts contain addresses:
-log the error's type and `masked(url)` instead."""
+log `error_kind(error)` and `masked(url)` instead."""
 
 EMBEDDED = "embedded"
 _DEFAULT_PORT = {
@@ -143,6 +143,13 @@ def hosts_of(url: str) -> tuple[str, ...]:
     parts = _split(url)
     hosts = parts.netloc.rpartition("@")[2].split(",")
     return tuple(_address(host, _DEFAULT_PORT[parts.scheme])[0] for host in hosts)
+
+
+def error_kind(error: BaseException) -> str:
+    """What went wrong, without an address: the error's type, and Redis's own word where that says more (`MISCONF`)."""
+    name, word = type(error).__name__, str(error).partition(" ")[0]
+    says_more = type(error) is redis.ResponseError and word.isalpha() and word.isupper() and word != "ERR"
+    return f"{name} {word}" if says_more else name
 
 
 def masked(url: str) -> str:

@@ -7,6 +7,7 @@ managed groups, a deployment has no own id) are only printed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from slo_router.contract.model import TEXT
 from slo_router.contract.settings.deployments import ManagedDeployment, group_of
 from slo_router.contract.settings.environment import variables_in
+from slo_router.contract.settings.yaml_document import block_of
 
 CALLBACK = "slo_router.proxy.callback"
 GROUPS_PATH = "callback_settings.slo_router.groups"
@@ -107,8 +109,12 @@ _RETRIES = "TimeoutErrorRetries"
 
 def has_database(document: Fields) -> bool:
     """Whether LiteLLM may add models from its database while it runs, or has none to start with."""
-    stored = str(_section(document, "general_settings").get("store_model_in_db")).lower() == "true"
-    return stored or not document.get("model_list")
+    variables = {**block_of(document), **os.environ}
+    said = _section(document, "general_settings").get("store_model_in_db"), variables.get(_DATABASE)
+    return any(str(one).lower() == "true" for one in said) or not document.get("model_list")
+
+
+_DATABASE = "STORE_MODEL_IN_DB"  # LiteLLM's own variable
 
 
 def _unroutable(document: Fields, group: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from slo_router.contract.model import Snapshot
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, masked
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, error_kind, masked
 from slo_router.contract.settings.config import Settings
 from slo_router.errors import SettingsError
 from slo_router.live.picture import Export
@@ -71,9 +71,7 @@ async def linked(url: str) -> AsyncIterator[AsyncClient]:
         finally:
             await client.aclose()
     except LINK_ERRORS as error:
-        raise SettingsError(
-            f"Redis at {masked(url)}: {type(error).__name__}, expected a server that answers"
-        ) from error
+        raise SettingsError(f"Redis at {masked(url)}: {error_kind(error)}, expected a server that answers") from error
 
 
 async def measured_if_there(settings: Settings) -> Measured:

@@ -26,8 +26,8 @@ from slo_router.operator.commands.terminal import (
     percent,
     print_json,
     problems,
-    remarks,
     usd,
+    writing,
 )
 from slo_router.operator.drift.drift import drift_of
 from slo_router.operator.drift.mix import Mix
@@ -86,17 +86,16 @@ def report(
         lines = Lines(journal.read, journal.broken, journal.left_out)
         drift = drift_of(mix, judged, measured.snapshot, time.time())
         made = make_report(tallies, lines, baseline, facts, Evidence(measured.snapshot, judged, drift))
-    if html is not None:
-        html.write_text(as_html(made), encoding="utf-8")
-    if csv_file is not None:
-        write_csv(csv_file, made)
     if as_json:
         print_json(asdict(made))
     else:
         _print(made)
-    for path in (html, csv_file):
-        if path is not None:
-            remarks.print(f"written: {path}", highlight=False, soft_wrap=True)
+    if html is not None:
+        with writing(html):
+            html.write_text(as_html(made), encoding="utf-8")
+    if csv_file is not None:
+        with writing(csv_file):
+            write_csv(csv_file, made)
 
 
 def _print(made: Report) -> None:

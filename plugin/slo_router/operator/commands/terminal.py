@@ -5,6 +5,7 @@ Results go to standard output. Remarks and problems go to standard error, so tha
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -18,7 +19,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, masked
+from slo_router.contract.redis.link import LINK_ERRORS, BlockingClient, connect_blocking, error_kind, masked
 from slo_router.contract.settings.config import Settings
 from slo_router.errors import SettingsError
 
@@ -29,6 +30,10 @@ DEFAULT_CONFIG = Path("litellm_config.yaml")
 UNKNOWN = "–"
 
 PIPED_WIDTH = 160  # characters of a table that is not printed to a terminal
+
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        _stream.reconfigure(errors="replace")  # the locale may lack a dash or an arrow
 
 console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 remarks = Console(stderr=True)
@@ -59,6 +64,17 @@ def problems(*, warn: bool = True) -> Iterator[None]:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says that a file is written beside the result. What keeps it from being is one red message and exit status 1."""
+    with problems():
+        try:
+            yield
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}, expected a path to write to") from error
+    remarks.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
 def redis_of(settings: Settings) -> Iterator[BlockingClient | None]:
     """A client for the YAML's `redis_url`, `None` without one. Raises SettingsError where Redis fails."""
     url = settings.plugin.redis_url
@@ -72,9 +88,7 @@ def redis_of(settings: Settings) -> Iterator[BlockingClient | None]:
         finally:
             client.close()
     except LINK_ERRORS as error:
-        raise SettingsError(
-            f"Redis at {masked(url)}: {type(error).__name__}, expected a server that answers"
-        ) from error
+        raise SettingsError(f"Redis at {masked(url)}: {error_kind(error)}, expected a server that answers") from error
 
 
 def print_json(value: object) -> None:

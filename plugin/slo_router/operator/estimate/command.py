@@ -28,6 +28,7 @@ from slo_router.operator.commands.terminal import (
     problems,
     remarks,
     usd,
+    writing,
 )
 from slo_router.operator.estimate.candidates import Pool, read_pool, with_models
 from slo_router.operator.estimate.estimate import Estimate
@@ -133,14 +134,13 @@ def estimate(
         notes = () if tasks is None else tuple(tasks.notes())
         told = Asked(keep, confidence, bool(measured) or graded is not None, notes)
         made = Summary(totals, what_if, pool).estimate(Source(traffic.name, traffic.broken), told)
-    if html is not None:
-        html.write_text(as_html(made), encoding="utf-8")
     if as_json:
         print_json(asdict(made))
     else:
         _print(made)
     if html is not None:
-        remarks.print(f"written: {html}", highlight=False, soft_wrap=True)
+        with writing(html):
+            html.write_text(as_html(made), encoding="utf-8")
 
 
 def _refuse_nothing(totals: Totals, traffic: Traffic) -> None:

@@ -14,7 +14,7 @@ import typer
 from slo_router.contract.settings.config import load_settings
 from slo_router.decision.groups import ManagedGroup
 from slo_router.errors import SettingsError
-from slo_router.operator.commands.terminal import console, make_table, problems, remarks, usd
+from slo_router.operator.commands.terminal import console, make_table, problems, usd, writing
 
 if TYPE_CHECKING:
     from slo_router.operator.evaluating.evaluation import Evaluation
@@ -85,14 +85,13 @@ def evaluate(
         made = evaluate_table(outcomes, table.name, aims, seeds)
     _print(made)
     if json_file is not None:
-        json_file.write_text(json.dumps(_plain(asdict(made)), indent=1) + "\n", encoding="utf-8")
+        with writing(json_file):
+            json_file.write_text(json.dumps(_plain(asdict(made)), indent=1) + "\n", encoding="utf-8")
     if html is not None:
         from slo_router.operator.evaluating.show import as_html  # noqa: PLC0415
 
-        html.write_text(as_html(made), encoding="utf-8")
-    for path in (json_file, html):
-        if path is not None:
-            remarks.print(f"written: {path}", highlight=False, soft_wrap=True)
+        with writing(html):
+            html.write_text(as_html(made), encoding="utf-8")
 
 
 def _told_by(config: Path, name: str | None, table: Table) -> Table:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import redis
 
-from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, hosts_of, masked
+from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, connect, error_kind, hosts_of, masked
 from slo_router.worker.tasks.aside import Names, start_aside
 from slo_router.worker.tasks.jobs import ToldError
 
@@ -62,7 +62,7 @@ class Connection:
     def _lost(self, error: BaseException) -> None:
         if self._works is not False:
             what = self._without.later if self._works else self._without.from_start
-            log.warning("Redis at %s: %s; %s until it answers", masked(self._url), type(error).__name__, what)
+            log.warning("Redis at %s: %s; %s until it answers", masked(self._url), error_kind(error), what)
         self._works = False
         self._give_up()
 
