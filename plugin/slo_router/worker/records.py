@@ -38,11 +38,9 @@ def build_record(
     cached_tokens, written_tokens = _caching(payload, prompt_tokens)
     tpot_s = _tpot_s(ttft_s, e2e_s, completion_tokens)
     cost_usd = _cost_usd(payload, outcome, facts, (prompt_tokens, completion_tokens), e2e_s)
-    tokens = (prompt_tokens or 0) + (completion_tokens or 0)
-    cost_per_1k_usd = None if cost_usd is None or not tokens else cost_usd * 1_000 / tokens
-    measured = Slo(ttft_s, tpot_s, e2e_s, cost_per_1k_usd, _selected_quality(trace))
-    metadata = payload.get("metadata")
-    names = metadata if isinstance(metadata, Mapping) else {}
+    per_1k_usd = _per_1k_usd(cost_usd, (prompt_tokens or 0) + (completion_tokens or 0))
+    measured = Slo(ttft_s, tpot_s, e2e_s, per_1k_usd, _selected_quality(trace))
+    names = found if isinstance(found := payload.get("metadata"), Mapping) else {}
     return RequestRecord(
         ts=end_s if end_s is not None else trace.arrived_s,
         request_id=str(payload.get("id") or ""),
@@ -148,6 +146,10 @@ def _cost_usd(
     if prompt_tokens is None or completion_tokens is None:
         return None
     return pricing.cost_usd(facts, prompt_tokens, completion_tokens, seconds=e2e_s)
+
+
+def _per_1k_usd(cost_usd: float | None, tokens: int) -> float | None:
+    return None if cost_usd is None or not tokens else cost_usd * 1_000 / tokens
 
 
 def _waited_too_long(trace: Trace, measured: Slo, outcome: Outcome) -> bool:

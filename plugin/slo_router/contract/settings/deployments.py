@@ -74,11 +74,7 @@ def read_deployment(
     Raises SettingsError with a line for each fault.
     """
     entry = with_credential(given, credentials)
-    params, info = entry.get("litellm_params"), entry.get("model_info") or {}
-    if not isinstance(params, Mapping) or not isinstance(params.get("model"), str):
-        raise SettingsError(f"{path}.litellm_params.model: missing, expected a model name such as openai/gpt-4o")
-    if not isinstance(info, Mapping):
-        raise SettingsError(f"{path}.model_info: {info!r}, expected a mapping")
+    params, info = _parts(entry, path)
     faults: list[str] = []
     deployment_id = id_of(given, path, faults)
     own = _own(info, path, faults)
@@ -112,6 +108,15 @@ def read_deployment(
         path=path,
         has_own_id="id" in info,
     )
+
+
+def _parts(entry: Mapping[str, object], path: str) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    params, info = entry.get("litellm_params"), entry.get("model_info") or {}
+    if not isinstance(params, Mapping) or not isinstance(params.get("model"), str):
+        raise SettingsError(f"{path}.litellm_params.model: missing, expected a model name such as openai/gpt-4o")
+    if not isinstance(info, Mapping):
+        raise SettingsError(f"{path}.model_info: {info!r}, expected a mapping")
+    return params, info
 
 
 def _text(value: object) -> str | None:
