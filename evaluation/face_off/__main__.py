@@ -157,7 +157,6 @@ def main(
     aims, results = _show(study, stage.shut, console), together(study.results)
     if plot is not None:
         draw(results, plot)
-        console.print(f"drawn into {plot}")
     setting = {"repeats": repeats, "rate_per_s": rate, "seconds": seconds, "deaths": stage.deaths}
     conclude(setting | saved(results), aims, is_saved=is_saved)
 

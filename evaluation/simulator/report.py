@@ -94,14 +94,17 @@ def bars(scenario: str, runs: Runs) -> Iterator[Bar]:
         "four workers decide as one observer, within two seconds", estimate(ours, tally.agreement_soon), low=AGREEMENT
     )
     if RESCUING in runs:
-        rescuing = runs[RESCUING]
-        kept = _difference(rescuing, ours, tally.attainment)
-        yield Bar("with rescue: contract kept, not behind without", kept, low=-EPSILON)
-        extra = _difference(rescuing, ours, tally.extra_calls)
-        yield Bar("with rescue: extra calls beyond those without", extra, high=RESCUES.get(scenario, BUDGET))
-        yield Bar("with rescue: waited longer than 2 s", _difference(rescuing, ours, tally.waited), high=0.0)
+        yield from _rescue_bars(scenario, runs[RESCUING], ours)
     if scenario in COVERAGE:
         yield Bar("coverage of the p95 TTFT", estimate(ours, tally.coverage), *COVERAGE[scenario])
+
+
+def _rescue_bars(scenario: str, rescuing: Sequence[Tally], ours: Sequence[Tally]) -> Iterator[Bar]:
+    kept = _difference(rescuing, ours, tally.attainment)
+    yield Bar("with rescue: contract kept, not behind without", kept, low=-EPSILON)
+    extra = _difference(rescuing, ours, tally.extra_calls)
+    yield Bar("with rescue: extra calls beyond those without", extra, high=RESCUES.get(scenario, BUDGET))
+    yield Bar("with rescue: waited longer than 2 s", _difference(rescuing, ours, tally.waited), high=0.0)
 
 
 def _ahead_where_poor(ours: Sequence[Tally], peer: Sequence[Tally]) -> Estimate:

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from slo_bench.errors import StoppedError
+from slo_bench.guard.beside import beside
 from slo_bench.guard.budget import Budget, charged_usd, most_usd
 from slo_bench.guard.held import Held, Pause, met_outage
 from slo_bench.guard.lock import LOST, EndpointLock
 from slo_bench.guard.watch import Tell, Watch
-from slo_bench.measure.beside import beside
 from slo_bench.measure.dialect import Adapting
 from slo_bench.measure.excuses import DROPPED
 from slo_bench.measure.stream import CONNECTION, Sample

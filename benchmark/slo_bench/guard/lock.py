@@ -20,7 +20,7 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError
 
 from slo_bench.errors import StoppedError
-from slo_bench.measure.beside import beside
+from slo_bench.guard.beside import beside
 from slo_router.contract.keys import LOCK_KEY
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient, error_kind
 from slo_router.contract.settings.deployments import ManagedDeployment

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from slo_bench.guard.beside import beside
 from slo_bench.load.plan import Cell, Limits, Plan
-from slo_bench.measure.beside import beside
 from slo_bench.measure.stream import Sample
 from slo_bench.run.estimate import CellKey, Request, key_of, wall_s
 

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from evaluation.shared.virtual_time import VirtualLoop, run
-from slo_bench.measure.beside import AGAIN_S, beside
+from slo_bench.guard.beside import AGAIN_S, beside
 
 
 def test_it_ends_with_the_block_though_a_cancellation_is_swallowed() -> None:
