@@ -151,7 +151,7 @@ HEAD = """# Configuration
 
 All settings are in LiteLLM's own YAML. `litellm_config.yaml` at the repository's root shows every option in its place.
 An unknown key, a wrong type or a value out of range stops the start, with the YAML path, the value and what was
-expected. `slo-router check FILE` reports the same without starting anything.
+expected. `slo-router check FILE` reports the same and starts no proxy.
 
 Prices, context windows and abilities are LiteLLM's fields (`input_cost_per_token`, `output_cost_per_token`,
 `max_input_tokens`, `max_output_tokens`, `supports_function_calling`, `supports_vision`, `supports_response_schema`,

@@ -170,7 +170,7 @@ class Background:
             Without("routing on configuration (quality, prices)", "routing on the last snapshot"),
             Without("request records wait", "request records wait"),
             Without("live figures are this worker's own", "live figures are this worker's own"),
-            Without("nobody's news come at once", "nobody's news come at once"),
+            Without("what other workers tell comes seconds later", "what other workers tell comes seconds later"),
             Without("no rating is taken", "no rating is taken"),
             Without("nothing is compared", "nothing is compared"),
         )

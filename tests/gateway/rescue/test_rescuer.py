@@ -204,6 +204,36 @@ def test_a_late_stream_is_read_on_where_the_one_in_its_place_is_silent_and_break
     assert given_up == ["b"]
 
 
+def test_yet_another_is_asked_where_the_one_in_its_place_is_silent_and_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = Trace("acompletion", NOW_S, group="smart", stream=True)
+    trace.decision = decided([Facts("a", "m"), Facts("b", "m"), Facts("c", "m")])
+    trace.begin(Attempt("a", is_sent=True, deadline_s=4e9))
+
+    async def run() -> Ahead | None:
+        broken, third = Late(), Late()
+        broken.is_cut = True
+        third.comes.set()
+        answers = iter([("b", broken), ("c", third)])
+
+        async def again(*_: object) -> tuple[object, dict[str, object]]:
+            name, answer = next(answers)
+            trace.begin(Attempt(name, is_sent=True, deadline_s=4e9))
+            asyncio.get_running_loop().call_later(0.1, broken.comes.set)  # after its deadline
+            return answer, {}
+
+        monkeypatch.setattr(module, "again", again)
+        rescuer = Rescuer(None, cast("Strategy", Others()), Telemetry({}, CollectorRegistry(), NOW_S))
+        silent = Late()
+        first = Ahead(silent, silent.__aiter__())
+        await first.token_within(0)
+        return await rescuer._another(first, trace, {}, None, 0.05)
+
+    found = asyncio.run(run())
+    assert trace.sent_to == ["a", "b", "c"]
+    assert found is not None
+    assert found.first_token_s is not None
+
+
 def test_while_another_is_asked_nobody_is_for_the_stream_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """LiteLLM asks again by itself where it breaks, and the headers would name whom it asked."""
     trace = Trace("anthropic_messages", NOW_S, group="smart", stream=True)

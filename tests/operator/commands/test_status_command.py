@@ -67,24 +67,26 @@ def test_load_circuits_latency_and_shares_of_all_workers(
     client.set("slo_router:live:strange", "[1]")
     for deployment in ("small", "small", "large"):
         client.xadd("slo_router:requests", {"record": line_of(deployment=deployment, ts=time.time() - 4)})
+    client.xadd("slo_router:requests", {"record": line_of(deployment="large", ts=time.time() - 4, slo_met=None)})
     before = {key: client.type(key) for key in client.keys("*")}
     found = json.loads(RUNNER.invoke(app, ["status", "--config", str(config), "--json"]).stdout)
-    assert (found["workers"], found["stream_length"], found["recent"], found["recent_attainment"]) == (2, 3, 3, 1.0)
+    assert (found["workers"], found["stream_length"], found["recent"], found["recent_judged"]) == (2, 4, 4, 3)
+    assert found["recent_attainment"] == 1.0
     assert 4 <= found["last_record_age_s"] < 64
     small, large = found["deployments"]
     assert small["in_flight"] == 4
     assert small["ttft_p50_ms"] == pytest.approx(300, rel=0.2)
     assert small["tpot_ms"] == pytest.approx(20, rel=0.2)
     assert small["live_samples"] == pytest.approx(40, rel=0.05)
-    assert small["recent_share"] == pytest.approx(2 / 3)
+    assert small["recent_share"] == pytest.approx(1 / 2)
     assert large["circuit"].startswith("open for")
     assert 7_300 <= large["benchmarked"]["ner"] < 7_360
     assert {key: client.type(key) for key in client.keys("*")} == before
 
     shown = RUNNER.invoke(app, ["status", "--config", str(config)]).stdout
     for text in (
-        "2 workers, 3 records",
-        "SLO kept by 100.0 % of the last 3",
+        "2 workers, 4 records",
+        "SLO kept by 100.0 % of 3 judged of the last 4",
         "open for",
         "1 categories, 2.0 h old",
     ):

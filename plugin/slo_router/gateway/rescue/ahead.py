@@ -78,6 +78,11 @@ class Ahead:
             self._has_more.clear()
             await self._has_more.wait()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether there is no token yet, and no end."""
+        return self.reading is not None and not self.reading.done()
+
     def check(self) -> None:
         """Raises what LiteLLM raised."""
         if self.error is not None:
@@ -109,17 +114,15 @@ class Ahead:
         return self.reading.done()
 
     async def keep_ahead_of(self, other: Ahead, seconds: float) -> None:
-        """Reads both until one has a token, for so long. Raises OutrunError where it is the other, or this one ends."""
+        """Reads both until one has a token or this one ends, for so long. Raises OutrunError: the other has one."""
         until_s = time.monotonic() + seconds
-        while self.first_token_s is None and other.first_token_s is None:
-            reading = [task for one in (self, other) if (task := one.reading) is not None and not task.done()]
+        while self.is_reading and other.first_token_s is None:
             left_s = until_s - time.monotonic()
-            if not reading or left_s <= 0:
+            if left_s <= 0:
                 break
+            reading = [one.reading for one in (self, other) if one.reading is not None and one.is_reading]
             await asyncio.wait(reading, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-        is_over = self.reading is not None and self.reading.done()
-        is_others_over = other.reading is None or other.reading.done()
-        if self.first_token_s is None and (other.first_token_s is not None or (is_over and not is_others_over)):
+        if self.first_token_s is None and other.first_token_s is not None:
             raise OutrunError
 
     async def _read(self) -> None:

@@ -110,6 +110,7 @@ def _read(settings: Settings) -> Status:
         workers=len(measured.exports),
         stream_length=length,
         recent=tallies.total.requests,
+        recent_judged=tallies.total.met + tallies.total.missed,
         recent_attainment=attained(tallies.total),
         last_record_age_s=max(seen.now_s - tallies.last_s, 0.0) if tallies.total.requests else None,
         dropped_values=measured.dropped_values,
@@ -135,9 +136,10 @@ def _paired(settings: Settings, measured: Measured) -> Iterator[Paired]:
 
 def _shown(found: Status) -> RenderableType:
     age = UNKNOWN if found.last_record_age_s is None else f"{span(found.last_record_age_s)} ago"
+    kept = percent(found.recent_attainment)
     lines = [
         f"policy {found.policy}, {found.workers} workers, {found.stream_length:,} records, the last {age}",
-        f"SLO kept by {percent(found.recent_attainment)} of the last {found.recent:,}",
+        f"SLO kept by {kept} of {found.recent_judged:,} judged of the last {found.recent:,}",
     ]
     lines += [f"· {escape(note)}" for note in found.notes]
     lines += [f"! {escape(line)}" for line in found.drift.lines()]

@@ -66,8 +66,9 @@ class Status:
     policy: str  # the policy in force
     workers: int
     stream_length: int
-    recent: int
-    recent_attainment: float | None
+    recent: int  # requests
+    recent_judged: int  # of them: the others' SLO has a field that was not measured
+    recent_attainment: float | None  # of those
     last_record_age_s: float | None
     dropped_values: int
     deployments: tuple[Deployment, ...]
