@@ -150,13 +150,13 @@ def main(
     """
     names, console = strategies.split(","), Console(width=WIDTH)
     with ExitStack() as exits:
-        directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-")))
-        stage = Stage(directory, names, exits)
+        stage = Stage(Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="slo-"))), names, exits)
         study = Study(stage, Plan(rate, seconds), console)
         study.play(repeats, victims, phases.split(","))
     aims, results = _show(study, stage.shut, console), together(study.results)
     if plot is not None:
         draw(results, plot)
+        console.print(f"drawn into {plot}")
     setting = {"repeats": repeats, "rate_per_s": rate, "seconds": seconds, "deaths": stage.deaths}
     conclude(setting | saved(results), aims, is_saved=is_saved)
 
