@@ -3,6 +3,8 @@
 Everything else in a body is ignored, as servers do. A field that is there with a wrong type is an error.
 """
 
+import json
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,20 +18,30 @@ Limit = Annotated[int, Field(ge=1)] | None
 
 
 class Part(BaseModel):
-    """A part of a message; only text and images count."""
+    """A part of a message: text, an image, or a tool's use and result in Anthropic's form. Nothing else counts."""
 
     type: str | None = None
     text: str | None = None
+    content: "Content" = None  # of a tool's result
+    input: dict[str, object] | None = None  # of a tool's use
 
 
 Content = str | list[Part] | None
+
+
+class Call(BaseModel):
+    """A call of a tool in a chat message."""
+
+    function: dict[str, object] | None = None
 
 
 class Message(BaseModel):
     """A chat message, or an item of a Responses input."""
 
     content: Content = None
-    output: str | None = None  # of a function call, in Responses
+    tool_calls: list[Call] | None = None
+    arguments: str | None = None  # of a function call, in Responses
+    output: Content = None  # and what came of it
 
 
 class Function(BaseModel):
@@ -155,17 +167,31 @@ class EmbeddingsBody(BaseModel):
 
 
 def joined(messages: list[Message]) -> str:
-    """The text of all messages, one per line."""
-    return "\n".join(_text(message.content) or message.output or "" for message in messages)
+    """The text of all messages, one per line, the use of tools included."""
+    return "\n".join(line for message in messages for line in _lines(message))
+
+
+def _lines(message: Message) -> Iterator[str]:
+    yield _text(message.content) or _text(message.output) or message.arguments or ""
+    for call in message.tool_calls or ():
+        yield json.dumps(call.function)
 
 
 def images_in(messages: list[Message]) -> int:
     """How many images all messages have."""
-    parts = [part for message in messages if isinstance(message.content, list) for part in message.content]
-    return sum(part.type in IMAGES for part in parts)
+    return sum(_images(message.content) + _images(message.output) for message in messages)
+
+
+def _images(content: Content) -> int:
+    parts = content if isinstance(content, list) else []
+    return sum((part.type in IMAGES) + _images(part.content) for part in parts)
 
 
 def _text(content: Content) -> str:
     if isinstance(content, list):
-        return "\n".join(part.text for part in content if part.text)
+        return "\n".join(text for part in content if (text := _part(part)))
     return content or ""
+
+
+def _part(part: Part) -> str:
+    return part.text or _text(part.content) or (json.dumps(part.input) if part.input else "")

@@ -9,7 +9,8 @@
                                   failures of a public gateway in April 2026, after 65.8 % rate limits and before 9.4 %
                                   403 and 4.8 % 5xx; requesty.ai/data, CC BY 4.0); how often per request is assumed
     40 % in one piece, 20 % with  assumed: what an independent test of this project sent, so that figures compare
-    30 tools each
+    30 tools each, in the middle
+    of an agent's work
     routes, images, limits that   assumed: nobody publishes them; that `/v1/messages` always has `max_tokens` is its API
     clients set, who hangs up
 
@@ -45,6 +46,7 @@ BAD_TEMPERATURE = 9.0
 ROUTE_SHARES: dict[Route, float] = {"chat": 0.7, "messages": 0.15, "responses": 0.15}
 WHOLE = 0.4
 WITH_TOOLS, TOOLS = 0.2, 30
+QUESTION_CHARS = 200  # of an agent's request; the rest of its text is what a tool answered
 TOOL_TOKENS = (40, 80, 150, 300)  # of one schema: each application has its own
 WITH_IMAGES, MOST_IMAGES = 0.05, 3
 FAULTY: dict[Fault, float] = {"parameter": 0.01, "policy": 0.005, "too_long": 0.005}
@@ -167,13 +169,15 @@ def _limit(route: Route, rng: random.Random) -> int | None:
 def body(ask: Ask, model: str, text: str | None = None) -> Json:
     """The request as it is sent. `text` is the prompt; where there is none, as much prose as the request has tokens."""
     text = prose(CHARS_PER_TOKEN * ask.text_tokens) if text is None else text
+    said, found = (text[:QUESTION_CHARS], text[QUESTION_CHARS:]) if ask.tools else (text, "")
     if ask.fault == "policy":
-        text = f"{FORBIDDEN} {text}"
-    message: Json = {"role": "user", "content": _content(ask, text) if ask.images else text}
+        said = f"{FORBIDDEN} {said}"
+    message: Json = {"role": "user", "content": _content(ask, said) if ask.images else said}
+    messages = [message, *(_looked_up(ask.route, found) if found else ())]
     if ask.route == "responses":
-        made: Json = {"model": model, "input": [message] if ask.images else text, "stream": ask.stream}
+        made: Json = {"model": model, "input": messages if found or ask.images else said, "stream": ask.stream}
     else:
-        made = {"model": model, "messages": [message], "stream": ask.stream}
+        made = {"model": model, "messages": messages, "stream": ask.stream}
     if ask.route == "chat" and ask.stream:
         made["stream_options"] = {"include_usage": True}
     if ask.tools:
@@ -203,6 +207,23 @@ def _content(ask: Ask, text: str) -> list[Json]:
             source = {"type": "base64", "media_type": "image/png", "data": _PIXEL}
             image, kind = {"type": "image", "source": source}, "text"
     return [*(image for _ in range(ask.images)), {"type": kind, "text": text}]
+
+
+def _looked_up(route: Route, found: str) -> list[Json]:
+    """An agent's call of its first tool, and what that answered."""
+    call: Json = {"name": "look_up_0", "arguments": '{"query": "it"}'}
+    match route:
+        case "chat":
+            calls = [{"id": "call_0", "type": "function", "function": call}]
+            asked: Json = {"role": "assistant", "content": None, "tool_calls": calls}
+            return [asked, {"role": "tool", "tool_call_id": "call_0", "content": found}]
+        case "responses":
+            asked = {"type": "function_call", "call_id": "call_0", **call}
+            return [asked, {"type": "function_call_output", "call_id": "call_0", "output": found}]
+        case "messages":
+            use = {"type": "tool_use", "id": "call_0", "name": "look_up_0", "input": {"query": "it"}}
+            result = {"type": "tool_result", "tool_use_id": "call_0", "content": found}
+            return [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
 
 
 @functools.cache

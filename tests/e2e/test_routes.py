@@ -42,6 +42,42 @@ def test_a_request_for_quality_goes_to_the_deployment_that_has_it(stack: Stack, 
     assert answer.headers["x-slo-selected-model"] == "large"
 
 
+FOUND = "word " * 2_400  # 3,000 tokens; small has room for 2,000
+CALL = {"name": "read", "arguments": "{}"}
+USED = {"type": "tool_use", "id": "1", "name": "read", "input": {}}
+AGENTS: dict[str, dict[str, object]] = {  # what an agent sends once a tool has answered
+    "/v1/chat/completions": {
+        "messages": [
+            *MESSAGES,
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": CALL}]},
+            {"role": "tool", "tool_call_id": "1", "content": FOUND},
+        ]
+    },
+    "/v1/responses": {
+        "input": [
+            *MESSAGES,
+            {"type": "function_call", "call_id": "1", **CALL},
+            {"type": "function_call_output", "call_id": "1", "output": FOUND},
+        ]
+    },
+    "/v1/messages": {
+        "max_tokens": 40,
+        "messages": [
+            *MESSAGES,
+            {"role": "assistant", "content": [{**USED, "input": {"text": FOUND}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "done"}]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("path", AGENTS)
+def test_what_tools_were_asked_and_answered_needs_room(stack: Stack, path: str) -> None:
+    answer = stack.post(path, {"model": "smart", **AGENTS[path]})
+
+    assert (answer.status_code, stack.seen()) == (200, {"medium": 1}), answer.headers["x-slo-reason"]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_a_look_into_the_pool_while_a_request_waits_for_its_turn_is_no_pick(

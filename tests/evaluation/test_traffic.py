@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from evaluation.emulator.bodies import ChatBody, MessagesBody, ResponsesBody
 from evaluation.routing.models import verbosity
 from evaluation.shared.traffic import (
     ANSWERS,
@@ -16,6 +17,7 @@ from evaluation.shared.traffic import (
     FORBIDDEN,
     IMAGE_TOKENS,
     PATHS,
+    QUESTION_CHARS,
     ROUTE_SHARES,
     TOOLS,
     WHOLE,
@@ -89,6 +91,23 @@ def test_a_body_is_as_long_as_the_request_says_on_every_route(route: Route, stre
     assert found.tool_tokens == pytest.approx(30 * 150, rel=0.2)
     assert (found.images, found.limit_tokens, found.stream) == (2, 64, stream)
     assert json.loads(json.dumps(sent)) == sent
+
+
+@pytest.mark.parametrize("route", list(PATHS))
+def test_a_request_with_tools_has_most_of_its_text_from_one_and_servers_count_it(route: Route) -> None:
+    ask = Ask(route, True, 1_000, 100, tools=1, tool_tokens=40)
+    sent = body(ask, "smart")
+    said = sent["messages"] if route != "responses" else sent["input"]
+    assert isinstance(said, list)
+    assert len(said[0]["content"]) == QUESTION_CHARS
+    found = extract(sent, rules(), "chat", Learned())
+    forms: dict[Route, type[ChatBody | MessagesBody | ResponsesBody]] = {
+        "chat": ChatBody,
+        "messages": MessagesBody,
+        "responses": ResponsesBody,
+    }
+    counted = forms[route].model_validate(sent | {"max_tokens": 10}).ask()
+    assert (found.text_tokens, len(counted.prompt) / 4) == pytest.approx((1_000, 1_000), rel=0.05)
 
 
 def test_what_is_wrong_with_a_request_stands_in_its_body() -> None:

@@ -57,12 +57,46 @@ def test_a_five_megabyte_prompt_keeps_its_category_and_costs_a_quarter_token_per
         ({"input": "x" * 400, "instructions": "x" * 40}, 118),  # Responses: counted as a system message
         ({"input": [{"role": "user", "content": [{"type": "input_text", "text": "x" * 400}]}]}, 104),
         ({"messages": user("x" * 400), "system": [{"type": "text", "text": "x" * 40}]}, 118),  # Anthropic
+        ({"prompt": [7] * 100}, 104),  # ids of tokens
+        ({"messages": user([[7] * 60, [8] * 40])}, 104),  # a list of prompts, as LiteLLM hands it on
         ({}, 0),
         ({"messages": [], "prompt": None}, 0),
     ],
 )
 def test_tokens_are_estimated_from_characters_on_every_route(request_: dict[str, object], tokens: int) -> None:
     assert features(request_).prompt_tokens == tokens
+
+
+LONG = "x" * 400
+CALL = {"name": "f", "arguments": LONG}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": CALL}]}]},
+        {"messages": [{"role": "assistant", "content": "", "function_call": CALL}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"custom": {"name": "f", "input": LONG}}]}]},
+        {"messages": [{"role": "tool", "tool_call_id": "c", "content": LONG}]},
+        {"input": [{"type": "function_call", "call_id": "c", **CALL}]},
+        {"input": [{"type": "custom_tool_call", "call_id": "c", "name": "f", "input": LONG}]},
+        {"input": [{"type": "function_call_output", "call_id": "c", "output": LONG}]},
+        {"input": [{"type": "function_call_output", "output": [{"type": "input_text", "text": LONG}]}]},
+        {"input": [{"type": "local_shell_call", "action": {"type": "exec", "command": ["bash", "-c", LONG]}}]},
+        {"input": [{"type": "mcp_call", "name": "f", "arguments": "{}", "output": LONG}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": {"old": LONG}}]}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"edits": [{"new": LONG}]}}]}]},
+        {"messages": user([{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": LONG}]}])},
+    ],
+)
+def test_what_tools_were_asked_and_answered_counts_as_text(request_: dict[str, object]) -> None:
+    assert features(request_).prompt_tokens == pytest.approx(104, abs=5)
+
+
+def test_a_picture_that_a_tool_made_is_a_picture() -> None:
+    picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 100_000}
+    found = features({"input": [{"type": "computer_call_output", "output": picture}]})
+    assert (found.images, found.prompt_tokens) == (1, TOKENS_PER_MESSAGE + TOKENS_PER_IMAGE)
 
 
 def test_a_wide_character_is_about_a_token() -> None:
@@ -241,3 +275,13 @@ def test_each_answer_that_is_asked_for_is_expected(count: object, answers: int) 
     for name in ("n", "best_of"):  # all of the second are paid for
         request = {"messages": [{"role": "user", "content": "Hi."}], name: count, "max_tokens": 10}
         assert extract(request, rules(), "chat", Learned()).output_tokens == 10 * answers
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers"),
+    [("x", 1), (["x"], 1), (["x", "y", "z"], 3), ([7, 8, 9], 1), ([[7, 8], [9]], 2), ([], 1), (["x"] * 300, 300)],
+)
+def test_each_prompt_of_a_list_has_an_answer_of_its_own(prompt: object, answers: int) -> None:
+    found = features({"prompt": prompt, "max_tokens": 10})
+    assert (found.choices, found.output_tokens) == (answers, 10 * answers)
+    assert features({"prompt": prompt, "max_tokens": 10, "n": 2}).choices == 2 * answers

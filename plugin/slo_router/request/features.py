@@ -9,7 +9,7 @@ besides text. A wrong estimate matters only near a full context window, where th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,6 +35,9 @@ MAX_CHOICES = 128  # what OpenAI allows
 MAX_BUDGET = 2**20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 MAX_NESTING = 3  # messages, their parts, the parts of a tool result
+IMAGES = ("image", "image_url", "input_image", "computer_call_output")
+PLAIN_FIELDS = 2  # of a message: role and content
+CALLS = ("tool_calls", "function_call", "arguments", "input", "action")  # of a tool, on every route
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -132,19 +135,23 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     chars = wide = images = files = 0
     audio = video = False
     messages = body if isinstance(body, list) and nesting else ()
+    if messages and isinstance(messages[0], int):  # the ids of tokens
+        return Content(round(len(messages) / TOKENS_PER_CHAR), 0, images=0, audio=False, messages=1)
     for message in messages:
         content = _content(message) if isinstance(message, dict) else message
-        if isinstance(content, str):
-            chars += len(content)
-            if not content.isascii():
-                wide += _wide_chars(content)
-        elif isinstance(content, list):
+        has_more = isinstance(message, dict) and (content is None or len(message) > PLAIN_FIELDS)
+        called = _calls(message) if has_more else []
+        for text in (content, *called) if isinstance(content, str) else called:
+            chars += len(text)
+            if not text.isascii():
+                wide += _wide_chars(text)
+        if isinstance(content, list):
             inner = measure(content, nesting - 1)
             chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
             files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
         elif isinstance(message, dict):
             kind = message.get("type")
-            images += kind in ("image", "image_url", "input_image")  # no set: anything may stand there
+            images += kind in IMAGES  # no set: anything may stand there
             files += kind in ("file", "input_file", "document")
             audio = audio or kind == "input_audio"
             video = video or kind in ("video_url", "input_video")
@@ -153,7 +160,22 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
 
 def _content(message: Mapping[str, object]) -> object:
     content = message.get("content", message.get("text"))
-    return message.get("parts") if content is None else content  # Gemini's
+    if content is None:
+        content = message.get("parts")  # Gemini's
+    return message.get("output") if content is None else content  # what a tool of Responses answered
+
+
+def _calls(message: Mapping[str, object]) -> list[str]:
+    """The texts of what the model asked of its tools."""
+    return [text for key in CALLS if key in message for text in _texts(message[key])]
+
+
+def _texts(value: object, nesting: int = MAX_NESTING) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif nesting and isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner, nesting - 1)
 
 
 def _chars_of_tools(tools: Sequence[object]) -> float:
@@ -179,9 +201,13 @@ def _wide_chars(text: str) -> int:
 
 def _choices(request: Mapping[str, object]) -> int:
     """How many answers the request asks for. Each one costs, also those that `best_of` does not return."""
+    prompts = request.get("prompt")
+    answers = 1
+    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):  # else the ids of one's tokens
+        answers = len(prompts)
     if "n" not in request and "best_of" not in request:
-        return 1
-    return min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
+        return answers
+    return answers * min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:
