@@ -59,6 +59,9 @@ class Topology:
                     yield link
 
 
+PATIENCE_S = 60  # a machine that is busy may take seconds for a TLS connection
+
+
 class Maker:
     """Makes topologies in a directory, all with one certificate."""
 
@@ -70,6 +73,7 @@ class Maker:
         self._files["tls-key-file"] = str(self._key)
         ours = [("ssl_ca_certs", self.certificate), ("ssl_certfile", self.certificate), ("ssl_keyfile", self._key)]
         self.query = "&".join(f"{name}={path}" for name, path in ours)
+        self.query += f"&socket_connect_timeout={PATIENCE_S}&socket_timeout={PATIENCE_S}"
 
     def single(self) -> Topology:
         """One server: TLS and two users."""
