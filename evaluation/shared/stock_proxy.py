@@ -39,7 +39,7 @@ if sys.version_info < (3, 12):
 LOCAL = httpx.Client(
     verify=False,  # noqa: S501  # http://127.0.0.1 has none
     trust_env=False,
-    timeout=60.0,
+    timeout=120.0,  # a real model on a busy machine takes a minute
     limits=httpx.Limits(max_keepalive_connections=0),
 )
 

@@ -82,7 +82,7 @@ async def arrive(made: Plugin, **more: object) -> dict[str, object]:
 async def pick(router: Any, request: dict[str, object]) -> str:
     newer = hasattr(router, "select")
     select = router.select if newer else router.async_get_available_deployment
-    return deployment_id(await select("smart", request_kwargs=request, messages=MESSAGES))
+    return deployment_id(await select("smart", request_kwargs=request, messages=request.get("messages", MESSAGES)))
 
 
 # --- the table of names
@@ -256,6 +256,39 @@ async def test_pre_call_checks_look_at_the_chosen_alone_and_at_all_where_it_does
     data = await arrive(made, **({"allowed_model_region": region} if region else {}))
     assert await pick(router, data) == chosen
     assert seen == looks
+    assert made.picker.fail_open_count == 0
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "counts"),
+    [("x" * 900, 1), ("漢" * 200, 1), ("x" * 1_100, 2), ("漢" * 300, 2), ([IMAGE], 2)],
+)
+async def test_pre_call_checks_count_the_tokens_once_where_the_prompt_fits_whatever_they_are(
+    content: object, counts: int, callbacks: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long prompt takes LiteLLM milliseconds."""
+    counted: list[object] = []
+    count = litellm.token_counter
+
+    def counter(**arguments: Any) -> int:
+        counted.append(arguments)
+        return int(count(**arguments))
+
+    monkeypatch.setattr(litellm, "token_counter", counter)
+    entries = model_list(input_cost_per_token=1e-6, output_cost_per_token=1e-6)
+    entries[1]["litellm_params"]["input_cost_per_token"] = 2e-6  # type: ignore[index]
+    for entry in entries:
+        entry["model_info"] |= {"max_input_tokens": 1_000, "max_output_tokens": 1_000, "supports_vision": True}  # type: ignore[operator]
+    router = proxy_server.llm_router = Router(model_list=entries, enable_pre_call_checks=True)
+    made = plugin()
+    callbacks.append(made)
+    made.take_over()
+    data = await arrive(made, messages=[{"role": "user", "content": content}])
+    assert await pick(router, data) == "small"
+    assert len(counted) == counts
     assert made.picker.fail_open_count == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import litellm
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,9 +88,11 @@ CALL = {"name": "f", "arguments": LONG}
         {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": {"old": LONG}}]}]},
         {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"edits": [{"new": LONG}]}}]}]},
         {"messages": user([{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": LONG}]}])},
+        {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": LONG, "signature": "s"}]}]},
+        {"messages": [{"role": "assistant", "content": "", "reasoning_content": LONG}]},
     ],
 )
-def test_what_tools_were_asked_and_answered_counts_as_text(request_: dict[str, object]) -> None:
+def test_what_was_thought_and_what_tools_were_asked_and_answered_counts_as_text(request_: dict[str, object]) -> None:
     assert features(request_).prompt_tokens == pytest.approx(104, abs=5)
 
 
@@ -285,3 +288,28 @@ def test_each_prompt_of_a_list_has_an_answer_of_its_own(prompt: object, answers:
     found = features({"prompt": prompt, "max_tokens": 10})
     assert (found.choices, found.output_tokens) == (answers, 10 * answers)
     assert features({"prompt": prompt, "max_tokens": 10, "n": 2}).choices == 2 * answers
+
+
+# --- the most that it can be
+
+
+@pytest.mark.parametrize(
+    ("request_", "most"),
+    [
+        ({"messages": user("x" * 400)}, 420),  # 400 + 20
+        ({"messages": user("漢" * 400)}, 1_620),
+        ({"messages": [*user("x" * 400), {"role": "assistant", "tool_calls": [{"function": CALL}]}]}, 841),
+        ({"messages": user("x" * 400), "tools": [{"name": "y" * 388}]}, 821),
+        ({"messages": user([{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "u"}}])}, None),
+        ({"messages": user([{"type": "input_audio", "input_audio": {}}])}, None),
+        ({"messages": user([{"type": "file", "file": {}}])}, None),
+    ],
+)
+def test_no_tokenizer_makes_more_tokens_than_bytes(request_: dict[str, object], most: int | None) -> None:
+    assert features(request_).most_tokens == most
+
+
+@given(st.text(max_size=200))
+def test_litellms_counter_makes_no_more_of_any_text(text: str) -> None:
+    request = {"messages": user(text)}
+    assert litellm.token_counter(messages=request["messages"]) <= (features(request).most_tokens or 0)

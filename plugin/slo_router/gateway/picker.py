@@ -83,7 +83,7 @@ class Picker:
         full: set[str] = set()
         while True:
             chosen = self._choose({"messages": messages, **request}, pool, trace, full)
-            if chosen and checking and not await pools.keeps(checking, group, request, messages, chosen):
+            if chosen and checking and not await self._keeps(checking, messages, request, trace, chosen):
                 pool, checking = await self._narrowed(checking, by_id, messages, request, trace), None
                 continue
             if chosen is None or trace.is_shadow:
@@ -126,6 +126,13 @@ class Picker:
         narrowed = await pools.healthy_pool(router, trace.group, request, messages)
         trace.asks_pool = False
         return [name for name in map(deployment_id, narrowed) if name in listed]
+
+    async def _keeps(self, router: object, messages: object, request: Request, trace: Trace, chosen: str) -> bool:
+        most_tokens = None if trace.decision is None else trace.decision.features.most_tokens
+        facts = self._strategy.facts.get(chosen)
+        window = None if facts is None else facts.context_tokens
+        fits = most_tokens is not None and window is not None and most_tokens <= window
+        return await pools.keeps(router, trace.group, request, messages, chosen, fits=fits)
 
     def _choose(self, request: Request, pool: Iterable[str], trace: Trace, full: Collection[str]) -> str | None:
         began_s = time.perf_counter()

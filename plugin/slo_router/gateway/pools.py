@@ -55,11 +55,19 @@ async def _healthy(router: Router, model: str, arguments: Mapping[str, object]) 
     return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the one that the request names
 
 
-async def keeps(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
-    """Whether LiteLLM's checks leave this deployment where it is looked at alone. Why they do not is not told."""
+async def keeps(
+    router: Router, model: str, request: Mapping[str, object], messages: object, name: str, *, fits: bool
+) -> bool:
+    """Whether LiteLLM's checks leave this deployment where it is looked at alone. Why they do not is not told.
+
+    Where the prompt `fits` for sure its tokens are not counted: of a long one that takes milliseconds.
+    """
     token = _asking.set(name)
+    arguments = _arguments(request, messages)
+    if fits:
+        arguments |= {"messages": None, "input": None}
     try:
-        return bool(await _healthy(router, model, _arguments(request, messages)))
+        return bool(await _healthy(router, model, arguments))
     except Exception:  # noqa: BLE001  # whatever it is, the walk with every deployment raises it too, or has another
         return False
     finally:

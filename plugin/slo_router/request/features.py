@@ -25,6 +25,8 @@ TOKENS_PER_IMAGE = 1_000
 CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
 TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
+MOST_TOKENS_PER_MESSAGE = 20
+WIDE_BYTES = 4  # of UTF-8
 WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
 SAMPLE_CHARS = 256
 SAMPLE_TOOLS = 8
@@ -38,6 +40,7 @@ MAX_NESTING = 3  # messages, their parts, the parts of a tool result
 IMAGES = ("image", "image_url", "input_image", "computer_call_output")
 PLAIN_FIELDS = 2  # of a message: role and content
 CALLS = ("tool_calls", "function_call", "arguments", "input", "action")  # of a tool, on every route
+THOUGHTS = ("thinking", "reasoning_content")  # that a client sends back: newer models read them again
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -107,7 +110,16 @@ def extract(
         files=content.files,
         choices=choices,
         effort=_effort(request),
+        most_tokens=_most_tokens(content, tool_chars),
     )
+
+
+def _most_tokens(content: Content, tool_chars: float) -> int | None:
+    """A token has at least a byte; a wide character has up to `WIDE_BYTES`."""
+    if content.images or content.files or content.audio or content.video:
+        return None
+    chars = content.chars + (WIDE_BYTES - 1) * content.wide_chars + tool_chars
+    return round(chars) + content.messages * MOST_TOKENS_PER_MESSAGE
 
 
 def body_of(request: Mapping[str, object]) -> object:
@@ -140,8 +152,8 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     for message in messages:
         content = _content(message) if isinstance(message, dict) else message
         has_more = isinstance(message, dict) and (content is None or len(message) > PLAIN_FIELDS)
-        called = _calls(message) if has_more else []
-        for text in (content, *called) if isinstance(content, str) else called:
+        more = _more(message) if has_more else []
+        for text in (content, *more) if isinstance(content, str) else more:
             chars += len(text)
             if not text.isascii():
                 wide += _wide_chars(text)
@@ -165,9 +177,9 @@ def _content(message: Mapping[str, object]) -> object:
     return message.get("output") if content is None else content  # what a tool of Responses answered
 
 
-def _calls(message: Mapping[str, object]) -> list[str]:
-    """The texts of what the model asked of its tools."""
-    return [text for key in CALLS if key in message for text in _texts(message[key])]
+def _more(message: Mapping[str, object]) -> list[str]:
+    """The texts of what the model asked of its tools, and of what it thought."""
+    return [text for key in (*CALLS, *THOUGHTS) if key in message for text in _texts(message[key])]
 
 
 def _texts(value: object, nesting: int = MAX_NESTING) -> Iterator[str]:
