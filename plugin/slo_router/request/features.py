@@ -9,7 +9,7 @@ besides text. A wrong estimate matters only near a full context window, where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,9 +38,9 @@ MAX_BUDGET = 2**20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 MAX_NESTING = 3  # messages, their parts, the parts of a tool result
 IMAGES = ("image", "image_url", "input_image", "computer_call_output")
-PLAIN_FIELDS = 2  # of a message: role and content
 CALLS = ("tool_calls", "function_call", "arguments", "input", "action")  # of a tool, on every route
 THOUGHTS = ("thinking", "reasoning_content")  # that a client sends back: newer models read them again
+MORE = frozenset((*CALLS, *THOUGHTS))
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -151,13 +151,10 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
         return Content(round(len(messages) / TOKENS_PER_CHAR), 0, images=0, audio=False, messages=1)
     for message in messages:
         content = _content(message) if isinstance(message, dict) else message
-        has_more = isinstance(message, dict) and (content is None or len(message) > PLAIN_FIELDS)
-        more = _more(message) if has_more else []
-        for text in (content, *more) if isinstance(content, str) else more:
-            chars += len(text)
-            if not text.isascii():
-                wide += _wide_chars(text)
-        if isinstance(content, list):
+        texts = [] if not isinstance(message, dict) or MORE.isdisjoint(message) else _more(message)
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
             inner = measure(content, nesting - 1)
             chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
             files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
@@ -167,6 +164,10 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
             files += kind in ("file", "input_file", "document")
             audio = audio or kind == "input_audio"
             video = video or kind in ("video_url", "input_video")
+        for text in texts:
+            chars += len(text)
+            if not text.isascii():
+                wide += _wide_chars(text)
     return Content(chars, wide, images, audio, len(messages), files, video)
 
 
@@ -179,15 +180,16 @@ def _content(message: Mapping[str, object]) -> object:
 
 def _more(message: Mapping[str, object]) -> list[str]:
     """The texts of what the model asked of its tools, and of what it thought."""
-    return [text for key in (*CALLS, *THOUGHTS) if key in message for text in _texts(message[key])]
-
-
-def _texts(value: object, nesting: int = MAX_NESTING) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif nesting and isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner, nesting - 1)
+    texts: list[str] = []
+    values = [message[key] for key in message if key in MORE]
+    for value in values:  # grows meanwhile
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, dict):
+            values.extend(value.values())
+        elif isinstance(value, list):
+            values.extend(value)
+    return texts
 
 
 def _chars_of_tools(tools: Sequence[object]) -> float:
