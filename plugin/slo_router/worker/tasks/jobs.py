@@ -108,20 +108,20 @@ async def _pause(job: Job, seconds: float) -> None:
 
 async def _round(job: Job) -> BaseException | None:
     """One round; what went wrong, if anything did."""
-    task = asyncio.ensure_future(job.round())
-    if isinstance(task, asyncio.Task):
-        task.set_name(f"slo_router {job.name}")
+    task = asyncio.current_task()
+    limit = asyncio.timeout(job.within_s)
     try:
-        done, _ = await asyncio.wait({task}, timeout=job.within_s)
-        if not done:
-            task.cancel()
-            await asyncio.wait({task})
-            return TooLongError()
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait({task}, timeout=LEAVE_S)
+        async with limit:
+            await job.round()
+    except asyncio.CancelledError as error:
+        if task is None or task.cancelling():
+            raise
+        return error  # a library's own
+    except (KeyboardInterrupt, SystemExit):
         raise
-    return _error_of(task)
+    except BaseException as error:  # noqa: BLE001  # a panic of Rust code among them: the next round may succeed
+        return TooLongError() if limit.expired() else error
+    return TooLongError() if limit.expired() else None  # it did not heed its cancellation
 
 
 def _tell(job: Job, error: BaseException) -> None:
