@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from slo_router.contract.model import EMPTY_COUNTS, Decision, Facts, Metrics, Slo
+from slo_router.contract.model import NOTHING, Decision, Facts, Metrics, Slo
 from slo_router.contract.record import RequestRecord
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.operator.replay.recorded import Recorded, decode
@@ -63,7 +63,7 @@ def read_back(decision: Decision | None = None, **changes: object) -> Recorded:
 
 
 def write_config(
-    path: Path, plugin: Mapping[str, object] | None = None, *facts: Facts, litellm: Mapping[str, object] = EMPTY_COUNTS
+    path: Path, plugin: Mapping[str, object] | None = None, *facts: Facts, litellm: Mapping[str, object] = NOTHING
 ) -> Path:
     """A proxy's YAML with these deployments (SMALL and LARGE) in the group `smart`; JSON is YAML."""
     entries = [

@@ -27,7 +27,7 @@ KNEES = (2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)  # loads at w
 LEVELS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)  # at which distributions are kept
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
-EMPTY_COUNTS: Mapping[str, int] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Slo(NamedTuple):
@@ -79,7 +79,6 @@ class Limits(NamedTuple):
 
 
 UNLIMITED = Limits()
-NO_TIERS: Mapping[str, Any] = MappingProxyType({})
 TEXT = "text"  # what a deployment lacks that makes embeddings, images or the like
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a SHA-256, or a UUID
 
@@ -106,7 +105,7 @@ class Facts:
     weight: float | None = None  # LiteLLM's `weight`: its part of the traffic among equal deployments
     extra_usd: Mapping[str, float] = field(default_factory=lambda: EMPTY)  # per token, by kind, beyond a plain token
     service_tier: str | None = None  # of `litellm_params`, such as `flex`
-    in_tiers: Mapping[str, Facts] = field(default_factory=lambda: NO_TIERS, repr=False)  # by the tier a request names
+    in_tiers: Mapping[str, Facts] = field(default_factory=lambda: NOTHING, repr=False)  # by the tier a request names
     habits: str = ""  # configured parameters that make answers longer or shorter
     thinks: bool = False  # the model is known to reason before it answers
 
@@ -282,7 +281,7 @@ class Decision(NamedTuple):
     cached_tokens: int = 0  # of the conversation, expected in the pick's prefix cache
     cached_at: str = ""  # the deployment with the conversation in its prefix cache, picked or not; "" for none
     cost_interval_usd: tuple[float, float] | None = None  # of the pick: nine in ten such requests cost between the two
-    read_cached: Mapping[str, int] = EMPTY_COUNTS  # by deployment id: prompt tokens billed as read from its cache
+    read_cached: Mapping[str, int] = NOTHING  # by deployment id: prompt tokens billed as read from its cache
     leaving_usd: Mapping[str, float] = EMPTY  # by deployment id: cost of reading what `cached_at` has cached
     quality_confidence: float | None = None  # of each `quality_bound`
     worth_usd: float | None = None  # of a quality of 1, where the objective is `value`

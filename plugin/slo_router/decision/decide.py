@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from slo_router.contract.model import (
     EMPTY,
-    EMPTY_COUNTS,
     LEVELS,
+    NOTHING,
     Assessment,
     Decision,
     Facts,
@@ -90,7 +90,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
         cached_tokens=ask.cached.tokens if chosen.deployment_id == home else 0,
         cached_at=home,
         cost_interval_usd=cost_interval_at(ask, candidates, chosen),
-        read_cached=read_cached(ask, candidates) if home or ask.hits else EMPTY_COUNTS,
+        read_cached=read_cached(ask, candidates) if home or ask.hits else NOTHING,
         leaving_usd=leaving_usd(candidates, ask.features, ask.cached) if ask.cached.tokens else EMPTY,
         quality_confidence=group.quality_confidence,
         worth_usd=ask.worth_usd,

@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from pydantic import Field, field_validator
 
-from slo_router.contract.model import NO_TIERS, TEXT, Facts, Limits
+from slo_router.contract.model import NOTHING, TEXT, Facts, Limits
 from slo_router.contract.settings.environment import as_litellm_reads, from_environment
 from slo_router.contract.settings.pricing.markups import Markups
 from slo_router.contract.settings.pricing.model_facts import Stated, read_flag, read_limit
@@ -128,7 +128,7 @@ def _with_tiers(facts: Facts, stated: Stated) -> Facts:
     if facts.service_tier is not None:
         return facts
     in_tiers = {tier: replace(facts, **stated.in_tier(tier).facts(), service_tier=tier) for tier in stated.tiers()}
-    return replace(facts, in_tiers=in_tiers or NO_TIERS)
+    return replace(facts, in_tiers=in_tiers or NOTHING)
 
 
 def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozenset[str]]:

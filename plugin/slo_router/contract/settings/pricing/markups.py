@@ -15,7 +15,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from slo_router.contract.model import EMPTY, NO_TIERS, Facts
+from slo_router.contract.model import EMPTY, NOTHING, Facts
 
 NAMES = ("cost_discount_config", "cost_margin_config")
 _GLOB = re.compile(r"[*?[]")
@@ -113,7 +113,7 @@ def _marked(facts: Facts, factor: float, fixed_usd: float) -> Facts:
             )
             for tier in facts.tiers
         ),
-        in_tiers={name: _marked(one, factor, fixed_usd) for name, one in facts.in_tiers.items()} or NO_TIERS,
+        in_tiers={name: _marked(one, factor, fixed_usd) for name, one in facts.in_tiers.items()} or NOTHING,
     )
 
 
