@@ -26,7 +26,7 @@ CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
 TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
 MOST_TOKENS_PER_MESSAGE = 20
-WIDE_BYTES = 4  # of UTF-8
+BYTES_PER_CHAR = 4  # at most, in UTF-8
 WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
 SAMPLE_CHARS = 256
 SAMPLE_TOOLS = 8
@@ -63,6 +63,7 @@ class Content(NamedTuple):
     messages: int
     files: int = 0
     video: bool = False
+    not_ascii: int = 0  # characters of texts that are not all ASCII
 
 
 def extract(
@@ -115,11 +116,11 @@ def extract(
 
 
 def _most_tokens(content: Content, tool_chars: float) -> int | None:
-    """A token has at least a byte; a wide character has up to `WIDE_BYTES`."""
+    """A token has at least a byte."""
     if content.images or content.files or content.audio or content.video:
         return None
-    chars = content.chars + (WIDE_BYTES - 1) * content.wide_chars + tool_chars
-    return round(chars) + content.messages * MOST_TOKENS_PER_MESSAGE
+    most_bytes = content.chars + (BYTES_PER_CHAR - 1) * content.not_ascii + tool_chars
+    return round(most_bytes) + content.messages * MOST_TOKENS_PER_MESSAGE
 
 
 def body_of(request: Mapping[str, object]) -> object:
@@ -143,8 +144,8 @@ def tell(request: Mapping[str, object], body: object, categorizer: Categorizer, 
 def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
     if isinstance(body, str):
-        return Content(len(body), 0 if body.isascii() else _wide_chars(body), images=0, audio=False, messages=1)
-    chars = wide = images = files = 0
+        return measure([body], 1)
+    chars = wide = images = files = not_ascii = 0
     audio = video = False
     messages = body if isinstance(body, list) and nesting else ()
     if messages and isinstance(messages[0], int):  # the ids of tokens
@@ -158,6 +159,7 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
             inner = measure(content, nesting - 1)
             chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
             files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
+            not_ascii += inner.not_ascii
         elif isinstance(message, dict):
             kind = message.get("type")
             images += kind in IMAGES  # no set: anything may stand there
@@ -168,7 +170,8 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
             chars += len(text)
             if not text.isascii():
                 wide += _wide_chars(text)
-    return Content(chars, wide, images, audio, len(messages), files, video)
+                not_ascii += len(text)
+    return Content(chars, wide, images, audio, len(messages), files, video, not_ascii)
 
 
 def _content(message: Mapping[str, object]) -> object:
