@@ -109,6 +109,35 @@ def test_a_wide_character_is_about_a_token() -> None:
     assert features({"messages": user("é" * 400)}).prompt_tokens == 104  # an accent is not wide
 
 
+ARTICLE_1 = {  # of the Universal Declaration of Human Rights; its tokens in the vocabularies o200k and cl100k
+    "ar": ("يولد جميع الناس أحرارًا متساوين في الكرامة والحقوق.", 18, 37),
+    "de": (
+        "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft und Gewissen begabt.",
+        26,
+        28,
+    ),
+    "el": ("Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα.", 31, 76),
+    "he": ("כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם. כולם חוננו בתבונה ובמצפון.", 31, 85),
+    "hi": ("सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है।", 25, 84),
+    "ja": ("すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。", 35, 45),
+    "ko": ("모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.", 24, 41),
+    "ru": (
+        "Все люди рождаются свободными и равными в своем достоинстве и правах. Они наделены разумом и совестью.",
+        28,
+        51,
+    ),
+    "th": ("มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ ต่างมีเหตุผลและมโนธรรม", 40, 89),
+    "vi": ("Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền lợi.", 22, 38),
+    "zh": ("人人生而自由,在尊严和权利上一律平等。他们赋有理性和良心,并应以兄弟关系的精神相对待。", 37, 52),
+}
+
+
+@pytest.mark.parametrize("language", ARTICLE_1)
+def test_a_text_in_any_script_has_as_many_tokens_as_newer_or_older_vocabularies_make_of_it(language: str) -> None:
+    text, newer, older = ARTICLE_1[language]
+    assert newer * 0.85 < features({"messages": user(text)}).text_tokens - TOKENS_PER_MESSAGE < older * 1.15
+
+
 def test_images_and_tools_count_outside_the_learned_factor_of_text() -> None:
     content = [{"type": "text", "text": "x" * 400}, {"type": "image_url", "image_url": {"url": "data:..."}}]
     tools = [{"name": "y" * 789}] * 2  # 800 characters as JSON, and 3 of the list around both

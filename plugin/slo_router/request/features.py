@@ -2,8 +2,9 @@
 
 Prompt tokens are estimated as characters × a ratio. The ratio is learned per category from the usage that servers
 report. Python stores a text's length and whether it is ASCII, so neither is counted here. In other texts a sample tells
-the share of wide scripts, where a character is about a token. A sample of the tools' schemas is encoded as JSON to
-learn their length. The tokens of tools and of images are learned separately, from requests with only one of the two
+the share of other scripts: a character of Greek, Arabic or Hindi is about half a token, one of Chinese about one. A
+sample of the tools' schemas is encoded as JSON to learn their length. The tokens of tools and of images are learned
+separately, from requests with only one of the two
 besides text. A wrong estimate matters only near a full context window, where the filter keeps a margin.
 """
 
@@ -27,7 +28,11 @@ TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
 MOST_TOKENS_PER_MESSAGE = 20
 BYTES_PER_CHAR = 4  # at most, in UTF-8
-WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
+OTHER_FROM, TOKENS_PER_OTHER = (
+    "\u0370",
+    0.5,
+)  # Greek: from here on, between what older and newer vocabularies make of it
+WIDE_FROM, TOKENS_PER_WIDE = "\u2e80", 1.0  # CJK radicals
 SAMPLE_CHARS = 256
 SAMPLE_TOOLS = 8
 OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
@@ -57,7 +62,7 @@ class Content(NamedTuple):
     """Size and kinds of a request's content; sizes are characters, the rest are counts."""
 
     chars: int
-    wide_chars: int
+    beyond: float  # tokens that other scripts take beyond `TOKENS_PER_CHAR`
     images: int
     audio: bool
     messages: int
@@ -85,11 +90,7 @@ def extract(
     tools = request.get("tools") or request.get("functions")
     tool_chars = _chars_of_tools(tools) if isinstance(tools, list) else 0.0
     text_tokens = round(
-        (
-            (content.chars - content.wide_chars) * TOKENS_PER_CHAR
-            + content.wide_chars
-            + content.messages * TOKENS_PER_MESSAGE
-        )
+        (content.chars * TOKENS_PER_CHAR + content.beyond + content.messages * TOKENS_PER_MESSAGE)
         * learned.prompt_factor.get(category, 1.0)
     )
     tool_tokens = round(tool_chars * TOKENS_PER_CHAR * learned.tool_factor)
@@ -145,7 +146,8 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
     """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
     if isinstance(body, str):
         return measure([body], 1)
-    chars = wide = images = files = not_ascii = 0
+    chars = images = files = not_ascii = 0
+    beyond = 0.0
     audio = video = False
     messages = body if isinstance(body, list) and nesting else ()
     if messages and isinstance(messages[0], int):  # the ids of tokens
@@ -157,7 +159,7 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
             texts.append(content)
         elif isinstance(content, list):
             inner = measure(content, nesting - 1)
-            chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
+            chars, beyond, images = chars + inner.chars, beyond + inner.beyond, images + inner.images
             files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
             not_ascii += inner.not_ascii
         elif isinstance(message, dict):
@@ -169,9 +171,9 @@ def measure(body: object, nesting: int = MAX_NESTING) -> Content:
         for text in texts:
             chars += len(text)
             if not text.isascii():
-                wide += _wide_chars(text)
+                beyond += _beyond(text)
                 not_ascii += len(text)
-    return Content(chars, wide, images, audio, len(messages), files, video, not_ascii)
+    return Content(chars, beyond, images, audio, len(messages), files, video, not_ascii)
 
 
 def _content(message: Mapping[str, object]) -> object:
@@ -210,10 +212,12 @@ def _as_user(text: object) -> dict[str, object]:
     return {"role": "user", "content": text}
 
 
-def _wide_chars(text: str) -> int:
+def _beyond(text: str) -> float:
     step = max(len(text) // SAMPLE_CHARS, 1)
     sample = text[::step] if step == 1 else text[: SAMPLE_CHARS * step : step]
-    return round(sum(character >= WIDE_FROM for character in sample) / len(sample) * len(text))
+    wide, other = sum(one >= WIDE_FROM for one in sample), sum(one >= OTHER_FROM for one in sample)
+    tokens = wide * (TOKENS_PER_WIDE - TOKENS_PER_OTHER) + other * (TOKENS_PER_OTHER - TOKENS_PER_CHAR)
+    return tokens / len(sample) * len(text)
 
 
 def _choices(request: Mapping[str, object]) -> int:
