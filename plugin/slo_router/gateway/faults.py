@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -48,8 +49,56 @@ OF_ACCOUNT = re.compile(  # with whatever status: Anthropic, Gemini, Groq and xA
     re.IGNORECASE,
 )
 FOR_LESS = "can only afford"  # OpenRouter's 402 of a request whose `max_tokens` cost more than is left
+TOLD = {  # by Anthropic's type or OpenAI's code of an error inside an answer: the status that it has elsewhere
+    "api_error": 500,
+    "server_error": 500,
+    "overloaded_error": 529,
+    "timeout_error": 504,
+    "rate_limit_error": FULL,
+    "rate_limit_exceeded": FULL,
+    "authentication_error": ACCOUNT[0],
+    "billing_error": ACCOUNT[1],
+    "request_too_large": TOO_LARGE,
+}
+_ERROR_EVENT = "event: error"
 _LITELLMS_OWN = frozenset({"metadata", "litellm_metadata", "litellm_params", "model_info"})
 _NESTING = 20
+
+
+class FailedAnswerError(Exception):
+    """An answer with HTTP 200 that says of itself that it failed."""
+
+    def __init__(self, told: Mapping[str, object]) -> None:
+        super().__init__(str(told.get("message") or ""))
+        known = TOLD.get(str(told.get("code") or told.get("type")))
+        self.status_code = known or BAD_REQUEST
+        self.llm_provider = "told" if known else ""  # a guardrail may have written it
+
+
+def failure_in(answer: object) -> FailedAnswerError | None:
+    """What an answer says of its failure, `None` of most: a response, or what came last of a stream.
+
+    LiteLLM takes both for answers: a response that failed, and an error among Anthropic's events.
+    """
+    event = _parsed(answer) if isinstance(answer, bytes | str) else answer
+    if not isinstance(event, Mapping):
+        return None
+    if event.get("type") != "error" and (event.get("object"), event.get("status")) != ("response", "failed"):
+        return None
+    told = event.get("error")
+    return FailedAnswerError(told if isinstance(told, Mapping) else {})
+
+
+def _parsed(piece: bytes | str) -> object:
+    """The last event in a piece of a stream, if it is an error."""
+    text = piece.decode("utf-8", "replace") if isinstance(piece, bytes) else piece
+    if _ERROR_EVENT not in text:
+        return None
+    data = next((line[5:] for line in reversed(text.splitlines()) if line.startswith("data:")), "")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def is_timeout(error: object) -> bool:
