@@ -658,6 +658,7 @@ VLLM = "This model's maximum context length is 32768 tokens. However, you reques
         (429, GROQ, 0.5),
         (413, "<html>413 Request Entity Too Large</html>", faults.UNSAID),
         (413, "Request body too large for gpt-x model. Max size: 8000 tokens.", faults.UNSAID),
+        (400, '{"type": "request_too_large", "message": "Request exceeds the maximum size"}', faults.UNSAID),
         (429, "Rate limit reached on tokens per minute (TPM): Limit 6000, Used 3513, Requested 3166.", None),
         (400, "the name of a tool is too long", None),
     ],

@@ -19,7 +19,7 @@ ACCOUNT = (401, 402)  # a key, its credit; 403 and 404 may be about a file
 TOO_LARGE = 413
 UNSAID = 0.9  # what is known of a size is an estimate, which moves with what is learned
 WINDOW_EXCEEDED = "ContextWindowExceededError"
-TOO_LARGE_SAID = re.compile(r"\brequest (?:body )?too large\b|\bprompt is too long\b", re.IGNORECASE)
+TOO_LARGE_SAID = re.compile(r"\brequest[ _](?:body )?too[ _]large\b|\bprompt is too long\b", re.IGNORECASE)
 LIMIT_SAID = re.compile(  # Groq and OpenAI of tokens per minute, vLLM and OpenAI of a window
     r"(?:limit:?|maximum context length (?:is|of))\s+(?P<limit>\d[\d,]*)\b[^0-9]{1,120}?"
     r"(?:requested:?|resulted in|contains?(?: at least)?|has)\s+(?:about\s+)?(?P<asked>\d[\d,]*)",
@@ -119,7 +119,7 @@ def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_p
         return "request" if getattr(error, "llm_provider", None) == "" or is_too_large(error) else "quota"
     if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
         return "unclear" if request is not None and _is_unreadable(error, request) else "deployment"
-    if status == TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
+    if is_too_large(error) or status == TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
         return "request"
     said = str(error)[:MOST_TEXT]
     if FOR_LESS in said:
