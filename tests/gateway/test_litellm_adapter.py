@@ -573,6 +573,9 @@ class ContentPolicyViolationError(Exception):
         (500, "", "deployment"),
         (408, "", "deployment"),
         (429, "", "quota"),
+        (429, "You exceeded your current quota, please check your plan and billing details.", "account"),
+        (429, "Your team has either used all available credits or reached its monthly spending limit.", "account"),
+        (429, "You exceeded your current quota, please check your plan. Please retry in 34.07s.", "quota"),  # Gemini
         (400, "messages: field required", "unclear"),
         (422, "", "unclear"),
         (413, "", "request"),

@@ -115,18 +115,28 @@ def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_p
     if not getattr(error, "llm_provider", None) and (at_proxy or _is_proxys_own(error)):  # or a client's that left
         return "request"
     status = getattr(error, "status_code", None)
-    if status == FULL:  # without a provider it is one of LiteLLM's own limits
-        return "request" if getattr(error, "llm_provider", None) == "" or is_too_large(error) else "quota"
+    if status == FULL:
+        return _fault_of_full(error, request)
     if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
         return "unclear" if request is not None and _is_unreadable(error, request) else "deployment"
     if is_too_large(error) or status == TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
         return "request"
-    said = str(error)[:MOST_TEXT]
-    if FOR_LESS in said:
+    if FOR_LESS in str(error)[:MOST_TEXT]:
         return "unclear"
-    words = OF_ACCOUNT.search(said)
-    is_said = words is not None and request is not None and not _holds(request, words[0].lower())
-    return "account" if is_said or status in ACCOUNT else "unclear"
+    return "account" if status in ACCOUNT or _is_of_account(error, request) else "unclear"
+
+
+def _fault_of_full(error: object, request: Mapping[str, object] | None) -> Fault:
+    """That of a 429. Who speaks of the account, and not of when there is room again, has no credit."""
+    if getattr(error, "llm_provider", None) == "" or is_too_large(error):  # without one it is a limit of LiteLLM's own
+        return "request"
+    return "account" if _is_of_account(error, request) and wait_s(error, 0.0) is None else "quota"
+
+
+def _is_of_account(error: object, request: Mapping[str, object] | None) -> bool:
+    """Whether an error speaks of the account in words that the request does not have."""
+    words = OF_ACCOUNT.search(str(error)[:MOST_TEXT])
+    return words is not None and request is not None and not _holds(request, words[0].lower())
 
 
 def is_too_large(error: object) -> bool:
@@ -202,4 +212,4 @@ async def health(deployment: Deployment) -> Health:
     has_status = isinstance(getattr(error, "status_code", None), int)  # else the check itself is what is wrong
     if not has_status:
         return "unclear"
-    return "fails" if fault_of(error) in ("deployment", "quota") else "refuses"
+    return "fails" if fault_of(error, {}) in ("deployment", "quota") else "refuses"
