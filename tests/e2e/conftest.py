@@ -281,7 +281,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session")
 def odd() -> Iterator[Particular]:
-    """A model server that answers as a test says, behind the groups `odd` and `overheard` of the shared proxy."""
+    """A model server that answers as a test says, behind groups of the shared proxy."""
     with particular(lambda _: GOOD) as server:
         yield server
 
@@ -315,6 +315,9 @@ def proxy(
     server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
+    params = {**server, "model": "anthropic/odd"}
+    more_models.append({"model_name": "messages", "litellm_params": params, "model_info": {"id": "messages-odd"}})
+    settings["callback_settings"]["slo_router"]["groups"]["messages"] = {}  # type: ignore[index]
     more_models.append(deployment(small, "overheard", "overheard-small", slo_router={"quality": 0.9}))
     best = {"id": "overheard-odd", "slo_router": {"quality": 0.99}}
     more_models.append({"model_name": "overheard", "litellm_params": server, "model_info": best})

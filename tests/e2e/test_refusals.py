@@ -48,8 +48,7 @@ def gets_traffic(live: Stack, name: str, within_s: float = 90.0) -> bool:
     return True
 
 
-def course(live: Stack, status: int, message: str | None = None) -> Course:
-    name = f"refuses-{status}"
+def course(live: Stack, name: str, status: int, message: str | None = None) -> Course:
     endpoint = live.endpoints[name]
     assert gets_traffic(live, name)
     endpoint.reset()
@@ -64,7 +63,7 @@ def course(live: Stack, status: int, message: str | None = None) -> Course:
 def courses(_live: Stack) -> Mapping[int, Course]:
     """All at once, for most of the time goes by until a deployment is asked again."""
     with ThreadPoolExecutor() as pool:
-        return dict(zip(REFUSALS, pool.map(lambda status: course(_live, status), REFUSALS), strict=True))
+        return dict(zip(REFUSALS, pool.map(lambda one: course(_live, f"refuses-{one}", one), REFUSALS), strict=True))
 
 
 @pytest.mark.parametrize("status", REFUSALS)
@@ -79,10 +78,19 @@ def test_who_refuses_everything_is_left_after_a_handful_and_found_again(
     assert found.is_back
 
 
-def test_one_refusal_that_speaks_of_the_account_is_enough(live: Stack, courses: Mapping[int, Course]) -> None:
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Your credit balance is too low to access the API."),
+        (429, "You exceeded your current quota, please check your plan and billing details."),  # as OpenAI says it
+    ],
+)
+def test_one_refusal_that_speaks_of_the_account_is_enough(
+    live: Stack, courses: Mapping[int, Course], status: int, message: str
+) -> None:
     """Of one that was not vouched for a moment ago; a revoked key (401) speaks of it by its status."""
     assert courses[402].refused <= REFUSALS_IN_A_ROW
-    found = course(live, 400, "Your credit balance is too low to access the API.")
+    found = course(live, "refuses-400", status, message)
     assert found.refused <= REFUSALS_IN_A_ROW  # vouched for by the health check that found it back
     assert set(found.statuses[found.refused :]) == {200}
     assert found.is_back

@@ -606,6 +606,9 @@ class ContentPolicyViolationError(Exception):
         (500, "", "deployment"),
         (408, "", "deployment"),
         (429, "", "quota"),
+        (429, "You exceeded your current quota, please check your plan and billing details.", "account"),
+        (429, "Your team has either used all available credits or reached its monthly spending limit.", "account"),
+        (429, "You exceeded your current quota, please check your plan. Please retry in 34.07s.", "quota"),  # Gemini
         (400, "messages: field required", "unclear"),
         (422, "", "unclear"),
         (413, "", "request"),
@@ -691,6 +694,7 @@ VLLM = "This model's maximum context length is 32768 tokens. However, you reques
         (429, GROQ, 0.5),
         (413, "<html>413 Request Entity Too Large</html>", faults.UNSAID),
         (413, "Request body too large for gpt-x model. Max size: 8000 tokens.", faults.UNSAID),
+        (400, '{"type": "request_too_large", "message": "Request exceeds the maximum size"}', faults.UNSAID),
         (429, "Rate limit reached on tokens per minute (TPM): Limit 6000, Used 3513, Requested 3166.", None),
         (400, "the name of a tool is too long", None),
     ],

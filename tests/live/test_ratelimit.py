@@ -23,6 +23,7 @@ NOW_S = 1_800_000_000.0  # 2027-01-15T08:00:00Z
         ("2027-01-15T08:00:10Z", 10.0),
         ("Fri, 15 Jan 2027 08:00:10 GMT", 10.0),
         ("1800000010", 10.0),
+        ("1800000010000", 10.0),
     ],
 )
 def test_durations_and_dates(said: str, in_s: float) -> None:
@@ -53,6 +54,12 @@ def test_a_date_is_read_by_the_servers_own_clock() -> None:
         ({}, "Rate limit reached for gpt-4o. Please try again in 6.2s. Visit …", 6.2),
         ({}, "Please try again in 1m26.4s.", 86.4),
         ({}, "Please retry after 54 seconds.", 54.0),
+        ({}, "Too many requests. Please wait 30 seconds before retrying.", 30.0),
+        ({}, "Too many tokens, please wait before trying again.", None),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "3"}, "", 3.0),
+        ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "3"}, "", None),
+        ({"x-ratelimit-remaining": "0"}, "", None),
+        ({}, '{"metadata": {"headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1800000040000"}}}', 40.0),
         ({}, "You exceeded your current quota, please check your plan.", None),
     ],
 )

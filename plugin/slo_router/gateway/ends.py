@@ -27,6 +27,7 @@ EMPTY_ANSWER = "EmptyAnswerError"  # as a record names it
 BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
 CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
 SESSION = "_aresponses_websocket"  # a call with many answers, each of which LiteLLM tells and bills
+RESPONSES = "aresponses"
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
 MOST_BROKEN = 1_000  # streams that are held likewise
 
@@ -153,8 +154,12 @@ class Ends:
 
     def record(self, payload: Mapping[str, object], trace: Trace) -> None:
         """A request is over; `payload` is what LiteLLM logs of it."""
-        if has_nothing(payload, trace):
-            payload = {**payload, "status": "failure", "error_information": {"error_class": EMPTY_ANSWER}}
+        failure = _failure_told(payload, trace)
+        if failure is not None:
+            self._finish(trace, failure, self._fault_of(failure, trace, None, at_proxy=True))
+            payload = _failed(payload, type(failure).__name__)
+        elif has_nothing(payload, trace):
+            payload = _failed(payload, EMPTY_ANSWER)
         outcome = outcome_of(payload)
         ending: Ending = "released" if outcome == "cache_hit" or trace.tells_nothing else outcome
         landing = self._strategy.finish(trace, ending)
@@ -240,6 +245,22 @@ class Ends:
             },
             "messages": data.get("messages"),
         }
+
+
+def _failure_told(payload: Mapping[str, object], trace: Trace) -> faults.FailedAnswerError | None:
+    """What an answer that LiteLLM took for one says of its failure.
+
+    Of a chat that LiteLLM makes of a response it raises that itself, and may ask another.
+    """
+    if outcome_of(payload) != "success" or trace.recorded:
+        return None
+    if trace.stream:
+        return faults.failure_in(trace.last_piece)
+    return faults.failure_in(payload.get("response")) if trace.call_type == RESPONSES else None
+
+
+def _failed(payload: Mapping[str, object], error_class: str) -> Mapping[str, object]:
+    return {**payload, "status": "failure", "error_information": {"error_class": error_class}}
 
 
 def _turn_of(payload: Mapping[str, object], trace: Trace) -> Trace:

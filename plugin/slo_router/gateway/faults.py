@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -18,7 +19,7 @@ ACCOUNT = (401, 402)  # a key, its credit; 403 and 404 may be about a file
 TOO_LARGE = 413
 UNSAID = 0.9  # what is known of a size is an estimate, which moves with what is learned
 WINDOW_EXCEEDED = "ContextWindowExceededError"
-TOO_LARGE_SAID = re.compile(r"\brequest (?:body )?too large\b|\bprompt is too long\b", re.IGNORECASE)
+TOO_LARGE_SAID = re.compile(r"\brequest[ _](?:body )?too[ _]large\b|\bprompt is too long\b", re.IGNORECASE)
 LIMIT_SAID = re.compile(  # Groq and OpenAI of tokens per minute, vLLM and OpenAI of a window
     r"(?:limit:?|maximum context length (?:is|of))\s+(?P<limit>\d[\d,]*)\b[^0-9]{1,120}?"
     r"(?:requested:?|resulted in|contains?(?: at least)?|has)\s+(?:about\s+)?(?P<asked>\d[\d,]*)",
@@ -48,8 +49,56 @@ OF_ACCOUNT = re.compile(  # with whatever status: Anthropic, Gemini, Groq and xA
     re.IGNORECASE,
 )
 FOR_LESS = "can only afford"  # OpenRouter's 402 of a request whose `max_tokens` cost more than is left
+TOLD = {  # by Anthropic's type or OpenAI's code of an error inside an answer: the status that it has elsewhere
+    "api_error": 500,
+    "server_error": 500,
+    "overloaded_error": 529,
+    "timeout_error": 504,
+    "rate_limit_error": FULL,
+    "rate_limit_exceeded": FULL,
+    "authentication_error": ACCOUNT[0],
+    "billing_error": ACCOUNT[1],
+    "request_too_large": TOO_LARGE,
+}
+_ERROR_EVENT = "event: error"
 _LITELLMS_OWN = frozenset({"metadata", "litellm_metadata", "litellm_params", "model_info"})
 _NESTING = 20
+
+
+class FailedAnswerError(Exception):
+    """An answer with HTTP 200 that says of itself that it failed."""
+
+    def __init__(self, told: Mapping[str, object]) -> None:
+        super().__init__(str(told.get("message") or ""))
+        known = TOLD.get(str(told.get("code") or told.get("type")))
+        self.status_code = known or BAD_REQUEST
+        self.llm_provider = "told" if known else ""  # a guardrail may have written it
+
+
+def failure_in(answer: object) -> FailedAnswerError | None:
+    """What an answer says of its failure, `None` of most: a response, or what came last of a stream.
+
+    LiteLLM takes both for answers: a response that failed, and an error among Anthropic's events.
+    """
+    event = _parsed(answer) if isinstance(answer, bytes | str) else answer
+    if not isinstance(event, Mapping):
+        return None
+    if event.get("type") != "error" and (event.get("object"), event.get("status")) != ("response", "failed"):
+        return None
+    told = event.get("error")
+    return FailedAnswerError(told if isinstance(told, Mapping) else {})
+
+
+def _parsed(piece: bytes | str) -> object:
+    """The last event in a piece of a stream, if it is an error."""
+    text = piece.decode("utf-8", "replace") if isinstance(piece, bytes) else piece
+    if _ERROR_EVENT not in text:
+        return None
+    data = next((line[5:] for line in reversed(text.splitlines()) if line.startswith("data:")), "")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def is_timeout(error: object) -> bool:
@@ -66,18 +115,28 @@ def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_p
     if not getattr(error, "llm_provider", None) and (at_proxy or _is_proxys_own(error)):  # or a client's that left
         return "request"
     status = getattr(error, "status_code", None)
-    if status == FULL:  # without a provider it is one of LiteLLM's own limits
-        return "request" if getattr(error, "llm_provider", None) == "" or is_too_large(error) else "quota"
+    if status == FULL:
+        return _fault_of_full(error, request)
     if not isinstance(status, int) or status in BUSY or not BAD_REQUEST <= status < SERVER_ERROR:
         return "unclear" if request is not None and _is_unreadable(error, request) else "deployment"
-    if status == TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
+    if is_too_large(error) or status == TOO_LARGE or type(error).__name__ in REQUESTS_OWN:
         return "request"
-    said = str(error)[:MOST_TEXT]
-    if FOR_LESS in said:
+    if FOR_LESS in str(error)[:MOST_TEXT]:
         return "unclear"
-    words = OF_ACCOUNT.search(said)
-    is_said = words is not None and request is not None and not _holds(request, words[0].lower())
-    return "account" if is_said or status in ACCOUNT else "unclear"
+    return "account" if status in ACCOUNT or _is_of_account(error, request) else "unclear"
+
+
+def _fault_of_full(error: object, request: Mapping[str, object] | None) -> Fault:
+    """That of a 429. Who speaks of the account, and not of when there is room again, has no credit."""
+    if getattr(error, "llm_provider", None) == "" or is_too_large(error):  # without one it is a limit of LiteLLM's own
+        return "request"
+    return "account" if _is_of_account(error, request) and wait_s(error, 0.0) is None else "quota"
+
+
+def _is_of_account(error: object, request: Mapping[str, object] | None) -> bool:
+    """Whether an error speaks of the account in words that the request does not have."""
+    words = OF_ACCOUNT.search(str(error)[:MOST_TEXT])
+    return words is not None and request is not None and not _holds(request, words[0].lower())
 
 
 def is_too_large(error: object) -> bool:
@@ -153,4 +212,4 @@ async def health(deployment: Deployment) -> Health:
     has_status = isinstance(getattr(error, "status_code", None), int)  # else the check itself is what is wrong
     if not has_status:
         return "unclear"
-    return "fails" if fault_of(error) in ("deployment", "quota") else "refuses"
+    return "fails" if fault_of(error, {}) in ("deployment", "quota") else "refuses"

@@ -227,8 +227,7 @@ class Plugin(CustomLogger):
             self.ends.answer_says(trace, requests.provider_headers(response))
         if trace.decision is not None and trace.is_shadow:
             trace.note = f"shadow: {trace.decision.deployment_id} would have been chosen"
-        say = late if trace.stream else told
-        return say(trace, (litellm_call_info or {}).get("model_id")) or None
+        return (late if trace.stream else told)(trace, (litellm_call_info or {}).get("model_id")) or None
 
     def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: UserAPIKeyAuth, response: AsyncIterator[object], request_data: Request
@@ -240,7 +239,7 @@ class Plugin(CustomLogger):
     async def _watch(
         self, response: AsyncIterator[object], trace: Trace, data: Request, key: UserAPIKeyAuth
     ) -> AsyncIterator[object]:
-        """Every piece as it came. Each is looked at until one has the first token; then it costs a comparison."""
+        """Every piece as it came. Each is looked at until one has the first token; then it costs next to nothing."""
         look, ahead = Look(), trace.ahead
         try:
             if ahead is not None:
@@ -248,10 +247,12 @@ class Plugin(CustomLogger):
                 async for piece in ahead:
                     if ahead.first_token_s is not None and trace.awaits_token:
                         trace.saw_token(None if requests.is_from_cache(data) else ahead.first_token_s)
+                    trace.last_piece = piece
                     yield piece
             async for piece in response:
                 if trace.awaits_token and look.finds_token(piece):
                     trace.saw_token(None if requests.is_from_cache(data) else time.time())
+                trace.last_piece = piece
                 yield piece
             self.ends.stream_ended(trace, data, key)
         except (GeneratorExit, asyncio.CancelledError):

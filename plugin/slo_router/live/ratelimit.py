@@ -4,6 +4,8 @@
     Anthropic               anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}; the reset is a date
     a refusal               retry-after-ms, retry-after (seconds or an HTTP date), the reset of what has nothing left,
                             or its body: {"retry_after": 7}, {"retryDelay": "34s"}, "Please try again in 6.2s"
+    OpenRouter, Together    x-ratelimit-{remaining,reset} in a refusal; OpenRouter's reset is Unix milliseconds, and in
+                            its body
 
 LiteLLM puts `llm_provider-` before the provider's names; those without are of its own limits.
 """
@@ -18,12 +20,13 @@ from typing import NamedTuple
 
 REQUESTS, TOKENS = "requests", "tokens"
 PREFIX = "llm_provider-"
+_MILLISECONDS = 1e11  # a Unix time that is larger is in milliseconds
 MOST_TEXT = 4_000  # characters of a refusal that are looked at
 
 _UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(milliseconds?|ms|seconds?|sec|s|minutes?|min|m|hours?|h|days?|d)?")
 _SAID = re.compile(
-    r"(?:retry[_-]?after(?P<ms>[_-]?ms)?|retry[_-]?delay|(?:try again|retry) (?:in|after))"
+    r"(?:retry[_-]?after(?P<ms>[_-]?ms)?|retry[_-]?delay|x-ratelimit-reset|(?:try again|retry) (?:in|after)|\bwait)"
     r"""["']?\s*[:=]?\s*["']?(?P<time>\d+(?:\.\d+)?\s*[a-z]*(?:\d+(?:\.\d+)?[a-z]+)*)""",
     re.IGNORECASE,
 )
@@ -63,16 +66,18 @@ def wait_s(headers: Mapping[str, object], text: str, now_s: float) -> float | No
     if at_s is None:
         over = [one.whole_at_s for one in reports(said, now_s, "") if one.left < 1 and one.whole_at_s is not None]
         at_s = max(over, default=None)
+    if at_s is None and _number(said.get("x-ratelimit-remaining")) == 0:
+        at_s = moment_s(said.get("x-ratelimit-reset", ""), now_s)
     if at_s is None and (match := _SAID.search(text[:MOST_TEXT])):
-        duration_s = _duration_s(match["time"])
-        at_s = None if duration_s is None else now_s + duration_s / (1_000 if match["ms"] else 1)
+        at_s = moment_s(match["time"] + ("ms" if match["ms"] else ""), now_s)
     return at_s - now_s if at_s is not None and at_s > now_s else None
 
 
 def moment_s(text: str, now_s: float, server_date: str | None = None) -> float | None:
-    """A duration from now, a date or Unix seconds as Unix seconds. A date is read by the server's own clock."""
+    """A duration from now, a date or Unix time as Unix seconds. A date is read by the server's own clock."""
     duration_s = _duration_s(text)
     if duration_s is not None:
+        duration_s /= 1_000 if duration_s > _MILLISECONDS else 1
         return duration_s if duration_s > now_s / 2 else now_s + duration_s
     date_s = _date_s(text)
     if date_s is None or server_date is None:

@@ -103,6 +103,7 @@ class Trace:
     rescue: Rescue | None = None  # of an attempt that was silent
     repeats: int = 0  # how often this plugin itself asked again, in place of a stream without content
     ahead: Ahead | None = None  # the beginning of a stream that was read before its headers left
+    last_piece: object = None  # of a stream, that went to the client
     recorded: bool = False
 
     @property

@@ -143,6 +143,15 @@ def test_facts_that_stand_where_litellm_sends_them_to_the_provider_are_said() ->
     assert note.startswith("model_list[0].litellm_params.slo_router: is not read, and LiteLLM sends it to the provider")
 
 
+def test_an_id_that_another_group_has_too_is_said() -> None:
+    listed = [entry(id="a"), entry("plain", "openai/other", id="a"), entry("plain", id="b"), entry("plain")]
+    (said,) = (note for note in notes(model_list=listed) if "model_info.id" in note)
+    assert said == (
+        "model_list[0].model_info.id: 'a' is model_list[1]'s, too, and LiteLLM tells one price for an id, so decisions "
+        "may count the other's"
+    )
+
+
 def test_a_deployment_that_makes_no_text_is_said() -> None:
     listed = [entry(id="a"), {**entry(id="b"), "model_info": {"id": "b", "mode": "embedding"}}]
     assert notes(model_list=listed) == [

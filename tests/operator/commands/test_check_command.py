@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import yaml
 from typer.testing import CliRunner
 
 from evaluation.shared.valkey_server import ValkeyServer
@@ -93,6 +94,28 @@ def test_what_is_wrong_is_named(tmp_path: Path, plugin: dict[str, object], messa
     done = RUNNER.invoke(app, ["check", str(write_config(tmp_path / "c.yaml", plugin))])
     assert done.exit_code == 1
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "said"),
+    [
+        (
+            {"router_settings": {"model_group_alias": {"other": "smart"}}},
+            1,
+            "✗ callback_settings.slo_router.groups.other",
+        ),
+        ({"general_settings": {"store_model_in_db": True}}, 0, "LiteLLM's database may add one"),
+    ],
+    ids=["alias", "database"],
+)
+def test_a_group_without_a_deployment_is_named_beside_the_others(
+    tmp_path: Path, more: dict[str, object], status: int, said: str
+) -> None:
+    config = write_config(tmp_path / "c.yaml", {"groups": {"smart": {}, "other": {}}})
+    config.write_text(json.dumps({**yaml.safe_load(config.read_text()), **more}))
+    done = RUNNER.invoke(app, ["check", str(config)])
+    assert (done.exit_code, said in done.stdout) == (status, True), done.output
+    assert "· large: never measured" in done.stdout
 
 
 def test_it_says_where_the_installed_litellms_strategy_asks_no_plugin(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         *_tiers(deployments),
         *_modes(deployments),
     )
-    return Notes((*_loading(document), *_misplaced(deployments), *broken, *_rescue(document, groups)), said)
+    wrong = (*_misplaced(deployments), *_shared_ids(document, deployments))
+    return Notes((*_loading(document), *wrong, *broken, *_rescue(document, groups)), said)
 
 
 def _loading(document: Fields) -> Iterator[str]:
@@ -74,6 +75,19 @@ def _misplaced(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
             yield (
                 f"{one.path}.litellm_params.slo_router: is not read, and LiteLLM sends it to the provider; "
                 f"it belongs in {one.path}.model_info"
+            )
+
+
+def _shared_ids(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    """Ids that an entry of an unmanaged group has, too. Of two managed ones it is a fault."""
+    managed = {one.facts.deployment_id: one.path for one in deployments if one.has_own_id}
+    paths = {one.path for one in deployments}
+    for index, entry in enumerate(entries_of(document)):
+        name, path = _section(entry, "model_info").get("id"), f"model_list[{index}]"
+        if path not in paths and str(name) in managed:
+            yield (
+                f"{managed[str(name)]}.model_info.id: {name!r} is {path}'s, too, and LiteLLM tells one price "
+                "for an id, so decisions may count the other's"
             )
 
 
