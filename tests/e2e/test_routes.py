@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.e2e.conftest import ASK, Stack
@@ -45,35 +47,32 @@ def test_a_request_for_quality_goes_to_the_deployment_that_has_it(stack: Stack, 
 FOUND = "word " * 2_400  # 3,000 tokens; small has room for 2,000
 CALL = {"name": "read", "arguments": "{}"}
 USED = {"type": "tool_use", "id": "1", "name": "read", "input": {}}
-AGENTS: dict[str, dict[str, object]] = {  # what an agent sends once a tool has answered
-    "/v1/chat/completions": {
-        "messages": [
-            *MESSAGES,
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": CALL}]},
-            {"role": "tool", "tool_call_id": "1", "content": FOUND},
-        ]
-    },
-    "/v1/responses": {
-        "input": [
-            *MESSAGES,
+CALLED = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": CALL}]}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "done"}]}
+THOUGHT = {"type": "thinking", "thinking": FOUND, "signature": "s"}
+DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": FOUND}}
+AGENTS: dict[str, tuple[str, list[Mapping[str, object]]]] = {  # what an agent sends after its question
+    "chat": ("/v1/chat/completions", [CALLED, {"role": "tool", "tool_call_id": "1", "content": FOUND}]),
+    "chat, thought": ("/v1/chat/completions", [{"role": "assistant", "content": "Hm.", "reasoning_content": FOUND}]),
+    "responses": (
+        "/v1/responses",
+        [
             {"type": "function_call", "call_id": "1", **CALL},
             {"type": "function_call_output", "call_id": "1", "output": FOUND},
-        ]
-    },
-    "/v1/messages": {
-        "max_tokens": 40,
-        "messages": [
-            *MESSAGES,
-            {"role": "assistant", "content": [{**USED, "input": {"text": FOUND}}]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "done"}]},
         ],
-    },
+    ),
+    "messages": ("/v1/messages", [{"role": "assistant", "content": [{**USED, "input": {"text": FOUND}}]}, RESULT]),
+    "messages, thought": ("/v1/messages", [{"role": "assistant", "content": [THOUGHT, USED]}, RESULT]),
+    "messages, document": ("/v1/messages", [{"role": "user", "content": [DOCUMENT, {"type": "text", "text": ASK}]}]),
 }
 
 
-@pytest.mark.parametrize("path", AGENTS)
-def test_what_tools_were_asked_and_answered_needs_room(stack: Stack, path: str) -> None:
-    answer = stack.post(path, {"model": "smart", **AGENTS[path]})
+@pytest.mark.parametrize("client", AGENTS)
+def test_every_text_of_an_agent_s_history_needs_room(stack: Stack, client: str) -> None:
+    path, history = AGENTS[client]
+    body: dict[str, object] = {"input" if path == "/v1/responses" else "messages": [*MESSAGES, *history]}
+    limit = {"max_tokens": 40} if path == "/v1/messages" else {}
+    answer = stack.post(path, {"model": "smart", **limit, **body})
 
     assert (answer.status_code, stack.seen()) == (200, {"medium": 1}), answer.headers["x-slo-reason"]
 

@@ -93,10 +93,52 @@ def test_what_tools_were_asked_and_answered_counts_as_text(request_: dict[str, o
     assert features(request_).prompt_tokens == pytest.approx(104, abs=5)
 
 
+THOUGHT = {"type": "thinking", "thinking": LONG, "signature": "S" * 5_000}
+ENCRYPTED = "g" * 1_400  # 1,400 × 3/4 − 650 = 400 characters
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"messages": [{"role": "assistant", "content": [THOUGHT]}]},
+        {"messages": [{"role": "assistant", "content": "", "reasoning_content": LONG, "thinking_blocks": [THOUGHT]}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "text", "text": LONG, "citations": [CALL]}]}]},
+        {"messages": [{"role": "assistant", "content": LONG, "audio": {"id": "a", "data": LONG}}]},
+        {"messages": user([{"type": "document", "source": {"type": "text", "data": LONG}}])},
+        {"messages": user([{"type": "document", "source": {"type": "content", "content": [{"text": LONG}]}}])},
+        {"messages": user([{"type": "search_result", "source": "s", "content": [{"type": "text", "text": LONG}]}])},
+        {"messages": user([{"type": "web_search_tool_result", "content": [{"encrypted_content": ENCRYPTED}]}])},
+        {"input": [{"type": "reasoning", "summary": [], "content": None, "encrypted_content": ENCRYPTED}]},
+        {"input": [{"type": "compaction", "encrypted_content": ENCRYPTED}]},
+        {"input": [{"type": "apply_patch_call", "operation": {"type": "update_file", "diff": LONG}}]},
+        {"input": [{"type": "shell_call", "action": {"commands": [LONG], "timeout_ms": 9}}]},
+        {"input": [{"type": "shell_call_output", "output": [{"stdout": LONG, "outcome": {"exit_code": 0}}]}]},
+        {"input": [{"type": "code_interpreter_call", "code": LONG, "outputs": None}]},
+        {"input": [{"type": "mcp_list_tools", "tools": [{"name": "f", "description": LONG}]}]},
+        {"input": [{"type": "kind_of_next_year", "parts": [{"deeper": {"text": LONG}}]}]},
+    ],
+)
+def test_every_text_of_a_history_counts_whatever_it_is_called(request_: dict[str, object]) -> None:
+    found = features(request_)
+    assert found.prompt_tokens == pytest.approx(104, abs=5)
+    assert (found.files, found.needs) == (0, frozenset())
+
+
+def test_what_a_tool_is_asked_is_text_whatever_it_is_called() -> None:
+    use = {"type": "tool_use", "id": "1", "input": {"type": "image", "id": LONG, "data": [LONG]}}
+    found = features({"messages": [{"role": "assistant", "content": [use]}]})
+    assert (found.images, found.prompt_tokens) == (0, pytest.approx(204, abs=5))
+
+
 def test_a_picture_that_a_tool_made_is_a_picture() -> None:
     picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 100_000}
-    found = features({"input": [{"type": "computer_call_output", "output": picture}]})
-    assert (found.images, found.prompt_tokens) == (1, TOKENS_PER_MESSAGE + TOKENS_PER_IMAGE)
+    for item in (
+        {"type": "computer_call_output", "output": picture},
+        {"type": "function_call_output", "output": [picture]},
+        {"type": "image_generation_call", "result": "A" * 100_000},
+    ):
+        found = features({"input": [item]})
+        assert (found.images, found.prompt_tokens) == (1, TOKENS_PER_MESSAGE + TOKENS_PER_IMAGE)
 
 
 def test_a_wide_character_is_about_a_token() -> None:
@@ -104,6 +146,8 @@ def test_a_wide_character_is_about_a_token() -> None:
     mixed = features({"messages": user("漢abc" * 1_000)}).prompt_tokens  # 1,000 + 3,000 / 4 + 4
     assert mixed == pytest.approx(1_754, rel=0.05)  # a sample tells how many are wide
     assert features({"messages": user("é" * 400)}).prompt_tokens == 104  # an accent is not wide
+    many = [*user("→ " * 50), *user("漢字" * 50)] * 200
+    assert features({"messages": many}).prompt_tokens == pytest.approx(200 * (25 + 100 + 8), rel=0.01)
 
 
 def test_images_and_tools_count_outside_the_learned_factor_of_text() -> None:

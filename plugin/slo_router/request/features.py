@@ -1,4 +1,5 @@
-"""The features of a request: sizes, needs and category. The time to find them does not grow with the prompt.
+"""The features of a request: sizes, needs and category. The time to find them grows with the number of texts in a
+prompt, not with their length.
 
 Prompt tokens are estimated as characters × a ratio. The ratio is learned per category from the usage that servers
 report. Python stores a text's length and whether it is ASCII, so neither is counted here. In other texts a sample tells
@@ -9,7 +10,9 @@ besides text. A wrong estimate matters only near a full context window, where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,8 +28,8 @@ TOKENS_PER_IMAGE = 1_000
 CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
 TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
-WIDE_FROM = "\u2e80"  # CJK radicals: from here on a character is about a token
-SAMPLE_CHARS = 256
+SAMPLE_CHARS = 256  # of all texts together, unless they are many
+LEAST_SAMPLE = 16  # characters of each
 SAMPLE_TOOLS = 8
 OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
 OUTPUT_TOKENS_ELSE = 300
@@ -34,10 +37,23 @@ MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
 MAX_CHOICES = 128  # what OpenAI allows
 MAX_BUDGET = 2**20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
-MAX_NESTING = 3  # messages, their parts, the parts of a tool result
-IMAGES = ("image", "image_url", "input_image", "computer_call_output")
-PLAIN_FIELDS = 2  # of a message: role and content
-CALLS = ("tool_calls", "function_call", "arguments", "input", "action")  # of a tool, on every route
+MAX_NESTING = 10  # messages, their parts, the parts of a tool's result, the texts of a document in it
+KINDS: Mapping[str, str] = {  # of parts that are no text, and what they need; their tokens are in no string
+    **dict.fromkeys(("image", "image_url", "input_image", "computer_call_output", "image_generation_call"), "vision"),
+    **dict.fromkeys(("file", "input_file", "document"), "pdf"),
+    **dict.fromkeys(("video_url", "input_video"), "video"),
+    "input_audio": "audio",
+}
+NO_TEXT = frozenset(  # fields that no model reads as they stand, or that say once more what another says
+    {
+        *("type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control", "signature"),
+        *("audio", "annotations", "citations", "logprobs", "thinking_blocks", "reasoning_details"),
+        *("provider_specific_fields", "extra_content"),
+    }
+)
+ENCRYPTED = "encrypted_content"  # of a model's thoughts, a compacted history, a page that it found
+ENVELOPE_CHARS = 650  # around what is encrypted; so Codex counts
+_WIDE = re.compile("[\u2e80-\U0010ffff]")  # from the CJK radicals on a character is about a token
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -128,54 +144,70 @@ def tell(request: Mapping[str, object], body: object, categorizer: Categorizer, 
     return (UNSURE, UNSURE) if category is None else (category, "categorizer")
 
 
-def measure(body: object, nesting: int = MAX_NESTING) -> Content:
-    """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
-    if isinstance(body, str):
-        return Content(len(body), 0 if body.isascii() else _wide_chars(body), images=0, audio=False, messages=1)
-    chars = wide = images = files = 0
-    audio = video = False
-    messages = body if isinstance(body, list) and nesting else ()
-    if messages and isinstance(messages[0], int):  # the ids of tokens
-        return Content(round(len(messages) / TOKENS_PER_CHAR), 0, images=0, audio=False, messages=1)
-    for message in messages:
-        content = _content(message) if isinstance(message, dict) else message
-        has_more = isinstance(message, dict) and (content is None or len(message) > PLAIN_FIELDS)
-        called = _calls(message) if has_more else []
-        for text in (content, *called) if isinstance(content, str) else called:
-            chars += len(text)
-            if not text.isascii():
-                wide += _wide_chars(text)
-        if isinstance(content, list):
-            inner = measure(content, nesting - 1)
-            chars, wide, images = chars + inner.chars, wide + inner.wide_chars, images + inner.images
-            files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
-        elif isinstance(message, dict):
-            kind = message.get("type")
-            images += kind in IMAGES  # no set: anything may stand there
-            files += kind in ("file", "input_file", "document")
-            audio = audio or kind == "input_audio"
-            video = video or kind in ("video_url", "input_video")
-    return Content(chars, wide, images, audio, len(messages), files, video)
+def measure(body: object) -> Content:
+    """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty.
+
+    Clients and providers add kinds of parts all the time: every text counts that is not known to be none.
+    """
+    messages = [body] if isinstance(body, str) else body if isinstance(body, list) else []
+    found = _Found([], Counter(), Counter())
+    _look_into(messages, found, MAX_NESTING)
+    texts, kinds, more = found
+    count = 1 if messages and isinstance(messages[0], int) else len(messages)
+    return Content(
+        chars=sum(map(len, texts)) + more["hidden"] + round(more["ids"] / TOKENS_PER_CHAR),
+        wide_chars=0 if all(map(str.isascii, texts)) else _wide_chars(texts),
+        images=kinds["vision"],
+        audio=kinds["audio"] > 0,
+        messages=count,
+        files=kinds["pdf"],
+        video=kinds["video"] > 0,
+    )
 
 
-def _content(message: Mapping[str, object]) -> object:
-    content = message.get("content", message.get("text"))
-    if content is None:
-        content = message.get("parts")  # Gemini's
-    return message.get("output") if content is None else content  # what a tool of Responses answered
+class _Found(NamedTuple):
+    texts: list[str]
+    kinds: Counter[str]  # parts that are no text, by what they need
+    more: Counter[str]  # `hidden` characters that a provider encrypted, `ids` of tokens
 
 
-def _calls(message: Mapping[str, object]) -> list[str]:
-    """The texts of what the model asked of its tools."""
-    return [text for key in CALLS if key in message for text in _texts(message[key])]
+def _look_into(value: object, found: _Found, nesting: int, no_text: Container[object] = NO_TEXT) -> None:
+    """Adds what stands in a list, or in a message, part or other object. `no_text` names fields that are left out."""
+    if isinstance(value, dict):
+        _look_into_object(value, found, nesting, no_text)
+    elif isinstance(value, list) and value and nesting:
+        if isinstance(value[0], int):
+            found.more["ids"] += len(value)
+            return
+        for one in value:
+            if isinstance(one, dict):
+                _look_into_object(one, found, nesting - 1, no_text)
+            elif isinstance(one, str):
+                found.texts.append(one)
+            else:
+                _look_into(one, found, nesting - 1, no_text)
 
 
-def _texts(value: object, nesting: int = MAX_NESTING) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif nesting and isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner, nesting - 1)
+def _look_into_object(value: Mapping[str, object], found: _Found, nesting: int, no_text: Container[object]) -> None:
+    kind = value.get("type") if no_text else None
+    if isinstance(kind, str) and kind in KINDS and not _is_written_out(value):
+        found.kinds[KINDS[kind]] += 1
+        return
+    for key, inner in value.items():
+        if key in no_text or inner is None:
+            continue
+        if not isinstance(inner, str):
+            _look_into(inner, found, nesting - 1, () if key == "input" else no_text)  # what a tool is asked is all text
+        elif key == ENCRYPTED:
+            found.more["hidden"] += max(len(inner) * 3 // 4 - ENVELOPE_CHARS, 0)
+        else:
+            found.texts.append(inner)
+
+
+def _is_written_out(part: Mapping[str, object]) -> bool:
+    """Whether it is a document of Anthropic's whose text stands in the request."""
+    source = part.get("source")
+    return isinstance(source, dict) and source.get("type") in ("text", "content")
 
 
 def _chars_of_tools(tools: Sequence[object]) -> float:
@@ -193,10 +225,13 @@ def _as_user(text: object) -> dict[str, object]:
     return {"role": "user", "content": text}
 
 
-def _wide_chars(text: str) -> int:
-    step = max(len(text) // SAMPLE_CHARS, 1)
-    sample = text[::step] if step == 1 else text[: SAMPLE_CHARS * step : step]
-    return round(sum(character >= WIDE_FROM for character in sample) / len(sample) * len(text))
+def _wide_chars(texts: Iterable[str]) -> int:
+    others = [text for text in texts if not text.isascii()]
+    size, wide = max(SAMPLE_CHARS // len(others), LEAST_SAMPLE), 0.0
+    for text in others:
+        sample = text[:: -(-len(text) // size) | 1]
+        wide += len(_WIDE.findall(sample)) / len(sample) * len(text)
+    return round(wide)
 
 
 def _choices(request: Mapping[str, object]) -> int:
