@@ -138,6 +138,25 @@ def test_an_answer_without_a_word_is_none(stack: Stack, server: Particular) -> N
     assert (record["prompt_tokens"], record["completion_tokens"]) == (12, 5)
 
 
+AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+SPOKEN = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Write it down."}, AUDIO]}]}
+SEARCHING = {"messages": [{"role": "user", "content": "What is new?"}]}
+
+
+@pytest.mark.parametrize(("category", "body"), [("chat", SPOKEN), ("ner", SEARCHING)])
+def test_tokens_that_were_no_text_say_nothing_of_the_next_text(
+    stack: Stack, server: Particular, category: str, body: Mapping[str, object]
+) -> None:
+    """A minute of speech, and pages that a server found in the web."""
+    text, found = {"messages": [{"role": "user", "content": "word " * 400}]}, list[float]()
+    for count, (asked, prompt_tokens) in enumerate(((text, 504), (body, 2_500), (text, 504)), 1):
+        server.answers = answering({**RIGHT, "prompt_tokens": prompt_tokens})
+        assert stack.ask(model="odd", body=asked, x_slo_category=category).status_code == 200
+        latest = max(stack.records(count), key=lambda record: float(str(record["ts"])))
+        found.append(latest["decision"]["estimated_prompt_tokens"])  # type: ignore[index]
+    assert found[2] < 1.1 * found[0]
+
+
 def test_several_answers_are_paid_for_once_as_litellm_bills_them(stack: Stack, server: Particular) -> None:
     server.answers = answering({**RIGHT, "completion_tokens": 20, "total_tokens": 32}, choices=4)
     record = recorded(stack, n=4)
