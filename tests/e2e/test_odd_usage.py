@@ -138,6 +138,43 @@ def test_an_answer_without_a_word_is_none(stack: Stack, server: Particular) -> N
     assert (record["prompt_tokens"], record["completion_tokens"]) == (12, 5)
 
 
+SHELL = {
+    "type": "local_shell_call",
+    "id": "s",
+    "call_id": "c",
+    "action": {"type": "exec", "command": ["ls"], "env": {}},
+}
+SEARCH = {"type": "web_search_call", "id": "w", "action": {"type": "search", "query": "news"}}
+
+
+@pytest.mark.parametrize("item", [SHELL, SEARCH], ids=["shell", "search"])
+def test_a_stream_of_responses_with_one_call_in_one_piece_has_a_first_token(
+    stack: Stack, server: Particular, item: Mapping[str, object]
+) -> None:
+    """Of these calls no deltas come."""
+    about = {"id": "resp_1", "object": "response", "created_at": 1, "model": "odd", "output": []}
+    events: list[Mapping[str, object]] = [
+        {"type": "response.created", "response": {**about, "status": "in_progress"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "action": None}},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**item, "status": "completed"}},
+        {
+            "type": "response.completed",
+            "response": {
+                **about,
+                "status": "completed",
+                "output": [{**item, "status": "completed"}],
+                "usage": {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17},
+            },
+        },
+    ]
+    server.answers = lambda _: whole(stream(*(chunk(one) for one in events)))
+    answer = stack.post("/v1/responses", {"model": "odd", "input": "Look.", "stream": True})
+    assert "response.completed" in answer.text, answer.text
+    (record,) = stack.records(1)
+    assert (record["outcome"], record["prompt_tokens"], record["completion_tokens"]) == ("success", 12, 5)
+    assert record["ttft_ms"] is not None
+
+
 AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
 SPOKEN = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Write it down."}, AUDIO]}]}
 SEARCHING = {"messages": [{"role": "user", "content": "What is new?"}]}
