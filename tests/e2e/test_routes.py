@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -75,6 +76,17 @@ def test_every_text_of_an_agent_s_history_needs_room(stack: Stack, client: str) 
     answer = stack.post(path, {"model": "smart", **limit, **body})
 
     assert (answer.status_code, stack.seen()) == (200, {"medium": 1}), answer.headers["x-slo-reason"]
+
+
+@pytest.mark.parametrize("client", ["chat", "responses", "messages"])
+def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: Stack, client: str) -> None:
+    path, step = AGENTS[client]
+    reminder = {"type": "text", "text": "<system-reminder>\nHow many steps are left? Prove it.\n</system-reminder>"}
+    reminders = [{"role": "user", "content": [reminder]}] if client == "messages" else []
+    history = [*MESSAGES, *(*step, *reminders) * 40]
+    body: dict[str, object] = {"input": history} if client == "responses" else {"messages": history, "max_tokens": 40}
+    answer = stack.post(path, json.loads(json.dumps({"model": "smart", **body}).replace(FOUND, "done")))
+    assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
 @pytest.mark.parametrize("fails", [False, True])
