@@ -89,6 +89,20 @@ def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: S
     assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
+@pytest.mark.parametrize("kind", ["reasoning", "compaction"])
+def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None:
+    """Codex and OpenAI's Agents SDK keep the history themselves."""
+    first = {"role": "user", "content": f"{ASK} {kind}"}
+    body = {"model": "smart", "include": ["reasoning.encrypted_content"], "store": False}
+    asked = stack.post("/v1/responses", {**body, "input": [first]}, x_slo_min_quality="0.9")
+    encrypted: dict[str, object] = {"type": kind, "encrypted_content": "gAAAA"} | (
+        {"summary": []} if kind == "reasoning" else {}
+    )
+    history = [first, encrypted, {"role": "assistant", "content": "Rain."}, {"role": "user", "content": "And?"}]
+    answer = stack.post("/v1/responses", {**body, "input": history})
+    assert (asked.status_code, answer.status_code, stack.seen()) == (200, 200, {"large": 2})
+
+
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_a_look_into_the_pool_while_a_request_waits_for_its_turn_is_no_pick(
