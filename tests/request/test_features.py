@@ -227,6 +227,7 @@ def test_what_was_learned_replaces_the_priors() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 5_000}}, "~4096"),  # a power of two: there are few
         ({"thinking": {"type": "enabled", "budget_tokens": 10**30}}, "~1048576"),
         ({"thinking": {"type": "disabled"}}, ""),
+        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, "max"),
         ({"reasoning_effort": "x" * 10_000, "reasoning": 3, "thinking": [1]}, ""),
         ({"reasoning_effort": ["low"]}, ""),
         ({}, ""),
@@ -251,6 +252,10 @@ SCHEMA = {"type": "json_schema", "json_schema": {}}
         ({"tools": []}, set()),
         ({"response_format": SCHEMA}, {"json_schema"}),
         ({"text": {"format": SCHEMA}}, {"json_schema"}),  # Responses
+        ({"output_config": {"format": {"type": "json_schema", "schema": {}}}}, {"json_schema"}),  # Messages
+        ({"output_format": {"type": "json_schema", "schema": {}}}, {"json_schema"}),  # Messages, its beta
+        ({"modalities": ["text", "audio"], "audio": {"voice": "a"}}, {"audio_output"}),
+        ({"modalities": ["text"]}, set()),
         ({"response_format": {"type": "json_object"}}, set()),
         ({"messages": user([{"type": "image_url", "image_url": {}}])}, {"vision"}),
         ({"messages": user([{"type": "image", "source": {}}])}, {"vision"}),  # Anthropic

@@ -48,7 +48,7 @@ class Features(NamedTuple):
     prompt_tokens: int  # estimated, never tokenized
     output_tokens: int  # expected, capped by what the client allows
     reserved_tokens: int  # room for the answer in the context window: the client's max_tokens, else the expected tokens
-    needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio", "pdf", "video"
+    needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio", "audio_output", "pdf", "video"
     stream: bool = False
     limit_tokens: int | None = None  # the client's limit for one answer; `None` where it sets none
     text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools, images and files

@@ -36,7 +36,7 @@ OUTPUT_TOKENS_ELSE = 300
 MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
 MAX_CHOICES = 128  # what OpenAI allows
 MAX_BUDGET = 2**20
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 MAX_NESTING = 10  # messages, their parts, the parts of a tool's result, the texts of a document in it
 KINDS: Mapping[str, str] = {  # of parts that are no text, and what they need; their tokens are in no string
     **dict.fromkeys(("image", "image_url", "input_image", "computer_call_output", "image_generation_call"), "vision"),
@@ -252,11 +252,11 @@ def _output_limit(request: Mapping[str, object]) -> int | None:
 
 
 def _effort(request: Mapping[str, object]) -> str:
-    """How much thinking the request asks for: an effort as in OpenAI's routes, or `~` and Anthropic's budget in tokens.
+    """How much thinking the request asks for: an effort by name, or `~` and Anthropic's budget in tokens.
 
     A budget is rounded down to a power of two, so that few values exist. Empty where nothing known is asked for.
     """
-    asked = request.get("reasoning_effort") or request.get("reasoning")
+    asked = request.get("reasoning_effort") or request.get("reasoning") or request.get("output_config")
     if isinstance(asked, dict):
         asked = asked.get("effort")
     if asked in EFFORTS:
@@ -273,8 +273,9 @@ def _positive(request: Mapping[str, object], name: str) -> int:
 
 
 def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) -> frozenset[str]:
-    schema = answer_form(request) is not None
-    if not (has_tools or content.images or content.audio or content.files or content.video or schema):
+    schema, modalities = answer_form(request) is not None, request.get("modalities")
+    speaks = isinstance(modalities, list) and "audio" in modalities
+    if not (has_tools or content.images or content.audio or content.files or content.video or schema or speaks):
         return _NO_NEEDS
     flags: Sequence[tuple[str, object]] = (
         ("tools", has_tools),
@@ -283,6 +284,7 @@ def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) 
         ("pdf", content.files),
         ("video", content.video),
         ("json_schema", schema),
+        ("audio_output", speaks),
     )
     return frozenset(name for name, needed in flags if needed)
 
