@@ -193,7 +193,7 @@ def test_a_developer_message_is_a_system_prompt() -> None:
     assert windows == Instruction("s" * EDGE_CHARS, "u", "u")
 
 
-@pytest.mark.parametrize("prompt", ["Prove it.", ["Tell me a joke.", "Prove it."]])
+@pytest.mark.parametrize("prompt", ["Prove it.", ["Tell me a joke.", "Prove it."], user(["Prove it."])])
 def test_a_prompt_is_a_string_or_the_last_of_a_list(prompt: object) -> None:
     assert instruction_windows(prompt).opening == "Prove it."
 

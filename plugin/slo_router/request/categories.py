@@ -96,7 +96,7 @@ def _text(content: object) -> str:
         return ""
     if len(content) > 2 * EDGE_PARTS:
         content = content[:EDGE_PARTS] + content[-EDGE_PARTS:]
-    texts = (part.get("text") for part in content if isinstance(part, dict))
+    texts = (part.get("text") if isinstance(part, dict) else part for part in content)
     said = (_clip(text) for text in texts if isinstance(text, str))
     return _clip("\n\n".join(text for text in said if not text.lstrip().startswith(ADDED)))
 

@@ -107,7 +107,8 @@ def extract(
     tool_tokens = round(tool_chars * TOKENS_PER_CHAR * learned.tool_factor)
     other_tokens = tool_tokens + round(content.images * learned.image_tokens + content.files * TOKENS_PER_FILE)
     expected = OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE)
-    allowed, choices = _output_limit(request), _choices(request)
+    allowed, batch = _output_limit(request), _batch(request)
+    choices, largest = _choices(request, len(batch) or 1), max(batch, default=0) / (sum(batch) or 1)
     return Features(
         category=category,
         category_source=source,
@@ -123,6 +124,7 @@ def extract(
         files=content.files,
         choices=choices,
         effort=_effort(request),
+        largest_tokens=round(largest * text_tokens),
     )
 
 
@@ -131,7 +133,10 @@ def body_of(request: Mapping[str, object]) -> object:
     body = request.get("messages") or request.get("input") or request.get("prompt") or request.get("contents") or None
     system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
     if system:
-        body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
+        body = [
+            {"role": "system", "content": system},
+            *(body if isinstance(body, list) else [{"role": "user", "content": body}]),
+        ]
     return body
 
 
@@ -221,28 +226,32 @@ def _chars_of_tools(tools: Sequence[object]) -> float:
         return float(CHARS_PER_TOOL * len(tools))
 
 
-def _as_user(text: object) -> dict[str, object]:
-    return {"role": "user", "content": text}
-
-
 def _wide_chars(texts: Iterable[str]) -> int:
     others = [text for text in texts if not text.isascii()]
     size, wide = max(SAMPLE_CHARS // len(others), LEAST_SAMPLE), 0.0
     for text in others:
-        sample = text[:: -(-len(text) // size) | 1]
+        sample = text[:: -(-len(text) // size) | 1]  # odd: texts repeat themselves
         wide += len(_WIDE.findall(sample)) / len(sample) * len(text)
     return round(wide)
 
 
-def _choices(request: Mapping[str, object]) -> int:
+def _batch(request: Mapping[str, object]) -> list[float]:
+    """The sizes, about in tokens, of a batch's prompts; empty where there is one. LiteLLM makes a message of them."""
+    prompts, messages = request.get("prompt"), request.get("messages")
+    if prompts is None and isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0], dict):
+        prompts = messages[0].get("content")
+    if not isinstance(prompts, list) or not prompts or not isinstance(prompts[0], str | list):
+        return []
+    return [
+        len(one) * (TOKENS_PER_CHAR if isinstance(one, str) else 1) for one in prompts if isinstance(one, str | list)
+    ]
+
+
+def _choices(request: Mapping[str, object], prompts: int) -> int:
     """How many answers the request asks for. Each one costs, also those that `best_of` does not return."""
-    prompts = request.get("prompt")
-    answers = 1
-    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):  # else the ids of one's tokens
-        answers = len(prompts)
     if "n" not in request and "best_of" not in request:
-        return answers
-    return answers * min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
+        return prompts
+    return prompts * min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:
@@ -276,7 +285,7 @@ def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) 
     schema, modalities = answer_form(request) is not None, request.get("modalities")
     speaks = isinstance(modalities, list) and "audio" in modalities
     if not (has_tools or content.images or content.audio or content.files or content.video or schema or speaks):
-        return _NO_NEEDS
+        return frozenset()
     flags: Sequence[tuple[str, object]] = (
         ("tools", has_tools),
         ("vision", content.images),
@@ -287,6 +296,3 @@ def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) 
         ("audio_output", speaks),
     )
     return frozenset(name for name, needed in flags if needed)
-
-
-_NO_NEEDS: frozenset[str] = frozenset()
