@@ -56,6 +56,18 @@ EVENTS: list[dict[str, object]] = [
     {"type": "response.function_call_arguments.delta", "delta": "{"},
     {"type": "response.output_text.done", "text": "a"},
     {"type": "response.output_item.added", "item": {"type": "function_call", "name": "f", "arguments": ""}},
+    {"type": "response.output_item.done", "item": {"type": "local_shell_call", "action": {"command": ["ls"]}}},
+    {"type": "response.output_item.done", "item": {"type": "web_search_call", "action": {"query": "a"}}},
+    {"type": "response.output_item.done", "item": {"type": "apply_patch_call", "operation": {"diff": "a"}}},
+    {"type": "response.output_item.done", "item": {"type": "image_generation_call", "result": "AAAA"}},
+    {
+        "type": "response.output_item.done",
+        "item": {"type": "message", "content": [{"type": "output_text", "text": "a"}]},
+    },
+    {
+        "type": "response.output_item.done",
+        "item": {"type": "message", "content": [{"type": "refusal", "refusal": "a"}]},
+    },
 ]
 NO_EVENTS: list[dict[str, object]] = [
     {},
@@ -82,6 +94,9 @@ NO_EVENTS: list[dict[str, object]] = [
     {"type": "response.output_item.added", "item": {"type": "message", "content": []}},
     {"type": "response.output_item.added", "item": {"type": "reasoning", "summary": [], "encrypted_content": "x"}},
     {"type": "response.output_item.done", "item": {"type": "reasoning", "summary": []}},
+    {"type": "response.output_item.done", "item": {"type": "compaction", "encrypted_content": "x"}},
+    {"type": "response.output_item.added", "item": {"type": "web_search_call", "status": "in_progress"}},
+    {"type": "response.web_search_call.in_progress", "item_id": "ws_1"},
     {"type": "response.content_part.added", "part": {"type": "output_text", "text": ""}},
     {"type": "response.output_text.delta", "delta": ""},
 ]

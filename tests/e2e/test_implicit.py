@@ -121,6 +121,7 @@ def test_the_same_prompt_again_is_counted_once_and_not_after_an_error(overheard:
         asked(overheard, path, body, "summarization")
     for _ in range(2):  # a client that samples
         asked(overheard, "/v1/chat/completions", chat("Twice"), "reasoning")
+    asked(overheard, "/v1/chat/completions", picture("A"), "reasoning")
     overheard.endpoints["small"].control("error500")
     odd.answers = lambda _: refuse(500, "broken")
     failed = overheard.ask("Broken", model="overheard", x_slo_category="reasoning")
@@ -129,11 +130,17 @@ def test_the_same_prompt_again_is_counted_once_and_not_after_an_error(overheard:
     until(overheard, "summarization", answers=len(ROUTES), signals=0)
     time.sleep(AGAIN_AFTER_S + 0.5)  # from when on a user may have read the answer
     asked(overheard, "/v1/chat/completions", chat("Broken"), "reasoning")  # the client's own retry
+    asked(overheard, "/v1/chat/completions", picture("B"), "reasoning")  # the next document
     for _ in range(2):
         for path, body in bodies.items():
             asked(overheard, path, body, "summarization")
     until(overheard, "summarization", answers=3 * len(ROUTES), signals=len(ROUTES))
-    until(overheard, "reasoning", answers=3, signals=0)
+    until(overheard, "reasoning", answers=5, signals=0)
+
+
+def picture(drawn: str) -> dict[str, object]:
+    shown = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + drawn * 400}}
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is on it?"}, shown]}]}
 
 
 def renamed(body: Mapping[str, object], head: str) -> dict[str, object]:

@@ -138,6 +138,62 @@ def test_an_answer_without_a_word_is_none(stack: Stack, server: Particular) -> N
     assert (record["prompt_tokens"], record["completion_tokens"]) == (12, 5)
 
 
+SHELL = {
+    "type": "local_shell_call",
+    "id": "s",
+    "call_id": "c",
+    "action": {"type": "exec", "command": ["ls"], "env": {}},
+}
+SEARCH = {"type": "web_search_call", "id": "w", "action": {"type": "search", "query": "news"}}
+
+
+@pytest.mark.parametrize("item", [SHELL, SEARCH], ids=["shell", "search"])
+def test_a_stream_of_responses_with_one_call_in_one_piece_has_a_first_token(
+    stack: Stack, server: Particular, item: Mapping[str, object]
+) -> None:
+    """Of these calls no deltas come."""
+    about = {"id": "resp_1", "object": "response", "created_at": 1, "model": "odd", "output": []}
+    events: list[Mapping[str, object]] = [
+        {"type": "response.created", "response": {**about, "status": "in_progress"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "action": None}},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**item, "status": "completed"}},
+        {
+            "type": "response.completed",
+            "response": {
+                **about,
+                "status": "completed",
+                "output": [{**item, "status": "completed"}],
+                "usage": {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17},
+            },
+        },
+    ]
+    server.answers = lambda _: whole(stream(*(chunk(one) for one in events)))
+    answer = stack.post("/v1/responses", {"model": "odd", "input": "Look.", "stream": True})
+    assert "response.completed" in answer.text, answer.text
+    (record,) = stack.records(1)
+    assert (record["outcome"], record["prompt_tokens"], record["completion_tokens"]) == ("success", 12, 5)
+    assert record["ttft_ms"] is not None
+
+
+AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+SPOKEN = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Write it down."}, AUDIO]}]}
+SEARCHING = {"messages": [{"role": "user", "content": "What is new?"}]}
+
+
+@pytest.mark.parametrize(("category", "body"), [("chat", SPOKEN), ("ner", SEARCHING)])
+def test_tokens_that_were_no_text_say_nothing_of_the_next_text(
+    stack: Stack, server: Particular, category: str, body: Mapping[str, object]
+) -> None:
+    """A minute of speech, and pages that a server found in the web."""
+    text, found = {"messages": [{"role": "user", "content": "word " * 400}]}, list[float]()
+    for count, (asked, prompt_tokens) in enumerate(((text, 504), (body, 2_500), (text, 504)), 1):
+        server.answers = answering({**RIGHT, "prompt_tokens": prompt_tokens})
+        assert stack.ask(model="odd", body=asked, x_slo_category=category).status_code == 200
+        latest = max(stack.records(count), key=lambda record: float(str(record["ts"])))
+        found.append(latest["decision"]["estimated_prompt_tokens"])  # type: ignore[index]
+    assert found[2] < 1.1 * found[0]
+
+
 def test_several_answers_are_paid_for_once_as_litellm_bills_them(stack: Stack, server: Particular) -> None:
     server.answers = answering({**RIGHT, "completion_tokens": 20, "total_tokens": 32}, choices=4)
     record = recorded(stack, n=4)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import pytest
 
 from tests.e2e.conftest import ASK, Stack
@@ -45,37 +48,67 @@ def test_a_request_for_quality_goes_to_the_deployment_that_has_it(stack: Stack, 
 FOUND = "word " * 2_400  # 3,000 tokens; small has room for 2,000
 CALL = {"name": "read", "arguments": "{}"}
 USED = {"type": "tool_use", "id": "1", "name": "read", "input": {}}
-AGENTS: dict[str, dict[str, object]] = {  # what an agent sends once a tool has answered
-    "/v1/chat/completions": {
-        "messages": [
-            *MESSAGES,
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": CALL}]},
-            {"role": "tool", "tool_call_id": "1", "content": FOUND},
-        ]
-    },
-    "/v1/responses": {
-        "input": [
-            *MESSAGES,
+CALLED = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": CALL}]}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "done"}]}
+THOUGHT = {"type": "thinking", "thinking": FOUND, "signature": "s"}
+DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": FOUND}}
+AGENTS: dict[str, tuple[str, list[Mapping[str, object]]]] = {  # what an agent sends after its question
+    "chat": ("/v1/chat/completions", [CALLED, {"role": "tool", "tool_call_id": "1", "content": FOUND}]),
+    "chat, thought": ("/v1/chat/completions", [{"role": "assistant", "content": "Hm.", "reasoning_content": FOUND}]),
+    "responses": (
+        "/v1/responses",
+        [
             {"type": "function_call", "call_id": "1", **CALL},
             {"type": "function_call_output", "call_id": "1", "output": FOUND},
-        ]
-    },
-    "/v1/messages": {
-        "max_tokens": 40,
-        "messages": [
-            *MESSAGES,
-            {"role": "assistant", "content": [{**USED, "input": {"text": FOUND}}]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "done"}]},
         ],
-    },
+    ),
+    "messages": ("/v1/messages", [{"role": "assistant", "content": [{**USED, "input": {"text": FOUND}}]}, RESULT]),
+    "messages, thought": ("/v1/messages", [{"role": "assistant", "content": [THOUGHT, USED]}, RESULT]),
+    "messages, document": ("/v1/messages", [{"role": "user", "content": [DOCUMENT, {"type": "text", "text": ASK}]}]),
 }
 
 
-@pytest.mark.parametrize("path", AGENTS)
-def test_what_tools_were_asked_and_answered_needs_room(stack: Stack, path: str) -> None:
-    answer = stack.post(path, {"model": "smart", **AGENTS[path]})
+@pytest.mark.parametrize("client", AGENTS)
+def test_every_text_of_an_agent_s_history_needs_room(stack: Stack, client: str) -> None:
+    path, history = AGENTS[client]
+    body: dict[str, object] = {"input" if path == "/v1/responses" else "messages": [*MESSAGES, *history]}
+    limit = {"max_tokens": 40} if path == "/v1/messages" else {}
+    answer = stack.post(path, {"model": "smart", **limit, **body})
 
     assert (answer.status_code, stack.seen()) == (200, {"medium": 1}), answer.headers["x-slo-reason"]
+
+
+@pytest.mark.parametrize("client", ["chat", "responses", "messages"])
+def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: Stack, client: str) -> None:
+    path, step = AGENTS[client]
+    reminder = {"type": "text", "text": "<system-reminder>\nHow many steps are left? Prove it.\n</system-reminder>"}
+    reminders = [{"role": "user", "content": [reminder]}] if client == "messages" else []
+    history = [*MESSAGES, *(*step, *reminders) * 40]
+    body: dict[str, object] = {"input": history} if client == "responses" else {"messages": history, "max_tokens": 40}
+    answer = stack.post(path, json.loads(json.dumps({"model": "smart", **body}).replace(FOUND, "done")))
+    assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
+
+
+def test_a_batch_of_prompts_goes_where_each_has_room(stack: Stack) -> None:
+    """Thirty prompts of 100 tokens; small has room for 2,000."""
+    answer = stack.post("/v1/completions", {"model": "smart", "prompt": ["word " * 80] * 30, "max_tokens": 1})
+    assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, "small"), answer.text
+    (record,) = stack.records(1)
+    assert record["decision"]["expected_output_tokens"] == 30  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", ["reasoning", "compaction"])
+def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None:
+    """Codex and OpenAI's Agents SDK keep the history themselves."""
+    first = {"role": "user", "content": f"{ASK} {kind}"}
+    body = {"model": "smart", "include": ["reasoning.encrypted_content"], "store": False}
+    asked = stack.post("/v1/responses", {**body, "input": [first]}, x_slo_min_quality="0.9")
+    encrypted: dict[str, object] = {"type": kind, "encrypted_content": "gAAAA"} | (
+        {"summary": []} if kind == "reasoning" else {}
+    )
+    history = [first, encrypted, {"role": "assistant", "content": "Rain."}, {"role": "user", "content": "And?"}]
+    answer = stack.post("/v1/responses", {**body, "input": history})
+    assert (asked.status_code, answer.status_code, stack.seen()) == (200, 200, {"large": 2})
 
 
 @pytest.mark.parametrize("fails", [False, True])

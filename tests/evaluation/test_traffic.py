@@ -30,7 +30,8 @@ from evaluation.shared.traffic import (
     steady,
 )
 from slo_router.request.categories import rules
-from slo_router.request.features import Learned, extract
+from slo_router.request.features import extract
+from slo_router.request.usage import Learned
 
 DRAWS = 5_000
 

@@ -157,6 +157,26 @@ def test_a_user_message_beyond_the_recent_turns_is_not_looked_for() -> None:
     assert instruction_windows([*user("Prove it."), *tools]).opening == ""
 
 
+REMINDER = (
+    "<system-reminder>\nThe todo tool was not used for a while. How many steps are left? Write code only where you "
+    "must, explain why, and calculate the rest.\n</system-reminder>\n"
+)
+
+
+def test_what_an_agent_adds_to_its_users_words_is_no_instruction() -> None:
+    """Every request of one task has one category, however many steps it takes."""
+    asked = user(
+        [{"type": "text", "text": REMINDER}, {"type": "text", "text": "Summarize the meeting in one sentence."}]
+    )
+    steps = [
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "read", "input": {}}]},
+        *user([{"type": "tool_result", "tool_use_id": "1", "content": "x"}, {"type": "text", "text": REMINDER}]),
+    ]
+    plain = instruction_windows(user("Summarize the meeting in one sentence."))
+    assert instruction_windows(asked) == instruction_windows([*asked, *steps * 100]) == plain
+    assert categorize(plain) == "summarization"
+
+
 @pytest.mark.parametrize("kind", ["text", "input_text"])
 def test_text_parts_of_chat_anthropic_and_responses_are_joined(kind: str) -> None:
     parts = [{"type": kind, "text": "One."}, {"type": "image_url", "image_url": {}}, {"type": kind, "text": "Two."}]
@@ -173,7 +193,7 @@ def test_a_developer_message_is_a_system_prompt() -> None:
     assert windows == Instruction("s" * EDGE_CHARS, "u", "u")
 
 
-@pytest.mark.parametrize("prompt", ["Prove it.", ["Tell me a joke.", "Prove it."]])
+@pytest.mark.parametrize("prompt", ["Prove it.", ["Tell me a joke.", "Prove it."], user(["Prove it."])])
 def test_a_prompt_is_a_string_or_the_last_of_a_list(prompt: object) -> None:
     assert instruction_windows(prompt).opening == "Prove it."
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from slo_router.contract.settings.group import GroupSettings
 from slo_router.request.categories import rules
 from slo_router.request.conditions import SYSTEM_CHARS, rule_of
-from slo_router.request.features import Learned, extract
+from slo_router.request.features import extract
+from slo_router.request.usage import Learned
 from tests.request.test_features import user
 
 SYSTEM = "You sort invoices."

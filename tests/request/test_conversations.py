@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,46 @@ def test_what_differs_in_a_conversation_beside_its_texts_tells_it_from_another()
         fingerprints([FIRST, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "2"}]}]),
     ]
     assert len({found[0] for found in kinds}) == len(kinds)
+
+
+LONG = "x" * 5_000
+TEMPLATE = "Summarize what stands between these lines. " * 4 + "{}" + "Write no more than three sentences. " * 4
+
+
+def document(kind: str, data: str) -> dict[str, object]:
+    shapes: dict[str, dict[str, object]] = {
+        "text": {"type": "text", "text": TEMPLATE.format(data)},
+        "image_url": {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}", "detail": "high"}},
+        "input_image": {"type": "input_image", "image_url": f"data:image/png;base64,{data}"},
+        "image": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}},
+        "input_audio": {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}},
+        "file": {"type": "file", "file": {"filename": "a.pdf", "file_data": data}},
+        "file_id": {"type": "input_file", "file_id": f"file-{data[:20]}"},
+    }
+    return {"role": "user", "content": [{"type": "text", "text": "Extract the fields."}, shapes[kind]]}
+
+
+@pytest.mark.parametrize("kind", ["text", "image_url", "input_image", "image", "input_audio", "file", "file_id"])
+def test_two_documents_under_one_instruction_are_two_conversations(kind: str) -> None:
+    once, again = fingerprints([document(kind, LONG)]), fingerprints([document(kind, LONG)])
+    other = fingerprints([document(kind, LONG.replace("x", "y"))])
+    assert once == again != other
+
+
+def test_a_picture_whose_address_is_signed_anew_is_the_same() -> None:
+    turns = [
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"https://a/b.png?signed={number}"}}]}]
+        for number in range(2)
+    ]
+    assert fingerprints(turns[0]) == fingerprints(turns[1])
+
+
+def test_who_refers_to_what_the_server_keeps_is_told_apart_by_it() -> None:
+    found = [
+        fingerprints([SYSTEM, FIRST, {"type": "item_reference", "id": f"msg_{number}"}, {**SECOND, "content": "Yes."}])
+        for number in range(2)
+    ]
+    assert found[0][0] != found[1][0]
 
 
 def test_a_responses_input_may_be_a_text_and_instructions_may_begin_with_what_changes() -> None:

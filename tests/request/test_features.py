@@ -15,12 +15,11 @@ from slo_router.request.features import (
     CHARS_PER_TOOL,
     MAX_OUTPUT_TOKENS,
     TOKENS_PER_FILE,
-    TOKENS_PER_IMAGE,
     TOKENS_PER_MESSAGE,
-    Learned,
     extract,
     measure,
 )
+from slo_router.request.usage import TOKENS_PER_IMAGE, Learned
 
 categorize = rules()
 
@@ -96,10 +95,52 @@ def test_what_was_thought_and_what_tools_were_asked_and_answered_counts_as_text(
     assert features(request_).prompt_tokens == pytest.approx(104, abs=5)
 
 
+THOUGHT = {"type": "thinking", "thinking": LONG, "signature": "S" * 5_000}
+ENCRYPTED = "g" * 1_400  # 1,400 × 3/4 − 650 = 400 characters
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"messages": [{"role": "assistant", "content": [THOUGHT]}]},
+        {"messages": [{"role": "assistant", "content": "", "reasoning_content": LONG, "thinking_blocks": [THOUGHT]}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "text", "text": LONG, "citations": [CALL]}]}]},
+        {"messages": [{"role": "assistant", "content": LONG, "audio": {"id": "a", "data": LONG}}]},
+        {"messages": user([{"type": "document", "source": {"type": "text", "data": LONG}}])},
+        {"messages": user([{"type": "document", "source": {"type": "content", "content": [{"text": LONG}]}}])},
+        {"messages": user([{"type": "search_result", "source": "s", "content": [{"type": "text", "text": LONG}]}])},
+        {"messages": user([{"type": "web_search_tool_result", "content": [{"encrypted_content": ENCRYPTED}]}])},
+        {"input": [{"type": "reasoning", "summary": [], "content": None, "encrypted_content": ENCRYPTED}]},
+        {"input": [{"type": "compaction", "encrypted_content": ENCRYPTED}]},
+        {"input": [{"type": "apply_patch_call", "operation": {"type": "update_file", "diff": LONG}}]},
+        {"input": [{"type": "shell_call", "action": {"commands": [LONG], "timeout_ms": 9}}]},
+        {"input": [{"type": "shell_call_output", "output": [{"stdout": LONG, "outcome": {"exit_code": 0}}]}]},
+        {"input": [{"type": "code_interpreter_call", "code": LONG, "outputs": None}]},
+        {"input": [{"type": "mcp_list_tools", "tools": [{"name": "f", "description": LONG}]}]},
+        {"input": [{"type": "kind_of_next_year", "parts": [{"deeper": {"text": LONG}}]}]},
+    ],
+)
+def test_every_text_of_a_history_counts_whatever_it_is_called(request_: dict[str, object]) -> None:
+    found = features(request_)
+    assert found.prompt_tokens == pytest.approx(104, abs=5)
+    assert (found.files, found.needs) == (0, frozenset())
+
+
+def test_what_a_tool_is_asked_is_text_whatever_it_is_called() -> None:
+    use = {"type": "tool_use", "id": "1", "input": {"type": "image", "id": LONG, "data": [LONG]}}
+    found = features({"messages": [{"role": "assistant", "content": [use]}]})
+    assert (found.images, found.prompt_tokens) == (0, pytest.approx(204, abs=5))
+
+
 def test_a_picture_that_a_tool_made_is_a_picture() -> None:
     picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 100_000}
-    found = features({"input": [{"type": "computer_call_output", "output": picture}]})
-    assert (found.images, found.prompt_tokens) == (1, TOKENS_PER_MESSAGE + TOKENS_PER_IMAGE)
+    for item in (
+        {"type": "computer_call_output", "output": picture},
+        {"type": "function_call_output", "output": [picture]},
+        {"type": "image_generation_call", "result": "A" * 100_000},
+    ):
+        found = features({"input": [item]})
+        assert (found.images, found.prompt_tokens) == (1, TOKENS_PER_MESSAGE + TOKENS_PER_IMAGE)
 
 
 def test_a_wide_character_is_about_a_token() -> None:
@@ -107,6 +148,8 @@ def test_a_wide_character_is_about_a_token() -> None:
     mixed = features({"messages": user("漢abc" * 1_000)}).prompt_tokens  # 1,000 + 3,000 / 4 + 4
     assert mixed == pytest.approx(1_754, rel=0.05)  # a sample tells how many are wide
     assert features({"messages": user("é" * 400)}).prompt_tokens == 104  # an accent is not wide
+    many = [*user("→ " * 50), *user("漢字" * 50)] * 200
+    assert features({"messages": many}).prompt_tokens == pytest.approx(200 * (37.5 + 100 + 8), rel=0.01)
 
 
 ARTICLE_1 = {  # of the Universal Declaration of Human Rights; its tokens in the vocabularies o200k and cl100k
@@ -215,6 +258,7 @@ def test_what_was_learned_replaces_the_priors() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 5_000}}, "~4096"),  # a power of two: there are few
         ({"thinking": {"type": "enabled", "budget_tokens": 10**30}}, "~1048576"),
         ({"thinking": {"type": "disabled"}}, ""),
+        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, "max"),
         ({"reasoning_effort": "x" * 10_000, "reasoning": 3, "thinking": [1]}, ""),
         ({"reasoning_effort": ["low"]}, ""),
         ({}, ""),
@@ -239,6 +283,10 @@ SCHEMA = {"type": "json_schema", "json_schema": {}}
         ({"tools": []}, set()),
         ({"response_format": SCHEMA}, {"json_schema"}),
         ({"text": {"format": SCHEMA}}, {"json_schema"}),  # Responses
+        ({"output_config": {"format": {"type": "json_schema", "schema": {}}}}, {"json_schema"}),  # Messages
+        ({"output_format": {"type": "json_schema", "schema": {}}}, {"json_schema"}),  # Messages, its beta
+        ({"modalities": ["text", "audio"], "audio": {"voice": "a"}}, {"audio_output"}),
+        ({"modalities": ["text"]}, set()),
         ({"response_format": {"type": "json_object"}}, set()),
         ({"messages": user([{"type": "image_url", "image_url": {}}])}, {"vision"}),
         ({"messages": user([{"type": "image", "source": {}}])}, {"vision"}),  # Anthropic
@@ -314,8 +362,9 @@ def test_each_answer_that_is_asked_for_is_expected(count: object, answers: int) 
     [("x", 1), (["x"], 1), (["x", "y", "z"], 3), ([7, 8, 9], 1), ([[7, 8], [9]], 2), ([], 1), (["x"] * 300, 300)],
 )
 def test_each_prompt_of_a_list_has_an_answer_of_its_own(prompt: object, answers: int) -> None:
-    found = features({"prompt": prompt, "max_tokens": 10})
-    assert (found.choices, found.output_tokens) == (answers, 10 * answers)
+    for request in ({"prompt": prompt}, {"messages": user(prompt)}):  # LiteLLM hands the second on
+        found = features({**request, "max_tokens": 10})
+        assert (found.choices, found.output_tokens) == (answers, 10 * answers)
     assert features({"prompt": prompt, "max_tokens": 10, "n": 2}).choices == 2 * answers
 
 
@@ -343,3 +392,19 @@ def test_no_tokenizer_makes_more_tokens_than_bytes(request_: dict[str, object], 
 def test_litellms_counter_makes_no_more_of_any_text(text: str) -> None:
     request = {"messages": user(text)}
     assert litellm.token_counter(messages=request["messages"]) <= (features(request).most_tokens or 0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "largest"),
+    [
+        ("x" * 400, 0),
+        (["x" * 400, "x" * 1_200], 303),
+        ([[7] * 100, [8] * 300], 303),
+        ([7] * 100, 0),
+        ([], 0),
+        ([None], 0),
+    ],
+)
+def test_of_a_batch_the_largest_prompt_needs_room(prompt: object, largest: int) -> None:
+    for request in ({"prompt": prompt}, {"messages": user(prompt)}):
+        assert features(request).largest_tokens == pytest.approx(largest, abs=4)

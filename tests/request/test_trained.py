@@ -13,8 +13,8 @@ from slo_router.contract.settings.group import GroupSettings
 from slo_router.contract.settings.tasks.classifier import FORMAT, Classifier
 from slo_router.decision.groups import ManagedGroup
 from slo_router.request.categories import EDGE_CHARS, SHORT_CHARS, Instruction, instruction_windows
-from slo_router.request.features import Learned
 from slo_router.request.trained import trained, words_of
+from slo_router.request.usage import Learned
 
 WORDS = {"refund": [0, 300], "invoice": [200, 0], "the": [10, 10], "漢": [0, 100], "{": [60, 0]}
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.contract.model import Features
-from slo_router.request.features import Learned
-from slo_router.request.usage import FACTOR_BOUNDS, learn
+from slo_router.request.usage import FACTOR_BOUNDS, Learned, learn
 from tests.shared.builders import REQUEST
 
 UNLIMITED = REQUEST._replace(  # no max_tokens
@@ -40,7 +39,7 @@ def test_tools_and_images_are_learned_apart_and_leave_the_text_alone() -> None:
         learned = learn(learned, sized(30 * 100, 0), 67 + 30 * 40)
         learned = learn(learned, sized(0, 2), 67 + 2 * 255)
         learned = learn(learned, sized(100, 1), 10**6)
-        learned = learn(learned, sized(100, 0)._replace(files=1), 10**6)
+        learned = learn(learned, sized(100, 0)._replace(files=1, needs=frozenset({"pdf"})), 10**6)
     assert learned.tool_factor == pytest.approx(0.4, rel=0.01)
     assert learned.image_tokens == pytest.approx(255, rel=0.01)
     assert learned.prompt_factor == {}
@@ -59,6 +58,18 @@ def test_repeated_reports_converge_to_the_truth() -> None:
         estimate = UNLIMITED._replace(prompt_tokens=estimated, text_tokens=estimated)
         learned = learn(learned, estimate, 1_600)
     assert learned.prompt_factor["ner"] == pytest.approx(1.6, rel=0.01)
+
+
+def test_one_report_of_far_more_than_was_sent_moves_no_estimate_far() -> None:
+    """A server that searches the web counts the pages that it found."""
+    assert learn(Learned(), UNLIMITED, 40_000).prompt_factor == {"ner": 1.05}
+    searching = UNLIMITED._replace(tool_tokens=20)
+    assert learn(Learned(), searching, 40_000).tool_factor == pytest.approx(1.05)
+
+
+@pytest.mark.parametrize("need", ["audio", "video", "pdf"])
+def test_what_lasts_or_has_pages_says_nothing_of_text(need: str) -> None:
+    assert learn(Learned(), UNLIMITED._replace(needs=frozenset({need})), 1_500) == Learned()
 
 
 def test_a_request_of_unknown_size_teaches_no_factor() -> None:

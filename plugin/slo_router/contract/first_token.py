@@ -7,7 +7,8 @@ The plugin and the benchmark agent use the same functions, so both measure the s
                    of its parts, a signature, hidden reasoning
 
 A tool call's name counts, for the model wrote it. It comes in a `content_block_start` of Anthropic's and in a
-`response.output_item.added` of OpenAI's Responses, with the first `tool_calls` of a chat completion.
+`response.output_item.added` of OpenAI's Responses, with the first `tool_calls` of a chat completion. Calls without a
+name (of a shell, a search, a patch, a picture) come in one piece, in a `response.output_item.done`.
 
 A piece is a chunk or event (LiteLLM's object or parsed JSON), or bytes of server-sent events, cut anywhere. A piece of
 an unexpected type has no token.
@@ -19,7 +20,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 TEXT_FIELDS = ("reasoning_content", "reasoning", "refusal", "images")
-CALL_FIELDS = ("name", "arguments", "input")
+CALL_FIELDS = ("name", "arguments", "input", "action", "operation", "result")
 BLOCK_FIELDS = ("text", "thinking", "partial_json", "name")  # of Anthropic's blocks and their deltas
 MOST_HELD = 1 << 20  # bytes kept of a line that has not ended
 
@@ -79,9 +80,14 @@ def _is_call(call: object) -> bool:
 def _response_event_has_token(kind: str, event: object) -> bool:
     if kind.endswith(".delta"):
         return bool(_field(event, "delta"))
-    if kind.endswith(".done"):  # of a server that sends no deltas
-        return _has_any(event, ("text", "arguments", "input", "refusal"))
-    return kind == "response.output_item.added" and _has_any(_field(event, "item"), CALL_FIELDS)
+    item = _field(event, "item")
+    if kind.endswith(".done"):  # of what comes without deltas: some calls, or all of a server's
+        said = (event, *_items(_field(item, "content")))
+        if any(_has_any(one, ("text", "arguments", "input", "refusal")) for one in said):
+            return True
+    elif kind != "response.output_item.added":
+        return False
+    return _has_any(item, CALL_FIELDS)
 
 
 def _has_any(owner: object, names: Iterable[str]) -> bool:

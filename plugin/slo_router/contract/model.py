@@ -48,7 +48,7 @@ class Features(NamedTuple):
     prompt_tokens: int  # estimated, never tokenized
     output_tokens: int  # expected, capped by what the client allows
     reserved_tokens: int  # room for the answer in the context window: the client's max_tokens, else the expected tokens
-    needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio", "pdf", "video"
+    needs: frozenset[str] = frozenset()  # of "tools", "vision", "json_schema", "audio", "audio_output", "pdf", "video"
     stream: bool = False
     limit_tokens: int | None = None  # the client's limit for one answer; `None` where it sets none
     text_tokens: int = 0  # the part of `prompt_tokens` that is text; the rest are tools, images and files
@@ -56,6 +56,7 @@ class Features(NamedTuple):
     images: int = 0
     files: int = 0
     choices: int = 1  # answers asked for (`n`, `best_of`); `output_tokens` counts all of them
+    largest_tokens: int = 0  # of the largest prompt of a batch, which must have room; 0 where there is one prompt
     effort: str = ""  # of thinking, as asked for: `low`, …, or a budget such as `~2048` tokens; empty: not asked for
     most_tokens: int | None = None  # no tokenizer makes more of the prompt; `None`: it is not text alone
 
@@ -294,7 +295,4 @@ class Decision(NamedTuple):
     @property
     def selected(self) -> Assessment | None:
         """The assessment of the deployment that was picked."""
-        for assessment in self.assessments:
-            if assessment.deployment_id == self.deployment_id:
-                return assessment
-        return None
+        return next((one for one in self.assessments if one.deployment_id == self.deployment_id), None)

@@ -15,9 +15,10 @@ from slo_router.errors import RequestSloError
 from slo_router.quality.posterior import Rules
 from slo_router.request.categories import Categorizer, article, rules
 from slo_router.request.conditions import rule_of
-from slo_router.request.features import Learned, body_of, extract, tell
+from slo_router.request.features import body_of, extract, tell
 from slo_router.request.slo import CATEGORY_HEADER, Asked
 from slo_router.request.trained import trained
+from slo_router.request.usage import Learned
 
 
 class ManagedGroup:

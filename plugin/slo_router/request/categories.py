@@ -2,8 +2,9 @@
 
 A prompt is an instruction and often a document. The instruction is short. It stands in the system prompt, or in the
 first or last sentences of the last user message. The document can have any length and any subject. To read it costs
-time and misleads: a long extraction is still an extraction. `instruction_windows` therefore cuts windows of bounded
-length. A `Categorizer` sees only these windows, so its cost does not grow with the prompt.
+time and misleads: a long extraction is still an extraction. Nor is what an agent adds to its user's words by itself an
+instruction. `instruction_windows` therefore cuts windows of bounded length. A `Categorizer` sees only these windows, so
+its cost does not grow with the prompt.
 
 `rules` adds up the weights of the instruction words at each edge. Each word counts once. Words at the start of a
 sentence ("Extract all ...") count more. The edge with the higher score is taken for the instruction. The other edge and
@@ -24,7 +25,8 @@ from slo_router.contract.model import CATEGORIES
 OPENING_CHARS = 1_200  # holds more than the 100 words at which the article's score saturates
 EDGE_CHARS = 300  # a window that holds the instruction: system prompt, first sentences, last sentences
 SHORT_CHARS = 600  # two edges; a message up to this length is read whole
-RECENT_TURNS = 64  # the last user message is searched in so many last messages; tool results may follow it
+RECENT_TURNS = 1_000  # the last user message is searched in so many last messages; an agent's steps may follow it
+ADDED = ("<system-reminder>", "<environment_context>", "<environment_details>")  # parts that agents add by themselves
 EDGE_PARTS = 8  # content parts read from each end of a message
 
 LEAD_WORDS = 5  # words of a sentence among which its verb stands: "Could you please extract ..."
@@ -94,8 +96,9 @@ def _text(content: object) -> str:
         return ""
     if len(content) > 2 * EDGE_PARTS:
         content = content[:EDGE_PARTS] + content[-EDGE_PARTS:]
-    texts = (part.get("text") for part in content if isinstance(part, dict))
-    return _clip("\n\n".join(_clip(text) for text in texts if isinstance(text, str)))
+    texts = (part.get("text") if isinstance(part, dict) else part for part in content)
+    said = (_clip(text) for text in texts if isinstance(text, str))
+    return _clip("\n\n".join(text for text in said if not text.lstrip().startswith(ADDED)))
 
 
 # The article does not list its words and signs. These are our choice.

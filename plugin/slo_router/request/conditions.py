@@ -37,9 +37,12 @@ def rule_of(categories: Mapping[str, OwnCategory]) -> Rule | None:
 
 
 def answer_form(request: Request) -> Mapping[str, object] | None:
-    """The JSON schema that the answer must keep, as chat completions or Responses ask for it."""
-    text = request.get("text")
-    form = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
+    """The JSON schema that the answer must keep, as chat completions, Responses or Messages ask for it."""
+    form = request.get("response_format") or request.get("output_format")
+    for name in ("text", "output_config"):
+        within = request.get(name)
+        if not form and isinstance(within, dict):
+            form = within.get("format")
     return form if isinstance(form, dict) and form.get("type") == "json_schema" else None
 
 

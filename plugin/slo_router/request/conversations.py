@@ -1,10 +1,11 @@
 """Which deployment probably holds a conversation's beginning in its prefix cache. Pure.
 
 Only conversations that this proxy sent are known. The messages of a turn begin with those of the turn before. So the
-fingerprint of the longest known beginning tells which deployment answered it. A fingerprint covers the roles, lengths
-and edges of a few messages: a long prompt costs no more than a short one, and no text is kept. Where no beginning is
-known (the client cut the history, or the server holds it), the session counts. A keyed hash of its name tells which
-deployment answered its last turn. A worker tells the other workers at most its `NEWS` latest turns at a time.
+fingerprint of the longest known beginning tells which deployment answered it. A fingerprint covers the roles, lengths,
+edges and middles of a few messages: a long prompt costs no more than a short one, and no text is kept. Where no
+beginning is known (the client cut the history, or the server holds it), the session counts. A keyed hash of its name
+tells which deployment answered its last turn. A worker tells the other workers at most its `NEWS` latest turns at a
+time.
 """
 
 from __future__ import annotations
@@ -109,9 +110,9 @@ def fingerprints(messages: object, instructions: object = None) -> list[int]:
     looked_at = messages[max(oldest - 1, 0) :]
     if not all(isinstance(message, dict) for message in (messages[0], *looked_at)):
         return []
-    length, _, tail = _edges(instructions)
+    said = _texts(instructions) or [""]
     first = _mark(messages[0])
-    start = zlib.crc32(f"{first}|{length}|{tail}".encode("utf-8", "replace"))
+    start = zlib.crc32(f"{first}|{sum(map(len, said))}|{said[-1][-EDGE_CHARS:]}".encode("utf-8", "replace"))
     before, found = first, []
     for count, message in enumerate(looked_at, max(oldest, 1)):
         mark = first if count == 1 else _mark(message)
@@ -122,20 +123,35 @@ def fingerprints(messages: object, instructions: object = None) -> list[int]:
 
 def _mark(message: Mapping[str, object]) -> int:
     content = message.get("content")
-    length, head, tail = _edges(message.get("output") or message.get("arguments") if content is None else content)
+    if content is None:
+        content = message.get("output") or message.get("arguments") or message.get("id")
     call = message.get("call_id") or message.get("tool_call_id")
-    text = f"{message.get('role')}|{call}|{length}|{head}|{tail}"
+    text = "|".join((str(message.get("role")), str(call), *map(_brief, _texts(content))))
     return zlib.crc32(text.encode("utf-8", "replace"))
 
 
-def _edges(content: object) -> tuple[int, str, str]:
-    """Length in characters, beginning and end of a text, or of the texts of several parts."""
+def _brief(text: str) -> str:
+    """Its length, beginning, middle and end: a template may be all that two prompts of one length have in common."""
+    size, middle = len(text), (len(text) - EDGE_CHARS) // 2
+    if size <= 3 * EDGE_CHARS:
+        return text
+    return f"{size}|{text[:EDGE_CHARS]}|{text[middle : middle + EDGE_CHARS]}|{text[-EDGE_CHARS:]}"
+
+
+def _texts(content: object) -> list[str]:
+    """A text, or what tells apart the parts that it consists of."""
     if isinstance(content, str):
-        return len(content), content[:EDGE_CHARS], content[-EDGE_CHARS:]
-    parts = content if isinstance(content, list) else ()
-    texts = [_text_of(part) for part in parts if isinstance(part, dict)]
-    return (sum(map(len, texts)), texts[0][:EDGE_CHARS], texts[-1][-EDGE_CHARS:]) if texts else (0, "", "")
+        return [content] if content else []
+    return [_text_of(part) for part in content if isinstance(part, dict)] if isinstance(content, list) else []
 
 
 def _text_of(part: Mapping[str, object]) -> str:
-    return str(part.get("text") or part.get("id") or part.get("tool_use_id") or part.get("type"))
+    return str(part.get("text") or part.get("id") or part.get("tool_use_id") or _data_of(part))
+
+
+def _data_of(part: Mapping[str, object]) -> str:
+    """The longest text in a picture, a file or the like; of an address nothing that grants access for a while."""
+    inner = [value for value in part.values() if isinstance(value, dict)]
+    texts = [text for one in (part, *inner) for text in one.values() if isinstance(text, str)]
+    found = max(texts, key=len, default="")
+    return found.partition("?")[0] if found.startswith("http") else found

@@ -1,17 +1,18 @@
-"""The features of a request: sizes, needs and category. The time to find them does not grow with the prompt.
+"""The features of a request: sizes, needs and category. The time to find them grows with the number of texts in a
+prompt, not with their length.
 
 Prompt tokens are estimated as characters × a ratio. The ratio is learned per category from the usage that servers
 report. Python stores a text's length and whether it is ASCII, so neither is counted here. In other texts a sample tells
-the share of other scripts: a character of Greek, Arabic or Hindi is about half a token, one of Chinese about one. A
-sample of the tools' schemas is encoded as JSON to learn their length. The tokens of tools and of images are learned
-separately, from requests with only one of the two
-besides text. A wrong estimate matters only near a full context window, where the filter keeps a margin.
+the share of other scripts: a character of Greek or Hindi is about half a token, one of Chinese about one. A sample of
+the tools' schemas is encoded as JSON to learn their length. Tokens of tools and of images are learned separately, from
+requests with only one of them besides text. An error matters only near a full window, where the filter keeps a margin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.json import encode
@@ -20,42 +21,42 @@ from slo_router.contract.model import Features
 from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.request.categories import Categorizer, instruction_windows
 from slo_router.request.conditions import Rule, answer_form
+from slo_router.request.usage import Learned
 
 TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
-TOKENS_PER_IMAGE = 1_000
 CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
 TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
-MOST_TOKENS_PER_MESSAGE = 20
-BYTES_PER_CHAR = 4  # at most, in UTF-8
-OTHER_FROM, TOKENS_PER_OTHER = (
-    "\u0370",
-    0.5,
-)  # Greek: from here on, between what older and newer vocabularies make of it
-WIDE_FROM, TOKENS_PER_WIDE = "\u2e80", 1.0  # CJK radicals
-SAMPLE_CHARS = 256
+MOST_TOKENS_PER_MESSAGE, MOST_BYTES_PER_CHAR = 20, 4
+TOKENS_PER_OTHER, TOKENS_PER_WIDE = 0.5, 1.0  # older vocabularies make more of other scripts, newer ones less
+SAMPLE_CHARS = 256  # of all texts together, unless they are many
+LEAST_SAMPLE = 16  # characters of each
 SAMPLE_TOOLS = 8
 OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
 OUTPUT_TOKENS_ELSE = 300
 MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
 MAX_CHOICES = 128  # what OpenAI allows
 MAX_BUDGET = 2**20
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
-MAX_NESTING = 3  # messages, their parts, the parts of a tool result
-IMAGES = ("image", "image_url", "input_image", "computer_call_output")
-CALLS = ("tool_calls", "function_call", "arguments", "input", "action")  # of a tool, on every route
-THOUGHTS = ("thinking", "reasoning_content")  # that a client sends back: newer models read them again
-MORE = frozenset((*CALLS, *THOUGHTS))
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+MAX_NESTING = 10  # messages, their parts, the parts of a tool's result, the texts of a document in it
+KINDS: Mapping[str, str] = {  # of parts that are no text, and what they need; their tokens are in no string
+    **dict.fromkeys(("image", "image_url", "input_image", "computer_call_output", "image_generation_call"), "vision"),
+    **dict.fromkeys(("file", "input_file", "document"), "pdf"),
+    **dict.fromkeys(("video_url", "input_video"), "video"),
+    "input_audio": "audio",
+}
+NO_TEXT = frozenset(  # fields that no model reads as they stand, or that say once more what another says
+    {
+        *("type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control", "signature"),
+        *("audio", "annotations", "citations", "logprobs", "thinking_blocks", "reasoning_details"),
+        *("provider_specific_fields", "extra_content"),
+    }
+)
+ENCRYPTED = "encrypted_content"  # of a model's thoughts, a compacted history, a page that it found
+ENVELOPE_CHARS = 650  # around what is encrypted; so Codex counts
+_OTHER = re.compile("[\u0370-\U0010ffff]")  # from Greek on
+_WIDE = re.compile("[\u2e80-\U0010ffff]")  # from the CJK radicals on
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What this worker learned from the prompt tokens that servers report. Starts from the priors."""
-
-    prompt_factor: Mapping[str, float] = field(default_factory=dict)  # by category: reported ÷ estimated tokens
-    tool_factor: float = 1.0  # reported ÷ estimated tokens of tools
-    image_tokens: float = TOKENS_PER_IMAGE
 
 
 class Content(NamedTuple):
@@ -96,7 +97,8 @@ def extract(
     tool_tokens = round(tool_chars * TOKENS_PER_CHAR * learned.tool_factor)
     other_tokens = tool_tokens + round(content.images * learned.image_tokens + content.files * TOKENS_PER_FILE)
     expected = OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE)
-    allowed, choices = _output_limit(request), _choices(request)
+    allowed, batch = _output_limit(request), _batch(request)
+    choices, largest = _choices(request, len(batch) or 1), max(batch, default=0) / (sum(batch) or 1)
     return Features(
         category=category,
         category_source=source,
@@ -112,6 +114,7 @@ def extract(
         files=content.files,
         choices=choices,
         effort=_effort(request),
+        largest_tokens=round(largest * text_tokens),
         most_tokens=_most_tokens(content, tool_chars),
     )
 
@@ -120,7 +123,7 @@ def _most_tokens(content: Content, tool_chars: float) -> int | None:
     """A token has at least a byte."""
     if content.images or content.files or content.audio or content.video:
         return None
-    most_bytes = content.chars + (BYTES_PER_CHAR - 1) * content.not_ascii + tool_chars
+    most_bytes = content.chars + (MOST_BYTES_PER_CHAR - 1) * content.not_ascii + tool_chars
     return round(most_bytes) + content.messages * MOST_TOKENS_PER_MESSAGE
 
 
@@ -129,7 +132,10 @@ def body_of(request: Mapping[str, object]) -> object:
     body = request.get("messages") or request.get("input") or request.get("prompt") or request.get("contents") or None
     system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
     if system:
-        body = [{"role": "system", "content": system}, *(body if isinstance(body, list) else [_as_user(body)])]
+        body = [
+            {"role": "system", "content": system},
+            *(body if isinstance(body, list) else [{"role": "user", "content": body}]),
+        ]
     return body
 
 
@@ -142,59 +148,72 @@ def tell(request: Mapping[str, object], body: object, categorizer: Categorizer, 
     return (UNSURE, UNSURE) if category is None else (category, "categorizer")
 
 
-def measure(body: object, nesting: int = MAX_NESTING) -> Content:
-    """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty."""
-    if isinstance(body, str):
-        return measure([body], 1)
-    chars = images = files = not_ascii = 0
-    beyond = 0.0
-    audio = video = False
-    messages = body if isinstance(body, list) and nesting else ()
-    if messages and isinstance(messages[0], int):  # the ids of tokens
-        return Content(round(len(messages) / TOKENS_PER_CHAR), 0, images=0, audio=False, messages=1)
-    for message in messages:
-        content = _content(message) if isinstance(message, dict) else message
-        texts = [] if not isinstance(message, dict) or MORE.isdisjoint(message) else _more(message)
-        if isinstance(content, str):
-            texts.append(content)
-        elif isinstance(content, list):
-            inner = measure(content, nesting - 1)
-            chars, beyond, images = chars + inner.chars, beyond + inner.beyond, images + inner.images
-            files, audio, video = files + inner.files, audio or inner.audio, video or inner.video
-            not_ascii += inner.not_ascii
-        elif isinstance(message, dict):
-            kind = message.get("type")
-            images += kind in IMAGES  # no set: anything may stand there
-            files += kind in ("file", "input_file", "document")
-            audio = audio or kind == "input_audio"
-            video = video or kind in ("video_url", "input_video")
-        for text in texts:
-            chars += len(text)
-            if not text.isascii():
-                beyond += _beyond(text)
-                not_ascii += len(text)
-    return Content(chars, beyond, images, audio, len(messages), files, video, not_ascii)
+def measure(body: object) -> Content:
+    """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty.
+
+    Clients and providers add kinds of parts all the time: every text counts that is not known to be none.
+    """
+    messages = [body] if isinstance(body, str) else body if isinstance(body, list) else []
+    found = _Found([], Counter(), Counter())
+    _look_into(messages, found, MAX_NESTING)
+    texts, kinds, more = found
+    count = 1 if messages and isinstance(messages[0], int) else len(messages)
+    others = [text for text in texts if not text.isascii()]
+    return Content(
+        chars=sum(map(len, texts)) + more["hidden"] + round(more["ids"] / TOKENS_PER_CHAR),
+        beyond=_beyond(others),
+        images=kinds["vision"],
+        audio=kinds["audio"] > 0,
+        messages=count,
+        files=kinds["pdf"],
+        video=kinds["video"] > 0,
+        not_ascii=sum(map(len, others)),
+    )
 
 
-def _content(message: Mapping[str, object]) -> object:
-    content = message.get("content", message.get("text"))
-    if content is None:
-        content = message.get("parts")  # Gemini's
-    return message.get("output") if content is None else content  # what a tool of Responses answered
+class _Found(NamedTuple):
+    texts: list[str]
+    kinds: Counter[str]  # parts that are no text, by what they need
+    more: Counter[str]  # `hidden` characters that a provider encrypted, `ids` of tokens
 
 
-def _more(message: Mapping[str, object]) -> list[str]:
-    """The texts of what the model asked of its tools, and of what it thought."""
-    texts: list[str] = []
-    values = [message[key] for key in message if key in MORE]
-    for value in values:  # grows meanwhile
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, dict):
-            values.extend(value.values())
-        elif isinstance(value, list):
-            values.extend(value)
-    return texts
+def _look_into(value: object, found: _Found, nesting: int, no_text: Container[object] = NO_TEXT) -> None:
+    """Adds what stands in a list, or in a message, part or other object. `no_text` names fields that are left out."""
+    if isinstance(value, dict):
+        _look_into_object(value, found, nesting, no_text)
+    elif isinstance(value, list) and value and nesting:
+        if isinstance(value[0], int):
+            found.more["ids"] += len(value)
+            return
+        for one in value:
+            if isinstance(one, dict):
+                _look_into_object(one, found, nesting - 1, no_text)
+            elif isinstance(one, str):
+                found.texts.append(one)
+            else:
+                _look_into(one, found, nesting - 1, no_text)
+
+
+def _look_into_object(value: Mapping[str, object], found: _Found, nesting: int, no_text: Container[object]) -> None:
+    kind = value.get("type") if no_text else None
+    if isinstance(kind, str) and kind in KINDS and not _is_written_out(value):
+        found.kinds[KINDS[kind]] += 1
+        return
+    for key, inner in value.items():
+        if key in no_text or inner is None:
+            continue
+        if not isinstance(inner, str):
+            _look_into(inner, found, nesting - 1, () if key == "input" else no_text)  # what a tool is asked is all text
+        elif key == ENCRYPTED:
+            found.more["hidden"] += max(len(inner) * 3 // 4 - ENVELOPE_CHARS, 0)
+        else:
+            found.texts.append(inner)
+
+
+def _is_written_out(part: Mapping[str, object]) -> bool:
+    """Whether it is a document of Anthropic's whose text stands in the request."""
+    source = part.get("source")
+    return isinstance(source, dict) and source.get("type") in ("text", "content")
 
 
 def _chars_of_tools(tools: Sequence[object]) -> float:
@@ -208,27 +227,33 @@ def _chars_of_tools(tools: Sequence[object]) -> float:
         return float(CHARS_PER_TOOL * len(tools))
 
 
-def _as_user(text: object) -> dict[str, object]:
-    return {"role": "user", "content": text}
+def _beyond(others: Sequence[str]) -> float:
+    size, tokens = max(SAMPLE_CHARS // (len(others) or 1), LEAST_SAMPLE), 0.0
+    for text in others:
+        sample = text[:: -(-len(text) // size) | 1]  # odd: texts repeat themselves
+        wide, other = len(_WIDE.findall(sample)), len(_OTHER.findall(sample))
+        more = wide * (TOKENS_PER_WIDE - TOKENS_PER_OTHER) + other * (TOKENS_PER_OTHER - TOKENS_PER_CHAR)
+        tokens += more / len(sample) * len(text)
+    return tokens
 
 
-def _beyond(text: str) -> float:
-    step = max(len(text) // SAMPLE_CHARS, 1)
-    sample = text[::step] if step == 1 else text[: SAMPLE_CHARS * step : step]
-    wide, other = sum(one >= WIDE_FROM for one in sample), sum(one >= OTHER_FROM for one in sample)
-    tokens = wide * (TOKENS_PER_WIDE - TOKENS_PER_OTHER) + other * (TOKENS_PER_OTHER - TOKENS_PER_CHAR)
-    return tokens / len(sample) * len(text)
+def _batch(request: Mapping[str, object]) -> list[float]:
+    """The sizes, about in tokens, of a batch's prompts; empty where there is one. LiteLLM makes a message of them."""
+    prompts, messages = request.get("prompt"), request.get("messages")
+    if prompts is None and isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0], dict):
+        prompts = messages[0].get("content")
+    if not isinstance(prompts, list) or not prompts or not isinstance(prompts[0], str | list):
+        return []
+    return [
+        len(one) * (TOKENS_PER_CHAR if isinstance(one, str) else 1) for one in prompts if isinstance(one, str | list)
+    ]
 
 
-def _choices(request: Mapping[str, object]) -> int:
+def _choices(request: Mapping[str, object], prompts: int) -> int:
     """How many answers the request asks for. Each one costs, also those that `best_of` does not return."""
-    prompts = request.get("prompt")
-    answers = 1
-    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):  # else the ids of one's tokens
-        answers = len(prompts)
     if "n" not in request and "best_of" not in request:
-        return answers
-    return answers * min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
+        return prompts
+    return prompts * min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:
@@ -238,11 +263,11 @@ def _output_limit(request: Mapping[str, object]) -> int | None:
 
 
 def _effort(request: Mapping[str, object]) -> str:
-    """How much thinking the request asks for: an effort as in OpenAI's routes, or `~` and Anthropic's budget in tokens.
+    """How much thinking the request asks for: an effort by name, or `~` and Anthropic's budget in tokens.
 
     A budget is rounded down to a power of two, so that few values exist. Empty where nothing known is asked for.
     """
-    asked = request.get("reasoning_effort") or request.get("reasoning")
+    asked = request.get("reasoning_effort") or request.get("reasoning") or request.get("output_config")
     if isinstance(asked, dict):
         asked = asked.get("effort")
     if asked in EFFORTS:
@@ -259,9 +284,10 @@ def _positive(request: Mapping[str, object], name: str) -> int:
 
 
 def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) -> frozenset[str]:
-    schema = answer_form(request) is not None
-    if not (has_tools or content.images or content.audio or content.files or content.video or schema):
-        return _NO_NEEDS
+    schema, modalities = answer_form(request) is not None, request.get("modalities")
+    speaks = isinstance(modalities, list) and "audio" in modalities
+    if not (has_tools or content.images or content.audio or content.files or content.video or schema or speaks):
+        return frozenset()
     flags: Sequence[tuple[str, object]] = (
         ("tools", has_tools),
         ("vision", content.images),
@@ -269,8 +295,6 @@ def _needs(request: Mapping[str, object], content: Content, *, has_tools: bool) 
         ("pdf", content.files),
         ("video", content.video),
         ("json_schema", schema),
+        ("audio_output", speaks),
     )
     return frozenset(name for name, needed in flags if needed)
-
-
-_NO_NEEDS: frozenset[str] = frozenset()

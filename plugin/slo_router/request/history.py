@@ -1,8 +1,8 @@
 """Whether a conversation's history has parts that only the model that wrote them accepts. Pure.
 
 Models sign or encrypt their thinking, and refuse what another model signed: `thinking_blocks` and parts of type
-`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning (Responses). A request that asks for thinking
-gets such an answer, so the router remembers which deployment gave it.
+`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning and compacted histories (Responses). A request
+that asks for thinking gets such an answer, so the router remembers which deployment gave it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _ASKS = ("thinking", "reasoning_effort", "reasoning")
+_INCLUDED = "reasoning.encrypted_content"  # of models that think unasked
 _SIGNED_PARTS = ("thinking", "redacted_thinking")
 
 
 def may_be_signed(request: Mapping[str, object]) -> bool:
     """Whether the answer to this request may have a signed part."""
-    return any(request.get(name) for name in _ASKS)
+    included = request.get("include")
+    return any(request.get(name) for name in _ASKS) or (isinstance(included, list) and _INCLUDED in included)
 
 
 def is_signed(messages: object) -> bool:
@@ -24,8 +26,8 @@ def is_signed(messages: object) -> bool:
 
 
 def _holds(message: Mapping[str, object]) -> bool:
-    if message.get("type") == "reasoning":
-        return bool(message.get("encrypted_content"))
+    if message.get("encrypted_content"):
+        return True
     if message.get("role") not in ("assistant", "model"):
         return False
     if message.get("thinking_blocks") or _signs(message):

@@ -2,26 +2,40 @@
 
 It keeps exponentially weighted means: reported ÷ estimated tokens of text and of tools, and tokens per image. Servers
 report only the whole prompt. So the error is taken relative to the whole prompt: beside a long text, tools and images
-change little. Each worker learns alone and starts from the priors in `features`.
+change little. One report changes an estimate by a twentieth at most: a server may have added what nobody here saw, such
+as the pages that it searched. Each worker learns alone and starts from priors.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from slo_router.contract.model import Features
-from slo_router.request.features import Learned
+
+TOKENS_PER_IMAGE = 1_000
 
 STEP = 0.05  # a category's last 20 requests have two thirds of the weight
+MOST_SURPLUS = 1.0  # that one report tells
 FACTOR_BOUNDS = (0.2, 5.0)  # a server that reports nonsense must not make every context window look full
 IMAGE_BOUNDS = (20.0, 5_000.0)
+UNCOUNTED = frozenset({"audio", "pdf", "video"})  # their tokens depend on seconds and pages
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What this worker learned from the prompt tokens that servers report. Starts from the priors."""
+
+    prompt_factor: Mapping[str, float] = field(default_factory=dict)  # by category: reported ÷ estimated tokens
+    tool_factor: float = 1.0  # reported ÷ estimated tokens of tools
+    image_tokens: float = TOKENS_PER_IMAGE
 
 
 def learn(learned: Learned, features: Features, prompt_tokens: int | None) -> Learned:
     """What is known after one more request, whose server reported `prompt_tokens`."""
-    if not prompt_tokens or not features.text_tokens or features.files:  # a file's tokens depend on its pages
+    if not prompt_tokens or not features.text_tokens or not features.needs.isdisjoint(UNCOUNTED):
         return learned
-    surplus = (prompt_tokens - features.prompt_tokens) / features.prompt_tokens
+    surplus = min((prompt_tokens - features.prompt_tokens) / features.prompt_tokens, MOST_SURPLUS)
     if features.tool_tokens and features.images:
         return learned
     if features.tool_tokens:

@@ -21,7 +21,15 @@ from slo_router.request.lengths import ASSUMED_ANSWERS
 SHRINK = 5.0  # after so many answers half of a difference is believed
 MOST_OF_ONE = 20.0  # one kind counts for fewer answers than this, or it would outweigh the others
 SWEEPS = 4
-EFFORTS = {"none": 0.3, "minimal": 0.3, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0}  # length factors, assumed
+EFFORTS = {  # length factors, assumed
+    "none": 0.3,
+    "minimal": 0.3,
+    "low": 0.5,
+    "medium": 1.0,
+    "high": 2.0,
+    "xhigh": 3.0,
+    "max": 4.0,
+}
 _BUDGETS = frozenset(f"~{1 << power}" for power in range(MAX_BUDGET.bit_length()))
 BUDGET_USED = 0.5  # mean share of a thinking budget that is used, assumed
 

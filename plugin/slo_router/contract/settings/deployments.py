@@ -243,6 +243,7 @@ _SUPPORT_FLAGS = {
     "vision": "supports_vision",
     "json_schema": "supports_response_schema",
     "audio": "supports_audio_input",
+    "audio_output": "supports_audio_output",
     "pdf": "supports_pdf_input",
     "video": "supports_video_input",
 }

@@ -14,9 +14,8 @@ from typing import NamedTuple
 from slo_router.contract.ages import LENGTH_HALF_LIFE_S
 from slo_router.contract.model import Facts, Features, Metrics
 from slo_router.contract.record import RequestRecord
-from slo_router.request.features import Learned
 from slo_router.request.lengths import Length, Seen, assumed
-from slo_router.request.usage import learn
+from slo_router.request.usage import Learned, learn
 from slo_router.request.verbosity import NOTHING_MEASURED, Added, Kind, Measured, added_by, assuming, is_effort, times
 
 MOST_LENGTHS = 8  # of answers, that a worker tells the others at a time: a sample is enough
