@@ -38,17 +38,11 @@ class Ask:
     include_usage: bool
     tool: str | None  # the function to call where the client requires a tool call
     other_tokens: int = 0  # of tools and images
-    largest: str = ""  # of several prompts the one that needs most room
 
     @property
     def prompt_tokens(self) -> int:
         """The size of the prompt."""
         return token_count(self.prompt) + self.other_tokens
-
-    @property
-    def needed_tokens(self) -> int:
-        """What must have room."""
-        return token_count(self.largest) if self.largest else self.prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Everything else in a body is ignored, as servers do. A field that is there with 
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -129,11 +128,8 @@ class CompletionBody(Body):
     max_tokens: Limit = None
 
     def ask(self) -> Ask:
-        """Several prompts are answered as one; each must have room."""
-        if isinstance(self.prompt, str):
-            return self.asks(self.prompt, self.max_tokens)
-        whole = self.asks("\n".join(self.prompt), self.max_tokens)
-        return replace(whole, largest=max(self.prompt, key=len, default=""))
+        """Several prompts are answered as one."""
+        return self.asks(self.prompt if isinstance(self.prompt, str) else "\n".join(self.prompt), self.max_tokens)
 
 
 class ResponsesBody(Body):

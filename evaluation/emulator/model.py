@@ -92,7 +92,7 @@ class Model:
             self.spec,
             answer_id=f"{self.spec.name}-{next(self._ids)}",
             created=int(time.time()),
-            room=self._room(ask.needed_tokens),
+            room=self._room(ask.prompt_tokens),
         )
         if self.spec.cache_tokens:
             answer = replace(answer, cached_tokens=self._cache.take(ask.prompt))

@@ -106,7 +106,6 @@ def test_json_is_complete_and_plain() -> None:
         "reserved_tokens": 500,
         "limit_tokens": None,
         "choices": 1,
-        "largest_prompt_tokens": 0,
         "needs": ["tools"],
         "probability": None,
         "ttft_p50_ms": None,

@@ -89,14 +89,6 @@ def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: S
     assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
-def test_a_batch_of_prompts_goes_where_each_has_room(stack: Stack) -> None:
-    """Thirty prompts of 100 tokens; small has room for 2,000."""
-    answer = stack.post("/v1/completions", {"model": "smart", "prompt": ["word " * 80] * 30, "max_tokens": 1})
-    assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, "small"), answer.text
-    (record,) = stack.records(1)
-    assert record["decision"]["expected_output_tokens"] == 30  # type: ignore[index]
-
-
 @pytest.mark.parametrize("kind", ["reasoning", "compaction"])
 def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None:
     """Codex and OpenAI's Agents SDK keep the history themselves."""

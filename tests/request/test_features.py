@@ -357,17 +357,6 @@ def test_each_answer_that_is_asked_for_is_expected(count: object, answers: int) 
         assert extract(request, rules(), "chat", Learned()).output_tokens == 10 * answers
 
 
-@pytest.mark.parametrize(
-    ("prompt", "answers"),
-    [("x", 1), (["x"], 1), (["x", "y", "z"], 3), ([7, 8, 9], 1), ([[7, 8], [9]], 2), ([], 1), (["x"] * 300, 300)],
-)
-def test_each_prompt_of_a_list_has_an_answer_of_its_own(prompt: object, answers: int) -> None:
-    for request in ({"prompt": prompt}, {"messages": user(prompt)}):  # LiteLLM hands the second on
-        found = features({**request, "max_tokens": 10})
-        assert (found.choices, found.output_tokens) == (answers, 10 * answers)
-    assert features({"prompt": prompt, "max_tokens": 10, "n": 2}).choices == 2 * answers
-
-
 # --- the most that it can be
 
 
@@ -392,19 +381,3 @@ def test_no_tokenizer_makes_more_tokens_than_bytes(request_: dict[str, object], 
 def test_litellms_counter_makes_no_more_of_any_text(text: str) -> None:
     request = {"messages": user(text)}
     assert litellm.token_counter(messages=request["messages"]) <= (features(request).most_tokens or 0)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "largest"),
-    [
-        ("x" * 400, 0),
-        (["x" * 400, "x" * 1_200], 303),
-        ([[7] * 100, [8] * 300], 303),
-        ([7] * 100, 0),
-        ([], 0),
-        ([None], 0),
-    ],
-)
-def test_of_a_batch_the_largest_prompt_needs_room(prompt: object, largest: int) -> None:
-    for request in ({"prompt": prompt}, {"messages": user(prompt)}):
-        assert features(request).largest_tokens == pytest.approx(largest, abs=4)

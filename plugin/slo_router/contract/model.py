@@ -56,7 +56,6 @@ class Features(NamedTuple):
     images: int = 0
     files: int = 0
     choices: int = 1  # answers asked for (`n`, `best_of`); `output_tokens` counts all of them
-    largest_tokens: int = 0  # of the largest prompt of a batch, which must have room; 0 where there is one prompt
     effort: str = ""  # of thinking, as asked for: `low`, …, or a budget such as `~2048` tokens; empty: not asked for
     most_tokens: int | None = None  # no tokenizer makes more of the prompt; `None`: it is not text alone
 
@@ -295,4 +294,7 @@ class Decision(NamedTuple):
     @property
     def selected(self) -> Assessment | None:
         """The assessment of the deployment that was picked."""
-        return next((one for one in self.assessments if one.deployment_id == self.deployment_id), None)
+        for assessment in self.assessments:
+            if assessment.deployment_id == self.deployment_id:
+                return assessment
+        return None

@@ -113,7 +113,6 @@ def as_json(decision: Decision) -> dict[str, object]:
         "reserved_tokens": features.reserved_tokens,
         "limit_tokens": features.limit_tokens,
         "choices": features.choices,
-        "largest_prompt_tokens": features.largest_tokens,
         "needs": sorted(features.needs),
         "probability": decision.probability,
         "ttft_p50_ms": None if outlook is None else to_ms(outlook.ttft_p50_s),

@@ -53,7 +53,7 @@ class Demand(NamedTuple):
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Prompt (with a margin for the estimate) and answer must fit the context window; of a batch each prompt.
+    """Prompt (with a margin for the estimate) and answer must fit the context window.
 
     The answer has the room that the client asks for, else as much as the deployment is unlikely to exceed. Where
     `model_info` states an answer limit of its own, the window is for the prompt alone.
@@ -61,7 +61,7 @@ def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Reje
     if facts.context_tokens is None:
         return None
     features = demand.features
-    needed = (features.largest_tokens or features.prompt_tokens) * CONTEXT_MARGIN
+    needed = features.prompt_tokens * CONTEXT_MARGIN
     if facts.max_output_tokens is None:
         is_limited = features.limit_tokens is not None or prediction.longest_tokens is None
         needed += features.reserved_tokens if is_limited else prediction.longest_tokens or 0.0

@@ -97,8 +97,7 @@ def extract(
     tool_tokens = round(tool_chars * TOKENS_PER_CHAR * learned.tool_factor)
     other_tokens = tool_tokens + round(content.images * learned.image_tokens + content.files * TOKENS_PER_FILE)
     expected = OUTPUT_TOKENS.get(category, OUTPUT_TOKENS_ELSE)
-    allowed, batch = _output_limit(request), _batch(request)
-    choices, largest = _choices(request, len(batch) or 1), max(batch, default=0) / (sum(batch) or 1)
+    allowed, choices = _output_limit(request), _choices(request)
     return Features(
         category=category,
         category_source=source,
@@ -114,7 +113,6 @@ def extract(
         files=content.files,
         choices=choices,
         effort=_effort(request),
-        largest_tokens=round(largest * text_tokens),
         most_tokens=_most_tokens(content, tool_chars),
     )
 
@@ -237,23 +235,11 @@ def _beyond(others: Sequence[str]) -> float:
     return tokens
 
 
-def _batch(request: Mapping[str, object]) -> list[float]:
-    """The sizes, about in tokens, of a batch's prompts; empty where there is one. LiteLLM makes a message of them."""
-    prompts, messages = request.get("prompt"), request.get("messages")
-    if prompts is None and isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0], dict):
-        prompts = messages[0].get("content")
-    if not isinstance(prompts, list) or not prompts or not isinstance(prompts[0], str | list):
-        return []
-    return [
-        len(one) * (TOKENS_PER_CHAR if isinstance(one, str) else 1) for one in prompts if isinstance(one, str | list)
-    ]
-
-
-def _choices(request: Mapping[str, object], prompts: int) -> int:
+def _choices(request: Mapping[str, object]) -> int:
     """How many answers the request asks for. Each one costs, also those that `best_of` does not return."""
     if "n" not in request and "best_of" not in request:
-        return prompts
-    return prompts * min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
+        return 1
+    return min(max(_positive(request, "n"), _positive(request, "best_of"), 1), MAX_CHOICES)
 
 
 def _output_limit(request: Mapping[str, object]) -> int | None:

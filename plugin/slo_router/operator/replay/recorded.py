@@ -94,7 +94,6 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     limit_tokens: Count | None = None  # the answer limit that the client asked for
     cost_interval_usd: tuple[Amount, Amount] | None = None  # of the chosen one
     choices: Count = 1  # answers asked for
-    largest_prompt_tokens: Count = 0  # of a batch
     cached_at: str = ""  # the deployment that has the conversation cached, chosen or not
     relaxation: dict[str, float] = {}
     shadow: bool = False  # the decision had no effect: LiteLLM chose
@@ -162,7 +161,6 @@ def features_of(record: Recorded, decision: RecordedDecision) -> Features:
         stream=record.stream,
         limit_tokens=decision.limit_tokens,
         choices=decision.choices or 1,
-        largest_tokens=decision.largest_prompt_tokens,
     )
 
 
