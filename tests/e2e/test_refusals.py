@@ -9,13 +9,14 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httpx
 import pytest
 
 from evaluation.shared.traffic import BAD_TEMPERATURE
 from slo_router.contract.ages import HANDFUL as HANDFUL_OF_ANSWERS
+from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
 from tests.e2e.conftest import CATEGORIES, REFUSALS, Stack
 
 LONG = [{"role": "user", "content": "Summarize: " + "the cat sat on the mat. " * 150}]
@@ -187,6 +188,18 @@ def found_failing(live: Stack, age_s: float) -> None:
         said = {"error_rate": "1", "timestamp": str(time.time() - age_s)}
         live.redis.hset(f"{live.prefix}metrics:tried-small:{category}", mapping=said)  # type: ignore[arg-type]
     live.refreshed()
+    shared(live)
+
+
+def shared(live: Stack) -> None:
+    """Waits until the worker has told the others twice: after the first time it looked at what was found."""
+    (worker,) = cast("set[str]", live.redis.smembers(live.prefix + WORKERS_KEY))
+    key, deadline_s = f"{live.prefix}{LIVE_KEY}{worker}", time.monotonic() + 60
+    for _ in range(2):
+        live.redis.set(key, "")
+        while not live.redis.get(key):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
 
 
 def tried(live: Stack, *, stream: bool = False) -> httpx.Response:
