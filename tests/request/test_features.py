@@ -335,6 +335,14 @@ def test_parts_nested_without_end_are_read_to_a_bounded_depth() -> None:
     assert measure([[["x" * 400]]]).chars == 400  # messages, parts, parts of a part
 
 
+@pytest.mark.parametrize("key", ["input", "other"])
+def test_objects_nested_without_end_are_read_to_a_bounded_depth(key: str) -> None:
+    part: dict[str, object] = {"text": "x"}
+    for _ in range(900):
+        part = {key: part, "texts": ["y"]}
+    assert features({"messages": user([part])}).prompt_tokens < 10
+
+
 @pytest.mark.parametrize(
     ("part", "need"),
     [

@@ -177,9 +177,11 @@ class _Found(NamedTuple):
 
 def _look_into(value: object, found: _Found, nesting: int, no_text: Container[object] = NO_TEXT) -> None:
     """Adds what stands in a list, or in a message, part or other object. `no_text` names fields that are left out."""
+    if nesting <= 0:
+        return
     if isinstance(value, dict):
         _look_into_object(value, found, nesting, no_text)
-    elif isinstance(value, list) and value and nesting:
+    elif isinstance(value, list) and value:
         if isinstance(value[0], int):
             found.more["ids"] += len(value)
             return
