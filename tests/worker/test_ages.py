@@ -152,7 +152,8 @@ def test_what_fails_still_is_asked_each_minute_and_costs_no_request() -> None:
 
 
 def test_where_nobody_can_ask_a_request_finds_out_and_three_failures_shut_the_circuit() -> None:
-    worker = Worker(ago(FAILING, 3_600), trial_share=0.5, asks=False)
+    worker, now_s = Worker(ago(FAILING, 3_600), trial_share=0.5, asks=False), time.time()
+    worker.strategy._clock = lambda: now_s  # a second later the circuit lets one more request pass
     assert worker.counted(fails=True)["cheap"] == 3
     unclear = Worker(ago(FAILING, 3_600), trial_share=0.5)
     unclear.check("unclear")
