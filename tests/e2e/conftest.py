@@ -255,6 +255,16 @@ class Stack:
 
 
 _shared = ExitStack()  # what modules share
+SHARED_PROXIES = {"proxy": "stack", "_live": "live", "streams": "streams"}  # fixtures, and the units that share them
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fails a test that asks for a shared proxy outside its unit, with whose last test the proxy ends."""
+    definitions: Mapping[str, Sequence[pytest.FixtureDef[object]]] = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    for fixture, unit in SHARED_PROXIES.items():
+        is_shared = fixture in definitions and definitions[fixture][-1].baseid == "tests/e2e"
+        if is_shared and unit_of(item.path) != unit:
+            pytest.fail(f"{item.path.name} shares a proxy: tests/shared/units.py must name it {unit!r}", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
