@@ -325,9 +325,10 @@ def proxy(
     server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
-    params = {**server, "model": "anthropic/odd"}
-    more_models.append({"model_name": "messages", "litellm_params": params, "model_info": {"id": "messages-odd"}})
-    settings["callback_settings"]["slo_router"]["groups"]["messages"] = {}  # type: ignore[index]
+    for group, model in (("messages", "anthropic/odd"), ("google", "gemini/odd")):
+        params, info = {**server, "model": model}, {"id": f"{group}-odd"}
+        more_models.append({"model_name": group, "litellm_params": params, "model_info": info})
+        settings["callback_settings"]["slo_router"]["groups"][group] = {}  # type: ignore[index]
     more_models.append(deployment(small, "overheard", "overheard-small", slo_router={"quality": 0.9}))
     best = {"id": "overheard-odd", "slo_router": {"quality": 0.99}}
     more_models.append({"model_name": "overheard", "litellm_params": server, "model_info": best})

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import redis
 
-from evaluation.routing.first_token.asking import CALL_TYPES, Seen, ask_all, document, leave
+from evaluation.routing.first_token.asking import CALL_TYPES, PATHS, Seen, ask_all, document, leave
 from evaluation.routing.first_token.habits import HABITS, Habit
 from evaluation.routing.first_token.server import Providers, providers, slug
 from evaluation.shared.stock_proxy import StockProxy
@@ -85,14 +85,14 @@ def test_a_records_first_token_lies_between_when_the_server_sent_it_and_when_the
     }
     assert wrong == {}
     assert {(one.habit.provider, one.route) for one in asked if one.token_s is not None} == {
-        (habit.provider, route) for habit in HABITS for route in ("chat", "completions", "messages", "responses")
+        (habit.provider, route) for habit in HABITS for route in PATHS
     }
     assert {one["outcome"] for one in found.values()} == {"success"}
 
 
 LEAVING = [
     (route, stop)
-    for route in ("chat", "completions", "messages", "responses")
+    for route in PATHS
     for stop in ("opening", "token", "rest")
     if (route, stop) != ("chat", "opening")  # LiteLLM itself waits for the first chunk of a chat, whoever leaves
 ]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import redis
 
-from evaluation.routing.first_token.asking import CALL_TYPES, PATHS, body, next_number
+from evaluation.routing.first_token.asking import CALL_TYPES, body, next_number, path
 from tests.e2e.conftest import Part, Streams
 from tests.e2e.rescue_stack import ROUTES, START, WITHIN_S, Answer, Case, Stack, fault_of, hung_up, part_of
 
@@ -84,7 +84,7 @@ async def _leave(stack: Stack) -> list[str]:
         number = next_number()
         asked = body(case.route, case.group, number, "token")
         async with httpx.AsyncClient(headers=stack.proxy.auth, timeout=WITHIN_S) as client:
-            reading = asyncio.create_task(client.post(stack.proxy.url + PATHS[case.route], json=asked))
+            reading = asyncio.create_task(client.post(stack.proxy.url + path(case.route, case.group), json=asked))
             while number not in stack.other.stopped:  # noqa: ASYNC110  # it runs on another thread's loop
                 await asyncio.sleep(0.01)
             reading.cancel()

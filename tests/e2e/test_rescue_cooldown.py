@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from evaluation.emulator import Handle, running_endpoints
-from evaluation.routing.first_token.asking import PATHS, body, next_number
+from evaluation.routing.first_token.asking import PATHS, body, next_number, path
 from evaluation.shared.stock_proxy import StockProxy
 from evaluation.shared.valkey_server import ValkeyServer
 from tests.e2e.conftest import LITELLM, SPECS, deployment, publish_one, refreshed
@@ -45,8 +45,8 @@ def test_being_given_up_once_does_not_count_for_litellms_cooldown(valkey: Valkey
 
 
 def _ask(proxy: StockProxy, route: str) -> httpx.Response:
-    asked = {**body(route, route, next_number(), None), "stream": True}
-    return httpx.post(proxy.url + PATHS[route], json=asked, headers=proxy.auth, timeout=WITHIN_S)
+    asked = body(route, route, next_number(), None)
+    return httpx.post(proxy.url + path(route, route), json=asked, headers=proxy.auth, timeout=WITHIN_S)
 
 
 def _gets_one(proxy: StockProxy, route: str) -> bool:

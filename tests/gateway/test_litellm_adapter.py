@@ -464,7 +464,7 @@ async def test_a_stream_that_ended_is_what_the_client_got_where_the_other_one_fa
     assert (record.outcome, record.deployment, record.completion_tokens) == ("success", "small", 20)
 
 
-@pytest.mark.parametrize(("call_type", "records"), [("acompletion", 1), ("agenerate_content_stream", 0)])
+@pytest.mark.parametrize(("call_type", "records"), [("acompletion", 1), ("acreate_interaction", 0)])
 async def test_a_stream_without_a_word_is_empty_only_where_words_are_known(
     call_type: str, records: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

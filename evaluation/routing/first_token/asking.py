@@ -21,12 +21,14 @@ PATHS: Mapping[str, str] = {
     "completions": "/v1/completions",
     "messages": "/v1/messages",
     "responses": "/v1/responses",
+    "gemini": "/v1beta/models/{group}:streamGenerateContent?alt=sse",
 }
 CALL_TYPES: Mapping[str, str] = {  # how a record names the routes
     "chat": "acompletion",
     "completions": "atext_completion",
     "messages": "anthropic_messages",
     "responses": "aresponses",
+    "gemini": "agenerate_content_stream",
 }
 SHOWN = re.compile(f"{MARK}|and end".encode())  # the second where the route does not show the first
 TIMEOUT_S = 60.0
@@ -73,7 +75,14 @@ def body(route: str, group: str, number: str, stop: str | None = None) -> dict[s
         return {**asked, "prompt": words}
     if route == "responses":
         return {**asked, "input": words}
+    if route == "gemini":
+        return {"contents": [{"role": "user", "parts": [{"text": words}]}]}
     return {**asked, "messages": [{"role": "user", "content": words}], "max_tokens": 50}
+
+
+def path(route: str, group: str) -> str:
+    """Where a streamed request to a group goes."""
+    return PATHS[route].format(group=group)
 
 
 def next_number() -> str:
@@ -86,7 +95,8 @@ async def ask(client: httpx.AsyncClient, url: str, habit: Habit, route: str) -> 
     number = next_number()
     sent_s = time.time()
     token_s, held = None, b""
-    async with client.stream("POST", url + PATHS[route], json=body(route, slug(habit.name), number)) as answer:
+    group = slug(habit.name)
+    async with client.stream("POST", url + path(route, group), json=body(route, group, number)) as answer:
         async for piece in answer.aiter_raw():
             at_s = time.time()
             held += piece
@@ -98,11 +108,12 @@ async def ask(client: httpx.AsyncClient, url: str, habit: Habit, route: str) -> 
 async def leave(client: httpx.AsyncClient, url: str, habit: Habit, route: str, server: Providers, *, stop: str) -> None:
     """A request whose client leaves once all that comes before `stop` is here, or before the first token was sent."""
     number = next_number()
-    asked, shown = body(route, slug(habit.name), number, stop), asyncio.Event()
+    group, shown = slug(habit.name), asyncio.Event()
+    asked = body(route, group, number, stop)
 
     async def read() -> None:
         held = b""
-        async with client.stream("POST", url + PATHS[route], json=asked) as answer:
+        async with client.stream("POST", url + path(route, group), json=asked) as answer:
             async for piece in answer.aiter_raw():
                 held += piece
                 if SHOWN.search(held):

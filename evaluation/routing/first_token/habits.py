@@ -47,7 +47,13 @@ class Habit:
     name: str
     model: str
     streams: Mapping[str, Stream]
-    routes: tuple[str, ...] = ("chat", "completions", "messages", "responses")  # of the proxy, by which it is asked
+    routes: tuple[str, ...] = (
+        "chat",
+        "completions",
+        "messages",
+        "responses",
+        "gemini",
+    )  # of the proxy, by which it is asked
 
     @property
     def provider(self) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 TEXT_FIELDS = ("reasoning_content", "reasoning", "refusal", "images")
 CALL_FIELDS = ("name", "arguments", "input", "action", "operation", "result")
 BLOCK_FIELDS = ("text", "thinking", "partial_json", "name")  # of Anthropic's blocks and their deltas
+PART_FIELDS = ("text", "functionCall", "inlineData", "executableCode", "codeExecutionResult")  # of Gemini's contents
 MOST_HELD = 1 << 20  # bytes kept of a line that has not ended
 
 
@@ -47,7 +48,10 @@ def has_token(event: object) -> bool:
     """Whether a chunk or event of any route has a token in it."""
     kind = _field(event, "type")
     if not isinstance(kind, str):
-        return any(_choice_has_token(choice) for choice in _items(_field(event, "choices")))
+        choices = _items(_field(event, "choices"))
+        return any(map(_choice_has_token, choices)) or any(
+            map(_candidate_has_token, _items(_field(event, "candidates")))
+        )
     if kind.startswith("response."):
         return _response_event_has_token(str(getattr(kind, "value", kind)), event)
     if kind == "content_block_delta":
@@ -71,6 +75,10 @@ def delta_has_token(delta: object) -> bool:
 
 def _choice_has_token(choice: object) -> bool:
     return _has_any(choice, ("text", "reasoning_content")) or delta_has_token(_field(choice, "delta"))
+
+
+def _candidate_has_token(candidate: object) -> bool:
+    return any(_has_any(part, PART_FIELDS) for part in _items(_field(_field(candidate, "content"), "parts")))
 
 
 def _is_call(call: object) -> bool:

@@ -187,19 +187,22 @@ class Ends:
         yield from self.overheard.settling()
 
     def _settle(self, payload: Mapping[str, object], trace: Trace, landing: Landing | None) -> None:
+        payload = self._of_who_answered(payload, trace)
         facts = self._followed.facts(str(payload.get("model_id")))
-        record = build_record(self._in_its_group(payload, trace), trace, facts=facts, log_prompts=self._log_prompts)
+        record = build_record(payload, trace, facts=facts, log_prompts=self._log_prompts)
         self._request_log.offer(record)
         self._strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))
         effective = None if trace.is_shadow else trace.decision
         self._telemetry.observe(trace.group, record, effective, self._strategy.facts)
         self._telemetry.rescues.ended(trace.group, record)
 
-    def _in_its_group(self, payload: Mapping[str, object], trace: Trace) -> Mapping[str, object]:
-        """The payload with the group of the deployment that answered: LiteLLM may name what was asked for, an alias."""
-        name = payload.get("model_id")
+    def _of_who_answered(self, payload: Mapping[str, object], trace: Trace) -> Mapping[str, object]:
+        """The payload with the deployment that answered and its group. LiteLLM may leave out the one, and may name the
+        other as it was asked for, by an alias.
+        """
+        name = payload.get("model_id") or (trace.sent_to[-1] if trace.sent_to else None)
         group = self._strategy.group_of.get(str(name)) if name else trace.group
-        return {**payload, "model_group": group} if group else payload
+        return {**payload, "model_id": name, **({"model_group": group} if group else {})}
 
     def _give_up_broken(self, now_s: float) -> None:
         broken, self._broken = self._broken, []

@@ -15,6 +15,7 @@ from slo_router.gateway import narrowing, pools, requests, seams
 from slo_router.gateway.followed import FollowedRouter, facts_of
 from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.gateway.router import Deployment, current_router, deployment_id
+from slo_router.request.forms.gemini import as_chat
 from slo_router.request.slo import SloInputs, cost_ceiling, limits_alone
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.rollout import Rollout
@@ -138,7 +139,7 @@ class Picker:
         began_s = time.perf_counter()
         chosen = self._strategy.choose(
             trace.group,
-            request,
+            as_chat(request),
             pool,
             trace,
             full=full,
@@ -167,7 +168,7 @@ class Picker:
         if ceiling_usd is None:
             return listed
         offered = facts_of(listed)
-        kept = self._strategy.affordable([*offered.values()], relayed or request, ceiling_usd)
+        kept = self._strategy.affordable([*offered.values()], as_chat(relayed or request), ceiling_usd)
         return [one for one in listed if deployment_id(one) in kept]
 
     def _is_unrouted_text(self, group: str, request: Request, trace: Trace) -> bool:

@@ -28,13 +28,13 @@ ROUTED_CALL_TYPES = frozenset(
         "responses",
         "aresponses",
         "anthropic_messages",
+        "agenerate_content",
+        "agenerate_content_stream",
     }
 )
 
 UNROUTED_TEXT = frozenset(  # they write text as well: a cost ceiling holds
     {
-        "agenerate_content",
-        "agenerate_content_stream",
         "acreate_interaction",
         "acompact_responses",
         "_aresponses_websocket",

@@ -127,7 +127,7 @@ def _most_tokens(content: Content, tool_chars: float) -> int | None:
 
 def body_of(request: Mapping[str, object]) -> object:
     """The messages or the prompt, the system prompt before them."""
-    body = request.get("messages") or request.get("input") or request.get("prompt") or request.get("contents") or None
+    body = request.get("messages") or request.get("input") or request.get("prompt") or None
     system = request.get("system") or request.get("instructions")  # Anthropic's and Responses' own fields
     if system:
         body = [

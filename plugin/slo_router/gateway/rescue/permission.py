@@ -11,6 +11,7 @@ from slo_router.worker.trace import METADATA_KEYS, Trace
 
 TEXT = ("atext_completion", "text_completion")
 _AT_THE_CLIENT = ("function", "custom")  # where such a tool runs
+_FUNCTIONS = frozenset({"functionDeclarations", "function_declarations"})  # of Gemini's form
 
 
 def may_be_followed(trace: Trace, call: Mapping[str, object], router: Router | None) -> bool:
@@ -57,4 +58,6 @@ def _acts(call: Mapping[str, object]) -> bool:
 
 
 def _runs_at_the_client(tool: object) -> bool:
-    return isinstance(tool, Mapping) and (tool.get("type") in _AT_THE_CLIENT or "input_schema" in tool)
+    if not isinstance(tool, Mapping):
+        return False
+    return tool.get("type") in _AT_THE_CLIENT or "input_schema" in tool or tool.keys() <= _FUNCTIONS

@@ -18,6 +18,7 @@ ROUTED = frozenset(
     {
         *("completion", "acompletion", "text_completion", "atext_completion"),
         *("responses", "aresponses", "anthropic_messages", "aanthropic_messages"),
+        *("agenerate_content", "agenerate_content_stream"),
     }
 )
 NO_TASK = "unknown"

@@ -1,0 +1,1 @@
+"""Requests in a provider's own form, in the terms of a chat completion."""
