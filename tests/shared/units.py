@@ -8,21 +8,9 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-_STACK = (
-    "agent",
-    "failures",
-    "fallbacks",
-    "fuzz",
-    "gemini",
-    "implicit",
-    "odd_usage",
-    "quality",
-    "readme",
-    "records",
-    "redis",
-)
+_STACK = ("agent", "failures", "fallbacks", "fuzz", "implicit", "odd_usage", "quality", "readme", "records", "redis")
 SHARED = {  # modules that share a proxy
-    **dict.fromkeys((*_STACK, "routes", "slo", "tasks", "told_failures", "value"), "stack"),
+    **dict.fromkeys((*_STACK, "gemini", "routes", "slo", "tasks", "told_failures", "value"), "stack"),
     **dict.fromkeys(("live", "refusals"), "live"),
     **dict.fromkeys(("ceilings", "conversations", "first_token"), "streams"),
     **dict.fromkeys(("rescue", "rescue_broken", "rescue_healthy", "sessions"), "streams"),

@@ -40,6 +40,9 @@ from evaluation.routing.first_token.streams import (
 )
 
 
+ROUTES = ("chat", "completions", "messages", "responses", "gemini")
+
+
 @dataclass(frozen=True, slots=True)
 class Habit:
     """`model` is how LiteLLM names it. `streams` are by the end of the provider's own path."""
@@ -47,13 +50,7 @@ class Habit:
     name: str
     model: str
     streams: Mapping[str, Stream]
-    routes: tuple[str, ...] = (
-        "chat",
-        "completions",
-        "messages",
-        "responses",
-        "gemini",
-    )  # of the proxy, by which it is asked
+    routes: tuple[str, ...] = ROUTES  # of the proxy, by which it is asked
 
     @property
     def provider(self) -> str:
