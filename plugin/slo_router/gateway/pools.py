@@ -97,6 +97,9 @@ async def has_room(
 
 
 def _has_slot(router: Router, deployment: Deployment) -> bool:
+    params = deployment["litellm_params"]
+    if isinstance(params, Mapping) and isinstance(params.get("max_parallel_requests"), str):
+        return False  # LiteLLM fails over text, as a variable's value is
     store = router.health().store if hasattr(router, "health") else router.cache
     slots = store.in_memory_cache.get_cache(f"{deployment_id(deployment)}_max_parallel_requests_client")
     if isinstance(slots, asyncio.Semaphore):  # up to 1.100: the request would wait

@@ -159,6 +159,26 @@ def test_a_deployment_that_makes_no_text_is_said() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "path", ["litellm_params.max_parallel_requests", "litellm_params.weight", "model_info.tpm", "rpm"]
+)
+def test_a_number_that_stays_text_and_breaks_litellm_is_said(path: str) -> None:
+    listed: list[Any] = [entry(id="a"), entry("plain", id="b")]
+    for one in listed:
+        *section, name = path.split(".")
+        (one[section[0]] if section else one)[name] = "5"
+    (note,) = notes(model_list=listed)
+    assert note.startswith(f"model_list[0].{path}: text, from a variable or in quotes, and LiteLLM fails over it")
+    (note,) = notes(router_settings={"default_max_parallel_requests": "5", "num_retries": "2", "timeout": "60"})
+    assert note.startswith("router_settings.default_max_parallel_requests: text")
+
+
+def test_a_number_of_which_litellm_makes_one_is_not_said() -> None:
+    listed: list[Any] = [entry(id="a", max_input_tokens="8000", max_parallel_requests="5")]
+    listed[0]["litellm_params"] |= {"rpm": "5", "tpm": "5", "timeout": "60", "order": "1", "max_retries": "1"}
+    assert not notes(model_list=listed)
+
+
 def test_a_readable_id_is_proposed_for_each_deployment_without_one() -> None:
     listed = [entry(), entry(model="azure/gpt-x"), entry(id="gpt-x-2"), entry(model="bedrock/us.x-v1:0[1m]")]
     (note,) = notes(model_list=listed)

@@ -48,7 +48,7 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         *_tiers(deployments),
         *_modes(deployments),
     )
-    wrong = (*_misplaced(deployments), *_shared_ids(document, deployments))
+    wrong = (*_misplaced(deployments), *_shared_ids(document, deployments), *_texts(document, deployments))
     return Notes((*_loading(document), *wrong, *broken, *_rescue(document, groups)), said)
 
 
@@ -89,6 +89,29 @@ def _shared_ids(document: Fields, deployments: Sequence[ManagedDeployment]) -> I
                 f"{managed[str(name)]}.model_info.id: {name!r} is {path}'s, too, and LiteLLM tells one price "
                 "for an id, so decisions may count the other's"
             )
+
+
+def _texts(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    """Numbers that are text, as all values of variables are, where LiteLLM does not make numbers of them."""
+    places: list[tuple[str, Fields, Sequence[str]]] = [
+        ("router_settings", _section(document, "router_settings"), ("default_max_parallel_requests",))
+    ]
+    paths = {one.path for one in deployments}
+    for index, entry in enumerate(entries_of(document)):
+        path = f"model_list[{index}]"
+        if path in paths:
+            places += [
+                (path, entry, ("rpm", "tpm")),
+                (f"{path}.litellm_params", _section(entry, "litellm_params"), ("max_parallel_requests", "weight")),
+                (f"{path}.model_info", _section(entry, "model_info"), ("rpm", "tpm")),
+            ]
+    for path, fields, names in places:
+        for name in names:
+            if isinstance(fields.get(name), str):
+                yield (
+                    f"{path}.{name}: text, from a variable or in quotes, and LiteLLM fails over it, at its start or at "
+                    "requests; write the number itself"
+                )
 
 
 def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
