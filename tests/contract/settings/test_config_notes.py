@@ -179,6 +179,19 @@ def test_a_number_of_which_litellm_makes_one_is_not_said() -> None:
     assert not notes(model_list=listed)
 
 
+@pytest.mark.parametrize("hope", ["", ", unless LiteLLM's database has it"])
+def test_a_credential_that_nobody_has_is_said(hope: str) -> None:
+    listed: list[Any] = [entry(id="a"), entry(id="b")]
+    for one, name in zip(listed, ("known", "gone"), strict=True):
+        one["litellm_params"]["litellm_credential_name"] = name
+    known = [{"credential_name": "known", "credential_values": {"api_key": "sk-x"}}]
+    (note,) = notes(model_list=listed, credential_list=known, general_settings={"store_model_in_db": bool(hope)})
+    assert note == (
+        "model_list[1].litellm_params.litellm_credential_name: 'gone' is not in credential_list, so LiteLLM sends what "
+        f"stands in litellm_params alone{hope}"
+    )
+
+
 def test_a_readable_id_is_proposed_for_each_deployment_without_one() -> None:
     listed = [entry(), entry(model="azure/gpt-x"), entry(id="gpt-x-2"), entry(model="bedrock/us.x-v1:0[1m]")]
     (note,) = notes(model_list=listed)

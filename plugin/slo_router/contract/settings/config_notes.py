@@ -47,6 +47,7 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         *_ids(document, groups, deployments),
         *_tiers(deployments),
         *_modes(deployments),
+        *_credentials(document, deployments),
     )
     wrong = (*_misplaced(deployments), *_shared_ids(document, deployments), *_texts(document, deployments))
     return Notes((*_loading(document), *wrong, *broken, *_rescue(document, groups)), said)
@@ -227,6 +228,18 @@ def _modes(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
     for one in deployments:
         if TEXT in one.facts.unsupported:
             yield f"{one.path}: {one.facts.name} has mode {one.mode}, so no chat goes there while another can answer"
+
+
+def _credentials(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    """Notes on credentials by name that nobody has: of those that are known, the name is gone from the parameters."""
+    hope = ", unless LiteLLM's database has it" if has_database(document) else ""
+    for one in deployments:
+        name = one.params.get("litellm_credential_name")
+        if name is not None:
+            yield (
+                f"{one.path}.litellm_params.litellm_credential_name: {name!r} is not in credential_list, so LiteLLM "
+                f"sends what stands in litellm_params alone{hope}"
+            )
 
 
 def _ids(document: Fields, groups: Container[str], deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
