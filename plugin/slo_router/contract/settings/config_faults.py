@@ -5,7 +5,7 @@ The models in `config` check single sections.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from slo_router.contract.settings.config_notes import GROUPS_PATH, entries_of, has_database, is_known
@@ -38,17 +38,23 @@ class Group(Protocol):
         ...
 
 
+def faults_by_name(
+    document: Mapping[str, object], groups: Collection[str], deployments: Sequence[ManagedDeployment]
+) -> Iterator[str]:
+    """Those that do not hang on what the groups' settings say, which may be wrong themselves."""
+    yield from _missing_groups(document, groups)
+    yield from _duplicates(deployments)
+
+
 def faults_of(
     document: Mapping[str, object], groups: Mapping[str, Group], deployments: Sequence[ManagedDeployment]
 ) -> Iterator[str]:
-    """All of them."""
-    yield from _missing_groups(document, groups)
+    """All others."""
     yield from _missing_judges(document, groups)
-    yield from _duplicates(deployments)
     yield from _unknown_categories(groups, deployments)
 
 
-def _missing_groups(document: Mapping[str, object], groups: Mapping[str, object]) -> Iterator[str]:
+def _missing_groups(document: Mapping[str, object], groups: Collection[str]) -> Iterator[str]:
     """Faults of groups that can never have a deployment, for no database may add one."""
     entries = entries_of(document)
     inhabited = {group_of(entry, groups) for entry in entries}
