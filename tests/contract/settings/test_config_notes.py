@@ -113,6 +113,22 @@ def test_a_group_that_cannot_be_routed_is_said() -> None:
         ]
 
 
+def test_a_group_that_hands_its_requests_on_is_said_not_to_be_routed() -> None:
+    routing = {"routing_groups": [{"group_name": "all", "models": ["smart"], "routing_strategy": "least-busy"}]}
+    assert notes("all", router_settings=routing) == [
+        f"{GROUPS}.all: a routing group of router_settings.routing_groups, which LiteLLM routes; name those in it"
+    ]
+    listed = [entry(id="a"), entry("auto", "auto_router/complexity_router", id="b")]
+    assert notes("auto", model_list=listed) == [
+        f"{GROUPS}.auto: an auto router, which has other groups answer; name those"
+    ]
+    shadowed = {"model_group_alias": {"smart": "plain"}}  # LiteLLM asks the aliases first
+    assert notes(router_settings=shadowed) == [
+        f"{GROUPS}.smart: an alias in router_settings.model_group_alias; name the group behind it"
+    ]
+    assert not notes(router_settings=routing)
+
+
 def test_a_fallback_that_leaves_the_managed_groups_is_said() -> None:
     (note,) = notes(router_settings={"fallbacks": [{"smart": ["plain", "smart"]}, {"plain": ["smart"]}]})
     assert note.startswith("router_settings.fallbacks: smart falls back to plain, which the plugin does not route")

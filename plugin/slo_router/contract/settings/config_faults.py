@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from slo_router.contract.settings.config_notes import GROUPS_PATH, entries_of, has_database, is_known
+from slo_router.contract.settings.config_notes import GROUPS_PATH, entries_of, has_database, unroutable
 from slo_router.contract.settings.deployments import ManagedDeployment, group_of
 from slo_router.contract.settings.group import ShadowEvaluationSettings
 from slo_router.contract.settings.tasks.categorizer import Trained
@@ -59,7 +59,7 @@ def _missing_groups(document: Mapping[str, object], groups: Collection[str]) -> 
     entries = entries_of(document)
     inhabited = {group_of(entry, groups) for entry in entries}
     for group in groups:
-        if group not in inhabited and not has_database(document) and not is_known(document, group):
+        if group not in inhabited and not has_database(document) and unroutable(document, group) is None:
             names = sorted({str(entry.get("model_name")) for entry in entries})
             yield f"{GROUPS_PATH}.{group}: no such group, expected a model_name of model_list: {names}"
 

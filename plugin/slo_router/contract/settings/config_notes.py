@@ -34,12 +34,12 @@ class Notes(NamedTuple):
 def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[ManagedDeployment]) -> Notes:
     """The notes on a usable configuration."""
     inhabited = {deployment.group for deployment in deployments}
-    empty = {group: _unroutable(document, group) for group in groups if group not in inhabited or "*" in group}
-    broken = [why for why in empty.values() if why is not None]
+    why = {group: unroutable(document, group) for group in groups}
+    broken = [said for said in why.values() if said is not None]
     waiting = [
         f"{GROUPS_PATH}.{group}: no deployment yet in group {group}; LiteLLM's database may add one"
-        for group, why in empty.items()
-        if why is None
+        for group in groups
+        if group not in inhabited and why[group] is None
     ]
     said = (
         *waiting,
@@ -155,23 +155,24 @@ def has_database(document: Fields) -> bool:
 _DATABASE = "STORE_MODEL_IN_DB"  # LiteLLM's own variable
 
 
-def _unroutable(document: Fields, group: str) -> str | None:
-    """Why a group without deployments can never be routed; `None` where the database may add one."""
-    aliases = _section(_section(document, "router_settings"), "model_group_alias")
+def unroutable(document: Fields, group: str) -> str | None:
+    """Why the plugin routes nothing of a group that LiteLLM knows; `None` where it does, or LiteLLM knows none."""
+    router, path = _section(document, "router_settings"), f"{GROUPS_PATH}.{group}"
+    entries = entries_of(document)
+    own = [_section(entry, "litellm_params").get("model") for entry in entries if group_of(entry, (group,)) is not None]
     if "*" in group:
-        return f"{GROUPS_PATH}.{group}: a wildcard, which the plugin does not route; name a group of your own"
-    if group in aliases:
-        return f"{GROUPS_PATH}.{group}: an alias in router_settings.model_group_alias; name the group behind it"
-    if any(_matches(str(entry.get("model_name")), group) for entry in entries_of(document)):
-        return f"{GROUPS_PATH}.{group}: only a wildcard of model_list serves it, so LiteLLM alone routes it"
+        return f"{path}: a wildcard, which the plugin does not route; name a group of your own"
+    if group in _section(router, "model_group_alias"):
+        return f"{path}: an alias in router_settings.model_group_alias; name the group behind it"
+    if own:
+        is_auto = all(str(model).startswith("auto_router/") for model in own)
+        return f"{path}: an auto router, which has other groups answer; name those" if is_auto else None
+    parts = (one for one in _list(router.get("routing_groups")) if isinstance(one, Mapping))
+    if any(one.get("group_name") == group for one in parts):
+        return f"{path}: a routing group of router_settings.routing_groups, which LiteLLM routes; name those in it"
+    if any(_matches(str(entry.get("model_name")), group) for entry in entries):
+        return f"{path}: only a wildcard of model_list serves it, so LiteLLM alone routes it"
     return None
-
-
-def is_known(document: Fields, group: str) -> bool:
-    """Whether LiteLLM knows a group without a deployment: an alias, a wildcard, or served by a wildcard."""
-    aliases = _section(_section(document, "router_settings"), "model_group_alias")
-    listed = (str(entry.get("model_name")) for entry in entries_of(document))
-    return group in aliases or "*" in group or any(_matches(pattern, group) for pattern in listed)
 
 
 def _matches(pattern: str, group: str) -> bool:
