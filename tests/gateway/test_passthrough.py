@@ -14,9 +14,10 @@ import random
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from inspect import signature
+from typing import NamedTuple, cast
 
 import pytest
 
@@ -106,12 +107,15 @@ def spy() -> Iterator[Spy]:
     litellm.callbacks, proxy_server.llm_router = before, router
 
 
-async def ask(router: Router, made: Plugin | None, spy: Spy, group: str, seed: int) -> Outcome:
+async def ask(
+    router: Router, made: Plugin | None, spy: Spy, group: str, seed: int, *, brought: Mapping[str, object]
+) -> Outcome:
     metadata: dict[str, object] = {"tags": ["b"]} if group == "tagged" else {}
     data: dict[str, object] = {
         "model": group,
         "messages": [{"role": "user", "content": f"Request {seed}."}],
         "metadata": metadata,
+        **brought,
     }
     if made is not None:
         await made.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acompletion")
@@ -137,8 +141,14 @@ def route(spy: Spy, groups: dict[str, list[dict[str, object]]], **settings: obje
 
 
 async def outcomes(
-    way: str, spy: Spy, groups: dict[str, list[dict[str, object]]], requests: int, **settings: object
+    way: str,
+    spy: Spy,
+    groups: dict[str, list[dict[str, object]]],
+    requests: int,
+    **settings: object,
 ) -> list[Outcome]:
+    """`brought` are settings that LiteLLM adds to each request, of its key or team; the others are the router's."""
+    brought = cast("Mapping[str, object]", settings.pop("brought", {}))
     litellm.callbacks = []  # the router adds its own
     router = proxy_server.llm_router = Router(
         model_list=model_list(groups), disable_cooldowns=True, retry_after=0, **{"num_retries": 2, **settings}
@@ -149,7 +159,7 @@ async def outcomes(
         made.take_over()
     order = random.Random(7)
     asked = [order.choice(list(groups)) for _ in range(requests)]
-    found = [await ask(router, made, spy, group, seed) for seed, group in enumerate(asked)]
+    found = [await ask(router, made, spy, group, seed, brought=brought) for seed, group in enumerate(asked)]
     if made is not None:
         assert made.picker.fail_open_count == 0
     return found
@@ -232,6 +242,19 @@ async def test_over_its_rpm_the_next_best_answers_and_no_client_sees_a_429(
         assert called["limited-2"] >= 2 * RPM
 
 
+@pytest.mark.skipif("routing_groups" not in signature(Router).parameters, reason="LiteLLM has one strategy for all")
+@pytest.mark.usefixtures("one_minute")
+@pytest.mark.parametrize("whose", ["routing group", "key"])
+async def test_so_it_is_where_a_routing_group_or_a_key_has_the_strategy(spy: Spy, whose: str) -> None:
+    strategy = {"routing_strategy": "usage-based-routing-v2"}
+    settings = {"routing_groups": [{"group_name": "all", "models": ["limited"], **strategy}]}
+    settings, brought = ({}, strategy) if whose == "key" else (settings, {})
+    entries = {"limited": priced(LIMITED["limited"])}
+    found = await outcomes("route", spy, entries, 4 * RPM, brought=brought, **settings, num_retries=0)
+    assert [one.error for one in found] == [""] * len(found)
+    assert {one.called[-1] for one in found} == {"limited-0", "limited-1", "limited-2"}
+
+
 async def test_a_keys_ceiling_holds_where_the_cheap_one_is_over_its_rpm(spy: Spy) -> None:
     prices = (1e-7, 1e-3)
     entries: list[dict[str, object]] = [
@@ -284,6 +307,13 @@ async def test_who_has_as_many_requests_as_it_may_have_at_once_gets_no_more(spy:
             await asyncio.sleep(0)
     await asyncio.gather(*asking)
     assert Counter(spy.called) == {"limited-0": 1, "limited-1": 2, "limited-2": 6}
+
+
+@pytest.mark.skipif(not IS_SEEDED, reason="from 1.109 on LiteLLM does not start with it")
+async def test_who_may_have_as_many_at_once_as_a_text_says_gets_none_for_litellm_fails_over_it(spy: Spy) -> None:
+    entries = priced([{"max_parallel_requests": "5"}, {}, {}])
+    found = await outcomes("route", spy, {"limited": entries}, 4, num_retries=0)
+    assert [(one.error, one.called) for one in found] == [("", ("limited-1",))] * 4
 
 
 @pytest.mark.usefixtures("one_minute")

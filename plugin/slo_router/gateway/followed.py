@@ -35,6 +35,7 @@ class FollowedRouter:
         self.checks_each = True
         self.narrowed_groups: frozenset[str] = frozenset()
         self.limited_groups: frozenset[str] = frozenset()
+        self.refusing_groups: frozenset[str] = frozenset()
         self._bills = Bills()
         self._entries: Sequence[Deployment] = ()
         self._callback = callback
@@ -62,6 +63,7 @@ class FollowedRouter:
         self.checks_each = narrowing.checks_each(router)
         entries = list(model_list(router))
         self.limited_groups = pools.limited_groups(router, entries)
+        self.refusing_groups = pools.refusing_groups(router, self.limited_groups)
         if not is_new and entries == self._entries and not self._bills.are_old:
             return True
         self._bills.keep({deployment_id(entry) for entry in entries})

@@ -101,7 +101,8 @@ class Picker:
                 return None  # … picks by itself where no ceiling must hold
             if router is None or group not in followed.limited_groups:
                 return by_id[chosen]
-            if await pools.has_room(router, group, request, messages, by_id[chosen]):
+            may_refuse = group in followed.refusing_groups
+            if await pools.has_room(router, group, request, messages, by_id[chosen], may_refuse=may_refuse):
                 return by_id[chosen]
             full.add(chosen)
 

@@ -8,14 +8,15 @@ first, and asks about the chosen alone (`keeps`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from typing import Any, cast
 
 import litellm
 from litellm.router import Router
 from litellm.router_utils.pre_call_checks.model_rate_limit_check import ModelRateLimitingCheck
 
-from slo_router.gateway.router import Deployment, deployment_id, groups_of, setting
+from slo_router.gateway.router import Deployment, deployment_id, groups_of, setting, settings
 
 _REFUSING = ("usage-based-routing", "usage-based-routing-v2", "latency-based-routing", "cost-based-routing")
 _BY_THE_MINUTE = ("rpm", "tpm")
@@ -75,22 +76,32 @@ async def keeps(
 
 
 async def has_room(
-    router: Router, model: str, request: Mapping[str, object], messages: object, deployment: Deployment
+    router: Router,
+    model: str,
+    request: Mapping[str, object],
+    messages: object,
+    deployment: Deployment,
+    *,
+    may_refuse: bool,
 ) -> bool:
     """Whether LiteLLM would take one more request to this deployment now, as far as this worker counts them.
 
     It refuses by three counts: how many are there at once; a minute's, where it enforces them; and a minute's of the
-    strategies that look at them.
+    strategies that look at them, where the group's does (`may_refuse`) or the one that a key or team brings along.
     """
-    if not _has_slot(router, deployment_id(deployment)) or _is_over_its_rate(deployment):
+    if not _has_slot(router, deployment) or _is_over_its_rate(deployment):
         return False
-    asks = setting(router, "routing_strategy") in _REFUSING and _has_limit(deployment, _BY_THE_MINUTE)
+    may_refuse = may_refuse or request.get("routing_strategy") in _REFUSING
+    asks = may_refuse and _has_limit(deployment, _BY_THE_MINUTE)
     return not asks or await _would_pick(router, model, request, messages, deployment_id(deployment))
 
 
-def _has_slot(router: Router, name: str) -> bool:
+def _has_slot(router: Router, deployment: Deployment) -> bool:
+    params = deployment["litellm_params"]
+    if isinstance(params, Mapping) and isinstance(params.get("max_parallel_requests"), str):
+        return False  # LiteLLM fails over text, as a variable's value is
     store = router.health().store if hasattr(router, "health") else router.cache
-    slots = store.in_memory_cache.get_cache(f"{name}_max_parallel_requests_client")
+    slots = store.in_memory_cache.get_cache(f"{deployment_id(deployment)}_max_parallel_requests_client")
     if isinstance(slots, asyncio.Semaphore):  # up to 1.100: the request would wait
         return not slots.locked()
     return slots is None or slots.in_flight < slots.max_parallel_requests  # made with the first request
@@ -136,6 +147,15 @@ def limited_groups(router: Router, deployments: Sequence[Deployment]) -> frozens
     are_all = setting(router, "default_max_parallel_requests") is not None
     limits = (*_BY_THE_MINUTE, *_BY_THE_DAY, "max_parallel_requests")
     return frozenset(name for one in deployments if are_all or _has_limit(one, limits) for name in groups_of(one))
+
+
+def refusing_groups(router: Router, groups: Iterable[str]) -> frozenset[str]:
+    """Those of `groups` whose strategy, a routing group's or else the router's, refuses who is over its limits."""
+    strategy, parts = settings(router, "routing_strategy", "routing_groups")
+    found = parts.values() if isinstance(parts, Mapping) else parts  # up to 1.108 by name
+    said = [one if isinstance(one, Mapping) else dict(one) for one in cast("Iterable[Any]", found or ())]
+    own = {name: one["routing_strategy"] for one in said for name in one["models"]}
+    return frozenset(group for group in groups if own.get(group, strategy) in _REFUSING)
 
 
 def _has_limit(deployment: Deployment, limits: Sequence[str]) -> bool:

@@ -256,20 +256,28 @@ def test_a_group_may_be_empty_where_a_variable_says_that_a_database_may_fill_it(
 
 
 def test_all_faults_of_a_configuration_are_told_at_once() -> None:
-    wrong = SMART | {"model_info": {"id": "", "max_input_tokens": "32k", "slo_router": {"quality": 2}}}
+    own = {"quality": 2, "qualities": 1}
+    wrong = SMART | {"model_info": {"id": "", "max_input_tokens": "32k", "slo_router": own}}
+    groups = {"smart": {"slo": {"ttft": 1, "tpot": 2, "e2e_ms": -1}}, "gone": {}}
     document = {
         "model_list": [wrong, {"model_name": "smart"}, SMART, SMART],
-        "callback_settings": {"slo_router": {"redis_url": "http://h", "groups": {"smart": {"slo": {"ttft": 1}}}}},
+        "callback_settings": {"slo_router": {"redis_url": "http://h", "redis": "", "groups": groups}},
     }
     with pytest.raises(SettingsError) as error:
         parse_settings(document, {})
     assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
+        "callback_settings.slo_router.redis",
         "callback_settings.slo_router.redis_url",
         "callback_settings.slo_router.groups.smart.slo.ttft",
+        "callback_settings.slo_router.groups.smart.slo.tpot",
+        "callback_settings.slo_router.groups.smart.slo.e2e_ms",
         "model_list[0].model_info.id",
+        "model_list[0].model_info.slo_router.qualities",
         "model_list[0].model_info.slo_router.quality.default",
         "model_list[0].model_info.max_input_tokens",
         "model_list[1].litellm_params.model",
+        "callback_settings.slo_router.groups.gone",
+        "model_list",  # two with one id
     ]
 
 

@@ -113,6 +113,22 @@ def test_a_group_that_cannot_be_routed_is_said() -> None:
         ]
 
 
+def test_a_group_that_hands_its_requests_on_is_said_not_to_be_routed() -> None:
+    routing = {"routing_groups": [{"group_name": "all", "models": ["smart"], "routing_strategy": "least-busy"}]}
+    assert notes("all", router_settings=routing) == [
+        f"{GROUPS}.all: a routing group of router_settings.routing_groups, which LiteLLM routes; name those in it"
+    ]
+    listed = [entry(id="a"), entry("auto", "auto_router/complexity_router", id="b")]
+    assert notes("auto", model_list=listed) == [
+        f"{GROUPS}.auto: an auto router, which has other groups answer; name those"
+    ]
+    shadowed = {"model_group_alias": {"smart": "plain"}}  # LiteLLM asks the aliases first
+    assert notes(router_settings=shadowed) == [
+        f"{GROUPS}.smart: an alias in router_settings.model_group_alias; name the group behind it"
+    ]
+    assert not notes(router_settings=routing)
+
+
 def test_a_fallback_that_leaves_the_managed_groups_is_said() -> None:
     (note,) = notes(router_settings={"fallbacks": [{"smart": ["plain", "smart"]}, {"plain": ["smart"]}]})
     assert note.startswith("router_settings.fallbacks: smart falls back to plain, which the plugin does not route")
@@ -157,6 +173,39 @@ def test_a_deployment_that_makes_no_text_is_said() -> None:
     assert notes(model_list=listed) == [
         "model_list[1]: b has mode embedding, so no chat goes there while another can answer"
     ]
+
+
+@pytest.mark.parametrize(
+    "path", ["litellm_params.max_parallel_requests", "litellm_params.weight", "model_info.tpm", "rpm"]
+)
+def test_a_number_that_stays_text_and_breaks_litellm_is_said(path: str) -> None:
+    listed: list[Any] = [entry(id="a"), entry("plain", id="b")]
+    for one in listed:
+        *section, name = path.split(".")
+        (one[section[0]] if section else one)[name] = "5"
+    (note,) = notes(model_list=listed)
+    assert note.startswith(f"model_list[0].{path}: text, from a variable or in quotes, and LiteLLM fails over it")
+    (note,) = notes(router_settings={"default_max_parallel_requests": "5", "num_retries": "2", "timeout": "60"})
+    assert note.startswith("router_settings.default_max_parallel_requests: text")
+
+
+def test_a_number_of_which_litellm_makes_one_is_not_said() -> None:
+    listed: list[Any] = [entry(id="a", max_input_tokens="8000", max_parallel_requests="5")]
+    listed[0]["litellm_params"] |= {"rpm": "5", "tpm": "5", "timeout": "60", "order": "1", "max_retries": "1"}
+    assert not notes(model_list=listed)
+
+
+@pytest.mark.parametrize("hope", ["", ", unless LiteLLM's database has it"])
+def test_a_credential_that_nobody_has_is_said(hope: str) -> None:
+    listed: list[Any] = [entry(id="a"), entry(id="b")]
+    for one, name in zip(listed, ("known", "gone"), strict=True):
+        one["litellm_params"]["litellm_credential_name"] = name
+    known = [{"credential_name": "known", "credential_values": {"api_key": "sk-x"}}]
+    (note,) = notes(model_list=listed, credential_list=known, general_settings={"store_model_in_db": bool(hope)})
+    assert note == (
+        "model_list[1].litellm_params.litellm_credential_name: 'gone' is not in credential_list, so LiteLLM sends what "
+        f"stands in litellm_params alone{hope}"
+    )
 
 
 def test_a_readable_id_is_proposed_for_each_deployment_without_one() -> None:

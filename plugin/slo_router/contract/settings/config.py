@@ -22,7 +22,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from slo_router.contract.redis.link import FORMS, is_usable, masked
-from slo_router.contract.settings.config_faults import faults_of, unusable_classifiers
+from slo_router.contract.settings.config_faults import faults_by_name, faults_of, unusable_classifiers
 from slo_router.contract.settings.config_notes import notes_on
 from slo_router.contract.settings.deployments import (
     ManagedDeployment,
@@ -166,10 +166,11 @@ def parse_settings(document: Mapping[str, object], prices: PriceMap) -> Settings
     plugin = noting(faults, lambda: validate(PluginSettings, section, PLUGIN_PATH)) if section else None
     groups: Mapping[str, object] = named if isinstance(named, Mapping) else {}
     deployments = _deployments(document, groups, prices, faults)
-    if not isinstance(document.get("model_list") or [], list) or plugin is None:
-        raise SettingsError("\n".join(faults))
-    faults += faults_of(document, plugin.groups, deployments)
-    if faults:
+    if isinstance(document.get("model_list") or [], list):
+        faults += faults_by_name(document, [name for name in groups if isinstance(name, str)], deployments)
+    if plugin is not None:
+        faults += faults_of(document, plugin.groups, deployments)
+    if faults or plugin is None:
         raise SettingsError("\n".join(faults))
     broken, said = notes_on(document, list(plugin.groups), deployments)
     broken = (*broken, *unusable_classifiers(plugin.groups))

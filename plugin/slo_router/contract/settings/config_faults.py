@@ -5,10 +5,10 @@ The models in `config` check single sections.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from slo_router.contract.settings.config_notes import GROUPS_PATH, entries_of, has_database, is_known
+from slo_router.contract.settings.config_notes import GROUPS_PATH, entries_of, has_database, unroutable
 from slo_router.contract.settings.deployments import ManagedDeployment, group_of
 from slo_router.contract.settings.group import ShadowEvaluationSettings
 from slo_router.contract.settings.tasks.categorizer import Trained
@@ -38,22 +38,28 @@ class Group(Protocol):
         ...
 
 
+def faults_by_name(
+    document: Mapping[str, object], groups: Collection[str], deployments: Sequence[ManagedDeployment]
+) -> Iterator[str]:
+    """Those that do not hang on what the groups' settings say, which may be wrong themselves."""
+    yield from _missing_groups(document, groups)
+    yield from _duplicates(deployments)
+
+
 def faults_of(
     document: Mapping[str, object], groups: Mapping[str, Group], deployments: Sequence[ManagedDeployment]
 ) -> Iterator[str]:
-    """All of them."""
-    yield from _missing_groups(document, groups)
+    """All others."""
     yield from _missing_judges(document, groups)
-    yield from _duplicates(deployments)
     yield from _unknown_categories(groups, deployments)
 
 
-def _missing_groups(document: Mapping[str, object], groups: Mapping[str, object]) -> Iterator[str]:
+def _missing_groups(document: Mapping[str, object], groups: Collection[str]) -> Iterator[str]:
     """Faults of groups that can never have a deployment, for no database may add one."""
     entries = entries_of(document)
     inhabited = {group_of(entry, groups) for entry in entries}
     for group in groups:
-        if group not in inhabited and not has_database(document) and not is_known(document, group):
+        if group not in inhabited and not has_database(document) and unroutable(document, group) is None:
             names = sorted({str(entry.get("model_name")) for entry in entries})
             yield f"{GROUPS_PATH}.{group}: no such group, expected a model_name of model_list: {names}"
 

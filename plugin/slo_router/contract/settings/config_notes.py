@@ -34,12 +34,12 @@ class Notes(NamedTuple):
 def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[ManagedDeployment]) -> Notes:
     """The notes on a usable configuration."""
     inhabited = {deployment.group for deployment in deployments}
-    empty = {group: _unroutable(document, group) for group in groups if group not in inhabited or "*" in group}
-    broken = [why for why in empty.values() if why is not None]
+    why = {group: unroutable(document, group) for group in groups}
+    broken = [said for said in why.values() if said is not None]
     waiting = [
         f"{GROUPS_PATH}.{group}: no deployment yet in group {group}; LiteLLM's database may add one"
-        for group, why in empty.items()
-        if why is None
+        for group in groups
+        if group not in inhabited and why[group] is None
     ]
     said = (
         *waiting,
@@ -47,8 +47,9 @@ def notes_on(document: Fields, groups: Sequence[str], deployments: Sequence[Mana
         *_ids(document, groups, deployments),
         *_tiers(deployments),
         *_modes(deployments),
+        *_credentials(document, deployments),
     )
-    wrong = (*_misplaced(deployments), *_shared_ids(document, deployments))
+    wrong = (*_misplaced(deployments), *_shared_ids(document, deployments), *_texts(document, deployments))
     return Notes((*_loading(document), *wrong, *broken, *_rescue(document, groups)), said)
 
 
@@ -91,6 +92,29 @@ def _shared_ids(document: Fields, deployments: Sequence[ManagedDeployment]) -> I
             )
 
 
+def _texts(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    """Numbers that are text, as all values of variables are, where LiteLLM does not make numbers of them."""
+    places: list[tuple[str, Fields, Sequence[str]]] = [
+        ("router_settings", _section(document, "router_settings"), ("default_max_parallel_requests",))
+    ]
+    paths = {one.path for one in deployments}
+    for index, entry in enumerate(entries_of(document)):
+        path = f"model_list[{index}]"
+        if path in paths:
+            places += [
+                (path, entry, ("rpm", "tpm")),
+                (f"{path}.litellm_params", _section(entry, "litellm_params"), ("max_parallel_requests", "weight")),
+                (f"{path}.model_info", _section(entry, "model_info"), ("rpm", "tpm")),
+            ]
+    for path, fields, names in places:
+        for name in names:
+            if isinstance(fields.get(name), str):
+                yield (
+                    f"{path}.{name}: text, from a variable or in quotes, and LiteLLM fails over it, at its start or at "
+                    "requests; write the number itself"
+                )
+
+
 def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
     """What keeps everybody from being given up."""
     plugin = _section(_section(document, "callback_settings"), "slo_router")
@@ -131,23 +155,24 @@ def has_database(document: Fields) -> bool:
 _DATABASE = "STORE_MODEL_IN_DB"  # LiteLLM's own variable
 
 
-def _unroutable(document: Fields, group: str) -> str | None:
-    """Why a group without deployments can never be routed; `None` where the database may add one."""
-    aliases = _section(_section(document, "router_settings"), "model_group_alias")
+def unroutable(document: Fields, group: str) -> str | None:
+    """Why the plugin routes nothing of a group that LiteLLM knows; `None` where it does, or LiteLLM knows none."""
+    router, path = _section(document, "router_settings"), f"{GROUPS_PATH}.{group}"
+    entries = entries_of(document)
+    own = [_section(entry, "litellm_params").get("model") for entry in entries if group_of(entry, (group,)) is not None]
     if "*" in group:
-        return f"{GROUPS_PATH}.{group}: a wildcard, which the plugin does not route; name a group of your own"
-    if group in aliases:
-        return f"{GROUPS_PATH}.{group}: an alias in router_settings.model_group_alias; name the group behind it"
-    if any(_matches(str(entry.get("model_name")), group) for entry in entries_of(document)):
-        return f"{GROUPS_PATH}.{group}: only a wildcard of model_list serves it, so LiteLLM alone routes it"
+        return f"{path}: a wildcard, which the plugin does not route; name a group of your own"
+    if group in _section(router, "model_group_alias"):
+        return f"{path}: an alias in router_settings.model_group_alias; name the group behind it"
+    if own:
+        is_auto = all(str(model).startswith("auto_router/") for model in own)
+        return f"{path}: an auto router, which has other groups answer; name those" if is_auto else None
+    parts = (one for one in _list(router.get("routing_groups")) if isinstance(one, Mapping))
+    if any(one.get("group_name") == group for one in parts):
+        return f"{path}: a routing group of router_settings.routing_groups, which LiteLLM routes; name those in it"
+    if any(_matches(str(entry.get("model_name")), group) for entry in entries):
+        return f"{path}: only a wildcard of model_list serves it, so LiteLLM alone routes it"
     return None
-
-
-def is_known(document: Fields, group: str) -> bool:
-    """Whether LiteLLM knows a group without a deployment: an alias, a wildcard, or served by a wildcard."""
-    aliases = _section(_section(document, "router_settings"), "model_group_alias")
-    listed = (str(entry.get("model_name")) for entry in entries_of(document))
-    return group in aliases or "*" in group or any(_matches(pattern, group) for pattern in listed)
 
 
 def _matches(pattern: str, group: str) -> bool:
@@ -204,6 +229,18 @@ def _modes(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
     for one in deployments:
         if TEXT in one.facts.unsupported:
             yield f"{one.path}: {one.facts.name} has mode {one.mode}, so no chat goes there while another can answer"
+
+
+def _credentials(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
+    """Notes on credentials by name that nobody has: of those that are known, the name is gone from the parameters."""
+    hope = ", unless LiteLLM's database has it" if has_database(document) else ""
+    for one in deployments:
+        name = one.params.get("litellm_credential_name")
+        if name is not None:
+            yield (
+                f"{one.path}.litellm_params.litellm_credential_name: {name!r} is not in credential_list, so LiteLLM "
+                f"sends what stands in litellm_params alone{hope}"
+            )
 
 
 def _ids(document: Fields, groups: Container[str], deployments: Sequence[ManagedDeployment]) -> Iterator[str]:

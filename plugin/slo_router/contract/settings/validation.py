@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, TypeVar, get_args, get_origin
+from typing import Annotated, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from slo_router.contract.settings.environment import FromEnvironment
 from slo_router.errors import SettingsError
@@ -56,22 +56,41 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _only_known_keys(cls, section: object) -> object:
+    def _only_known_keys(cls, section: object, read: Callable[[object], Self]) -> Self:
         """Like `extra="forbid"`, but the message lists the known keys and omits the value, which may be a secret."""
-        for key in section if isinstance(section, Mapping) else ():
-            if key not in cls.model_fields:
-                known = ", ".join(cls.model_fields)
-                raise PydanticCustomError("unknown_key", "one of {known}", {"key": str(key), "known": known})
         if not isinstance(section, Mapping):
-            return _typed(section)
-        fields = {key: cls.model_fields[key] for key in section}
-        return {
-            key: _meant(value, _parts(fields[key].annotation))
-            for key, value in section.items()
-            if value is not None or fields[key].is_required()
+            return read(_typed(section))
+        fields = {key: cls.model_fields[key] for key in section if key in cls.model_fields}
+        known = ", ".join(cls.model_fields)
+        faults = [
+            _fault(PydanticCustomError("unknown_key", "one of {known}", {"key": str(key), "known": known}))
+            for key in section
+            if key not in fields
+        ]
+        meant = {
+            key: _meant(section[key], _parts(field.annotation))
+            for key, field in fields.items()
+            if section[key] is not None or field.is_required()
         }
+        try:
+            made = read(meant)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(cls.__name__, [*faults, *map(_again, error.errors())]) from None
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return made
+
+
+def _fault(said: PydanticCustomError) -> InitErrorDetails:
+    return {"type": said, "input": {}}
+
+
+def _again(told: ErrorDetails) -> InitErrorDetails:
+    """A fault that was told, to be told with others of its section."""
+    said = PydanticCustomError(told["type"], told["msg"], told.get("ctx"))
+    return {"type": said, "loc": told["loc"], "input": told["input"]}
 
 
 def _parts(annotation: object) -> list[object]:
