@@ -325,6 +325,9 @@ def proxy(
     server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
+    bridged = {"id": "odd-responses", "mode": "responses"}
+    more_models.append({"model_name": "odd-responses", "litellm_params": server, "model_info": bridged})
+    settings["callback_settings"]["slo_router"]["groups"]["odd-responses"] = {}  # type: ignore[index]
     params = {**server, "model": "anthropic/odd"}
     more_models.append({"model_name": "messages", "litellm_params": params, "model_info": {"id": "messages-odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["messages"] = {}  # type: ignore[index]

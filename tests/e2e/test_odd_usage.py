@@ -185,7 +185,7 @@ def thinking_chat(shown: bool) -> Reply:
     counts = {"prompt_tokens": 12, "completion_tokens": THOUGHT + SEEN, "completion_tokens_details": details}
     end = chunk({"choices": [], "usage": {**counts, "total_tokens": 12 + THOUGHT + SEEN}})
     words = (chunk(delta(content="Yes,")), 0.4, chunk(delta(content=" that it is.")))
-    return timed(chunk(delta(role="assistant", content="")), *thought, *words, chunk(delta("stop")), end, DONE)
+    return stream(chunk(delta(role="assistant", content="")), *thought, *words, chunk(delta("stop")), end, DONE)
 
 
 def thinking_response(shown: bool) -> Reply:
@@ -199,7 +199,7 @@ def thinking_response(shown: bool) -> Reply:
     place = {"item_id": "m", "output_index": 1, "content_index": 0}
     whole_one = {**about, "status": "completed", "output": [thought, said], "usage": counts}
     summary = {"type": "response.reasoning_summary_text.delta", "item_id": "r", "output_index": 0, "summary_index": 0}
-    return timed(
+    return stream(
         chunk({"type": "response.created", "response": {**about, "status": "in_progress", "output": []}}),
         *([chunk({**summary, "delta": "Is it?"})] if shown else []),
         chunk({"type": "response.output_text.delta", **place, "delta": "Yes,"}),
@@ -207,13 +207,6 @@ def thinking_response(shown: bool) -> Reply:
         chunk({"type": "response.output_text.delta", **place, "delta": " that it is."}),
         chunk({"type": "response.completed", "response": whole_one}),
     )
-
-
-def timed(*pieces: bytes | float) -> Reply:
-    """A whole stream; a number is a pause in seconds."""
-    start, *framed, end = stream(*(piece for piece in pieces if isinstance(piece, bytes)))
-    rest = iter(framed)
-    return [start, *(next(rest) if isinstance(piece, bytes) else piece for piece in pieces), end]
 
 
 @pytest.mark.parametrize("shown", [False, True], ids=["hidden", "shown"])
@@ -239,7 +232,9 @@ def test_answers_that_are_written_at_once_have_the_pace_of_one(stack: Stack, ser
     def words(text: str) -> list[bytes]:
         return [chunk({"choices": [{"index": index, "delta": {"content": text}}]}) for index in range(4)]
 
-    server.answers = lambda _: timed(*words("Yes,"), 0.4, *words(" it is."), chunk(delta("stop")), chunk(usage(12, 20)))
+    server.answers = lambda _: stream(
+        *words("Yes,"), 0.4, *words(" it is."), chunk(delta("stop")), chunk(usage(12, 20))
+    )
     assert stack.ask("Is it?", model="odd", body={"stream": True, "n": 4}, x_slo_tpot_ms="50").status_code == 200
     (record,) = stack.records(1)
     assert record["completion_tokens"] == 20

@@ -7,6 +7,7 @@ know what the first attempt tried. A mirrored call (LiteLLM's `silent_model`) ca
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
@@ -18,6 +19,7 @@ from slo_router.worker.attempt import Attempt
 
 TRACE_KEY = "slo_router"
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
+LAST_PIECES = 16  # an event at the end may come in several
 MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, whose client is nobody
 
 
@@ -103,7 +105,7 @@ class Trace:
     rescue: Rescue | None = None  # of an attempt that was silent
     repeats: int = 0  # how often this plugin itself asked again, in place of a stream without content
     ahead: Ahead | None = None  # the beginning of a stream that was read before its headers left
-    last_piece: object = None  # of a stream, that went to the client
+    last_pieces: deque[object] = field(default_factory=lambda: deque(maxlen=LAST_PIECES))  # of a stream, that went out
     recorded: bool = False
 
     @property
