@@ -69,7 +69,7 @@ def test_an_error_that_comes_in_pieces_is_one(stack: Stack, server: Particular, 
 def test_a_stream_of_a_response_that_fails_is_an_error(stack: Stack, server: Particular, mode: str) -> None:
     begun = {**response("in_progress"), "output": []}
     word = {"item_id": "m", "output_index": 0, "content_index": 0, "delta": "Yes", "logprobs": []}
-    ends = {
+    ends: dict[str, Mapping[str, object]] = {
         "response.failed": {"type": "response.failed", "response": {**FAILED, "output": []}},
         "error": {"type": "error", "code": "server_error", "message": "The server had an error.", "param": None},
     }
