@@ -89,6 +89,20 @@ def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: S
     assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
+@pytest.mark.parametrize(
+    "named",
+    [{"conversation": "conv_1"}, {"conversation": {"id": "conv_2"}}, {"prompt": {"id": "pmpt_1", "version": "2"}}],
+    ids=["conversation", "its object", "prompt"],
+)
+def test_what_a_provider_keeps_is_asked_for_where_it_is(stack: Stack, named: dict[str, object]) -> None:
+    body = {"model": "smart", "input": "Go on.", **named}
+    assert stack.post("/v1/responses", body, x_slo_min_quality="0.9").headers["x-slo-selected-model"] == "large"
+    stack.records(1)
+    assert stack.post("/v1/responses", body).headers["x-slo-selected-model"] == "large"
+    other = stack.post("/v1/responses", {"model": "smart", "input": "Go on.", "conversation": "conv_3"})
+    assert other.headers["x-slo-selected-model"] == "small"
+
+
 @pytest.mark.parametrize("kind", ["reasoning", "compaction"])
 def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None:
     """Codex and OpenAI's Agents SDK keep the history themselves."""

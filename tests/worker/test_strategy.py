@@ -580,6 +580,29 @@ def test_a_response_is_gone_on_with_where_it_is_held() -> None:
     assert made.choose("smart", REQUEST, ["small"], arrived(made), holder="large") == "small"  # it cools down
 
 
+def test_what_a_provider_keeps_is_read_by_whoever_has_its_account_and_other_workers_know_where_it_is() -> None:
+    one, other = strategy(), strategy()
+    twin = replace(SMALL, deployment_id="twin", model="openai/other")
+    listed = [
+        ManagedDeployment("smart", SMALL, api_key="a"),
+        ManagedDeployment("smart", replace(LARGE, model="openai/large"), api_key="b"),
+        ManagedDeployment("smart", twin, api_key="b"),
+    ]
+    for made in (one, other):
+        made.know(listed)
+    body = {"input": "Go on.", "conversation": "conv_1"}
+    trace = arrived(one)
+    assert one.choose("smart", body, ["large"], trace) == "large"
+    assert trace.goes_on
+    over(one, trace, record(5_000, 100))
+    other.absorb([wire(at_once(one.export()))])
+    for made in (one, other):
+        assert made.choose("smart", body, ["small", "large"], arrived(made)) == "large"
+        assert made.choose("smart", body, ["small", "twin"], arrived(made)) == "twin"
+        assert made.choose("smart", body, ["small"], arrived(made)) == "small"  # the others cool down
+    assert one.answers.learned.prompt_factor == {}
+
+
 def test_a_history_that_the_server_holds_makes_no_other_prompt_look_longer() -> None:
     made = strategy()
     for holder, moves in (("small", False), (None, True)):

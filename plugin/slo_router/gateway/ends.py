@@ -170,7 +170,7 @@ class Ends:
         if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
             return
         trace.recorded = True
-        if trace.beginnings:  # the conversation's next turn may come at once
+        if trace.beginnings or trace.kept:  # the conversation's next turn may come at once
             self._settle(payload, trace, landing)
             return
         self._ended.append((payload, trace, landing))

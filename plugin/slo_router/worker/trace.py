@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from slo_router.contract.model import Decision, Slo
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, Cached
+from slo_router.request.history import NOTHING_KEPT
 from slo_router.request.slo import NOTHING_ASKED, Asked, SloInputs
 from slo_router.worker.attempt import Attempt
 
@@ -96,7 +97,8 @@ class Trace:
     session: int = NO_SESSION  # the hash of the session's name, likewise
     known: Cached = NOTHING_CACHED  # where the conversation was, as the decision found it
     is_by_session: bool = False  # it was found by its session, for no beginning of it was known
-    goes_on: bool = False  # with a response that a server holds: how long its history is, nobody here knows
+    kept: int = NOTHING_KEPT  # the hash of a conversation's or prompt's name that only its provider knows
+    goes_on: bool = False  # with what a provider holds: how long that is, nobody here knows
     is_impatient: bool = False  # the client set a timeout of its own
     tells_nothing: bool = False  # of a deployment: a call that is not routed, or one on the client's own account
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
