@@ -117,6 +117,22 @@ def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None
     assert (asked.status_code, answer.status_code, stack.seen()) == (200, 200, {"large": 2})
 
 
+def test_what_a_server_s_own_tools_found_goes_back_to_its_model(stack: Stack) -> None:
+    """Anthropic encrypts the pages that it found."""
+    tool = {"type": "web_search_20250305", "name": "web_search"}
+    first = {"role": "user", "content": f"{ASK} Search for it."}
+    body = {"model": "smart", "max_tokens": 40, "tools": [tool]}
+    asked = stack.post("/v1/messages", {**body, "messages": [first]}, x_slo_min_quality="0.9")
+    used = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+    page = {"type": "web_search_result", "url": "u", "title": "t", "encrypted_content": "Eo8PCioIAR", "page_age": None}
+    found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [page]}
+    said = {"role": "assistant", "content": [used, found, {"type": "text", "text": "It is."}]}
+    stack.records(1)
+    answer = stack.post("/v1/messages", {**body, "messages": [first, said, {"role": "user", "content": "And?"}]})
+    chosen = [one.headers["x-slo-selected-model"] for one in (asked, answer)]
+    assert chosen == ["large", "large"], answer.text
+
+
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_a_look_into_the_pool_while_a_request_waits_for_its_turn_is_no_pick(

@@ -17,6 +17,10 @@ from slo_router.request.history import is_signed, may_be_signed
         {"role": "assistant", "tool_calls": [{"id": "1", "provider_specific_fields": {"thought_signature": "s"}}]},
         {"type": "reasoning", "encrypted_content": "e", "summary": []},
         {"type": "compaction", "encrypted_content": "e"},
+        {"role": "assistant", "content": [{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search"}]},
+        {"role": "assistant", "content": [{"type": "web_search_tool_result", "content": [{"encrypted_content": "e"}]}]},
+        {"role": "assistant", "content": [{"type": "bash_code_execution_tool_result", "content": {}}]},
+        {"role": "assistant", "content": "", "provider_specific_fields": {"web_search_results": [{}]}},
     ],
 )
 def test_what_a_model_signed_or_encrypted_is_found(message: dict[str, object]) -> None:
@@ -34,6 +38,8 @@ def test_what_a_model_signed_or_encrypted_is_found(message: dict[str, object]) -
         [{"role": "assistant", "content": "plain", "thinking_blocks": []}],
         [{"role": "assistant", "content": None, "tool_calls": None}],
         [{"type": "reasoning", "summary": []}],
+        [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "x"}]}],
+        [{"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "web_search", "input": {}}]}],
     ],
 )
 def test_what_everybody_can_read_is_not(messages: object) -> None:
@@ -48,6 +54,10 @@ def test_what_everybody_can_read_is_not(messages: object) -> None:
         ({"include": ["reasoning.encrypted_content"], "store": False}, True),
         ({"include": ["message.output_text.logprobs"]}, False),
         ({"include": "all"}, False),
+        ({"tools": [{"name": "f", "input_schema": {}}, {"type": "web_search_20250305", "name": "web_search"}]}, True),
+        ({"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, True),
+        ({"tools": [{"type": "web_search"}, None, {"type": 7}]}, False),  # OpenAI's, which anybody can read
+        ({"tools": "all", "container": "container_1"}, True),
         ({}, False),
     ],
 )
