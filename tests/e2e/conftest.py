@@ -326,7 +326,8 @@ def proxy(
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
     bridged = {"id": "odd-responses", "mode": "responses"}
-    more_models.append({"model_name": "odd-responses", "litellm_params": server, "model_info": bridged})
+    params = {**server, "model": "openai/bridged"}  # LiteLLM keeps a mode under the model's name
+    more_models.append({"model_name": "odd-responses", "litellm_params": params, "model_info": bridged})
     settings["callback_settings"]["slo_router"]["groups"]["odd-responses"] = {}  # type: ignore[index]
     params = {**server, "model": "anthropic/odd"}
     more_models.append({"model_name": "messages", "litellm_params": params, "model_info": {"id": "messages-odd"}})
