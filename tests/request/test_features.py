@@ -359,12 +359,14 @@ def test_objects_nested_without_end_are_read_to_a_bounded_depth(key: str) -> Non
         ({"type": "input_file", "file_id": "f"}, "pdf"),
         ({"type": "document", "source": {}}, "pdf"),
         ({"type": "video_url", "video_url": {"url": "u"}}, "video"),
+        ({"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64," + "A" * 4_000}}, "audio"),
     ],
 )
 def test_a_file_has_a_weight_and_files_and_videos_are_needs(part: dict[str, object], need: str) -> None:
     found = extract({"messages": [{"role": "user", "content": [part]}]}, rules(), None, Learned())
     assert found.needs == {need}
     assert found.prompt_tokens >= (TOKENS_PER_FILE if need == "pdf" else 0)
+    assert found.text_tokens < 10
 
 
 @pytest.mark.parametrize(("count", "answers"), [(4, 4), (1, 1), (0, 1), ("4", 1), (True, 1), (10**9, 128)])

@@ -72,7 +72,7 @@ def _has_thought(said: object) -> bool:
         return True
     text = _field(said, "content")
     is_in_text = isinstance(text, str) and text.lstrip().startswith(THINK)
-    return is_in_text or any(map(_has_thought, _items(text)))
+    return is_in_text or any(_has_any(part, THOUGHT_FIELDS) for part in _items(text))
 
 
 def delta_has_token(delta: object) -> bool:

@@ -43,7 +43,7 @@ KINDS: Mapping[str, str] = {  # of parts that are no text, and what they need; t
     **dict.fromkeys(("image", "image_url", "input_image", "computer_call_output", "image_generation_call"), "vision"),
     **dict.fromkeys(("file", "input_file", "document"), "pdf"),
     **dict.fromkeys(("video_url", "input_video"), "video"),
-    "input_audio": "audio",
+    **dict.fromkeys(("input_audio", "audio_url"), "audio"),
 }
 NO_TEXT = frozenset(  # fields that no model reads as they stand, or that say once more what another says
     {
