@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -115,6 +116,19 @@ def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None
     history = [first, encrypted, {"role": "assistant", "content": "Rain."}, {"role": "user", "content": "And?"}]
     answer = stack.post("/v1/responses", {**body, "input": history})
     assert (asked.status_code, answer.status_code, stack.seen()) == (200, 200, {"large": 2})
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
+def test_an_item_of_a_stored_response_is_asked_for_where_it_is(stack: Stack, is_stream: bool) -> None:
+    """Vercel's AI SDK refers to what was answered before."""
+    first = {"role": "user", "content": f"{ASK} {is_stream}"}
+    body = {"model": "smart", "stream": is_stream}
+    asked = stack.post("/v1/responses", {**body, "input": [first]}, x_slo_min_quality="0.9")
+    said = re.findall(r'"id": ?"(item_[^"]+)"', asked.text)[-1]
+    stack.records(1)
+    history = [first, {"type": "item_reference", "id": said}, {"role": "user", "content": "And?"}]
+    answer = stack.post("/v1/responses", {**body, "input": history})
+    assert answer.headers["x-slo-selected-model"] == "large"
 
 
 def test_what_a_server_s_own_tools_found_goes_back_to_its_model(stack: Stack) -> None:

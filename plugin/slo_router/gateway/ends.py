@@ -16,6 +16,7 @@ from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.live.ratelimit import reports
 from slo_router.live.state import LEASE_S, Ending, Landing
+from slo_router.request.history import kept_of_answer
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Fault
 from slo_router.worker.records import answer_began, build_record, ended_by_itself, has_nothing, outcome_of
@@ -170,7 +171,9 @@ class Ends:
         if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
             return
         trace.recorded = True
-        if trace.beginnings or trace.kept:  # the conversation's next turn may come at once
+        if trace.call_type == RESPONSES:
+            trace.made = kept_of_answer(payload.get("response"))
+        if trace.beginnings or trace.kept or trace.made:  # the conversation's next turn may come at once
             self._settle(payload, trace, landing)
             return
         self._ended.append((payload, trace, landing))

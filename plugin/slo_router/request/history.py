@@ -5,8 +5,8 @@ Models sign or encrypt their thinking, and refuse what another model signed: `th
 what a server's own tools found (Anthropic's searches, run code). A request that asks for thinking, or has such tools,
 gets such an answer, so the router remembers which deployment gave it.
 
-A provider keeps conversations and prompts (Responses) and containers (Anthropic), which a request names. No other
-account knows them.
+A provider keeps conversations, prompts and items of stored responses (Responses), and containers (Anthropic), which
+requests name. No other account knows them.
 """
 
 from __future__ import annotations
@@ -65,10 +65,31 @@ def goes_on(request: Mapping[str, object]) -> bool:
 
 
 def kept_by_provider(request: Mapping[str, object]) -> int:
-    """A hash of the name of what a provider keeps of this request: a conversation, a container or a prompt."""
+    """A hash of the name of what a provider keeps of this request: a conversation, a container, a prompt or an item."""
     for field in ("conversation", "container", "prompt"):
         value = request.get(field)
         name = value.get("id") if isinstance(value, Mapping) else None if field == "prompt" else value
         if isinstance(name, str) and name:
-            return zlib.crc32(f"{field} {name}".encode("utf-8", "replace")) or 1
-    return NOTHING_KEPT
+            return _hash(field, name)
+    items = request.get("input")
+    referred = (one for one in reversed(items) if _is_reference(one)) if isinstance(items, list) else iter(())
+    return _item(next(referred, None))
+
+
+def kept_of_answer(answer: object) -> int:
+    """Likewise of a response's last item: the next request may refer to it."""
+    items = answer.get("output") if isinstance(answer, Mapping) and answer.get("store") is not False else None
+    return _item(items[-1]) if isinstance(items, list) and items else NOTHING_KEPT
+
+
+def _is_reference(item: object) -> bool:
+    return isinstance(item, Mapping) and item.get("type") == "item_reference"
+
+
+def _item(item: object) -> int:
+    name = item.get("id") if isinstance(item, Mapping) else None
+    return _hash("item", name) if isinstance(name, str) and name else NOTHING_KEPT
+
+
+def _hash(kind: str, name: str) -> int:
+    return zlib.crc32(f"{kind} {name}".encode("utf-8", "replace")) or 1

@@ -71,8 +71,9 @@ class Homes:
             elif not trace.is_by_session:
                 asked = min(known.tokens / scale, record.prompt_tokens)
                 self._caching.see(name, kind_of(known.at_s, trace.arrived_s), asked, record.cached_tokens, record.ts)
-        if trace.kept != NOTHING_KEPT:
-            self._conversations.remember((trace.kept,), Cached(name, 0, record.ts))
+        for kept in (trace.kept, trace.made):
+            if kept != NOTHING_KEPT:
+                self._conversations.remember((kept,), Cached(name, 0, record.ts))
         if record.slo_met is False and not trace.is_signed:
             self._conversations.release((*trace.beginnings, trace.session))
             return
