@@ -42,13 +42,16 @@ def test_every_further_field_is_read_in_seconds() -> None:
         "quality_score": "0.8",
         "quality_n": "30",
         "output_tokens_mean": "210.5",
+        "hidden_tokens_mean": "60.5",
         "samples": "40",
         "schema": "1",
         "a_later_version_writes_this": "?",
     }
     metrics, bad = read_metrics(FIVE | more, NOW_S)
     assert metrics == pytest.approx(
-        Metrics(NOW_S - 60, 0.09, 0.08, 0.15, 0.012, 0.02, 55.5, 0.0004, 0.01, 0.8, 30, 210.5, 40)
+        Metrics(
+            NOW_S - 60, 0.09, 0.08, 0.15, 0.012, 0.02, 55.5, 0.0004, 0.01, 0.8, 30, 210.5, 40, hidden_tokens_mean=60.5
+        )
     )
     assert bad == []
 
@@ -122,7 +125,7 @@ all_metrics = st.builds(
     Metrics, st.floats(0, NOW_S), *[numbers] * 7, error_rate=rates, quality_score=rates, quality_n=counts,
     output_tokens_mean=numbers, samples=counts, fit=st.none(), answer_fault=st.sampled_from([None, "looping 9/10"]),
     quality_held=st.booleans(), error_at_s=moments, fault_at_s=moments, prompt_tokens_mean=numbers,
-    quality_at_s=moments,
+    quality_at_s=moments, hidden_tokens_mean=numbers,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo_router.contract.first_token import Look, delta_has_token, has_token
+from slo_router.contract.first_token import Look, delta_has_token, has_token, shows_thought
 
 DELTAS: list[dict[str, object]] = [
     {"content": "a"},
@@ -166,3 +166,28 @@ def _objects(value: object) -> object:
     if isinstance(value, dict):
         return SimpleNamespace(**{name: _objects(inner) for name, inner in value.items()})
     return [_objects(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    ("answer", "shows"),
+    [
+        ({"choices": [{"message": {"content": "a", "reasoning_content": "b"}}]}, True),
+        ({"choices": [{"message": {"content": [{"type": "thinking", "thinking": [{"text": "b"}]}]}}]}, True),
+        ({"choices": [{"message": {"content": " <think>b</think> a"}}]}, True),
+        ({"output": [{"type": "reasoning", "summary": [{"text": "b"}]}]}, True),
+        ({"content": [{"type": "thinking", "thinking": "b", "signature": "s"}]}, True),
+        ({"choices": [{"message": {"content": "a", "reasoning_content": ""}}]}, False),
+        ({"choices": [{"message": {"content": "a", "thinking_blocks": [{"thinking": "", "signature": "s"}]}}]}, False),
+        ({"choices": [{"text": "a"}]}, False),
+        (
+            {"output": [{"type": "reasoning", "summary": [], "encrypted_content": "e"}, {"content": [{"text": "a"}]}]},
+            False,
+        ),
+        ({"content": [{"type": "thinking", "thinking": "", "signature": "s"}, {"type": "text", "text": "a"}]}, False),
+        ({"choices": None, "output": "a"}, False),
+        ("a", False),
+        (None, False),
+    ],
+)
+def test_whether_a_whole_answer_shows_what_was_thought(answer: object, shows: bool) -> None:
+    assert shows_thought(answer) is shows

@@ -76,6 +76,11 @@ class Booked(CustomLogger):
 callback = Booked()
 """
 ODD_USD = 1e-6, 2e-6  # per token of prompt and answer
+NO_CHATS: dict[str, tuple[str, dict[str, object]]] = {  # groups whose server is asked in another form: model, facts
+    "messages": ("anthropic/odd", {}),
+    "google": ("gemini/odd", {}),
+    "bridged": ("openai/bridged", {"mode": "responses"}),  # LiteLLM keeps a mode under the model's name
+}
 REFRESHED_WITHIN_S = 60.0
 SOON: dict[str, Any] = {"x_litellm_timeout": "3", "x_litellm_stream_timeout": "3"}  # seconds, for one that meets a hang
 STREAMING = tuple(
@@ -325,8 +330,8 @@ def proxy(
     server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
-    for group, model in (("messages", "anthropic/odd"), ("google", "gemini/odd")):
-        params, info = {**server, "model": model}, {"id": f"{group}-odd"}
+    for group, (model, info) in NO_CHATS.items():
+        params, info = {**server, "model": model}, {"id": f"{group}-odd", **info}
         more_models.append({"model_name": group, "litellm_params": params, "model_info": info})
         settings["callback_settings"]["slo_router"]["groups"][group] = {}  # type: ignore[index]
     more_models.append(deployment(small, "overheard", "overheard-small", slo_router={"quality": 0.9}))

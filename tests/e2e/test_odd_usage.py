@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -11,7 +11,7 @@ from slo_router.contract.record import SloRecord
 from tests.e2e.conftest import ODD_USD, Stack
 from tests.e2e.test_routes import ROUTES
 from tests.shared.particular_server import GOOD, Answers, Particular, Request, refuse, whole
-from tests.shared.scripted_server import DONE, chunk, delta, stream, usage
+from tests.shared.scripted_server import DONE, Reply, chunk, delta, stream, usage
 
 RIGHT: Mapping[str, int] = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
 ZEROS: Mapping[str, int] = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -173,6 +173,73 @@ def test_a_stream_of_responses_with_one_call_in_one_piece_has_a_first_token(
     (record,) = stack.records(1)
     assert (record["outcome"], record["prompt_tokens"], record["completion_tokens"]) == ("success", 12, 5)
     assert record["ttft_ms"] is not None
+
+
+THOUGHT, SEEN = 100, 5  # tokens
+
+
+def thinking_chat(shown: bool) -> Reply:
+    """The last four words come 0.4 s after the first of the answer."""
+    thought = [chunk(delta(reasoning_content="Is it? "))] if shown else []
+    details = {"reasoning_tokens": THOUGHT}
+    counts = {"prompt_tokens": 12, "completion_tokens": THOUGHT + SEEN, "completion_tokens_details": details}
+    end = chunk({"choices": [], "usage": {**counts, "total_tokens": 12 + THOUGHT + SEEN}})
+    words = (chunk(delta(content="Yes,")), 0.4, chunk(delta(content=" that it is.")))
+    return stream(chunk(delta(role="assistant", content="")), *thought, *words, chunk(delta("stop")), end, DONE)
+
+
+def thinking_response(shown: bool) -> Reply:
+    """The same as a response."""
+    about = {"id": "resp_1", "object": "response", "created_at": 1, "model": "odd"}
+    thought = {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "Is it?"}] if shown else []}
+    counts = {"input_tokens": 12, "output_tokens": THOUGHT + SEEN, "total_tokens": 12 + THOUGHT + SEEN}
+    counts["output_tokens_details"] = {"reasoning_tokens": THOUGHT}  # type: ignore[assignment]
+    text = {"type": "output_text", "text": "Yes, that it is.", "annotations": []}
+    said = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [text]}
+    place = {"item_id": "m", "output_index": 1, "content_index": 0}
+    whole_one = {**about, "status": "completed", "output": [thought, said], "usage": counts}
+    summary = {"type": "response.reasoning_summary_text.delta", "item_id": "r", "output_index": 0, "summary_index": 0}
+    return stream(
+        chunk({"type": "response.created", "response": {**about, "status": "in_progress", "output": []}}),
+        *([chunk({**summary, "delta": "Is it?"})] if shown else []),
+        chunk({"type": "response.output_text.delta", **place, "delta": "Yes,"}),
+        0.4,
+        chunk({"type": "response.output_text.delta", **place, "delta": " that it is."}),
+        chunk({"type": "response.completed", "response": whole_one}),
+    )
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["hidden", "shown"])
+@pytest.mark.parametrize(
+    ("path", "thinking"), [("/v1/chat/completions", thinking_chat), ("/v1/responses", thinking_response)]
+)
+def test_the_time_per_token_is_of_those_that_the_client_sees(
+    stack: Stack, server: Particular, path: str, thinking: Callable[[bool], Reply], shown: bool
+) -> None:
+    """Thoughts that it does not see were written before the first; those that it sees are tokens as others."""
+    server.answers = lambda _: thinking(shown)
+    body = {**ROUTES[path], "model": "odd", "stream": True}
+    assert stack.post(path, body, x_slo_tpot_ms="50").status_code == 200
+    (record,) = stack.records(1)
+    assert (record["completion_tokens"], record["hidden_tokens"]) == (THOUGHT + SEEN, 0 if shown else THOUGHT)
+    assert record["cost_usd"] == pytest.approx(12 * ODD_USD[0] + (THOUGHT + SEEN) * ODD_USD[1])
+    further_s = (record["e2e_ms"] - record["ttft_ms"]) / 1_000  # type: ignore[operator]
+    assert record["tpot_ms"] == pytest.approx(1_000 * further_s / (SEEN - 1 + THOUGHT * shown), rel=1e-3)
+    assert record["slo_met"] is shown
+
+
+def test_answers_that_are_written_at_once_have_the_pace_of_one(stack: Stack, server: Particular) -> None:
+    def words(text: str) -> list[bytes]:
+        return [chunk({"choices": [{"index": index, "delta": {"content": text}}]}) for index in range(4)]
+
+    server.answers = lambda _: stream(
+        *words("Yes,"), 0.4, *words(" it is."), chunk(delta("stop")), chunk(usage(12, 20))
+    )
+    assert stack.ask("Is it?", model="odd", body={"stream": True, "n": 4}, x_slo_tpot_ms="50").status_code == 200
+    (record,) = stack.records(1)
+    assert record["completion_tokens"] == 20
+    assert record["tpot_ms"] == pytest.approx((record["e2e_ms"] - record["ttft_ms"]) / 4, rel=1e-3)  # type: ignore[operator]
+    assert record["slo_met"] is False
 
 
 AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from slo_router.contract.settings.config import load_settings
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import NO_CHATS, Stack
 from tests.shared.repository import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,8 +74,9 @@ def test_the_yaml_is_a_whole_configuration(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.timeout(WITHIN_S)
 def test_the_file_is_checked_and_its_deployments_measured(stack: Stack, tmp_path: Path) -> None:
     config = yaml.safe_load(stack.proxy.config_path.read_text(encoding="utf-8"))
-    config["model_list"] = [one for one in config["model_list"] if one["model_name"] != "messages"]  # no chat's server
-    del config["callback_settings"]["slo_router"]["groups"]["messages"]
+    config["model_list"] = [one for one in config["model_list"] if one["model_name"] not in NO_CHATS]
+    for group in NO_CHATS:
+        del config["callback_settings"]["slo_router"]["groups"][group]
     (tmp_path / "litellm_config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     printed = run(block("slo-router"), tmp_path, COLUMNS="200")
     stack.publish()

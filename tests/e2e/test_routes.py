@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -89,6 +90,20 @@ def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: S
     assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
+@pytest.mark.parametrize(
+    "named",
+    [{"conversation": "conv_1"}, {"conversation": {"id": "conv_2"}}, {"prompt": {"id": "pmpt_1", "version": "2"}}],
+    ids=["conversation", "its object", "prompt"],
+)
+def test_what_a_provider_keeps_is_asked_for_where_it_is(stack: Stack, named: dict[str, object]) -> None:
+    body = {"model": "smart", "input": "Go on.", **named}
+    assert stack.post("/v1/responses", body, x_slo_min_quality="0.9").headers["x-slo-selected-model"] == "large"
+    stack.records(1)
+    assert stack.post("/v1/responses", body).headers["x-slo-selected-model"] == "large"
+    other = stack.post("/v1/responses", {"model": "smart", "input": "Go on.", "conversation": "conv_3"})
+    assert other.headers["x-slo-selected-model"] == "small"
+
+
 @pytest.mark.parametrize("kind", ["reasoning", "compaction"])
 def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None:
     """Codex and OpenAI's Agents SDK keep the history themselves."""
@@ -101,6 +116,35 @@ def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None
     history = [first, encrypted, {"role": "assistant", "content": "Rain."}, {"role": "user", "content": "And?"}]
     answer = stack.post("/v1/responses", {**body, "input": history})
     assert (asked.status_code, answer.status_code, stack.seen()) == (200, 200, {"large": 2})
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
+def test_an_item_of_a_stored_response_is_asked_for_where_it_is(stack: Stack, is_stream: bool) -> None:
+    """Vercel's AI SDK refers to what was answered before."""
+    first = {"role": "user", "content": f"{ASK} {is_stream}"}
+    body = {"model": "smart", "stream": is_stream}
+    asked = stack.post("/v1/responses", {**body, "input": [first]}, x_slo_min_quality="0.9")
+    said = re.findall(r'"id": ?"(item_[^"]+)"', asked.text)[-1]
+    stack.records(1)
+    history = [first, {"type": "item_reference", "id": said}, {"role": "user", "content": "And?"}]
+    answer = stack.post("/v1/responses", {**body, "input": history})
+    assert answer.headers["x-slo-selected-model"] == "large"
+
+
+def test_what_a_server_s_own_tools_found_goes_back_to_its_model(stack: Stack) -> None:
+    """Anthropic encrypts the pages that it found."""
+    tool = {"type": "web_search_20250305", "name": "web_search"}
+    first = {"role": "user", "content": f"{ASK} Search for it."}
+    body = {"model": "smart", "max_tokens": 40, "tools": [tool]}
+    asked = stack.post("/v1/messages", {**body, "messages": [first]}, x_slo_min_quality="0.9")
+    used = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+    page = {"type": "web_search_result", "url": "u", "title": "t", "encrypted_content": "Eo8PCioIAR", "page_age": None}
+    found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [page]}
+    said = {"role": "assistant", "content": [used, found, {"type": "text", "text": "It is."}]}
+    stack.records(1)
+    answer = stack.post("/v1/messages", {**body, "messages": [first, said, {"role": "user", "content": "And?"}]})
+    chosen = [one.headers["x-slo-selected-model"] for one in (asked, answer)]
+    assert chosen == ["large", "large"], answer.text
 
 
 @pytest.mark.parametrize("fails", [False, True])

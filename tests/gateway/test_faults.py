@@ -33,8 +33,10 @@ def event(kind: str) -> str:
     ],
 )
 def test_whose_fault_an_error_among_the_events_is(kind: str, fault: str) -> None:
-    for piece in (event(kind), event(kind).encode(), f"event: ping\ndata: {{}}\n\n{event(kind)}"):
-        found = faults.failure_in(piece)
+    whole = event(kind)
+    cut = [*whole.encode().partition(b"error"), b""]
+    for pieces in ([whole], [whole.encode()], [f"event: ping\ndata: {{}}\n\n{whole}"], cut, [whole[:40], whole[40:]]):
+        found = faults.failure_at_end(pieces)
         assert found is not None
         assert faults.fault_of(found, at_proxy=True) == fault
 
@@ -64,3 +66,5 @@ def test_whose_fault_a_response_is_that_failed(code: str, fault: str) -> None:
 )
 def test_whatever_else_is_no_failure(answer: object) -> None:
     assert faults.failure_in(answer) is None
+    assert faults.failure_at_end([answer]) is None
+    assert faults.failure_at_end([]) is None

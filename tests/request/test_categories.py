@@ -163,6 +163,54 @@ REMINDER = (
 )
 
 
+DETAILS = "<environment_details>\n# Current Time\n9:00\n# Visible Files\nextract_names.py\n</environment_details>"
+NO_TOOL = "[ERROR] You did not use a tool in your previous response! Please retry with a tool use.\n\n# Reminder"
+RESUMED = "[TASK RESUMPTION] This task was interrupted. New instructions:\n<user_message>\nSum it up.\n</user_message>"
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (
+            ["[read_file for 'src/extract.py'] Result:", "Extract all names and dates. Calculate the rest.", DETAILS],
+            None,
+        ),
+        ([f"[execute_command for 'ls\n-l'] Result:\nList all entities, as JSON.\n{DETAILS}"], None),
+        (["[list_files] Result:", "<task>Extract all names.</task>"], None),
+        ([NO_TOOL, DETAILS], None),
+        ([DETAILS], None),
+        (["[attempt_completion] Result:", "<user_message>\nSum it up.\n</user_message>", DETAILS], "Sum it up."),
+        (["[write_to_file for 'a'] Result:\nDenied.\n<feedback>\nSum it up.\n</feedback>"], "Sum it up."),
+        (["[ask_followup_question for 'Why?'] Result:", "<answer>\nSum it up.\n</answer>", DETAILS], "Sum it up."),
+        ([RESUMED, DETAILS], "Sum it up."),
+    ],
+)
+@pytest.mark.parametrize("is_joined", [False, True], ids=["parts", "one text"])
+def test_an_agent_whose_tools_answer_in_its_users_words_is_told_by_the_person(
+    step: list[str], said: str | None, is_joined: bool
+) -> None:
+    """As Cline and Roo Code do; some of their providers join the parts."""
+
+    def message(*texts: str) -> list[dict[str, object]]:
+        return user("\n".join(texts) if is_joined else [{"type": "text", "text": text} for text in texts])
+
+    if is_joined and step[0] == DETAILS:
+        return
+    asked = message("<task>\nWrite a function that sorts.\n</task>", DETAILS)
+    found = instruction_windows([*asked, {"role": "assistant", "content": "<read_file>"}, *message(*step)])
+    assert found == instruction_windows(user(said or "Write a function that sorts."))
+
+
+def test_tags_of_a_persons_own_are_left_alone() -> None:
+    for text in (
+        "Is this <feedback>good</feedback> or bad?",
+        "[ERROR] it broke. Explain why.",
+        "[x] Result: y",
+        "<task>",
+    ):
+        assert instruction_windows(user(text)) == Instruction("", text, text)
+
+
 def test_what_an_agent_adds_to_its_users_words_is_no_instruction() -> None:
     """Every request of one task has one category, however many steps it takes."""
     asked = user(

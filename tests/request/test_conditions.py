@@ -18,8 +18,17 @@ from tests.request.test_features import user
 
 SYSTEM = "You sort invoices."
 DIGEST = sha256(SYSTEM.encode()).hexdigest()
+FOLDER = "Working directory: /home/ann\nToday's date: 2026-12-01"
+WHOLE = sha256((SYSTEM + FOLDER).encode()).hexdigest()
 CHAT_SCHEMA = {"type": "json_schema", "json_schema": {"name": "invoice", "schema": {}}}
 SENT = {"headers": {"x-app": "billing"}}
+
+
+def claude_code(request_id: str) -> list[dict[str, object]]:
+    """Its system prompt: what it says of itself, who it is, and where it works."""
+    said = f"x-anthropic-billing-header: cc_version=2.1.15.{request_id}; cc_entrypoint=cli; cch=00000;", SYSTEM, FOLDER
+    cached = {"cache_control": {"type": "ephemeral"}}
+    return [{"type": "text", "text": text, **(cached if number else {})} for number, text in enumerate(said)]
 
 
 def told(when: object, request: Mapping[str, object]) -> str | None:
@@ -55,6 +64,10 @@ def told(when: object, request: Mapping[str, object]) -> str | None:
         ({"system_sha256": DIGEST[:8]}, {"instructions": SYSTEM, "input": "hi"}, True),
         ({"system_sha256": DIGEST[:8]}, {"messages": [{"role": "system", "content": SYSTEM + "\n"}]}, False),
         ({"system_sha256": DIGEST[:8]}, {"messages": user(SYSTEM)}, False),
+        ({"system_sha256": DIGEST[:8]}, {"system": claude_code("7c4"), "messages": user("hi")}, True),
+        ({"system_sha256": WHOLE}, {"system": claude_code("7c4"), "messages": user("hi")}, True),
+        ({"system_sha256": WHOLE}, {"system": claude_code("91a"), "messages": user("hi")}, True),
+        ({"system_sha256": DIGEST}, {"messages": [{"role": "system", "content": claude_code("7c4")}]}, True),
         ({"tag": "a", "tool": "*"}, {"metadata": {"tags": ["a"]}}, False),  # all of a condition
         ([{"tag": "b"}, {"tag": "a"}], {"metadata": {"tags": ["a"]}}, True),  # one of a list
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 
 import litellm
@@ -96,6 +97,8 @@ def test_what_was_thought_and_what_tools_were_asked_and_answered_counts_as_text(
 
 
 THOUGHT = {"type": "thinking", "thinking": LONG, "signature": "S" * 5_000}
+JSON = "application/json"
+TEXT_URL = f"data:text/csv;base64,{b64encode(LONG.encode()).decode()}"
 ENCRYPTED = "g" * 1_400  # 1,400 × 3/4 − 650 = 400 characters
 
 
@@ -108,6 +111,12 @@ ENCRYPTED = "g" * 1_400  # 1,400 × 3/4 − 650 = 400 characters
         {"messages": [{"role": "assistant", "content": LONG, "audio": {"id": "a", "data": LONG}}]},
         {"messages": user([{"type": "document", "source": {"type": "text", "data": LONG}}])},
         {"messages": user([{"type": "document", "source": {"type": "content", "content": [{"text": LONG}]}}])},
+        {"messages": user([{"type": "file", "file": {"filename": "a.csv", "file_data": TEXT_URL}}])},
+        {
+            "input": user(
+                [{"type": "input_file", "filename": "a.json", "file_data": TEXT_URL.replace("text/csv", JSON)}]
+            )
+        },
         {"messages": user([{"type": "search_result", "source": "s", "content": [{"type": "text", "text": LONG}]}])},
         {"messages": user([{"type": "web_search_tool_result", "content": [{"encrypted_content": ENCRYPTED}]}])},
         {"input": [{"type": "reasoning", "summary": [], "content": None, "encrypted_content": ENCRYPTED}]},
@@ -350,12 +359,14 @@ def test_objects_nested_without_end_are_read_to_a_bounded_depth(key: str) -> Non
         ({"type": "input_file", "file_id": "f"}, "pdf"),
         ({"type": "document", "source": {}}, "pdf"),
         ({"type": "video_url", "video_url": {"url": "u"}}, "video"),
+        ({"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64," + "A" * 4_000}}, "audio"),
     ],
 )
 def test_a_file_has_a_weight_and_files_and_videos_are_needs(part: dict[str, object], need: str) -> None:
     found = extract({"messages": [{"role": "user", "content": [part]}]}, rules(), None, Learned())
     assert found.needs == {need}
     assert found.prompt_tokens >= (TOKENS_PER_FILE if need == "pdf" else 0)
+    assert found.text_tokens < 10
 
 
 @pytest.mark.parametrize(("count", "answers"), [(4, 4), (1, 1), (0, 1), ("4", 1), (True, 1), (10**9, 128)])

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from slo_router.request.history import is_signed, may_be_signed
+from slo_router.request.history import (
+    NOTHING_KEPT,
+    goes_on,
+    is_signed,
+    kept_by_provider,
+    kept_of_answer,
+    may_be_signed,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +24,10 @@ from slo_router.request.history import is_signed, may_be_signed
         {"role": "assistant", "tool_calls": [{"id": "1", "provider_specific_fields": {"thought_signature": "s"}}]},
         {"type": "reasoning", "encrypted_content": "e", "summary": []},
         {"type": "compaction", "encrypted_content": "e"},
+        {"role": "assistant", "content": [{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search"}]},
+        {"role": "assistant", "content": [{"type": "web_search_tool_result", "content": [{"encrypted_content": "e"}]}]},
+        {"role": "assistant", "content": [{"type": "bash_code_execution_tool_result", "content": {}}]},
+        {"role": "assistant", "content": "", "provider_specific_fields": {"web_search_results": [{}]}},
     ],
 )
 def test_what_a_model_signed_or_encrypted_is_found(message: dict[str, object]) -> None:
@@ -34,6 +45,8 @@ def test_what_a_model_signed_or_encrypted_is_found(message: dict[str, object]) -
         [{"role": "assistant", "content": "plain", "thinking_blocks": []}],
         [{"role": "assistant", "content": None, "tool_calls": None}],
         [{"type": "reasoning", "summary": []}],
+        [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "x"}]}],
+        [{"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "web_search", "input": {}}]}],
     ],
 )
 def test_what_everybody_can_read_is_not(messages: object) -> None:
@@ -48,8 +61,51 @@ def test_what_everybody_can_read_is_not(messages: object) -> None:
         ({"include": ["reasoning.encrypted_content"], "store": False}, True),
         ({"include": ["message.output_text.logprobs"]}, False),
         ({"include": "all"}, False),
+        ({"tools": [{"name": "f", "input_schema": {}}, {"type": "web_search_20250305", "name": "web_search"}]}, True),
+        ({"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, True),
+        ({"tools": [{"type": "web_search"}, None, {"type": 7}]}, False),  # OpenAI's, which anybody can read
+        ({"tools": "all", "container": "container_1"}, True),
         ({}, False),
     ],
 )
 def test_who_asks_for_thinking_may_get_something_signed(request_: dict[str, object], may: bool) -> None:
     assert may_be_signed(request_) is may
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"conversation": "conv_1"},
+        {"conversation": {"id": "conv_1"}},
+        {"prompt": {"id": "pmpt_1", "variables": {"a": "b"}}},
+        {"container": "container_1"},
+        {"input": [{"role": "user", "content": "Hi."}, {"type": "item_reference", "id": "msg_1"}]},
+    ],
+)
+def test_what_a_provider_keeps_is_named_and_its_size_unknown(request_: dict[str, object]) -> None:
+    assert kept_by_provider(request_) not in (NOTHING_KEPT, kept_by_provider({"conversation": "conv_2"}))
+    assert goes_on(request_)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"prompt": "Once upon a time"},
+        {"prompt": ["a"], "conversation": "", "container": {"skills": []}},
+        {"input": "Hi."},
+        {"input": [{"type": "item_reference", "id": 7}, {"id": "msg_1"}, None]},
+    ],
+)
+def test_whatever_else_is_kept_nowhere(request_: dict[str, object]) -> None:
+    assert kept_by_provider(request_) == NOTHING_KEPT
+    assert not goes_on(request_)
+
+
+def test_the_last_item_of_a_stored_response_is_what_the_next_request_refers_to() -> None:
+    items = [{"type": "reasoning", "id": "rs_1"}, {"type": "message", "id": "msg_1"}]
+    referring = {"input": [{"type": "item_reference", "id": one["id"]} for one in items]}
+    assert kept_of_answer({"output": items}) == kept_by_provider(referring)
+    others: list[object] = [None, {"output": []}, {"output": items, "store": False}, {"output": [{"type": "message"}]}]
+    for answer in others:
+        assert kept_of_answer(answer) == NOTHING_KEPT

@@ -41,6 +41,16 @@ def test_what_was_seen_outweighs_what_was_assumed_in_the_end() -> None:
     assert many.quantile(0.5) == pytest.approx(100, rel=0.05)
 
 
+def test_the_part_that_a_client_sees_is_by_tokens_and_begins_with_what_is_assumed() -> None:
+    made = Seen()
+    assert made.posterior(100.0, NOW_S, shown=0.5).shown == 0.5
+    for _ in range(1_000):
+        made.add(10, NOW_S, is_cut=False)
+        made.add(90, NOW_S, is_cut=False, hidden=90)
+    assert made.posterior(50.0, NOW_S, assumed_answers=1e-6).shown == pytest.approx(0.1, abs=0.02)
+    assert 0 < seen(cut=(5,)).posterior(50.0, NOW_S, shown=0.0).shown < 1
+
+
 def test_an_answer_that_was_cut_counts_for_each_length_up_to_its_own() -> None:
     """Of five answers two ended at 10 tokens and one at 1,000; two were cut at 100."""
     made = Seen()

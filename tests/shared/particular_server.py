@@ -3,13 +3,15 @@
     with particular(lambda one: GOOD if "stop" in one.body else refuse(400, "…")) as server:
         ...  # server.api_base; server.requests holds what was asked
 
-For commands, which have an event loop of their own. `stop` and `start` are a restart; in between nobody listens.
+For commands, which have an event loop of their own. `stop` and `start` are a restart; in between nobody listens. An
+answer is bytes, or a reply as in `scripted_server`, each piece of which is a write of its own.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +30,7 @@ class Request(NamedTuple):
     body: dict[str, object]
 
 
-Answers = Callable[[Request], bytes]
+Answers = Callable[[Request], bytes | Reply]
 
 
 def whole(reply: Reply) -> bytes:
@@ -112,7 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.owner.requests.append(request)
         said = self.server.owner.answers(request)
         self.close_connection = not said
-        self.wfile.write(said)
+        for piece in (said,) if isinstance(said, bytes) else said:
+            if isinstance(piece, bytes):
+                self.wfile.write(piece)
+            else:
+                time.sleep(piece or 0.0)
 
     def log_message(self, *_: object) -> None:
         """Tests are quiet."""

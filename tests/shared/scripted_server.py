@@ -38,9 +38,9 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, object]:
     return {"choices": [], "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}}
 
 
-def stream(*pieces: bytes, headers: bytes = EVENT_STREAM) -> Reply:
-    """A complete chunked response; each piece is a TCP write of its own."""
-    framed = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+def stream(*pieces: bytes | float, headers: bytes = EVENT_STREAM) -> Reply:
+    """A complete chunked response; each piece is a TCP write of its own, or a pause in seconds."""
+    framed = [b"%x\r\n%b\r\n" % (len(piece), piece) if isinstance(piece, bytes) else piece for piece in pieces]
     return [headers, *framed, b"0\r\n\r\n"]
 
 

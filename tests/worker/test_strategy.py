@@ -224,12 +224,14 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
     known = length_of(other, "small")
     assert known.mean == pytest.approx(600, rel=0.25)
     nonsense: list[object] = [
-        ["ner", "stranger", 5, False, ""],
-        ["poems", "talker", 5, False, ""],
-        ["ner", "talker", -5, False, ""],
-        ["ner", "talker", 5, False, "a lot"],
-        ["ner", "talker", 5, False, "~" + "9" * 5_000],
-        ["ner", "talker", 5, 5],  # of an older version
+        ["ner", "stranger", 5, False, "", 0],
+        ["poems", "talker", 5, False, "", 0],
+        ["ner", "talker", -5, False, "", 0],
+        ["ner", "talker", 5, False, "a lot", 0],
+        ["ner", "talker", 5, False, "~" + "9" * 5_000, 0],
+        ["ner", "talker", 5, False, ""],  # of an older version
+        ["ner", "talker", 5, False, "", 6],
+        ["ner", "talker", 5, False, "", "1"],
         ["ner"],
         "ner",
         None,
@@ -240,13 +242,15 @@ def test_workers_tell_each_other_how_long_models_write() -> None:
     assert length_of(other, "small").mean == pytest.approx(known.mean)
 
 
-def answered(made: Strategy, name: str, tokens: int, request: dict[str, object], *, is_whole: bool | None) -> None:
+def answered(
+    made: Strategy, name: str, tokens: int, request: dict[str, object], *, is_whole: bool | None, hidden: int = 0
+) -> None:
     """One request to this deployment, and its answer."""
     trace = arrived(made)
     made.choose("smart", {**REQUEST, **request}, [name], trace)
     made.sent(trace, name)
     landing = made.finish(trace, "success")
-    told = record(14, tokens).model_copy(update={"outcome": "success"})
+    told = record(14, tokens).model_copy(update={"outcome": "success", "hidden_tokens": hidden})
     made.learn(trace, landing, told, is_whole=is_whole)
 
 
@@ -300,6 +304,41 @@ def test_a_model_that_is_asked_to_think_is_told_apart_from_itself() -> None:
         answered(made, "small", 2_000, {"reasoning_effort": "high"}, is_whole=True)
     assert length_of(made, "small").mean == pytest.approx(100, rel=0.1)
     assert length_of(made, "small", effort="high").mean == pytest.approx(2_000, rel=0.1)
+
+
+def test_the_total_time_is_that_of_the_tokens_that_a_client_sees_and_the_cost_that_of_all() -> None:
+    """Nine in ten are hidden thoughts, which are written before the first token. Other workers hear of it."""
+    one, other = strategy(), strategy()
+    row = Metrics(NOW_S, ttft_s=2.0, tpot_s=0.02)
+    for made in (one, other):
+        made.know([ManagedDeployment("smart", replace(SMALL, model="thinker"))])
+        made.store.snapshot = make_snapshot({"small": {"ner": row}}, NOW_S)
+    for _ in range(200):
+        answered(one, "small", 1_000, {}, is_whole=True, hidden=900)
+        other.absorb([wire(at_once(one.export()))])
+    for made in (one, other):
+        made.absorb(())
+        assert length_of(made, "small").shown == pytest.approx(0.1, abs=0.02)
+        assert length_of(made, "small", "chat").shown < 0.2  # as it does elsewhere
+        trace = arrived(made)
+        made.choose("smart", REQUEST, ["small"], trace)
+        assert trace.decision is not None
+        (assessment,) = trace.decision.assessments
+        assert assessment.prediction.output_tokens == pytest.approx(1_000, rel=0.1)
+        longest = assessment.prediction.longest_tokens
+        assert longest is not None
+        assert assessment.prediction.e2e_s == pytest.approx(2.0 + 0.02 * (longest * length_of(made, "small").shown - 1))
+
+
+def test_what_a_benchmark_saw_of_hidden_thoughts_is_expected_until_traffic_tells() -> None:
+    made = strategy()
+    made.know([ManagedDeployment("smart", SMALL)])
+    row = Metrics(NOW_S, output_tokens_mean=800.0, hidden_tokens_mean=600.0, samples=50)
+    made.store.snapshot = make_snapshot({"small": {"ner": row}}, NOW_S)
+    assert length_of(made, "small").shown == pytest.approx(0.25)
+    for _ in range(300):
+        answered(made, "small", 800, {}, is_whole=True)
+    assert length_of(made, "small").shown > 0.95
 
 
 def test_what_the_benchmark_measured_is_expected_until_traffic_tells_more() -> None:
@@ -539,6 +578,29 @@ def test_a_response_is_gone_on_with_where_it_is_held() -> None:
     assert SMALL.model == LARGE.model  # it does not hold what another deployment of its model holds
     assert made.choose("smart", REQUEST, POOL, arrived(made), holder="large") == "large"
     assert made.choose("smart", REQUEST, ["small"], arrived(made), holder="large") == "small"  # it cools down
+
+
+def test_what_a_provider_keeps_is_read_by_whoever_has_its_account_and_other_workers_know_where_it_is() -> None:
+    one, other = strategy(), strategy()
+    twin = replace(SMALL, deployment_id="twin", model="openai/other")
+    listed = [
+        ManagedDeployment("smart", SMALL, api_key="a"),
+        ManagedDeployment("smart", replace(LARGE, model="openai/large"), api_key="b"),
+        ManagedDeployment("smart", twin, api_key="b"),
+    ]
+    for made in (one, other):
+        made.know(listed)
+    body = {"input": "Go on.", "conversation": "conv_1"}
+    trace = arrived(one)
+    assert one.choose("smart", body, ["large"], trace) == "large"
+    assert trace.goes_on
+    over(one, trace, record(5_000, 100))
+    other.absorb([wire(at_once(one.export()))])
+    for made in (one, other):
+        assert made.choose("smart", body, ["small", "large"], arrived(made)) == "large"
+        assert made.choose("smart", body, ["small", "twin"], arrived(made)) == "twin"
+        assert made.choose("smart", body, ["small"], arrived(made)) == "small"  # the others cool down
+    assert one.answers.learned.prompt_factor == {}
 
 
 def test_a_history_that_the_server_holds_makes_no_other_prompt_look_longer() -> None:

@@ -7,7 +7,8 @@
 
 - TTFT ends at the first chunk with output: content, reasoning, a tool call or a refusal (`contract.first_token`).
 - E2E ends at the last such chunk or at the `finish_reason`, whichever is later.
-- TPOT is (E2E − TTFT) / (n − 1), n the completion tokens: one figure per request.
+- TPOT is (E2E − TTFT) / (n − 1), n the completion tokens without hidden reasoning, which was written before the first:
+  one figure per request.
 - ITL is each gap between two chunks with output, which a reader sees as stutter. k chunks have k − 1 gaps.
 - Tokens come from the usage chunk. A chunk may hold several tokens or none, so without usage the size is unknown.
 - A stream that ends before `[DONE]` or a `finish_reason` was cut. That is an error, whatever had arrived.
@@ -27,7 +28,7 @@ import msgspec
 
 from slo_bench.measure.chunks import Usage, content_of, read_usage, reasoning_of
 from slo_bench.measure.excuses import REASONING, WITHHELD, Excuse, words_of
-from slo_router.contract.first_token import delta_has_token
+from slo_router.contract.first_token import THINK, delta_has_token
 
 # Error classes beside `http_<status>`. They are names in reports; keep them stable.
 CONNECTION = "connection"  # refused, reset or closed before the answer began
@@ -64,17 +65,27 @@ class Sample:
     excuse: Excuse | None = None
 
     @property
+    def hidden_tokens(self) -> int:
+        """Of the completion, reasoning that the client does not see."""
+        is_shown = self.reasoning_chars > 0 or self.answer.lstrip().startswith(THINK)
+        return 0 if is_shown else self.reasoning_tokens or 0
+
+    @property
+    def shown_tokens(self) -> int | None:
+        """Of the completion, those that the client sees."""
+        return None if self.completion_tokens is None else max(self.completion_tokens - self.hidden_tokens, 0)
+
+    @property
     def tpot_s(self) -> float | None:
         """Seconds per output token after the first: (E2E − TTFT) / (n − 1), `None` below two tokens."""
-        if self.ttft_s is None or self.e2e_s is None or self.completion_tokens is None or self.completion_tokens < 2:
+        if self.ttft_s is None or self.e2e_s is None or self.shown_tokens is None or self.shown_tokens < 2:
             return None
-        return (self.e2e_s - self.ttft_s) / (self.completion_tokens - 1)
+        return (self.e2e_s - self.ttft_s) / (self.shown_tokens - 1)
 
     @property
     def is_mostly_reasoning(self) -> bool:
         """Whether most of the completion was hidden reasoning."""
-        hidden, whole = self.reasoning_tokens or 0, self.completion_tokens or 0
-        return self.reasoning_chars == 0 and hidden > 0 and hidden >= _MOSTLY * whole
+        return self.hidden_tokens > 0 and self.hidden_tokens >= _MOSTLY * (self.completion_tokens or 0)
 
 
 class StreamReading:

@@ -75,7 +75,8 @@ def from_metrics(cell: Cell, metrics: Metrics) -> Request | None:
     ttft_s, tpot_s, completion = metrics.ttft_s, metrics.tpot_s, metrics.output_tokens_mean
     if ttft_s is None or tpot_s is None or completion is None:
         return None
-    return Request(ttft_s + tpot_s * max(completion - 1, 0), mean_prompt_tokens(cell.prompts), completion, "metrics")
+    seconds = ttft_s + tpot_s * max(completion - (metrics.hidden_tokens_mean or 0.0) - 1, 0)
+    return Request(seconds, mean_prompt_tokens(cell.prompts), completion, "metrics")
 
 
 def from_result(result: CellResult, limits: Limits) -> Request | None:

@@ -48,7 +48,7 @@ def meets(sample: Sample, slo: Slo) -> bool | None:
     """Whether one request kept every latency limit, `None` where that cannot be told."""
     if sample.error is not None:
         return False
-    one_token = sample.completion_tokens is not None and sample.completion_tokens < 2
+    one_token = sample.shown_tokens is not None and sample.shown_tokens < 2
     measured = [
         (sample.ttft_s, slo.ttft_s),
         (0.0 if one_token else sample.tpot_s, slo.tpot_s),

@@ -86,6 +86,7 @@ class CellResult:
             cost_per_1k_usd=self.cost_per_1k_usd,
             error_rate=stats.error_rate,
             output_tokens_mean=stats.output_tokens_mean,
+            hidden_tokens_mean=stats.hidden_tokens_mean,
             samples=stats.succeeded,
             answer_fault=self.verdict.fault,
             fault_at_s=self._fault_at_s,

@@ -40,6 +40,7 @@ class CellStats:
     wall_s: float
     inconclusive: Mapping[str, int] = field(default_factory=dict)  # failures with an excuse, by class
     excuse: Excuse | None = None  # the most frequent excuse
+    hidden_tokens: int | None = None  # reasoning that the client does not see
 
     @property
     def succeeded(self) -> int:
@@ -70,6 +71,11 @@ class CellStats:
     def output_tokens_mean(self) -> float | None:
         """Completion tokens per success."""
         return None if self.completion_tokens is None else self.completion_tokens / self.succeeded
+
+    @property
+    def hidden_tokens_mean(self) -> float | None:
+        """Of these, reasoning that the client does not see."""
+        return None if self.hidden_tokens is None else self.hidden_tokens / self.succeeded
 
     @property
     def prompt_tokens_mean(self) -> float | None:
@@ -125,6 +131,7 @@ def summarize(samples: Sequence[Sample], wall_s: float, slo: Slo | None = None) 
         wall_s=wall_s,
         inconclusive=_classes(excused),
         excuse=excuses.most_common(1)[0][0] if excuses else None,
+        hidden_tokens=_sum([None if one.reasoning_tokens is None else one.hidden_tokens for one in successes]),
     )
 
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+THINK = "<think>"  # before thoughts that stand in the text
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
 TEXT_FIELDS = ("reasoning_content", "reasoning", "refusal", "images")
 CALL_FIELDS = ("name", "arguments", "input", "action", "operation", "result")
 BLOCK_FIELDS = ("text", "thinking", "partial_json", "name")  # of Anthropic's blocks and their deltas
@@ -57,6 +59,24 @@ def has_token(event: object) -> bool:
     if kind == "content_block_delta":
         return _has_any(_field(event, "delta"), BLOCK_FIELDS)
     return kind == "content_block_start" and _has_any(_field(event, "content_block"), BLOCK_FIELDS)
+
+
+def shows_thought(answer: object) -> bool:
+    """Whether a whole answer of any route has reasoning in it that the client can read."""
+    said = [_field(choice, "message") or choice for choice in _items(_field(answer, "choices"))]
+    said += [*_items(_field(answer, "output")), *_items(_field(answer, "content"))]
+    return any(_has_thought(one) for one in said)
+
+
+def _has_thought(said: object) -> bool:
+    """Of a message, an item of a response or a block of Anthropic's; some servers put it into the text."""
+    if _has_any(said, THOUGHT_FIELDS) or (
+        _field(said, "type") == "reasoning" and _has_any(said, ("summary", "content"))
+    ):
+        return True
+    text = _field(said, "content")
+    is_in_text = isinstance(text, str) and text.lstrip().startswith(THINK)
+    return is_in_text or any(_has_any(part, THOUGHT_FIELDS) for part in _items(text))
 
 
 def delta_has_token(delta: object) -> bool:

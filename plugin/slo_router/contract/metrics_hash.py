@@ -32,6 +32,7 @@ _NUMBER_FIELDS = {
     "quality_score": "quality_score",
     "quality_n": "quality_n",
     "output_tokens_mean": "output_tokens_mean",
+    "hidden_tokens_mean": "hidden_tokens_mean",
     "prompt_tokens_mean": "prompt_tokens_mean",
     "samples": "samples",
 }

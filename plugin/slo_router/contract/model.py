@@ -176,6 +176,7 @@ class Metrics(NamedTuple):
     fault_at_s: float | None = None  # when `answer_fault` was found, likewise
     prompt_tokens_mean: float | None = None
     quality_at_s: float | None = None  # when the oldest of the answers behind `quality_score` was given
+    hidden_tokens_mean: float | None = None  # of the output, reasoning that the client does not see
 
     @property
     def failed_at_s(self) -> float:
@@ -294,7 +295,4 @@ class Decision(NamedTuple):
     @property
     def selected(self) -> Assessment | None:
         """The assessment of the deployment that was picked."""
-        for assessment in self.assessments:
-            if assessment.deployment_id == self.deployment_id:
-                return assessment
-        return None
+        return next((one for one in self.assessments if one.deployment_id == self.deployment_id), None)

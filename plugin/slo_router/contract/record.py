@@ -55,8 +55,11 @@ class RequestRecord(BaseModel):
     completion_tokens: int | None
     cached_tokens: int | None = Field(default=None, description="of the prompt, read from a cache, as reported")
     written_tokens: int | None = Field(default=None, description="of the prompt, written to a cache, as reported")
+    hidden_tokens: int | None = Field(
+        default=None, description="of the completion, reasoning that the client does not see, as reported"
+    )
     ttft_ms: float | None
-    tpot_ms: float | None
+    tpot_ms: float | None = Field(description="of the tokens of one answer that the client sees")
     e2e_ms: float | None
     cost_usd: float | None
     slo: SloRecord

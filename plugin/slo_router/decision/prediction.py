@@ -3,8 +3,8 @@
     TTFT  live: what the curve keeps with the group's confidence, for this prompt at this load; else the same by the
           curve of the last sweep; else the benchmark's p95, else its mean
     TPOT  likewise
-    E2E   TTFT + TPOT × (output tokens − 1), of an answer that is longer than expected: with the group's confidence no
-          longer one comes, nor one that is longer than the client allows
+    E2E   TTFT + TPOT × (output tokens that the client sees − 1), of an answer that is longer than expected: with the
+          group's confidence no longer one comes, nor one that is longer than the client allows
     cost  of the expected answer. Self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's
           tokens; else prices × tokens (`prices`); else the measured USD per 1,000 tokens; else unknown
 
@@ -103,8 +103,9 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95, leng
         tpot_s = curve_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
     e2e_s = expected_s = None
     if ttft_s is not None and tpot_s is not None:
-        expected_s = ttft_s + tpot_s * (answer - 1) if answer > 1 else ttft_s  # several choices are written at once
-        e2e_s = ttft_s + tpot_s * (longest - 1) if longest > 1 else ttft_s
+        seen, most_seen = answer * length.shown, longest * length.shown  # several choices are written at once
+        expected_s = ttft_s + tpot_s * (seen - 1) if seen > 1 else ttft_s
+        e2e_s = ttft_s + tpot_s * (most_seen - 1) if most_seen > 1 else ttft_s
     tokens = prompt_tokens + output_tokens
     cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, expected_s) if is_priced else None
     if cost_usd is not None:
@@ -201,13 +202,14 @@ def _chance_to_end(
     further: tuple[float, Sequence[float]],
 ) -> float:
     """P(the answer has ended in time), by TTFT and TPOT, each with its ratios at `LEVELS`, and by how long it gets."""
-    (ttft_s, ttft_ratios), (tpot_s, tpot_ratios) = first, further
-    if most is not None and (limit_s - ttft_s * ttft_ratios[-1]) / (tpot_s * tpot_ratios[-1]) + 1 >= most:
+    (ttft_s, ttft_ratios), (tpot_s, tpot_ratios), shown = first, further, length.shown
+    if most is not None and (limit_s - ttft_s * ttft_ratios[-1]) / (tpot_s * tpot_ratios[-1]) + 1 >= most * shown:
         return _SURE  # even the longest answer at the slowest
     chance = 0.0
     for ttft_ratio, tpot_ratio, weight in zip(ttft_ratios, tpot_ratios, _WEIGHTS, strict=True):
-        room = (limit_s - ttft_s * ttft_ratio) / (tpot_s * tpot_ratio) + 1  # tokens
+        room = (limit_s - ttft_s * ttft_ratio) / (tpot_s * tpot_ratio) + 1  # tokens that the client sees
         if room >= 1:
+            room /= shown
             chance += weight * (1.0 if most is not None and room >= most else length.chance(room))
     return chance
 

@@ -16,6 +16,7 @@ from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.live.ratelimit import reports
 from slo_router.live.state import LEASE_S, Ending, Landing
+from slo_router.request.history import kept_of_answer
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Fault
 from slo_router.worker.records import answer_began, build_record, ended_by_itself, has_nothing, outcome_of
@@ -27,7 +28,7 @@ EMPTY_ANSWER = "EmptyAnswerError"  # as a record names it
 BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
 CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
 SESSION = "_aresponses_websocket"  # a call with many answers, each of which LiteLLM tells and bills
-RESPONSES = "aresponses"
+CHAT, RESPONSES = "acompletion", "aresponses"
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
 MOST_BROKEN = 1_000  # streams that are held likewise
 
@@ -154,6 +155,8 @@ class Ends:
 
     def record(self, payload: Mapping[str, object], trace: Trace) -> None:
         """A request is over; `payload` is what LiteLLM logs of it."""
+        if _is_raised(payload, trace):
+            return
         failure = _failure_told(payload, trace)
         if failure is not None:
             self._finish(trace, failure, self._fault_of(failure, trace, None, at_proxy=True))
@@ -168,7 +171,9 @@ class Ends:
         if trace.recorded:  # LiteLLM called once more with the same request, for a tool of its own
             return
         trace.recorded = True
-        if trace.beginnings:  # the conversation's next turn may come at once
+        if trace.call_type == RESPONSES:
+            trace.made = kept_of_answer(payload.get("response"))
+        if trace.beginnings or trace.kept or trace.made:  # the conversation's next turn may come at once
             self._settle(payload, trace, landing)
             return
         self._ended.append((payload, trace, landing))
@@ -251,15 +256,19 @@ class Ends:
 
 
 def _failure_told(payload: Mapping[str, object], trace: Trace) -> faults.FailedAnswerError | None:
-    """What an answer that LiteLLM took for one says of its failure.
-
-    Of a chat that LiteLLM makes of a response it raises that itself, and may ask another.
-    """
+    """What an answer that LiteLLM took for one says of its failure."""
     if outcome_of(payload) != "success" or trace.recorded:
         return None
     if trace.stream:
-        return faults.failure_in(trace.last_piece)
+        return faults.failure_at_end(trace.last_pieces)
     return faults.failure_in(payload.get("response")) if trace.call_type == RESPONSES else None
+
+
+def _is_raised(payload: Mapping[str, object], trace: Trace) -> bool:
+    """Whether this is the failed response that LiteLLM makes a chat of: it raises that next, and may ask another."""
+    if trace.stream or trace.call_type != CHAT or outcome_of(payload) != "success":
+        return False
+    return faults.failure_in(payload.get("response")) is not None
 
 
 def _failed(payload: Mapping[str, object], error_class: str) -> Mapping[str, object]:

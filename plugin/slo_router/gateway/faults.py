@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from litellm.proxy import health_check
 
@@ -60,7 +60,7 @@ TOLD = {  # by Anthropic's type or OpenAI's code of an error inside an answer: t
     "billing_error": ACCOUNT[1],
     "request_too_large": TOO_LARGE,
 }
-_ERROR_EVENT = "event: error"
+_ERROR = b'"error"'
 _LITELLMS_OWN = frozenset({"metadata", "litellm_metadata", "litellm_params", "model_info"})
 _NESTING = 20
 
@@ -75,12 +75,11 @@ class FailedAnswerError(Exception):
         self.llm_provider = "told" if known else ""  # a guardrail may have written it
 
 
-def failure_in(answer: object) -> FailedAnswerError | None:
-    """What an answer says of its failure, `None` of most: a response, or what came last of a stream.
+def failure_in(event: object) -> FailedAnswerError | None:
+    """What a response or an event says of its failure, `None` of most.
 
     LiteLLM takes both for answers: a response that failed, and an error among Anthropic's events.
     """
-    event = _parsed(answer) if isinstance(answer, bytes | str) else answer
     if not isinstance(event, Mapping):
         return None
     if event.get("type") != "error" and (event.get("object"), event.get("status")) != ("response", "failed"):
@@ -89,12 +88,17 @@ def failure_in(answer: object) -> FailedAnswerError | None:
     return FailedAnswerError(told if isinstance(told, Mapping) else {})
 
 
-def _parsed(piece: bytes | str) -> object:
-    """The last event in a piece of a stream, if it is an error."""
-    text = piece.decode("utf-8", "replace") if isinstance(piece, bytes) else piece
-    if _ERROR_EVENT not in text:
-        return None
-    data = next((line[5:] for line in reversed(text.splitlines()) if line.startswith("data:")), "")
+def failure_at_end(pieces: Iterable[object]) -> FailedAnswerError | None:
+    """The same of a stream, by its last pieces; a network may cut an event anywhere."""
+    last = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
+    if not last or not isinstance(last[-1], bytes):
+        return failure_in(last[-1]) if last else None
+    lines = b"".join(piece for piece in last if isinstance(piece, bytes)).splitlines()
+    data = next((line[5:] for line in reversed(lines) if line.startswith(b"data:")), b"")
+    return failure_in(_parsed(data)) if _ERROR in data else None
+
+
+def _parsed(data: bytes) -> object:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -247,12 +247,12 @@ class Plugin(CustomLogger):
                 async for piece in ahead:
                     if ahead.first_token_s is not None and trace.awaits_token:
                         trace.saw_token(None if requests.is_from_cache(data) else ahead.first_token_s)
-                    trace.last_piece = piece
+                    trace.last_pieces.append(piece)
                     yield piece
             async for piece in response:
                 if trace.awaits_token and look.finds_token(piece):
                     trace.saw_token(None if requests.is_from_cache(data) else time.time())
-                trace.last_piece = piece
+                trace.last_pieces.append(piece)
                 yield piece
             self.ends.stream_ended(trace, data, key)
         except (GeneratorExit, asyncio.CancelledError):

@@ -28,7 +28,7 @@ class Observation(NamedTuple):
     at_s: float  # Unix seconds at the end
     prompt_tokens: int
     in_flight: float
-    output_tokens: int | None
+    output_tokens: float | None  # of one answer, those that the client sees
     ttft_s: float | None  # `None` where the answer was not streamed
     e2e_s: float | None
 

@@ -122,7 +122,7 @@ class Live:
         now_s: float,
         *,
         prompt_tokens: int | None = None,
-        output_tokens: int | None = None,
+        output_tokens: float | None = None,
         ttft_s: float | None = None,
         e2e_s: float | None = None,
     ) -> None:
@@ -186,22 +186,25 @@ class Live:
         landing: Landing,
         *,
         prompt_tokens: int | None,
-        output_tokens: int | None,
+        output_tokens: float | None,
         ttft_s: float | None,
         e2e_s: float | None,
+        billed_tokens: int | None = None,
     ) -> None:
-        """What an ended flight showed. Curves are worked out of it once a second, so this may wait."""
+        """What an ended flight showed. Curves are worked out of it once a second, so this may wait.
+
+        `billed_tokens` are all that were written; `output_tokens`, by default the same, as in `Observation`.
+        """
         flight, ending, at_s, is_ttft_known = landing
-        if prompt_tokens is None or ending not in ("success", "disconnected"):
+        state = self.states.get(flight.deployment_id)  # `None`: it was taken away meanwhile
+        if prompt_tokens is None or state is None or ending not in ("success", "disconnected"):
             return
         if not is_disturbed(self.stalls, flight.at_s, at_s):
             whole_s = e2e_s if ending == "success" else None
             observation = Observation(at_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
-            state = self.states.get(flight.deployment_id)
-            if state is None:  # it was taken away meanwhile
-                return
             if state.quota is not None and flight.tokens:
-                quota.give_back(state.quota, flight.at_s, 0.0, flight.tokens - prompt_tokens - (output_tokens or 0))
+                used = prompt_tokens + (billed_tokens or output_tokens or 0)
+                quota.give_back(state.quota, flight.at_s, 0.0, flight.tokens - used)
             state.evidence.add(observation, flight.curve, is_ttft_known=is_ttft_known)
             if ttft_s is not None and not is_ttft_known:
                 waited(state, flight, ttft_s)

@@ -27,6 +27,7 @@ EDGE_CHARS = 300  # a window that holds the instruction: system prompt, first se
 SHORT_CHARS = 600  # two edges; a message up to this length is read whole
 RECENT_TURNS = 1_000  # the last user message is searched in so many last messages; an agent's steps may follow it
 ADDED = ("<system-reminder>", "<environment_context>", "<environment_details>")  # parts that agents add by themselves
+TASK_CHARS = 20_000  # of an agent's task at most
 EDGE_PARTS = 8  # content parts read from each end of a message
 
 LEAD_WORDS = 5  # words of a sentence among which its verb stands: "Could you please extract ..."
@@ -36,6 +37,11 @@ OTHER_EDGE_FACTOR = 0.4  # the edge with the lower score is probably document
 MIDDLE_FACTOR = 0.3  # the text between the edges of a short message
 MIN_SCORE = 4.0  # one keyword that names its task
 MARGIN = 0.2  # the second score must be lower by this fraction of the best
+_STEP = re.compile(  # of Cline or Roo Code
+    r"\s*\[(?:ERROR\] You did not use a tool|TASK RESUMPTION\]|[a-z]+_[a-z_]{1,40}(?: for .{0,1000}?)?\] Result:)",
+    re.DOTALL,
+)
+_PERSONS = re.compile(r"<(feedback|user_message|answer)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
 
 
 class Instruction(NamedTuple):
@@ -89,20 +95,25 @@ def _clip(text: str) -> str:
 
 
 def _text(content: object) -> str:
-    """The clipped text of a message's content, which is a string or a list of parts."""
-    if isinstance(content, str):
-        return _clip(content)
-    if not isinstance(content, list):
-        return ""
-    if len(content) > 2 * EDGE_PARTS:
-        content = content[:EDGE_PARTS] + content[-EDGE_PARTS:]
-    texts = (part.get("text") if isinstance(part, dict) else part for part in content)
-    said = (_clip(text) for text in texts if isinstance(text, str))
-    return _clip("\n\n".join(text for text in said if not text.lstrip().startswith(ADDED)))
+    """The clipped text of a message's content; of an agent's step, what a person says in it: nothing of most."""
+    parts = [content] if isinstance(content, str) else content if isinstance(content, list) else []
+    if len(parts) > 2 * EDGE_PARTS:
+        parts = parts[:EDGE_PARTS] + parts[-EDGE_PARTS:]
+    found = (part.get("text") if isinstance(part, dict) else part for part in parts)
+    texts = [text for text in found if isinstance(text, str) and not text.lstrip().startswith(ADDED)]
+    if any(map(_STEP.match, texts)):
+        said = [one[1] for text in texts for one in _PERSONS.findall(_clip(text))]
+        return said[-1] if said else ""
+    return _clip("\n\n".join(_clip(_task_of(text)) for text in texts))
 
 
-# The article does not list its words and signs. These are our choice.
-_REASONING_WORDS = frozenset(
+def _task_of(text: str) -> str:
+    """What a person asked an agent for, without what that adds."""
+    end = text.find("</task>", 0, TASK_CHARS) if text.startswith("<task>") else -1
+    return text[len("<task>") : end] if end > 0 else text
+
+
+_REASONING_WORDS = frozenset(  # the article does not list its words and signs: our choice
     ("why", "how", "explain", "prove", "reason", "because", "therefore", "analyze", "compare", "calculate", "solve")
 )
 _MATH_SIGNS = "+*/=^<>"

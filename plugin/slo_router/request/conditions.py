@@ -2,7 +2,8 @@
 
 The conditions come from `groups.NAME.categories`, in the order of the file; the first that holds names the category.
 Every part of a request is read at most once, and only if a condition asks for it. The time does not grow with the
-prompt: of a system prompt the first `SYSTEM_CHARS` characters are hashed.
+prompt: of a system prompt, and of each of its first blocks, the first `SYSTEM_CHARS` characters are hashed. Agents put
+the day, a folder and their version into the prompt, so its hash changes; that of a block may not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from hashlib import sha256
 from slo_router.contract.settings.tasks.own import ANY, Condition, OwnCategory
 
 SYSTEM_CHARS = 16_384
+MOST_BLOCKS = 8  # of a system prompt, likewise
+BILLING = "x-anthropic-billing-header:"  # a block that Claude Code writes, other in each request, and no model reads
 MOST_TOOLS = 256  # that are looked at
 
 Request = Mapping[str, object]
@@ -65,7 +68,7 @@ class _Traits:
             and (asked.tag is None or _holds(self._tags, asked.tag))
             and (asked.tool is None or _holds(self._tools, asked.tool))
             and (asked.json_schema is None or _holds(self._schemas, asked.json_schema))
-            and (asked.system_sha256 is None or self._system_sha256.startswith(asked.system_sha256))
+            and (asked.system_sha256 is None or any(one.startswith(asked.system_sha256) for one in self._system_sha256))
         )
 
     @cached_property
@@ -97,9 +100,11 @@ class _Traits:
         return [named.get("name") if isinstance(named, Mapping) else form.get("name")]
 
     @cached_property
-    def _system_sha256(self) -> str:
-        text = "".join(_system_texts(self._request))
-        return sha256(text[:SYSTEM_CHARS].encode("utf-8", "replace")).hexdigest() if text else ""
+    def _system_sha256(self) -> list[str]:
+        """Of the whole system prompt, and of its blocks, where it has several."""
+        blocks = [text for text in _system_texts(self._request) if not text.startswith(BILLING)]
+        texts = ["".join(blocks), *(blocks[:MOST_BLOCKS] if len(blocks) > 1 else ())]
+        return [sha256(text[:SYSTEM_CHARS].encode("utf-8", "replace")).hexdigest() for text in texts if text]
 
 
 def _has(said: object, asked: str) -> bool:

@@ -43,7 +43,7 @@ KINDS: Mapping[str, str] = {  # of parts that are no text, and what they need; t
     **dict.fromkeys(("image", "image_url", "input_image", "computer_call_output", "image_generation_call"), "vision"),
     **dict.fromkeys(("file", "input_file", "document"), "pdf"),
     **dict.fromkeys(("video_url", "input_video"), "video"),
-    "input_audio": "audio",
+    **dict.fromkeys(("input_audio", "audio_url"), "audio"),
 }
 NO_TEXT = frozenset(  # fields that no model reads as they stand, or that say once more what another says
     {
@@ -52,6 +52,7 @@ NO_TEXT = frozenset(  # fields that no model reads as they stand, or that say on
         *("provider_specific_fields", "extra_content"),
     }
 )
+TEXT_URLS = ("data:text/", "data:application/json")
 ENCRYPTED = "encrypted_content"  # of a model's thoughts, a compacted history, a page that it found
 ENVELOPE_CHARS = 650  # around what is encrypted; so Codex counts
 _OTHER = re.compile("[\u0370-\U0010ffff]")  # from Greek on
@@ -172,7 +173,7 @@ def measure(body: object) -> Content:
 class _Found(NamedTuple):
     texts: list[str]
     kinds: Counter[str]  # parts that are no text, by what they need
-    more: Counter[str]  # `hidden` characters that a provider encrypted, `ids` of tokens
+    more: Counter[str]  # `hidden` characters that a provider encrypted or base64 holds, `ids` of tokens
 
 
 def _look_into(value: object, found: _Found, nesting: int, no_text: Container[object] = NO_TEXT) -> None:
@@ -197,7 +198,9 @@ def _look_into(value: object, found: _Found, nesting: int, no_text: Container[ob
 def _look_into_object(value: Mapping[str, object], found: _Found, nesting: int, no_text: Container[object]) -> None:
     kind = value.get("type") if no_text else None
     if isinstance(kind, str) and kind in KINDS and not _is_written_out(value):
-        found.kinds[KINDS[kind]] += 1
+        chars = _chars_of_text_file(value)
+        found.more["hidden"] += chars
+        found.kinds[KINDS[kind]] += not chars
         return
     for key, inner in value.items():
         if key in no_text or inner is None:
@@ -214,6 +217,15 @@ def _is_written_out(part: Mapping[str, object]) -> bool:
     """Whether it is a document of Anthropic's whose text stands in the request."""
     source = part.get("source")
     return isinstance(source, dict) and source.get("type") in ("text", "content")
+
+
+def _chars_of_text_file(part: Mapping[str, object]) -> int:
+    """Characters of a file whose text stands in the request as a data URL; 0 of any other."""
+    inner = part.get("file")
+    data = (inner if isinstance(inner, dict) else part).get("file_data")
+    if not isinstance(data, str) or not data.startswith(TEXT_URLS):
+        return 0
+    return (len(data) - data.find(",", 0, SAMPLE_CHARS)) * 3 // 4
 
 
 def _chars_of_tools(tools: Sequence[object]) -> float:

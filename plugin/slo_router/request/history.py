@@ -1,23 +1,38 @@
-"""Whether a conversation's history has parts that only the model that wrote them accepts. Pure.
+"""Whether a conversation's history has parts that only the model that wrote them accepts, or is at a provider. Pure.
 
 Models sign or encrypt their thinking, and refuse what another model signed: `thinking_blocks` and parts of type
-`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning and compacted histories (Responses). A request
-that asks for thinking gets such an answer, so the router remembers which deployment gave it.
+`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning and compacted histories (Responses). So do they
+what a server's own tools found (Anthropic's searches, run code). A request that asks for thinking, or has such tools,
+gets such an answer, so the router remembers which deployment gave it.
+
+A provider keeps conversations, prompts and items of stored responses (Responses), and containers (Anthropic), which
+requests name. No other account knows them.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 
-_ASKS = ("thinking", "reasoning_effort", "reasoning")
+_ASKS = ("thinking", "reasoning_effort", "reasoning", "web_search_options", "mcp_servers", "container")
 _INCLUDED = "reasoning.encrypted_content"  # of models that think unasked
-_SIGNED_PARTS = ("thinking", "redacted_thinking")
+NOTHING_KEPT = 0
+_SIGNED_PARTS = ("thinking", "redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction")
+_FOUND = "_tool_result"  # what the types of a server's results end in, where a model tells them
+_SIGNED_FIELDS = (  # by LiteLLM, of a chat
+    *("thought_signature", "thought_signatures", "web_search_results", "tool_results", "compaction_blocks"),
+)
+_SERVERS_TOOLS = ("web_search_2", "web_fetch_2", "code_execution_2", "tool_search_tool")  # a date follows
 
 
 def may_be_signed(request: Mapping[str, object]) -> bool:
     """Whether the answer to this request may have a signed part."""
     included = request.get("include")
-    return any(request.get(name) for name in _ASKS) or (isinstance(included, list) and _INCLUDED in included)
+    if any(request.get(name) for name in _ASKS) or (isinstance(included, list) and _INCLUDED in included):
+        return True
+    tools = request.get("tools")
+    kinds = (tool.get("type") for tool in tools if isinstance(tool, Mapping)) if isinstance(tools, list) else ()
+    return any(isinstance(kind, str) and kind.startswith(_SERVERS_TOOLS) for kind in kinds)
 
 
 def is_signed(messages: object) -> bool:
@@ -34,9 +49,47 @@ def _holds(message: Mapping[str, object]) -> bool:
         return True
     content, calls = message.get("content"), message.get("tool_calls")
     parts = (*(content if isinstance(content, list) else ()), *(calls if isinstance(calls, list) else ()))
-    return any(isinstance(part, dict) and (part.get("type") in _SIGNED_PARTS or _signs(part)) for part in parts)
+    return any(isinstance(part, dict) and _signs(part) for part in parts)
 
 
 def _signs(part: Mapping[str, object]) -> bool:
-    fields = part.get("provider_specific_fields")
-    return isinstance(fields, Mapping) and bool(fields.get("thought_signature") or fields.get("thought_signatures"))
+    kind, fields = part.get("type"), part.get("provider_specific_fields")
+    if isinstance(kind, str) and (kind in _SIGNED_PARTS or kind.endswith(_FOUND)):
+        return True
+    return isinstance(fields, Mapping) and any(fields.get(name) for name in _SIGNED_FIELDS)
+
+
+def goes_on(request: Mapping[str, object]) -> bool:
+    """Whether part of the prompt is at a provider, so that its size is unknown here."""
+    return request.get("previous_response_id") is not None or kept_by_provider(request) != NOTHING_KEPT
+
+
+def kept_by_provider(request: Mapping[str, object]) -> int:
+    """A hash of the name of what a provider keeps of this request: a conversation, a container, a prompt or an item."""
+    for field in ("conversation", "container", "prompt"):
+        value = request.get(field)
+        name = value.get("id") if isinstance(value, Mapping) else None if field == "prompt" else value
+        if isinstance(name, str) and name:
+            return _hash(field, name)
+    items = request.get("input")
+    referred = (one for one in reversed(items) if _is_reference(one)) if isinstance(items, list) else iter(())
+    return _item(next(referred, None))
+
+
+def kept_of_answer(answer: object) -> int:
+    """Likewise of a response's last item: the next request may refer to it."""
+    items = answer.get("output") if isinstance(answer, Mapping) and answer.get("store") is not False else None
+    return _item(items[-1]) if isinstance(items, list) and items else NOTHING_KEPT
+
+
+def _is_reference(item: object) -> bool:
+    return isinstance(item, Mapping) and item.get("type") == "item_reference"
+
+
+def _item(item: object) -> int:
+    name = item.get("id") if isinstance(item, Mapping) else None
+    return _hash("item", name) if isinstance(name, str) and name else NOTHING_KEPT
+
+
+def _hash(kind: str, name: str) -> int:
+    return zlib.crc32(f"{kind} {name}".encode("utf-8", "replace")) or 1

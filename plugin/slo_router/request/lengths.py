@@ -24,6 +24,7 @@ SPREAD = 0.86  # standard deviation of ln(tokens) over 19,366 answers of a publi
 ASSUMED_ANSWERS = 5.0
 LAST_ANSWERS = 100.0  # the last so many answers have two thirds of the weight
 LONGEST_ANSWER = 1_000_000  # tokens; a longer report counts as this
+LEAST_SHOWN = 0.001
 _EXACT = 16  # tokens; up to here each length is kept, above lengths are rounded by at most 4.5 %
 _PER_OCTAVE = 8
 _POINTS = 64
@@ -45,6 +46,7 @@ class Length:
     partial: tuple[float, ...]  # the part of the mean that answers no longer than the value contribute
     levels: tuple[float, ...]  # the value that an answer does not exceed with each chance of `LEVELS`
     answers: float = 0.0  # observed answers behind it, by their present weight
+    shown: float = 1.0  # the part of an answer's tokens that the client sees; the rest is hidden reasoning
 
     def within(self, limit_tokens: float | None) -> float:
         """The expected tokens of an answer that is cut at `limit_tokens`; `None` is no limit."""
@@ -74,7 +76,7 @@ class Length:
         return before + (self.below[after] - before) * max(asked - value, 0.0) / (self.values[after] - value)
 
 
-def _made(points: Iterable[tuple[float, float]], scale: float, answers: float) -> Length:
+def _made(points: Iterable[tuple[float, float]], scale: float, answers: float, shown: float = 1.0) -> Length:
     """The `Length` of values and their chances, given from short to long."""
     values, below, partial = list[float](), list[float](), list[float]()
     chance = mean = 0.0
@@ -85,31 +87,33 @@ def _made(points: Iterable[tuple[float, float]], scale: float, answers: float) -
         partial.append(mean)
     below[-1] = 1.0
     levels = tuple([values[bisect_left(below, level)] for level in LEVELS])
-    return Length(mean * scale, scale, tuple(values), tuple(below), tuple(partial), levels, answers)
+    return Length(mean * scale, scale, tuple(values), tuple(below), tuple(partial), levels, answers, shown)
 
 
 _ASSUMED = _made(((value, 1 / _POINTS) for value in _UNIT), 1.0, 0.0)
 
 
-def assumed(mean: float) -> Length:
+def assumed(mean: float, shown: float = 1.0) -> Length:
     """The prior around a `mean` in tokens, above 0."""
-    return Length(mean, max(mean, _LEAST), _ASSUMED.values, _ASSUMED.below, _ASSUMED.partial, _ASSUMED.levels)
+    made = _ASSUMED
+    return Length(mean, max(mean, _LEAST), made.values, made.below, made.partial, made.levels, shown=shown)
 
 
 class Seen:
     """The observed answers of one kind. The latest count most. Times are Unix seconds."""
 
-    __slots__ = ("_at_s", "_cut", "_ended", "_gain", "_total")
+    __slots__ = ("_at_s", "_cut", "_ended", "_gain", "_hidden", "_tokens", "_total")
 
     def __init__(self) -> None:
         self._ended: dict[float, float] = {}  # weight by tokens, of complete answers
         self._cut: dict[float, float] = {}  # weight by tokens, of answers that were cut
         self._gain = 1.0  # the weight of the latest answer; it grows, so that the older ones need no update
         self._total = 0.0
+        self._tokens = self._hidden = 0.0  # of all answers, by their weight
         self._at_s = 0.0
 
-    def add(self, tokens: int, at_s: float, *, is_cut: bool) -> None:
-        """Counts one more answer of `tokens`, ended at `at_s`."""
+    def add(self, tokens: int, at_s: float, *, is_cut: bool, hidden: int = 0) -> None:
+        """Counts one more answer of `tokens`, ended at `at_s`; the client does not see `hidden` of them."""
         if self._total:
             self._gain *= _growth(at_s - self._at_s) * LAST_ANSWERS / (LAST_ANSWERS - 1)
         self._at_s = max(self._at_s, at_s)
@@ -117,6 +121,8 @@ class Seen:
         rounded = bucket(min(tokens, LONGEST_ANSWER))
         kept[rounded] = kept.get(rounded, 0.0) + self._gain
         self._total += self._gain
+        self._tokens += self._gain * rounded
+        self._hidden += self._gain * rounded * min(hidden / max(tokens, 1), 1.0)
         if self._gain > _MOST_GAIN:
             self._lighten()
 
@@ -125,19 +131,38 @@ class Seen:
             lighter = {tokens: weight / self._gain for tokens, weight in getattr(self, name).items()}
             setattr(self, name, {tokens: weight for tokens, weight in lighter.items() if weight > 1 / _MOST_GAIN})
         self._total /= self._gain
+        self._tokens /= self._gain
+        self._hidden /= self._gain
         self._gain = 1.0
 
     def answers(self, now_s: float) -> float:
         """The number of answers, by their weight at `now_s`."""
         return self._total / (self._gain * _growth(now_s - self._at_s))
 
-    def posterior(self, mean: float, now_s: float, assumed_answers: float = ASSUMED_ANSWERS) -> Length:
-        """The lengths to expect at `now_s`, with a prior of `mean` tokens that counts as `assumed_answers`."""
+    def tokens(self, now_s: float) -> tuple[float, float]:
+        """The tokens of the answers, and the hidden ones of them, by their weight at `now_s`."""
+        weight = self._gain * _growth(now_s - self._at_s)
+        return self._tokens / weight, self._hidden / weight
+
+    def posterior(
+        self, mean: float, now_s: float, assumed_answers: float = ASSUMED_ANSWERS, shown: float = 1.0
+    ) -> Length:
+        """The lengths to expect at `now_s`, with a prior of `mean` tokens that counts as `assumed_answers`.
+
+        `shown` is the prior of that part of them.
+        """
         one = assumed_answers * self._gain * _growth(now_s - self._at_s) / _POINTS
         ended = dict(self._ended)
         for unit in _UNIT:
             ended[unit * mean] = ended.get(unit * mean, 0.0) + one
-        return _made(_product_limit(ended, self._cut), 1.0, self.answers(now_s))
+        (tokens, hidden), more = self.tokens(now_s), assumed_answers * mean
+        part = shown_part(tokens + more, hidden + more * (1.0 - shown))
+        return _made(_product_limit(ended, self._cut), 1.0, self.answers(now_s), part)
+
+
+def shown_part(tokens: float, hidden: float) -> float:
+    """The part of tokens that the client sees; never nothing, for times are divided by it."""
+    return max(1.0 - hidden / tokens, LEAST_SHOWN) if tokens > 0 else 1.0
 
 
 def _product_limit(ended: Mapping[float, float], cut: Mapping[float, float]) -> Iterable[tuple[float, float]]:

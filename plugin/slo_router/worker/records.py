@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from slo_router.contract import prices as pricing
-from slo_router.contract.first_token import delta_has_token
+from slo_router.contract.first_token import delta_has_token, shows_thought
 from slo_router.contract.metrics_hash import MAX_VALUE
 from slo_router.contract.model import Facts, Slo
 from slo_router.contract.record import RequestRecord, TryRecord
@@ -34,9 +34,8 @@ def build_record(
     end_s = _number(payload.get("endTime"))
     ttft_s = _since(trace, trace.first_token_s) if outcome != "cache_hit" else None
     e2e_s = _since(trace, end_s)
-    prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
-    cached_tokens, written_tokens = _caching(payload, prompt_tokens)
-    tpot_s = _tpot_s(ttft_s, e2e_s, completion_tokens)
+    prompt_tokens, completion_tokens, cached_tokens, written_tokens, hidden_tokens = _tokens(payload, trace, outcome)
+    tpot_s = _tpot_s(ttft_s, e2e_s, shown_tokens(completion_tokens, hidden_tokens, trace))
     cost_usd = _cost_usd(payload, outcome, facts, (prompt_tokens, completion_tokens), e2e_s)
     per_1k_usd = _per_1k_usd(cost_usd, (prompt_tokens or 0) + (completion_tokens or 0))
     measured = Slo(ttft_s, tpot_s, e2e_s, per_1k_usd, _selected_quality(trace))
@@ -57,6 +56,7 @@ def build_record(
         completion_tokens=completion_tokens,
         cached_tokens=cached_tokens,
         written_tokens=written_tokens,
+        hidden_tokens=hidden_tokens,
         ttft_ms=_ms(ttft_s),
         tpot_ms=_ms(tpot_s),
         e2e_ms=_ms(e2e_s),
@@ -94,10 +94,39 @@ def _try(attempt: Attempt, trace: Trace) -> TryRecord:
     )
 
 
-def _tpot_s(ttft_s: float | None, e2e_s: float | None, completion_tokens: int | None) -> float | None:
-    if ttft_s is None or e2e_s is None or completion_tokens is None or completion_tokens <= 1:
+def _tpot_s(ttft_s: float | None, e2e_s: float | None, tokens: float | None) -> float | None:
+    if ttft_s is None or e2e_s is None or tokens is None or tokens <= 1:
         return None
-    return (e2e_s - ttft_s) / (completion_tokens - 1)
+    return (e2e_s - ttft_s) / (tokens - 1)
+
+
+def shown_tokens(completion_tokens: int | None, hidden_tokens: int | None, trace: Trace) -> float | None:
+    """Of one answer, those that the client sees. Several answers are written at once."""
+    if completion_tokens is None:
+        return None
+    choices = 1 if trace.decision is None else trace.decision.features.choices
+    return (completion_tokens - (hidden_tokens or 0)) / choices
+
+
+def _hidden(payload: Mapping[str, object], completion_tokens: int | None) -> int | None:
+    """Of an answer, reasoning that the client does not see; `None` where the usage does not say."""
+    details = _usage_of(payload).get("completion_tokens_details")
+    reported = _count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    if reported is None or completion_tokens is None:
+        return None
+    return 0 if shows_thought(payload.get("response")) else min(reported, completion_tokens)
+
+
+def _usage_of(payload: Mapping[str, object]) -> Mapping[str, object]:
+    metadata = payload.get("metadata")
+    usage = metadata.get("usage_object") if isinstance(metadata, Mapping) else None
+    return usage if isinstance(usage, Mapping) else {}
+
+
+def _tokens(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, ...]:
+    """Those of prompt and answer, and parts of them: read from a cache and written to it, and hidden."""
+    prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
+    return prompt_tokens, completion_tokens, *_caching(payload, prompt_tokens), _hidden(payload, completion_tokens)
 
 
 def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, int | None]:
@@ -114,9 +143,8 @@ def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tup
 
 def _caching(payload: Mapping[str, object], prompt_tokens: int | None) -> tuple[int | None, int | None]:
     """Tokens of the prompt that were read from a cache and written to it; `None` where the usage does not say."""
-    metadata = payload.get("metadata")
-    usage = metadata.get("usage_object") if isinstance(metadata, Mapping) else None
-    if not isinstance(usage, Mapping) or not prompt_tokens or outcome_of(payload) == "cache_hit":
+    usage = _usage_of(payload)
+    if not usage or not prompt_tokens or outcome_of(payload) == "cache_hit":
         return None, None
     said = usage.get("prompt_tokens_details")
     details = said if isinstance(said, Mapping) else {}

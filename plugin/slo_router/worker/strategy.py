@@ -31,14 +31,14 @@ from slo_router.live.state import ANSWERS, Ending, Findings, Landing
 from slo_router.quality.judging import Judged
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
 from slo_router.request.features import extract
-from slo_router.request.history import is_signed, may_be_signed
+from slo_router.request.history import goes_on, is_signed, kept_by_provider, may_be_signed
 from slo_router.request.service_tiers import in_tier
 from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.rescue.rescues import Rescues
 from slo_router.worker.attempt import Attempt
 from slo_router.worker.learning.answers import Answers
 from slo_router.worker.learning.feedback import Feedback
-from slo_router.worker.learning.homes import Homes, readers_of
+from slo_router.worker.learning.homes import Homes
 from slo_router.worker.learning.implicit import Implicit
 from slo_router.worker.learning.knowledge import Knowledge, Told
 from slo_router.worker.learning.lessons import Lessons, expected_s
@@ -127,15 +127,12 @@ class Strategy:
         messages = request.get("messages") or request.get("input")
         has_signed = is_signed(messages)
         trace.is_signed = has_signed or may_be_signed(request)
-        trace.goes_on = holder is not None
-        readers = None if holder is None else frozenset(one.deployment_id for one in candidates) & {holder} or None
+        trace.kept, trace.goes_on = kept_by_provider(request), holder is not None or goes_on(request)
         if managed.settings.stickiness or trace.is_signed:
             trace.beginnings = fingerprints(messages, request.get("system") or request.get("instructions"))
             if managed.settings.stickiness:
                 cached = self.homes.expected(trace, session, now_s)
-            signer = self.homes.of(trace.beginnings).deployment_id if has_signed and readers is None else ""
-            if signer in self.facts:
-                readers = readers_of(signer, candidates)
+        readers = self.homes.readers(trace, candidates, self.live.states, holder=holder, has_signed=has_signed)
         is_full = frozenset(full)
         tried = frozenset(trace.tried) - is_full  # what is full was picked a moment ago, and not tried
         lengths = self.answers.lengths(features)

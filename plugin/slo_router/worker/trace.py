@@ -7,17 +7,20 @@ know what the first attempt tried. A mirrored call (LiteLLM's `silent_model`) ca
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from slo_router.contract.model import Decision, Slo
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, Cached
+from slo_router.request.history import NOTHING_KEPT
 from slo_router.request.slo import NOTHING_ASKED, Asked, SloInputs
 from slo_router.worker.attempt import Attempt
 
 TRACE_KEY = "slo_router"
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
+LAST_PIECES = 16  # an event at the end may come in several
 MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, whose client is nobody
 
 
@@ -94,7 +97,9 @@ class Trace:
     session: int = NO_SESSION  # the hash of the session's name, likewise
     known: Cached = NOTHING_CACHED  # where the conversation was, as the decision found it
     is_by_session: bool = False  # it was found by its session, for no beginning of it was known
-    goes_on: bool = False  # with a response that a server holds: how long its history is, nobody here knows
+    kept: int = NOTHING_KEPT  # the hash of a conversation's, prompt's or item's name that only its provider knows
+    made: int = NOTHING_KEPT  # likewise of what its answer left there
+    goes_on: bool = False  # with what a provider holds: how long that is, nobody here knows
     is_impatient: bool = False  # the client set a timeout of its own
     tells_nothing: bool = False  # of a deployment: a call that is not routed, or one on the client's own account
     is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
@@ -103,7 +108,7 @@ class Trace:
     rescue: Rescue | None = None  # of an attempt that was silent
     repeats: int = 0  # how often this plugin itself asked again, in place of a stream without content
     ahead: Ahead | None = None  # the beginning of a stream that was read before its headers left
-    last_piece: object = None  # of a stream, that went to the client
+    last_pieces: deque[object] = field(default_factory=lambda: deque(maxlen=LAST_PIECES))  # of a stream, that went out
     recorded: bool = False
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -137,6 +138,19 @@ def test_a_usage_that_is_no_count_is_unknown(count: object) -> None:
     broken = {"choices": [], "usage": {"prompt_tokens": count, "completion_tokens": count}}
     sample = read((0.1, delta(content="x")), (0.2, delta("stop")), (0.3, broken))
     assert (sample.error, sample.prompt_tokens, sample.completion_tokens) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("thought", "tpot_s"),
+    [({}, 0.1), ({"reasoning_content": "Hm."}, 0.004), ({"content": "<think>Hm.</think>"}, 0.004)],
+)
+def test_tpot_is_of_the_tokens_that_a_client_sees(thought: Mapping[str, object], tpot_s: float) -> None:
+    """Hidden reasoning was written before the first of them."""
+    counts = {"prompt_tokens": 9, "completion_tokens": 101, "completion_tokens_details": {"reasoning_tokens": 96}}
+    end = (0.9, delta("stop")), (0.9, {"choices": [], "usage": counts})
+    sample = read((0.5, delta(**thought)), (0.5, delta(content="x")), *end)  # type: ignore[arg-type]
+    assert sample.tpot_s == pytest.approx(tpot_s)
+    assert sample.hidden_tokens == (0 if thought else 96)
 
 
 @pytest.mark.parametrize("tokens", [0, 1])

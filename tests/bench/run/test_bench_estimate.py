@@ -48,6 +48,9 @@ def test_metrics_tell_a_request_where_they_say_enough() -> None:
     metrics = Metrics(0.0, ttft_s=0.2, tpot_s=0.01, output_tokens_mean=31.0)
     request = Request(pytest.approx(0.5), 100.0, 31.0, "metrics")  # type: ignore[arg-type]
     assert from_metrics(CELL, metrics) == request
+    assert from_metrics(CELL, metrics._replace(output_tokens_mean=131.0, hidden_tokens_mean=100.0)) == request._replace(
+        completion_tokens=131.0
+    )
     assert from_metrics(CELL, Metrics(0.0, ttft_s=0.2)) is None
 
 

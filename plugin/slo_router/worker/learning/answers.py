@@ -14,7 +14,7 @@ from typing import NamedTuple
 from slo_router.contract.ages import LENGTH_HALF_LIFE_S
 from slo_router.contract.model import Facts, Features, Metrics
 from slo_router.contract.record import RequestRecord
-from slo_router.request.lengths import Length, Seen, assumed
+from slo_router.request.lengths import Length, Seen, assumed, shown_part
 from slo_router.request.usage import Learned, learn
 from slo_router.request.verbosity import NOTHING_MEASURED, Added, Kind, Measured, added_by, assuming, is_effort, times
 
@@ -33,6 +33,16 @@ class Told(NamedTuple):
     tokens: int
     is_cut: bool  # it would have been longer
     effort: str = ""
+    hidden: int = 0  # of the tokens, those that the client did not see
+
+
+class _Made(NamedTuple):
+    """What is expected of a kind, and the mean and the shown part that it was made for, at a moment (Unix seconds)."""
+
+    length: Length
+    mean: float
+    shown: float
+    at_s: float
 
 
 class Answers:
@@ -47,7 +57,8 @@ class Answers:
         self._assumed = NOTHING_MEASURED
         self._of: tuple[object, object] = None, None  # the measurements and deployments that `_assumed` was made of
         self._writers: dict[str, str] = {}  # by deployment id
-        self._made: dict[Kind, tuple[Length, float, float]] = {}  # with the mean it was made for, and when
+        self._shown: Mapping[str, float] = {}  # by writer: the part of its tokens that the client sees
+        self._made: dict[Kind, _Made] = {}
         self._tables: dict[tuple[str, str], dict[str, Length]] = {}  # by category and effort, then by deployment id
 
     def lengths(self, features: Features) -> Lengths:
@@ -74,7 +85,8 @@ class Answers:
         if record.completion_tokens and served is not None:
             tokens, limit = max(round(record.completion_tokens / features.choices), 1), features.limit_tokens
             is_cut = limit is not None and (is_whole is False or (tokens >= limit and is_whole is None))
-            told = Told(features.category, served.writer, tokens, is_cut or not is_over, features.effort)
+            hidden = min(round((record.hidden_tokens or 0) / features.choices), tokens)
+            told = Told(features.category, served.writer, tokens, is_cut or not is_over, features.effort, hidden)
             self._own.append(told)
             self._add(told, record.ts)
 
@@ -89,17 +101,17 @@ class Answers:
         writers = set(self._writers.values())
         for entry in said[:MOST_LENGTHS] if isinstance(said, list) else ():
             match entry:
-                case [str(category), str(writer), int(tokens), bool(is_cut), str(effort)] if (
-                    category in categories and writer in writers and tokens > 0 and is_effort(effort)
+                case [str(category), str(writer), int(tokens), bool(is_cut), str(effort), int(hidden)] if (
+                    category in categories and writer in writers and 0 <= hidden <= tokens > 0 and is_effort(effort)
                 ):
-                    self._add(Told(category, writer, tokens, is_cut, effort), now_s)
+                    self._add(Told(category, writer, tokens, is_cut, effort, hidden), now_s)
 
     def _add(self, told: Told, at_s: float) -> None:
         kind = Kind(told.writer, told.category, told.effort)
         seen = self._seen.get(kind)
         if seen is None:
             seen = self._seen[kind] = Seen()
-        seen.add(told.tokens, at_s, is_cut=told.is_cut)
+        seen.add(told.tokens, at_s, is_cut=told.is_cut, hidden=told.hidden)
         self._fresh.add(kind)
 
     def refit(
@@ -111,6 +123,7 @@ class Answers:
             self._assumed = yield from assuming(known, thinkers)
             self._of = measured, facts
             self._fresh |= self._seen.keys()
+        self._shown = shown_parts(facts, measured, self._seen, now_s)
         fresh, self._fresh = self._fresh, set()
         fresh |= {kind for kind in self._seen if kind in self._made and self._is_old(kind, now_s)}
         for kind in fresh:
@@ -119,14 +132,15 @@ class Answers:
             yield
         if fresh:
             found = {
-                kind: (math.log(self._made[kind][0].mean / self._assumed.tokens(kind)), seen.answers(now_s))
+                kind: (math.log(self._made[kind].length.mean / self._assumed.tokens(kind)), seen.answers(now_s))
                 for kind, seen in self._seen.items()
                 if kind in self._made
             }
             yield
             self._added = yield from added_by(found)
-        for kind, (_, mean, _) in list(self._made.items()):
-            if abs(self._expected(kind) / mean - 1) > SAME:
+        for kind, made in list(self._made.items()):
+            is_other = abs(self._shown_by(kind) - made.shown) > SAME
+            if is_other or abs(self._expected(kind) / made.mean - 1) > SAME:
                 self._make(kind, now_s)
             yield
         for asked in list(self._tables):
@@ -134,11 +148,15 @@ class Answers:
             yield
 
     def _is_old(self, kind: Kind, now_s: float) -> bool:
-        return now_s - self._made[kind][2] > AGED * LENGTH_HALF_LIFE_S
+        return now_s - self._made[kind].at_s > AGED * LENGTH_HALF_LIFE_S
 
     def _make(self, kind: Kind, now_s: float) -> None:
-        mean, seen = self._expected(kind), self._seen.get(kind)
-        self._made[kind] = assumed(mean) if seen is None else seen.posterior(mean, now_s), mean, now_s
+        mean, shown, seen = self._expected(kind), self._shown_by(kind), self._seen.get(kind)
+        length = assumed(mean, shown) if seen is None else seen.posterior(mean, now_s, shown=shown)
+        self._made[kind] = _Made(length, mean, shown, now_s)
+
+    def _shown_by(self, kind: Kind) -> float:
+        return self._shown.get(kind.writer, 1.0)
 
     def _expected(self, kind: Kind) -> float:
         """The mean that is expected by its relatives."""
@@ -154,7 +172,7 @@ class Answers:
         return made
 
     def _collect(self, category: str, effort: str) -> dict[str, Length]:
-        made = {writer: self._made[Kind(writer, category, effort)][0] for writer in set(self._writers.values())}
+        made = {writer: self._made[Kind(writer, category, effort)].length for writer in set(self._writers.values())}
         return {name: made[writer] for name, writer in self._writers.items()}
 
 
@@ -168,3 +186,26 @@ def measured_lengths(facts: Mapping[str, Facts], measured: Mapping[str, Mapping[
                 total, before = sums.get((one.writer, category), (0.0, 0.0))
                 sums[one.writer, category] = total + answers * mean, before + answers
     return {key: (total / answers, answers) for key, (total, answers) in sums.items()}
+
+
+def shown_parts(
+    facts: Mapping[str, Facts], measured: Mapping[str, Mapping[str, Metrics]], seen: Mapping[Kind, Seen], now_s: float
+) -> Mapping[str, float]:
+    """By writer, the part of its tokens that a client sees, by the benchmark and by its answers of all kinds."""
+    sums: dict[str, tuple[float, float]] = {}
+    for name, one in facts.items():
+        for row in measured.get(name, {}).values():
+            answers, mean, hidden = (
+                float(row.samples or 0),
+                row.output_tokens_mean or 0.0,
+                row.hidden_tokens_mean or 0.0,
+            )
+            _count(sums, one.writer, answers * mean, answers * min(hidden, mean))
+    for kind, one_seen in seen.items():
+        _count(sums, kind.writer, *one_seen.tokens(now_s))
+    return {writer: shown_part(tokens, hidden) for writer, (tokens, hidden) in sums.items()}
+
+
+def _count(sums: dict[str, tuple[float, float]], writer: str, tokens: float, hidden: float) -> None:
+    before = sums.get(writer, (0.0, 0.0))
+    sums[writer] = before[0] + tokens, before[1] + hidden

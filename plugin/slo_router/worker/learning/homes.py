@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from slo_router.contract.model import Facts, Features
 from slo_router.contract.record import RequestRecord
+from slo_router.live.state import LiveState
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, Cached, Conversations
+from slo_router.request.history import NOTHING_KEPT
 from slo_router.worker.learning.caching import Caching, kind_of
 from slo_router.worker.trace import Trace
 
@@ -26,6 +28,27 @@ class Homes:
     def of(self, beginnings: Sequence[int]) -> Cached:
         """Where a conversation was last answered, however long ago."""
         return self._conversations.find(beginnings)
+
+    def readers(
+        self,
+        trace: Trace,
+        candidates: Sequence[Facts],
+        states: Mapping[str, LiveState],
+        *,
+        holder: str | None,
+        has_signed: bool,
+    ) -> frozenset[str] | None:
+        """Who can read the conversation's history; `None`: everybody.
+
+        `holder` has the response that it goes on with. What a provider keeps is read by all with its account.
+        """
+        names = frozenset(one.deployment_id for one in candidates)
+        at = self.of((trace.kept,)).deployment_id if trace.kept != NOTHING_KEPT else ""
+        account = states[at].same_account if at in states else ()
+        for known in ({holder}, {at, *account}):
+            if known & names:
+                return names & known
+        return readers_of(self.of(trace.beginnings).deployment_id, candidates) if has_signed else None
 
     def expected(self, trace: Trace, session: int, now_s: float) -> Cached:
         """What is in the cache of the deployment that the conversation is at, else its session; left in the trace."""
@@ -48,6 +71,9 @@ class Homes:
             elif not trace.is_by_session:
                 asked = min(known.tokens / scale, record.prompt_tokens)
                 self._caching.see(name, kind_of(known.at_s, trace.arrived_s), asked, record.cached_tokens, record.ts)
+        for kept in (trace.kept, trace.made):
+            if kept != NOTHING_KEPT:
+                self._conversations.remember((kept,), Cached(name, 0, record.ts))
         if record.slo_met is False and not trace.is_signed:
             self._conversations.release((*trace.beginnings, trace.session))
             return

@@ -11,6 +11,7 @@ from slo_router.live.sizes import is_known, size_of
 from slo_router.live.state import ERRORS, Ending, Landing
 from slo_router.request.lengths import Length
 from slo_router.worker.attempt import Attempt
+from slo_router.worker.records import shown_tokens
 from slo_router.worker.trace import Trace
 
 ENOUGH_LENGTHS = 20.0  # answers that tell how long one may get
@@ -94,9 +95,10 @@ class Lessons:
         self._live.learn(
             landing,
             prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
-            output_tokens=record.completion_tokens,
+            output_tokens=shown_tokens(record.completion_tokens, record.hidden_tokens, trace),
             ttft_s=None if first_s is None else first_s - began_s,
             e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
+            billed_tokens=record.completion_tokens,
         )
 
 

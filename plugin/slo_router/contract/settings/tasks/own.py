@@ -52,7 +52,7 @@ class Condition(Strict):
     tool: Named | None = Field(None, description="the name of a tool that the request offers")
     json_schema: Named | None = Field(None, description="the name of the JSON schema that the answer must keep")
     system_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = Field(
-        None, description="of the system prompt's first 16,384 characters as UTF-8; its first 8 digits or more"
+        None, description="of the system prompt, or of a block of it: 16,384 characters as UTF-8; 8 digits or more"
     )
 
     @model_validator(mode="after")
