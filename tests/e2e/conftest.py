@@ -330,8 +330,8 @@ def proxy(
     server = {"model": "openai/odd", "api_base": odd.api_base, "api_key": "none", **prices}
     more_models.append({"model_name": "odd", "litellm_params": server, "model_info": {"id": "odd"}})
     settings["callback_settings"]["slo_router"]["groups"]["odd"] = {}  # type: ignore[index]
-    for group, (model, info) in NO_CHATS.items():
-        params, info = {**server, "model": model}, {"id": f"{group}-odd", **info}
+    for group, (model, facts) in NO_CHATS.items():
+        params, info = {**server, "model": model}, {"id": f"{group}-odd", **facts}
         more_models.append({"model_name": group, "litellm_params": params, "model_info": info})
         settings["callback_settings"]["slo_router"]["groups"][group] = {}  # type: ignore[index]
     more_models.append(deployment(small, "overheard", "overheard-small", slo_router={"quality": 0.9}))

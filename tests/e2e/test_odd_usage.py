@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from slo_router.contract.record import SloRecord
-from tests.e2e.conftest import ODD_USD, Stack
+from tests.e2e.conftest import LITELLM, ODD_USD, Stack
 from tests.e2e.test_routes import ROUTES
 from tests.shared.particular_server import GOOD, Answers, Particular, Request, refuse, whole
 from tests.shared.scripted_server import DONE, Reply, chunk, delta, stream, usage
@@ -247,6 +247,7 @@ SPOKEN = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Wr
 SEARCHING = {"messages": [{"role": "user", "content": "What is new?"}]}
 
 
+@pytest.mark.skipif(LITELLM < (1, 108), reason="LiteLLM asks nobody where a group has one deployment")
 @pytest.mark.parametrize(("category", "body"), [("chat", SPOKEN), ("ner", SEARCHING)])
 def test_tokens_that_were_no_text_say_nothing_of_the_next_text(
     stack: Stack, server: Particular, category: str, body: Mapping[str, object]

@@ -39,7 +39,6 @@ from evaluation.routing.first_token.streams import (
     responses_text,
 )
 
-
 ROUTES = ("chat", "completions", "messages", "responses", "gemini")
 
 
