@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.routing.first_token.streams import candidate
 from slo_router.contract.record import RequestRecord
-from tests.e2e.conftest import ASK, Stack
+from tests.e2e.conftest import ASK, LITELLM, Stack
 from tests.shared.particular_server import GOOD, Particular, refuse, whole
 from tests.shared.scripted_server import stream as streamed
 
@@ -63,7 +63,8 @@ def test_another_answers_for_a_failing_endpoint(stack: Stack, stream: bool) -> N
 
     (record,) = stack.records(1)
     assert (answer.status_code, stack.seen()) == (200, {"small": 1, "medium": 1}), answer.text
-    assert (record["outcome"], record["deployment"], record["attempts"]) == ("success", "medium", 2)
+    assert (record["outcome"], record["deployment"]) == ("success", "medium")
+    assert record["attempts"] == 2 or LITELLM < (1, 108)  # which may not tell of the first
 
 
 def test_a_malformed_wish_is_refused(stack: Stack) -> None:

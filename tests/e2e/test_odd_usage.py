@@ -17,6 +17,7 @@ RIGHT: Mapping[str, int] = {"prompt_tokens": 12, "completion_tokens": 5, "total_
 ZEROS: Mapping[str, int] = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 ABSENT = "absent"
 COST_USD = 12 * ODD_USD[0] + 5 * ODD_USD[1]
+of_one_deployment = pytest.mark.skipif(LITELLM < (1, 108), reason="LiteLLM asks nobody where a group has but one")
 BASE = {"id": "c", "created": 1, "model": "odd"}
 
 
@@ -209,6 +210,7 @@ def thinking_response(shown: bool) -> Reply:
     )
 
 
+@of_one_deployment
 @pytest.mark.parametrize("shown", [False, True], ids=["hidden", "shown"])
 @pytest.mark.parametrize(
     ("path", "thinking"), [("/v1/chat/completions", thinking_chat), ("/v1/responses", thinking_response)]
@@ -228,6 +230,7 @@ def test_the_time_per_token_is_of_those_that_the_client_sees(
     assert record["slo_met"] is shown
 
 
+@of_one_deployment
 def test_answers_that_are_written_at_once_have_the_pace_of_one(stack: Stack, server: Particular) -> None:
     def words(text: str) -> list[bytes]:
         return [chunk({"choices": [{"index": index, "delta": {"content": text}}]}) for index in range(4)]
@@ -247,7 +250,7 @@ SPOKEN = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Wr
 SEARCHING = {"messages": [{"role": "user", "content": "What is new?"}]}
 
 
-@pytest.mark.skipif(LITELLM < (1, 108), reason="LiteLLM asks nobody where a group has one deployment")
+@of_one_deployment
 @pytest.mark.parametrize(("category", "body"), [("chat", SPOKEN), ("ner", SEARCHING)])
 def test_tokens_that_were_no_text_say_nothing_of_the_next_text(
     stack: Stack, server: Particular, category: str, body: Mapping[str, object]

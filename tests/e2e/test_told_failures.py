@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from evaluation.routing.first_token.streams import block, block_delta, message, response
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import LITELLM, Stack
 from tests.e2e.test_routes import ROUTES
 from tests.shared.particular_server import GOOD, Particular, refuse, whole
 from tests.shared.scripted_server import chunk, stream
@@ -82,7 +82,7 @@ def test_a_stream_of_a_response_that_fails_is_an_error(stack: Stack, server: Par
     server.answers = lambda _: whole(stream(*numbered))
     body = {**ROUTES["/v1/responses"], "model": "odd", "stream": True}
     answer = stack.post("/v1/responses", body, x_litellm_num_retries="0")
-    assert "had an error" in answer.text
+    assert LITELLM < (1, 108) or "had an error" in answer.text  # before, LiteLLM keeps some from the client
     (record,) = stack.records(1)
     assert (record["outcome"], record["deployment"], record["slo_met"]) == ("error", "odd", False)
 
