@@ -42,6 +42,8 @@ class Homes:
 
         `holder` has the response that it goes on with. What a provider keeps is read by all with its account.
         """
+        if holder is None and trace.kept == NOTHING_KEPT and not has_signed:
+            return None
         names = frozenset(one.deployment_id for one in candidates)
         at = self.of((trace.kept,)).deployment_id if trace.kept != NOTHING_KEPT else ""
         account = states[at].same_account if at in states else ()
