@@ -84,7 +84,7 @@ def test_who_asks_for_thinking_may_get_something_signed(request_: dict[str, obje
 )
 def test_what_a_provider_keeps_is_named_and_its_size_unknown(request_: dict[str, object]) -> None:
     assert kept_by_provider(request_) not in (NOTHING_KEPT, kept_by_provider({"conversation": "conv_2"}))
-    assert goes_on(request_)
+    assert goes_on(request_, kept_by_provider(request_))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_a_provider_keeps_is_named_and_its_size_unknown(request_: dict[str,
 )
 def test_whatever_else_is_kept_nowhere(request_: dict[str, object]) -> None:
     assert kept_by_provider(request_) == NOTHING_KEPT
-    assert not goes_on(request_)
+    assert not goes_on(request_, kept_by_provider(request_))
 
 
 def test_the_last_item_of_a_stored_response_is_what_the_next_request_refers_to() -> None:

@@ -59,9 +59,9 @@ def _signs(part: Mapping[str, object]) -> bool:
     return isinstance(fields, Mapping) and any(fields.get(name) for name in _SIGNED_FIELDS)
 
 
-def goes_on(request: Mapping[str, object]) -> bool:
-    """Whether part of the prompt is at a provider, so that its size is unknown here."""
-    return request.get("previous_response_id") is not None or kept_by_provider(request) != NOTHING_KEPT
+def goes_on(request: Mapping[str, object], kept: int) -> bool:
+    """Whether part of the prompt is at a provider, so that its size is unknown here; `kept`: see `kept_by_provider`."""
+    return kept != NOTHING_KEPT or request.get("previous_response_id") is not None
 
 
 def kept_by_provider(request: Mapping[str, object]) -> int:

@@ -127,7 +127,8 @@ class Strategy:
         messages = request.get("messages") or request.get("input")
         has_signed = is_signed(messages)
         trace.is_signed = has_signed or may_be_signed(request)
-        trace.kept, trace.goes_on = kept_by_provider(request), holder is not None or goes_on(request)
+        trace.kept = kept_by_provider(request)
+        trace.goes_on = holder is not None or goes_on(request, trace.kept)
         if managed.settings.stickiness or trace.is_signed:
             trace.beginnings = fingerprints(messages, request.get("system") or request.get("instructions"))
             if managed.settings.stickiness:
