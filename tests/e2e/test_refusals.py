@@ -17,6 +17,7 @@ import pytest
 from evaluation.shared.traffic import BAD_TEMPERATURE
 from slo_router.contract.ages import HANDFUL as HANDFUL_OF_ANSWERS
 from slo_router.contract.keys import LIVE_KEY, WORKERS_KEY
+from slo_router.live.account import FIRST_PAUSE_S
 from tests.e2e.conftest import CATEGORIES, REFUSALS, Stack
 
 LONG = [{"role": "user", "content": "Summarize: " + "the cat sat on the mat. " * 150}]
@@ -31,7 +32,13 @@ class Course(NamedTuple):
 
     statuses: list[int]  # of the requests while it refused
     refused: int  # of these, as its endpoint saw them
+    took_s: float
     is_back: bool
+
+    @property
+    def pauses(self) -> int:
+        """So often at most it was time to ask it again: a question does so, on a busy machine a request may."""
+        return int(self.took_s / FIRST_PAUSE_S)
 
 
 def ask(live: Stack, name: str, **body: object) -> httpx.Response:
@@ -54,10 +61,12 @@ def course(live: Stack, name: str, status: int, message: str | None = None) -> C
     assert gets_traffic(live, name)
     endpoint.reset()
     endpoint.control("status", status=status, message=message)
+    began_s = time.monotonic()
     statuses = [ask(live, name).status_code for _ in range(REQUESTS)]
+    took_s = time.monotonic() - began_s
     refused = sum(seen.stream is True for seen in endpoint.seen())  # our own; a health check wants its answer whole
     endpoint.control("ok")
-    return Course(statuses, refused, gets_traffic(live, name))
+    return Course(statuses, refused, took_s, gets_traffic(live, name))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,7 @@ def test_who_refuses_everything_is_left_after_a_handful_and_found_again(
     lost = sum(code != 200 for code in found.statuses)
     assert 0 < lost <= HANDFUL
     assert lost == found.refused
-    assert set(found.statuses[HANDFUL:]) == {200}
+    assert sum(code != 200 for code in found.statuses[HANDFUL:]) <= found.pauses
     assert found.is_back
 
 
@@ -90,10 +99,10 @@ def test_one_refusal_that_speaks_of_the_account_is_enough(
     live: Stack, courses: Mapping[int, Course], status: int, message: str
 ) -> None:
     """Of one that was not vouched for a moment ago; a revoked key (401) speaks of it by its status."""
-    assert courses[402].refused <= REFUSALS_IN_A_ROW
+    assert courses[402].refused <= REFUSALS_IN_A_ROW + courses[402].pauses
     found = course(live, "refuses-400", status, message)
-    assert found.refused <= REFUSALS_IN_A_ROW  # vouched for by the health check that found it back
-    assert set(found.statuses[found.refused :]) == {200}
+    assert found.refused <= REFUSALS_IN_A_ROW + found.pauses  # vouched for by the health check that found it back
+    assert sum(code != 200 for code in found.statuses[REFUSALS_IN_A_ROW:]) <= found.pauses
     assert found.is_back
 
 
