@@ -25,6 +25,7 @@ a shape that clients expect because no router reads load cost quality then picks
 see steady speed under changing traffic with fewer surprises on their monthly bill for tokens they use today
 """
 _WORDS = _TEXT.split()
+THINKING = {"none": 0.0, "minimal": 0.0, "low": 0.3, "medium": 1.0, "high": 3.0}  # × the endpoint's mean, by effort
 _MARK = re.compile(r"#[0-9a-f]{8}\b")
 
 
@@ -38,6 +39,7 @@ class Ask:
     include_usage: bool
     tool: str | None  # the function to call where the client requires a tool call
     other_tokens: int = 0  # of tools and images
+    effort: str | None = None  # of thinking; `None` is `medium`
 
     @property
     def prompt_tokens(self) -> int:
@@ -56,7 +58,8 @@ class Answer:
     finish_reason: FinishReason
     prompt_tokens: int
     tool: str | None  # then the pieces are the arguments of a call of this function
-    tokens: int  # in all pieces
+    tokens: int  # of the hidden reasoning and in all pieces
+    hidden_tokens: int = 0
     cached_tokens: int | None = None  # of the prompt; `None` where the endpoint has no prefix cache
 
     @property
@@ -101,15 +104,20 @@ def compose(ask: Ask, spec: EndpointSpec, *, answer_id: str, created: int, room:
     """An endpoint's answer to `ask`, as far as there is room and the client allows; a tool call is never cut short."""
     pieces: tuple[str, ...]
     reason: FinishReason
+    hidden = 0
+    if spec.thought_tokens:
+        hidden = round(output_tokens(ask.prompt, spec.thought_tokens) * THINKING.get(ask.effort or "medium", 1.0))
     if ask.tool is not None:
         pieces, reason = ('{"answer', '": "', f"[{spec.name}]", '"}'), "tool_calls"
         tokens = len(pieces)
     else:
         allowed = room if ask.max_tokens is None else min(room, ask.max_tokens)
+        hidden = min(hidden, allowed - 1)
         wanted = output_tokens(ask.prompt, spec.output_tokens, spec.output_sigma)
-        tokens, reason = min(wanted, allowed), "stop" if wanted <= allowed else "length"
+        tokens, reason = min(wanted, allowed - hidden), "stop" if wanted <= allowed - hidden else "length"
         pieces = grouped(words(spec.name, ask.prompt, tokens), spec.tokens_per_chunk)
-    return Answer(answer_id, spec.name, created, pieces, reason, ask.prompt_tokens, ask.tool, tokens)
+    written = hidden + tokens
+    return Answer(answer_id, spec.name, created, pieces, reason, ask.prompt_tokens, ask.tool, written, hidden)
 
 
 def grouped(pieces: tuple[str, ...], size: int) -> tuple[str, ...]:

@@ -72,6 +72,12 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+class Reasoning(BaseModel):
+    """How much a model is to think, as Responses ask for it."""
+
+    effort: str | None = None
+
+
 class Body(BaseModel):
     """What all text routes have in common."""
 
@@ -82,6 +88,8 @@ class Body(BaseModel):
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | Tool | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None  # has no effect
+    reasoning_effort: str | None = None
+    reasoning: Reasoning | None = None
 
     def required_tool(self) -> str | None:
         """The function that the client insists on: the named one, or the first where any will do."""
@@ -105,6 +113,7 @@ class Body(BaseModel):
             include_usage=self.stream_options is not None and self.stream_options.include_usage,
             tool=self.required_tool(),
             other_tokens=images * IMAGE_TOKENS + (token_count(tools) if tools else 0),
+            effort=self.reasoning_effort or (None if self.reasoning is None else self.reasoning.effort),
         )
 
 

@@ -133,7 +133,7 @@ class Model:
     async def _whole(self, dialect: Dialect, answer: Answer, call: Call) -> Response:
         tokens = answer.tokens
         async with self._admit(answer, call) as run:
-            await _first_token(run, call)
+            await _first_token(run, answer, call)
             while run.generated < tokens:
                 await run.more_tokens(min(_STRIDE, tokens - run.generated))
         if call.cut_at is not None:
@@ -151,7 +151,7 @@ class Model:
         async for event in _begun(dialect.accepted(answer) + early + call.noise, call.fault):
             yield event
         async with self._admit(answer, call) as run:
-            await _first_token(run, call)
+            await _first_token(run, answer, call)
             call.seen.content_s = time.time()
             for event in late:
                 yield event
@@ -184,11 +184,13 @@ async def _begun(events: list[bytes], fault: Fault) -> AsyncIterator[bytes]:
         await fault.silence()
 
 
-async def _first_token(run: Run, call: Call) -> None:
-    """Return when it is ready."""
+async def _first_token(run: Run, answer: Answer, call: Call) -> None:
+    """Return when the first that the client sees is ready."""
     if call.fault.is_stall("token"):
         await call.fault.silence()
     await run.first_token()
+    if answer.hidden_tokens:
+        await run.more_tokens(answer.hidden_tokens)
 
 
 async def _disturbed(index: int, call: Call) -> None:

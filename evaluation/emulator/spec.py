@@ -33,6 +33,7 @@ class EndpointSpec:
     context_tokens: Positive = 8192
     output_tokens: Positive = 48  # mean; a prompt's answer has 0.5 to 1.5 times as many
     output_sigma: NonNegative = 0.0  # above 0 they are log-normal instead, with this sigma: some get very long
+    thought_tokens: Annotated[int, Field(ge=0)] = 0  # mean of hidden reasoning before the first token, see THINKING
     cache_tokens: Annotated[int, Field(ge=0)] = 0  # of prompts that a prefix cache holds; their usage says how many
     tokens_per_chunk: Positive = 1  # of a stream; the first token comes alone
     per_minute: Positive | None = None  # requests; beyond, and beyond `burst` at once, HTTP 429

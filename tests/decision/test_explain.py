@@ -142,6 +142,7 @@ def test_json_is_complete_and_plain() -> None:
                     "output_tokens": 500.0,
                     "longest_tokens": pytest.approx(1_045.0, rel=1e-3),
                     "answer_tokens": 500.0,
+                    "hidden_tokens": 0.0,
                 },
             },
             {
@@ -172,6 +173,7 @@ def test_json_is_complete_and_plain() -> None:
                     "output_tokens": 500.0,
                     "longest_tokens": pytest.approx(1_045.0, rel=1e-3),
                     "answer_tokens": 500.0,
+                    "hidden_tokens": 0.0,
                 },
             },
         ],

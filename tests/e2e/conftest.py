@@ -87,7 +87,7 @@ STREAMING = tuple(
     f"tests.e2e.test_{name}"
     for name in (
         *("ceilings", "conversations", "first_token"),
-        *("rescue", "rescue_broken", "rescue_healthy", "sessions"),
+        *("rescue", "rescue_broken", "rescue_healthy", "sessions", "thinking"),
     )
 )
 LITELLM = tuple(int(number) for number in version("litellm").split(".")[:2])

@@ -261,6 +261,26 @@ def test_a_chunk_may_carry_several_tokens_and_the_first_comes_alone() -> None:
     assert last["usage"]["completion_tokens"] == output_tokens("hello", 40)
 
 
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+def test_one_that_thinks_writes_its_hidden_reasoning_before_the_first_piece(path: str) -> None:
+    thinks = replace(QUICK, name="thinks", tpot_ms=1, thought_tokens=100)
+    with running_endpoints([thinks]) as (handle,):
+        hidden: dict[str, int] = {}
+        for effort in ("minimal", "medium", "high"):
+            asked = {"reasoning": {"effort": effort}} if path == RESPONSES else {"reasoning_effort": effort}
+            body = {**asking(path, "hello"), **asked}
+            usage = post(handle, path, body).json()["usage"]
+            written, details = ("output_tokens", "output_tokens_details")
+            if path == CHAT:
+                written, details = ("completion_tokens", "completion_tokens_details")
+            hidden[effort] = usage.get(details, {}).get("reasoning_tokens", 0)
+            assert usage[written] == hidden[effort] + output_tokens("hello", QUICK.output_tokens)
+            began_s = time.monotonic()
+            next(text for event in stream(handle, path, body) if (text := content_of(path, event)))
+            assert time.monotonic() - began_s >= hidden[effort] / 1_000
+        assert hidden == {"minimal": 0, "medium": output_tokens("hello", 100), "high": 3 * output_tokens("hello", 100)}
+
+
 def test_answers_of_a_heavy_tail_have_the_mean_that_was_asked_for() -> None:
     lengths = sorted(output_tokens(f"prompt {i}", 100, sigma=0.9) for i in range(5_000))
     assert sum(lengths) / len(lengths) == pytest.approx(100, rel=0.05)

@@ -65,6 +65,22 @@ def test_without_any_measurement_there_is_no_curve() -> None:
     assert fit(Evidence(), Prior(ttft_s=0.0, tpot_s=math.nan), START_S) is None
 
 
+@pytest.mark.parametrize(
+    ("ttft_s", "alone_s", "per_token_s"),
+    [(2.0, 0.5, 0.01), (1.0, 0.1, 0.006)],  # thoughts that come at the pace of the answer, and faster ones
+)
+def test_of_a_benchmarks_time_to_the_first_token_the_thoughts_before_it_are_taken_apart(
+    ttft_s: float, alone_s: float, per_token_s: float
+) -> None:
+    ratios, errors = (1.5, 1.5), (0.1, 0.1, 0.9, 0.9)
+    swept = LatencyFit(START_S, ttft_s, 0.0, 0.0, 0.0, 0.0, 0.01, 0.0, *ratios, *errors, 20, 100, 1_000, 4)
+    for prior in (Prior(ttft_s=ttft_s, tpot_s=0.01, hidden_tokens=150), Prior(fit=swept, hidden_tokens=150)):
+        curve = fit(None, prior, START_S)
+        assert curve is not None
+        assert (curve.a_s, curve.thought_s_per_token) == pytest.approx((alone_s, per_token_s))
+        assert curve.hidden_tokens == 150
+
+
 def test_live_samples_alone_make_a_curve() -> None:
     evidence = Evidence()
     evidence.add(Observation(START_S, 100, 0, 11, 0.2, 0.3), None)

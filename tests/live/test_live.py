@@ -146,7 +146,7 @@ def test_what_the_server_reports_beyond_our_own_requests_counts_and_is_passed_on
     live, other = Live(), Live()
     live.dispatched("a", NOW_S)
     live.heard_of_foreign("a", 5)
-    assert (live.in_flight("a"), live.in_flight_of_all("a")) == (6, 1)
+    assert (live.in_flight("a"), live.state("a").in_flight_by_proxy) == (6, 1)
     absorb(other, [told_by(live)], PRIORS, NOW_S)
     assert other.in_flight("a") == 6
 

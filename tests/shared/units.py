@@ -13,7 +13,7 @@ SHARED = {  # modules that share a proxy
     **dict.fromkeys((*_STACK, "gemini", "routes", "slo", "tasks", "told_failures", "value"), "stack"),
     **dict.fromkeys(("live", "refusals"), "live"),
     **dict.fromkeys(("ceilings", "conversations", "first_token"), "streams"),
-    **dict.fromkeys(("rescue", "rescue_broken", "rescue_healthy", "sessions"), "streams"),
+    **dict.fromkeys(("rescue", "rescue_broken", "rescue_healthy", "sessions", "thinking"), "streams"),
 }
 LONGEST = ("stack", "live", "streams", "quota", "virtual_keys", "operations", "real_model", "redis_topologies")
 

@@ -400,7 +400,7 @@ def test_the_first_token_of_a_stream_is_learned_while_the_answer_goes_on() -> No
     made.absorb(())
     sums = made.live.states["small"].evidence.ttft[0]
     assert sums.count == 1
-    assert sums.products[1] / sums.products[4] == pytest.approx(0.25)  # Σ y / Σ 1, both of weight 1 ÷ scale²
+    assert sums.products[1] / sums.products[5] == pytest.approx(0.25)  # Σ y / Σ 1, both of weight 1 ÷ scale²
     assert made.live.in_flight("small") == 1
     over(made, trace, record(28, 200), "disconnected")
     assert made.live.in_flight("small") == 0
@@ -447,7 +447,7 @@ def test_a_later_attempt_that_goes_on_with_a_broken_stream_has_a_first_token_of_
     made.learn(trace, made.finish(trace, "success"), told)
     assert trace.first_token_s == trace.arrived_s + 0.1
     sums = made.live.states["large"].evidence.ttft[0]
-    assert sums.products[1] / sums.products[4] == pytest.approx(0.25)
+    assert sums.products[1] / sums.products[5] == pytest.approx(0.25)
 
 
 def test_of_a_client_that_leaves_the_first_token_is_learned_though_nobody_tells_more() -> None:

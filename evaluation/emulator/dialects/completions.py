@@ -90,6 +90,8 @@ def usage(answer: Answer) -> Json:
         "completion_tokens": completion,
         "total_tokens": answer.prompt_tokens + completion,
     }
+    if answer.hidden_tokens:
+        counts["completion_tokens_details"] = {"reasoning_tokens": answer.hidden_tokens}
     if answer.cached_tokens is not None:
         counts["prompt_tokens_details"] = {"cached_tokens": answer.cached_tokens}
     return counts

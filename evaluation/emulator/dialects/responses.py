@@ -25,7 +25,7 @@ class Responses(Dialect):
             "input_tokens": answer.prompt_tokens,
             "input_tokens_details": {"cached_tokens": answer.cached_tokens or 0},
             "output_tokens": answer.tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": answer.hidden_tokens},
             "total_tokens": answer.prompt_tokens + answer.tokens,
         }
         return _response(answer, _status(answer)) | {"output": [_item(answer, done=True)], "usage": counts}

@@ -220,6 +220,7 @@ class Prediction(NamedTuple):
     output_tokens: float | None = None  # expected of all answers together, within the client's limit
     longest_tokens: float | None = None  # one answer does not exceed it with the group's confidence; within the limit
     answer_tokens: float | None = None  # expected of one answer without a limit
+    hidden_tokens: float | None = None  # of one answer within the limit, reasoning that the client does not see
     quality_bound: float | None = None  # what `min_quality` is held against; `quality` is the mean
     quality_answers: Mapping[str, float] = EMPTY  # graded answers behind it, as they weigh, by source
     quality_at_s: float | None = None  # when the newest of them was given, Unix seconds

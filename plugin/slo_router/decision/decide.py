@@ -231,7 +231,7 @@ def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
             too_large.append(facts.deployment_id)
         if state.quota is not None:
             tokens = ask.features.prompt_tokens + ask.features.output_tokens
-            found = room(state.quota, view.now_s, tokens, state.in_flight - state.foreign)
+            found = room(state.quota, view.now_s, tokens, state.in_flight_by_proxy)
             if found is not Room.ANY:
                 (full if found is Room.NONE else scarce).append(facts.deployment_id)
     found_out = (shut, spared, denied, full, scarce, too_large)

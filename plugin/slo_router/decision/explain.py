@@ -157,6 +157,7 @@ def _candidate(assessment: Assessment, decision: Decision) -> dict[str, object]:
             "output_tokens": prediction.output_tokens,
             "longest_tokens": prediction.longest_tokens,
             "answer_tokens": prediction.answer_tokens,
+            "hidden_tokens": prediction.hidden_tokens,
         },
     }
 

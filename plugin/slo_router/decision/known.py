@@ -39,16 +39,19 @@ class Known(NamedTuple):
     curve: Curve | None = None  # of a sweep
     failed_at_s: float = 0.0  # when the error rate was measured
     graded: tuple[float | None, Mapping[str, float], float | None] = (None, EMPTY, None)  # see `_quality`
+    hidden_tokens: float | None = None  # the mean before the measured TTFT, where they were counted
 
 
 def know(facts: Facts, categories: Iterable[str], snapshot: Snapshot, judged: Judged = NOT_JUDGED) -> dict[str, Known]:
     """Works it out, by category."""
     beliefs = judged.get(facts.deployment_id, {})
     found = {category: _known(facts, category, snapshot, beliefs.get(category)) for category in categories}
-    swept = _newest_fit(snapshot.measured.get(facts.deployment_id, {}).values())
+    rows = snapshot.measured.get(facts.deployment_id, {}).values()
+    swept = _newest_fit(rows)
     if swept is None:
         return found
-    curve, at_s, samples = fit(None, Prior(fit=swept), swept.measured_at_s), swept.measured_at_s, swept.samples
+    at_s, samples = swept.measured_at_s, swept.samples
+    curve = fit(None, Prior(fit=swept, hidden_tokens=_hidden_tokens(rows)), at_s)
     return {name: one._replace(curve=curve, measured_at_s=at_s, samples=samples) for name, one in found.items()}
 
 
@@ -70,6 +73,7 @@ def _known(facts: Facts, category: str, snapshot: Snapshot, belief: Belief | Non
         None,
         metrics.failed_at_s,
         graded,
+        metrics.hidden_tokens_mean,
     )
 
 
@@ -156,7 +160,13 @@ def prior(rows: Sequence[Metrics]) -> Prior:
         _mean([row.ttft_p95_s for row in rows]),
         _mean([row.tpot_p95_s for row in rows]),
         _newest_fit(rows),
+        _hidden_tokens(rows),
     )
+
+
+def _hidden_tokens(rows: Iterable[Metrics]) -> float:
+    """The mean, where any were measured."""
+    return _mean([row.hidden_tokens_mean for row in rows]) or 0.0
 
 
 def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:

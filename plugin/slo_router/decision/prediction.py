@@ -38,6 +38,8 @@ from slo_router.request.lengths import Length, assumed
 PROMPT_ERROR = 0.1  # of a prompt's tokens, which are estimated from characters
 ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
 
+LEAST_PREFILL = 0.1  # of a measured TTFT; at most the rest was thought
+
 _EDGES = (0.0, *((a + b) / 2 for a, b in itertools.pairwise(LEVELS)), 1.0)
 _WEIGHTS = tuple(high - low for low, high in itertools.pairwise(_EDGES))  # what each of LEVELS stands for
 _SURE = sum(_WEIGHTS)
@@ -87,8 +89,23 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95, leng
     output_tokens, longest = answer * choices, length.at(level)
     if limit is not None and limit < longest:
         longest = limit
+    hidden_tokens = answer * (1.0 - length.shown)
     known = _known(facts, features.category, view)
-    basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, is_priced, per_1k_usd, curve, failed_at_s, graded = known
+    (
+        basis,
+        ttft_s,
+        tpot_s,
+        at_s,
+        samples,
+        quality,
+        error_rate,
+        is_priced,
+        per_1k_usd,
+        curve,
+        failed_at_s,
+        graded,
+        before,
+    ) = known
     live, in_flight = view.live.get(facts.deployment_id), 0.0
     if live is not None:
         in_flight = live.in_flight
@@ -99,8 +116,10 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95, leng
             curve = live.curve
             basis, at_s, samples = "live", curve.measured_at_s, int(curve.weight)
     if curve is not None:
-        ttft_s = curve_ttft_s(curve, prompt_tokens, in_flight) * curve.ttft_ratios[level]
+        ttft_s = curve_ttft_s(curve, prompt_tokens, in_flight, hidden_tokens) * curve.ttft_ratios[level]
         tpot_s = curve_tpot_s(curve, in_flight) * curve.tpot_ratios[level]
+    elif before is not None and ttft_s is not None and tpot_s is not None:
+        ttft_s = max(ttft_s + (hidden_tokens - before) * tpot_s, LEAST_PREFILL * ttft_s)
     e2e_s = expected_s = None
     if ttft_s is not None and tpot_s is not None:
         seen, most_seen = answer * length.shown, longest * length.shown  # several choices are written at once
@@ -114,7 +133,7 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95, leng
         cost_usd = None if per_1k_usd is None else per_1k_usd * tokens / 1_000
     age_s = None if at_s is None else view.now_s - at_s
     first = (ttft_s, tpot_s, e2e_s, cost_usd, per_1k_usd, quality, error_rate, basis, age_s, samples, in_flight)
-    return _new(Prediction, first + (output_tokens, longest, length.mean) + graded)  # noqa: RUF005  # twice as fast
+    return _new(Prediction, first + (output_tokens, longest, length.mean, hidden_tokens) + graded)  # noqa: RUF005  # twice as fast
 
 
 def with_cache(
@@ -178,7 +197,8 @@ def outlook(features: Features, slo: Slo, live: LiveState, length: Length) -> Ou
     if curve is None or curve.weight < ENOUGH_LIVE:
         return None
     ttft_ratios, tpot_ratios, in_flight = curve.ttft_ratios, curve.tpot_ratios, live.in_flight
-    ttft_s = max(curve_ttft_s(curve, features.prompt_tokens, in_flight), _LEAST_S)
+    hidden_tokens = length.hidden(features.limit_tokens)
+    ttft_s = max(curve_ttft_s(curve, features.prompt_tokens, in_flight, hidden_tokens), _LEAST_S)
     likely: float | None = None
     if slo.ttft_s is not None:
         likely = probability(ttft_ratios, slo.ttft_s / ttft_s)

@@ -82,7 +82,7 @@ def _soon(decision: Decision, state: LiveState | None) -> Iterator[tuple[str, fl
     able = [one for one in _passing(decision) if one.standing is _MEETS]
     if len(able) != 1 or not FROM * curve.knee < able[0].prediction.in_flight <= curve.knee:
         return
-    alone_s = ttft_s(curve, decision.features.prompt_tokens, 0.0)
+    alone_s = ttft_s(curve, decision.features.prompt_tokens, 0.0, able[0].prediction.hidden_tokens or 0.0)
     if BEYOND * curve.knee * curve.k_s_per_request > (CROWDED - 1) * alone_s:
         yield decision.deployment_id, curve.knee
 
@@ -113,8 +113,9 @@ def _is_crowded(prediction: Prediction, decision: Decision, curve: Curve) -> boo
     first_s, further_s, tokens = prediction.ttft_s, prediction.tpot_s, decision.features.prompt_tokens
     if first_s is None or further_s is None:
         return False
-    load = prediction.in_flight
-    crowd = ttft_s(curve, tokens, load) / max(ttft_s(curve, tokens, 0.0), _LEAST_S)
+    load, hidden_tokens = prediction.in_flight, prediction.hidden_tokens or 0.0
+    alone_s = max(ttft_s(curve, tokens, 0.0, hidden_tokens), _LEAST_S)
+    crowd = ttft_s(curve, tokens, load, hidden_tokens) / alone_s
     if crowd < CROWDED:
         return False
     pace = tpot_s(curve, load) / max(tpot_s(curve, 0.0), _LEAST_S)

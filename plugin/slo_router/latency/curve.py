@@ -1,12 +1,13 @@
 """A deployment's latency as a curve of a few coefficients and two spreads. The request path computes with it.
 
-    TTFT = (a + b · prompt tokens + c · in flight + k · max(0, in flight − knee)) × ratio
+    TTFT = (a + b · prompt tokens + h · hidden tokens + c · in flight + k · max(0, in flight − knee)) × ratio
     TPOT = (d + e · in flight) × ratio
 
-At the knee the server's batch is full, and further requests wait. The part in brackets is the typical value for this
-request at this load. The ratio, observed ÷ predicted, is a random number whose quantiles at `LEVELS` were measured. So
-p95 = typical × ratio's p95, and P(TTFT ≤ limit) = P(ratio ≤ limit ÷ typical). In flight does not count the request
-itself. `evidence.fit` makes the curves. Each function here takes less than a microsecond.
+Hidden tokens are the reasoning that is expected before the first token, and that the client does not see. At the knee
+the server's batch is full, and further requests wait. The part in brackets is the typical value for this request at
+this load. The ratio, observed ÷ predicted, is a random number whose quantiles at `LEVELS` were measured. So p95 =
+typical × ratio's p95, and P(TTFT ≤ limit) = P(ratio ≤ limit ÷ typical). In flight does not count the request itself.
+`evidence.fit` makes the curves. Each function here takes less than a microsecond.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Observation(NamedTuple):
     output_tokens: float | None  # of one answer, those that the client sees
     ttft_s: float | None  # `None` where the answer was not streamed
     e2e_s: float | None
+    hidden_tokens: float = 0.0  # as expected at dispatch
 
 
 class Curve(NamedTuple):
@@ -51,21 +53,22 @@ class Curve(NamedTuple):
     knee: float = 0.0
     is_swept: bool = False  # the knee is the one that a sweep found
     known_tokens: float = 0.0  # hardly a prompt had more, live or in a sweep; 0: nobody knows
+    thought_s_per_token: float = 0.0  # of hidden reasoning: h
+    hidden_tokens: float = 0.0  # the mean that was expected, live; else as the benchmark saw it
 
 
-def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float) -> float:
+def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float, hidden_tokens: float = 0.0) -> float:
     """The typical time to the first token, in seconds."""
     typical_s = curve.a_s + curve.b_s_per_token * prompt_tokens + curve.c_s_per_request * in_flight
+    if hidden_tokens:
+        typical_s += curve.thought_s_per_token * hidden_tokens
     return typical_s if in_flight <= curve.knee else typical_s + curve.k_s_per_request * (in_flight - curve.knee)
 
 
 def slower(curve: Curve, factor: float) -> Curve:
     """The curve with `factor` times its TTFT."""
-    a_s, b_s, c_s, k_s = (
-        value * factor for value in (curve.a_s, curve.b_s_per_token, curve.c_s_per_request, curve.k_s_per_request)
-    )
-    level = curve.ttft_level * factor
-    return curve._replace(a_s=a_s, b_s_per_token=b_s, c_s_per_request=c_s, k_s_per_request=k_s, ttft_level=level)
+    names = ("a_s", "b_s_per_token", "c_s_per_request", "k_s_per_request", "thought_s_per_token", "ttft_level")
+    return curve._replace(**{name: getattr(curve, name) * factor for name in names})
 
 
 def tpot_s(curve: Curve, in_flight: float) -> float:

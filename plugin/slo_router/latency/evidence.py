@@ -26,15 +26,17 @@ AHEAD_S = 1.0  # a newer observation weighs more instead of fading the sums, so 
 CLOCK_BACK_S = 600.0  # an observation older than the newest by more means that the clock was set back
 MAX_S, MAX_TOKENS, MAX_LOAD, MAX_UNIX_S = 3_600.0, 10_000_000, 100_000.0, 1e12  # greater values are absurd
 LEAST_S = 1e-6
+MOST_THOUGHT = 0.9  # of a TTFT; the rest is the prompt's
 LONG = 2.0  # decoding must take this many times the TTFT: then a TTFT error of 1/3 makes a TPOT error of 1/6
-_TTFT, _TPOT = 4, 3  # numbers in a row: (TTFT, 1, tokens, load) and (TPOT, 1, load)
-_LENGTHS = 10 + 5 * len(KNEES), 6  # number of their products
+_TTFT, _TPOT = 5, 3  # numbers in a row: (TTFT, 1, tokens, hidden tokens, load) and (TPOT, 1, load)
+_LENGTHS = 15 + 6 * len(KNEES), 6  # number of their products
 
 
 class Prior(NamedTuple):
     """The benchmark's means and 95th percentiles in seconds, `None` where unmeasured.
 
-    `fit` comes from a sweep. Where it is given, it alone counts.
+    `fit` comes from a sweep. Where it is given, it alone counts. `hidden_tokens` is the mean of an answer's reasoning
+    that the client does not see.
     """
 
     ttft_s: float | None = None
@@ -42,6 +44,7 @@ class Prior(NamedTuple):
     ttft_p95_s: float | None = None
     tpot_p95_s: float | None = None
     fit: LatencyFit | None = None
+    hidden_tokens: float = 0.0
 
 
 class _Sent(msgspec.Struct, gc=False):
@@ -79,6 +82,7 @@ class Evidence:
         at_s, tokens, load = observation.at_s, observation.prompt_tokens, observation.in_flight
         if not (0 <= at_s <= MAX_UNIX_S and 0 <= tokens <= MAX_TOKENS and 0 <= load <= MAX_LOAD):
             return
+        hidden = min(observation.hidden_tokens, MAX_TOKENS)
         ttft = None if is_ttft_known else _plausible(observation.ttft_s)
         tpot = _tpot_of(observation, curve)
         if ttft is None and tpot is None:
@@ -86,9 +90,9 @@ class Evidence:
         self.changes += 1
         weights = self._move_to(at_s)
         if ttft is not None:
-            expected = None if curve is None else (ttft_s(curve, tokens, load), curve.ttft_level)
+            expected = None if curve is None else (ttft_s(curve, tokens, load, hidden), curve.ttft_level)
             over = [max(0.0, load - knee) for knee in KNEES]
-            _add(self.ttft, weights, (ttft, 1.0, float(tokens), load), expected, over)
+            _add(self.ttft, weights, (ttft, 1.0, float(tokens), hidden, load), expected, over)
         if tpot is not None:
             expected = None if curve is None else (tpot_s(curve, load), curve.tpot_level)
             _add(self.tpot, weights, (tpot, 1.0, load), expected)
@@ -162,37 +166,53 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
     further = fit_quantity(tpot, _TPOT, to_further)
     if first is None or further is None:
         return None
-    (a, b, c, *rest), knee, ttft_ratios, ttft_level = first
+    (a, b, h, c, *rest), knee, ttft_ratios, ttft_level = first
     (d, e), _, tpot_ratios, tpot_level = further
     weight = max(ttft[0].count, tpot[0].count)
     at_s, k = evidence.at_s or 0.0, sum(rest)
     is_swept = knee > 0 and to_first.alternative is not None and knee == KNEES[to_first.alternative]
-    known_tokens = max(_usual_tokens(ttft[0]), 0.0 if prior.fit is None else prior.fit.tokens_max)
-    return Curve(
-        a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, ttft_level, tpot_level, k, knee, is_swept, known_tokens
-    )
+    usual_tokens, hidden_tokens = _tokens(ttft[0], prior.hidden_tokens)
+    known_tokens = max(usual_tokens, 0.0 if prior.fit is None else prior.fit.tokens_max)
+    levels, tokens = (ttft_level, tpot_level), (known_tokens, h, hidden_tokens)
+    return Curve(a, b, c, d, e, ttft_ratios, tpot_ratios, weight, at_s, *levels, k, knee, is_swept, *tokens)
 
 
-def _usual_tokens(sums: Sums) -> float:
-    """Hardly a prompt was longer: the mean and two standard deviations, weighed as in the fit; 0 without any."""
-    (_, count, tokens, _), (_, _, squares, _) = square(sums.products, _TTFT)[1:3]
+def _tokens(sums: Sums, hidden_tokens: float) -> tuple[float, float]:
+    """What hardly a prompt exceeds (its mean and two standard deviations), and the mean of the hidden tokens.
+
+    They are weighed as in the fit. Without any: 0, and `hidden_tokens`.
+    """
+    (_, count, tokens, hidden, _), (_, _, squares, *_) = square(sums.products, _TTFT)[1:3]
     if count <= 0:
-        return 0.0
+        return 0.0, hidden_tokens
     mean = tokens / count
-    return mean + 2 * math.sqrt(max(squares / count - mean**2, 0.0))
+    return mean + 2 * math.sqrt(max(squares / count - mean**2, 0.0)), hidden / count
 
 
 def _expected(prior: Prior) -> tuple[Expected, Expected]:
-    """The benchmark's TTFT and TPOT."""
+    """The benchmark's TTFT and TPOT. What a model thinks before the first token it writes at the pace of an answer."""
     fit = prior.fit
     if fit is None:
         to_first = expected(prior.ttft_s, prior.ttft_p95_s, _TTFT - 1)
-        return to_first, expected(prior.tpot_s, prior.tpot_p95_s, _TPOT - 1)
-    line = fit.a_s, fit.b_s_per_token, fit.c_s_per_request
+        to_further = expected(prior.tpot_s, prior.tpot_p95_s, _TPOT - 1)
+        if to_first.line and to_further.line:
+            a_s, h_s = _apart(to_first.line[0], prior.hidden_tokens, to_further.line[0])
+            to_first = to_first._replace(line=(a_s, 0.0, h_s, 0.0))
+        return to_first, to_further
+    a_s, h_s = _apart(fit.a_s, prior.hidden_tokens, fit.d_s)
+    line = a_s, fit.b_s_per_token, h_s, fit.c_s_per_request
     sigma = sigma_of(fit.ttft_p95_ratio)
     to_first = Expected(line, fit.k_s_per_request, fit.knee, sigma, SWEPT_WEIGHT)
     sigma = sigma_of(fit.tpot_p95_ratio)
     return to_first, Expected((fit.d_s, fit.e_s_per_request), sigma=sigma, slope_weight=SWEPT_WEIGHT)
+
+
+def _apart(first_s: float, hidden_tokens: float, pace_s: float) -> tuple[float, float]:
+    """The time to the first token without what was thought before it, and that by token."""
+    if not hidden_tokens:
+        return first_s, pace_s
+    h_s = min(pace_s, MOST_THOUGHT * first_s / hidden_tokens)
+    return first_s - h_s * hidden_tokens, h_s
 
 
 def _fading(age_s: float) -> list[float]:
@@ -231,7 +251,7 @@ def _tpot_of(observation: Observation, curve: Curve | None) -> float | None:
     if e2e_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
         return None
     if observation.ttft_s is None and curve is not None:
-        first_s = ttft_s(curve, observation.prompt_tokens, observation.in_flight)
+        first_s = ttft_s(curve, observation.prompt_tokens, observation.in_flight, observation.hidden_tokens)
         if tpot_s(curve, observation.in_flight) * (tokens - 1) < LONG * first_s:
             return None
         first_s = min(first_s, 0.9 * e2e_s)

@@ -76,7 +76,7 @@ def _level(fitted: Curve, flight: Flight, waited_s: float) -> float:
 
 def _base_s(fitted: Curve, curve: Curve, load: float) -> float:
     """By a curve without its level, the first token's time for a prompt as the fit saw them, at that load."""
-    return max(ttft_s(curve, fitted.known_tokens, load) / curve.ttft_level, LEAST_S)
+    return max(ttft_s(curve, fitted.known_tokens, load, fitted.hidden_tokens) / curve.ttft_level, LEAST_S)
 
 
 def gave_up(state: LiveState, stalls: Stalls, flight: Flight, now_s: float) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 
 from slo_router.contract.ages import Proof
 from slo_router.contract.model import Limits
-from slo_router.latency.curve import Observation
 from slo_router.latency.evidence import Evidence, Prior, fit
 from slo_router.live import account, quota, scarcity
 from slo_router.live.circuit import failed, probed, succeeded
@@ -44,26 +43,26 @@ class Live:
         state = self.states.get(deployment_id)
         return 0.0 if state is None else state.in_flight
 
-    def in_flight_of_all(self, deployment_id: str) -> float:
-        """The same without what is foreign: what this proxy's workers sent."""
-        state = self.state(deployment_id)
-        return state.in_flight - state.foreign
-
     def heard_of_foreign(self, deployment_id: str, requests: float, cache_usage: float | None = None) -> None:
         """The server reports `requests` more than this proxy's workers sent, and how full its KV cache is."""
         state = self.state(deployment_id)
         state.foreign, state.cache_usage = requests, cache_usage
 
     def dispatched(
-        self, deployment_id: str, now_s: float, expected_s: float | None = None, tokens: float = 0.0
+        self,
+        deployment_id: str,
+        now_s: float,
+        expected_s: float | None = None,
+        tokens: float = 0.0,
+        hidden_tokens: float = 0.0,
     ) -> Flight:
         """A request goes to a deployment. End it with `ended` or `finished`.
 
         `expected_s` is the predicted time to its first token, or to the end of an answer in one piece; `tokens` are
-        those that it is expected to take, prompt and answer.
+        those that it is expected to take, prompt and answer; `hidden_tokens` of the answer likewise.
         """
         state = self.state(deployment_id)
-        flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s, tokens)
+        flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s, tokens, hidden_tokens)
         if state.quota is not None:
             quota.spend(state.quota, now_s, tokens)
         state.flights[id(flight)] = flight
@@ -111,8 +110,7 @@ class Live:
         state.answered(at_s)
         state.begun_until_s = max(state.begun_until_s, flight.at_s)
         if prompt_tokens is not None and not is_disturbed(self.stalls, flight.at_s, at_s):
-            observation = Observation(at_s, prompt_tokens, flight.in_flight, None, ttft_s, None)
-            state.evidence.add(observation, flight.curve)
+            state.evidence.add(flight.observed(at_s, prompt_tokens, None, ttft_s, None), flight.curve)
             waited(state, flight, ttft_s)
 
     def finished(
@@ -201,7 +199,7 @@ class Live:
             return
         if not is_disturbed(self.stalls, flight.at_s, at_s):
             whole_s = e2e_s if ending == "success" else None
-            observation = Observation(at_s, prompt_tokens, flight.in_flight, output_tokens, ttft_s, whole_s)
+            observation = flight.observed(at_s, prompt_tokens, output_tokens, ttft_s, whole_s)
             if state.quota is not None and flight.tokens:
                 used = prompt_tokens + (billed_tokens or output_tokens or 0)
                 quota.give_back(state.quota, flight.at_s, 0.0, flight.tokens - used)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from slo_router.contract.ages import Proof
-from slo_router.latency.curve import Curve
+from slo_router.latency.curve import Curve, Observation
 from slo_router.latency.evidence import Evidence
 from slo_router.live.account import TRUSTED, Account, suspected
 from slo_router.live.circuit import CLOSED, Circuit, is_suspected, succeeded
@@ -39,6 +39,13 @@ class Flight(NamedTuple):
     curve: Curve | None
     expected_s: float | None  # to the first token, or to the end of an answer in one piece
     tokens: float = 0.0  # that it was expected to take, prompt and answer
+    hidden_tokens: float = 0.0  # of its answer likewise, that the client does not see
+
+    def observed(
+        self, at_s: float, prompt_tokens: int, output_tokens: float | None, ttft_s: float | None, e2e_s: float | None
+    ) -> Observation:
+        """What was measured of it, which ended at `at_s`."""
+        return Observation(at_s, prompt_tokens, self.in_flight, output_tokens, ttft_s, e2e_s, self.hidden_tokens)
 
     def is_overdue(self, now_s: float) -> bool:
         """Long past its time."""
@@ -132,6 +139,11 @@ class LiveState:
         if not self.others and not self.elsewhere:
             return own + self.foreign
         return own + self.foreign + max(0.0, self.elsewhere + ALIKE * self.others * (own - self.own_then))
+
+    @property
+    def in_flight_by_proxy(self) -> float:
+        """Those of them that this proxy's workers sent."""
+        return self.in_flight - self.foreign
 
     @property
     def is_scarce(self) -> bool:

@@ -58,6 +58,10 @@ class Length:
             return limit_tokens
         return (self.partial[place] + limit * (1.0 - self.below[place])) * self.scale
 
+    def hidden(self, limit_tokens: float | None) -> float:
+        """The expected tokens of such an answer that the client does not see."""
+        return 0.0 if self.shown >= 1.0 else self.within(limit_tokens) * (1.0 - self.shown)
+
     def at(self, position: int) -> float:
         """The tokens that an answer does not exceed with the chance at that position among `LEVELS`."""
         return self.levels[position] * self.scale

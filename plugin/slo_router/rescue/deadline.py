@@ -68,7 +68,7 @@ def first_content(
     found_s = p95_s = 0.0
     if fitted is not None and fitted.weight > 0:
         longer = max(1.0, tokens / (fitted.known_tokens or SHORT_TOKENS))
-        typical_s = longer * ttft_s(fitted, tokens / longer, flight.in_flight)
+        typical_s = longer * ttft_s(fitted, tokens / longer, flight.in_flight, flight.hidden_tokens / longer)
         p50_s, spread = typical_s * fitted.ttft_ratios[P50], fitted.ttft_ratios[P95] / fitted.ttft_ratios[P50]
         p95_s = p50_s * spread ** (1 + THIN / max(fitted.weight, ENOUGH_LIVE))
         found_s = min(max(LATE * p95_s, p50_s * (p95_s / p50_s) ** RARE), LATEST * p95_s)

@@ -216,7 +216,8 @@ class Rescues:
             if not answers:
                 found.append(prediction.e2e_s)
             elif curve is not None:
-                found.append(ttft_s(curve, tokens, state.in_flight) * curve.ttft_ratios[P50])
+                hidden_tokens = prediction.hidden_tokens or 0.0
+                found.append(ttft_s(curve, tokens, state.in_flight, hidden_tokens) * curve.ttft_ratios[P50])
             else:
                 found.append(prediction.ttft_s)
         return found

@@ -110,7 +110,7 @@ class LoadSignals:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             why = type(error).__name__
         if load is not None:
-            foreign = max(load.requests - live.in_flight_of_all(name), 0.0)
+            foreign = max(load.requests - live.state(name).in_flight_by_proxy, 0.0)
             live.heard_of_foreign(name, foreign, load.cache_usage)
             return True
         live.heard_of_foreign(name, 0.0)

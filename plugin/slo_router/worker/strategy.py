@@ -193,7 +193,8 @@ class Strategy:
             tokens = 0 if features is None else features.prompt_tokens + features.output_tokens
             length = None if features is None else self.answers.lengths(features).get(deployment_id)
             expected = expected_s(trace, deployment_id, length)
-            attempt.flight = self.live.dispatched(deployment_id, now_s, expected, tokens)
+            hidden = 0.0 if length is None or features is None else length.hidden(features.limit_tokens)
+            attempt.flight = self.live.dispatched(deployment_id, now_s, expected, tokens, hidden)
         trace.begin(attempt)
         return attempt
 

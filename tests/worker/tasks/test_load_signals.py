@@ -66,7 +66,7 @@ async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
     async with httpx.AsyncClient(timeout=None) as http, asyncio.TaskGroup() as group:  # noqa: S113  # they are cancelled
         asking = [group.create_task(http.post(f"{slow.api_base}/chat/completions", json=body)) for _ in range(3)]
         await until(lambda: live.in_flight("slow") == 3)
-        assert live.in_flight_of_all("slow") == 1
+        assert live.state("slow").in_flight_by_proxy == 1
         for one in asking:
             one.cancel()
     await until(lambda: live.in_flight("slow") == 1 and live.states["slow"].cache_usage == 0)

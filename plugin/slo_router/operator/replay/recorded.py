@@ -39,6 +39,7 @@ class Predicted(msgspec.Struct, frozen=True, gc=False):
     output_tokens: Amount | None = None
     longest_tokens: Amount | None = None
     answer_tokens: Amount | None = None
+    hidden_tokens: Amount | None = None
     quality_bound: Share | None = None  # what the floor was held against; `quality` is the mean
     quality_answers: dict[str, float] = {}  # graded answers behind it, as they weighed, by source
     quality_at_s: Amount | None = None  # when the newest of them was given
@@ -203,6 +204,7 @@ def prediction_of(predicted: Predicted) -> Prediction:
         predicted.output_tokens,
         predicted.longest_tokens,
         predicted.answer_tokens,
+        predicted.hidden_tokens,
         predicted.sure_quality,
         predicted.quality_answers,
         predicted.quality_at_s,

@@ -97,7 +97,7 @@ def describe(name: str, group: str, seen: Seen) -> Deployment:
     """One deployment's row."""
     state, tally = seen.states.get(name, LiveState()), seen.latest.deployments.get(name)
     curve, in_flight = state.curve, state.in_flight
-    first_s = None if curve is None else ttft_s(curve, TYPICAL_PROMPT_TOKENS, in_flight)
+    first_s = None if curve is None else ttft_s(curve, TYPICAL_PROMPT_TOKENS, in_flight, curve.hidden_tokens)
     measured = seen.snapshot.measured.get(name, {})
     return Deployment(
         name=name,
