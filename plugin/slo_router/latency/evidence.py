@@ -174,7 +174,7 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
 
 
 def _usual_tokens(sums: Sums) -> float:
-    """Hardly a prompt was longer: the mean and two standard deviations, weighed as in the fit; 0 without any."""
+    """Hardly any prompt had more tokens: mean + 2 standard deviations, weighed as in the fit; 0 without prompts."""
     (_, count, tokens, _), (_, _, squares, _) = square(sums.products, _TTFT)[1:3]
     if count <= 0:
         return 0.0
@@ -225,7 +225,7 @@ def _tpot_of(observation: Observation, curve: Curve | None) -> float | None:
     """Seconds per further token.
 
     For an answer that was not streamed, the predicted TTFT is subtracted. That needs an answer that decodes for `LONG`
-    times its TTFT: else the error of the predicted TTFT would pass for the pace of a few tokens.
+    times its TTFT: else the error of the predicted TTFT would count as the pace of a few tokens.
     """
     e2e_s, tokens, first_s = _plausible(observation.e2e_s), observation.output_tokens, _plausible(observation.ttft_s)
     if e2e_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:
