@@ -56,12 +56,12 @@ class Policy(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Who is to answer, and from whom that was picked."""
+    """The candidate that is to answer, and the pool from which it was picked."""
 
     chosen: Assessment
     is_met: bool  # a candidate that passes every filter is expected to keep the SLO
     pool: Sequence[Assessment]
-    unable: Unable  # with the reasons
+    unable: Unable  # the rejected candidates, with the reasons
 
 
 def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) -> Decision:
@@ -98,7 +98,7 @@ def decide(ask: Ask, candidates: Sequence[Facts], view: View, policy: Policy) ->
 
 
 def _demand(ask: Ask, candidates: Sequence[Facts], view: View, group: GroupSettings) -> Demand:
-    """What the request needs, and who is not to be asked."""
+    """What the request needs, and which deployments are not to be asked."""
     shut, spared, denied, full, scarce, too_large = _not_asked(ask, candidates, view) if view.live else ALL_ASKED
     faults = answer_faults(candidates, ask.features.category, view) if view.snapshot.any_fault else NO_FAULTS
     return Demand(
@@ -134,8 +134,8 @@ def choose(
 ) -> Choice:
     """Picks one of the `candidates`, not empty, by what each is predicted to do.
 
-    `chance` is asked for the probability that a candidate keeps the SLO, where none is expected to. `shadow_usd` is
-    what a place is worth to others, by deployment id, where places are scarce.
+    `chance` gives the probability that a candidate keeps the SLO. It is called only if none is expected to keep it.
+    `shadow_usd` is what a place is worth to others, by deployment id, where places are scarce.
     """
     filters, limits = concerned(demand), limits_of(demand.slo)
     able: list[Assessment] = []
@@ -173,12 +173,12 @@ def choose(
 
 
 def rejections_of(unable: Unable) -> tuple[Rejection, ...]:
-    """Why they cannot, one after another."""
+    """The reasons why the rejected candidates cannot answer, as one list."""
     return tuple([rejection for _, found in unable for rejection in found])
 
 
 def _suspects(unable: Unable, category: str, view: View) -> list[Assessment]:
-    """Those that nothing rules out but what a benchmark found, where a live request can show that it is so no more."""
+    """Candidates that only a benchmark's findings rule out, where a live request can refute these findings."""
     found: list[Assessment] = []
     for assessment, rejections in unable:
         state = view.live.get(assessment.deployment_id)
@@ -194,8 +194,9 @@ _KINDS = {"error_rate": ERRORS, "answers": ANSWERS}
 
 
 def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Assessment]:
-    """Lets those of which nothing is known stand beside their equals: the same model at the same price, known to meet
-    the SLO. Else the first replica with measurements would get all the traffic, and the others never any.
+    """A candidate of which nothing is known meets the SLO if the same model at the same price is known to meet it.
+
+    Else the first replica with measurements would get all the traffic, and the others never any.
     """
     kinds = {one.deployment_id: (one.model, one.input_usd_per_token, one.output_usd_per_token) for one in candidates}
     met = {kinds[one.deployment_id] for one in able if one.standing is Standing.MEETS}
@@ -208,9 +209,7 @@ def _with_twins(able: list[Assessment], candidates: Sequence[Facts]) -> list[Ass
 
 
 def _not_asked(ask: Ask, candidates: Sequence[Facts], view: View) -> NotAsked:
-    """Those whose circuit lets this request not pass, those that recover and are spared it if another is able, those
-    that refuse everything, those that are full, those that have little room left, and those that it is too large for.
-    """
+    """Deployments not to be asked, as in `Demand`: `shut`, `spared`, `denied`, `full`, `scarce` and `too_large`."""
     shut: list[str] = []
     spared: list[str] = []
     denied: list[str] = []

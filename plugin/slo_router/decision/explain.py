@@ -1,4 +1,4 @@
-"""A decision in words and in JSON: the response headers, the record and the command line all say it from here."""
+"""A decision in words and in JSON. The response headers, the record and the command line take both from here."""
 
 from __future__ import annotations
 
@@ -172,9 +172,9 @@ def _rejection(rejection: Rejection) -> dict[str, object]:
 
 
 def relaxation_of(decision: Decision) -> dict[str, float]:
-    """By field of the SLO, in the contract's units: the least it had to be looser by for a candidate to meet the SLO.
+    """By field of the SLO, in the contract's units: by how much looser it must be for a candidate to meet the SLO.
 
-    Only candidates that pass the filters and miss that one field alone count; empty where something meets the SLO.
+    Only candidates count that pass the filters and miss that field alone. Empty where a candidate meets the SLO.
     """
     rejected = {rejection.deployment_id for rejection in decision.rejections}
     passing = [a for a in decision.assessments if a.deployment_id not in rejected]

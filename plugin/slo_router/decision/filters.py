@@ -1,16 +1,15 @@
 """Hard filters: reasons why a deployment must not take a request at all.
 
 Each takes the candidate's facts and prediction and returns a `Rejection`, with the value found and the limit it broke,
-or `None`. They never shorten a list, so that every reason survives into the decision.
+or `None`. Filters never shorten a list, so that the decision keeps every reason.
 
-What happens where nothing is known: an unknown context window, an unmeasured error rate or an undeclared capability
-does not reject, for most deployments work; an unknown quality or price does where a floor or a ceiling is set, for
-those are promises.
+An unknown context window, error rate or capability rejects nothing, because most deployments work. An unknown quality
+or price rejects where a floor or a ceiling is set, because those are promises.
 
-The filters stand from the hardest to the softest. When no candidate passes them all, the softest give way first: better
-an answer below the quality floor, or a second try at the same deployment, than none. Faulty answers are harder than
-those: an error is seen and can be repeated, a garbled answer is paid for and looks like a success. The cost ceiling of
-a key is the hardest: no request may get past it by asking for what only a dearer deployment can do.
+The filters stand from the hardest to the softest. When no candidate passes them all, the softest give way first: an
+answer below the quality floor, or a second try at the same deployment, is better than none. `answers` is harder than
+those: an error is seen and can be repeated, but a garbled answer is paid for and looks like a success. The cost ceiling
+of a key is the hardest: no request may get past it by asking for what only a dearer deployment can do.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from typing import NamedTuple
 
 from slo_router.contract.model import TEXT, Facts, Features, Prediction, Rejection, Slo
 
-EVIDENCE = frozenset({"answers", "error_rate"})  # that a benchmark found: it may be so no more
-TOO_LARGE = "refused one as large"  # as opposed to full: what a quota's rejection says
+EVIDENCE = frozenset({"answers", "error_rate"})  # what a benchmark found, and may have changed
+TOO_LARGE = "refused one as large"  # what a quota's rejection says of a request that is refused for its size
 SERVICE_TIER = "service_tier"  # what a rejection says is missing
 ANYTHING = Slo()
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
@@ -42,20 +41,20 @@ class Demand(NamedTuple):
     answer_faults: Mapping[str, str] = NO_FAULTS  # by deployment id: what was wrong with its answers in this category
     denied: frozenset[str] = frozenset()  # deployments that refuse everything
     full: frozenset[str] = frozenset()  # deployments that have all the requests that they may have
-    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
+    readers: frozenset[str] | None = None  # deployments that can read the conversation's history; `None`: all
     spared: frozenset[str] = frozenset()  # deployments that recover: another goes before them
     home: str = ""  # the deployment that has the conversation in its cache
-    scarce: frozenset[str] = frozenset()  # deployments whose last requests are kept for those with no other way
-    in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
+    scarce: frozenset[str] = frozenset()  # deployments whose last requests are kept for requests without another choice
+    in_tier: frozenset[str] | None = None  # deployments that have the request's service tier; `None`: all
     worth_usd: float | None = None  # of a quality of 1, for the objective `value`
     too_large: frozenset[str] = frozenset()  # deployments that refused a request as large as this
-    beside: frozenset[str] = frozenset()  # at the address of one that was silent: another goes before them
+    beside: frozenset[str] = frozenset()  # deployments at the address of a silent one: another goes before them
 
 
 def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
     """Prompt (with a margin for the estimate) and answer must fit the context window.
 
-    The answer has the room that the client asks for, else as much as the deployment is unlikely to exceed. Where
+    The answer needs the room that the client asks for, else as much as the deployment is unlikely to exceed. Where
     `model_info` states an answer limit of its own, the window is for the prompt alone.
     """
     if facts.context_tokens is None:
@@ -71,10 +70,12 @@ def context_window(facts: Facts, prediction: Prediction, demand: Demand) -> Reje
 
 
 def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """What `model_info` declares unsupported (tools, vision, …; text where its `mode` is another), a history that only
-    another deployment can read, or a service tier that another one has.
+    """Lacks what the request needs: a capability, the conversation's history or the service tier.
+
+    `model_info` declares what is unsupported (tools, vision, …; text where its `mode` is another). History and tier
+    count only where another deployment has them.
     """
-    missing = facts.unsupported and facts.unsupported & {TEXT, *demand.features.needs}  # all that is routed wants text
+    missing = facts.unsupported and facts.unsupported & {TEXT, *demand.features.needs}  # all routed requests want text
     if demand.readers is not None and facts.deployment_id not in demand.readers:
         missing |= {"history"}
     if demand.in_tier is not None and facts.deployment_id not in demand.in_tier:
@@ -85,7 +86,7 @@ def capability(facts: Facts, prediction: Prediction, demand: Demand) -> Rejectio
 
 
 def answer_limit(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """The client asks for room that the model's answers never have: servers refuse such a request."""
+    """The client asks for room for a longer answer than the model gives: servers refuse such a request."""
     asked, limit = demand.features.limit_tokens, facts.max_output_tokens
     if asked is None or limit is None or asked <= limit:
         return None
@@ -114,9 +115,7 @@ def account(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection |
 
 
 def quota(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Has all the requests that it may have, at once or in this minute, so that LiteLLM would refuse one more; or
-    refused one as large as this for its size.
-    """
+    """Full by a limit of the provider, the configuration or LiteLLM; or refused a request as large for its size."""
     if facts.deployment_id in demand.too_large:
         return Rejection(facts.deployment_id, "quota", TOO_LARGE, "room")
     if facts.deployment_id not in demand.full:
@@ -147,7 +146,7 @@ def already_tried(facts: Facts, prediction: Prediction, demand: Demand) -> Rejec
 
 
 def circuit(facts: Facts, prediction: Prediction, demand: Demand) -> Rejection | None:
-    """Fails now, or did a moment ago and gets only a part of the traffic until it has proven itself."""
+    """Fails now: its circuit is open and does not let this request pass."""
     if facts.deployment_id not in demand.shut:
         return None
     return Rejection(facts.deployment_id, "circuit", "open", "closed")
@@ -171,7 +170,7 @@ HARDNESS = {accepts.__name__: len(FILTERS) - i for i, accepts in enumerate(FILTE
 
 
 def concerned(demand: Demand) -> tuple[Filter, ...]:
-    """The filters that this demand gives something to look at, hardest first: it is the same for every candidate."""
+    """The filters that can reject a candidate for this demand, hardest first. They are the same for all candidates."""
     return _asked(
         (
             demand.cost_ceiling_per_1k_usd is not None,

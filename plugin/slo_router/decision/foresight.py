@@ -1,7 +1,7 @@
 """What each candidate would do with one request.
 
-Beyond the features it takes what is known of the request at each: how long it would write, what its cache holds of the
-prompt, and whether it has the conversation.
+A prediction uses the features, and what is known of the request at the candidate: how long the answer would be, what
+the cache holds of the prompt, and whether the candidate has the conversation.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ NO_LENGTHS: Mapping[str, Length] = MappingProxyType({})
 
 
 class Ask(NamedTuple):
-    """One request: what it is, what it asks for, and who already failed it."""
+    """One request: what it is, what it asks for, and which deployments already failed it."""
 
     features: Features
     slo: Slo
     tried: frozenset[str] = frozenset()
-    cost_ceiling_per_1k_usd: float | None = None  # its key's or team's, which no wish may lift
+    cost_ceiling_per_1k_usd: float | None = None  # of its key or team; nothing in the request lifts it
     cached: Cached = NOTHING_CACHED
-    full: frozenset[str] = frozenset()  # have all the requests that they may have, as LiteLLM counts them
-    readers: frozenset[str] | None = None  # who can read the conversation's history; `None`: everybody
+    full: frozenset[str] = frozenset()  # deployments with all the requests that they may have, by LiteLLM's count
+    readers: frozenset[str] | None = None  # deployments that can read the conversation's history; `None`: all
     lengths: Mapping[str, Length] = NO_LENGTHS  # of one answer, by deployment id
-    in_tier: frozenset[str] | None = None  # have the service tier that the request names; `None`: everybody
+    in_tier: frozenset[str] | None = None  # deployments that have the request's service tier; `None`: all
     hits: Mapping[str, float] = EMPTY  # by deployment id: the part of any prompt that is read from its cache
     worth_usd: float | None = None  # of a quality of 1, for the objective `value`
-    beside: frozenset[str] = frozenset()  # at the address of one that was silent to this request
+    beside: frozenset[str] = frozenset()  # deployments at the address of one that was silent to this request
 
     def length(self, deployment_id: str) -> Length:
-        """How long this deployment's answer may get; where nothing is known of it, as in this category."""
+        """The length of this deployment's answer; if nothing is known of it, as expected of the category."""
         found = self.lengths.get(deployment_id)
         return assumed(self.features.output_tokens / self.features.choices) if found is None else found
 
     def cached_tokens(self, deployment_id: str) -> int:
-        """Of the prompt, expected to be billed as read from this deployment's cache."""
+        """Tokens of the prompt that are expected to be billed as read from this deployment's cache."""
         prompt_tokens = self.features.prompt_tokens
         tokens = round(self.hits.get(deployment_id, 0.0) * prompt_tokens)
         known = self.cached.tokens if deployment_id == self.cached.deployment_id else 0
@@ -58,7 +58,7 @@ class Ask(NamedTuple):
 
 
 def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> list[Prediction]:
-    """What each candidate would do with this request, latencies at that position among `LEVELS`."""
+    """What each candidate would do with this request; latencies at position `level` among `LEVELS`."""
     features, lengths = ask.features, ask.lengths
     found = [predict(facts, features, view, level, lengths.get(facts.deployment_id)) for facts in candidates]
     home = ask.cached.deployment_id
@@ -68,7 +68,7 @@ def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> li
             if name == home:
                 tokens, length = ask.cached.tokens, lengths.get(home)
                 found[number] = with_cache(facts, features, view, level, tokens, length=length)
-            if name in ask.hits:  # beside the price nothing: its latencies are those of such prompts
+            if name in ask.hits:  # only the price changes: the measured latencies include such reads
                 found[number] = at_cached_price(found[number], facts, features, ask.cached_tokens(name))
     return found
 
@@ -76,7 +76,7 @@ def foresee(ask: Ask, candidates: Sequence[Facts], view: View, level: int) -> li
 def affordable(
     features: Features, offered: Sequence[Facts], view: View, lengths: Mapping[str, Length], ceiling_usd: float
 ) -> frozenset[str]:
-    """Of `offered` those that keep a ceiling in USD per 1,000 tokens.
+    """The deployments of `offered` that keep a ceiling in USD per 1,000 tokens.
 
     Where none does, the cheapest; all of them where no price is known.
     """
@@ -90,7 +90,7 @@ def affordable(
 
 
 def read_cached(ask: Ask, candidates: Sequence[Facts]) -> Mapping[str, int]:
-    """Of the prompt, billed as read from its cache, by deployment id; those that read nothing are left out."""
+    """By deployment id: tokens of the prompt that are billed as read from its cache, without the zeros."""
     counts = {facts.deployment_id: ask.cached_tokens(facts.deployment_id) for facts in candidates}
     return {name: tokens for name, tokens in counts.items() if tokens}
 

@@ -33,17 +33,17 @@ class ManagedGroup:
         self._default_slos = {category: self._make_slo(category) for category in (*self.categories, UNSURE)}
 
     def features(self, request: Mapping[str, object], client_category: str | None, learned: Learned) -> Features:
-        """Of one call, whose category the client may have named."""
+        """The features of one call, whose category the client may have named."""
         return extract(request, self._categorizer, client_category, learned, self._rule)
 
     def category(self, request: Mapping[str, object]) -> tuple[str, str]:
-        """Of a request whose client named none, and who told it."""
+        """The category of a request whose client named none, and the source that told it."""
         return tell(request, body_of(request), self._categorizer, self._rule)
 
     def admitted(self, asked: Asked) -> Asked:
-        """What a client asked for, with a category that the group has. Raises RequestSloError where it has none such.
+        """What a client asked for, with a category that the group has. Raises RequestSloError for an unknown category.
 
-        Where the group's classifier cannot be used, nobody knows all its categories: an unknown one is taken out.
+        If the group's classifier cannot be used, not all its categories are known. An unknown one is then taken out.
         """
         if asked.category is None or asked.category in self.categories:
             return asked
@@ -52,11 +52,11 @@ class ManagedGroup:
         raise RequestSloError(CATEGORY_HEADER, asked.category, f"one of {', '.join(self.categories)}")
 
     def default_slo(self, category: str) -> Slo:
-        """What applies to a request of this category that asks for nothing."""
+        """The SLO of a request of this category that asks for nothing."""
         return self._default_slos.get(category, self._default_slos[UNSURE])  # a fallback group may not know it
 
     def routes(self, key_hash: str, lot: float) -> bool:
-        """Whether the decision counts; else it is recorded alone, for the group is in shadow or not in the canary.
+        """Whether the decision routes the request. In shadow, or outside the canary, it is only recorded.
 
         `lot` is the request's, from 0 to below 1.
         """
@@ -90,7 +90,7 @@ def _categorizer(settings: GroupSettings) -> Categorizer:
 
 @functools.cache
 def default_rules() -> Categorizer:
-    """Those of every group that adds no category and no word."""
+    """The rules of every group that adds no keywords."""
     return rules()  # its vocabulary takes some megabytes: one serves all groups that add nothing
 
 

@@ -34,7 +34,7 @@ class Known(NamedTuple):
     samples: int | None
     quality: float | None
     error_rate: float | None
-    is_priced: bool  # False: `per_1k_usd` is what counts, for it was measured
+    is_priced: bool  # False: the measured `per_1k_usd` counts
     per_1k_usd: float | None
     curve: Curve | None = None  # of a sweep
     failed_at_s: float = 0.0  # when the error rate was measured
@@ -43,7 +43,7 @@ class Known(NamedTuple):
 
 
 def know(facts: Facts, categories: Iterable[str], snapshot: Snapshot, judged: Judged = NOT_JUDGED) -> dict[str, Known]:
-    """Works it out, by category."""
+    """What is known of a deployment, by category."""
     beliefs = judged.get(facts.deployment_id, {})
     found = {category: _known(facts, category, snapshot, beliefs.get(category)) for category in categories}
     rows = snapshot.measured.get(facts.deployment_id, {}).values()
@@ -68,7 +68,7 @@ def _known(facts: Facts, category: str, snapshot: Snapshot, belief: Belief | Non
         metrics.samples,
         quality,
         metrics.error_rate,
-        facts.gpu_usd_per_hour is None or metrics.cost_per_1k_usd is None,  # self-hosted: what it was measured to cost
+        facts.gpu_usd_per_hour is None or metrics.cost_per_1k_usd is None,  # self-hosted: the measured cost counts
         metrics.cost_per_1k_usd,
         None,
         metrics.failed_at_s,
@@ -128,8 +128,8 @@ def findings(deployment_id: str, categories: Iterable[str], snapshot: Snapshot, 
 def pool(metrics: Iterable[Metrics]) -> Metrics | None:
     """One estimate over several categories: latencies and cost are the worst measured, for an unknown task may be any.
 
-    The age is that of the oldest. Quality does not carry over from one task to another and is left out; faulty answers
-    and a held quality do where every measured category has them.
+    The age is that of the oldest. Quality does not carry over from one task to another and is left out. Faulty answers
+    and a held quality carry over where every measured category has them.
     """
     rows = list(metrics)
     if not rows:
@@ -170,7 +170,7 @@ def _hidden_tokens(rows: Iterable[Metrics]) -> float:
 
 
 def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:
-    """The last sweep's, unless a benchmark since finds what it cannot explain, or came long after."""
+    """The last sweep's fit, unless a later benchmark contradicts it, or came long after."""
     rows = list(rows)
     fits = [row.fit for row in rows if row.fit is not None]
     if not fits:

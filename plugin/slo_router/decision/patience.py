@@ -1,7 +1,7 @@
 """Whether a request waits for the first deployment that has room, where all that could answer it are full. Pure.
 
-It does where the wait and what is predicted after it keep its limits on time, and for no longer than `MOST_WAIT_S` in
-all. The others that wait are not counted: whoever comes too late decides again, and may wait again.
+It waits if the wait and the times predicted after it keep its limits on time, and for `MOST_WAIT_S` in all at most.
+Other waiting requests are not counted. A request that finds the room taken decides again, and may wait again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from slo_router.live.quota import opens_s
 from slo_router.live.state import LiveState
 
 MOST_WAIT_S = 10.0
-POLL_S = 0.1  # where room comes with an answer that nobody can foresee
+POLL_S = 0.1  # where room comes with the end of an answer, which nobody can foresee
 
 
 class Waiting(NamedTuple):
@@ -27,7 +27,7 @@ class Waiting(NamedTuple):
 
 
 def room_in_s(decision: Decision, request: Waiting, states: Mapping[str, LiveState], now_s: float) -> float | None:
-    """In how many seconds the first has room; `None` where that is too late."""
+    """In how many seconds the first deployment has room; `None` where that is too late."""
     others = {one.deployment_id for one in decision.rejections if one.filter != "quota"}
     full = {one.deployment_id for one in decision.rejections} - others
     waits: list[float] = []
@@ -40,7 +40,7 @@ def room_in_s(decision: Decision, request: Waiting, states: Mapping[str, LiveSta
 
 
 def _wait_s(decision: Decision, state: LiveState | None, now_s: float) -> float:
-    """Until that one has room; at least `POLL_S`, for LiteLLM's own counters may be what shuts it."""
+    """Seconds until the deployment has room; at least `POLL_S`, because LiteLLM's own counters may be the limit."""
     if state is not None and not state.sizes.takes(decision.features, now_s):
         return math.inf
     if state is None or state.quota is None:
@@ -50,7 +50,7 @@ def _wait_s(decision: Decision, state: LiveState | None, now_s: float) -> float:
 
 
 def _patience_s(one: Assessment, decision: Decision, request: Waiting, now_s: float) -> float:
-    """For how long the request can wait for that one; what is not predicted takes no time."""
+    """Seconds that the request can wait for that deployment. A time that is not predicted counts as 0."""
     slo, predicted, passed_s = decision.slo, one.prediction, now_s - request.arrived_s
     left = [MOST_WAIT_S - request.waited_s]
     if slo.ttft_s is not None and request.stream:

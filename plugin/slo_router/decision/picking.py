@@ -1,26 +1,29 @@
 """The pick among assessed candidates: those that meet the SLO by the objective, else the best of what there is.
 
     some meet the SLO        the objective: cheapest expected cost, the highest value, or the highest weighted score
-    none known to meet it    the same among those nothing was measured for: they may meet it, the others do not
+    none known to meet it    the same among those with an unmeasured SLO field: they may meet it, the others do not
     all known to miss it     the likeliest to keep it, in steps of 5 %; among equals the highest quality, then the
-                             smallest deficit. Where nothing live tells, that is the highest quality.
+                             smallest deficit. Without live evidence the highest quality is picked.
 
-Where places are scarce, the cost is compared with what the place is worth to others on top, so that those leave who
-have another way; who will probably miss the SLO there all the same, takes none.
+Where places are scarce, the cost that is compared includes what the place is worth to others. So requests with another
+choice leave. A request that will probably miss its SLO there all the same takes no such place.
 
-The value is what the quality is worth less the cost. So the candidate with the highest is the cheapest once the worth
-of its quality is taken off. An unknown cost ranks behind every known one, and where quality has a worth, so does an
-unknown quality. Costs within the tie band count as equal: of two taken at random the one with the earlier predicted
-finish answers. Taking the best of all would send every worker's burst to the same one, for each sees the others' load a
-second late; the better of two keeps equal replicas evenly filled. Where the two finish at about the same time, or
-nothing is known of one, the one with less on its way answers: unknown is not slow. The one that has the conversation in
-its prefix cache goes before. Where the operator gave one of them a `weight`, the weights decide instead of finish and
-load.
+The value is what the quality is worth, less the cost. So the highest value is the lowest cost, once the worth of the
+quality is subtracted. An unknown cost ranks behind every known one. Where quality has a worth, so does an unknown
+quality.
 
-A candidate that is no dearer and that nothing was measured for, that was slow when last seen some seconds ago, or when
-the benchmark last ran more than a day ago, or that is getting faster, is tried now and then while none of its requests
-is on the way: how else should it become known that it is fast, or is so again? So is one that nothing but a benchmark's
-evidence rules out (`suspects`): failures, or answers whose end showed that they were faulty.
+Costs within the tie band count as equal. Then the candidate that has the conversation in its prefix cache answers. Else
+the operator's weights decide, if one of the candidates has a `weight`. Else two are drawn at random, and the one with
+the earlier predicted finish answers. If they finish at about the same time, or nothing is known of one, the one with
+fewer requests in flight answers: unknown is not slow. The better of two keeps equal replicas evenly filled. The best of
+all would get every worker's burst, because each worker sees the others' load a second late.
+
+Now and then a candidate that is no dearer is tried while none of its requests is in flight. Else nobody would learn
+that it is fast, or is so again. This holds for a candidate that
+
+    has an unmeasured latency, or is getting faster
+    was slow when last seen some seconds ago, or when the benchmark last ran more than a day ago
+    is ruled out only by a benchmark's evidence (`suspects`): failures, or answers whose end showed a fault
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ PROBABILITY_STEPS = 20
 HOPE = 0.5  # P(SLO kept): with less a request takes no scarce place
 CLOSE = 0.15  # of a predicted finish: the spread of five samples makes it 12 % later than that of two hundred
 STALE_S = 5.0  # since the last live sample: it may have recovered
-RECOVERING = 0.9  # the last seconds took less than this part of what the last minutes did: it does recover
+RECOVERING = 0.9  # with a level of the last seconds below this part of the last minutes', it recovers
 _MISSES = Standing.MISSES  # an enum's attribute is slow to look up
 _TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
 
@@ -57,7 +60,7 @@ def pick(
 ) -> Assessment:
     """The candidate to send the request to. `candidates` is not empty; `home` has the conversation in its cache.
 
-    One of the `suspects` is taken on trial alone. `weights` are the operator's, by deployment id, of those with one.
+    One of the `suspects` is taken only on trial. `weights` are the operator's, by deployment id, where it set one.
     """
     standing = min([candidate.standing for candidate in candidates])
     best = [candidate for candidate in candidates if candidate.standing is standing]
@@ -100,8 +103,9 @@ def _cheapest(
 def _like_the_best(
     candidates: Sequence[Assessment], costs: Sequence[float], tie_band: float
 ) -> tuple[list[Assessment], list[float]]:
-    """Those that have the highest value, or about that and about its cost too, with their costs; all, where none has
-    a known one.
+    """The candidates with the highest value, or with about that value and cost, and their costs.
+
+    All of them where no value is known.
     """
     worths = [(candidate.scores or {}).get("quality_usd", -math.inf) for candidate in candidates]
     values = [worth - cost for worth, cost in zip(worths, costs, strict=True)]
@@ -118,7 +122,7 @@ def _like_the_best(
 
 
 def _drawn(tied: Sequence[Assessment], rng: Rng, weights: Mapping[str, float]) -> Assessment:
-    """Each as often as its weight says; one without has 1."""
+    """One of `tied`, drawn by weight; a candidate without one has 1."""
     left = rng.random() * sum(weights.get(candidate.deployment_id, 1.0) for candidate in tied)
     for candidate in tied:
         left -= weights.get(candidate.deployment_id, 1.0)

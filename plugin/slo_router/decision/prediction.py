@@ -1,17 +1,17 @@
 """What a deployment would do with this request: latency, cost and quality, each with its evidence.
 
-    TTFT  live: what the curve keeps with the group's confidence, for this prompt at this load; else the same by the
-          curve of the last sweep; else the benchmark's p95, else its mean
+    TTFT  what is kept with the group's confidence, for this prompt at this load: by the live curve, else by the curve
+          of the last sweep; else the benchmark's p95, else its mean
     TPOT  likewise
-    E2E   TTFT + TPOT × (output tokens that the client sees − 1), of an answer that is longer than expected: with the
-          group's confidence no longer one comes, nor one that is longer than the client allows
+    E2E   TTFT + TPOT × (output tokens that the client sees − 1), for a long answer: with the group's confidence no
+          answer is longer. The client's limit bounds its length
     cost  of the expected answer. Self-hosted (`gpu_usd_per_hour`): the measured USD per 1,000 tokens × this request's
           tokens; else prices × tokens (`prices`); else the measured USD per 1,000 tokens; else unknown
 
-How long an answer gets is one distribution (`request.lengths`), whose mean, quantiles and chances are used for all of
-these. A category that a deployment was not measured in is predicted from its other categories (basis `pooled`). Nothing
+An answer's length is one distribution (`request.lengths`). Its mean, quantiles and chances are used for all of these. A
+category that a deployment was not measured in is predicted from its other categories (basis `pooled`). What nobody
 measured is `None`, never 0: an unknown deployment is not a fast one. Quality and its bound were judged in the
-background (`quality.judging`); while the regression gate holds a deployment, its quality is unknown.
+background (`quality.judging`). While the regression gate holds a deployment, its quality is unknown.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from slo_router.request.conversations import Cached
 from slo_router.request.lengths import Length, assumed
 
 PROMPT_ERROR = 0.1  # of a prompt's tokens, which are estimated from characters
-ENOUGH_LIVE = 5.0  # live samples, as they weigh now: before, a benchmark of this category knows more
+ENOUGH_LIVE = 5.0  # live samples, as they weigh now; with fewer, a benchmark of this category knows more
 
 LEAST_PREFILL = 0.1  # of a measured TTFT; at most the rest was thought
 
@@ -76,9 +76,9 @@ _NOTHING: Mapping[str, Known] = MappingProxyType({})
 
 
 def predict(facts: Facts, features: Features, view: View, level: int = P95, length: Length | None = None) -> Prediction:
-    """Predicts one candidate. `level` is the position among `latency.LEVELS` of the latencies asked for.
+    """Predicts one candidate. `level` is the position among `LEVELS` of the latencies asked for.
 
-    `length` is that of one of its answers; where nothing is known of it, one as expected of the category.
+    `length` is the length of one of its answers; `None`: as expected of the category.
     """
     prompt_tokens, choices, limit = features.prompt_tokens, features.choices, features.limit_tokens
     if length is None:
@@ -148,7 +148,7 @@ def with_cache(
 
 
 def at_cached_price(prediction: Prediction, facts: Facts, features: Features, cached_tokens: int) -> Prediction:
-    """The same where so many of the prompt's tokens are billed as read from a cache."""
+    """The prediction if `cached_tokens` of the prompt's tokens are billed as read from a cache."""
     if facts.cached_usd_per_token is None or facts.gpu_usd_per_hour is not None:
         return prediction
     output_tokens = prediction.output_tokens or 0.0
@@ -160,7 +160,7 @@ def at_cached_price(prediction: Prediction, facts: Facts, features: Features, ca
 
 
 def leaving_usd(candidates: Iterable[Facts], features: Features, cached: Cached) -> Mapping[str, float]:
-    """USD that the others ask for what the conversation's deployment has cached, where they have a price."""
+    """USD that each other deployment asks to read what the conversation's deployment has cached, if it has a price."""
     tokens, home = min(cached.tokens, features.prompt_tokens), cached.deployment_id
     prices = {
         one.deployment_id: rates(one, features.prompt_tokens)[0] for one in candidates if one.gpu_usd_per_hour is None
@@ -191,7 +191,7 @@ def cost_interval_usd(
 def outlook(features: Features, slo: Slo, live: LiveState, length: Length) -> Outlook | None:
     """What to expect of this request, `None` where the live evidence is too thin.
 
-    Of several limits the least likely decides: they are missed together, when a deployment is busy.
+    Of several limits the one that is least likely to be kept decides: a busy deployment misses them together.
     """
     curve = live.curve
     if curve is None or curve.weight < ENOUGH_LIVE:
@@ -221,7 +221,7 @@ def _chance_to_end(
     first: tuple[float, Sequence[float]],
     further: tuple[float, Sequence[float]],
 ) -> float:
-    """P(the answer has ended in time), by TTFT and TPOT, each with its ratios at `LEVELS`, and by how long it gets."""
+    """P(the answer ends in time). `first` and `further` are typical TTFT and TPOT, each with its ratios at `LEVELS`."""
     (ttft_s, ttft_ratios), (tpot_s, tpot_ratios), shown = first, further, length.shown
     if most is not None and (limit_s - ttft_s * ttft_ratios[-1]) / (tpot_s * tpot_ratios[-1]) + 1 >= most * shown:
         return _SURE  # even the longest answer at the slowest
@@ -237,7 +237,7 @@ def _chance_to_end(
 def cost_chance(
     facts: Facts, features: Features, limit_per_1k_usd: float, view: View, length: Length, *, cached_tokens: int = 0
 ) -> float:
-    """P(an answer is of a length at which the cost limit is kept). A cost that was measured depends on no length: 0."""
+    """P(the answer's length keeps the cost limit). 0 for a measured cost, which does not depend on the length."""
     if not _known(facts, features.category, view).is_priced:
         return 0.0
     output_usd = rates(facts, features.prompt_tokens)[1]

@@ -1,13 +1,17 @@
 """What gives way when no candidate passes every filter: the softest filters first, and then the nearest candidates.
 
-Softer than all is that who recovers is spared most of its traffic: where no other is able, it answers. So does one at
-the address of one that was silent. So is that the last requests of a quota are kept for those that no other deployment
-is expected to serve as asked.
+Softer than all filters are three rules. They apply only where another deployment is able:
 
-above the key's cost ceiling        the cheapest of those that can answer, however good: the ceiling was to be kept
-too long for every context window   the largest windows: the estimate may be wrong, and the server says so best
-more than any answer may have       the longest answers
-below the quality floor             the best
+    a deployment that recovers is spared most of its traffic
+    a deployment at the address of one that was silent is not asked
+    the last requests of a quota are kept for requests that no other deployment is expected to serve as asked
+
+If every candidate is rejected, the pick is among these:
+
+    above the key's cost ceiling        the cheapest of those that can answer, of any quality: the ceiling matters most
+    too long for every context window   the largest windows: the estimate may be wrong, and only the server knows
+    more than any answer may have       those with the longest answers
+    below the quality floor             the best
 """
 
 from __future__ import annotations
@@ -19,15 +23,15 @@ from slo_router.contract.model import Assessment, Decision, Facts, Rejection, St
 from slo_router.decision.filters import HARDNESS
 
 Unable = list[tuple[Assessment, list[Rejection]]]  # each with its rejections, hardest first
-RECOVERING = "recovering"  # as opposed to open: what a circuit's rejection says
-KEPT = "kept"  # as opposed to full: likewise a quota's
-BESIDE = "at the address of one that was silent"  # as opposed to tried
+RECOVERING = "recovering"  # what a circuit's rejection says while the deployment recovers; else "open"
+KEPT = "kept"  # what a quota's rejection says of a deployment whose last requests are kept
+BESIDE = "at the address of one that was silent"  # what a rejection for `already_tried` says of an untried deployment
 RECOVERS, SAME_SERVER = ("circuit", RECOVERING, "closed"), ("already_tried", BESIDE, "another address")
-_SOFT = max(HARDNESS["error_rate"], HARDNESS["quality"])  # these it may break and still answer
+_SOFT = max(HARDNESS["error_rate"], HARDNESS["quality"])  # a candidate that breaks only these can still answer
 
 
 def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessment]:
-    """The candidates to choose from, of those that were all rejected; never empty where `unable` is not."""
+    """The candidates to choose from when all were rejected; not empty unless `unable` is."""
     hardness = [tuple(HARDNESS[rejection.filter] for rejection in found) for _, found in unable]
     softest = min(hardness)
     if HARDNESS["cost_ceiling"] in softest:
@@ -50,7 +54,7 @@ def least_rejected(unable: Unable, candidates: Sequence[Facts]) -> list[Assessme
 def spare(
     able: list[Assessment], spared: Container[str], unable: Unable, why: tuple[str, str, str]
 ) -> list[Assessment]:
-    """`able` without those that are to be spared, if there are others; those go to `unable`, with filter and values."""
+    """`able` without those that are to be spared, if there are others. The spared ones go to `unable`, with `why`."""
     others = [assessment for assessment in able if assessment.deployment_id not in spared]
     if not others:
         return able
@@ -61,7 +65,7 @@ def spare(
 
 
 def keep(able: list[Assessment], scarce: Container[str], unable: Unable) -> list[Assessment]:
-    """`able` without those whose rest is kept, if another is expected to meet the SLO; those go to `unable`."""
+    """`able` without the `scarce` ones, which go to `unable`, if another is expected to meet the SLO."""
     if not any(one.standing is Standing.MEETS and one.deployment_id not in scarce for one in able):
         return able
     for one in able:
@@ -71,7 +75,7 @@ def keep(able: list[Assessment], scarce: Container[str], unable: Unable) -> list
 
 
 def is_full(decision: Decision | None) -> bool:
-    """Whether all that could answer are full: the pick is, for whoever is not goes before."""
+    """Whether all that could answer are full: the pick is full, and one with room would have gone before it."""
     if decision is None:
         return False
     return any(

@@ -1,12 +1,12 @@
-"""Who pays for a scarce place, who is turned away from it, who would leave it. Pure; `live.scarcity` has the prices.
+"""Which requests pay for a scarce place, are turned away or would leave. Pure. `live.scarcity` has the prices.
 
-    pays            whoever would stay there, the price by the predicted stay; beside its own cost, when costs compare
-    turned away     a request that no candidate is expected to serve within its SLO, and that this one would serve but
-                    for its load, which at least doubles the time to the first token, or but for its quota
-    soon            one that this one alone serves, while a sweep says that it will be full with few more
-    would leave     a request that another candidate is expected to serve within its SLO, too, for more
+    pays            a request that would stay there: price × predicted stay, added to its cost when costs are compared
+    turned away     a request that no candidate is expected to serve within its SLO. This one would serve it without its
+                    load, which at least doubles the time to the first token, or without its quota
+    soon            a request that only this one serves, while by a sweep it will be full with few more
+    would leave     a request that another candidate is expected to serve within its SLO, too, at a higher cost
 
-The price is no cost: nobody is billed it, and no limit is held against it.
+The price is not a cost: it is never billed, and compared with no limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slo_router.live.scarcity import FROM
 from slo_router.live.state import LiveState
 
 CROWDED = 2.0  # times the time to the first token without load
-BEYOND = 0.5  # of the places: with so many more in flight the time to the first token must be doubled
+BEYOND = 0.5  # part of the places; with so many more in flight the time to the first token must double
 NO_CHARGES: Mapping[str, float] = MappingProxyType({})
 _LEAST_S = 1e-6
 _TIMES = frozenset({"ttft_ms", "tpot_ms", "e2e_ms"})
@@ -29,7 +29,7 @@ _MEETS = Standing.MEETS
 
 
 def charges(candidates: Sequence[Facts], predictions: Sequence[Prediction], view: View) -> Mapping[str, float]:
-    """USD by deployment id, of those that charge something."""
+    """By deployment id: the shadow price of this request's stay, USD; deployments without one are left out."""
     found: dict[str, float] | None = None
     for facts, prediction in zip(candidates, predictions, strict=True):
         state = view.live.get(facts.deployment_id)
@@ -54,7 +54,7 @@ def stay_s(prediction: Prediction) -> float:
 
 
 def turned_away(decision: Decision, states: Mapping[str, LiveState]) -> Iterator[tuple[str, float]]:
-    """Deployment ids with the load that the request was turned away for, or that one like it soon will be."""
+    """Deployment ids, with the load at which the request was turned away, or one like it soon will be."""
     if decision.kind == "met":
         yield from _soon(decision, states.get(decision.deployment_id))
         return
@@ -72,9 +72,9 @@ def turned_away(decision: Decision, states: Mapping[str, LiveState]) -> Iterator
 
 
 def _soon(decision: Decision, state: LiveState | None) -> Iterator[tuple[str, float]]:
-    """The pick, where no other serves the request, few places are left by a sweep, and those beyond wait long.
+    """The pick, if no other serves the request, a sweep shows few places left, and requests beyond them wait long.
 
-    A knee that live requests show alone is too rough: many would leave that need not.
+    A knee that only live requests show is too rough: many requests would leave that need not.
     """
     curve = None if state is None else state.curve
     if curve is None or not curve.is_swept:
@@ -88,7 +88,7 @@ def _soon(decision: Decision, state: LiveState | None) -> Iterator[tuple[str, fl
 
 
 def would_leave(decision: Decision, states: Mapping[str, LiveState]) -> Iterator[tuple[str, float, float]]:
-    """Deployment ids where places are scarce, with the price in USD per second and the seconds that would be free."""
+    """Ids of scarce deployments, with the price (USD per second) at which the request would leave, and its stay (s)."""
     if decision.kind != "met":
         return
     able = [one for one in _passing(decision) if one.standing is _MEETS and one.prediction.cost_usd is not None]
@@ -99,7 +99,7 @@ def would_leave(decision: Decision, states: Mapping[str, LiveState]) -> Iterator
         if state is None or not state.is_scarce or left_s <= 0:
             continue
         least_usd = min(other.prediction.cost_usd or 0.0 for other in able if other is not one)
-        if least_usd >= own_usd:  # else it would not come
+        if least_usd >= own_usd:  # else the request would not go there
             yield one.deployment_id, (least_usd - own_usd) / left_s, left_s
 
 
@@ -109,7 +109,7 @@ def _passing(decision: Decision) -> list[Assessment]:
 
 
 def _is_crowded(prediction: Prediction, decision: Decision, curve: Curve) -> bool:
-    """Whether it would keep the SLO but for its load."""
+    """Whether the deployment would keep the SLO without its load."""
     first_s, further_s, tokens = prediction.ttft_s, prediction.tpot_s, decision.features.prompt_tokens
     if first_s is None or further_s is None:
         return False

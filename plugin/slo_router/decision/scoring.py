@@ -1,12 +1,14 @@
-"""A prediction held against the SLO, and the objective's scores.
+"""A prediction compared with the SLO, and the objective's scores.
 
-Headroom of a field is (limit − prediction) / limit: 0.2 leaves a fifth of the limit, −1 is twice the limit. A candidate
-MEETS when every field with a limit has headroom of 0 or more, MISSES when one is known to break its limit, and is
-UNKNOWN when none is broken but one could not be judged.
+Headroom of a field is (limit − prediction) / limit: 0.2 leaves a fifth of the limit, −1 is twice the limit.
 
-The `weighted` objective's terms are normalised over the candidates to 0..1, best = 1, before they are weighted. Summing
-raw quality + 1/cost − latency, as is often done, lets the term with the largest unit decide alone: 1/cost of $0.0001 is
-10,000, and no quality in 0..1 can answer it.
+    MEETS     every field with a limit has headroom of 0 or more
+    MISSES    a field is known to break its limit
+    UNKNOWN   no limit is known to be broken, but a field could not be judged
+
+The `weighted` objective's terms are normalised over the candidates to 0..1, best = 1, before they are weighted. Often
+quality + 1/cost − latency is summed as it is. Then the term with the largest unit decides alone: 1/cost of $0.0001 is
+10,000, and no quality in 0..1 can outweigh it.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def limits_of(slo: Slo) -> Limits:
 
 
 def assess(deployment_id: str, prediction: Prediction, limits: Limits) -> Assessment:
-    """How one candidate stands to the SLO."""
+    """Compares one candidate's prediction with the SLO."""
     headroom: float | None = None
     missed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ def weigh(assessments: Sequence[Assessment], weights: Weights) -> list[Assessmen
 
 
 def value(assessments: Sequence[Assessment], worth_usd: float) -> list[Assessment]:
-    """Adds what each candidate's quality is worth, in USD; where that of none is known, they stay as they are."""
+    """Adds what each candidate's quality is worth, in USD. If no quality is known, the candidates stay as they are."""
     qualities = [assessment.prediction.quality for assessment in assessments]
     if all(quality is None for quality in qualities):
         return list(assessments)

@@ -52,9 +52,9 @@ class Curve(NamedTuple):
     k_s_per_request: float = 0.0  # for each request beyond the knee, added to c
     knee: float = 0.0
     is_swept: bool = False  # the knee is the one that a sweep found
-    known_tokens: float = 0.0  # hardly a prompt had more, live or in a sweep; 0: nobody knows
+    known_tokens: float = 0.0  # hardly any prompt had more, live or in a sweep; 0: nobody knows
     thought_s_per_token: float = 0.0  # of hidden reasoning: h
-    hidden_tokens: float = 0.0  # the mean that was expected, live; else as the benchmark saw it
+    hidden_tokens: float = 0.0  # the mean that was expected of the live requests; else the benchmark's
 
 
 def ttft_s(curve: Curve, prompt_tokens: float, in_flight: float, hidden_tokens: float = 0.0) -> float:

@@ -178,9 +178,9 @@ def fit(evidence: Evidence | None, prior: Prior | None, now_s: float) -> Curve |
 
 
 def _tokens(sums: Sums, hidden_tokens: float) -> tuple[float, float]:
-    """What hardly a prompt exceeds (its mean and two standard deviations), and the mean of the hidden tokens.
+    """A length that hardly any prompt exceeds (mean + 2 standard deviations), and the mean of the hidden tokens.
 
-    They are weighed as in the fit. Without any: 0, and `hidden_tokens`.
+    Weighed as in the fit. Without prompts: 0, and `hidden_tokens`.
     """
     (_, count, tokens, hidden, _), (_, _, squares, *_) = square(sums.products, _TTFT)[1:3]
     if count <= 0:
@@ -245,7 +245,7 @@ def _tpot_of(observation: Observation, curve: Curve | None) -> float | None:
     """Seconds per further token.
 
     For an answer that was not streamed, the predicted TTFT is subtracted. That needs an answer that decodes for `LONG`
-    times its TTFT: else the error of the predicted TTFT would pass for the pace of a few tokens.
+    times its TTFT: else the error of the predicted TTFT would count as the pace of a few tokens.
     """
     e2e_s, tokens, first_s = _plausible(observation.e2e_s), observation.output_tokens, _plausible(observation.ttft_s)
     if e2e_s is None or tokens is None or not 2 <= tokens <= MAX_TOKENS:

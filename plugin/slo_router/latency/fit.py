@@ -126,7 +126,7 @@ def _choose(sums: Sums, size: int, prior: Expected, knees: int) -> tuple[list[fl
 
 
 def _is_unseen(matrix: list[list[float]], prior: Expected) -> bool:
-    """Whether the benchmark knows more of the queue beyond its knee than live requests: few came that far, or none."""
+    """Whether the benchmark knows more of the queue beyond its knee than live requests: hardly any came that far."""
     mean_s = matrix[0][1] / matrix[1][1]
     return matrix[-1][-1] * mean_s**2 < prior.slope_weight * BEYOND
 
@@ -141,7 +141,7 @@ def _regress(matrix: list[list[float]], prior: Expected, queue: int | None = Non
     """Coefficients from the rows' products. The benchmark counts as observed at the average length and load.
 
     `queue` is the position of the load beyond the knee. A few answers just beyond the knee must not make that slope so
-    steep that no further request is sent there; so its prior weighs as at `BEYOND` at least.
+    steep that no further request is sent there. So its prior weighs as at `BEYOND` at least.
     """
     weight = matrix[1][1]
     if weight < _TINY or matrix[0][1] < _TINY:
@@ -179,11 +179,11 @@ def _moved(count: float, level: float, noise: float) -> float:
 
 
 def _centred(bins: Sequence[float], noise: float) -> Sequence[float]:
-    """The ratios' counts, as far as they agree with what was fitted since; else those of its own noise around it.
+    """The ratios' counts, as far as they agree with the present fit; else counts of the fit's own noise.
 
-    A ratio holds what came against what was predicted then. Where the prediction was wrong and the fit has learned it,
-    the ratio would count the same error again. The fit is of means, so that the mean of ln(ratio) is 0 for a steady
-    deployment, or below that by half the variance.
+    A ratio compares what came with what was predicted then. If the prediction was wrong and the fit has learned it, the
+    ratio would count the same error again. The fit is of means. So for a steady deployment the mean of ln(ratio) lies
+    between 0 and minus half the variance.
     """
     count = sum(bins)
     if count < NO_EVIDENCE:

@@ -6,19 +6,23 @@
        └───── an answer to a question or a request ────────┘
 
 An HTTP 4xx says that the request is wrong, or that the account is. It comes fast and costs nothing, so without this a
-refusing deployment would keep its traffic. One answer does not tell which of the two it is; a request that is surely
-right does. So who is doubted keeps its traffic while it is asked: ten wrong requests in a row take nothing from it.
-Only where a refusal speaks of the account, which no request can bring about, it gets none meanwhile, but for VERIFY_S
-at most; then one refusal is enough. Whoever was vouched for is asked again after twice as many refusals, or after
-REFUSALS of those.
+refusing deployment would keep its traffic. One refusal does not tell which of the two is wrong. The question is a
+request that is surely right, so its answer tells.
 
-Who has the same key at the same address is asked, too, once one of them is doubted for its account or denied: it may
-hold for all, and then the others need lose no request.
+A doubted deployment keeps its traffic while it is asked: ten wrong requests in a row take nothing from it. No request
+can cause a refusal that speaks of the account, so one such refusal is enough. The deployment then gets no traffic while
+it is asked, for VERIFY_S at most.
 
-Where a deployment cannot be asked, only REFUSALS that speak of the account count, and a request finds out after each
-pause.
+A deployment that answered a question in the last TRUST_S seconds is asked again later. It takes 2 × REFUSALS refusals,
+or REFUSALS refusals of which one speaks of the account.
 
-Between workers the latest change wins; one that lies in the future is a wrong clock's and is ignored.
+Once a deployment is denied, or doubted for its account, the deployments with the same key at the same address are
+asked, too. They may have the same fault, and a question shows it before they lose a request.
+
+If a deployment cannot be asked, only refusals that speak of the account count. REFUSALS of them shut it, and after each
+pause one request tries it.
+
+Between workers the latest change wins. A change that lies in the future comes from a wrong clock and is ignored.
 """
 
 from __future__ import annotations
@@ -28,16 +32,16 @@ from typing import NamedTuple
 from slo_router.contract.units import CLOCK_SKEW_S
 
 REFUSALS = 3  # in a row: as many as a circuit waits for
-VERIFY_S = 1.0  # that a question may take before requests go through: no refusal of theirs is a verdict then
+VERIFY_S = 1.0  # a question may take this long; then requests pass again, and their refusals decide nothing
 FIRST_PAUSE_S = 15.0  # four questions in the first minute at most
 LONGEST_PAUSE_S = 300.0
-EARLY_S = 0.5  # two looks of the background job, so that no request finds out
+EARLY_S = 0.5  # a question goes out so much before a request could: two looks of the background job
 ASKED_S = 30.0  # a question whose end nobody reported is forgotten after this
-TRUST_S = 60.0  # after it answered a question: refusals that may be the requests' own do not count
+TRUST_S = 60.0  # for so long after it answered a question, it takes more refusals to ask again
 
 
 class Account(NamedTuple):
-    """One deployment's. Times are Unix seconds."""
+    """What one deployment's refusals say of its account. Times are Unix seconds."""
 
     refusals: int = 0  # in a row
     is_account: bool = False  # one of them spoke of the account
@@ -51,8 +55,8 @@ TRUSTED = Account()
 
 
 def refused(account: Account, now_s: float, sent_at_s: float, *, is_account: bool, can_ask: bool) -> Account:
-    """After an attempt, sent at `sent_at_s`, that was refused; `is_account`: in words that speak of the account."""
-    if account.is_shut:  # the request that went out in place of a question, or one that was under way
+    """After an attempt, sent at `sent_at_s`, was refused. `is_account`: the refusal speaks of the account."""
+    if account.is_shut:  # the attempt took the place of a question, or it was already under way
         return denied(account, now_s) if is_denied(account) and account.asked_at_s == sent_at_s else account
     if not is_account and not can_ask:
         return account
@@ -78,12 +82,12 @@ def answered(account: Account, now_s: float) -> Account:
 
 
 def suspected(account: Account) -> Account:
-    """After another deployment of the same account was found to refuse everything: it is asked at once."""
+    """After another deployment of the account turned out to refuse everything. Unless vouched for, it is asked now."""
     return account if is_doubted(account) else account._replace(refusals=REFUSALS)
 
 
 def is_doubted(account: Account) -> bool:
-    """Whether what a question finds counts."""
+    """Whether the account is shut or doubted, so that the answer to a question counts."""
     return account.is_shut or account.refusals >= REFUSALS
 
 
@@ -93,12 +97,15 @@ def asked(account: Account, now_s: float) -> Account:
 
 
 def sent(account: Account, now_s: float) -> Account:
-    """After a request went out, in place of a question where it is denied."""
+    """After a request went out. To a denied deployment it takes the place of a question."""
     return account._replace(asked_at_s=now_s) if is_denied(account) else account
 
 
 def lets_pass(account: Account, now_s: float) -> bool:
-    """Whether a request may go there: it is not shut, or its pause is over and, where it is denied, nobody asks."""
+    """Whether a request may go there: it is not shut, or its pause is over.
+
+    If it is denied, no question may be under way either.
+    """
     if not account.is_shut or account.changed_at_s is None:
         return True
     is_over = abs(now_s - account.changed_at_s) >= account.pause_s
@@ -106,7 +113,7 @@ def lets_pass(account: Account, now_s: float) -> bool:
 
 
 def is_question_due(account: Account, now_s: float) -> bool:
-    """Whether to ask it now: at once when it is doubted, later a moment before a request could go through."""
+    """Whether to ask it now: at once when it is doubted; when it is denied, EARLY_S before a request could pass."""
     if is_denied(account):
         return lets_pass(account, now_s + EARLY_S)
     enough = 2 * REFUSALS if _is_vouched_for(account, now_s) else REFUSALS
@@ -114,7 +121,7 @@ def is_question_due(account: Account, now_s: float) -> bool:
 
 
 def latest(own: Account, other: Account, now_s: float) -> Account:
-    """What a worker believes after hearing of another's. A doubt is nobody else's."""
+    """What a worker believes after hearing of another's account. A doubt counts only where it arose."""
     if (
         (other.is_shut and not is_denied(other))
         or other.changed_at_s is None
@@ -123,7 +130,7 @@ def latest(own: Account, other: Account, now_s: float) -> Account:
         return own
     if own.changed_at_s is not None and own.changed_at_s >= other.changed_at_s:
         return own
-    hearsay_s = min(max(other.pause_s, FIRST_PAUSE_S) * 2, LONGEST_PAUSE_S)  # one that asks is enough for all
+    hearsay_s = min(max(other.pause_s, FIRST_PAUSE_S) * 2, LONGEST_PAUSE_S)  # one worker that asks is enough for all
     return other._replace(pause_s=hearsay_s) if other.is_shut else other
 
 

@@ -4,17 +4,18 @@
        ↑                            ↑                                   fails: open again, twice the pause
        └──────── any success ───────┴──────────────────────────────────────┘
 
-The probe is the plugin's own, a health check that goes out a moment before a request could. Where there is none, a
-request is the probe, and so is now and then one after many health checks in vain, for those may be what fails.
+The probe is a health check of the plugin, and goes out a moment before a request could. If a deployment has no health
+check, a request is the probe. A request is the probe, too, after every REQUEST_EVERY failures in a row, because the
+health check itself may be what fails.
 
-A deployment that is only suspected to hang, for it answers nothing at the moment, may as well be busy with long
-prompts. So a suspicion shuts it for SUSPECT_S, then lets a request through each SUSPECT_S, until it answers anything,
-and all is as if nothing had been, or leaves SUSPECT_REQUESTS of those unanswered, too: that is a failure. Each worker
-has its own suspicions.
+A deployment that answers nothing at the moment is suspected to hang, but it may just be busy with long prompts. So a
+suspicion shuts it for SUSPECT_S, and then lets one request through each SUSPECT_S. If the deployment answers anything,
+the circuit closes as if nothing had happened. If SUSPECT_REQUESTS of those requests stay unanswered, that is a failure.
+Each worker has its own suspicions.
 
-Slow is not dead: a success closes the circuit however long it took, and the deployment then ranks by its prediction. A
-group of one deployment never cools down in LiteLLM, which is one reason for a breaker of our own. Between workers the
-latest change wins; a change that lies in the future is a wrong clock's and is ignored.
+A slow deployment is not broken: a success closes the circuit however long it took, and the deployment then ranks by its
+prediction. A group of one deployment never cools down in LiteLLM, which is one reason for a breaker of our own. Between
+workers the latest change wins. A change that lies in the future comes from a wrong clock and is ignored.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from typing import NamedTuple
 
 from slo_router.contract.units import CLOCK_SKEW_S
 
-FAILURES = 3  # in a row: fewer and a single flaky answer costs a deployment its traffic
+FAILURES = 3  # in a row; with fewer, a single flaky answer would cost a deployment its traffic
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 6.0  # with a probe on top of it, traffic is back well within 15 s of recovery
-HEARSAY = 2.0  # a worker that only heard of it waits this many times as long: one probe at a time is enough for all
+HEARSAY = 2.0  # a worker that only heard of an open circuit waits this many times as long: one probe is enough for all
 SUSPECT_S, SUSPECT_REQUESTS = 1.0, 2
 PROBE_S = 10.0  # a probe whose end nobody reported is forgotten after this
-PROBE_EARLY_S = 0.5  # before a request could be one: two looks of the background job
+PROBE_EARLY_S = 0.5  # a health check goes out so much before a request could: two looks of the background job
 REQUEST_EVERY = 10  # failures in a row: then a request probes
 FIRST_SHARE = 0.1
 RAMP_S = 5.0  # from FIRST_SHARE to everything
@@ -38,7 +39,7 @@ RAMP_S = 5.0  # from FIRST_SHARE to everything
 class Circuit(NamedTuple):
     """One deployment's breaker. Times are Unix seconds."""
 
-    failures: int = 0  # in a row; of an open one none where it is only suspected
+    failures: int = 0  # in a row; 0 in an open circuit: it is only suspected
     is_open: bool = False
     changed_at_s: float | None = None  # `None`: it never opened
     pause_s: float = FIRST_PAUSE_S
@@ -49,13 +50,13 @@ CLOSED = Circuit()
 
 
 def failed(circuit: Circuit, now_s: float, sent_at_s: float | None = None) -> Circuit:
-    """After an error or a timeout of the deployment's own making; of a request that was sent at `sent_at_s`."""
-    if is_suspected(circuit):  # a health check goes on, and until it is answered no request has to find out
+    """After an error or timeout that is the deployment's fault, of a request that was sent at `sent_at_s`."""
+    if is_suspected(circuit):  # a health check under way remains the probe, so that no request has to be one
         own = circuit.probe_at_s if circuit.probe_at_s != sent_at_s else None
         return _opened(FAILURES, now_s)._replace(probe_at_s=own)
     failures = circuit.failures + 1
     if circuit.is_open:
-        if sent_at_s is None or sent_at_s != circuit.probe_at_s:  # no probe of ours: it was sent before it opened
+        if sent_at_s is None or sent_at_s != circuit.probe_at_s:  # not the probe: it was sent before the circuit opened
             return circuit._replace(failures=failures)
         return Circuit(failures, is_open=True, changed_at_s=now_s, pause_s=min(circuit.pause_s * 2, LONGEST_PAUSE_S))
     if _is_ramping(circuit, now_s):
@@ -64,12 +65,12 @@ def failed(circuit: Circuit, now_s: float, sent_at_s: float | None = None) -> Ci
 
 
 def suspected(circuit: Circuit, now_s: float) -> Circuit:
-    """After it turned out that a deployment answers nothing at the moment."""
+    """After a deployment turned out to answer nothing at the moment."""
     return failed(circuit, now_s) if _is_ramping(circuit, now_s) else _opened(0, now_s)
 
 
 def is_suspected(circuit: Circuit) -> bool:
-    """Whether it is open for a suspicion alone."""
+    """Whether it is open only because of a suspicion."""
     return circuit.is_open and circuit.failures == 0
 
 
@@ -91,7 +92,7 @@ def succeeded(circuit: Circuit, now_s: float) -> Circuit:
 
 
 def probed(circuit: Circuit, now_s: float) -> Circuit:
-    """After a request was sent through an open circuit."""
+    """After a request or a health check was sent while the circuit was open."""
     return circuit._replace(probe_at_s=now_s) if circuit.is_open else circuit
 
 
@@ -106,7 +107,7 @@ def share(circuit: Circuit, now_s: float) -> float:
 
 
 def is_probe_due(circuit: Circuit, now_s: float) -> bool:
-    """Whether to ask now, without a request, if the deployment answers again."""
+    """Whether a health check is to ask now if the deployment answers again."""
     if is_suspected(circuit):
         return circuit.probe_at_s is None
     return circuit.is_open and circuit.failures % REQUEST_EVERY != 0 and _is_pause_over(circuit, now_s + PROBE_EARLY_S)
@@ -126,11 +127,11 @@ def latest(own: Circuit, other: Circuit, now_s: float) -> Circuit:
 
 
 def _is_pause_over(circuit: Circuit, now_s: float) -> bool:
-    """Whether an open circuit lets a probe pass; a clock that was set back must not keep it from that for ever."""
+    """Whether an open circuit lets a probe pass. A clock that was set back must not block probes for ever."""
     since_s, probe_at_s = circuit.changed_at_s, circuit.probe_at_s
     pause_s, probe_s = (SUSPECT_S, SUSPECT_S) if is_suspected(circuit) else (circuit.pause_s, PROBE_S)
     if since_s is None or abs(now_s - since_s) < pause_s:
         return False
     if is_suspected(circuit) and probe_at_s is not None and probe_at_s < since_s + SUSPECT_S:
-        return True  # that was a health check, and no request yet
+        return True  # the probe was a health check; no request has passed yet
     return probe_at_s is None or abs(now_s - probe_at_s) >= probe_s

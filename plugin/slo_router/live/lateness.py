@@ -1,7 +1,7 @@
-"""Notices from what waits, and from what came late, that a deployment hangs or has become slower. Pure.
+"""Notices from waiting and late requests that a deployment hangs or has become slower. Pure.
 
-An event tells of an answer, and none tells that there is no answer. So the background job looks some times a second.
-Where this process itself stood still (`Stalls`), a time that it measured says nothing about a deployment.
+An answer is an event; a missing answer is none. So the background job looks some times a second. While this process
+itself stood still (`Stalls`), the times that it measured say nothing about a deployment.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from slo_router.latency.curve import Curve, slower, ttft_s
 from slo_router.live.circuit import SUSPECT_REQUESTS, failed, is_suspected, suspected
 from slo_router.live.state import LEASE_S, MAX_LEVEL, QUEUE, Flight, LastWord, LiveState
 
-OVERDUE_FLIGHTS = 3  # of all workers unanswered, long past their time, and none answered since: it seems to hang
-LATE = 1.5  # times its time: later than the spread explains …
+OVERDUE_FLIGHTS = 3  # with so many of all workers overdue, and none answered since, a deployment seems to hang
+LATE = 1.5  # × its expected time: later than the spread explains …
 VERY_LATE = 3.0  # … and so late that one answer is enough to believe it
 MAX_PAUSES = 8
-MOST_STILL = 0.1  # of a request's time that this process may have stood still for the rest to be a measurement
+MOST_STILL = 0.1  # if this process stood still for more of a request's time, the time is no measurement
 MAX_STALLS = 64
 LEAST_S = 0.001  # no first token is expected sooner
-OUT_S, READ_S = 0.1, 0.05  # a call is out after so long at most; what came is read within so long
+OUT_S, READ_S = 0.1, 0.05  # a call is out after OUT_S at most; an answer that came is read within READ_S
 
 Stalls = deque[tuple[float, float]]  # from … to, Unix seconds, oldest first
 
 
 def no_stalls() -> Stalls:
-    """Remembers the last `MAX_STALLS`."""
+    """An empty list, which will keep the last `MAX_STALLS`."""
     return deque(maxlen=MAX_STALLS)
 
 
@@ -38,16 +38,17 @@ def stood_still_s(stalls: Stalls, from_s: float, to_s: float) -> float:
     """For how much of that time this process stood still."""
     still_s = 0.0
     for start_s, end_s in reversed(stalls):
-        if end_s <= from_s:  # nor do those before it matter
+        if end_s <= from_s:  # earlier stalls ended even sooner
             break
         still_s += max(0.0, min(to_s, end_s) - max(from_s, start_s))
     return still_s
 
 
 def held_up_s(stalls: Stalls, sent_s: float, now_s: float) -> float:
-    """For how long this process's own standing still excuses one that it called at `sent_s`, and that is silent.
+    """How many seconds of the silence since a call at `sent_s` are due to this process's own stalls.
 
-    While the call was not out, the other side had nothing; what came later is to be read, and that takes little.
+    A stall that began before the call was out counts in full: the deployment had nothing to answer. Later stalls count
+    for `READ_S` at most: an answer that came meanwhile only has to be read.
     """
     before = [stall for stall in stalls if stall[0] < sent_s + OUT_S]
     unsent_s = stood_still_s(deque(before), sent_s, now_s)
@@ -55,7 +56,7 @@ def held_up_s(stalls: Stalls, sent_s: float, now_s: float) -> float:
 
 
 def waited(state: LiveState, flight: Flight, waited_s: float) -> None:
-    """A first token came after so long. Once one was very late, a late one confirms it and any other ends it."""
+    """A first token came after `waited_s`. After a very late one, a late one confirms the slowness, others end it."""
     said, before, fitted = LastWord(flight.at_s), state.last_word, state.fitted
     if fitted is not None:
         level, counts = _level(fitted, flight, waited_s), before.level_at(flight.at_s) > 0
@@ -67,7 +68,7 @@ def waited(state: LiveState, flight: Flight, waited_s: float) -> None:
 
 
 def _level(fitted: Curve, flight: Flight, waited_s: float) -> float:
-    """The level at which a flight takes so long, of what the fit holds for usual now: it learned since it left."""
+    """The level at which a flight takes `waited_s`, by the present fit, which has learned since the dispatch."""
     if flight.curve is None:
         return 0.0
     learned = _base_s(fitted, flight.curve, flight.in_flight) / _base_s(fitted, fitted, flight.in_flight)
@@ -75,12 +76,12 @@ def _level(fitted: Curve, flight: Flight, waited_s: float) -> float:
 
 
 def _base_s(fitted: Curve, curve: Curve, load: float) -> float:
-    """By a curve without its level, the first token's time for a prompt as the fit saw them, at that load."""
+    """The TTFT by a curve without its level, at that load, for a usual request: as the fit saw them."""
     return max(ttft_s(curve, fitted.known_tokens, load, fitted.hidden_tokens) / curve.ttft_level, LEAST_S)
 
 
 def gave_up(state: LiveState, stalls: Stalls, flight: Flight, now_s: float) -> None:
-    """A client left before anything came. If it was late that says as much as if the client still waited."""
+    """A request was given up before its first token. If it was late, it counts as if it still waited."""
     if is_disturbed(stalls, flight.at_s, now_s):
         return
     if flight.is_overdue(now_s):
@@ -91,7 +92,7 @@ def gave_up(state: LiveState, stalls: Stalls, flight: Flight, now_s: float) -> N
 
 
 def overdue(state: LiveState, stalls: Stalls, now_s: float) -> list[float]:
-    """When those left that are, or were given up, long past their time, none having been answered since."""
+    """Dispatch times of overdue flights, waiting or given up, since whose dispatch nothing was answered."""
     left = [at_s for at_s in state.given_up if at_s > state.answered_at_s and now_s - at_s < LEASE_S]
     return left + [
         flight.at_s
@@ -104,7 +105,7 @@ def overdue(state: LiveState, stalls: Stalls, now_s: float) -> list[float]:
 
 
 def suspect(state: LiveState, stalls: Stalls, now_s: float) -> None:
-    """Opens the circuit of one that answers nothing."""
+    """Opens the circuit of a deployment that answers nothing."""
     found = overdue(state, stalls, now_s) if state.flights or state.given_up else ()
     if is_suspected(state.circuit):
         if sum(at_s > (state.circuit.changed_at_s or 0.0) for at_s in found) >= SUSPECT_REQUESTS:
@@ -116,9 +117,10 @@ def suspect(state: LiveState, stalls: Stalls, now_s: float) -> None:
 
 
 def was_silent(state: LiveState, flight: Flight, now_s: float) -> None:
-    """A request was given up. Where nobody who was sent since was answered, that may be a hang: none is to meet it.
+    """A silent request was given up. If that may be a hang, the circuit opens, so that no request meets it.
 
-    Where there was a queue, nobody may have been answered since at all: who is busy answers those that came before.
+    Without a queue it may be a hang if no request sent later has its first token. With a queue a busy deployment still
+    answers earlier requests. Then it may be a hang only if nothing at all was answered since.
     """
     answered_s = state.begun_until_s if flight.in_flight < QUEUE else state.answered_at_s
     if answered_s < flight.at_s and not state.circuit.is_open:
@@ -126,9 +128,9 @@ def was_silent(state: LiveState, flight: Flight, now_s: float) -> None:
 
 
 def slow_down(state: LiveState, stalls: Stalls, now_s: float) -> None:
-    """A request that waits longer than expected, or did when last seen, tells that the deployment is slower.
+    """Makes the curve slower while a request waits longer than expected, or the last one did.
 
-    At a request a second the fit needs some of them for that, and each would be late.
+    At one request per second the fit alone would need several late answers to follow.
     """
     fitted, said = state.fitted, state.last_word
     if fitted is None:

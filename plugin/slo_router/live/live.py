@@ -3,10 +3,10 @@
     a pick    → dispatched() → Flight ─→ first_token(): its TTFT is learned
                                        └→ ended(): in-flight falls, the circuit hears of it
                                           └→ learn(): its TPOT is learned, a little later
-    each second: refit(): curves, of what changed and of what the others saw (`picture`)
+    each second: refit(): curves, from what this worker and the others saw (`picture`)
 
-The request path reads `states` and nothing else. What is done for every deployment is done step by step, so that
-whoever runs it can let others go on in between.
+The request path reads `states` and nothing else. Work over all deployments yields after each one, so that the job that
+runs it can let other tasks go on in between.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from slo_router.live.ratelimit import TOKENS, Report
 from slo_router.live.state import ERRORS, LEASE_S, Ending, Findings, Flight, Landing, LiveState
 
 GIVEN_UP, FAILED = ("disconnected", "silent"), ("error", "silent")
-REFUSED = ("refused", "denied")  # the second in words that speak of the account
-MOST_FLIGHTS = 10_000  # to one deployment, of one worker: the oldest are taken for lost
-AGED = 0.05  # of the latest evidence's age must pass before a curve fades enough to be worked out anew
+REFUSED = ("refused", "denied")  # "denied": in words that speak of the account
+MOST_FLIGHTS = 10_000  # of one worker, to one deployment; beyond that the oldest counts as lost
+AGED = 0.05  # a curve is fitted again when this part of its latest evidence's age has passed since the last fit
 
 
 class Live:
@@ -33,9 +33,9 @@ class Live:
 
     def __init__(self) -> None:
         self.states: dict[str, LiveState] = {}
-        self.can_ask: Callable[[str], bool] = lambda _: False  # whether a deployment can be asked by a health check
-        self.ask_soon: Callable[[], None] = lambda: None  # there is one to ask: sooner than the next look
-        self.tell_soon: Callable[[], None] = lambda: None  # there is news for the other workers, likewise
+        self.can_ask: Callable[[str], bool] = lambda _: False  # whether a health check can ask a deployment
+        self.ask_soon: Callable[[], None] = lambda: None  # a deployment is to be asked before the next look
+        self.tell_soon: Callable[[], None] = lambda: None  # the other workers are to hear news before the next exchange
         self.stalls = no_stalls()
 
     def in_flight(self, deployment_id: str) -> float:
@@ -58,8 +58,8 @@ class Live:
     ) -> Flight:
         """A request goes to a deployment. End it with `ended` or `finished`.
 
-        `expected_s` is the predicted time to its first token, or to the end of an answer in one piece; `tokens` are
-        those that it is expected to take, prompt and answer; `hidden_tokens` of the answer likewise.
+        `expected_s` is the predicted time to its first token, or to the end of an unstreamed answer. `tokens` is the
+        expected number of tokens, prompt and answer; the client does not see `hidden_tokens` of the answer.
         """
         state = self.state(deployment_id)
         flight = Flight(deployment_id, now_s, state.in_flight, state.curve, expected_s, tokens, hidden_tokens)
@@ -74,18 +74,18 @@ class Live:
         return flight
 
     def is_under_way(self, flight: Flight) -> bool:
-        """Whether its end was not reported yet and its lease holds."""
+        """Whether the flight's end was not reported yet and its lease holds."""
         state = self.states.get(flight.deployment_id)
         return state is not None and id(flight) in state.flights
 
     def turned_away(self, deployment_id: str, load: float, now_s: float) -> None:
-        """A request that has no other way did not go there, for so many were in flight."""
+        """The deployment turned a request away at this load, or soon would; see `decision.scarcity`."""
         state = self.state(deployment_id)
         state.scarcity = scarcity.turned_away(state.scarcity, load, now_s)
         state.price(now_s)
 
     def would_leave(self, deployment_id: str, usd_per_s: float, stay_s: float, now_s: float) -> None:
-        """A request would not go there at this price, and would have stayed for so many seconds."""
+        """A request would leave the deployment at this price. It would have stayed for `stay_s`."""
         state = self.state(deployment_id)
         state.scarcity = scarcity.would_leave(state.scarcity, usd_per_s, stay_s, now_s)
         state.price(now_s)
@@ -95,13 +95,13 @@ class Live:
         self.stalls.append((from_s, to_s))
 
     def held_up_s(self, flight: Flight, now_s: float) -> float:
-        """For how long this process's own standing still excuses that a flight has no first token."""
+        """How many seconds of a flight's wait for its first token are due to this process's own stalls."""
         return held_up_s(self.stalls, flight.at_s, now_s)
 
     def first_token(self, flight: Flight, at_s: float, *, prompt_tokens: int | None, ttft_s: float) -> None:
         """The flight's first token came at `at_s`, Unix seconds. A second report of it is ignored.
 
-        Where `prompt_tokens` is `None` nothing is learned but that it came.
+        If `prompt_tokens` is `None`, nothing is learned of its latency.
         """
         state, key = self.states.get(flight.deployment_id), id(flight)
         if state is None or key not in state.flights or key in state.begun:
@@ -130,7 +130,7 @@ class Live:
             self.learn(landing, prompt_tokens=prompt_tokens, output_tokens=output_tokens, ttft_s=ttft_s, e2e_s=e2e_s)
 
     def unsent(self, flight: Flight) -> None:
-        """The flight that ends now never began: it took nothing of a quota."""
+        """A flight was never sent: what it took of the quota is given back."""
         state = self.states.get(flight.deployment_id)
         if state is not None and state.quota is not None:
             quota.give_back(state.quota, flight.at_s, 1.0, flight.tokens)
@@ -146,9 +146,9 @@ class Live:
         quota.reported(state.quota, report, flight.at_s, under_way)
 
     def ended(self, flight: Flight, ending: Ending, now_s: float, wait_s: float | None = None) -> Landing | None:
-        """The flight is over, however it ended. A second report of the same flight is ignored: `None`.
+        """The flight is over, whatever its ending. A second report of the same flight is ignored and returns `None`.
 
-        Of a `full` deployment `wait_s` is for how long it says that it stays so; `None`: it does not say.
+        With the ending `full`, `wait_s` is how long the deployment says it stays full; `None`: it does not say.
         """
         state = self.states.get(flight.deployment_id)
         if state is None or state.flights.pop(id(flight), None) is None:
@@ -189,9 +189,9 @@ class Live:
         e2e_s: float | None,
         billed_tokens: int | None = None,
     ) -> None:
-        """What an ended flight showed. Curves are worked out of it once a second, so this may wait.
+        """Learns from an ended flight. Curves are fitted once a second, so this may be called later.
 
-        `billed_tokens` are all that were written; `output_tokens`, by default the same, as in `Observation`.
+        `output_tokens` is as in `Observation`. `billed_tokens` counts all tokens written; by default `output_tokens`.
         """
         flight, ending, at_s, is_ttft_known = landing
         state = self.states.get(flight.deployment_id)  # `None`: it was taken away meanwhile
@@ -208,7 +208,7 @@ class Live:
                 waited(state, flight, ttft_s)
 
     def find(self, deployment_id: str, findings: Findings) -> None:
-        """Takes what a benchmark found against a deployment, and forgets what it finds no more, or anew."""
+        """Takes a benchmark's findings. Proofs of a finding that is gone, or that was made anew, are forgotten."""
         state = self.state(deployment_id)
         if findings or state.proofs:
             known, before_s = state.proofs, state.failing_s
@@ -218,11 +218,11 @@ class Live:
             }
             if state.failing_s > before_s:
                 state.checked_at_s = 0.0
-            if not self.can_ask(deployment_id):  # a request finds out
+            if not self.can_ask(deployment_id):  # then requests may try it
                 state.vouched_s = state.failing_s
 
     def prove(self, deployment_id: str, kind: str, category: str, *, is_good: bool) -> None:
-        """A live request bears out what a benchmark found, or speaks against it."""
+        """A live request contradicts what a benchmark found (`is_good`), or confirms it."""
         state = self.state(deployment_id)
         proof = state.proofs.get((kind, category))
         if proof is not None:
@@ -232,7 +232,7 @@ class Live:
                 state.vouched_s = state.failing_s
 
     def refit(self, priors: Mapping[str, Prior], now_s: float) -> Generator[None, None, None]:
-        """Works out the curves of those of which something was learned, or whose evidence aged; a step for each."""
+        """Fits the curve of each deployment whose evidence is new or has aged. Yields after each deployment."""
         for name in priors.keys() | self.states.keys():
             state, prior = self.state(name), priors.get(name)
             self._forget_lost(state, now_s)
@@ -246,25 +246,25 @@ class Live:
             yield
 
     def watch(self, now_s: float) -> None:
-        """Looks at those that let requests wait, some times a second: of a hang or slowdown no event tells in time."""
+        """Looks for hangs and slowdowns, some times a second: no event tells of them in time."""
         for state in self.states.values():
             suspect(state, self.stalls, now_s)
             slow_down(state, self.stalls, now_s)
             state.price(now_s)
 
     def allow(self, deployment_id: str, limits: Limits, same_account: frozenset[str] = frozenset()) -> None:
-        """Takes what the configuration allows a deployment, and who shares its key."""
+        """Takes the limits that the configuration sets for a deployment, and the deployments that share its key."""
         state = self.state(deployment_id)
         state.same_account = same_account
         state.quota = quota.of_limits(state.quota, limits)
 
     def forget(self, known: Iterable[str]) -> None:
-        """Drops every deployment but those in `known`; flights on their way to the others end unheard."""
+        """Drops every deployment that is not in `known`. The ends of its flights are then ignored."""
         kept = set(known)
         self.states = {name: state for name, state in self.states.items() if name in kept}
 
     def state(self, deployment_id: str) -> LiveState:
-        """A deployment's, from now on."""
+        """A deployment's state. A new deployment gets one."""
         state = self.states.get(deployment_id)
         if state is None:
             state = self.states[deployment_id] = LiveState()
@@ -293,6 +293,6 @@ class Live:
 
 
 def _has_aged(state: LiveState, now_s: float) -> bool:
-    """Whether the evidence faded since the last fit as much as makes a difference."""
+    """Whether the evidence has faded so much since the last fit that a new fit would differ."""
     newest_s = max(state.evidence.at_s or 0.0, state.heard.at_s or 0.0)
     return newest_s > 0 and abs(now_s - state.fit_at_s) >= AGED * abs(now_s - newest_s)

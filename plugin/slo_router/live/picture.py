@@ -1,10 +1,10 @@
 """What the workers tell each other of the deployments, and what each believes of it. Pure.
 
-    export() → (Redis) → hear(the others' exports): everybody's load, circuits, what they saw of latencies
+    export() → (Redis) → hear(the others' exports): load, circuits and latencies by what all workers saw
 
-Each worker publishes only what it saw itself, as sums that can be added, so nobody reads, changes and writes back what
-another wrote. Of what another says nothing is trusted: what cannot be true is left out. What is done for every
-deployment is done step by step, so that whoever runs it can let others go on in between.
+Each worker publishes only what it saw itself, as sums that can be added. So no worker reads, changes and writes back
+what another wrote. No worker trusts what another says: what cannot be true is left out. Work over all deployments
+yields after each one, so that the job that runs it can let other tasks go on in between.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from slo_router.live.live import Live
 from slo_router.live.scarcity import PLENTY, STEPS, Scarcity
 from slo_router.live.state import MAX_LEVEL, NOTHING_SAID, LastWord, LiveState
 
-FEW = 8  # other workers, whose evidence is heard each time; of many it takes so long to add up …
-ADD_UP_S = 0.1  # … that it is heard every so many seconds for each of them, while their last words always are
+FEW = 8  # up to so many other workers' evidence is added up at each exchange; with more that takes long …
+ADD_UP_S = 0.1  # … so it is done every ADD_UP_S × their number. All else is always heard
 MAX_LOAD = 1e6
 MAX_UNIX_S = 1e12
 MAX_COUNT = 1_000_000
@@ -35,7 +35,7 @@ MAX_STAY_S = 1e6
 
 
 class Said(TypedDict, total=False):
-    """What a worker publishes of one deployment: no other field is read. Of another's nothing is trusted."""
+    """What a worker publishes of one deployment. No other field is read, and no other worker's value is trusted."""
 
     in_flight: Any
     answered_at_s: Any
@@ -47,7 +47,7 @@ class Said(TypedDict, total=False):
     proofs: Any  # with `vouched_s`, where a benchmark found something against it
     vouched_s: Any
     scarcity: Any  # where it is scarce
-    evidence: msgspec.Raw  # left as it came: it is read where it changed
+    evidence: msgspec.Raw  # kept undecoded: it is read only where it changed
 
 
 Export = Mapping[str, msgspec.Raw]  # by deployment id, JSON of `Said`
@@ -55,7 +55,7 @@ _said = msgspec.json.Decoder(Said)
 
 
 def export(live: Live, now_s: float) -> Iterator[tuple[str, msgspec.Raw]]:
-    """What this worker saw itself, deployment by deployment. What did not change is not written anew."""
+    """What this worker saw itself, deployment by deployment. Evidence is encoded again only after a change."""
     for name, state in list(live.states.items()):
         yield name, msgspec.Raw(msgspec.json.encode(_say(state, live.stalls, now_s)))
 
@@ -84,9 +84,9 @@ def _say(state: LiveState, stalls: Stalls, now_s: float) -> Said:
 def hear(
     live: Live, others: Iterable[Export], known: Iterable[str], now_s: float, rank: int = 0
 ) -> Generator[None, None, None]:
-    """Takes in what the other workers published, of the deployments in `known` and those that it knows.
+    """Takes in what the other workers published, of the deployments in `known` and in `live`.
 
-    `rank` is this worker's among all.
+    `rank` is this worker's position among all.
     """
     for name in known:
         live.state(name)
@@ -115,7 +115,7 @@ def _hear_state(state: LiveState, entries: Sequence[Said], now_s: float) -> None
     if state.proofs:
         state.proofs_elsewhere = _proofs(entry.get("proofs") for entry in entries)
         state.vouched_s = max([state.vouched_s, *(_moment(entry.get("vouched_s"), now_s) for entry in entries)])
-    if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # somebody had an answer then
+    if not state.circuit.is_open and state.circuit.changed_at_s is not None:  # some worker had an answer then
         state.answered(state.circuit.changed_at_s)
 
 
@@ -131,7 +131,7 @@ def _hear_evidence(state: LiveState, told: Sequence[msgspec.Raw], now_s: float) 
         found = Evidence.from_raw(text)
         if found is not None:
             heard.include(found, now_s)
-        del found  # else the next one's memory is looked through for garbage together with this one's
+        del found  # else the garbage collector looks through this one's memory together with the next one's
         yield
     state.heard, state.heard_marks, state.heard_at_s = heard, marks, now_s
 
@@ -154,13 +154,13 @@ def _moment(value: object, now_s: float) -> float:
 
 
 def _times(value: object) -> list[float]:
-    """Unix seconds, as JSON brought them; no more than count."""
+    """The last OVERDUE_FLIGHTS times in Unix seconds, as JSON brought them; what makes no sense is left out."""
     times = value[-OVERDUE_FLIGHTS:] if isinstance(value, list) else []
     return [float(at_s) for at_s in times if isinstance(at_s, int | float) and 0 <= at_s <= MAX_UNIX_S]
 
 
 def _last_word(value: object, now_s: float) -> LastWord:
-    """Another worker's, as JSON brought it; none where it makes no sense or lies in the future."""
+    """Another worker's, as JSON brought it; `NOTHING_SAID` where it makes no sense or lies in the future."""
     match value:
         case [
             int() | float() as at_s,
@@ -181,7 +181,7 @@ def _last_word(value: object, now_s: float) -> LastWord:
 
 
 def _proofs(said: Iterable[object]) -> dict[tuple[str, str], Proof]:
-    """What the other workers' requests showed, as JSON brought it, together; what makes no sense is left out."""
+    """The other workers' proofs, as JSON brought them, added up; what makes no sense is left out."""
     found: dict[tuple[str, str], Proof] = {}
     for entry in itertools.chain.from_iterable(one for one in said if isinstance(one, list)):
         match entry:

@@ -1,6 +1,6 @@
 """Which deployments a health check is to ask now, and what its answer changes. Pure.
 
-A check asks those whose circuit is open, whose account is doubted, or that a benchmark found failing.
+It asks a deployment whose circuit is open, whose account is doubted, or that a benchmark found failing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from slo_router.live import account
 from slo_router.live.circuit import failed, is_probe_due, probed, succeeded
 from slo_router.live.state import LiveState
 
-CHECK_S = 60.0  # between health checks of one that a benchmark found failing
+CHECK_S = 60.0  # between health checks of a deployment that a benchmark found failing
 
 Health = Literal["answers", "fails", "refuses", "unclear"]  # what a health check found
 
 
 def probes_due(states: Mapping[str, LiveState], now_s: float, leave_out: Collection[str] = ()) -> list[str]:
-    """The deployments to ask now whether they answer again; tell `probe_ended` what they did."""
+    """The deployments to ask now whether they answer again. Report each result to `probe_ended`."""
     due = [name for name, state in states.items() if _is_due(state, now_s) and name not in leave_out]
     for name in due:
         state = states[name]
@@ -38,7 +38,7 @@ def _is_due(state: LiveState, now_s: float) -> bool:
 def probe_ended(
     states: Mapping[str, LiveState], deployment_id: str, sent_at_s: float, now_s: float, health: Health
 ) -> None:
-    """What a probe found that went out at `sent_at_s`. It has no part in load and curves."""
+    """Takes what a probe found that went out at `sent_at_s`. Load and curves do not count probes."""
     state = states.get(deployment_id)
     if state is None:
         return
@@ -49,14 +49,14 @@ def probe_ended(
         state.begun_until_s = max(state.begun_until_s, sent_at_s)
         state.vouched_s = state.failing_s
         return
-    if account.is_doubted(state.account):  # nobody could ask: only words that speak of the account count
+    if account.is_doubted(state.account):  # unless the check is refused, only words that speak of the account count
         is_doubtful = health != "refuses" and not state.account.is_account
         if not is_doubtful and not state.account.is_shut:
             state.doubt_all_of_account(states)
         state.account = (account.answered if is_doubtful else account.denied)(state.account, now_s)
-    if health == "unclear":  # a request finds out
+    if health == "unclear":  # then requests may try it
         state.vouched_s = state.failing_s
     if health == "fails":
         state.circuit = failed(state.circuit, now_s, sent_at_s)
-    else:  # the check itself may be what is refused
+    else:  # perhaps only the check is refused
         state.circuit = state.circuit._replace(probe_at_s=None)

@@ -1,7 +1,7 @@
 """What the workers tell each other of a deployment's quota: when it refused, what is left, what each spent. Pure.
 
-Nothing of what another says is trusted: what makes no sense is left out. The later word wins, of a refusal and of a
-budget; of the same budget what all spent is added up.
+No worker trusts what another says: what makes no sense is left out. Of refusals, and of budgets of one kind, the latest
+wins. What all workers spent of the same budget is added up.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from slo_router.live.quota import BY_THE_MINUTE, LEARNED, LONGEST_S, RPM, TPM, B
 from slo_router.live.ratelimit import REQUESTS, TOKENS
 
 KINDS = frozenset({RPM, TPM, LEARNED, REQUESTS, TOKENS})
-MOST = 1e9  # that a worker may have spent
+MOST = 1e9  # a worker that says it spent more is not believed
 
 
 def say(quota: Quota, now_s: float) -> dict[str, object]:
-    """For the other workers, as JSON has it."""
+    """The quota for the other workers, in values that JSON has."""
     turn(quota, now_s)
     budgets = {
         kind: [_finite(one.limit), _finite(one.left), one.at_s, _finite(one.whole_s), one.spent]
@@ -28,9 +28,9 @@ def say(quota: Quota, now_s: float) -> dict[str, object]:
 
 
 def hear(quota: Quota | None, said: Iterable[object], now_s: float, rank: int = 0) -> Quota | None:
-    """What a worker knows after all the others said something, JSON that may be anything; `None`: of no limit.
+    """The quota after hearing all other workers. `said` is JSON that may be anything; `None`: no limit is known.
 
-    `rank` is its own among all workers.
+    `rank` is this worker's position among all.
     """
     told = [one for one in said if isinstance(one, Mapping)]
     if quota is None and not told:
@@ -62,7 +62,7 @@ def _finite(value: float) -> float | None:
 
 
 def _merge(quota: Quota, kind: str, theirs: list[Budget]) -> None:
-    """Takes the latest budget; what the configuration allows only this worker's own tells."""
+    """Takes the latest budget. For what the configuration allows, only this worker's own budget counts."""
     own = quota.budgets.get(kind)
     latest = max(theirs, key=lambda one: (one.at_s, -one.limit))
     if kind in BY_THE_MINUTE or (own is not None and own.at_s > latest.at_s):

@@ -2,12 +2,12 @@
 
     OpenAI, Azure, Groq …   x-ratelimit-{limit,remaining,reset}-{requests,tokens}; the reset is a duration: 6m0s, 12
     Anthropic               anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}; the reset is a date
-    a refusal               retry-after-ms, retry-after (seconds or an HTTP date), the reset of what has nothing left,
+    a refusal               retry-after-ms, retry-after (seconds or an HTTP date), the reset of a limit that is used up,
                             or its body: {"retry_after": 7}, {"retryDelay": "34s"}, "Please try again in 6.2s"
     OpenRouter, Together    x-ratelimit-{remaining,reset} in a refusal; OpenRouter's reset is Unix milliseconds, and in
                             its body
 
-LiteLLM puts `llm_provider-` before the provider's names; those without are of its own limits.
+LiteLLM puts `llm_provider-` before the provider's header names. Headers without it tell of LiteLLM's own limits.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def wait_s(headers: Mapping[str, object], text: str, now_s: float) -> float | No
 
 
 def moment_s(text: str, now_s: float, server_date: str | None = None) -> float | None:
-    """A duration from now, a date or Unix time as Unix seconds. A date is read by the server's own clock."""
+    """Unix seconds of a duration from now, a date or a Unix time. `server_date` corrects a date for its clock."""
     duration_s = _duration_s(text)
     if duration_s is not None:
         duration_s /= 1_000 if duration_s > _MILLISECONDS else 1

@@ -1,9 +1,10 @@
 """What a place at a crowded deployment is worth to others: its shadow price, USD per second of a request's stay. Pure.
 
-A crowded deployment turns away requests that have no other way. Those that have one would leave it, each at a price of
-its own: what the next deployment costs more, by second of its stay here. As the load comes near to where somebody was
-turned away, so large a share of them is to leave, and the price is the one at which it does: first leave those who lose
-least by it. Where nobody was turned away lately there is no tariff, and below that load nothing is asked.
+A crowded deployment turns away requests that have no other choice. Requests with another choice would leave it, each at
+its own price: the extra cost of the next deployment, per second of the stay here. As the load comes near the one at
+which a request was turned away, a growing share of them should leave. The price is the one at which that share leaves:
+the requests that lose least leave first. Where no request was turned away lately there is no tariff. Well below that
+load the price is 0.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-LASTS_S = 60.0  # a request that was turned away counts
-HALF_LIFE_S = 20.0  # of who would leave
-FROM, TO = 0.7, 1.0  # of the load at which somebody was turned away: here some begin to leave, there all do
-STEP = 1.2  # from one price to the next
+LASTS_S = 60.0  # a request that was turned away counts for this long
+HALF_LIFE_S = 20.0  # of the requests that would leave
+FROM, TO = 0.7, 1.0  # parts of the load at which a request was turned away: from FROM on some leave, at TO all
+STEP = 1.2  # factor from one price to the next
 STEPS = 100  # to either side of 1 USD per second
 _FADED_S = 1e-3
 _NOBODY: Mapping[int, float] = MappingProxyType({})
@@ -27,21 +28,21 @@ class Scarcity(NamedTuple):
 
     load: float = math.inf  # requests in flight, the lowest at which one was turned away
     at_s: float = 0.0  # when that was
-    offered_at_s: float = 0.0  # as of when `offered_s` is
-    offered_s: Mapping[int, float] = _NOBODY  # by step of the price: seconds of stay of those who would leave
+    offered_at_s: float = 0.0  # the moment to which `offered_s` has faded
+    offered_s: Mapping[int, float] = _NOBODY  # by step of the price: seconds of stay of the requests that would leave
 
 
 PLENTY = Scarcity()
 
 
 class Tariff(NamedTuple):
-    """The price by load."""
+    """The price for each load."""
 
-    load: float  # at which somebody was turned away
-    leavers: tuple[tuple[float, float], ...]  # share of those who can leave that does, at which price; both ascending
+    load: float  # at which a request was turned away
+    leavers: tuple[tuple[float, float], ...]  # share that leaves, of the requests that can, and at which price; rising
 
     def usd_per_s(self, load: float) -> float:
-        """The price at this load, 0 well below the other."""
+        """The price at this load; 0 up to FROM of the load at which a request was turned away."""
         share = (load / self.load - FROM) / (TO - FROM)
         if share <= 0:
             return 0.0
@@ -49,17 +50,17 @@ class Tariff(NamedTuple):
 
 
 def turned_away(seen: Scarcity, load: float, now_s: float) -> Scarcity:
-    """One more, at this load."""
+    """One more request was turned away, at this load."""
     return seen._replace(load=load, at_s=now_s) if load <= seen.load or is_over(seen, now_s) else seen
 
 
 def is_over(seen: Scarcity, now_s: float) -> bool:
-    """Whether nobody was turned away lately."""
+    """Whether no request was turned away lately."""
     return abs(now_s - seen.at_s) > LASTS_S
 
 
 def would_leave(seen: Scarcity, usd_per_s: float, stay_s: float, now_s: float) -> Scarcity:
-    """One more would, at this price."""
+    """One more request would leave, at this price."""
     offered_s = {step: left_s for step, left_s in _faded(seen, now_s) if left_s > _FADED_S}
     step = math.ceil(math.log(usd_per_s, STEP)) if usd_per_s > 0 else -STEPS
     step = min(max(step, -STEPS), STEPS)
@@ -68,7 +69,7 @@ def would_leave(seen: Scarcity, usd_per_s: float, stay_s: float, now_s: float) -
 
 
 def tariff(seen: Iterable[Scarcity], now_s: float) -> Tariff | None:
-    """By what all workers saw; `None` where nothing is scarce, or nobody could leave."""
+    """The tariff by what all workers saw; `None` where nothing is scarce, or no request could leave."""
     load, offered_s = math.inf, dict[int, float]()
     for one in seen:
         if not is_over(one, now_s):
@@ -81,7 +82,7 @@ def tariff(seen: Iterable[Scarcity], now_s: float) -> Tariff | None:
     leavers, leaving_s = [], 0.0
     for step in sorted(offered_s):
         leaving_s += offered_s[step]
-        leavers.append((leaving_s / whole_s, STEP ** (step + 0.5)))  # a trifle more than they lose
+        leavers.append((leaving_s / whole_s, STEP ** (step + 0.5)))  # slightly more than they lose
     return Tariff(load, tuple(leavers))
 
 

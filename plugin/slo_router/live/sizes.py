@@ -1,8 +1,9 @@
-"""What is too large for a deployment: how large, only its refusals tell. Pure.
+"""Which requests are too large for a deployment. Only its refusals tell. Pure.
 
-A window may be unknown, a server in front may take small bodies alone, and a provider takes no request of more tokens
-than it allows in a minute. LiteLLM asks nobody else then. So nothing as large is sent there for a while, as long as
-another can answer. A limit of the answer that the client sets counts as much as the prompt, for so servers count.
+A context window may be unknown. A server in front may take only small bodies. A provider takes no request of more
+tokens than it allows in a minute. After such a refusal LiteLLM asks no other deployment. So no request as large is sent
+there for a while, as long as another can answer. The client's limit of the answer is added to the prompt, because
+servers count so.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import NamedTuple
 
 from slo_router.contract.model import Features
 
-REFUSED_S = 900.0  # for which a refusal counts
-_UNKNOWN = frozenset({"vision", "audio", "pdf", "video"})  # how large these are to a server, nobody here knows
+REFUSED_S = 900.0  # a refusal counts for this long
+_UNKNOWN = frozenset({"vision", "audio", "pdf", "video"})  # only the server knows how many tokens these are
 
 
 class Sizes(NamedTuple):
@@ -23,11 +24,11 @@ class Sizes(NamedTuple):
     until_s: float = 0.0
 
     def takes(self, features: Features, now_s: float) -> bool:
-        """Whether a request may be one that is taken."""
+        """Whether the deployment may take a request of this size."""
         return now_s >= self.until_s or size_of(features) < self.refused
 
     def without(self, size: float, now_s: float) -> Sizes:
-        """After a refusal, by which one of this size is too large already."""
+        """The sizes after a request of this size was refused as too large."""
         return Sizes(min(size, self.refused) if now_s < self.until_s else size, now_s + REFUSED_S)
 
 
@@ -40,5 +41,5 @@ def size_of(features: Features) -> int:
 
 
 def is_known(features: Features) -> bool:
-    """Whether the request's size is what a server would find, about."""
+    """Whether `size_of` a request is about what a server would count."""
     return features.needs.isdisjoint(_UNKNOWN) and not features.images + features.files

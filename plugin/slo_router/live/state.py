@@ -16,14 +16,14 @@ from slo_router.live.scarcity import PLENTY, Scarcity, Tariff, is_over, tariff
 from slo_router.live.sizes import ANY_SIZE, Sizes
 
 Ending = Literal["success", "error", "silent", "refused", "denied", "full", "disconnected", "released"]
-ALIKE = 0.7  # part of its own change of load that a worker takes each other to have seen too, since they last said
+ALIKE = 0.7  # a worker assumes that each other worker's load changed, since it reported, by this part of its own change
 LEASE_S = 300.0  # a flight whose end nobody reported is forgotten after this
 OVERDUE_FACTOR = 1.5  # times the time predicted at p95 …
 OVERDUE_MARGIN_S = 0.5  # … plus this
 LAST_WORD_S = 2.5  # times the level: the slower it was, the longer the last word counts, unless a newer one comes
 LONGEST_WORD_S = 60.0
-QUEUE = 4  # in flight: fewer make no queue worth speaking of
-DRAINED = 0.7  # of the load: with less there is no queue any more
+QUEUE = 4  # requests in flight; fewer make no queue
+DRAINED = 0.7  # part of the load at dispatch; with less the queue is gone
 MAX_LEVEL = 15.0
 
 ERRORS, ANSWERS = "errors", "answers"  # what a benchmark found against a deployment: it fails, or answers garbage
@@ -38,13 +38,13 @@ class Flight(NamedTuple):
     in_flight: float
     curve: Curve | None
     expected_s: float | None  # to the first token, or to the end of an answer in one piece
-    tokens: float = 0.0  # that it was expected to take, prompt and answer
-    hidden_tokens: float = 0.0  # of its answer likewise, that the client does not see
+    tokens: float = 0.0  # expected, prompt and answer
+    hidden_tokens: float = 0.0  # expected, of the answer: the client does not see them
 
     def observed(
         self, at_s: float, prompt_tokens: int, output_tokens: float | None, ttft_s: float | None, e2e_s: float | None
     ) -> Observation:
-        """What was measured of it, which ended at `at_s`."""
+        """What was measured of this attempt. It ended at `at_s`."""
         return Observation(at_s, prompt_tokens, self.in_flight, output_tokens, ttft_s, e2e_s, self.hidden_tokens)
 
     def is_overdue(self, now_s: float) -> bool:
@@ -54,7 +54,7 @@ class Flight(NamedTuple):
         return now_s - self.at_s > OVERDUE_FACTOR * self.expected_s + OVERDUE_MARGIN_S
 
     def level(self, waited_s: float) -> float:
-        """What the coefficients of the last minutes are to be multiplied by for it to take so long."""
+        """The factor on the last minutes' coefficients at which it takes `waited_s`; 0 where no time was expected."""
         before = 1.0 if self.curve is None else self.curve.ttft_level
         return min(before * waited_s / self.expected_s, MAX_LEVEL) if self.expected_s else 0.0
 
@@ -62,9 +62,10 @@ class Flight(NamedTuple):
 class LastWord(NamedTuple):
     """The latest request with a first token: its dispatch, and the level that it showed; 0 where it was in time.
 
-    Then the next request tries the deployment. `pauses` is how often one was very late again: each doubles the pause.
-    `load` is how many were in flight when it left: where many were, it may have waited in a queue. `base_s` is what
-    the level multiplies, for a usual prompt: as the fit learns of the slowness itself, the level says less.
+    The level counts for a time (`level_at`). Then the next request tries the deployment. `pauses` is how often such a
+    request was very late again: each doubles that time. `load` is the number in flight at dispatch: with many, the
+    request may have waited in a queue. `base_s` is the time that the level multiplies, for a usual prompt: as the fit
+    learns the slowness, the level says less.
     """
 
     at_s: float = 0.0
@@ -74,12 +75,12 @@ class LastWord(NamedTuple):
     base_s: float = 0.0
 
     def level_at(self, now_s: float) -> float:
-        """The same while it counts, then 0."""
+        """The level while it counts, then 0."""
         lasts_s = min(LAST_WORD_S * self.level * 2**self.pauses, LONGEST_WORD_S)
         return self.level if now_s - self.at_s < lasts_s else 0.0
 
     def is_drained(self, in_flight: float) -> bool:
-        """Whether the queue that the request may have waited in is gone: it says nothing of those that come now."""
+        """Whether the queue that the request may have waited in is gone. Then its wait says nothing of new requests."""
         return self.load >= QUEUE and in_flight < DRAINED * self.load
 
 
@@ -100,24 +101,24 @@ class LiveState:
     """One deployment as this worker knows it now."""
 
     flights: dict[int, Flight] = field(default_factory=dict)  # by identity, oldest first
-    begun: set[int] = field(default_factory=set)  # those of them whose first token was seen
-    others: int = 0  # workers that say something of it
-    own_then: int = 0  # flights of this worker when the others last said
-    given_up: tuple[float, ...] = ()  # when flights left whose clients left them overdue; no more than count
-    elsewhere: float = 0.0  # in flight at the other workers, when they last said, and what they know of foreign
-    overdue_elsewhere: Sequence[float] = ()  # when the others' flights left that are overdue, see OVERDUE_FLIGHTS
-    foreign: float = 0.0  # what the server itself reports beyond what this proxy sent; the elected worker's alone
-    cache_usage: float | None = None  # of its KV cache, 0..1, as it reports it; the elected worker's alone
+    begun: set[int] = field(default_factory=set)  # keys of the flights whose first token was seen
+    others: int = 0  # other workers that reported on it
+    own_then: int = 0  # flights of this worker when the others last reported
+    given_up: tuple[float, ...] = ()  # dispatch times of overdue flights that were given up; the last ones
+    elsewhere: float = 0.0  # in flight from the other workers, as they last reported, including foreign ones
+    overdue_elsewhere: Sequence[float] = ()  # dispatch times of the other workers' overdue flights
+    foreign: float = 0.0  # requests that the server reports beyond this proxy's; only at the elected worker
+    cache_usage: float | None = None  # used part of its KV cache, 0..1; only at the elected worker
     fitted: Curve | None = None
-    curve: Curve | None = None  # as fitted, or slower where requests wait for longer than that explains
+    curve: Curve | None = None  # as fitted, or slower where requests wait longer than the fit explains
     circuit: Circuit = CLOSED
     account: Account = TRUSTED
     same_account: frozenset[str] = frozenset()  # deployments with the same key at the same address
-    quota: Quota | None = None  # `None`: nobody says that it has a limit
+    quota: Quota | None = None  # `None`: no limit is known
     sizes: Sizes = ANY_SIZE  # as this worker knows them
     evidence: Evidence = field(default_factory=Evidence)
-    heard: Evidence = field(default_factory=Evidence)  # what all the others saw
-    heard_marks: Sequence[object] = field(default_factory=list)  # tell whether one of them says something new
+    heard: Evidence = field(default_factory=Evidence)  # what all other workers saw
+    heard_marks: Sequence[object] = field(default_factory=list)  # hashes of what they said: a change is news
     heard_at_s: float = 0.0
     fit_of: object = None  # what `fitted` was made of …
     fit_at_s: float = 0.0  # … and when
@@ -129,8 +130,8 @@ class LiveState:
     vouched_s: float = 0.0  # the last finding of errors after which a health check answered, or could not tell
     checked_at_s: float = 0.0
     scarcity: Scarcity = PLENTY  # as this worker saw it
-    scarcity_elsewhere: Sequence[Scarcity] = ()  # as each of the others did
-    tariff: Tariff | None = None  # by all of it
+    scarcity_elsewhere: Sequence[Scarcity] = ()  # as each other worker saw it
+    tariff: Tariff | None = None  # from all of these
 
     @property
     def in_flight(self) -> float:
@@ -142,17 +143,17 @@ class LiveState:
 
     @property
     def in_flight_by_proxy(self) -> float:
-        """Those of them that this proxy's workers sent."""
+        """Requests in flight that this proxy's workers sent, without those of other clients."""
         return self.in_flight - self.foreign
 
     @property
     def is_scarce(self) -> bool:
-        """Whether somebody was turned away here lately."""
+        """Whether a request was turned away here lately."""
         return self.scarcity is not PLENTY or bool(self.scarcity_elsewhere)
 
     @property
     def shadow_usd_per_s(self) -> float:
-        """What a second's stay is worth to others at the present load; 0 where places are not scarce."""
+        """The price of a second's stay at the present load, USD; 0 where places are not scarce."""
         return 0.0 if self.tariff is None else self.tariff.usd_per_s(self.in_flight)
 
     def price(self, now_s: float) -> None:
@@ -164,29 +165,29 @@ class LiveState:
             self.tariff = tariff(seen, now_s)
 
     def doubt_all_of_account(self, states: Mapping[str, LiveState]) -> None:
-        """It refuses everything: the others with its key may, too."""
+        """It refuses everything. The deployments with the same key may, too, so they are doubted."""
         for name in self.same_account & states.keys():
             states[name].account = suspected(states[name].account)
 
     def lose(self, key: int) -> None:
-        """The end of a flight will not be reported any more."""
+        """Forgets a flight whose end will not be reported any more."""
         del self.flights[key]
         self.begun.discard(key)
 
     @property
     def failing_s(self) -> float:
-        """When a benchmark last found it failing, 0 where none did that still counts."""
+        """When a benchmark last found it failing, Unix seconds; 0 without a finding that still counts."""
         return max([proof.since_s for (kind, _), proof in self.proofs.items() if kind == ERRORS], default=0.0)
 
     @property
     def is_vouched_for(self) -> bool:
-        """Whether a request may try what a benchmark found failing: a health check was answered since."""
+        """Whether a request may try it though a benchmark found it failing: a health check was answered since."""
         return self.vouched_s >= self.failing_s
 
     def bad_share(self, kind: str, category: str, since_s: float) -> float | None:
-        """The share of live requests (0..1) that bear out what a benchmark found at `since_s`, of all workers.
+        """The share of live requests (0..1), of all workers, that confirm what a benchmark found at `since_s`.
 
-        `None` while they are too few, or it is not looked for.
+        `None` while there are too few requests, or where that finding is not known.
         """
         proof = self.proofs.get((kind, category))
         if proof is None or proof.since_s != since_s:
@@ -194,7 +195,7 @@ class LiveState:
         return proof.plus(self.proofs_elsewhere.get((kind, category))).bad_share
 
     def answered(self, at_s: float) -> None:
-        """It gave a sign of life."""
+        """The deployment gave a sign of life."""
         self.answered_at_s = max(self.answered_at_s, at_s)
         if is_suspected(self.circuit) and at_s > (self.circuit.changed_at_s or 0.0):
             self.circuit = succeeded(self.circuit, at_s)

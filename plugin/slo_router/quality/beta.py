@@ -1,8 +1,8 @@
 """The Beta distribution's chances and quantiles, from the standard library alone.
 
-The chance is Lentz's continued fraction of the incomplete beta function; a quantile of one or of a mixture of several
-is found by Newton's steps, or by halving where such a step leaves the interval that holds it. Its error is below 1e-6
-(parameters to 100,000).
+The chance is Lentz's continued fraction of the incomplete beta function. A quantile, of one distribution or of a
+mixture, is found by Newton's steps. Where such a step leaves the interval that holds the quantile, the interval is
+halved instead. The error is below 1e-6 (parameters to 100,000).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 _TINY = 1e-300
 _STEPS = 1_000  # of the fraction: it needs about the square root of the larger parameter
-_NEAR = 1e-7  # of the unit interval: a quantile is found
+_NEAR = 1e-7  # error of a quantile that is small enough
 _MOST_TRIES = 64  # about five are needed
 
 
 class Beta(NamedTuple):
-    """So many successes and failures, both above 0."""
+    """The Beta distribution of `a` successes and `b` failures, both above 0."""
 
     a: float
     b: float
@@ -30,24 +30,24 @@ class Beta(NamedTuple):
 
     @property
     def variance(self) -> float:
-        """Of the share."""
+        """The variance of the share."""
         return self.mean * (1 - self.mean) / (self.a + self.b + 1)
 
 
 def of_moments(mean: float, variance: float) -> Beta:
-    """The distribution of this mean in (0, 1); a variance that none has counts as the largest that has one peak."""
+    """The distribution of this mean in (0, 1) and this variance, which counts as mean × (1 − mean) ÷ 2 at most."""
     most = mean * (1 - mean)
     strength = max(most / max(variance, 1e-9) - 1, 1.0)
     return Beta(mean * strength, (1 - mean) * strength)
 
 
 def log_beta(a: float, b: float) -> float:
-    """Of the beta function."""
+    """The logarithm of the beta function."""
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
 def chance_below(x: float, shape: Beta) -> float:
-    """That a value drawn from `shape` is at most `x`."""
+    """The chance that a value drawn from `shape` is at most `x`."""
     a, b = shape
     if x <= 0 or x >= 1:
         return 0.0 if x <= 0 else 1.0
@@ -98,5 +98,5 @@ def _fraction(x: float, a: float, b: float) -> float:
 
 
 def _away(value: float) -> float:
-    """From zero."""
+    """The value, or the least one above 0 where it is too near to 0 to divide by."""
     return value if abs(value) > _TINY else _TINY

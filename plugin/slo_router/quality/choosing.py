@@ -1,15 +1,16 @@
-"""Which comparison is worth its money: the one after which a decision could be another.
+"""Which comparison is worth its money: one that could change a decision.
 
-A deployment matters in a category if it is no dearer than the cheapest one that passes the floor now: if its bound
-crosses the floor, another deployment is chosen. For each that matters, the chance of that is worked out beforehand.
+A deployment matters in a category if it is no dearer than the cheapest one that passes the floor now. If its bound
+crosses the floor, another deployment is chosen. For each deployment that matters, the chance of that is worked out.
 
     after k more comparisons   the mean moves by a normal step of variance (now² − then²), the deviation is `then`
     crosses                    the bound, mean − z × then, lies on the other side of the floor
-    is right                   to rise to the floor: with the bound's confidence; to fall just below it: with the rest
-    worth                      the highest of both chances ÷ k, over several k: one comparison alone hardly ever crosses
+    is right                   a rise to the floor with the bound's confidence, a fall just below it with 1 − that
+    worth                      the product of both chances ÷ k, the highest over several k: one comparison alone hardly
+                               ever crosses
 
-A comparison may tell of everybody in its net, so what it is worth for each adds up, and a category counts by how often
-it is asked. A request whose best comparison is worth less than `NEAR` of the best of all is not worth its money.
+A comparison may tell of every deployment in its net, so its worths for each are added up. A category counts by how
+often it is asked. A request is not compared if its best comparison is worth less than `NEAR` of the best of all.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Standing(NamedTuple):
 class Demand(NamedTuple):
     """What is asked of a category: at least this quality, with this confidence; by which share of the requests.
 
-    `served` are those who answer: a comparison needs one of them.
+    `served` are the deployments that answer: a comparison needs one of them.
     """
 
     floor: float
@@ -55,7 +56,7 @@ class Demand(NamedTuple):
 def those_that_matter(
     category: str, usd: Mapping[str, float], standings: Mapping[Cell, Standing], floor: float
 ) -> list[str]:
-    """The deployments up to the cheapest that passes; all where none does. `usd` is what a request costs there."""
+    """The deployments no dearer than the cheapest that passes; else all. `usd` is what a request costs on each."""
     found: list[str] = []
     for name in sorted(usd, key=lambda name: usd[name]):
         found.append(name)
@@ -71,10 +72,10 @@ def weighing(
     demands: Mapping[str, Demand],
     seen: Mapping[Pair, Outcomes],
 ) -> Generator[None, None, dict[Pair, float]]:
-    """By two deployments, in the order of their names, and category: what one more comparison of them is worth.
+    """By pair, in the order of the names, and category: what one more comparison of them is worth.
 
-    A chance that a decision changes, by the share of the requests; what is worth nothing is left out. `usd` is by
-    category what a request costs on each deployment. Works it out step by step.
+    The worth is the chance that a decision changes × the share of the requests. Pairs that are worth nothing are left
+    out. `usd` is, by category, what a request costs on each deployment. Yields between steps.
     """
     found: dict[Pair, float] = {}
     anchors = {cell: one.anchor for cell, one in standings.items() if one.anchor is not None}
@@ -101,7 +102,7 @@ def weighing(
 
 
 def choose(served: str, category: str, worth: Mapping[Pair, float]) -> str | None:
-    """Whom else to ask what `served` answered; `None` where that is worth little beside other questions."""
+    """Which other deployment to ask what `served` answered; `None` where other comparisons are worth far more."""
     mine: dict[str, float] = {}
     for (one, other, its), value in worth.items():
         if its == category and served in (one, other):
@@ -113,7 +114,7 @@ def choose(served: str, category: str, worth: Mapping[Pair, float]) -> str | Non
 
 
 def _chance(own: Standing, gains: Iterable[float], asked: Demand) -> float:
-    """That a bound crosses the floor, for each comparison; `gains` are those of precision after AHEAD."""
+    """The chance per comparison that a bound rightly crosses the floor; `gains` in precision, for each of AHEAD."""
     z = _NORMAL.inv_cdf(asked.confidence)
     before, now = own.bound is not None and own.bound >= asked.floor, own.now.deviation**2
     best = 0.0

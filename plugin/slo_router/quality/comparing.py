@@ -1,23 +1,27 @@
 """What comparisons of two deployments' answers to the same prompts say of the quality of each.
 
-A comparison tells a difference and no level. If an answer is good or not, and a judge prefers a good one to a bad one,
-then of two deployments that are good with the chances p and q
+A comparison tells a difference and no level. Assume that an answer is good or bad, and that a judge prefers a good one
+to a bad one. Then, if the answers of two deployments are good with the chances p and q,
 
     wins ÷ n − losses ÷ n  =  (p − q) × (1 − 2·noise)        however often both are good, and whatever a tie means
 
-where a verdict is wrong with the chance `noise`, and only a verdict that is the same in both orders counts. Levels come
-from elsewhere: from what is believed of each deployment without any comparison, because its answers were graded. Typed
-numbers lend a level only where nobody's answers were: who types too much does so for all, and errors must not add up.
-Both together are a net of levels and differences for each category. Its least squares say what is to be expected of a
-deployment from everything but its own level: that becomes its evidence, and no piece of it counts twice.
+A verdict is wrong with the chance `noise`. Only a verdict that is the same in both orders counts. Levels come from what
+is believed of each deployment without any comparison, because its answers were graded. Typed numbers give levels only
+in a category where no answer was graded. A person who types too high a number does so for all deployments, and these
+errors must not add up.
+
+Levels and differences form a net for each category. Its least squares say what to expect of a deployment from
+everything but its own level. That becomes its evidence, and no piece of it counts twice.
 
     counts as   level × (1 − level) ÷ (variance + LEAN²)   graded answers, of which the share `level` was good; a level
-                                                           below one half counts as many as one half: else who loses
-                                                           all would be surer to stay than who loses most
+                                                           below one half counts as many as one half: else a deployment
+                                                           that loses all would keep its place more surely than one
+                                                           that loses most
 
-So comparisons with somebody of whom little is known say little, and no number of them says more than is known of
-those at the other ends. A judge that likes the manner of one deployment errs always to the same side, and no number of
-comparisons shows it: LEAN is how far it may. The noise lies between 0 and 0.1. Comparisons fade as all answers do.
+So comparisons with a deployment of which little is known say little. No number of them says more than is known of the
+deployments at the other ends. A judge that likes the manner of one deployment always errs to the same side. No number
+of comparisons shows that, and LEAN is how far the judge may err. The noise lies between 0 and 0.1. Comparisons fade as
+all answers do.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from slo_router.quality.sources import PAIRED
 
 LEAN = 0.015  # of the unit interval: standard deviation of what a judge adds to a deployment for its manner alone
 SCALE, SCALE_DEVIATION = 1.125, 0.072  # 1 ÷ (1 − 2·noise) lies between 1 and 1.25
-ANCHOR_CONFIDENCE = 0.9  # of the bound that a level's deviation is read off
+ANCHOR_CONFIDENCE = 0.9  # of the bound from which a level's deviation is computed
 MOST_AT_ONCE = 12  # deployments in a net: those that were compared most
 LOOSE = 1e-3  # precision of a level of which nothing is known
 
@@ -54,7 +58,7 @@ class Outcomes(NamedTuple):
 
     @property
     def total(self) -> float:
-        """Of all comparisons."""
+        """The number of all comparisons."""
         return self.wins + self.ties + self.losses
 
 
@@ -66,12 +70,12 @@ class Level(NamedTuple):
 
 
 def level_of(belief: Belief) -> Level:
-    """Read off a bound that was worked out at `ANCHOR_CONFIDENCE`."""
+    """The level of a belief whose bound was worked out at `ANCHOR_CONFIDENCE`."""
     return Level(belief.mean, (belief.mean - belief.bound) / NormalDist().inv_cdf(ANCHOR_CONFIDENCE))
 
 
 def together(rows: Iterable[Outcomes], half_life_s: float) -> dict[Pair, Outcomes]:
-    """By the two, in the order of their names, and category: what was left of each when the newest was made."""
+    """By pair, in the order of the names, and category: the sum of all, faded to the time of the newest."""
     found: dict[Pair, Outcomes] = {}
     for row in sorted(rows, key=lambda row: row.at_s):
         one = (
@@ -85,9 +89,9 @@ def together(rows: Iterable[Outcomes], half_life_s: float) -> dict[Pair, Outcome
 
 
 def variance_of_one(seen: Outcomes | None) -> float:
-    """Of a single comparison that wins (1), ties (0) or loses (−1).
+    """The variance of a single comparison that wins (1), ties (0) or loses (−1).
 
-    With one more win and one more loss: a few ties do not say that there are only ties.
+    One more win and one more loss are added: a few ties do not say that there are only ties.
     """
     if seen is None:
         return 1.0
@@ -119,7 +123,7 @@ class Net:
 
     @staticmethod
     def of(category: str, anchors: Mapping[Cell, Level], rows: Sequence[Outcomes], names: Sequence[str] = ()) -> Net:
-        """One category's, of `names` and of those that were compared most."""
+        """The net of one category, with `names` and the deployments that were compared most."""
         counts: Counter[str] = Counter()
         for row in rows:
             counts.update({row.one: row.total, row.other: row.total})
@@ -129,11 +133,11 @@ class Net:
 
     @property
     def names(self) -> Iterable[str]:
-        """Of the deployments in it."""
+        """The deployments in the net."""
         return self._place
 
     def from_others(self, name: str) -> Level | None:
-        """What all but its own level say of a deployment; `None` where that is nothing."""
+        """A deployment's level by everything but its own level; `None` where that says nothing."""
         i = self._place[name]
         (weight, mean), variance = self._own[i], self._covariance[i][i]
         precision = self._precision(i, variance)
@@ -142,7 +146,7 @@ class Net:
         return Level((self._means[i] / variance - weight * mean) / (1 / variance - weight), precision**-0.5)
 
     def gain(self, name: str, one: str, other: str, variance: float) -> float:
-        """By how much more precise (1 ÷ variance) that gets where a difference is told with this variance."""
+        """How much more precise (1 ÷ variance) `from_others` gets by one more difference, told with `variance`."""
         i, j, k = self._place[one], self._place[other], self._place[name]
         at = [row[i] - row[j] for row in self._covariance]
         before = self._covariance[k][k]
@@ -150,7 +154,7 @@ class Net:
         return self._precision(k, after) - self._precision(k, before)
 
     def _precision(self, place: int, variance: float) -> float:
-        """Of what the others say, where a level as a judge sees it has this variance."""
+        """The precision of what the others say, if the level as a judge sees it has this variance."""
         left = 1 / variance - self._own[place][0]
         return 1 / (1 / left + LEAN**2) if left > 1 / UNTYPED_DEVIATION**2 else 0.0
 
@@ -169,7 +173,7 @@ def compared_evidence(
 ) -> Iterator[tuple[Cell, Batch] | None]:
     """What comparisons say of one group's cells, as graded answers; `None` after each step that says nothing yet.
 
-    `evidence` has none of comparisons.
+    `evidence` contains no comparisons.
     """
     kept = together(rows, rules.half_life_s).values()
     own, names = rules._replace(confidence=ANCHOR_CONFIDENCE), {name for row in kept for name in row[:2]}
@@ -193,7 +197,7 @@ def compared_evidence(
 
 
 def those_that_hold(levels: Mapping[Cell, Level], evidence: Mapping[Cell, Evidence]) -> dict[Cell, Level]:
-    """Of what is believed without comparisons, the levels of graded answers; in a category without any, all."""
+    """Of the levels without comparisons, those of graded answers; in a category without graded answers, all."""
     graded = {category for (_, category), found in evidence.items() if found.batches}
     return {cell: level for cell, level in levels.items() if cell in evidence or cell[1] not in graded}
 

@@ -1,6 +1,6 @@
 """The graded answers of one deployment in one category, as a short list of batches that `update` adds to.
 
-Old batches are joined, so that the list stays short and what is recent stays fine: a change for the worse is looked for
+Old batches are joined, so that the list stays short and recent batches stay small: a change for the worse is looked for
 between batches. A new model version drops what was known of the old one.
 """
 
@@ -24,14 +24,14 @@ class Batch(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Batches, oldest first, of one version of the model; `None` where nobody names it."""
+    """Batches, oldest first, of one version of the model. `version` is `None` where nobody names it."""
 
     batches: tuple[Batch, ...] = ()
     version: str | None = None
 
 
 def update(evidence: Evidence, batch: Batch, version: str | None = None) -> Evidence:
-    """With one more batch. Raises ValueError where its scores do not lie between 0 and its answers."""
+    """The evidence with one more batch. Raises ValueError where its scores do not lie between 0 and its answers."""
     if not 0 <= batch.score <= batch.answers:
         raise ValueError(f"score: {batch.score}, expected 0 to {batch.answers}, the number of answers")
     if not batch.answers:
@@ -43,7 +43,7 @@ def update(evidence: Evidence, batch: Batch, version: str | None = None) -> Evid
 
 
 def _joined(batches: Sequence[Batch]) -> Sequence[Batch]:
-    """At most `MOST_BATCHES`: the two neighbours become one that are least beside what is newer than they."""
+    """At most `MOST_BATCHES`. The two neighbours that are smallest, relative to all newer answers, become one."""
     if len(batches) <= MOST_BATCHES:
         return batches
     newer, best, at = 0.0, float("inf"), 0

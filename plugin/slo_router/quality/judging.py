@@ -1,13 +1,14 @@
 """How good a group's deployments are believed to be: the numbers that somebody typed, and the answers that were graded.
 
     nothing graded in the category              the typed number, as it stands; unknown without one
-    fewer answers than `prior_answers`          the same, but without a typed number what the answers say
+    fewer answers than `prior_answers`          the typed number, as it stands; without one what the answers say
     else                                        all answers, the typed number as `prior_answers` more (`posterior`)
 
-A typed number is somebody's decision: its bound is itself. Graded answers are a sample, so theirs is lower. Here an
-answer counts as its source weighs, whatever its age: what is old lowers the bound, and no typed number returns.
+A typed number is somebody's decision, so its bound is itself. Graded answers are a sample, so their bound is lower.
+Here an answer counts as its source weighs, whatever its age: old answers lower the bound, but the typed number does
+not return.
 
-The suite's last run counts alone: the one before asked the same items. A score that says nothing of its number of
+Of the suite only the last run counts, because the one before asked the same items. A score without its number of
 answers counts as typed where nobody typed one. Weak signals come last, and only lower what is believed (`weak`).
 """
 
@@ -36,7 +37,7 @@ from slo_router.quality.sources import FEEDBACK, SUITE, learn
 from slo_router.quality.weak import is_weak, lowered
 
 Judged = Mapping[str, Mapping[str, Belief]]  # by deployment id, then by category; what was never graded is not in it
-Fed = Mapping[str, Mapping[str, Sequence[Batch]]]  # likewise what users said, as `Evidence` keeps it
+Fed = Mapping[str, Mapping[str, Sequence[Batch]]]  # in the same way, what users said, as `Evidence` keeps it
 NOT_FED: Fed = MappingProxyType({})
 
 
@@ -79,7 +80,7 @@ def judging(
 
 
 def judge(facts: Iterable[Facts], graded: Graded, now_s: float, rules: Rules = RULES) -> Judged:
-    """All at once, for those who have the time."""
+    """All beliefs at once, by deployment id and category."""
     found: dict[str, dict[str, Belief]] = {}
     for (name, category), belief in filter(None, judging(facts, graded, now_s, rules)):
         found.setdefault(name, {})[category] = belief
@@ -89,7 +90,7 @@ def judge(facts: Iterable[Facts], graded: Graded, now_s: float, rules: Rules = R
 def standing(
     facts: Sequence[Facts], graded: Graded, categories: Sequence[str], now_s: float, rules: Rules
 ) -> Iterator[tuple[Cell, Standing] | None]:
-    """How one group's deployments stand in these categories, to choose whom to compare; `None` likewise."""
+    """How one group's deployments stand in these categories, to choose which to compare; `None`: a step without one."""
     z, own = NormalDist().inv_cdf(rules.confidence), rules._replace(confidence=ANCHOR_CONFIDENCE)
     known, anchors, batches = _gather(facts, graded, own, categories), dict[Cell, Level](), dict[Cell, Batch]()
     for step in believing(known.evidence, known.typed, now_s, known.rules, is_shared=False):
@@ -124,7 +125,7 @@ class _Gathered(NamedTuple):
     signals: Mapping[Cell, Sequence[Batch]]
 
     def compared(self, batches: Mapping[Cell, Batch]) -> _Gathered:
-        """With what comparisons add."""
+        """The same with what comparisons add."""
         return self._replace(evidence=with_compared(self.evidence, batches))
 
     def stands(self, cell: Cell) -> float | None:
@@ -152,7 +153,7 @@ def _gather(facts: Iterable[Facts], graded: Graded, rules: Rules, categories: Se
 
 
 def _cells(names: Iterable[str], graded: Graded, categories: Sequence[str]) -> Iterator[Cell]:
-    """Where anything may be known beside a typed number, and these categories; each once, by deployment."""
+    """Cells of which more than a typed number may be known, and those of these categories; each once, by deployment."""
     met: dict[str, dict[str, None]] = {}
     for row in graded.pairs:
         for name in (row.one, row.other):
@@ -174,7 +175,7 @@ def evidence_of(row: Metrics | None, fed: Sequence[Batch]) -> Evidence:
 
 
 def stated_for(facts: Facts, category: str, row: Metrics | None) -> float | None:
-    """The number that somebody typed, or a writer of metrics stated without its number of answers."""
+    """The number that somebody typed, else a score in the metrics without its number of answers."""
     typed = facts.quality_for(category)
     if typed is None and row is not None and row.quality_n is None:
         return row.quality_score

@@ -2,12 +2,11 @@
 
     graded − typed  =  the deployment's part + the category's part + the cell's own + chance
 
-A category may be hard for all models: the category's part is what they have in common there. The parts are drawn around
-0. The deployment's has half the variance of typed numbers. How far a deployment's cells lie apart is estimated over all
-deployments by the method of moments, beside as many assumed cells as `ASSUMED`. Which share of it is the category's
-part shows in how far deployments go up and down together. Means and variances are the best linear unbiased ones
-(Henderson, 1975), and what a cell's own answers add to what its neighbours say is taken off exactly: no answer counts
-twice.
+A category may be hard for all models: the category's part is what they have in common there. The mean of each part is
+0. The deployment's part has half the variance of typed numbers. How far a deployment's cells lie apart is estimated
+over all deployments by the method of moments, together with `ASSUMED` assumed cells. The category's share of it shows
+in how far deployments go up and down together. Means and variances are the best linear unbiased ones (Henderson, 1975).
+What a cell's own answers add to what its neighbours say is subtracted exactly, so that no answer counts twice.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _Seen = dict[int, tuple[float, float]]  # of a row, by column: weight, and weigh
 
 ASSUMED = 20.0  # cells whose spread is assumed, beside those measured; with 6, bounds of 20 answers were too high
 UNALIKE = 2.0  # categories in which deployments have nothing in common, assumed beside those measured
-LEAST = 1e-5  # a variance
+LEAST = 1e-5  # of a variance
 
 
 class Point(NamedTuple):
@@ -51,7 +50,7 @@ class _Row(NamedTuple):
 class Neighbours:
     """See the module. `uncertain` has the variance of each cell's typed number, `points` the cells with answers.
 
-    In the categories of `apart` deployments say nothing of each other. `solve` comes first, step by step.
+    In the categories of `apart` deployments say nothing of each other. Run `solve` to its end before `say`.
     """
 
     def __init__(
@@ -67,14 +66,14 @@ class Neighbours:
             deployments.setdefault(deployment, []).append(variance)
             categories[category] = 1 / common
         means = {label: len(found) / sum(found) for label, found in deployments.items()}
-        self._side = 0 if len(means) > len(categories) else 1  # the rows: there are more of them than columns
+        self._side = 0 if len(means) > len(categories) else 1  # rows: the more of deployments (0), categories (1)
         self._given, columns = (means, categories) if self._side == 0 else (categories, means)  # 1 ÷ variance
         self._columns = {label: number for number, label in enumerate(columns)}
         self._right = [0.0] * len(columns)
         self._matrix = [[given if label == other else 0.0 for other in columns] for label, given in columns.items()]
 
     def solve(self) -> Iterator[None]:
-        """The columns' parts, with the rows' eliminated, and then the rows'; long work is cut by the yields."""
+        """Works out the columns' parts, with the rows eliminated, and then the rows' parts. Yields between steps."""
         seen = self._by_row()
         for label, found in seen.items():
             self._eliminate(self._given[label], found)
@@ -87,14 +86,14 @@ class Neighbours:
             yield
 
     def say(self, cell: Cell) -> Said:
-        """Of this one, with answers of its own or without."""
+        """What the neighbours say of a cell, with answers of its own or without."""
         labels = self._labels(cell)
         row, column = self._rows[labels[self._side]], self._columns[labels[1 - self._side]]
         mean = row.mean + self._parts[column]
         covariance = self._covariance[column]
         variance = row.variance + covariance[column] - 2 * sum(it * covariance[i] for i, it in row.shares.items())
         point = self._points.get(cell)
-        if point is not None:  # as if it had none
+        if point is not None:  # without its own answers
             part = variance / (self._own + point.chance)
             mean, variance = (mean - part * point.excess) / (1 - part), variance / (1 - part)
         return Said(mean, variance + self._own)
@@ -129,7 +128,10 @@ class Neighbours:
 
 
 def _variances(points: Mapping[Cell, Point], usual: float, apart: Collection[str]) -> tuple[float, float]:
-    """Of a category's part, and of a cell's own. Each cell counts by what is its own of its variance."""
+    """The variances of a category's part and of a cell's own.
+
+    A cell counts by the share of its variance that is its own, and not chance.
+    """
     by_deployment: dict[str, list[tuple[str, float, Point]]] = {}
     for (deployment, category), point in points.items():
         by_deployment.setdefault(deployment, []).append((category, usual / (usual + point.chance), point))

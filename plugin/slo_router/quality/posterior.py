@@ -2,15 +2,16 @@
 
     cell → the deployment's other categories, the category's other deployments → typed number
 
-A typed number m counts as `prior_answers`: its variance m(1−m) ÷ (prior_answers + 1) is half the deployment's, half its
-categories', until graded answers say how far these lie apart. Where categories hardly differ a cell leans on its
-deployment; where they differ for all deployments alike, on the others, too; else on itself. So a cell's prior is a Beta
-distribution of the typed number and what its `neighbours` say, without its own answers.
+A cell is a deployment in a category. A typed number m counts as `prior_answers`. Half of its variance
+m(1−m) ÷ (prior_answers + 1) is the deployment's, half its categories', until graded answers show how far these lie
+apart. If categories hardly differ, a cell leans on its deployment. If they differ for all deployments alike, it leans
+on the other deployments, too. Else it leans on itself. So a cell's prior is a Beta distribution of the typed number and
+of what its `neighbours` say, without its own answers.
 
-Answers fade by half every `half_life_s`. A deployment may also have changed at some batch, unannounced: each such
-moment is a hypothesis with a Beta of its own, which starts from what was believed before, but weakly, and all are
-weighed by how well they explain the answers. `mean` and `bound` are those of the mixture, so a drop takes the bound
-with it before anybody can be sure of it.
+Answers fade by half every `half_life_s`. A deployment may also have changed at some batch, unannounced. Each such
+moment is a hypothesis with a Beta distribution of its own, which starts weakly from what was believed before. The
+hypotheses are weighed by how well they explain the answers. `mean` and `bound` are those of the mixture, so a drop
+lowers the bound before anybody can be sure of the drop.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from slo_router.quality.evidence import Batch, Cell, Evidence
 from slo_router.quality.neighbours import Neighbours, Point, Said
 from slo_router.quality.sources import PAIRED, WORTHS, Shown, Worths
 
-Faded = dict[str, tuple[float, float]]  # by source: answers and the sum of their scores, as old as they are
+Faded = dict[str, tuple[float, float]]  # by source: answers and the sum of their scores, faded by age
 
 UNTYPED = Beta(1.0, 1.0)  # where nobody typed a number
 UNTYPED_DEVIATION = (1 / 12) ** 0.5  # its standard deviation
-EDGE = 0.01  # of the unit interval, in which no prior mean lies
-AFTER_CHANGE = 8.0  # answers that count for the quality before a change, once it has changed
+EDGE = 0.01  # a prior mean lies at least so far from 0 and from 1
+AFTER_CHANGE = 8.0  # after a change the quality before it counts as so many answers
 _NOTHING = 0.0, 0.0
 NEGLIGIBLE = 0.01  # weight of a hypothesis that is left out
-SURE = 0.95  # that a quality has fallen, before anybody is told
+SURE = 0.95  # a fall is told only if it is at least as likely as this
 
 
 class Rules(NamedTuple):
-    """How evidence is read. `confidence`: the chance that a quality is at least its bound; `hears_signals`: `weak`."""
+    """How evidence is read. `confidence`: the chance that a quality reaches its bound. `hears_signals`: see `weak`."""
 
     confidence: float = 0.9
     prior_answers: float = 20.0
@@ -55,7 +56,7 @@ RULES = Rules()
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """That a quality has fallen, as likely as `sureness`: about when (Unix seconds), from what mean to what."""
+    """A quality has fallen, with the chance `sureness`: about when (Unix seconds), from which mean to which."""
 
     at_s: float
     before: float
@@ -67,7 +68,7 @@ class Belief(NamedTuple):
     """A quality (0..1): its mean, the bound that it keeps with the stated confidence, and what both rest on.
 
     `answers` counts graded answers as they weigh; `sources` has them by source. `at_s` (Unix seconds) is the newest
-    answer's, `None` without one. `typed` is the configured number. `fall`: what is told of a change for the worse.
+    answer's time, `None` without one. `typed` is the configured number. `fall`: a change for the worse, if it is sure.
     """
 
     mean: float
@@ -89,7 +90,7 @@ class _Hypothesis(NamedTuple):
 
 
 class _Tally(NamedTuple):
-    """Answers as they weigh, and successes among them."""
+    """The number of answers as they weigh, and of successes among them."""
 
     answers: float
     success: float
@@ -99,7 +100,7 @@ class _Tally(NamedTuple):
         return self.success / self.answers
 
     def variance(self, expected: float) -> float:
-        """Of the mean. From what is expected, not from what was seen: else a lucky cell would weigh more."""
+        """The variance of the mean, by the expected mean. By the mean that was seen a lucky cell would weigh more."""
         return expected * (1 - expected) / self.answers
 
     def shape(self, prior: Beta) -> Beta:
@@ -109,7 +110,7 @@ class _Tally(NamedTuple):
 def believe(
     evidence: Mapping[Cell, Evidence], typed: Mapping[Cell, float], now_s: float, rules: Rules = RULES
 ) -> dict[Cell, Belief]:
-    """Of every cell that has evidence or a typed number, of one group's deployments.
+    """The belief of every cell of one group's deployments that has evidence or a typed number.
 
     Raises KeyError for a source without a worth.
     """
@@ -125,10 +126,10 @@ def believing(
     *,
     is_shared: bool = True,
 ) -> Iterator[tuple[Cell, Belief] | None]:
-    """The same, step by step, for there may be many cells; `only`: of these deployments. `None`: a step without one.
+    """The same, step by step, for there may be many cells. `only`: of these deployments. `None`: a step without one.
 
-    Deployments say nothing of each other unless `is_shared`, nor in a category where answers were compared: that tells
-    what they have in common.
+    Deployments say nothing of each other unless `is_shared`. Nor do they in a category where answers were compared: the
+    comparisons tell what they have in common.
     """
     tallies = {cell: _tally(evidence.get(cell, Evidence()).batches, now_s, rules) for cell in [*typed, *evidence]}
     compared = {cell[1] for cell, found in evidence.items() if any(one.source == PAIRED for one in found.batches)}
@@ -165,7 +166,7 @@ def _tally(batches: Sequence[Batch], now_s: float, rules: Rules) -> _Tally:
 
 
 def faded(batches: Sequence[Batch], now_s: float, rules: Rules) -> Faded:
-    """What batches come to, by source, as old as they are."""
+    """The sums of batches, by source, faded by age."""
     found: Faded = {}
     for source, answers, score, at_s in batches:
         left = 0.5 ** (max(now_s - at_s, 0.0) / rules.half_life_s)
@@ -195,7 +196,7 @@ def _typed(cell: Cell, typed: Mapping[Cell, float], rules: Rules) -> tuple[float
 def _neighbours(
     tallies: Mapping[Cell, _Tally], typed: Mapping[Cell, float], apart: Collection[str], rules: Rules
 ) -> Neighbours:
-    """Of cells that are typed, or of cells that are not: how far the ones lie above 0.5 says nothing of the others."""
+    """Takes typed cells alone, or untyped cells: how far untyped ones lie above 0.5 says nothing of typed ones."""
     stated = {cell: _typed(cell, typed, rules) for cell in tallies}
     points = {
         cell: Point(tally.mean - stated[cell][0], tally.variance(stated[cell][0]))
@@ -212,7 +213,7 @@ def _prior(cell: Cell, said: Said, typed: Mapping[Cell, float], rules: Rules) ->
 
 
 def _hypotheses(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rules) -> list[_Hypothesis]:
-    """That nothing changed, and that it changed before each batch."""
+    """One hypothesis that nothing changed, and one of a change before each batch but the first."""
     each, every = [faded([one], now_s, rules) for one in batches], faded(batches, now_s, rules)
     whole = _weigh(every, rules)
     found, logs = [_Hypothesis(1.0, whole.shape(prior))], [_explains(prior, whole)]
@@ -233,7 +234,7 @@ def _hypotheses(prior: Beta, batches: Sequence[Batch], now_s: float, rules: Rule
 
 
 def _fall(hypotheses: Sequence[_Hypothesis]) -> Fall | None:
-    """Over all hypotheses of a change; when and how far is the likeliest one's."""
+    """The sureness is that of all hypotheses of a change. Time and means are those of the likeliest one."""
     likeliest, sureness = 0.0, 0.0
     found = None
     for weight, now, before, at_s in hypotheses:

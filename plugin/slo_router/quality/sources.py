@@ -1,11 +1,11 @@
 """Where graded answers come from, and what an answer from there is worth.
 
-A suite's grader is nearly right, a thumb often wrong. What shadow evaluation says of a level is weighed in `comparing`,
-for its errors are of another kind; what it hands on counts as the suite's. A source that turns each score over with the
-chance e shows e + (1 − 2e)·p of a deployment whose true quality is p: it draws every quality towards one half. What e
-is nobody tells; it lies between two ends. A share is corrected by that end which says less, so that a doubt never
-raises it. Where the same cells were graded by the suite too, the ends are learned (`learn`): summed over cells,
-e = Σ(suite − other) ÷ Σ(2·suite − 1), with the interval of a ratio.
+A suite's grader is nearly right, a user's thumb is often wrong. The errors of shadow evaluation are of another kind:
+`comparing` weighs what it says of a level, and what comes out counts as the suite's. If a source turns each score over
+with the chance e, it shows e + (1 − 2e)·p of a deployment whose true quality is p. So it draws every quality towards
+one half. Nobody knows e, but it lies between two ends. A share is corrected by the end that gives the lower quality, so
+that a doubt never raises it. If the suite graded the same cells, too, the ends are learned (`learn`). Summed over
+cells, e = Σ(suite − other) ÷ Σ(2·suite − 1), with the interval of a ratio.
 
 Correcting also makes a noisy answer count for less, (1 − 2e)²·p(1−p) ÷ shown(1−shown): a fifth at e = 0.2.
 """
@@ -22,18 +22,18 @@ SUITE, PAIRED, FEEDBACK = "suite", "paired", "feedback"
 IMPLICIT = "weak_implicit"  # no graded answers: see `weak`
 MOST_NOISE = 0.45  # at one half an answer says nothing
 FEWEST_CELLS = 5  # from fewer no noise is learned
-FEWEST_ANSWERS = 20  # of either kind in a cell that teaches
+FEWEST_ANSWERS = 20  # of either source in a cell from which noise is learned
 
 
 class Worth(NamedTuple):
-    """What an answer of a source counts, against one of the suite, and between which ends its noise lies (0..0.45)."""
+    """What an answer of a source counts, relative to one of the suite, and the two ends of its noise (0..0.45)."""
 
     weight: float
     least_noise: float = 0.0
     most_noise: float = 0.0
 
     def success(self, score: float, answers: float) -> float:
-        """The corrected sum of scores of so many answers, read by the end of the noise that says less."""
+        """The corrected sum of scores of so many answers, by the end of the noise that gives the lower sum."""
         noise = self.least_noise if 2 * score > answers else self.most_noise
         return (score - noise * answers) / (1 - 2 * noise)
 
@@ -51,7 +51,7 @@ class Shown(NamedTuple):
 
 
 def learn(source: str, cells: Iterable[Mapping[str, Shown]], worths: Worths = WORTHS) -> Worths:
-    """`worths` with the ends of one source's noise as cells show them that the suite graded too; as they are else."""
+    """`worths` with the ends of one source's noise by cells that the suite graded, too; unchanged if too few did."""
     pairs = []
     for cell in cells:
         suite, other = cell.get(SUITE), cell.get(source)

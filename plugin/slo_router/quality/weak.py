@@ -1,15 +1,15 @@
 """Weak signals: nobody said that an answer was bad, but what followed makes it likely. They only lower a quality.
 
 An answer without a signal says nothing of itself: a valid JSON answer may be wrong, and a user who does not ask again
-may have left. So it is no success. It only counts among those of which the signals are a share. At least that share of
-the answers was bad, up to a fifth of the signals being wrong:
+may have left. So it is no success. It only counts among the answers of which the signals are a share. Up to a fifth of
+the signals may be wrong, so at least 0.8 of that share was bad:
 
     most   = 1 − 0.8 × signals ÷ answers              the quality is hardly higher
-    weight = 0.02 × answers, at most `prior_answers`  all that was seen, in graded answers
+    weight = 0.02 × answers, at most `prior_answers`  what all signals weigh, in graded answers
     drop   = weight ÷ (weight + what else is known, in graded answers) × (mean − most), at least 0
 
-Mean and bound drop alike. They never rise, and no number of signals makes anybody surer. So whatever a floor's bound
-promises without them, it promises with them: in no cell is a floor reached that was not reached before.
+Mean and bound drop alike. They never rise, and no number of signals makes a quality more certain. So a bound promises
+with them what it promises without them: no cell reaches a floor that it did not reach before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WRONG = 0.2  # of the signals, at most
 
 
 def lowered(belief: Belief, seen: Sequence[Batch], now_s: float, rules: Rules) -> Belief:
-    """What is believed beside these; a batch's score counts its answers without a signal."""
+    """The belief, lowered by these signals. A batch's score counts its answers without a signal."""
     answers, score = faded(seen, now_s, rules).get(IMPLICIT, (0.0, 0.0))
     if not answers:
         return belief

@@ -2,17 +2,17 @@
 
     value of a candidate = worth × quality − cost      the pick has the highest
 
-A worth of 0 picks the cheapest, a very high one the best. In between each request has steps: at a worth of so much it
-pays to go from one deployment to a better one, which adds so much quality for so much money. The steps of past requests
-in the order of their worth are a ladder, and a target is a place on it.
+A worth of 0 picks the cheapest deployment, a very high worth the best. In between each request has steps. A step goes
+from one deployment to a better one: it adds quality, costs money, and pays from some worth on. The steps of past
+requests, in the order of their worth, are a ladder. A target is a place on the ladder.
 
     quality_of_best   the lowest worth at which the requests get that share of the quality of the one best model
-    usd_per_day       the highest worth at which they cost no more than each may
+    usd_per_day       the highest worth at which the requests cost no more than they may
 
-Many requests may look alike and share one step. So each has a lot, by which its worth lies up to a tenth above or
-below: a part of them takes the step, and a small change of costs changes that part a little.
+Many requests may look alike and share one step. So each request has a lot, a random number, which moves its worth by up
+to a tenth. Then a part of them takes the step, and a small change of costs changes that part a little.
 
-Where the one best model could not serve a request, the best that could stands for it.
+If the one best model could not serve a request, the best one that could stands for it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from itertools import accumulate
 from math import exp, log
 from typing import NamedTuple
 
-LEAST_USD, MOST_USD = 1e-9, 1e6  # worth: with the one the cheapest is picked, with the other the best
+LEAST_USD, MOST_USD = 1e-9, 1e6  # worth: at LEAST_USD the cheapest is picked, at MOST_USD the best
 SPREAD = 0.2  # of the worths of single requests, as a logarithm: a tenth below to a tenth above
-EXACT = 1e-4  # likewise
+EXACT = 1e-4  # error of a worth, as a logarithm
 ROUNDING = 1e-9  # of sums of qualities
 
 
@@ -44,8 +44,8 @@ class Step(NamedTuple):
     """From one deployment to the next better one that it pays to go to, at this worth."""
 
     worth_usd: float
-    quality: float  # gained
-    cost_usd: float  # likewise
+    quality: float  # added
+    cost_usd: float  # added
 
 
 def for_request(worth_usd: float, lot: float) -> float:
@@ -54,12 +54,12 @@ def for_request(worth_usd: float, lot: float) -> float:
 
 
 def picked(options: Options, worth_usd: float) -> Option:
-    """The one with the highest value; the better of two."""
+    """The option with the highest value; of equal ones the better."""
     return max(options, key=lambda one: (worth_usd * one.quality - one.cost_usd, one.quality))
 
 
 def steps(options: Options) -> Iterator[Step]:
-    """From the cheapest to the best, each at a higher worth than the one before."""
+    """The steps from the cheapest option to the best, each at a higher worth than the one before."""
     now = min(options, key=lambda one: (one.cost_usd, -one.quality))
     while better := [one for one in options if one.quality > now.quality]:
         found = [_step(now, one) for one in better]
@@ -74,7 +74,7 @@ def _step(now: Option, one: Option) -> Step:
 
 
 def best(requests: Sequence[Options]) -> str:
-    """The deployment id of the one best model: of the highest mean quality, and able to serve half as many as any."""
+    """The id of the one best model: of the highest mean quality, and able to serve half as many requests as any."""
     sums: dict[str, tuple[float, int]] = {}
     for options in requests:
         for one in options:
@@ -86,13 +86,13 @@ def best(requests: Sequence[Options]) -> str:
 
 
 def quality_at(options: Options, deployment_id: str) -> float:
-    """The quality there, and where it could not serve the request that of the best that could."""
+    """The quality of that deployment; if it could not serve the request, the quality of the best that could."""
     found = next((one.quality for one in options if one.deployment_id == deployment_id), None)
     return max(one.quality for one in options) if found is None else found
 
 
 def worth_for_quality(requests: Sequence[Options], ladder: Sequence[Step], share: float) -> float:
-    """The lowest that reaches it; `MOST_USD` where none does. `ladder`: the steps of all `requests`, by their worth."""
+    """The lowest worth that reaches `share`; else `MOST_USD`. `ladder`: the steps of all `requests`, by their worth."""
     name = best(requests)
     wanted = share * sum(quality_at(options, name) for options in requests)
     wanted -= sum(picked(options, 0.0).quality for options in requests)
@@ -104,7 +104,7 @@ def worth_for_quality(requests: Sequence[Options], ladder: Sequence[Step], share
 
 
 def worth_for_spend(requests: Sequence[Options], ladder: Sequence[Step], usd_each: float) -> float:
-    """The highest that costs no more; `LEAST_USD` where the cheapest cost more, `MOST_USD` where the best do not."""
+    """The highest worth that costs no more; `LEAST_USD` if the cheapest cost more, `MOST_USD` if the best do not."""
     left_usd = usd_each * len(requests) - sum(picked(options, 0.0).cost_usd for options in requests)
     if left_usd <= 0:
         return LEAST_USD
@@ -114,7 +114,7 @@ def worth_for_spend(requests: Sequence[Options], ladder: Sequence[Step], usd_eac
 
 
 def _where(ladder: Sequence[Step], amounts: Sequence[float], wanted: float) -> float:
-    """The worth at which the steps that are taken add up to what is wanted; no more than all of them do."""
+    """The worth at which the steps that are taken add up to `wanted`, which is at most the sum of all steps."""
     heights = [log(max(step.worth_usd, LEAST_USD)) for step in ladder]
     below = list(accumulate(amounts, initial=0.0))  # of all steps before each
     low, high = heights[0] - SPREAD, heights[-1] + SPREAD

@@ -2,9 +2,9 @@
 
 A prompt is an instruction and often a document. The instruction is short. It stands in the system prompt, or in the
 first or last sentences of the last user message. The document can have any length and any subject. To read it costs
-time and misleads: a long extraction is still an extraction. Nor is what an agent adds to its user's words by itself an
-instruction. `instruction_windows` therefore cuts windows of bounded length. A `Categorizer` sees only these windows, so
-its cost does not grow with the prompt.
+time and misleads: a long extraction is still an extraction. What an agent adds to its user's words is no instruction,
+either. `instruction_windows` therefore cuts windows of bounded length. A `Categorizer` sees only these windows, so its
+cost does not grow with the prompt.
 
 `rules` adds up the weights of the instruction words at each edge. Each word counts once. Words at the start of a
 sentence ("Extract all ...") count more. The edge with the higher score is taken for the instruction. The other edge and
@@ -95,7 +95,7 @@ def _clip(text: str) -> str:
 
 
 def _text(content: object) -> str:
-    """The clipped text of a message's content; of an agent's step, what a person says in it: nothing of most."""
+    """The clipped text of a message's content. Of an agent's step only what a person says in it, mostly nothing."""
     parts = [content] if isinstance(content, str) else content if isinstance(content, list) else []
     if len(parts) > 2 * EDGE_PARTS:
         parts = parts[:EDGE_PARTS] + parts[-EDGE_PARTS:]
@@ -108,7 +108,7 @@ def _text(content: object) -> str:
 
 
 def _task_of(text: str) -> str:
-    """What a person asked an agent for, without what that adds."""
+    """What a person asked an agent for, without what the agent adds."""
     end = text.find("</task>", 0, TASK_CHARS) if text.startswith("<task>") else -1
     return text[len("<task>") : end] if end > 0 else text
 

@@ -3,7 +3,7 @@
 The conditions come from `groups.NAME.categories`, in the order of the file; the first that holds names the category.
 Every part of a request is read at most once, and only if a condition asks for it. The time does not grow with the
 prompt: of a system prompt, and of each of its first blocks, the first `SYSTEM_CHARS` characters are hashed. Agents put
-the day, a folder and their version into the prompt, so its hash changes; that of a block may not.
+the day, a folder and their version into the prompt, so its hash changes. The hash of a block may stay the same.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hashlib import sha256
 from slo_router.contract.settings.tasks.own import ANY, Condition, OwnCategory
 
 SYSTEM_CHARS = 16_384
-MOST_BLOCKS = 8  # of a system prompt, likewise
-BILLING = "x-anthropic-billing-header:"  # a block that Claude Code writes, other in each request, and no model reads
+MOST_BLOCKS = 8  # of a system prompt that are hashed
+BILLING = "x-anthropic-billing-header:"  # a block by Claude Code: new in each request, and read by no model
 MOST_TOOLS = 256  # that are looked at
 
 Request = Mapping[str, object]
@@ -24,7 +24,7 @@ Rule = Callable[[Request], str | None]
 
 
 def rule_of(categories: Mapping[str, OwnCategory]) -> Rule | None:
-    """Names the category of a request whose condition holds, `None` where none does; no rule without conditions.
+    """A rule that names the category of the first condition that holds, else `None`. Without conditions, no rule.
 
     Whatever stands in a request, the rule raises nothing.
     """
@@ -50,7 +50,7 @@ def answer_form(request: Request) -> Mapping[str, object] | None:
 
 
 def schema_of(form: Mapping[str, object]) -> object:
-    """The schema itself of what `answer_form` found."""
+    """The schema itself in what `answer_form` found."""
     named = form.get("json_schema")
     return named.get("schema") if isinstance(named, Mapping) else form.get("schema")
 
@@ -62,7 +62,7 @@ class _Traits:
         self._request = request
 
     def keep(self, asked: Condition) -> bool:
-        """Whether all holds that is asked."""
+        """Whether every part of the condition holds."""
         return (
             all(_has(self._headers.get(name), value) for name, value in asked.header.items())
             and (asked.tag is None or _holds(self._tags, asked.tag))
@@ -101,7 +101,7 @@ class _Traits:
 
     @cached_property
     def _system_sha256(self) -> list[str]:
-        """Of the whole system prompt, and of its blocks, where it has several."""
+        """The hashes of the whole system prompt, and of its blocks, where it has several."""
         blocks = [text for text in _system_texts(self._request) if not text.startswith(BILLING)]
         texts = ["".join(blocks), *(blocks[:MOST_BLOCKS] if len(blocks) > 1 else ())]
         return [sha256(text[:SYSTEM_CHARS].encode("utf-8", "replace")).hexdigest() for text in texts if text]

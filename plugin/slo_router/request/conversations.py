@@ -2,7 +2,7 @@
 
 Only conversations that this proxy sent are known. The messages of a turn begin with those of the turn before. So the
 fingerprint of the longest known beginning tells which deployment answered it. A fingerprint covers the roles, lengths,
-edges and middles of a few messages: a long prompt costs no more than a short one, and no text is kept. Where no
+edges and middles of a few messages. So a long prompt costs no more than a short one, and no text is kept. Where no
 beginning is known (the client cut the history, or the server holds it), the session counts. A keyed hash of its name
 tells which deployment answered its last turn. A worker tells the other workers at most its `NEWS` latest turns at a
 time.
@@ -131,7 +131,7 @@ def _mark(message: Mapping[str, object]) -> int:
 
 
 def _brief(text: str) -> str:
-    """Its length, beginning, middle and end: a template may be all that two prompts of one length have in common."""
+    """A text's length, beginning, middle and end: two prompts of one length may share only their template."""
     size, middle = len(text), (len(text) - EDGE_CHARS) // 2
     if size <= 3 * EDGE_CHARS:
         return text
@@ -139,7 +139,7 @@ def _brief(text: str) -> str:
 
 
 def _texts(content: object) -> list[str]:
-    """A text, or what tells apart the parts that it consists of."""
+    """The text, or for each of its parts a text that tells it from others."""
     if isinstance(content, str):
         return [content] if content else []
     return [_text_of(part) for part in content if isinstance(part, dict)] if isinstance(content, list) else []
@@ -150,7 +150,7 @@ def _text_of(part: Mapping[str, object]) -> str:
 
 
 def _data_of(part: Mapping[str, object]) -> str:
-    """The longest text in a picture, a file or the like; of an address nothing that grants access for a while."""
+    """The longest text in a picture, a file or the like. A URL loses its query, which may grant access for a while."""
     inner = [value for value in part.values() if isinstance(value, dict)]
     texts = [text for one in (part, *inner) for text in one.values() if isinstance(text, str)]
     found = max(texts, key=len, default="")

@@ -28,7 +28,7 @@ CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
 TOKENS_PER_FILE = 3_000  # two pages of a PDF, as text and as images
 TOKENS_PER_MESSAGE = 4  # role and separators
 MOST_TOKENS_PER_MESSAGE, MOST_BYTES_PER_CHAR = 20, 4
-TOKENS_PER_OTHER, TOKENS_PER_WIDE = 0.5, 1.0  # older vocabularies make more of other scripts, newer ones less
+TOKENS_PER_OTHER, TOKENS_PER_WIDE = 0.5, 1.0  # older vocabularies need more tokens for other scripts, newer ones fewer
 SAMPLE_CHARS = 256  # of all texts together, unless they are many
 LEAST_SAMPLE = 16  # characters of each
 SAMPLE_TOOLS = 8
@@ -45,7 +45,7 @@ KINDS: Mapping[str, str] = {  # of parts that are no text, and what they need; t
     **dict.fromkeys(("video_url", "input_video"), "video"),
     **dict.fromkeys(("input_audio", "audio_url"), "audio"),
 }
-NO_TEXT = frozenset(  # fields that no model reads as they stand, or that say once more what another says
+NO_TEXT = frozenset(  # fields that no model reads as they stand, or that repeat another field
     {
         *("type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control", "signature"),
         *("audio", "annotations", "citations", "logprobs", "thinking_blocks", "reasoning_details"),
@@ -53,8 +53,8 @@ NO_TEXT = frozenset(  # fields that no model reads as they stand, or that say on
     }
 )
 TEXT_URLS = ("data:text/", "data:application/json")
-ENCRYPTED = "encrypted_content"  # of a model's thoughts, a compacted history, a page that it found
-ENVELOPE_CHARS = 650  # around what is encrypted; so Codex counts
+ENCRYPTED = "encrypted_content"  # holds a model's thoughts, a compacted history or a page that it found
+ENVELOPE_CHARS = 650  # around what is encrypted, as Codex counts
 _OTHER = re.compile("[\u0370-\U0010ffff]")  # from Greek on
 _WIDE = re.compile("[\u2e80-\U0010ffff]")  # from the CJK radicals on
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -119,7 +119,7 @@ def extract(
 
 
 def _most_tokens(content: Content, tool_chars: float) -> int | None:
-    """A token has at least a byte."""
+    """The most tokens that the prompt may have: a token has at least a byte. `None` with images, audio or files."""
     if content.images or content.files or content.audio or content.video:
         return None
     most_bytes = content.chars + (MOST_BYTES_PER_CHAR - 1) * content.not_ascii + tool_chars
@@ -139,7 +139,7 @@ def body_of(request: Mapping[str, object]) -> object:
 
 
 def tell(request: Mapping[str, object], body: object, categorizer: Categorizer, rule: Rule | None) -> tuple[str, str]:
-    """The category of a request whose client named none, and who told it."""
+    """The category of a request whose client named none, and the source that told it."""
     category = None if rule is None else rule(request)
     if category is not None:
         return category, "rule"
@@ -150,7 +150,7 @@ def tell(request: Mapping[str, object], body: object, categorizer: Categorizer, 
 def measure(body: object) -> Content:
     """Size of a prompt, a list of messages or a list of content parts; anything else counts as empty.
 
-    Clients and providers add kinds of parts all the time: every text counts that is not known to be none.
+    Clients and providers add kinds of parts all the time. So every string counts, unless it is known to be no text.
     """
     messages = [body] if isinstance(body, str) else body if isinstance(body, list) else []
     found = _Found([], Counter(), Counter())
@@ -214,7 +214,7 @@ def _look_into_object(value: Mapping[str, object], found: _Found, nesting: int, 
 
 
 def _is_written_out(part: Mapping[str, object]) -> bool:
-    """Whether it is a document of Anthropic's whose text stands in the request."""
+    """Whether the part is an Anthropic document whose text stands in the request."""
     source = part.get("source")
     return isinstance(source, dict) and source.get("type") in ("text", "content")
 
@@ -242,7 +242,7 @@ def _chars_of_tools(tools: Sequence[object]) -> float:
 def _beyond(others: Sequence[str]) -> float:
     size, tokens = max(SAMPLE_CHARS // (len(others) or 1), LEAST_SAMPLE), 0.0
     for text in others:
-        sample = text[:: -(-len(text) // size) | 1]  # odd: texts repeat themselves
+        sample = text[:: -(-len(text) // size) | 1]  # an odd step: texts repeat themselves
         wide, other = len(_WIDE.findall(sample)), len(_OTHER.findall(sample))
         more = wide * (TOKENS_PER_WIDE - TOKENS_PER_OTHER) + other * (TOKENS_PER_OTHER - TOKENS_PER_CHAR)
         tokens += more / len(sample) * len(text)

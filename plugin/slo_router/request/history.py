@@ -1,9 +1,9 @@
 """Whether a conversation's history has parts that only the model that wrote them accepts, or is at a provider. Pure.
 
-Models sign or encrypt their thinking, and refuse what another model signed: `thinking_blocks` and parts of type
-`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning and compacted histories (Responses). So do they
-what a server's own tools found (Anthropic's searches, run code). A request that asks for thinking, or has such tools,
-gets such an answer, so the router remembers which deployment gave it.
+Models sign or encrypt their thinking, and refuse what another model signed. Signed parts are `thinking_blocks` and
+`thinking` (Anthropic), thought signatures (Gemini), encrypted reasoning and compacted histories (Responses). The same
+holds for what a server's own tools found (Anthropic's searches, run code). The answer to a request that asks for
+thinking, or has such tools, may have such parts. So the router remembers which deployment gave it.
 
 A provider keeps conversations, prompts and items of stored responses (Responses), and containers (Anthropic), which
 requests name. No other account knows them.
@@ -18,8 +18,8 @@ _ASKS = ("thinking", "reasoning_effort", "reasoning", "web_search_options", "mcp
 _INCLUDED = "reasoning.encrypted_content"  # of models that think unasked
 NOTHING_KEPT = 0
 _SIGNED_PARTS = ("thinking", "redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction")
-_FOUND = "_tool_result"  # what the types of a server's results end in, where a model tells them
-_SIGNED_FIELDS = (  # by LiteLLM, of a chat
+_FOUND = "_tool_result"  # the types of results of a server's tools end in this, in a model's message
+_SIGNED_FIELDS = (  # that LiteLLM adds in a chat
     *("thought_signature", "thought_signatures", "web_search_results", "tool_results", "compaction_blocks"),
 )
 _SERVERS_TOOLS = ("web_search_2", "web_fetch_2", "code_execution_2", "tool_search_tool")  # a date follows
@@ -77,7 +77,7 @@ def kept_by_provider(request: Mapping[str, object]) -> int:
 
 
 def kept_of_answer(answer: object) -> int:
-    """Likewise of a response's last item: the next request may refer to it."""
+    """The same hash for a response's last item: the next request may refer to it."""
     items = answer.get("output") if isinstance(answer, Mapping) and answer.get("store") is not False else None
     return _item(items[-1]) if isinstance(items, list) and items else NOTHING_KEPT
 

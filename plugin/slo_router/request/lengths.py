@@ -153,7 +153,7 @@ class Seen:
     ) -> Length:
         """The lengths to expect at `now_s`, with a prior of `mean` tokens that counts as `assumed_answers`.
 
-        `shown` is the prior of that part of them.
+        `shown` is the prior of the part that the client sees.
         """
         one = assumed_answers * self._gain * _growth(now_s - self._at_s) / _POINTS
         ended = dict(self._ended)
@@ -165,7 +165,7 @@ class Seen:
 
 
 def shown_part(tokens: float, hidden: float) -> float:
-    """The part of tokens that the client sees; never nothing, for times are divided by it."""
+    """The part of tokens that the client sees; never 0, for times are divided by it."""
     return max(1.0 - hidden / tokens, LEAST_SHOWN) if tokens > 0 else 1.0
 
 

@@ -1,13 +1,13 @@
-"""What shows, without anybody's word, that an answer was bad: it breaks its schema, or its tool call is refused. Pure.
+"""Signs of a bad answer that nobody has to report: it breaks its schema, or its tool call is refused. Pure.
 
-Only what cannot mean anything else counts. An answer breaks its schema if it is no JSON, has a wrong type or lacks a
-required key; patterns, alternatives and references are not looked at. A tool's result refuses its call if it is
+Only a sign that cannot mean anything else counts. An answer breaks its schema if it is no JSON, has a wrong type or
+lacks a required key. Patterns, alternatives and references are not looked at. A tool's result refuses its call if it is
 
-    MCP's error -32602 ("invalid params") about the call's input, in its SDK's words, in whatever form results have
+    MCP's error -32602 ("invalid params") about the call's input, in its SDK's words, in any form of result
     Anthropic's `tool_result` with `is_error: true`, and the call names no tool of the request or breaks its schema
 
-`is_error` alone says only that a tool failed, which is often no fault of the call: a test that is red, a host that is
-away. OpenAI's results have no such mark at all.
+`is_error` alone says only that a tool failed. That is often no fault of the call: a test fails, a host is away.
+OpenAI's results have no such mark at all.
 """
 
 from __future__ import annotations

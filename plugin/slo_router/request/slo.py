@@ -70,7 +70,7 @@ class Asked(NamedTuple):
     values: Mapping[str, tuple[float, str]] = {}
     bounds: Mapping[str, tuple[float | None, float | None]] = {}  # field → (minimum, maximum)
     category: str | None = None
-    rescue: str = RESCUES[-1]  # the most that request, key and team allow; the group's settings allow it first
+    rescue: str = RESCUES[-1]  # the most that request, key and team allow; the group's settings may allow less
 
 
 class ResolvedSlo(NamedTuple):
@@ -233,7 +233,7 @@ def _read_category(raw: object) -> str | None:
 
 
 def _least_rescue(*sections: Mapping[str, object] | None) -> str:
-    """What team and key both allow."""
+    """The most that team and key both allow."""
     said = (_read_rescue("metadata slo_rescue", one.get("slo_rescue")) for one in sections if one)
     return min(said, default=RESCUES[-1], key=RESCUES.index)
 

@@ -1,8 +1,8 @@
 """Tells a task by the artefact of `slo-router train`, from the same bounded windows as the built-in rules.
 
-`words_of` is what training and telling see of a text: its words without the signs around them, the signs, and the
-characters of wide scripts, which have no spaces; each once. A word's numbers, one for each category, are packed into
-one large integer of 32-bit lanes, so that one addition adds all of them.
+Training and telling see only the `words_of` a text: its words without the signs around them, the signs, and the
+characters of wide scripts, which have no spaces. Each counts once. A word's numbers, one for each category, are packed
+into one large integer of 32-bit lanes, so that one addition adds all of them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from slo_router.contract.settings.tasks.classifier import Classifier
 from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.request.categories import SHORT_CHARS, Categorizer, Instruction
 
-SIGNS = "`{}[]()<>=+*/^\\_|$%#@&~\"'-,.:;!?"  # of ASCII: they part words, and are looked for themselves
-TOLD_APART = "“”‘’«»„–—…·×÷−≤≥→"  # they part words
+SIGNS = "`{}[]()<>=+*/^\\_|$%#@&~\"'-,.:;!?"  # of ASCII; they separate words, and each is a word itself
+TOLD_APART = "“”‘’«»„–—…·×÷−≤≥→"  # they only separate words
 _WIDE = re.compile("[\u2e80-\U0010ffff]")  # from the CJK radicals on a character is about a word
 
 
 def words_of(instruction: Instruction) -> set[str]:
-    """Of the system prompt, the first `SHORT_CHARS` characters of the message, and its end; a few hundred at most."""
+    """Words of the system prompt, the message's first `SHORT_CHARS` characters and its end: a few hundred at most."""
     system, opening, closing = instruction
     text = opening if len(opening) <= SHORT_CHARS else f"{opening[:SHORT_CHARS]}\n{closing}"
     text = (f"{system}\n{text}" if system else text).lower()

@@ -16,7 +16,7 @@ from slo_router.contract.model import Features
 TOKENS_PER_IMAGE = 1_000
 
 STEP = 0.05  # a category's last 20 requests have two thirds of the weight
-MOST_SURPLUS = 1.0  # that one report tells
+MOST_SURPLUS = 1.0  # a report counts as above the estimate by this × the estimate at most
 FACTOR_BOUNDS = (0.2, 5.0)  # a server that reports nonsense must not make every context window look full
 IMAGE_BOUNDS = (20.0, 5_000.0)
 UNCOUNTED = frozenset({"audio", "pdf", "video"})  # their tokens depend on seconds and pages

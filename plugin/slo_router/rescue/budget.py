@@ -3,11 +3,11 @@
     the last requests   those of the last WINDOW_S, or LEAST where they are fewer
     one more            while fewer than `share` of these were followed by a further call
 
-So a server that hangs finds the whole share of them unused, and over any so many requests no more than the share is
-used, whatever happens. A bucket that earns would let twice as much pass.
+So when a server begins to hang, the whole share is unused. Over any span of so many requests no more than the share is
+used, whatever happens. A token bucket would let twice as much pass.
 
-A worker counts its own requests and calls, and tells the others both numbers. Until they tell again each takes its part
-of what is left, so that no two take the same.
+A worker counts its own requests and calls, and tells the others both numbers. Until the others report again, each
+worker takes only its part of what is left, so that no two take the same call.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-LEAST = 400  # requests, and enough for one further call
+LEAST = 400  # requests; more where one further call needs more
 WINDOW_S = 20.0
-MOST = 1_000_000_000  # of what another says, no more is believed
+MOST = 1_000_000_000  # a larger number from another worker is not believed
 
 
 @dataclass(slots=True)
 class _Account:
-    """One group's."""
+    """One group's requests and further calls."""
 
     share: float = 0.0
     own: int = 0  # requests of this worker
     seen: int = 0  # requests of all workers since this one began
-    marks: deque[tuple[float, int]] = field(default_factory=deque)  # when, in seconds, so many were seen
-    calls: deque[int] = field(default_factory=deque)  # how many were seen at each further call of this worker
-    others: int = 0  # what the others made of the last requests
-    told: int | None = None  # requests of the others, as they said last
-    taken: int = 0  # since then
+    marks: deque[tuple[float, int]] = field(default_factory=deque)  # Unix seconds, and `seen` at that moment
+    calls: deque[int] = field(default_factory=deque)  # `seen` at each further call of this worker
+    others: int = 0  # further calls of the others that followed the last requests
+    told: int | None = None  # requests of the others, as they last reported
+    taken: int = 0  # further calls of this worker since then
 
     @property
     def window(self) -> float:
-        """How many requests are looked back at."""
+        """How many of the last requests count."""
         recent = self.seen - self.marks[0][1] if self.marks else 0
         return max(LEAST, 1 / self.share if self.share else 0.0, recent)
 
@@ -61,14 +61,14 @@ class _Account:
 
 
 class Budget:
-    """One worker's view of them, by group."""
+    """One worker's view of the further calls, by group."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
         self._workers, self._rank = 1, 0
 
     def earn(self, group: str, share: float, now_s: float) -> None:
-        """A request of the group, of which so many may be followed by a further call (0..1)."""
+        """Counts a request of the group. `share` (0..1): the part of its requests that a further call may follow."""
         account = self._account(group)
         account.pass_time(now_s)
         account.share = share
@@ -80,7 +80,7 @@ class Budget:
         return self._account(group).left
 
     def take(self, group: str, now_s: float) -> bool:
-        """Takes one for a further call. False where none is left."""
+        """Takes one further call. False where none is left."""
         account = self._account(group)
         account.pass_time(now_s)
         part, rest = divmod(account.left + account.taken, self._workers)
@@ -91,13 +91,13 @@ class Budget:
         return True
 
     def export(self) -> Mapping[str, tuple[int, int]]:
-        """This worker's own: requests since it began, and further calls that followed the last."""
+        """By group: this worker's requests since it began, and its further calls that followed the last requests."""
         return {group: (account.own, account.used) for group, account in self._accounts.items()}
 
     def hear(self, told: Iterable[object], rank: int = 0) -> None:
-        """Takes what the other workers said; `rank` is this one's among all. What makes no sense is left out."""
+        """Takes what the other workers said. `rank` is this worker's position. What makes no sense is left out."""
         said_by = [one for one in told if isinstance(one, Mapping)]
-        is_known = len(said_by) == self._workers - 1  # else requests of long ago would count as new
+        is_known = len(said_by) == self._workers - 1  # else old requests of a worker would count as new
         self._workers, self._rank = 1 + len(said_by), rank
         for group, account in self._accounts.items():
             said = [numbers for one in said_by if (numbers := _numbers(one.get(group))) is not None]

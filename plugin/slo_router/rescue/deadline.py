@@ -1,24 +1,25 @@
 """The time by which a deployment's first content is to be there, from the prediction for this request. Pure.
 
-    quantile  1.5 × p95, or what one in a thousand takes where that is later: p50 × (p95 ÷ p50)^1.88, as of a log-normal
-              time, for a p99 that was observed is made of stalls; and 4 × p95 at most
-    SLO       sooner, so that the next deployment's typical time still fits; but not where that is sooner than
-              1.5 × p95: who is expected to miss its SLO is no stall, and the next would miss it, too
+    quantile  1.5 × p95, or the p99.9 of a log-normal time where that is later: p50 × (p95 ÷ p50)^1.88. An observed
+              p99 would not do, for it is made of stalls. At most 4 × p95
+    SLO       sooner, so that the next deployment's typical time still fits. Not where that is sooner than 1.5 × p95:
+              to miss the SLO as expected is no stall, and the next deployment would miss it, too
     bounds    `min_ms` and `max_ms`
 
-The curve is the one that was fitted to answers, for the load that the request met. The one that waiting requests slow
-down would let each request of a hanging deployment wait for longer than the one before.
+The curve is the one that was fitted to answers, for the load that the request met. The curve that waiting requests make
+slower would not do: each request to a hanging deployment would wait longer than the one before.
 
-Where little live tells, the benchmark's time counts, three times over, and what is known live where that is later.
-Where nobody measured, there is no deadline. A benchmark may be wrong, and who is given up teaches nothing: so each that
-was given up by it alone makes it four times as long for a day, three times over at most.
+With little live evidence, MEASURED × the benchmark's time counts, or the live time where that is later. If nobody
+measured the deployment, there is no deadline. A benchmark may be wrong, and a request that is given up teaches nothing.
+So each request that was given up by the benchmark alone makes its deadline DOUBT times as long for a day, MOST_DOUBTS
+times at most.
 
-Few answers hardly show how wide the spread is: with eight of them it counts as a quarter wider, with fifty as hardly.
+Few answers hardly show how wide the spread is: with eight it counts as a quarter wider, with fifty as 4 % wider.
 
-One that is late may be waited for (`patience`) until LONGEST × p95: hardly an answer of any spread takes longer.
+A late answer may be waited for (`patience`) until LONGEST × p95: whatever the spread, hardly any answer takes longer.
 
-A prompt that is longer than those that were answered may take as many times longer as it is longer, and no line through
-the short ones tells. If it were given up for that, it would never teach how long it takes, nor would the next.
+A prompt that is some times longer than those that were answered may take that many times as long. No line through the
+short ones tells. If it were given up for that, neither it nor the next would ever teach how long such prompts take.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ from slo_router.live.state import Flight
 
 LATE, LATEST, LONGEST = 1.5, 4.0, 8.0  # × p95
 RARE = 3.09 / 1.645  # standard deviations to p99.9 and to p95
-THIN = 2.0  # answers; ÷ as many as tell, the spread may be wider by this part of itself
+THIN = 2.0  # answers; this ÷ the number of live answers is the part by which the spread counts as wider
 MEASURED = 3.0  # × what a benchmark found: it says little of the spread
-DOUBT, MOST_DOUBTS = 4.0, 3  # × that, for each that was given up by it alone
-SHORT_TOKENS = 1_000  # such a prompt is not long for a benchmark, of which nobody knows how long its prompts were
+DOUBT, MOST_DOUBTS = 4.0, 3  # × that, for each request that was given up by it alone
+SHORT_TOKENS = 1_000  # such a prompt is not long for a benchmark, whose prompts are of unknown length
 WHOLE = 1.5  # × the time of the longest answer that is likely
 
 
 class Deadline(NamedTuple):
-    """Of an attempt, in seconds from its dispatch."""
+    """The deadline of an attempt, in seconds from its dispatch."""
 
     due_s: float  # when its first content is to be there
     longest_s: float  # until when it may be waited for
@@ -61,8 +62,8 @@ def first_content(
 ) -> Deadline | None:
     """The flight's deadline; `None` where nobody knows what is usual.
 
-    `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes. So many
-    were given up there in a day by the benchmark alone: `untaught`.
+    `left_s` is what the SLO leaves for the first token, `next_s` what the next deployment typically takes. `untaught`
+    is how many requests were given up there in a day by the benchmark alone.
     """
     tokens = fresh_tokens(decision)
     found_s = p95_s = 0.0
@@ -92,7 +93,7 @@ def knows_enough(fitted: Curve | None) -> bool:
 
 
 def whole_answer_s(flight: Flight, settings: RescueSettings) -> float | None:
-    """The same for an answer in one piece; `None` where it may simply be long."""
+    """Seconds until an unstreamed answer is due; `None` where the settings or its unknown length forbid that."""
     if not settings.whole_answers or flight.expected_s is None:
         return None
     return bounded(WHOLE * flight.expected_s, settings)
@@ -104,5 +105,5 @@ def bounded(seconds: float, settings: RescueSettings) -> float:
 
 
 def fresh_tokens(decision: Decision) -> int:
-    """Of the prompt, in no cache."""
+    """Tokens of the prompt that are in no cache."""
     return max(decision.features.prompt_tokens - decision.cached_tokens, 0)

@@ -1,14 +1,16 @@
-"""For how long one that is late is waited for, by what giving up others has shown of its deployment. Pure.
+"""Whether a late request is waited for, by what giving up earlier ones has shown of its deployment. Pure.
 
-Who is given up does not teach whether it would have answered: first tokens with a long tail look like stalls. So
+A request that is given up does not show whether it would have been answered: first tokens with a long tail look like
+stalls. So
 
-    one was given up    somebody else has been answered there since: the next that is late is waited for, until LONGEST
-    it came             so is the next
-    it did not          the next QUICK are given up at their deadline, and the one after them is waited for
+    a request was given up   once another is answered there, the next late request is waited for, until LONGEST
+    its first token came     the next late request is waited for, too
+    it did not come          the next QUICK late requests are given up at their deadline, then one is waited for
 
-Where the server may hang nobody is waited for: another is late, too, and none who was sent later was answered.
+No request is waited for while the server may hang: another request is late, too, and none sent later was answered.
 
-A benchmark may be wrong: each that was given up by it alone makes its deadline longer for a day (`deadline.DOUBT`).
+A benchmark may be wrong. Each request that was given up by it alone makes its deadline longer for a day
+(`deadline.DOUBT`).
 """
 
 from __future__ import annotations
@@ -24,21 +26,21 @@ QUICK = 7
 
 
 class _Last(NamedTuple):
-    """When the last one was given up at a deployment, and how many more are at their deadline."""
+    """When a request was last given up at a deployment, and how many more will be at their deadline."""
 
     at_s: float
     quick: int = 0
 
 
 class Patience:
-    """That of one worker, by deployment. Times are Unix seconds."""
+    """One worker's patience, by deployment. Times are Unix seconds."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
-        self._untaught_s: dict[str, deque[float]] = {}  # when the benchmark alone gave somebody up
+        self._untaught_s: dict[str, deque[float]] = {}  # when a request was given up by the benchmark alone
 
     def untaught(self, flight: Flight) -> int:
-        """How many the benchmark alone gave up where the flight goes, in a day."""
+        """How many requests to the flight's deployment were given up in a day by the benchmark alone."""
         return sum(flight.at_s - at_s < DAY_S for at_s in self._untaught_s.get(flight.deployment_id, ()))
 
     def waits(self, flight: Flight, state: LiveState, now_s: float) -> bool:

@@ -1,23 +1,23 @@
-"""Whether a request whose deadline passed is given up for another deployment, and when it has a deadline at all. Pure.
+"""Whether a request past its deadline is given up for another deployment, and when it has a deadline at all. Pure.
 
     sent      earn(): one request more    deadline(): when to look again
     then      verdict():  rescue          another deployment is likely to answer sooner than this one
-                          wait            so it is not yet, or this one may just be late (`patience`)
-                          slow            whoever else could answer is late with what it has: the prediction's fault
+                          wait            that is not likely yet, or this one may just be late (`patience`)
+                          slow            the others that could answer are late, too: the prediction is at fault
                           budget          enough further calls were made
-                          alone           nobody else can answer
+                          alone           no other deployment can answer
 
-How long a silent one stays silent nobody knows. As long again as it has been is the guess: so the next is asked once
-the request has waited for as long as the next typically takes; one that nobody measured, once it has waited for a few
-times its deadline.
+Nobody knows how long a silent deployment stays silent. The guess is: for as long again as it has been. So the next one
+is asked once the request has waited for as long as the next one typically takes. If that was never measured, it is
+asked after UNKNOWN times the deadline.
 
-Where all became slow at once, each seems to be well until somebody waits there. So one request alone is on its way to
-another, until any that was sent there lately (since a deadline before the silent one left) has its first token in time:
-then it is no more than a few. And where one of the others is late, and the next has not shown that it is well, that is
-"slow", too.
+If all deployments became slow at once, each seems well until a request waits there. So only one request of a group is
+on its way to another deployment at a time. MOST_AT_ONCE may be, once the next deployment has proven that it is well. It
+has if it gave a first token to a request that was sent after the silent one, or at most a deadline before it. Without
+this proof, the verdict is "slow", too, if one of the others is late.
 
-Deployments with the same `api_base` are taken for one server. Whoever else is there is asked where nobody at another
-address can be, and only once the server has answered somebody that was sent to it later: so it does not hang.
+Deployments with the same `api_base` count as one server. Another deployment of that server is asked only if none at
+another address can answer. The server must also have answered a request that was sent later: then it does not hang.
 """
 
 from __future__ import annotations
@@ -37,38 +37,38 @@ from slo_router.rescue.budget import Budget
 from slo_router.rescue.deadline import Deadline, first_content, whole_answer_s
 from slo_router.rescue.patience import Patience
 
-UNKNOWN = 3.0  # × the deadline: after that a deployment of which nothing is known is the better bet
-MOST_AT_ONCE = 3  # streams that another took over, without a first token yet
-FOLLOWED_S = 5.0  # within which LiteLLM sends a request that was given up again
+UNKNOWN = 3.0  # × the deadline: after that a deployment of which nothing is known is asked
+MOST_AT_ONCE = 3  # streams of a group that another deployment took over, without a first token yet
+FOLLOWED_S = 5.0  # LiteLLM sends a request again within this time after it was given up
 LOOK_S, WATCH_S = 0.05, 0.01
-LATE_S = 5.0  # since the last one left that was late, and none after it in time
+LATE_S = 5.0  # a deployment counts as late this long after it got a late request, unless a later one is in time
 
 Reason = Literal["rescue", "wait", "slow", "budget", "alone"]
 
 
 class Verdict(NamedTuple):
-    """What becomes of a request that is past its deadline; `wait_s` is when to look again, where that may help."""
+    """What becomes of a request past its deadline; `wait_s`: seconds until the next look, where that may help."""
 
     reason: Reason
     wait_s: float | None = None
 
 
 class Rescues:
-    """Those of one worker. Times are Unix seconds."""
+    """The rescues of one worker. Times are Unix seconds."""
 
     def __init__(self, live: Live, watch: Callable[[], None]) -> None:
-        """`watch` looks at what came and what waits, as the background job does some times a second."""
+        """`watch` looks for late and missing answers, as the background job does some times a second."""
         self.budget = Budget()
         self.same_server: Mapping[str, frozenset[str]] = {}  # by deployment: the others at its address
         self._live = live
         self._watch = watch
         self._watched_s = 0.0
-        self._given_up_s: dict[str, list[float]] = {}  # by group: when, of those that were not sent again yet
+        self._given_up_s: dict[str, list[float]] = {}  # by group: when streams were given up, if not sent again yet
         self._following: dict[str, list[Flight]] = {}
         self._patience = Patience()
 
     def beside(self, silent: Iterable[str]) -> frozenset[str]:
-        """Those at the address of one of these."""
+        """The other deployments at the addresses of the silent ones."""
         return frozenset().union(*(self.same_server.get(name, ()) for name in silent))
 
     def followed(self, group: str, flight: Flight) -> None:
@@ -113,8 +113,8 @@ class Rescues:
         group: str,
         tried: Iterable[str],
     ) -> Verdict:
-        """What becomes of it now; `deadline` is what `deadline()` said. A `rescue` has taken of the budget."""
-        if abs(now_s - self._watched_s) > WATCH_S:  # of many that wait at once each looks
+        """What becomes of the request now. `deadline` is the result of `deadline()`. A `rescue` has used the budget."""
+        if abs(now_s - self._watched_s) > WATCH_S:  # many requests may wait and look at once
             self._watched_s = now_s
             self._watch()
         found, is_proven = self._next(decision, flight, now_s, deadline.due_s, tried)
@@ -138,7 +138,7 @@ class Rescues:
     def _next(
         self, decision: Decision, flight: Flight, now_s: float, due_s: float, tried: Iterable[str]
     ) -> tuple[Verdict, bool]:
-        """Whether another is likely to answer sooner than this one; and whether it has shown that it is well."""
+        """Whether another deployment is likely to answer sooner, and whether it has shown that it is well."""
         others = self._elsewhere(flight, self._others(decision, tried))
         if not others:
             return Verdict("alone"), False
@@ -158,11 +158,11 @@ class Rescues:
         return Verdict("rescue"), is_proven
 
     def has_other(self, decision: Decision, tried: Iterable[str]) -> bool:
-        """Whether anybody else could answer a request whose stream broke."""
+        """Whether another deployment could answer a request whose stream broke."""
         return bool(self._others(decision, tried))
 
     def _is_another_late(self, decision: Decision, flight: Flight, now_s: float) -> bool:
-        """Whether requests wait for too long elsewhere, too; not at one that is known to be broken."""
+        """Whether requests wait too long on another server, too. A deployment that is known to be broken is no sign."""
         states, own = self._live.states, {flight.deployment_id, *self._beside(flight)}
         found = (states.get(one.deployment_id) for one in decision.assessments if one.deployment_id not in own)
         return any(
@@ -172,7 +172,7 @@ class Rescues:
         )
 
     def _under_way(self, group: str, now_s: float) -> int:
-        """How many of the group's that were given up have no first token elsewhere yet."""
+        """How many of the group's streams that were given up have no first token from another deployment yet."""
         given_up_s = [at_s for at_s in self._given_up_s.get(group, ()) if now_s - at_s < FOLLOWED_S]
         following = [one for one in self._following.get(group, ()) if self._awaits_token(one)]
         self._given_up_s[group], self._following[group] = given_up_s, following
@@ -183,7 +183,7 @@ class Rescues:
         return state is not None and id(flight) in state.flights and id(flight) not in state.begun
 
     def _others(self, decision: Decision, tried: Iterable[str]) -> list[tuple[str, LiveState]]:
-        """Whoever else could answer: it passes every filter, as the decision found, and its circuit is closed."""
+        """The other deployments that could answer: not tried, not shut now, and not rejected but for their address."""
         out = {one.deployment_id for one in decision.rejections if one.value != BESIDE}.union(tried)
         states = ((one.deployment_id, self._live.states.get(one.deployment_id)) for one in decision.assessments)
         return [
@@ -196,18 +196,18 @@ class Rescues:
         return self.same_server.get(flight.deployment_id, frozenset())
 
     def _elsewhere(self, flight: Flight, others: list[tuple[str, LiveState]]) -> list[tuple[str, LiveState]]:
-        """Those of them that are at another address, if there are any."""
+        """Those of `others` that are at another address; all of them if there are none."""
         beside = self._beside(flight)
         return [one for one in others if one[0] not in beside] or others
 
     def _lives(self, flight: Flight) -> bool:
-        """Whether anybody who was sent to the flight's address after it has a first token."""
+        """Whether a request that was sent to the flight's address after it has its first token."""
         states = (self._live.states.get(name) for name in (flight.deployment_id, *self._beside(flight)))
         return any(state is not None and state.begun_until_s > flight.at_s for state in states)
 
     @staticmethod
     def _typical_s(decision: Decision, others: Iterable[tuple[str, LiveState]]) -> list[float | None]:
-        """What each takes for its first token, at the load that it has now."""
+        """Seconds that each takes for its first token at its present load, or for a whole answer; `None`: unknown."""
         tokens, answers = decision.features.prompt_tokens, decision.features.stream
         found: list[float | None] = []
         for name, state in others:
@@ -224,6 +224,6 @@ class Rescues:
 
 
 def _is_late(state: LiveState, now_s: float) -> bool:
-    """Whether requests wait there for longer than its answers explain, or the last did, though its queue be gone."""
+    """Whether requests wait there longer than the fit explains, or the last one did, even if its queue is gone."""
     said = state.last_word
     return state.curve is not state.fitted or (said.level > 0 and now_s - said.at_s < LATE_S)

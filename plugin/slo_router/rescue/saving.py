@@ -9,9 +9,9 @@ from slo_router.contract.units import MS
 
 
 def saved_s(tries: Sequence[TryRecord]) -> float:
-    """What a rescue saved, in seconds: a silent deployment is taken to be silent for as long again as it was.
+    """Seconds that a rescue saved. A silent deployment is assumed to stay silent for as long again as it was.
 
-    Less what the next one took for its first token, or for its whole answer. 0 where that is more, or unknown.
+    What the next one took for its first token, or its whole answer, is subtracted. 0 where that is more, or unknown.
     """
     silent, last = next((one for one in tries if one.ending == "silent"), None), tries[-1]
     answered_ms = last.ended_ms if last.first_token_ms is None else last.first_token_ms

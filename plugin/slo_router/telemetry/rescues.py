@@ -10,7 +10,7 @@ from slo_router.telemetry.families import Families
 
 
 class RescueMetrics:
-    """Those of one worker; `label_of` gives a deployment's label."""
+    """The rescue metrics of one worker; `label_of` gives a deployment's label."""
 
     def __init__(self, families: Families, label_of: Callable[[str], str]) -> None:
         self._label_of = label_of
@@ -32,11 +32,11 @@ class RescueMetrics:
         )
 
     def silent(self, group: str, deployment_id: str, reason: str) -> None:
-        """An attempt had no content at its deadline, and this is what became of it."""
+        """Counts an attempt without content at its deadline; `reason` is what became of it."""
         self._silent[group, self._label_of(deployment_id), reason].inc()
 
     def ended(self, group: str, record: RequestRecord) -> None:
-        """A request is over."""
+        """Counts what the rescue of a finished request saved and cost."""
         if record.tries is None:
             return
         for one in record.tries:

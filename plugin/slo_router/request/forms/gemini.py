@@ -4,7 +4,7 @@
     parts               text, files by their MIME type, calls of tools and what these answered
     systemInstruction   system
     tools               functions; those that Google runs, by name
-    config              limit and number of answers, JSON schema, thinking, sound; so LiteLLM calls `generationConfig`
+    config              limit and number of answers, JSON schema, thinking, sound; LiteLLM's name of `generationConfig`
 
 Clients write names in camel or in snake case. Nothing is raised, whatever stands in a request. Pure.
 """
@@ -24,7 +24,7 @@ _HUMP = re.compile("_([a-z])")
 
 
 def as_chat(request: Request) -> Request:
-    """The same request with the fields of a chat completion; one in another form as it came."""
+    """The same request with the fields of a chat completion. A request in another form stays as it came."""
     contents = request.get("contents")
     if not contents:
         return request
@@ -75,7 +75,7 @@ def _part(part: Request) -> object:
 def _file(file: Request) -> object:
     kind, data = str(file.get("mimeType")), file.get("data")
     if isinstance(data, str) and kind.startswith(_WRITTEN):
-        return {"type": "text", "text": data[: len(data) * 3 // 4]}  # as long as what it is in base64
+        return {"type": "text", "text": data[: len(data) * 3 // 4]}  # as long as the text that the base64 holds
     return {"type": _KINDS.get(kind.partition("/")[0], _ELSE)}
 
 
