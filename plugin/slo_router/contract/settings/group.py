@@ -2,7 +2,7 @@
 
     mode        whether the plugin routes, or only decides
     slo, …      what a request must keep, and by which rule one of those that keep it is picked
-    rescue      what becomes of a request that its deployment lets wait for its first content
+    rescue      what happens to a request whose deployment is silent when its first content is due
 
 The section is read by `config`, with all others.
 """
@@ -43,7 +43,7 @@ Mode = Annotated[Literal["route", "shadow"] | Canary, BeforeValidator(_mode)]
 
 
 class RescueSettings(Strict):
-    """Whether another deployment is asked where the chosen one is silent. `off` is `deadline: false`."""
+    """Whether another deployment is asked if the chosen one is silent. `off` is `deadline: false`."""
 
     deadline: bool = Field(
         default=True,
@@ -64,7 +64,7 @@ class RescueSettings(Strict):
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody is ever given up."""
+        """Whether any attempt is ever given up."""
         return self.deadline and self.budget > 0
 
     @model_validator(mode="after")
