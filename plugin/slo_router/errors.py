@@ -35,7 +35,7 @@ class RequestSloError(SloRouterError, ValueError):
 
 
 class FeedbackError(SloRouterError, ValueError):
-    """A rating that cannot be taken; the message is meant for the person who sent it, `status` is HTTP's."""
+    """A rating that cannot be taken; the message is meant for the person who sent it, `status` is the HTTP status."""
 
     def __init__(self, status: int, why: str) -> None:
         self.status = status

@@ -173,7 +173,7 @@ class Metrics(NamedTuple):
     quality_held: bool = False  # the score dropped since the last good run, for an unknown reason
     fit: LatencyFit | None = None
     error_at_s: float | None = None  # when `error_rate` was measured, if at another time than the latencies
-    fault_at_s: float | None = None  # when `answer_fault` was found, likewise
+    fault_at_s: float | None = None  # when `answer_fault` was found, if at another time than the latencies
     prompt_tokens_mean: float | None = None
     quality_at_s: float | None = None  # when the oldest of the answers behind `quality_score` was given
     hidden_tokens_mean: float | None = None  # of the output, reasoning that the client does not see

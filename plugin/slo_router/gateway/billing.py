@@ -6,7 +6,7 @@ steps every bill is a sum of tokens × prices. So LiteLLM's calculator bills a f
 prices are the differences of these bills. The bill of an answer with tokens of every kind shows where a step begins.
 All this is done in the background, when a deployment is read; a decision never asks.
 
-A deployment keeps the prices of the YAML and the price map if LiteLLM cannot bill it, or would ask somebody else.
+If LiteLLM cannot bill a deployment, or is not asked (`_is_asked`), the prices of the YAML and the price map count.
 """
 
 from __future__ import annotations

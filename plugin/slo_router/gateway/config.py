@@ -44,7 +44,7 @@ def started_with() -> Document:
         return Document(state)
     try:
         raw = read_raw(Path(path))
-    except SettingsError as error:  # LiteLLM could read it
+    except SettingsError as error:  # LiteLLM could read the file, so the proxy starts
         return Document(state, (f"the file could not be looked at again: {error}",))
     fields = {name: _told(raw.fields.get(name), value) for name, value in state.items()}
     return Document(fields, raw.remarks)
@@ -85,7 +85,10 @@ class _Listed:
     models: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
     def read(self, source: Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
-        """What `source` lists. A map that LiteLLM loaded anew may have its additions by now: they are left out."""
+        """What the first map lists, and of each later map the new names with a price.
+
+        LiteLLM may have made additions to a later map by now. They have no price, and known names keep their entry.
+        """
         if source is not self.source:
             known = self.models
             self.source = source

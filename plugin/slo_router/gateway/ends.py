@@ -81,7 +81,7 @@ class Ends:
         self._strategy.finish(trace, ENDINGS[fault], wait_s)
 
     def answer_says(self, trace: Trace, headers: Mapping[str, object]) -> None:
-        """An answer leaves: learns from these headers of it what is left of the provider's limits."""
+        """An answer leaves: learns from its headers what is left of the provider's limits."""
         flight = trace.attempts[-1].flight if trace.attempts else None
         if flight is not None:
             for report in reports(headers, time.time()):

@@ -185,7 +185,7 @@ class Plugin(CustomLogger):
         except Exception as error:  # noqa: BLE001  # fail open: whatever breaks here must not break the request
             if (
                 trace is not None and trace.asks_pool
-            ):  # LiteLLM's own pick should raise the same; if not, the failed decision is counted once it is sent
+            ):  # LiteLLM's own pick should raise the same; if not, the failure is counted when the attempt is sent
                 trace.asks_pool, trace.refusal = False, error
             else:
                 self.picker.fail_open(trace, error)
@@ -220,7 +220,7 @@ class Plugin(CustomLogger):
     ) -> dict[str, str] | None:
         """An answer leaves: say what was decided."""
         trace = find_trace(data)
-        if trace is None or response is None:  # from 1.110 on also for an error
+        if trace is None or response is None:  # LiteLLM 1.110 and later call this also for an error
             return None
         await self.rescuer.read_ahead(trace, response, data, user_api_key_dict)
         if not requests.is_from_cache(data):

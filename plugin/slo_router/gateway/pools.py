@@ -38,8 +38,8 @@ async def healthy_pool(
 ) -> Sequence[Deployment]:
     """The healthy deployments after every filter of LiteLLM's but this plugin's. Raises what LiteLLM raises.
 
-    LiteLLM gets a copy of the request without its logging object, because LiteLLM takes keys out of the request, and
-    would log a refusal. The pick itself logs that refusal again.
+    LiteLLM gets a copy of the request without its logging object: LiteLLM takes keys out of the request, and would log
+    a refusal, which it will log in the pick itself.
     """
     token = _asking.set(_EVERYBODY)
     try:

@@ -150,7 +150,7 @@ def _claude_session(request: Mapping[str, object]) -> object:
 
 
 def _secret() -> bytes:
-    """A secret that a reader of Redis does not know: of the proxy's master key, else of this worker alone."""
+    """A secret that a reader of Redis does not know: from the proxy's master key, else of this worker alone."""
     return blake2b(str(proxy_server.master_key or _FALLBACK_SECRET).encode("utf-8", "replace")).digest()
 
 

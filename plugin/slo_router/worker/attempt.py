@@ -31,7 +31,7 @@ class Attempt:
     deployment_id: str
     flight: Flight | None = None  # its part in the load; `None` where live measurements are off
     is_sent: bool = False
-    first_token_s: float | None = None  # Unix seconds; `None` before it, and where nobody saw it
+    first_token_s: float | None = None  # Unix seconds; `None` before it, and if it was not seen
     ending: Ending | None = None
     sent_s: float | None = None  # Unix seconds, as those below
     ended_s: float | None = None

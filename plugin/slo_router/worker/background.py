@@ -133,7 +133,7 @@ class Background:
         await self._load_signals.aclose()
 
     async def _run(self) -> None:
-        while not await in_turns(self._hooks.tick()):  # noqa: ASYNC110  # the proxy tells nobody that its router is there
+        while not await in_turns(self._hooks.tick()):  # noqa: ASYNC110  # the proxy does not tell when its router is there
             await asyncio.sleep(STARTUP_POLL_S)
         if self._settings.freeze_heap:  # else a full collection of a million start-up objects stops an early request
             gc.collect()

@@ -43,10 +43,10 @@ class LoadSignals:
         self._tls: ssl.SSLContext | None = None
         self._clients: dict[str, httpx.AsyncClient] = {}  # each its own, for a common pool searches all connections
         self._silent: frozenset[str] = frozenset()  # deployments that did not answer, as was logged
-        self._others_until_s = 0.0  # on the monotonic clock: so long somebody else asks
+        self._others_until_s = 0.0  # on the monotonic clock: until then another worker asks
 
     async def stand(self, redis: AsyncClient, facts: Iterable[Facts], every_s: float) -> None:
-        """Stands for election, every `every_s`, where there is somebody to ask. Raises redis errors."""
+        """Stands for election if there are servers to ask. Call it every `every_s` seconds. Raises redis errors."""
         if any(one.metrics_url is not None for one in facts):
             lost = not await self._is_elected(redis)
             self._others_until_s = time.monotonic() + max(TERM_S, 2 * every_s) if lost else 0.0

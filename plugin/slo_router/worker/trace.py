@@ -100,7 +100,7 @@ class Trace:
     is_by_session: bool = False  # the conversation was looked up by its session, for no beginning of it was known
     kept: int = NOTHING_KEPT  # the hash of a conversation's, prompt's or item's name that only its provider knows
     made: int = NOTHING_KEPT  # the hash of the name of what the answer left at the provider
-    goes_on: bool = False  # the request continues what a provider holds, and nobody here knows how long that is
+    goes_on: bool = False  # the request continues what a provider holds; its length is unknown here
     is_impatient: bool = False  # the client set a timeout of its own
     tells_nothing: bool = False  # about a deployment: the call is not routed, or on the client's own account
     is_signed: bool = False  # the conversation holds, or its answer may hold, what only its model can read
@@ -141,7 +141,7 @@ class Trace:
 
     @property
     def tried(self) -> list[str]:
-        """The deployments of all attempts, in their order; those that were never sent among them."""
+        """The deployments of all attempts in their order, also of attempts that were never sent."""
         return [attempt.deployment_id for attempt in self.attempts]
 
     @property

@@ -1,7 +1,7 @@
 """`groups.NAME`: how one group of `model_list` is routed.
 
     mode        whether the plugin routes, or only decides
-    slo, …      what a request must keep, and by which rule one of those that keep it is picked
+    slo, …      what a request must keep, and the rule that picks among the deployments that keep it
     rescue      what happens to a request whose deployment is silent when its first content is due
 
 The section is read by `config`, with all others.
@@ -86,7 +86,7 @@ Rescue = Annotated[RescueSettings, BeforeValidator(_read)]
 
 
 class ShadowEvaluationSettings(Strict):
-    """Which answers are compared with those of another deployment to the same prompts. Without this section none is."""
+    """Which answers are compared with another deployment's to the same prompts. Without this section none are."""
 
     judge: str | None = Field(
         None, description="the model group, of this proxy, that says which of two answers is better"

@@ -159,7 +159,7 @@ _read_here: ContextVar[Ahead | None] = ContextVar("the stream that this task rea
 
 
 def is_left() -> bool:
-    """Whether this task reads a stream while another deployment is asked in its place: nobody must continue it."""
+    """Whether this task reads a stream while another deployment is asked in its place: then none may continue it."""
     ahead = _read_here.get()
     return ahead is not None and ahead.is_left
 

@@ -1,4 +1,4 @@
-"""Keeps LiteLLM from cooling a deployment down for an attempt that this plugin ended: its own circuit counts that.
+"""Keeps LiteLLM from cooling a deployment down for an attempt that this plugin ended: the plugin's circuit counts it.
 
 With `allowed_fails: 0` one late answer would take a deployment out of LiteLLM's pool, for as long as `cooldown_time`
 says. LiteLLM cools no deployment down for a timeout that its caller set. So `forgive` marks this timeout as the

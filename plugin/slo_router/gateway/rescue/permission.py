@@ -32,7 +32,7 @@ def retries_left(call: Mapping[str, object], router: Router) -> int:
     own = call.get("num_retries")  # the deployment's
     if isinstance(own, int):
         most = min(most, own)
-    if made == 0:  # after the first attempt LiteLLM settles how often it retries: that is `most` for later attempts
+    if made == 0:  # after that LiteLLM has put the policy's number into `max_retries`
         by_policy = _after_timeout(router, metadata.get("model_group"))
         most = most if by_policy is None else min(most, by_policy)
     return most - made
