@@ -5,8 +5,8 @@
     ├── RequestSloError   a client's SLO is malformed: HTTP 400, names the header or field and the value
     └── FeedbackError     a rating cannot be taken: an HTTP status, and says why
 
-All are also `ValueError`. Anything else that escapes the plugin is a defect; on the request path it is caught in one
-place and the request goes on as LiteLLM alone would have routed it.
+All are also `ValueError`. Any other error that escapes the plugin is a defect. During a pick one place catches it, and
+the request goes on as LiteLLM alone would have routed it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RequestSloError(SloRouterError, ValueError):
 
 
 class FeedbackError(SloRouterError, ValueError):
-    """A rating that cannot be taken; the message is meant for the person who sent it, `status` is HTTP's."""
+    """A rating that cannot be taken; the message is meant for the person who sent it, `status` is the HTTP status."""
 
     def __init__(self, status: int, why: str) -> None:
         self.status = status

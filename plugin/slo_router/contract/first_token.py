@@ -69,7 +69,7 @@ def shows_thought(answer: object) -> bool:
 
 
 def _has_thought(said: object) -> bool:
-    """Of a message, an item of a response or a block of Anthropic's; some servers put it into the text."""
+    """Whether a message, an item of a response or a block of Anthropic's has reasoning, which may stand in its text."""
     if _has_any(said, THOUGHT_FIELDS) or (
         _field(said, "type") == "reasoning" and _has_any(said, ("summary", "content"))
     ):
@@ -109,7 +109,7 @@ def _response_event_has_token(kind: str, event: object) -> bool:
     if kind.endswith(".delta"):
         return bool(_field(event, "delta"))
     item = _field(event, "item")
-    if kind.endswith(".done"):  # of what comes without deltas: some calls, or all of a server's
+    if kind.endswith(".done"):  # for what comes without deltas: some calls, or everything that a server sends
         said = (event, *_items(_field(item, "content")))
         if any(_has_any(one, ("text", "arguments", "input", "refusal")) for one in said):
             return True

@@ -10,7 +10,7 @@ slo_router:bell                                   stream        each worker: it 
 slo_router:scraper                                string        the worker that asks the model servers; it expires
 slo_router:off                                    set           the operator: groups that LiteLLM alone routes
 slo_router:policies                               list          the operator: JSON, the newest first
-slo_router:feedback                               hash          who takes a rating: day → how many
+slo_router:feedback                               hash          worker or command that takes a rating: day → how many
 slo_router:feedback:{day}                         hash          likewise: the sums of that day; it expires
 slo_router:rated                                  sorted set    likewise: request id → ms of its record's id
 slo_router:implicit                               hash          each worker: day → how often it told of weak signals

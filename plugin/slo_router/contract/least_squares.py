@@ -38,7 +38,7 @@ def find_knee(loss: float, tried: Iterable[tuple[Knee, float]], count: float) ->
 
 
 def inverse(matrix: Sequence[Sequence[float]]) -> Matrix:
-    """Of a small, positive definite one."""
+    """The inverse of a small, positive definite matrix."""
     size = len(matrix)
     rows = [[*row, *(float(i == j) for j in range(size))] for i, row in enumerate(matrix)]
     for i in range(size):

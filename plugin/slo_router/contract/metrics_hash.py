@@ -75,7 +75,7 @@ def _moment(raw: str, now_s: float) -> float | None:
 
 
 def _moments(fields: Mapping[str, str], now_s: float, bad: list[BadValue]) -> dict[str, float]:
-    """When those parts of a hash were measured that have their own timestamp."""
+    """When the parts of a hash that have their own timestamp were measured."""
     found: dict[str, float] = {}
     for name, attribute in _MOMENTS.items():
         raw = fields.get(name)

@@ -24,7 +24,7 @@ DecisionKind = Literal["met", "fallback", "passthrough"]
 Basis = Literal["live", "measured", "pooled", "none"]
 
 KNEES = (2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)  # loads at which a server's batch may be full
-LEVELS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)  # at which distributions are kept
+LEVELS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.975, 0.99)  # quantiles that distributions keep
 CATEGORIES = ("ner", "summarization", "reasoning", "code", "chat")  # of tasks; a group's settings may add to them
 EMPTY: Mapping[str, float] = MappingProxyType({})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -79,7 +79,7 @@ class Limits(NamedTuple):
 
 
 UNLIMITED = Limits()
-TEXT = "text"  # what a deployment lacks that makes embeddings, images or the like
+TEXT = "text"  # in `Facts.unsupported` of a deployment that makes embeddings, images or the like
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a SHA-256, or a UUID
 
 
@@ -173,7 +173,7 @@ class Metrics(NamedTuple):
     quality_held: bool = False  # the score dropped since the last good run, for an unknown reason
     fit: LatencyFit | None = None
     error_at_s: float | None = None  # when `error_rate` was measured, if at another time than the latencies
-    fault_at_s: float | None = None  # when `answer_fault` was found, likewise
+    fault_at_s: float | None = None  # when `answer_fault` was found, if at another time than the latencies
     prompt_tokens_mean: float | None = None
     quality_at_s: float | None = None  # when the oldest of the answers behind `quality_score` was given
     hidden_tokens_mean: float | None = None  # of the output, reasoning that the client does not see
@@ -221,7 +221,7 @@ class Prediction(NamedTuple):
     longest_tokens: float | None = None  # one answer does not exceed it with the group's confidence; within the limit
     answer_tokens: float | None = None  # expected of one answer without a limit
     hidden_tokens: float | None = None  # of one answer within the limit, reasoning that the client does not see
-    quality_bound: float | None = None  # what `min_quality` is held against; `quality` is the mean
+    quality_bound: float | None = None  # compared with `min_quality`; `quality` is the mean
     quality_answers: Mapping[str, float] = EMPTY  # graded answers behind it, as they weigh, by source
     quality_at_s: float | None = None  # when the newest of them was given, Unix seconds
 

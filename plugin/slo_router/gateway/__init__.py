@@ -1,6 +1,6 @@
-"""LiteLLM: its hooks, what is taken from it in each version, and its YAML. Nothing else imports it.
+"""LiteLLM: its hooks, what is taken from it in each version, and its YAML. Only `proxy` imports this folder.
 
-Our router strategy is LiteLLM's callback filter (`async_filter_deployments`). LiteLLM asks it while it narrows a group
-down to the deployments that may serve a request. It answers with the one it decided for, or with the list as it came,
-and then LiteLLM's own strategy picks. So what LiteLLM would do alone it does by itself, in every version.
+Our router strategy is LiteLLM's callback filter (`async_filter_deployments`). LiteLLM calls it while it narrows a group
+down to the deployments that may serve a request. The filter returns the deployment that it decided for, or the
+unchanged list. From that list LiteLLM's own strategy picks, as it would without the plugin, in every version.
 """

@@ -1,12 +1,12 @@
-"""What LiteLLM bills for a deployment, as the price function that decisions use: asked of LiteLLM, not copied from it.
+"""Asks LiteLLM what it bills for a deployment, and derives the prices that decisions use.
 
-Its rules differ by provider and version: which listing a name leads to, what a cached token without a price costs, when
-a step begins, how discounts and margins add up. But between two steps of the prompt's length every bill is a sum of
-tokens × prices. So its calculator is shown a few made-up answers on each step, and the prices are their differences.
-Where a step begins shows in an answer that has something of every kind. All this is done when a deployment is read, in
-the background; a decision never asks.
+LiteLLM's rules are not copied, for they differ by provider and version: which listing a name leads to, what a cached
+token without a price costs, at which prompt length a step begins, how discounts and margins add up. But between two
+steps every bill is a sum of tokens × prices. So LiteLLM's calculator bills a few made-up answers on each step, and the
+prices are the differences of these bills. The bill of an answer with tokens of every kind shows where a step begins.
+All this is done in the background, when a deployment is read; a decision never asks.
 
-What LiteLLM would ask others about, or cannot bill, keeps the prices of the YAML and the price map.
+If LiteLLM cannot bill a deployment, or is not asked (`_is_asked`), the prices of the YAML and the price map count.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from slo_router.gateway.router import Deployment
 
 log = logging.getLogger("slo_router")
 
-# LiteLLM asks their servers for a model's facts, or their users to log in
+# For these providers LiteLLM would ask a server for a model's facts, or a user to log in.
 UNASKED = frozenset({"ollama", "ollama_chat", "huggingface", "lemonade", "gigachat", "github_copilot", "chatgpt"})
 
 BOUNDS = (32_000, 100_000, 128_000, 200_000, 256_000, 272_000, 512_000)  # of the steps in LiteLLM's price map
 LAST_S = 600.0
-_TOKENS = 1_000  # by which two answers differ
-_PROMPT = 2 * _TOKENS  # beyond the beginning of a step
+_TOKENS = 1_000  # by so many two made-up answers differ
+_PROMPT = 2 * _TOKENS  # a made-up prompt is so much longer than the beginning of its step
 _KINDS = ("cached", *PROMPT_KINDS, *ANSWER_KINDS)
 _NEAR_USD = 1e-9
 _NOISE_USD = 1e-12  # in a difference of two bills
@@ -44,14 +44,14 @@ Ask = Callable[..., float | None]
 
 
 class Step(NamedTuple):
-    """The prices of prompts longer than so many tokens, and what a request costs beside its tokens."""
+    """The prices of prompts longer than `tier.above_tokens`, and what a request costs beside its tokens."""
 
     tier: Tier
     fixed_usd: float
 
 
 class Bill(NamedTuple):
-    """What LiteLLM said of a deployment, and when (seconds of a clock of our own)."""
+    """What LiteLLM said of a deployment, and when (seconds of the clock of `Bills`)."""
 
     at_s: float
     entry: Deployment
@@ -68,15 +68,15 @@ class Bills:
 
     @property
     def are_old(self) -> bool:
-        """Whether LiteLLM may bill otherwise by now: its price map is loaded anew, and some prices hold for hours."""
+        """Whether LiteLLM's prices may have changed: it loads its price map anew, and some depend on the hour."""
         return any(self._is_old(bill) for bill in self._known.values())
 
     def keep(self, names: Container[str]) -> None:
-        """Forgets who is not among `names`."""
+        """Forgets the deployments that are not among `names`."""
         self._known = {name: bill for name, bill in self._known.items() if name in names}
 
     def facts(self, entry: Deployment, read: Facts) -> Generator[None, None, Facts]:
-        """What was `read` of this entry, with LiteLLM's prices. Pauses after each question. `entry` stays as it is."""
+        """What was `read` of this entry, with LiteLLM's prices. Pauses after each question. Do not change `entry`."""
         known = self._known.get(read.deployment_id)
         if known is None or self._is_old(known) or (known.entry, known.read) != (entry, read):
             known = Bill(self._clock(), entry, read, (yield from _in_every_tier(entry, read)))
@@ -127,18 +127,18 @@ def _is_asked(params: Mapping[str, object], facts: Facts) -> bool:
 
 
 def _is_known(facts: Facts, base: Tier) -> bool:
-    """Whether LiteLLM bills no side at 0 for want of a price."""
+    """Whether LiteLLM has a price for input and output. It bills 0 where it has none; then `facts` must say 0, too."""
     read = ((facts.input_usd_per_token, base.input_usd), (facts.output_usd_per_token, base.output_usd))
     return all(usd > 0 or known == 0 for known, usd in read)
 
 
 def _calculator(params: Mapping[str, Any], info: Mapping[str, Any]) -> Ask:
-    """LiteLLM's own, for the requests of one deployment."""
+    """LiteLLM's own cost calculator, for the requests of one deployment."""
     model, provider, _, _ = litellm.get_llm_provider(
         model=params["model"],
         custom_llm_provider=params.get("custom_llm_provider"),
         api_base=params.get("api_base"),
-        api_key=params.get("api_key"),  # else it is looked for
+        api_key=params.get("api_key"),  # LiteLLM looks for one where it is `None`
     )
     its = Logging(
         model=model,
@@ -161,7 +161,7 @@ def _calculator(params: Mapping[str, Any], info: Mapping[str, Any]) -> Ask:
     def ask(prompt_tokens: int, output_tokens: int, **kinds: int) -> float | None:
         answer = litellm.ModelResponse(model=model, usage=_usage(prompt_tokens, output_tokens, kinds))
         usd = its._response_cost_calculator(result=answer)  # noqa: SLF001  # its one name on all versions
-        return float(usd) if usd else None  # 0 for want of a price
+        return float(usd) if usd else None  # LiteLLM bills 0 where it has no price
 
     return ask
 

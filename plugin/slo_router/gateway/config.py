@@ -1,8 +1,8 @@
-"""The configuration that the proxy was started with, as far as LiteLLM tells, and what it does not tell any more.
+"""The configuration that the proxy was started with: what LiteLLM holds, and what only the file still says.
 
 LiteLLM resolves `os.environ/NAME` before it loads callbacks: a variable that is not set is `None` by then, and a number
-is text. So the file is read again beside it. Where LiteLLM has a value, from a secret manager or its database, that
-counts; where it has none, the file says which variable was meant.
+is text. So the plugin reads the file again. Where LiteLLM has a value, from a secret manager or its database, that
+value counts. Where LiteLLM has none, the file says which variable was meant.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ def started_with() -> Document:
     """The whole configuration, includes merged, and what is odd about the file."""
     state = {**proxy_document(), "callback_settings": {"slo_router": plugin_section()}}
     path = proxy_server.user_config_file_path
-    if not path or not Path(path).is_file():  # from a bucket
+    if not path or not Path(path).is_file():  # LiteLLM read it from a bucket
         return Document(state)
     try:
         raw = read_raw(Path(path))
-    except SettingsError as error:  # LiteLLM could read it
+    except SettingsError as error:  # LiteLLM could read the file, so the proxy starts
         return Document(state, (f"the file could not be looked at again: {error}",))
     fields = {name: _told(raw.fields.get(name), value) for name, value in state.items()}
     return Document(fields, raw.remarks)
 
 
 def _told(written: object, held: object) -> object:
-    """A value of LiteLLM's beside what the file says."""
+    """The value that counts, of what the file says (`written`) and what LiteLLM has (`held`)."""
     if isinstance(held, Mapping) and isinstance(written, Mapping):
         return {name: _told(written.get(name), value) for name, value in held.items()}
     if isinstance(held, list) and isinstance(written, list) and len(held) == len(written):
@@ -68,7 +68,7 @@ def proxy_document() -> Mapping[str, object]:
     """The YAML that the proxy was started with, before LiteLLM fills anything in; empty where there is none."""
     document = proxy_server.proxy_config.get_config_state()
     path = proxy_server.user_config_file_path
-    if not document and path:  # `litellm --validate_config` keeps what it read to itself
+    if not document and path:  # `litellm --validate_config` does not put what it read into that state
         document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     return cast("Mapping[str, object]", document or {})
 
@@ -79,13 +79,16 @@ def plugin_section() -> object:
 
 
 class _Listed:
-    """LiteLLM's price map as it came: to it LiteLLM adds what a deployment says of itself, under its model's name."""
+    """LiteLLM's price map as it came. Later LiteLLM adds to it what a deployment says of its model, by model name."""
 
     source: object = None
     models: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
     def read(self, source: Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
-        """What `source` lists. Of one that took the place of another, LiteLLM's additions may be there by now."""
+        """What the first map lists, and of each later map the new names with a price.
+
+        LiteLLM may have made additions to a later map by now. They have no price, and known names keep their entry.
+        """
         if source is not self.source:
             known = self.models
             self.source = source
@@ -98,7 +101,7 @@ class _Listed:
 
 
 def _has_price(entry: Mapping[str, object]) -> bool:
-    """LiteLLM adds no price."""
+    """Whether an entry has a price. What LiteLLM adds has none."""
     return any("cost" in name and value is not None for name, value in entry.items())
 
 
@@ -106,9 +109,10 @@ _listed = _Listed()
 
 
 def price_map() -> Mapping[str, Mapping[str, object]]:
-    """LiteLLM's price map, newer than the packaged one where it could be fetched, and nothing of other deployments.
+    """LiteLLM's price map, without what LiteLLM adds of deployments.
 
-    The first call is before LiteLLM makes its router.
+    If LiteLLM could fetch the map, it is newer than the packaged one. The first call must come before LiteLLM makes
+    its router.
     """
     return _listed.read(cast("Mapping[str, Mapping[str, object]]", litellm.model_cost))
 

@@ -25,22 +25,22 @@ from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import Trace, find_trace, own_metadata
 
 EMPTY_ANSWER = "EmptyAnswerError"  # as a record names it
-BROKEN_S = 2.0  # after which a stream that broke is over, if LiteLLM has not gone on with it elsewhere
+BROKEN_S = 2.0  # after this a stream that broke is over, if no other attempt is under way
 CLIENT_LEFT = 499  # LiteLLM's status for a client that left, where `cancel_on_disconnect` is on
-SESSION = "_aresponses_websocket"  # a call with many answers, each of which LiteLLM tells and bills
+SESSION = "_aresponses_websocket"  # a call with many answers; LiteLLM reports and bills each one
 CHAT, RESPONSES = "acompletion", "aresponses"
 MOST_ENDED = 200  # requests whose payloads are held until they are recorded
-MOST_BROKEN = 1_000  # streams that are held likewise
+MOST_BROKEN = 1_000  # broken streams whose payloads are held
 
 
 class EmptyStreamError(Exception):
-    """A stream came to its end without anything in it."""
+    """A stream ended without any content."""
 
 
 class _Broken(NamedTuple):
-    """A request that seems to be over, since a moment (Unix seconds), and LiteLLM's payload of it or what it would be.
+    """A request that seems to be over, since `since_s` (Unix seconds). `payload` is LiteLLM's, or made here like it.
 
-    LiteLLM may still go on with a stream that broke; `is_over`: it does not, but may tell of the end itself.
+    LiteLLM may still go on with a stream that broke. With `is_over` it does not, but it may report the end itself.
     """
 
     since_s: float
@@ -81,7 +81,7 @@ class Ends:
         self._strategy.finish(trace, ENDINGS[fault], wait_s)
 
     def answer_says(self, trace: Trace, headers: Mapping[str, object]) -> None:
-        """An answer leaves, and came with these headers: what they say of its provider's limits."""
+        """An answer leaves: learns from its headers what is left of the provider's limits."""
         flight = trace.attempts[-1].flight if trace.attempts else None
         if flight is not None:
             for report in reports(headers, time.time()):
@@ -96,32 +96,32 @@ class Ends:
         self._hold(_Broken(time.time(), payload, trace))
 
     def client_left(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
-        """The client left. LiteLLM tells so where it has chunks to bill; elsewhere the record is made here, later."""
+        """The client left. LiteLLM reports that if it has chunks to bill. If not, the record is made here, later."""
         if trace.recorded or trace.attempt is None:
             return
         self._forget_given_up(trace)
-        if trace.awaits_token:  # nothing is to be learned of it
+        if trace.awaits_token:  # nothing can be learned from this attempt
             self._strategy.finish(trace, "disconnected")
         self._hold(_Broken(time.time(), self._own_payload(data, key, trace, error=None), trace, is_over=True))
 
     def stream_ended(self, trace: Trace, data: Request, key: UserAPIKeyAuth) -> None:
-        """A stream ended. LiteLLM tells so, unless it was empty (an HTML page, a bare `[DONE]`): that is a failure.
+        """A stream ended. LiteLLM reports that, unless it was empty (an HTML page, a bare `[DONE]`): a failure.
 
-        Of calls that are not routed nobody here knows what a word looks like.
+        Streams of unrouted calls are not judged: this plugin does not know what a token looks like in them.
         """
         is_read = trace.call_type in ROUTED_CALL_TYPES
         if is_read and trace.awaits_token and trace.attempt is not None and not trace.recorded:
             told = self._told_of(trace)
-            if told is not None:  # while another was asked in its place
+            if told is not None:  # LiteLLM reported an end while another deployment was asked
                 self.record(told, trace)
                 return
             payload = self._own_payload(data, key, trace, EmptyStreamError())
             self._hold(_Broken(time.time(), payload, trace, is_over=True))
 
     def was_given_up(self, trace: Trace, payload: Mapping[str, object]) -> bool:
-        """Whether this is told of a silent stream that ended while another is asked in its place.
+        """Whether this payload is of a silent stream that ended while another deployment is asked in its place.
 
-        The client gets the other's answer, or this one where that fails.
+        The client gets the other deployment's answer, or this stream if the other fails.
         """
         attempt, silent = trace.attempt, None if trace.rescue is None else trace.rescue.attempt.deployment_id
         if attempt is None or silent in (None, attempt.deployment_id) or payload.get("model_id") != silent:
@@ -130,11 +130,11 @@ class Ends:
         return True
 
     def _forget_given_up(self, trace: Trace) -> None:
-        """The client got neither the other's answer nor this one."""
+        """Drops what is held of this request's silent stream, unless it failed: the client got no answer."""
         self._broken = [one for one in self._broken if one.trace is not trace or outcome_of(one.payload) == "error"]
 
     def _told_of(self, trace: Trace) -> Mapping[str, object] | None:
-        """What LiteLLM told of a request that may go on elsewhere."""
+        """The payload that is held of a request; `None` where none is held."""
         return next((one.payload for one in self._broken if one.trace is trace), None)
 
     def _hold(self, broken: _Broken) -> None:
@@ -181,9 +181,9 @@ class Ends:
             self._settle(*self._ended.popleft())
 
     def settling(self) -> Generator[None, None, None]:
-        """Records and learns from the requests that ended, one by one.
+        """Records and learns from the requests that ended, one per step.
 
-        Four times a second, several at a time: each in between a request's other code takes more CPU.
+        This runs four times a second. To settle each request as it ends, between other code, takes more CPU.
         """
         self._give_up_broken(time.time())
         while self._ended:
@@ -202,8 +202,9 @@ class Ends:
         self._telemetry.rescues.ended(trace.group, record)
 
     def _of_who_answered(self, payload: Mapping[str, object], trace: Trace) -> Mapping[str, object]:
-        """The payload with the deployment that answered and its group. LiteLLM may leave out the one, and may name the
-        other as it was asked for, by an alias.
+        """The payload with the deployment that answered and its group.
+
+        LiteLLM may leave out the deployment, and may name the group by the alias that the client used.
         """
         name = payload.get("model_id") or (trace.sent_to[-1] if trace.sent_to else None)
         group = self._strategy.group_of.get(str(name)) if name else trace.group
@@ -223,7 +224,7 @@ class Ends:
     def _fault_of(
         self, error: object, trace: Trace, request: Mapping[str, object] | None, *, at_proxy: bool = False
     ) -> Fault:
-        """Whose fault a failed attempt is: also the client's, where it waits for less than an answer takes."""
+        """Whose fault a failed attempt is. A client's timeout before the answer was overdue is the request's fault."""
         if trace.tells_nothing:
             return "request"
         if trace.is_impatient and faults.is_timeout(error) and not self._strategy.is_overdue(trace):
@@ -231,9 +232,9 @@ class Ends:
         return faults.fault_of(error, request, at_proxy=at_proxy)
 
     def _own_payload(self, data: Request, key: UserAPIKeyAuth, trace: Trace, error: Exception | None) -> Request:
-        """What LiteLLM's logging payload would be of a request that failed for good, or whose client left.
+        """Makes the logging payload of a request that failed for good, or whose client left (`error` is `None`).
 
-        LiteLLM's own is of the first attempt that failed, or there is none. Without an error the client left.
+        LiteLLM's own payload is of the first attempt that failed, or there is none.
         """
         last = trace.sent_to[-1] if trace.sent_to else None
         facts = None if last is None else self._strategy.facts.get(last)
@@ -256,7 +257,7 @@ class Ends:
 
 
 def _failure_told(payload: Mapping[str, object], trace: Trace) -> faults.FailedAnswerError | None:
-    """What an answer that LiteLLM took for one says of its failure."""
+    """The failure that an answer reports, where LiteLLM took that answer for a success."""
     if outcome_of(payload) != "success" or trace.recorded:
         return None
     if trace.stream:
@@ -265,7 +266,7 @@ def _failure_told(payload: Mapping[str, object], trace: Trace) -> faults.FailedA
 
 
 def _is_raised(payload: Mapping[str, object], trace: Trace) -> bool:
-    """Whether this is the failed response that LiteLLM makes a chat of: it raises that next, and may ask another."""
+    """Whether LiteLLM makes a chat of a failed response. It raises that next, and may ask another deployment."""
     if trace.stream or trace.call_type != CHAT or outcome_of(payload) != "success":
         return False
     return faults.failure_in(payload.get("response")) is not None
@@ -276,7 +277,7 @@ def _failed(payload: Mapping[str, object], error_class: str) -> Mapping[str, obj
 
 
 def _turn_of(payload: Mapping[str, object], trace: Trace) -> Trace:
-    """What is known of one turn of a session, which may have been idle before."""
+    """The trace of one turn of a session. It begins when the turn began: the session may have been idle before."""
     began_s = payload.get("startTime")
     arrived_s = float(began_s) if isinstance(began_s, int | float) else trace.arrived_s
     return Trace(trace.call_type, arrived_s, group=trace.group, attempts=trace.attempts[-1:], tells_nothing=True)

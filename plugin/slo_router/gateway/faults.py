@@ -1,4 +1,4 @@
-"""Whose fault a failure is: of an attempt, by its error, and of a deployment, by LiteLLM's own health check."""
+"""Finds whose fault a failure is: an attempt's by its error, a deployment's by LiteLLM's own health check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BAD_REQUEST, SERVER_ERROR = 400, 500
 BUSY, FULL = (408, 429), 429  # a timeout and a rate limit: no fault of the request
 ACCOUNT = (401, 402)  # a key, its credit; 403 and 404 may be about a file
 TOO_LARGE = 413
-UNSAID = 0.9  # what is known of a size is an estimate, which moves with what is learned
+UNSAID = 0.9  # below 1, for the request's size is an estimate, which changes with what is learned
 WINDOW_EXCEEDED = "ContextWindowExceededError"
 TOO_LARGE_SAID = re.compile(r"\brequest[ _](?:body )?too[ _]large\b|\bprompt is too long\b", re.IGNORECASE)
 LIMIT_SAID = re.compile(  # Groq and OpenAI of tokens per minute, vLLM and OpenAI of a window
@@ -37,7 +37,7 @@ PROXYS_OWN = frozenset(  # guardrails raise these, also in the middle of a strea
     }
 )
 MOST_TEXT = 4_000  # characters of an error that are looked at
-OF_ACCOUNT = re.compile(  # with whatever status: Anthropic, Gemini, Groq and xAI say these with a 400
+OF_ACCOUNT = re.compile(  # whatever the status: Anthropic, Gemini, Groq and xAI send some of these with a 400
     r"credit balance is too low|insufficient[ _](?:credits?|balance|funds|quota)|used all available credits"
     r"|exceeded your current quota|specified api usage limits|billing hard limit|(?:monthly spending|credit) limit"
     r"|billing[ _](?:is |to be )?(?:not[ _]active|disabled|enabled)"
@@ -49,7 +49,7 @@ OF_ACCOUNT = re.compile(  # with whatever status: Anthropic, Gemini, Groq and xA
     re.IGNORECASE,
 )
 FOR_LESS = "can only afford"  # OpenRouter's 402 of a request whose `max_tokens` cost more than is left
-TOLD = {  # by Anthropic's type or OpenAI's code of an error inside an answer: the status that it has elsewhere
+TOLD = {  # an error inside an answer, by Anthropic's type or OpenAI's code: the HTTP status that it has elsewhere
     "api_error": 500,
     "server_error": 500,
     "overloaded_error": 529,
@@ -76,9 +76,9 @@ class FailedAnswerError(Exception):
 
 
 def failure_in(event: object) -> FailedAnswerError | None:
-    """What a response or an event says of its failure, `None` of most.
+    """The failure that a response or an event reports; `None` for most.
 
-    LiteLLM takes both for answers: a response that failed, and an error among Anthropic's events.
+    LiteLLM takes two kinds of failure for answers: a response that failed, and an error among Anthropic's events.
     """
     if not isinstance(event, Mapping):
         return None
@@ -89,7 +89,7 @@ def failure_in(event: object) -> FailedAnswerError | None:
 
 
 def failure_at_end(pieces: Iterable[object]) -> FailedAnswerError | None:
-    """The same of a stream, by its last pieces; a network may cut an event anywhere."""
+    """The failure that a stream's last pieces report, `None` for most. The network may cut an event anywhere."""
     last = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
     if not last or not isinstance(last[-1], bytes):
         return failure_in(last[-1]) if last else None
@@ -111,12 +111,12 @@ def is_timeout(error: object) -> bool:
 
 
 def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_proxy: bool = False) -> Fault:
-    """Whose fault a failed attempt is, by HTTP status, LiteLLM's class and words of the provider's on the account.
+    """Whose fault a failed attempt is, by HTTP status, LiteLLM's class and what the provider says of the account.
 
-    `request` is LiteLLM's call, where it is known: words that it has, too, may be quoted, and tell nothing. `at_proxy`:
-    it may be the proxy's own error.
+    `request` is LiteLLM's call, where it is known. If the call has the same words, the provider may only quote them,
+    so they tell nothing. With `at_proxy` the error may be the proxy's own.
     """
-    if not getattr(error, "llm_provider", None) and (at_proxy or _is_proxys_own(error)):  # or a client's that left
+    if not getattr(error, "llm_provider", None) and (at_proxy or _is_proxys_own(error)):  # or the client left
         return "request"
     status = getattr(error, "status_code", None)
     if status == FULL:
@@ -131,8 +131,8 @@ def fault_of(error: object, request: Mapping[str, object] | None = None, *, at_p
 
 
 def _fault_of_full(error: object, request: Mapping[str, object] | None) -> Fault:
-    """That of a 429. Who speaks of the account, and not of when there is room again, has no credit."""
-    if getattr(error, "llm_provider", None) == "" or is_too_large(error):  # without one it is a limit of LiteLLM's own
+    """Whose fault a 429 is. If it speaks of the account and does not say when to come back, the account is at fault."""
+    if getattr(error, "llm_provider", None) == "" or is_too_large(error):  # no provider: a limit of LiteLLM's own
         return "request"
     return "account" if _is_of_account(error, request) and wait_s(error, 0.0) is None else "quota"
 
@@ -153,7 +153,7 @@ def is_too_large(error: object) -> bool:
 
 
 def taken_share(error: object) -> float:
-    """The part of such a request, 0 to 1, that would have been taken, as far as it says; else nearly all of it."""
+    """The part of a too large request, 0 to 1, that the deployment would have taken; UNSAID where it names no limit."""
     said = LIMIT_SAID.search(str(error)[:MOST_TEXT])
     if said is None:
         return UNSAID
@@ -166,9 +166,9 @@ def _is_proxys_own(error: object) -> bool:
 
 
 def _is_unreadable(error: object, request: Mapping[str, object]) -> bool:
-    """Whether LiteLLM's own code failed over a request before it was sent, for its messages are no list, or the like.
+    """Whether LiteLLM's own code failed before it sent the request, for example because its messages are no list.
 
-    LiteLLM calls that a failed connection.
+    LiteLLM reports that as a failed connection.
     """
     details = getattr(request.get("litellm_logging_obj"), "model_call_details", None)
     if not isinstance(details, Mapping) or details.get("api_call_start_time") is not None:
@@ -195,7 +195,7 @@ def _holds(request: object, words: str, nesting: int = _NESTING) -> bool:
 
 
 def wait_s(error: object, now_s: float) -> float | None:
-    """How long the deployment says that it stays full, `None` where it does not say; nothing else it says counts."""
+    """For how many seconds the deployment says that it stays full; `None` where it does not say."""
     headers = getattr(error, "litellm_response_headers", None)
     if not headers:
         headers = getattr(getattr(error, "response", None), "headers", None)
@@ -203,7 +203,7 @@ def wait_s(error: object, now_s: float) -> float | None:
 
 
 async def health(deployment: Deployment) -> Health:
-    """What LiteLLM's health check, as its own `/health` would make it, finds; `unclear` where that tells nothing."""
+    """What LiteLLM's health check finds, made as its own `/health` makes it; `unclear` where that tells nothing."""
     info, params = deployment["model_info"], deployment["litellm_params"]
     if not isinstance(info, Mapping) or not isinstance(params, Mapping) or info.get("disable_background_health_check"):
         return "unclear"
@@ -213,7 +213,7 @@ async def health(deployment: Deployment) -> Health:
     if healthy:
         return "answers"
     error = errors[0].get(info["id"]) if errors else None
-    has_status = isinstance(getattr(error, "status_code", None), int)  # else the check itself is what is wrong
+    has_status = isinstance(getattr(error, "status_code", None), int)  # without one the check itself failed
     if not has_status:
         return "unclear"
     return "fails" if fault_of(error, {}) in ("deployment", "quota") else "refuses"

@@ -1,4 +1,4 @@
-"""The proxy's router as this worker last saw it. LiteLLM tells nobody when it changes, so it is looked at again."""
+"""The proxy's router as this worker last saw it. LiteLLM does not report changes, so a job looks again and again."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger("slo_router")
 
 
 class FollowedRouter:
-    """What of the proxy's router counts for a pick; the strategy is told of its deployments. `callback` is ours."""
+    """What a pick needs to know of the proxy's router. Tells the strategy its deployments. `callback` is the plugin."""
 
     def __init__(self, callback: object, strategy: Strategy, telemetry: Telemetry, rollout: Rollout) -> None:
         self.held: object = None  # LiteLLM's own object
-        self.lacking: list[str] = []  # what this LiteLLM does not offer; then LiteLLM routes everything
-        self.is_listed: bool | None = None  # our callback among LiteLLM's; `None` until it was
+        self.lacking: list[str] = []  # what this LiteLLM does not offer; if anything, LiteLLM routes everything
+        self.is_listed: bool | None = None  # whether our callback is among LiteLLM's; `None` until it first was
         self.narrows_all = True
         self.checks_each = True
         self.narrowed_groups: frozenset[str] = frozenset()
@@ -44,9 +44,9 @@ class FollowedRouter:
         self._rollout = rollout
 
     def follow(self) -> Generator[None, None, bool]:
-        """Looks at what it offers, its settings and its deployments. False while there is none.
+        """Looks at what the router offers, its settings and its deployments. False while there is no router.
 
-        Step by step, for there may be many deployments.
+        A generator, because there may be many deployments: it pauses after each.
         """
         router = current_router()
         if router is None:
@@ -76,7 +76,7 @@ class FollowedRouter:
                 billed = yield from self._bills.facts(copies[-1], one.facts)
                 known.append(replace(one, facts=billed))
             yield
-        if router is not self.held or policy is not self._rollout.policy:  # it goes on changing
+        if router is not self.held or policy is not self._rollout.policy:  # it changed: the next call looks again
             return True
         if is_new:
             self._strategy.adopt(policy.groups, policy.version)
@@ -86,7 +86,7 @@ class FollowedRouter:
         return True
 
     def _see_if_listed(self) -> None:
-        """Says it where somebody takes the plugin out of LiteLLM's callbacks, or puts it back."""
+        """Logs when somebody takes the plugin out of LiteLLM's callbacks, or puts it back."""
         is_listed = any(one is self._callback for one in litellm.callbacks)
         if is_listed == self.is_listed or (self.is_listed is None and not is_listed):
             return
@@ -107,7 +107,7 @@ class FollowedRouter:
             log.warning("LiteLLM %s is newer than %s.x, the newest tested", seams.version(), seams.NEWEST_TESTED)
 
     def facts(self, name: str) -> Facts | None:
-        """Of a deployment that answered; a fallback may have led to one that is in no managed group."""
+        """The facts of a deployment that answered. After a fallback it may be in no managed group."""
         known = self._strategy.facts.get(name)
         if known is not None:
             return known
@@ -122,7 +122,7 @@ class FollowedRouter:
 
 
 def _read(entry: Deployment, index: int, groups: Container[str]) -> Iterable[ManagedDeployment]:
-    """The deployment, if it is managed; one that was added at run time with unusable facts is left out and named."""
+    """The deployment, if it is managed. One that was added at run time with unusable facts is left out and logged."""
     if group_of(entry, groups) is None:
         return ()
     try:
@@ -133,7 +133,7 @@ def _read(entry: Deployment, index: int, groups: Container[str]) -> Iterable[Man
 
 
 def facts_of(entries: Iterable[Deployment]) -> dict[str, Facts]:
-    """By id, of deployments that may be in no managed group; those with unusable facts have an unknown price."""
+    """Facts by id, of deployments that may be in no managed group. If they are unusable, the price is unknown."""
     prices, added, found = price_map(), markups(), dict[str, Facts]()
     for index, entry in enumerate(entries):
         name = deployment_id(entry)

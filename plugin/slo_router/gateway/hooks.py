@@ -2,15 +2,15 @@
 
     arrival      async_pre_call_hook                      read the SLO, answer 400 where it is malformed
     pick         async_filter_deployments                 decide, or leave the list to LiteLLM's own strategy
-    sent         async_pre_call_deployment_hook           an attempt is under way, whoever picked
-    failed       async_post_call_failure_deployment_hook  the attempt is over, and whose fault it was
+    sent         async_pre_call_deployment_hook           an attempt is under way, ours or LiteLLM's pick
+    failed       async_post_call_failure_deployment_hook  the attempt is over: find whose fault it was
     answer       async_post_call_response_headers_hook    say what was decided
     stream       async_post_call_streaming_iterator_hook  see the first token pass, and that the client leaves
     end          async_log_success_event                  one record, learn from the usage
                  async_post_call_failure_hook             one record
 
-Background jobs do the rest. If anything of ours fails on the way to a pick, the request goes on as LiteLLM alone would
-have routed it; that is the one broad `except` on a request's way.
+Background jobs do the rest. If anything of ours fails during a pick, one broad `except` catches it, and the request
+goes on as LiteLLM alone would have routed it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from slo_router.worker.snapshot import MetricsStore
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import TRACE_KEY, Trace, find_trace, own_metadata
 
-if TYPE_CHECKING:  # mypy does not follow LiteLLM; of a base that it does not know, every attribute seems to be there
+if TYPE_CHECKING:  # mypy does not follow LiteLLM, and takes every attribute of an unknown base class for granted
 
     class CustomLogger:
         """LiteLLM's."""
@@ -88,7 +88,7 @@ class Plugin(CustomLogger):
             offer(self._background.rate)
 
     def take_over(self) -> bool:
-        """Follows the proxy's router: what it offers, its settings and its deployments. False while there is none."""
+        """Follows the proxy's router: what it offers, its settings, its deployments. False while there is no router."""
         following = self.followed.follow()
         while True:
             try:
@@ -126,7 +126,7 @@ class Plugin(CustomLogger):
         group = resolve_alias(router, model)
         is_managed, stream = group in self.strategy.groups, data.get("stream") is True
         is_past_router = is_managed and call_type == requests.PASSED_ON
-        is_several = not is_managed and "," in model  # at once, which LiteLLM alone routes
+        is_several = not is_managed and "," in model  # models asked side by side: LiteLLM alone routes them
         if is_past_router or is_several:
             requests.slo_inputs(data, user_api_key_dict)  # no provider sees what is meant for us
             return data
@@ -140,7 +140,7 @@ class Plugin(CustomLogger):
         trace = Trace(str(call_type), arrived_s, group=group, lot=self.strategy.draw_lot(), stream=stream, span=span)
         trace.is_impatient = requests.is_impatient(data)
         trace.tells_nothing = call_type not in ROUTED_CALL_TYPES or requests.is_elsewhere(data)
-        if not is_managed:  # a fallback may lead into one that is
+        if not is_managed:  # a fallback may lead into a managed group
             trace.waiting, metadata[TRACE_KEY] = inputs, trace
             return data
         try:
@@ -185,7 +185,7 @@ class Plugin(CustomLogger):
         except Exception as error:  # noqa: BLE001  # fail open: whatever breaks here must not break the request
             if (
                 trace is not None and trace.asks_pool
-            ):  # LiteLLM's own pick is to raise the same; else it counts once sent
+            ):  # LiteLLM's own pick should raise the same; if not, the failure is counted when the attempt is sent
                 trace.asks_pool, trace.refusal = False, error
             else:
                 self.picker.fail_open(trace, error)
@@ -220,7 +220,7 @@ class Plugin(CustomLogger):
     ) -> dict[str, str] | None:
         """An answer leaves: say what was decided."""
         trace = find_trace(data)
-        if trace is None or response is None:  # from 1.110 on also for an error
+        if trace is None or response is None:  # LiteLLM 1.110 and later call this also for an error
             return None
         await self.rescuer.read_ahead(trace, response, data, user_api_key_dict)
         if not requests.is_from_cache(data):
@@ -232,14 +232,14 @@ class Plugin(CustomLogger):
     def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: UserAPIKeyAuth, response: AsyncIterator[object], request_data: Request
     ) -> AsyncIterator[object]:
-        """A stream goes to its client; one that is none of ours goes as it came, without a step more."""
+        """A stream goes to its client. A stream without a trace is returned as it is."""
         trace = find_trace(request_data)
         return response if trace is None else self._watch(response, trace, request_data, user_api_key_dict)
 
     async def _watch(
         self, response: AsyncIterator[object], trace: Trace, data: Request, key: UserAPIKeyAuth
     ) -> AsyncIterator[object]:
-        """Every piece as it came. Each is looked at until one has the first token; then it costs next to nothing."""
+        """Yields every piece as it came. Looks for a token in each piece until one has it."""
         look, ahead = Look(), trace.ahead
         try:
             if ahead is not None:

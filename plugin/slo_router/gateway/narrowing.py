@@ -1,7 +1,7 @@
-"""Whether LiteLLM may narrow a list further once our filter has answered.
+"""Tells whether LiteLLM may narrow a list further after our filter.
 
-The filter stands before LiteLLM's checks of context window, tags and order. Where one of those may still narrow the
-list, the decision needs the list as it will be then, see `pools`.
+The filter runs before LiteLLM's checks of context window, tags and order. If one of these checks may still narrow the
+list, the decision needs the narrowed list, see `pools`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from litellm.router import Router
 from slo_router.gateway.requests import NARROWING_KEYS
 from slo_router.gateway.router import Deployment, groups_of, setting
 
-_PLUGIN_KEY = "_routing_plugin_candidate_models"  # in the metadata, where LiteLLM's routing plugins chose
+_PLUGIN_KEY = "_routing_plugin_candidate_models"  # LiteLLM sets it in the metadata if its routing plugins chose
 _TEXT_PARTS = ("text", "input_text", "output_text", "tool_use", "thinking")
 
 
 def checks_each(router: Router) -> bool:
-    """Whether LiteLLM looks at each deployment by itself, its window, rpm, region and parameters, after the filters."""
+    """Whether LiteLLM checks each deployment's window, rpm, region and parameters after the filters."""
     return bool(setting(router, "enable_pre_call_checks"))
 
 
@@ -38,7 +38,7 @@ def narrows_all(router: Router, callback: object) -> bool:
 
 
 def narrowed_groups(deployments: Sequence[Deployment]) -> frozenset[str]:
-    """The groups that LiteLLM narrows further by what their deployments say: order, tags, endpoints."""
+    """The groups that LiteLLM narrows further because of a setting of their deployments: order, tags, endpoints."""
     found: set[str] = set()
     for deployment in deployments:
         params, info = deployment.get("litellm_params"), deployment.get("model_info")
@@ -50,7 +50,7 @@ def narrowed_groups(deployments: Sequence[Deployment]) -> frozenset[str]:
 
 
 def narrows(request: Mapping[str, object], messages: object) -> bool:
-    """Whether LiteLLM may narrow the list further by what this request says: one that is not plain text, or retried."""
+    """Whether LiteLLM may narrow the list further because of this request: it is a retry, or not plain text."""
     if any(request.get(key) is not None for key in NARROWING_KEYS):
         return True
     if not _is_text(messages or request.get("input")) or _searches_the_web(request):
@@ -76,7 +76,7 @@ def _type_of(part: object) -> object:
 
 
 def _is_text(body: object) -> bool:
-    """Whether a prompt, or every message, is text alone; what a tool returned may be anything."""
+    """Whether a prompt, or every message, is text alone. What a tool returned may be anything."""
     if isinstance(body, str):
         return True
     return isinstance(body, list) and all(isinstance(one, dict) and _is_text_content(one) for one in body)

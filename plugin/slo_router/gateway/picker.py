@@ -28,8 +28,8 @@ log = logging.getLogger("slo_router")
 class Picker:
     """Picks for one worker.
 
-    `fail_open_count` counts decisions that failed since start, `unasked_count` attempts that LiteLLM sent without
-    asking.
+    Since start, `fail_open_count` counts decisions that failed, and `unasked_count` attempts that LiteLLM sent
+    without asking this plugin.
     """
 
     def __init__(self, strategy: Strategy, telemetry: Telemetry, rollout: Rollout, followed: FollowedRouter) -> None:
@@ -41,7 +41,7 @@ class Picker:
         self._followed = followed
 
     def wake(self, group: str, request: Request) -> Trace | None:
-        """The trace of a request that a fallback led into a managed group; what it asks for counts from here on."""
+        """The trace of a request that a fallback led into a managed group. Its SLO counts from here on."""
         trace = find_waiting(request) if group in self._strategy.groups else None
         if trace is None or trace.waiting is None:
             return None
@@ -51,12 +51,12 @@ class Picker:
             try:
                 self._strategy.read_request(group, trace, wishes)
                 break
-            except RequestSloError as error:  # too late to refuse the request: it is said what does not count
+            except RequestSloError as error:  # too late for HTTP 400: the answer names the field that does not count
                 trace.ignored = (*trace.ignored, error.field)
         return trace
 
     def why_not(self, group: str, trace: Trace) -> str:
-        """Why LiteLLM is to choose by itself; empty where it is not."""
+        """Why LiteLLM is to choose by itself; empty where this plugin decides."""
         if self._followed.lacking:
             return f"LiteLLM {seams.version()} is not supported; it chose by itself"
         if group not in self._strategy.groups:
@@ -89,16 +89,16 @@ class Picker:
                 continue
             if chosen is None or trace.is_shadow:
                 return None
-            if is_full(trace.decision):  # all are
+            if is_full(trace.decision):  # every deployment that could answer is full
                 wait_s = self._wait_for_room(trace)
                 if wait_s is not None:
                     await asyncio.sleep(wait_s)
                     full.clear()
                     continue
-                if cost_ceiling(trace.asked) is not None:  # LiteLLM refuses it, or …
+                if cost_ceiling(trace.asked) is not None:  # LiteLLM refuses this one, and the ceiling holds
                     return by_id[chosen]
                 trace.decision, trace.note = None, "all have the requests that they may have; LiteLLM chose"
-                return None  # … picks by itself where no ceiling must hold
+                return None
             if router is None or group not in followed.limited_groups:
                 return by_id[chosen]
             may_refuse = group in followed.refusing_groups
@@ -107,9 +107,9 @@ class Picker:
             full.add(chosen)
 
     def _wait_for_room(self, trace: Trace) -> float | None:
-        """All that could answer are full: takes the pick back, and returns in how many seconds the first has room.
+        """Every deployment that could answer is full: takes the pick back, and returns the seconds until one has room.
 
-        `None` where that is too late.
+        `None` where that is too late for the request; the pick then stays.
         """
         if trace.decision is None or trace.attempt is None:
             return None
@@ -117,7 +117,7 @@ class Picker:
         wait_s = room_in_s(trace.decision, request, self._strategy.live.states, time.time())
         if wait_s is not None:
             self._strategy.supersede(trace)
-            trace.attempts[:] = [one for one in trace.attempts if one.is_sent]  # those that were full were not tried
+            trace.attempts[:] = [one for one in trace.attempts if one.is_sent]  # what was full was not tried
             trace.waited_s += wait_s
         return wait_s
 
@@ -156,9 +156,10 @@ class Picker:
     def affordable(
         self, group: str, listed: list[Deployment], request: Request, trace: Trace | None
     ) -> list[Deployment]:
-        """What LiteLLM may pick from where it picks by itself: after a fallback into a group that is not managed, of
-        models that are asked side by side, and of calls that write text and are not routed, only what the key's or
-        team's cost ceiling allows.
+        """What LiteLLM may pick from where it picks by itself: the deployments that the cost ceiling allows.
+
+        The key's or team's ceiling limits the list after a fallback into a group that is not managed, for models that
+        are asked side by side, and for calls that write text and are not routed. Else the list stays as it came.
         """
         is_managed = group in self._strategy.groups
         relayed = requests.relayed(request) if is_managed else None
@@ -177,15 +178,15 @@ class Picker:
         return not is_left_alone and self._strategy.groups[group].routes(requests.key_hash(request), trace.lot)
 
     def fail_open(self, trace: Trace | None, error: Exception) -> None:
-        """A decision failed: LiteLLM chooses, and it is counted and logged."""
+        """A decision failed: LiteLLM chooses, and the failure is counted and logged."""
         self.fail_open_count += 1
         if trace is not None:
             trace.decision, trace.note = None, "the decision failed; LiteLLM chose"
         log.error("a decision failed; LiteLLM chose (%d times so far)", self.fail_open_count, exc_info=error)
 
     def see_who_picked(self, trace: Trace) -> None:
-        """LiteLLM sends an attempt: whether the pick was ours."""
-        if trace.refusal is not None:  # LiteLLM refused its pool to us, and then picked from it
+        """LiteLLM sends an attempt: counts it if our decision had failed, or if LiteLLM did not ask us."""
+        if trace.refusal is not None:  # LiteLLM raised when we asked for its pool, and then picked from that pool
             self.fail_open(trace, trace.refusal)
         if not trace.was_asked:
             trace.decision, trace.note = None, "LiteLLM picked without asking this plugin"
@@ -196,9 +197,10 @@ class Picker:
 
 
 def same_answer(trace: Trace, place: tuple[object, ...], listed: list[Deployment]) -> list[Deployment] | None:
-    """The last answer where LiteLLM asks again and nothing was sent or failed in between: a look is no pick.
+    """The filter's last answer, if LiteLLM asks again and nothing was sent or failed in between.
 
-    LiteLLM looks at the pool while a request waits in its priority queue. `None` where there is none, or it is gone.
+    LiteLLM also asks, without picking, while a request waits in its priority queue. `None` where there was no answer at
+    this `place`, or where the deployment is no longer listed.
     """
     if trace.answer is None or trace.answer[0] != place:
         return None

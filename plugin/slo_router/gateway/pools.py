@@ -1,8 +1,8 @@
-"""Asks LiteLLM's router what it would leave of a group's deployments, and which of them have room.
+"""Asks LiteLLM's router which of a group's deployments its own checks would leave, and which of them have room.
 
-The router's answer is a second walk through its own steps. During it our filter keeps everything (`healthy_pool`), or
-the one deployment that is asked about: pre-call checks take half a millisecond for each, so of them the plugin decides
-first, and asks about the chosen alone (`keeps`).
+To answer, the router walks through its own steps a second time. During this walk our filter keeps every deployment
+(`healthy_pool`), or only the one that is asked about (`keeps`). A pre-call check takes half a millisecond for each
+deployment. So where these are on, the plugin decides first, and asks about the chosen deployment alone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _REFUSING = ("usage-based-routing", "usage-based-routing-v2", "latency-based-rou
 _BY_THE_MINUTE = ("rpm", "tpm")
 _BY_THE_DAY = ("rpd", "tpd")  # LiteLLM counts them from 1.110 on
 _EVERYBODY = ""
-_asking: ContextVar[str | None] = ContextVar("slo_router_asks_about", default=None)  # one deployment, or everybody
+_asking: ContextVar[str | None] = ContextVar("slo_router_asks_about", default=None)  # one deployment, or all of them
 
 
 def answer_to_us(deployments: list[Deployment]) -> list[Deployment] | None:
-    """What the filter leaves while the plugin itself is asking LiteLLM; `None` where it is not."""
+    """What the filter leaves while the plugin itself asks LiteLLM; `None` where the plugin does not ask."""
     about = _asking.get()
     if about is None or about == _EVERYBODY:
         return None if about is None else deployments
@@ -38,8 +38,8 @@ async def healthy_pool(
 ) -> Sequence[Deployment]:
     """The healthy deployments after every filter of LiteLLM's but this plugin's. Raises what LiteLLM raises.
 
-    The request stays as it is: LiteLLM takes keys out of what it is given, and tells its logs of a refusal, which the
-    pick itself will do again.
+    LiteLLM gets a copy of the request without its logging object: LiteLLM takes keys out of the request, and would log
+    a refusal, which it will log in the pick itself.
     """
     token = _asking.set(_EVERYBODY)
     try:
@@ -53,15 +53,15 @@ async def _healthy(router: Router, model: str, arguments: Mapping[str, object]) 
         pool = await router.select(model, kind="healthy", **arguments)
     else:
         pool = await router.async_get_healthy_deployments(model=model, **arguments)
-    return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the one that the request names
+    return [pool] if isinstance(pool, Mapping) else pool  # a mapping is the deployment that the request names
 
 
 async def keeps(
     router: Router, model: str, request: Mapping[str, object], messages: object, name: str, *, fits: bool
 ) -> bool:
-    """Whether LiteLLM's checks leave this deployment where it is looked at alone. Why they do not is not told.
+    """Whether LiteLLM's checks leave this deployment when they look at it alone. A refusal's reason is not returned.
 
-    Where the prompt `fits` for sure its tokens are not counted: of a long one that takes milliseconds.
+    If the prompt certainly `fits`, its tokens are not counted: for a long prompt that takes milliseconds.
     """
     token = _asking.set(name)
     arguments = _arguments(request, messages)
@@ -69,7 +69,7 @@ async def keeps(
         arguments |= {"messages": None, "input": None}
     try:
         return bool(await _healthy(router, model, arguments))
-    except Exception:  # noqa: BLE001  # whatever it is, the walk with every deployment raises it too, or has another
+    except Exception:  # noqa: BLE001  # the walk with every deployment raises it, too, or leaves another deployment
         return False
     finally:
         _asking.reset(token)
@@ -84,10 +84,11 @@ async def has_room(
     *,
     may_refuse: bool,
 ) -> bool:
-    """Whether LiteLLM would take one more request to this deployment now, as far as this worker counts them.
+    """Whether LiteLLM would send one more request to this deployment now, as far as this worker counts them.
 
-    It refuses by three counts: how many are there at once; a minute's, where it enforces them; and a minute's of the
-    strategies that look at them, where the group's does (`may_refuse`) or the one that a key or team brings along.
+    LiteLLM refuses by three counts: requests at once; the counts per minute or day that its rate limit check enforces;
+    and the counts per minute of some routing strategies. The strategy is the group's (`may_refuse` if it looks at
+    them), or the one that a key or team brings along.
     """
     if not _has_slot(router, deployment) or _is_over_its_rate(deployment):
         return False
@@ -99,12 +100,12 @@ async def has_room(
 def _has_slot(router: Router, deployment: Deployment) -> bool:
     params = deployment["litellm_params"]
     if isinstance(params, Mapping) and isinstance(params.get("max_parallel_requests"), str):
-        return False  # LiteLLM fails over text, as a variable's value is
+        return False  # LiteLLM fails on text, and a variable's value is text
     store = router.health().store if hasattr(router, "health") else router.cache
     slots = store.in_memory_cache.get_cache(f"{deployment_id(deployment)}_max_parallel_requests_client")
     if isinstance(slots, asyncio.Semaphore):  # up to 1.100: the request would wait
         return not slots.locked()
-    return slots is None or slots.in_flight < slots.max_parallel_requests  # made with the first request
+    return slots is None or slots.in_flight < slots.max_parallel_requests  # `None` before the first request
 
 
 def _is_over_its_rate(deployment: Deployment) -> bool:
@@ -115,7 +116,7 @@ def _is_over_its_rate(deployment: Deployment) -> bool:
     counts = check.dual_cache.in_memory_cache
     now, name, model = clock(), deployment_id(deployment), _limit_of(deployment, "model")
     times = dict.fromkeys(_BY_THE_MINUTE, now.strftime("%H-%M"))
-    if _limit_of(deployment, "daily_reset_time") is None:  # else its day begins at another hour
+    if _limit_of(deployment, "daily_reset_time") is None:  # with one its day begins at another hour
         times |= dict.fromkeys(_BY_THE_DAY, now.strftime("%Y-%m-%d"))
     limits = {one: _limit_of(deployment, one) for one in times}
     return any(
@@ -125,12 +126,12 @@ def _is_over_its_rate(deployment: Deployment) -> bool:
 
 
 async def _would_pick(router: Router, model: str, request: Mapping[str, object], messages: object, name: str) -> bool:
-    """Whether LiteLLM's own strategy would take this deployment where it had no other."""
+    """Whether LiteLLM's own strategy would take this deployment if there were no other."""
     pick = router.select if hasattr(router, "select") else router.async_get_available_deployment
     token = _asking.set(name)
     try:
         await pick(model, **_arguments(request, messages))
-    except (litellm.RateLimitError, ValueError):  # the second is its "no deployments available"
+    except (litellm.RateLimitError, ValueError):  # ValueError is LiteLLM's "no deployments available"
         return False
     finally:
         _asking.reset(token)
@@ -143,14 +144,17 @@ def _arguments(request: Mapping[str, object], messages: object) -> dict[str, obj
 
 
 def limited_groups(router: Router, deployments: Sequence[Deployment]) -> frozenset[str]:
-    """The groups with a deployment that LiteLLM refuses while it has all the requests that it may have."""
+    """The groups with a deployment that has a limit: LiteLLM refuses it while it is full."""
     are_all = setting(router, "default_max_parallel_requests") is not None
     limits = (*_BY_THE_MINUTE, *_BY_THE_DAY, "max_parallel_requests")
     return frozenset(name for one in deployments if are_all or _has_limit(one, limits) for name in groups_of(one))
 
 
 def refusing_groups(router: Router, groups: Iterable[str]) -> frozenset[str]:
-    """Those of `groups` whose strategy, a routing group's or else the router's, refuses who is over its limits."""
+    """Those of `groups` whose routing strategy refuses deployments that are over their limits.
+
+    A group's strategy is that of its routing group, else the router's.
+    """
     strategy, parts = settings(router, "routing_strategy", "routing_groups")
     found = parts.values() if isinstance(parts, Mapping) else parts  # up to 1.108 by name
     said = [one if isinstance(one, Mapping) else dict(one) for one in cast("Iterable[Any]", found or ())]

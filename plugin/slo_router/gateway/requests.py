@@ -16,7 +16,7 @@ from slo_router.request.slo import SloInputs, ceiling_in
 
 LONGEST_NAME = 1_000  # of a session
 _FALLBACK_SECRET = secrets.token_hex()
-LONGEST_LOOKUP_S = 60.0  # from a request's arrival to its first hook: more is a clock that was set
+LONGEST_LOOKUP_S = 60.0  # from a request's arrival to its first hook; if it is more, somebody set the clock
 NARROWING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "enable_tag_filtering")
 
 ROUTED_CALL_TYPES = frozenset(
@@ -33,7 +33,7 @@ ROUTED_CALL_TYPES = frozenset(
     }
 )
 
-UNROUTED_TEXT = frozenset(  # they write text as well: a cost ceiling holds
+UNROUTED_TEXT = frozenset(  # these call types write text, too, so a cost ceiling holds for them
     {
         "acreate_interaction",
         "acompact_responses",
@@ -57,7 +57,7 @@ def place_of(request: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def arrived_s(request: Mapping[str, object], now_s: float) -> float:
-    """When the proxy had the request, in Unix seconds: before it looked up the key."""
+    """When the request arrived at the proxy, before it looked up the key. Unix seconds."""
     sent = request.get("proxy_server_request")
     at_s = sent.get("arrival_time") if isinstance(sent, Mapping) else None
     return float(at_s) if isinstance(at_s, int | float) and 0 <= now_s - at_s < LONGEST_LOOKUP_S else now_s
@@ -69,9 +69,9 @@ def is_impatient(request: Mapping[str, object]) -> bool:
 
 
 def is_elsewhere(request: Mapping[str, object]) -> bool:
-    """Whether the client named its own key or address, or asked LiteLLM for an answer or error that it makes up.
+    """Whether the client named its own key or address, or asked LiteLLM for a made-up answer or error.
 
-    What becomes of it says nothing of the deployment.
+    The outcome of such a request says nothing about the deployment.
     """
     if any(request.get(name) for name in _ELSEWHERE):
         return True
@@ -90,7 +90,7 @@ def ceiling_of(request: Mapping[str, object]) -> float | None:
     metadata = request.get("litellm_metadata") or request.get("metadata")
     if not isinstance(metadata, Mapping):
         return None
-    auth = metadata.get("user_api_key_auth")  # of a relayed request LiteLLM says no more
+    auth = metadata.get("user_api_key_auth")  # for a relayed request LiteLLM gives nothing else
     key = metadata.get("user_api_key_metadata", getattr(auth, "metadata", None))
     team = metadata.get("user_api_key_team_metadata", getattr(auth, "team_metadata", None))
     return ceiling_in(SloInputs(key_metadata=key, team_metadata=team))
@@ -106,7 +106,7 @@ def relayed(request: Request) -> Request | None:
 
 
 def holder_of(request: Mapping[str, object]) -> str | None:
-    """The deployment that has the response with which this request goes on; LiteLLM writes it into the id."""
+    """The deployment that holds the response that this request continues. LiteLLM writes it into the response's id."""
     before = request.get("previous_response_id")
     if not isinstance(before, str):
         return None
@@ -114,11 +114,11 @@ def holder_of(request: Mapping[str, object]) -> str | None:
 
 
 def session_of(request: Mapping[str, object]) -> int:
-    """The session that this request belongs to, as a hash that is the same in all workers of this proxy; else 0.
+    """The session that this request belongs to, as a hash that all workers of this proxy compute alike; 0 if none.
 
-    Its name is the client's own: LiteLLM's header, `prompt_cache_key` (OpenAI's clients, Codex), what Claude Code says
-    in its `user_id`, else what LiteLLM found (`x-…-session-id`, Codex's headers, baggage). One key's sessions are no
-    other's, and no name leaves this function.
+    The client names the session, in LiteLLM's header, in `prompt_cache_key` (OpenAI's clients, Codex) or in the
+    `user_id` of Claude Code. Else the name is what LiteLLM found (`x-…-session-id`, Codex's headers, baggage). The key
+    is in the hash, so two keys share no session. The name itself does not leave this function.
     """
     name = _header(request, "x-litellm-session-id") or request.get("prompt_cache_key") or _claude_session(request)
     own = request.get("litellm_metadata") or request.get("metadata")
@@ -137,7 +137,7 @@ def _header(request: Mapping[str, object], name: str) -> object:
 
 
 def _claude_session(request: Mapping[str, object]) -> object:
-    """Claude Code's `metadata.user_id` is JSON with a session from 2.1.78 on; LiteLLM reads what it was before."""
+    """The session in Claude Code's `metadata.user_id`, which is JSON from 2.1.78 on. LiteLLM reads the older form."""
     metadata = request.get("metadata")
     user = metadata.get("user_id") if isinstance(metadata, Mapping) else None
     if not isinstance(user, str) or not user.startswith("{") or len(user) > LONGEST_NAME:
@@ -150,12 +150,12 @@ def _claude_session(request: Mapping[str, object]) -> object:
 
 
 def _secret() -> bytes:
-    """What nobody knows who reads Redis: the proxy's own, or this worker's alone where it has none."""
+    """A secret that a reader of Redis does not know: from the proxy's master key, else of this worker alone."""
     return blake2b(str(proxy_server.master_key or _FALLBACK_SECRET).encode("utf-8", "replace")).digest()
 
 
 def sent_to(call: Mapping[str, object]) -> str | None:
-    """The id of the deployment that a call goes to, `None` where no deployment of a router is called."""
+    """The id of the deployment that a call goes to; `None` where the call goes to no deployment of a router."""
     info = call.get("model_info")
     found = info.get("id") if isinstance(info, Mapping) else None
     return None if found is None else str(found)
@@ -168,7 +168,7 @@ def is_from_cache(request: Mapping[str, object]) -> bool:
 
 
 def provider_headers(answer: object) -> Mapping[str, object]:
-    """The headers that a deployment answered with, as LiteLLM hands them on; of some routes it does not."""
+    """The headers of a deployment's answer, as LiteLLM hands them on; empty on the routes where it does not."""
     hidden = getattr(answer, "_hidden_params", None)
     found = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
     return found if isinstance(found, Mapping) else {}
@@ -180,7 +180,7 @@ def _taken_out(body: Request) -> tuple[object, object]:
 
 
 def slo_inputs(data: Request, key: UserAPIKeyAuth) -> SloInputs:
-    """Where this request's wishes stand; what a provider must not see is taken out."""
+    """The parts of this request that may set its SLO. Takes what a provider must not see out of `data`."""
     request = data.get("proxy_server_request")
     sent = request.get("headers") if isinstance(request, dict) else None
     body_slo, user_slo = _taken_out(data)

@@ -31,14 +31,14 @@ def deployment_id(deployment: Deployment) -> str:
 
 
 def generated_id(group: str, params: Mapping[str, object]) -> str:
-    """The id that LiteLLM gives a deployment without one; `deployments.generated_id` must be the same."""
+    """The id that LiteLLM gives a deployment without one. `deployments.generated_id` must return the same."""
     if importlib.util.find_spec("litellm.router_api") is None:  # up to 1.108
         return str(Router.generate_model_id(group, dict(params)))
     return str(importlib.import_module("litellm.router_api").deployment_id(group, params))
 
 
 def groups_of(deployment: Deployment) -> tuple[str, ...]:
-    """The groups that a deployment is in: a team's goes by its public name, too."""
+    """The groups that a deployment is in. A team's deployment is also in the group of its public name."""
     info = deployment.get("model_info")
     public = info.get("team_public_model_name") if isinstance(info, Mapping) else None
     return (str(deployment.get("model_name")), *([str(public)] if public else []))
@@ -57,9 +57,9 @@ def setting(router: Router, name: str) -> object:
 
 
 def settings(router: Router, *names: str) -> list[object]:
-    """Several, in this order."""
+    """Several of the router's settings, in the order of `names`."""
     if not hasattr(router, "settings"):  # up to 1.108
         return [getattr(router, name, None) for name in names]
-    now = router.settings()  # it has some as attributes, others in its dictionary alone
+    now = router.settings()  # some are attributes, others are only in its dictionary
     others = {} if all(hasattr(now, name) for name in names) else now.as_dict()
     return [getattr(now, name, others.get(name)) for name in names]

@@ -1,6 +1,7 @@
-"""Which names are used of LiteLLM, and whether the installed version has them.
+"""Which names of LiteLLM this plugin uses, and whether the installed version has them.
 
-`SEAMS` is the whole table of names. Each is asked of LiteLLM itself, never of a version number. Nothing is patched.
+`SEAMS` is the whole table of names. LiteLLM itself is searched for each name; its version number is not consulted.
+Nothing is patched.
 """
 
 from __future__ import annotations
@@ -63,17 +64,17 @@ def can_interrupt() -> bool:
 
 
 def tells_breaks() -> bool:
-    """Whether LiteLLM lets a stream that breaks before its first content be told from an answer, on every route."""
+    """Whether this LiteLLM reports a stream that breaks before its first content as a failure, on every route."""
     return hasattr(Router, "select") or hasattr(litellm.router, "FallbackAwareStreamWrapper")
 
 
 def forgives() -> bool:
-    """Whether LiteLLM holds no timeout of its caller's against a deployment (`gateway.rescue.cooldown`)."""
+    """Whether LiteLLM cools no deployment down for a timeout that its caller set (`gateway.rescue.cooldown`)."""
     return hasattr(cooldown_handlers, "is_caller_timeout_408")
 
 
 def lacking(router: Router) -> list[str]:
-    """What this LiteLLM offers under none of the known names; the plugin can't work where something is lacking."""
+    """What this LiteLLM offers under none of the known names. If anything is lacking, the plugin cannot work."""
     return [
         f"{seam.what} ({' or '.join(seam.names)})"
         for seam in SEAMS
@@ -88,7 +89,7 @@ def shortcomings() -> list[str]:
 
 
 def untried() -> list[str]:
-    """What was never tried on the installed LiteLLM, or cannot be done here; likewise."""
+    """What was never tried on the installed LiteLLM, or cannot be done here; for `slo-router check`."""
     is_newer = is_newer_than_tested()
     said = [f"LiteLLM {version()} is newer than {NEWEST_TESTED}.x, the newest tested"] if is_newer else []
     if not tells_breaks():
@@ -101,7 +102,7 @@ def untried() -> list[str]:
 
 
 def unasked() -> list[str]:
-    """LiteLLM's routing strategies that pick by a path without filters, so that this plugin is not asked."""
+    """LiteLLM's routing strategies that pick without filters, and so without this plugin."""
     return [] if hasattr(Router(model_list=[]), "select") else ["usage-based-routing"]
 
 
@@ -111,7 +112,7 @@ def version() -> str:
 
 
 def is_newer_than_tested() -> bool:
-    """Whether the installed LiteLLM is above the newest that the tests ran on."""
+    """Whether the installed LiteLLM is newer than the newest that the tests ran on."""
     return _minor(version()) > _minor(NEWEST_TESTED)
 
 

@@ -1,4 +1,4 @@
-"""What a worker does beside its requests: jobs that each have a task of their own, see `jobs`.
+"""What a worker does beside its requests: jobs, each in a task of its own, see `jobs`.
 
     router     follow LiteLLM's router, bring the metrics up to date       every refresh interval
     settling   record the requests that ended, learn from them             four times a second
@@ -11,8 +11,8 @@
     pairing    start a comparison of two answers, see `pairing`            every refresh interval
     records    write the records to Redis                                  every refresh interval
 
-The file of records has a thread of its own, see `request_log`. Each that uses Redis has its own connection to it,
-which may be absent at start and may come and go. Each change of state is logged once. Ratings have a connection, too.
+The file of records has a thread of its own, see `request_log`. Each job that uses Redis has its own connection, and so
+have ratings. Redis may be absent at start, and may come and go. Each change of a connection's state is logged once.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ from slo_router.worker.tasks.turns import in_turns
 STARTUP_POLL_S = 0.05
 BEAT_S = 0.05
 WATCH_S = 0.25
-STALL_S = 0.05  # late by this much
-MOST_SPREAD_S = 1.0  # over which the model servers are asked
-MOST_RINGS = 20  # in one round
-WITHIN_S = 30.0  # a round may take, on a machine that is busy; a client of Redis gives up after 2 s without a byte
+STALL_S = 0.05  # a beat that is later than this shows that the process stood still
+MOST_SPREAD_S = 1.0  # the model servers are asked one after another within this time
+MOST_RINGS = 20  # of the bell in one round
+WITHIN_S = 30.0  # a round may take so long, on a busy machine; a client of Redis gives up after 2 s without a byte
 
 log = logging.getLogger("slo_router")
 
 
 class Hooks(NamedTuple):
-    """What the composition root does for the jobs. The first two are worked off step by step."""
+    """What `Plugin` does for the jobs. The first two are generators, worked off step by step."""
 
     tick: Callable[[], Generator[None, None, bool]]  # looks at the router; False while the proxy has none yet
     settle: Callable[[], Generator[None, None, None]]  # records the requests that ended
@@ -120,7 +120,7 @@ class Background:
         return found[0]
 
     async def aclose(self) -> None:
-        """Ends the jobs and their connections. A proxy's run to its end."""
+        """Ends the jobs and their connections. In a proxy they run until it ends."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -133,7 +133,7 @@ class Background:
         await self._load_signals.aclose()
 
     async def _run(self) -> None:
-        while not await in_turns(self._hooks.tick()):  # noqa: ASYNC110  # the proxy tells nobody that its router is there
+        while not await in_turns(self._hooks.tick()):  # noqa: ASYNC110  # the proxy does not tell when its router is there
             await asyncio.sleep(STARTUP_POLL_S)
         if self._settings.freeze_heap:  # else a full collection of a million start-up objects stops an early request
             gc.collect()
@@ -165,7 +165,7 @@ class Background:
         return [*jobs, *self._jobs_with(url, interval_s)]
 
     def _jobs_with(self, url: str, interval_s: float) -> Iterator[Job]:
-        """Those that use Redis."""
+        """The jobs that use Redis."""
         without = (
             Without("routing on configuration (quality, prices)", "routing on the last snapshot"),
             Without("request records wait", "request records wait"),
@@ -213,7 +213,7 @@ class Background:
         heard_at_s = self._heard_at_s
         if heard_at_s is not None and time.monotonic() - heard_at_s > self._sharing.lasts_s:
             self._heard_at_s = None
-            await in_turns(self._strategy.hear(()))  # what the others said has lapsed
+            await in_turns(self._strategy.hear(()))  # what the other workers said has lapsed
         await in_turns(self._strategy.refit())
 
     async def _ask_load(self) -> None:

@@ -1,8 +1,8 @@
 """The rotating JSONL file of a worker's records, written by a thread of its own.
 
-A disk that hangs, a pipe that nobody reads: whatever the file is, only its thread waits for it, and that ends with the
-process however long it hangs. (`logging` has such files, but waits for all of them when the process ends.) Lines wait
-in a bounded queue; those that find it full, or that the disk refuses, are lost and counted.
+The file may be on a disk that hangs, or be a pipe that nobody reads. Only its thread waits for it, and the process can
+end while the thread hangs. (`logging` has such files, but waits for all of them when the process ends.) Lines wait in a
+bounded queue. A line is lost and counted if it finds the queue full, or if the disk refuses it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger("slo_router")
 
 
 class RecordFile:
-    """See the module."""
+    """The queue of lines, and the thread that writes them."""
 
     def __init__(self, settings: LogSettings) -> None:
         self._most = settings.queue_size
@@ -39,13 +39,13 @@ class RecordFile:
 
     @property
     def standing(self) -> Standing:
-        """How the thread goes; it succeeds as long as nothing waits."""
+        """How the thread goes. It counts as succeeding while no line waits."""
         if self._done == self._offered and not self._standing.in_a_row:
             self._standing.succeeded_at_s = time.time()
         return self._standing
 
     def offer(self, line: str) -> None:
-        """Takes a line if there is room."""
+        """Takes a line if the queue has room."""
         if self._lines.qsize() >= self._most:
             self._full += 1
             return
@@ -74,12 +74,12 @@ class RecordFile:
 
 
 class _RotatingFile:
-    """Bytes in a file that is renamed to `.1`, what is there to `.2` and so on, when it would grow beyond its size."""
+    """A file that is renamed to `.1` before it grows beyond its size; an older `.1` becomes `.2`, and so on."""
 
     def __init__(self, settings: LogSettings) -> None:
         path = Path(settings.jsonl_path or "")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # its own for each worker, for two must not rotate one file
+        # each worker has its own file, for two workers must not rotate the same one
         self._path = path.with_name(f"{path.stem}.{os.getpid()}{path.suffix or '.jsonl'}")
         self._most_bytes = settings.jsonl_max_mb * 2**20
         self._backups = settings.jsonl_backups
@@ -87,14 +87,14 @@ class _RotatingFile:
         self._size = 0
 
     def write(self, line: bytes) -> None:
-        """Raises OSError where the disk refuses."""
+        """Writes a line. Raises OSError where the disk refuses it."""
         if self._file is not None and self._size + len(line) > self._most_bytes:
             self._rotate()
         if self._file is None:
             self._file = self._path.open("ab", buffering=0)
             self._size = os.fstat(self._file.fileno()).st_size
         rest = memoryview(line)
-        while rest:  # a pipe may take less at once
+        while rest:  # a pipe may take only a part at once
             rest = rest[self._file.write(rest) :]
         self._size += len(line)
 

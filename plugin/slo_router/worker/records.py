@@ -1,8 +1,8 @@
 """Turns LiteLLM's standard logging payload and a request's trace into the record of the contract. Pure.
 
 `ttft_ms` and `e2e_ms` are what the client saw: from the request's arrival, failed attempts included. TTFT is known only
-for streams of which the plugin saw the first token pass. LiteLLM's own mark is the first chunk whatever it holds (a
-role, a filter notice), and is not used.
+for streams whose first token passed through the plugin. LiteLLM's own TTFT is not used: it is that of the first chunk,
+whatever that holds (a role, a filter notice).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _tpot_s(ttft_s: float | None, e2e_s: float | None, tokens: float | None) -> 
 
 
 def shown_tokens(completion_tokens: int | None, hidden_tokens: int | None, trace: Trace) -> float | None:
-    """Of one answer, those that the client sees. Several answers are written at once."""
+    """The tokens of one answer that the client sees. The tokens of several answers (`n`) are divided equally."""
     if completion_tokens is None:
         return None
     choices = 1 if trace.decision is None else trace.decision.features.choices
@@ -109,7 +109,7 @@ def shown_tokens(completion_tokens: int | None, hidden_tokens: int | None, trace
 
 
 def _hidden(payload: Mapping[str, object], completion_tokens: int | None) -> int | None:
-    """Of an answer, reasoning that the client does not see; `None` where the usage does not say."""
+    """The reasoning tokens that the client does not see; `None` where the usage does not report them."""
     details = _usage_of(payload).get("completion_tokens_details")
     reported = _count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
     if reported is None or completion_tokens is None:
@@ -124,19 +124,19 @@ def _usage_of(payload: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _tokens(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, ...]:
-    """Those of prompt and answer, and parts of them: read from a cache and written to it, and hidden."""
+    """Tokens of the prompt, of the answer, read from a cache, written to a cache, and hidden from the client."""
     prompt_tokens, completion_tokens = _usage(payload, trace, outcome)
     return prompt_tokens, completion_tokens, *_caching(payload, prompt_tokens), _hidden(payload, completion_tokens)
 
 
 def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tuple[int | None, int | None]:
-    """Tokens of prompt and answer, as LiteLLM bills them; it says 0 where a server's usage was empty or lost."""
+    """Tokens of prompt and answer, as LiteLLM bills them; `None` for its 0 where a server's usage was empty or lost."""
     if outcome == "error":
         return None, None
     prompt_tokens, completion_tokens = _count(payload.get("prompt_tokens")), _count(payload.get("completion_tokens"))
     if not prompt_tokens and outcome != "cache_hit":  # no prompt is empty
         return None, completion_tokens or None
-    if not completion_tokens and answer_began(payload, trace):  # something was written
+    if not completion_tokens and answer_began(payload, trace):  # a streamed answer is not empty
         completion_tokens = None
     return prompt_tokens, completion_tokens
 
@@ -154,7 +154,7 @@ def _caching(payload: Mapping[str, object], prompt_tokens: int | None) -> tuple[
 
 
 def _told(counts: tuple[object, object], prompt_tokens: int) -> int | None:
-    """The first that is a count, at most the whole prompt."""
+    """The first of `counts` that is a count, at most the whole prompt; `None` if there is none."""
     known = next((count for count in map(_count, counts) if count is not None), None)
     return None if known is None else min(known, prompt_tokens)
 
@@ -166,7 +166,7 @@ def _cost_usd(
     tokens: tuple[int | None, int | None],
     e2e_s: float | None,
 ) -> float | None:
-    """As LiteLLM booked it; by the deployment's prices where that is 0: so it is too where LiteLLM knows no price."""
+    """What LiteLLM booked; if that is 0, the cost by the deployment's prices: LiteLLM books 0 where it knows none."""
     booked_usd = _number(payload.get("response_cost")) if outcome != "error" else None
     if booked_usd or facts is None or outcome not in ("success", "disconnected"):
         return booked_usd
@@ -181,7 +181,7 @@ def _per_1k_usd(cost_usd: float | None, tokens: int) -> float | None:
 
 
 def _waited_too_long(trace: Trace, measured: Slo, outcome: Outcome) -> bool:
-    """Whether the client left a stream after its limit for the first token, and without one."""
+    """Whether the client left a stream after its limit for the first token, without a token."""
     limit_s, waited_s = trace.slo.ttft_s, measured.e2e_s
     if outcome != "disconnected" or not trace.stream or measured.ttft_s is not None:
         return False
@@ -189,15 +189,15 @@ def _waited_too_long(trace: Trace, measured: Slo, outcome: Outcome) -> bool:
 
 
 def answer_began(payload: Mapping[str, object], trace: Trace) -> bool:
-    """Whether something was streamed, if only a role: else LiteLLM sets the time of its first chunk to the end's."""
+    """Whether anything was streamed, if only a role. If not, LiteLLM sets the first chunk's time to that of the end."""
     first_s, end_s = _number(payload.get("completionStartTime")), _number(payload.get("endTime"))
     return trace.stream and first_s is not None and (end_s is None or first_s < end_s)
 
 
 def slo_met(slo: Slo, measured: Slo, outcome: Outcome) -> bool | None:
-    """Whether every field of the SLO was kept; `None` where none is known to be broken but one was not measured.
+    """Whether every limit of the SLO was kept; `None` where no limit is known to be broken, but one was not measured.
 
-    An error never meets an SLO. Quality can't be measured per request: the deployment's own stands for it.
+    An error never meets an SLO. Quality cannot be measured for a request: the deployment's quality counts instead.
     """
     if outcome == "error":
         return False
@@ -227,9 +227,9 @@ def outcome_of(payload: Mapping[str, object]) -> Outcome:
 
 
 def has_nothing(payload: Mapping[str, object], trace: Trace) -> bool:
-    """Whether what LiteLLM took for an answer in one piece is none: no word, no usage, and no reason for that.
+    """Whether an unstreamed answer has no content, no usage, and no finish reason that would explain that.
 
-    A server's error with a status of 200 may look so.
+    A server's error with status 200 may look so, and LiteLLM takes it for an answer.
     """
     answer = payload.get("response")
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
@@ -246,7 +246,7 @@ def _says_anything(choice: Mapping[str, object]) -> bool:
 
 
 def ended_by_itself(payload: Mapping[str, object]) -> bool | None:
-    """Whether an answer says that it is complete and not cut at a limit; `None` where it says nothing of its end."""
+    """Whether an answer says that it is complete, not cut at a limit; `None` where it does not say how it ended."""
     answer = payload.get("response")
     if not isinstance(answer, Mapping) or outcome_of(payload) != "success":
         return None
@@ -271,7 +271,7 @@ def _selected_quality(trace: Trace) -> float | None:
         return None
     answered = (
         trace.sent_to[-1] if trace.sent_to else trace.decision.deployment_id
-    )  # in shadow it is not the decision's
+    )  # in shadow it may not be the decision's
     return next((a.prediction.quality_bound for a in trace.decision.assessments if a.deployment_id == answered), None)
 
 

@@ -3,16 +3,16 @@
     request path → offer() → bounded queue (memory) → one job, in batches → XADD MAXLEN ~, ZADD of their ids
                            → bounded queue (memory) → one thread          → file
 
-A flush that broke may have written: where the answer is lost nobody knows. So before its records are written again the
-stream's end is searched for them, back to the last entry that this worker knows of.
+A flush that broke may have written its records: Redis's answer is lost. So before they are written again, the stream's
+end is searched for them, back to the last entry that this worker knows of.
 
 `offer` never waits and never raises: a full queue drops the record and counts it. A batch that Redis refuses waits for
-the next flush; while Redis is away the queue fills and then drops, so a long outage costs records, not memory. Where no
-Redis is configured nothing waits for one. A disk that hangs holds up the file's thread and nobody else.
+the next flush. While Redis is away, the queue fills and then drops, so a long outage costs records, not memory. Where
+no Redis is configured, nothing is queued for it. A disk that hangs holds up only the file's thread.
 
-The ids say in which millisecond each record was written, so that one is found without looking through the stream. They
-are as many as the stream has entries. What is lost of them (a user without the right, a connection that breaks in
-between) costs a search, no record.
+The ids say in which millisecond each record was written, so that a record is found without a walk through the stream.
+As many ids are kept as the stream has entries. An id may be lost (a Redis user without the right, a connection that
+breaks in between). `slo-router explain` then searches the stream, and the request cannot be rated.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from slo_router.worker.record_file import RecordFile
 from slo_router.worker.tasks.jobs import Standing
 from slo_router.worker.tasks.turns import give_way
 
-Entry = tuple[str, dict[str, str]]  # of a stream
+Entry = tuple[str, dict[str, str]]  # of a stream: its id and its fields
 BATCH = 50
-PAGE, MOST_PAGES = 500, 20  # of the stream's end that is searched for what a broken flush may have written
-NODE = 100  # entries: so many the stream may keep beyond its maximum, which is trimmed by whole nodes
+PAGE, MOST_PAGES = 500, 20  # of the stream's end, searched for what a broken flush may have written
+NODE = 100  # so many entries the stream may have beyond its maximum, for Redis trims it by whole nodes
 
 
 class RequestLog:
-    """The queues. `dropped` counts records that found a queue full; `has_redis`: one is configured."""
+    """The queues of records for Redis and for the file."""
 
     def __init__(self, settings: LogSettings, prefix: str) -> None:
         self._settings = settings
@@ -50,12 +50,12 @@ class RequestLog:
         self._file = None if settings.jsonl_path is None else RecordFile(settings)
         self._dropped = 0
         self._has_redis = True
-        self._last_id = "-"  # of the entries that this worker wrote
+        self._last_id = "-"  # of the last entry that this worker wrote
         self._in_doubt: frozenset[str] = frozenset()  # records that a broken flush may have written
 
     @property
     def dropped(self) -> int:
-        """Records that were lost since start: to one of the two, or to both."""
+        """How often a record was lost since start. A record that both queues lost counts twice."""
         return self._dropped + (0 if self._file is None else self._file.dropped)
 
     @property
@@ -75,7 +75,7 @@ class RequestLog:
         return None if self._file is None else self._file.standing
 
     def offer(self, record: RequestRecord) -> None:
-        """Takes a record if there is room."""
+        """Takes a record for each queue that has room."""
         line = record.model_dump_json()
         if not self._has_redis:
             pass
@@ -87,7 +87,7 @@ class RequestLog:
             self._file.offer(line)
 
     async def flush(self, client: AsyncClient) -> int:
-        """Writes what is waiting and returns how many records Redis took. Redis errors leave the records waiting."""
+        """Writes the records that wait, and returns how many Redis took. Raises redis errors; the records then wait."""
         written = 0
         while self._queue:
             batch = list(islice(self._queue, BATCH))
@@ -100,7 +100,7 @@ class RequestLog:
         return written
 
     async def _write(self, client: AsyncClient, lines: Sequence[str]) -> list[str]:
-        """Writes what the stream has not, and returns the ids of the entries of all."""
+        """Writes the lines that the stream does not have yet, and returns the entries' ids of all `lines`."""
         found = await self._find(client) if self._in_doubt else {}
         self._in_doubt |= frozenset(lines)
         missing = [line for line in lines if line not in found]
@@ -114,7 +114,7 @@ class RequestLog:
         return entries
 
     async def _find(self, client: AsyncClient) -> dict[str, str]:
-        """Of the records in doubt those that the stream has, with their entries' ids."""
+        """The records in doubt that the stream has, with their entries' ids."""
         found: dict[str, str] = {}
         start, end = self._last_id if self._last_id == "-" else f"({self._last_id}", "+"
         for _ in range(MOST_PAGES):

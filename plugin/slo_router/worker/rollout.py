@@ -1,11 +1,11 @@
-"""Changes what every worker does while it serves: a switch for each group, and the policy with its history.
+"""Changes what all workers do while they serve: a switch for each group, and the policy with its history.
 
     {prefix}slo_router:off        set of the groups that LiteLLM routes by itself
     {prefix}slo_router:policies   list of JSON {version, base, at_s, groups}, the newest first, `KEPT` of them
 
 The newest policy is in force at all workers within one refresh interval, as long as `base` is the fingerprint of the
-YAML that the worker was started with: whoever edits the YAML and restarts has the last word. What does not validate is
-refused, said once, and the policy before stays in force.
+YAML that the worker was started with. So an edited YAML is in force after a restart, whatever was published before. A
+policy that does not validate is refused and logged once, and the policy before stays in force.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ log = logging.getLogger("slo_router")
 class Policy(NamedTuple):
     """One policy as it was published. `at_s` is Unix seconds."""
 
-    version: str  # its fingerprint, stamped on every decision
-    base: str  # the fingerprint of the YAML it was published over
+    version: str  # its fingerprint, which each decision carries
+    base: str  # the fingerprint of the YAML that it was published over
     at_s: float
     groups: Mapping[str, GroupSettings]
 
 
 class Rollout:
-    """One worker's reading of both keys."""
+    """What one worker last read of both keys."""
 
     def __init__(self, settings: PluginSettings) -> None:
         self._prefix = settings.key_prefix
@@ -84,7 +84,7 @@ class Rollout:
 
 
 def read_policy(text: object) -> Policy:
-    """A published policy. Raises ValueError saying what is wrong with it."""
+    """Reads a published policy. Raises ValueError, which says what is wrong with it."""
     try:
         said = json.loads(str(text))
         settings = PluginSettings.model_validate({"groups": said["groups"]})
@@ -108,7 +108,7 @@ def history(client: BlockingClient, prefix: str) -> list[Policy]:
 
 
 def publish(client: BlockingClient, running: PluginSettings, groups: Mapping[str, GroupSettings]) -> Policy:
-    """Puts `groups` in force over the YAML `running`, from which the prefix is taken. Raises redis errors."""
+    """Puts `groups` in force over the YAML `running`, which also names the key prefix. Raises redis errors."""
     policies = history(client, running.key_prefix)
     if not policies or policies[0].base != running.policy:  # so that there is something to roll back to
         _push(client, running, running.groups)
@@ -123,7 +123,7 @@ def roll_back(client: BlockingClient, running: PluginSettings) -> Policy | None:
 
 
 def switch(client: BlockingClient, prefix: str, group: str, *, on: bool) -> None:
-    """Lets the plugin route a group, or LiteLLM alone. Raises redis errors."""
+    """Lets the plugin route a group (`on`), or LiteLLM alone. Raises redis errors."""
     if on:
         client.srem(prefix + OFF_KEY, group)
     else:

@@ -1,10 +1,10 @@
 """Reads how busy a model server says it is, where `metrics_url` is set: vLLM's gauges of its requests and its KV cache.
 
-One worker, elected in Redis for a few seconds at a time, asks for all of them; where Redis is absent or does not
-answer, each worker asks. What it takes from the answer is the part that this proxy did not send (`foreign`): what it
-did send, every worker counts by itself and knows sooner. How full the KV cache is, is shown and decides nothing: a full
-one makes requests wait, and those are counted. The addresses are the operator's own, so nothing here follows a
-redirect. An answer that is too long, or as a whole takes too long, is none.
+One worker, elected in Redis for a few seconds at a time, asks for all workers. If Redis is absent or does not answer,
+each worker asks. Only the requests that this proxy did not send are learned from the answer (`foreign`): the workers
+count those that it sent, and know them sooner. The fill of the KV cache is shown and decides nothing: a full cache
+makes requests wait, and waiting requests are counted. The addresses are the operator's own, so no redirect is followed.
+An answer that is too long, or takes too long as a whole, does not count.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ from slo_router.worker.tasks.turns import give_way
 
 TERM_S = 5
 TIMEOUT_S = 1.0  # for the whole answer
-MAX_BYTES = 2_000_000  # vLLM's page has a twentieth
+MAX_BYTES = 2_000_000  # vLLM's page has a twentieth of that
 
 log = logging.getLogger("slo_router")
 
 
 class LoadSignals:
-    """The scraper of one worker. Failures are told once per deployment and cost no request anything."""
+    """The scraper of one worker. A failure is logged once per deployment, and delays no request."""
 
     def __init__(self, prefix: str, worker: str, names: Names) -> None:
         self._key = prefix + SCRAPER_KEY
         self._worker = worker
         self._names = names
         self._tls: ssl.SSLContext | None = None
-        self._clients: dict[str, httpx.AsyncClient] = {}  # one for each: a common pool looks through all for each
-        self._silent: frozenset[str] = frozenset()  # who was told not to answer
-        self._others_until_s = 0.0  # on the monotonic clock: so long somebody else asks
+        self._clients: dict[str, httpx.AsyncClient] = {}  # each its own, for a common pool searches all connections
+        self._silent: frozenset[str] = frozenset()  # deployments that did not answer, as was logged
+        self._others_until_s = 0.0  # on the monotonic clock: until then another worker asks
 
     async def stand(self, redis: AsyncClient, facts: Iterable[Facts], every_s: float) -> None:
-        """Stands for election, every `every_s`, where there is somebody to ask. Raises redis errors."""
+        """Stands for election if there are servers to ask. Call it every `every_s` seconds. Raises redis errors."""
         if any(one.metrics_url is not None for one in facts):
             lost = not await self._is_elected(redis)
             self._others_until_s = time.monotonic() + max(TERM_S, 2 * every_s) if lost else 0.0
 
     async def ask(self, facts: Iterable[Facts], live: Live, spread_s: float = 0.0) -> None:
-        """Asks every server that has an address, if it is this worker's turn. Raises ToldError where none tells.
+        """Asks every server that has an address, if it is this worker's turn. Raises ToldError if no server answers.
 
-        They are asked one after another within `spread_s`: many at once would come back at once. Nobody waits for one.
+        The questions are spread over `spread_s`, so that the answers do not come all at once. None waits for another.
         """
         asked = {one.deployment_id: one.metrics_url for one in facts if one.metrics_url is not None}
         if not asked:
             return
         if time.monotonic() < self._others_until_s:
             for name in asked:
-                live.heard_of_foreign(name, 0.0)  # the elected worker tells
+                live.heard_of_foreign(name, 0.0)  # the elected worker shares what it hears
             return
         await self._make_clients(asked)
         tasks = {}
@@ -82,7 +82,7 @@ class LoadSignals:
         await self._make_clients({})
 
     async def _make_clients(self, asked: Mapping[str, str]) -> None:
-        """One for each that is asked, and none for others."""
+        """Makes a client for each server that is asked, and closes all others."""
         for gone in [name for name in self._clients if name not in asked]:
             await self._clients.pop(gone).aclose()
         if self._tls is None:
@@ -102,7 +102,7 @@ class LoadSignals:
         return True
 
     async def _hear(self, name: str, url: str, live: Live) -> bool:
-        """Asks one server; whether it told."""
+        """Asks one server. Returns whether it told its load."""
         load, why = None, f"none of {', '.join(GAUGES)} in the answer"
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -129,6 +129,6 @@ class LoadSignals:
         return bytes(page)
 
     async def _look_up_first(self, event: str, info: Mapping[str, object]) -> None:
-        """httpx tells before it connects: then the name is looked up aside, for it would take everybody's threads."""
+        """httpx calls this before it connects. Looks the name up aside, for one that hangs blocks the pool."""
         if event.endswith("connect_tcp.started"):
             await self._names.look_up(str(info["host"]))

@@ -1,13 +1,13 @@
-"""Lets every worker know what the others see: each writes its own key, and reads everybody else's.
+"""Lets every worker know what the others see: each writes its own key, and reads the keys of all others.
 
     {prefix}slo_router:live:{worker}   JSON of that worker alone, gone TTL_S after it stopped writing
     {prefix}slo_router:workers         set of the worker names; a name whose key is gone is taken out
-    {prefix}slo_router:bell            stream of one entry; who waits for the next one hears at once that there is news
+    {prefix}slo_router:bell            stream of one entry; a worker that waits for the next entry hears news at once
 
-One round per refresh interval for this worker's own and one for every `AT_ONCE` others, whatever the request rate; and
-one more each time that a deployment is found to be full, for until the others know of it they go on sending.
-Nobody changes what another wrote, no clock is compared, and a worker that dies in the middle of a write has written all
-or nothing.
+In each refresh interval a worker makes one round trip for its own key and one for every `AT_ONCE` others, whatever the
+request rate. It shares once more each time that it finds a deployment full, for the others send there until they know.
+No worker changes what another wrote, no clocks are compared, and a worker that dies in the middle of a write has
+written all or nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from slo_router.contract.units import MS_PER_S
 from slo_router.live.picture import Export
 from slo_router.worker.tasks.turns import give_way
 
-CONVERSATIONS, CACHING, LENGTHS = ".conversations", ".caching", ".lengths"  # of no deployment
-RESCUES, WORTHS = ".rescues", ".worths"  # likewise
+# Names in an export that are no deployment's id
+CONVERSATIONS, CACHING, LENGTHS = ".conversations", ".caching", ".lengths"
+RESCUES, WORTHS = ".rescues", ".worths"
 TTL_S = 5
 MAX_WORKERS = 1_000
-MAX_BYTES = 4_000_000  # of one worker's export: more is not a worker of ours
-AT_ONCE = 8  # exports that are asked for in one go
-LISTEN_S = 1.0  # for the bell: less than a client waits for an answer
+MAX_BYTES = 4_000_000  # of one worker's export; a longer one was not written by this plugin
+AT_ONCE = 8  # exports that one round trip reads
+LISTEN_S = 1.0  # for the bell: shorter than a client of Redis waits for an answer
 
 
 class Sharing:
@@ -42,12 +43,12 @@ class Sharing:
         self._live_key = prefix + LIVE_KEY
         self._bell_key = prefix + BELL_KEY
         self._last_ring = "0-0"
-        self.rank = 0  # of this worker's name among all
-        self.lasts_s = TTL_S + 2 * refresh_interval_s  # what somebody said, once nothing newer comes
+        self.rank = 0  # of this worker's name among all workers' names
+        self.lasts_s = TTL_S + 2 * refresh_interval_s  # so long an export counts if no newer one comes
         self._ttl_s = round(self.lasts_s)
 
     async def listen(self, client: AsyncClient) -> bool:
-        """Whether somebody rings within LISTEN_S, if only this worker itself. Raises redis errors."""
+        """Whether a worker rings within LISTEN_S, perhaps this one. Raises redis errors."""
         asked: dict[bytes | str | memoryview, int | bytes | str | memoryview] = {self._bell_key: self._last_ring}
         found = await client.xread(asked, block=round(LISTEN_S * MS_PER_S))
         heard = cast("list[tuple[str, list[tuple[str, object]]]]", found)
@@ -85,7 +86,7 @@ class Sharing:
 
 
 def read_export(text: object) -> Export | None:
-    """What a worker published; `None` where it is no export."""
+    """Reads what a worker published; `None` where that is no export."""
     if not isinstance(text, str) or len(text) > MAX_BYTES:
         return None
     try:
@@ -95,7 +96,7 @@ def read_export(text: object) -> Export | None:
 
 
 def decoded(text: msgspec.Raw | None) -> object:
-    """What another worker wrote; `None` where it wrote nothing, or nothing that can be read."""
+    """Decodes a part of another worker's export; `None` where the part is absent or unreadable."""
     try:
         return None if text is None else msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError):

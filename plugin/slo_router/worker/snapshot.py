@@ -1,9 +1,9 @@
 """Keeps the last reading of Redis in memory, so that the request path never waits for it.
 
 A background job calls `refresh`, which reads every hash of the managed deployments, `AT_ONCE` in one pipeline, and
-swaps in a new immutable `Snapshot`. A hash that says what it said before is not worked out again. When Redis is away
-the last snapshot stays, its measurements age, and `refresh` is retried with backoff. A value that cannot be true is
-dropped, counted, and logged once per key and field.
+swaps in a new immutable `Snapshot`. A hash that did not change is not parsed again. While Redis is away, the last
+snapshot stays, its measurements age, and `refresh` is retried with backoff. A value that cannot be true is dropped,
+counted, and logged once per key and field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slo_router.decision.known import pool
 from slo_router.worker.tasks.turns import give_way
 
 AT_ONCE = 16  # hashes
-MOST_TOLD = 1_000  # faults that are remembered as logged
+MOST_TOLD = 1_000  # faults that are logged; later ones are only counted
 
 Cell = tuple[str, str]  # a deployment's id and a category
 log = logging.getLogger("slo_router")
@@ -35,13 +35,13 @@ class MetricsStore:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._told: set[tuple[str, str]] = set()
-        self._said: Mapping[str, Mapping[str, Metrics]] = {}  # what Redis last said, what has lapsed since among it
-        self._good: dict[Cell, tuple[Mapping[str, str], Metrics]] = {}  # what was read and nothing was wrong with
+        self._said: Mapping[str, Mapping[str, Metrics]] = {}  # what Redis last said, lapsed values included
+        self._good: dict[Cell, tuple[Mapping[str, str], Metrics]] = {}  # hashes without a fault, and what was read
         self.snapshot = Snapshot()
         self.dropped_values = 0
 
     async def refresh(self, client: AsyncClient, deployments: Iterable[str], categories: Sequence[str]) -> None:
-        """Reads everything once. Raises redis errors; the snapshot is then unchanged."""
+        """Reads all hashes once. Raises redis errors; the snapshot is then unchanged."""
         cells = [(deployment, category) for deployment in deployments for category in categories]
         now_s, found = time.time(), dict[Cell, Metrics]()
         for first in range(0, len(cells), AT_ONCE):
@@ -74,15 +74,15 @@ class MetricsStore:
         return metrics
 
     def lapse(self, now_s: float) -> None:
-        """Drops what has lapsed since Redis was read: it may have been away for long."""
+        """Drops what has lapsed since Redis was last read, which may be long ago."""
         before = self.snapshot
         if now_s >= before.lapses_at_s:
             self.snapshot = make_snapshot(before.measured, now_s, before.read_at_s)
 
     def _read(self, key: str, answer: object, now_s: float) -> Metrics | None:
         if isinstance(answer, LINK_ERRORS) and "WRONGTYPE" not in str(answer):
-            raise answer  # no permission, a node that just died: Redis refuses or is away, and the key may be fine
-        if not isinstance(answer, Mapping):  # a key of another type: somebody else's, or a bad writer's
+            raise answer  # Redis refuses (no permission) or is away (a node died), and the key may be fine
+        if not isinstance(answer, Mapping):  # a key of another type, which another program wrote
             self._drop(key, "(the key)", type(answer).__name__, "a hash")
             return None
         metrics, bad = read_metrics(answer, now_s)
@@ -108,9 +108,9 @@ def _by_deployment(found: Mapping[Cell, Metrics]) -> dict[str, dict[str, Metrics
 def make_snapshot(
     measured: Mapping[str, Mapping[str, Metrics]], now_s: float, read_at_s: float | None = None
 ) -> Snapshot:
-    """A snapshot without what has lapsed, with the pooled metrics worked out once instead of in every decision.
+    """A snapshot without what has lapsed. Pools the metrics once, so that no decision has to.
 
-    `read_at_s` is when Redis said so, if that was not now.
+    `read_at_s` is when Redis was read, Unix seconds; `None` means now.
     """
     counting = {
         name: {category: fresh(row, now_s) for category, row in rows.items()} for name, rows in measured.items()

@@ -1,7 +1,7 @@
 """From LiteLLM's request and pool of deployments to a Decision: the last step before the pure core.
 
-Holds what a worker knows (policy, facts of the deployments, snapshot, learned usage) and reads nothing else: no I/O, no
-lock. LiteLLM is not imported here.
+It holds what a worker knows (policy, facts of the deployments, snapshot, learned usage) and reads nothing else: no I/O,
+no lock. LiteLLM is not imported here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from slo_router.worker.trace import Trace
 
 
 class Strategy:
-    """Everything a worker needs to decide. `clock` tells Unix seconds; a study brings its own, and its own chance."""
+    """Everything a worker needs to decide. `clock` gives Unix seconds; a study brings its own clock and randomness."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Strategy:
         self.implicit, self._knowledge = Implicit(settings.key_prefix), Knowledge()
         self._lessons = Lessons(self.live)
         self._is_live, self._clock = settings.live_measurements, clock
-        self._rng = rng or random.Random()  # noqa: S311  # spreads load among equals; nothing secret hangs on it
+        self._rng = rng or random.Random()  # noqa: S311  # spreads load among equals; no secret depends on it
 
     def adopt(self, groups: Mapping[str, GroupSettings], policy: str) -> None:
         """Routes by these settings from now on; `policy` is their fingerprint."""
@@ -113,8 +113,8 @@ class Strategy:
     ) -> str | None:
         """Decides, and leaves the decision in the trace. Returns a deployment id of `pool`.
 
-        `None` where no deployment of the pool is one that the configuration knows: LiteLLM then chooses. Those that are
-        `full` come last; `holder` has the response that this request goes on with; `session` is its hash.
+        `None` where the configuration knows no deployment of the pool: LiteLLM then chooses. Deployments in `full` come
+        last. `holder` holds the response that this request continues. `session` is the hash of the request's session.
         """
         managed = self.groups[group]
         candidates, having = in_tier(request, [self.facts[name] for name in pool if name in self.facts])
@@ -135,7 +135,7 @@ class Strategy:
                 cached = self.homes.expected(trace, session, now_s)
         readers = self.homes.readers(trace, candidates, self.live.states, holder=holder, has_signed=has_signed)
         is_full = frozenset(full)
-        tried = frozenset(trace.tried) - is_full  # what is full was picked a moment ago, and not tried
+        tried = frozenset(trace.tried) - is_full  # a full deployment was picked a moment ago, and not tried
         lengths = self.answers.lengths(features)
         ceiling, hits, worth = cost_ceiling(trace.asked), self.homes.new_shares, self.worths.of(group, self._rng)
         beside = self.rescues.beside(one.deployment_id for one in trace.attempts if one.is_given_up)
@@ -146,7 +146,7 @@ class Strategy:
         return decision.deployment_id
 
     def affordable(self, offered: Sequence[Facts], request: Mapping[str, object], ceiling_usd: float) -> frozenset[str]:
-        """Of deployments among which LiteLLM picks, those that keep a key's ceiling, see `foresight.affordable`."""
+        """The deployments of `offered` that keep a key's cost ceiling, see `foresight.affordable`."""
         features = extract(request, default_rules(), None, self.answers.learned)
         lengths, view = self.answers.lengths(features), self._view(self._clock())
         return affordable(features, in_tier(request, offered)[0], view, lengths, ceiling_usd)
@@ -157,15 +157,15 @@ class Strategy:
 
     @property
     def judged(self) -> Judged:
-        """What is believed of the qualities, where answers were graded."""
+        """What is believed of each deployment's quality, where answers were graded."""
         return self._knowledge.judged
 
     def draw_lot(self) -> float:
-        """For a new request: 0 to below 1. The proxy's own randomness is not touched."""
+        """A random number for a new request, 0 to below 1. The proxy's own randomness is not touched."""
         return self._rng.random()
 
     def sent(self, trace: Trace, deployment_id: str) -> bool:
-        """LiteLLM sends the request to `deployment_id`, whoever picked it. False where it says so again."""
+        """LiteLLM sends the request to `deployment_id`, its own pick or ours. False if it reports the same again."""
         attempt = trace.attempt
         if attempt is None or attempt.deployment_id != deployment_id:  # LiteLLM's own pick
             attempt = self._begin(trace, deployment_id, self._clock())
@@ -204,9 +204,9 @@ class Strategy:
         return flight is not None and flight.is_overdue(self._clock())
 
     def finish(self, trace: Trace, ending: Ending, wait_s: float | None = None) -> Landing | None:
-        """The attempt under way is over: what `learn` needs of it, `None` where it teaches nothing.
+        """The attempt under way is over. Returns what `learn` needs of it, `None` where it teaches nothing.
 
-        Of a `full` deployment `wait_s` is for how long it says that it stays so.
+        `wait_s` is for how many seconds a `full` deployment says that it stays full.
         """
         attempt = trace.attempt
         return None if attempt is None else self._lessons.end(attempt, trace, ending, self._clock(), wait_s)
@@ -218,9 +218,9 @@ class Strategy:
     def learn(
         self, trace: Trace, landing: Landing | None, record: RequestRecord, *, is_whole: bool | None = None
     ) -> None:
-        """Learns from a request that is over; `landing` is that of its last attempt.
+        """Learns from a request that is over. `landing` is what `finish` returned for its last attempt.
 
-        `is_whole`: its answer ended by itself; `None` where nobody can tell.
+        `is_whole` says whether its answer ended by itself; `None` where that is unknown.
         """
         if landing is not None and is_whole is not None and trace.decision is not None:
             self.live.prove(landing.flight.deployment_id, ANSWERS, trace.decision.features.category, is_good=is_whole)
@@ -241,12 +241,12 @@ class Strategy:
         return frozenset(name for name, group in self.group_of.items() if group in groups)
 
     def watch(self) -> None:
-        """Looks at what is under way, some times a second: first tokens that came, deployments that answer nothing."""
+        """Looks for first tokens that came, and for deployments that answer nothing. Call it several times a second."""
         self._lessons.see_first_tokens()
         self.live.watch(self._clock())
 
     def export(self) -> Generator[None, None, bytes]:
-        """What this worker saw, for the others, as JSON; step by step, for there may be many deployments."""
+        """What this worker saw, as JSON for the other workers. In steps, for there may be many deployments."""
         self._lessons.see_first_tokens()
         said: dict[str, object] = {}
         for name, text in picture.export(self.live, self._clock()):
@@ -257,7 +257,7 @@ class Strategy:
         return msgspec.json.encode({**said, CONVERSATIONS: conversations, CACHING: caching, **more})
 
     def hear(self, exports: Iterable[Export], rank: int = 0) -> Generator[None, None, None]:
-        """Takes in what the other workers see, step by step; `rank` is this one's among all."""
+        """Takes in what the other workers see, in steps. `rank` is this worker's rank among all workers."""
         exports, told = list(exports), []
         for export in exports:
             told.append(decoded(export.get(CACHING)))
@@ -280,7 +280,7 @@ class Strategy:
         return findings(name, (*group.categories, UNSURE), self.store.snapshot, group.settings.max_error_rate)
 
     def refit(self) -> Generator[None, None, None]:
-        """Works out what to expect, from what all workers saw and the benchmark last measured, step by step."""
+        """Works out what to expect, from what all workers saw and the benchmark last measured, in steps."""
         snapshot, facts = self.store.snapshot, self.facts
         yield from self.answers.refit(facts, snapshot.measured, self._clock())
         told = Told(facts, self.group_of, self.groups, snapshot, self.feedback.sums, self.comparisons.rows)
@@ -294,6 +294,6 @@ class Strategy:
         yield from self.live.refit(self._knowledge.priors, self._clock())
 
     def absorb(self, exports: Iterable[Export]) -> None:
-        """Hears the others and works out what to expect, all at once."""
+        """Hears the other workers and works out what to expect, without a pause."""
         for _ in chain(self.hear(exports), self.refit()):
             pass

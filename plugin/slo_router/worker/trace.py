@@ -1,8 +1,9 @@
 """What one request carries through LiteLLM's hooks, from its arrival to its record.
 
-It travels in the request's own metadata, so it lives exactly as long as the request, nothing has to be evicted and no
-request can see another's. LiteLLM copies metadata here and there; copies share the trace on purpose, for a retry must
-know what the first attempt tried. A mirrored call (LiteLLM's `silent_model`) carries a copy too, and is none of ours.
+The trace travels in the request's own metadata. So it lives exactly as long as the request, nothing has to be evicted,
+and no request can see the trace of another. LiteLLM copies metadata here and there; copies share the trace on purpose,
+for a retry must know what the first attempt tried. A mirrored call (LiteLLM's `silent_model`) carries a copy, too, and
+is ignored.
 """
 
 from __future__ import annotations
@@ -20,40 +21,40 @@ from slo_router.worker.attempt import Attempt
 
 TRACE_KEY = "slo_router"
 METADATA_KEYS = ("litellm_metadata", "metadata")  # the first one that is there belongs to LiteLLM
-LAST_PIECES = 16  # an event at the end may come in several
-MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, whose client is nobody
+LAST_PIECES = 16  # the event at a stream's end may come in several pieces
+MIRROR_KEY = "is_silent_experiment"  # LiteLLM's mark on a mirrored call, which has no client
 
 
 class Alarm(Protocol):
     """Looks at an attempt once its deadline passed."""
 
     def cancel(self) -> None:
-        """There is nothing to look for any more."""
+        """Stops looking at the attempt."""
         ...
 
 
 class Ahead(Protocol):
-    """A stream whose first pieces are read: those, and the rest."""
+    """A stream whose first pieces are read. Iterate this object for those pieces, then iterate `rest`."""
 
     rest: AsyncIterator[object]
     first_token_s: float | None
     headers: dict[str, str]  # LiteLLM's, where it would name another deployment
 
     def __aiter__(self) -> AsyncIterator[object]:
-        """Those up to the first token."""
+        """The pieces up to the first token."""
         ...
 
     async def close(self) -> None:
-        """Nobody reads on."""
+        """Stops reading, and closes the connection to the deployment."""
         ...
 
 
 class Rescue(NamedTuple):
-    """A silent attempt that was given up for another."""
+    """A silent attempt that was given up: the request goes on to another deployment."""
 
     kind: Literal["deadline"]
     attempt: Attempt
-    usd: float | None  # that its deployment is expected to bill; `None` where nobody knows
+    usd: float | None  # what its deployment is expected to bill; `None` where that is unknown
 
 
 class Span(Protocol):
@@ -75,9 +76,9 @@ class Trace:
     call_type: str
     arrived_s: float
     group: str = ""  # the managed group that was asked, or that decided last
-    lot: float = 0.0  # 0 to below 1, drawn once: which requests of a group the canary takes
+    lot: float = 0.0  # 0 to below 1, drawn once: decides whether the canary takes this request
     stream: bool = False
-    waiting: SloInputs | None = None  # asked for a group that is not managed: what counts if a fallback leads elsewhere
+    waiting: SloInputs | None = None  # of a request for an unmanaged group: read if a fallback leads to a managed one
     asked: Asked = NOTHING_ASKED
     slo: Slo = field(default_factory=Slo)
     clamped: tuple[str, ...] = ()
@@ -86,29 +87,29 @@ class Trace:
     is_shadow: bool = False  # the decision is recorded, and LiteLLM chose
     note: str = ""  # why LiteLLM chose, where there is no decision
     attempts: list[Attempt] = field(default_factory=list)  # the last one may be under way
-    awaits_token: bool = True  # of the attempt under way
-    first_token_s: float | None = None  # Unix seconds of the first that the client got, from whichever attempt
+    awaits_token: bool = True  # the attempt under way has no token yet
+    first_token_s: float | None = None  # Unix seconds of the first token that the client got, from whichever attempt
     was_asked: bool = False  # LiteLLM let this plugin pick the attempt that is sent next
-    answer: tuple[tuple[object, ...], str | None] | None = None  # to LiteLLM's last question: at what place, and whom
+    answer: tuple[tuple[object, ...], str | None] | None = None  # the filter's last answer: the place, and a deployment
     asks_pool: bool = False  # this plugin waits for LiteLLM's pool
-    refusal: Exception | None = None  # that LiteLLM raised instead
-    span: Span | None = None  # LiteLLM's of this request, where its OpenTelemetry callback is on
+    refusal: Exception | None = None  # what LiteLLM raised instead of giving its pool
+    span: Span | None = None  # LiteLLM's span of this request, where its OpenTelemetry callback is on
     beginnings: Sequence[int] = ()  # the conversation's fingerprints, where a group is sticky
-    session: int = NO_SESSION  # the hash of the session's name, likewise
+    session: int = NO_SESSION  # the hash of the session's name, where a group is sticky
     known: Cached = NOTHING_CACHED  # where the conversation was, as the decision found it
-    is_by_session: bool = False  # it was found by its session, for no beginning of it was known
+    is_by_session: bool = False  # the conversation was looked up by its session, for no beginning of it was known
     kept: int = NOTHING_KEPT  # the hash of a conversation's, prompt's or item's name that only its provider knows
-    made: int = NOTHING_KEPT  # likewise of what its answer left there
-    goes_on: bool = False  # with what a provider holds: how long that is, nobody here knows
+    made: int = NOTHING_KEPT  # the hash of the name of what the answer left at the provider
+    goes_on: bool = False  # the request continues what a provider holds; its length is unknown here
     is_impatient: bool = False  # the client set a timeout of its own
-    tells_nothing: bool = False  # of a deployment: a call that is not routed, or one on the client's own account
-    is_signed: bool = False  # the conversation holds what only its model can read, or its answer may
-    waited_s: float = 0.0  # until a deployment has room
+    tells_nothing: bool = False  # about a deployment: the call is not routed, or on the client's own account
+    is_signed: bool = False  # the conversation holds, or its answer may hold, what only its model can read
+    waited_s: float = 0.0  # so long it waits, in all, for a deployment with room
     alarm: Alarm | None = None  # of the attempt under way, where it has a deadline
-    rescue: Rescue | None = None  # of an attempt that was silent
+    rescue: Rescue | None = None  # the attempt that was silent
     repeats: int = 0  # how often this plugin itself asked again, in place of a stream without content
     ahead: Ahead | None = None  # the beginning of a stream that was read before its headers left
-    last_pieces: deque[object] = field(default_factory=lambda: deque(maxlen=LAST_PIECES))  # of a stream, that went out
+    last_pieces: deque[object] = field(default_factory=lambda: deque(maxlen=LAST_PIECES))  # of a stream
     recorded: bool = False
 
     @property
@@ -122,9 +123,9 @@ class Trace:
         self.awaits_token = True
 
     def saw_token(self, at_s: float | None) -> None:
-        """The stream's first token goes to the client, or the first of an attempt that goes on with a broken one.
+        """The stream's first token goes to the client, or the first token of an attempt that continues a broken stream.
 
-        `None` is one that no model wrote just now.
+        `at_s` is Unix seconds; `None` if the token comes from LiteLLM's cache.
         """
         self.awaits_token = False
         if self.first_token_s is None:
@@ -134,13 +135,13 @@ class Trace:
 
     @property
     def rescued(self) -> Rescue | None:
-        """What another deployment's answer took the place of."""
+        """The attempt that was given up, if another attempt followed it; else `None`."""
         rescue = self.rescue
         return None if rescue is None or not self.sent_to or self.attempts[-1] is rescue.attempt else rescue
 
     @property
     def tried(self) -> list[str]:
-        """The deployments of all attempts, in their order; those that were never sent among them."""
+        """The deployments of all attempts in their order, also of attempts that were never sent."""
         return [attempt.deployment_id for attempt in self.attempts]
 
     @property
@@ -160,7 +161,7 @@ class Trace:
 
 
 def find_waiting(request: object) -> Trace | None:
-    """The trace of a request that asked for a group that is not managed, if no fallback led it into one that is yet."""
+    """The trace of a request for an unmanaged group, as long as no fallback has led it into a managed group."""
     trace = _find(request)
     return None if trace is None or trace.waiting is None else trace
 

@@ -41,7 +41,7 @@ _ALONE = re.compile(r"\W*(a|b|tie)\W*", re.IGNORECASE)
 
 
 def question(criteria: str, request: str, a: str, b: str) -> str:
-    """Which of two answers to a request is better."""
+    """The text that asks a judge which of two answers to a request is better."""
     a, b = (text.replace("</answer", "</ answer") for text in (a, b))
     return _TASK.format(criteria=criteria, request=request, a=a, b=b)
 

@@ -24,12 +24,12 @@ class Group(Protocol):
 
     @property
     def trained(self) -> Trained | None:
-        """Its classifier."""
+        """The group's classifier, `None` without one."""
         ...
 
     @property
     def shadow_evaluation(self) -> ShadowEvaluationSettings | None:
-        """Who judges, if anybody does."""
+        """The group's shadow evaluation, with its judge; `None` without one."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Group(Protocol):
 def faults_by_name(
     document: Mapping[str, object], groups: Collection[str], deployments: Sequence[ManagedDeployment]
 ) -> Iterator[str]:
-    """Those that do not hang on what the groups' settings say, which may be wrong themselves."""
+    """The faults that do not depend on the groups' settings, which may be wrong themselves."""
     yield from _missing_groups(document, groups)
     yield from _duplicates(deployments)
 
@@ -49,7 +49,7 @@ def faults_by_name(
 def faults_of(
     document: Mapping[str, object], groups: Mapping[str, Group], deployments: Sequence[ManagedDeployment]
 ) -> Iterator[str]:
-    """All others."""
+    """The faults that depend on the groups' settings."""
     yield from _missing_judges(document, groups)
     yield from _unknown_categories(groups, deployments)
 
@@ -84,7 +84,7 @@ def _unknown_categories(groups: Mapping[str, Group], deployments: Iterable[Manag
 
 
 def _unknown(table: Iterable[str], group: Group, path: str) -> Iterator[str]:
-    if group.trained is not None and group.trained.fault:  # nobody knows its categories
+    if group.trained is not None and group.trained.fault:  # its categories are unknown
         return
     known = ("default", *group.known_categories)
     for category in table:
@@ -93,7 +93,7 @@ def _unknown(table: Iterable[str], group: Group, path: str) -> Iterator[str]:
 
 
 def unusable_classifiers(groups: Mapping[str, Group]) -> Iterator[str]:
-    """Notes on groups whose classifier cannot be used. It stops nothing."""
+    """Notes on groups whose classifier cannot be used. The plugin starts all the same."""
     for name, group in groups.items():
         if group.trained is not None and group.trained.fault:
             path = f"{GROUPS_PATH}.{name}.categorizer.trained"

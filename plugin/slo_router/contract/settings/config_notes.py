@@ -80,7 +80,7 @@ def _misplaced(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
 
 
 def _shared_ids(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
-    """Ids that an entry of an unmanaged group has, too. Of two managed ones it is a fault."""
+    """Notes on ids that an entry of an unmanaged group has, too. Between two managed deployments that is a fault."""
     managed = {one.facts.deployment_id: one.path for one in deployments if one.has_own_id}
     paths = {one.path for one in deployments}
     for index, entry in enumerate(entries_of(document)):
@@ -93,7 +93,7 @@ def _shared_ids(document: Fields, deployments: Sequence[ManagedDeployment]) -> I
 
 
 def _texts(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
-    """Numbers that are text, as all values of variables are, where LiteLLM does not make numbers of them."""
+    """Notes on numbers that are text, as all values of variables are, where LiteLLM does not convert them."""
     places: list[tuple[str, Fields, Sequence[str]]] = [
         ("router_settings", _section(document, "router_settings"), ("default_max_parallel_requests",))
     ]
@@ -116,7 +116,7 @@ def _texts(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterat
 
 
 def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
-    """What keeps everybody from being given up."""
+    """Notes on settings that keep every attempt from being given up."""
     plugin = _section(_section(document, "callback_settings"), "slo_router")
     sections = {group: _section(_section(plugin, "groups"), group).get("rescue") for group in groups}
     asking = [
@@ -130,7 +130,7 @@ def _rescue(document: Fields, groups: Sequence[str]) -> Iterator[str]:
 
 
 def _without_retries(document: Fields, group: str) -> Iterator[str]:
-    """The settings by which LiteLLM asks nobody else after a timeout."""
+    """The settings by which LiteLLM asks no other deployment after a timeout."""
     router = _section(document, "router_settings")
     own = _section(_section(router, "model_group_retry_policy"), group).get(_RETRIES)  # counts before the router's
     said = {f"{place}.num_retries": _section(document, place).get("num_retries") for place in _SETTINGS}
@@ -156,7 +156,7 @@ _DATABASE = "STORE_MODEL_IN_DB"  # LiteLLM's own variable
 
 
 def unroutable(document: Fields, group: str) -> str | None:
-    """Why the plugin routes nothing of a group that LiteLLM knows; `None` where it does, or LiteLLM knows none."""
+    """Why the plugin cannot route a group that LiteLLM knows; `None` if it can, or if LiteLLM does not know it."""
     router, path = _section(document, "router_settings"), f"{GROUPS_PATH}.{group}"
     entries = entries_of(document)
     own = [_section(entry, "litellm_params").get("model") for entry in entries if group_of(entry, (group,)) is not None]
@@ -232,7 +232,7 @@ def _modes(deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
 
 
 def _credentials(document: Fields, deployments: Sequence[ManagedDeployment]) -> Iterator[str]:
-    """Notes on credentials by name that nobody has: of those that are known, the name is gone from the parameters."""
+    """Notes on names of unknown credentials. The parameters no longer have the names of known ones."""
     hope = ", unless LiteLLM's database has it" if has_database(document) else ""
     for one in deployments:
         name = one.params.get("litellm_credential_name")
@@ -264,7 +264,7 @@ def _ids(document: Fields, groups: Container[str], deployments: Sequence[Managed
 
 
 def proposed_ids(deployments: Sequence[ManagedDeployment]) -> dict[str, str]:
-    """By YAML path: a readable id for each deployment without one, unlike all others."""
+    """By YAML path: a readable and unique id for each deployment without one."""
     taken = {one.facts.deployment_id for one in deployments if one.has_own_id}
     found: dict[str, str] = {}
     for one in deployments:

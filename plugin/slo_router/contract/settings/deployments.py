@@ -124,7 +124,7 @@ def _text(value: object) -> str | None:
 
 
 def _with_tiers(facts: Facts, stated: Stated) -> Facts:
-    """The facts with those for requests that name a service tier, where the deployment itself has none."""
+    """The facts, with `in_tiers` for requests that name a service tier, if the deployment itself has none."""
     if facts.service_tier is not None:
         return facts
     in_tiers = {tier: replace(facts, **stated.in_tier(tier).facts(), service_tier=tier) for tier in stated.tiers()}
@@ -141,8 +141,9 @@ def same_accounts(deployments: Iterable[ManagedDeployment]) -> dict[str, frozens
 
 
 def same_servers(deployments: Iterable[ManagedDeployment]) -> dict[str, frozenset[str]]:
-    """By deployment id: the ids of other deployments with the same `api_base`. A provider's own, which is not stated,
-    is no one server.
+    """By deployment id: the ids of other deployments with the same `api_base`.
+
+    Deployments without one, at their provider's own address, count as separate servers.
     """
     return _alike(
         (one.facts.deployment_id, one.api_base.lower().rstrip("/")) for one in deployments if one.api_base is not None
@@ -210,7 +211,7 @@ def _read_price_map(path: Path) -> PriceMap:
 
 def _unsupported(stated: Stated) -> frozenset[str]:
     found = {need for need, flag in _SUPPORT_FLAGS.items() if read_flag(stated.value(flag)) is False}
-    endpoints = stated.value("supported_endpoints")  # some that make images are chatted with
+    endpoints = stated.value("supported_endpoints")  # some models that make images also take chats
     if stated.value("mode") in _NO_TEXT_MODES and not (isinstance(endpoints, list) and _CHAT_PATH in endpoints):
         found.add(TEXT)
     return frozenset(found)

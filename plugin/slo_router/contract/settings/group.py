@@ -1,8 +1,8 @@
 """`groups.NAME`: how one group of `model_list` is routed.
 
     mode        whether the plugin routes, or only decides
-    slo, …      what a request must keep, and by which rule one of those that keep it is picked
-    rescue      what becomes of a request that its deployment lets wait for its first content
+    slo, …      what a request must keep, and the rule that picks among the deployments that keep it
+    rescue      what happens to a request whose deployment is silent when its first content is due
 
 The section is read by `config`, with all others.
 """
@@ -43,7 +43,7 @@ Mode = Annotated[Literal["route", "shadow"] | Canary, BeforeValidator(_mode)]
 
 
 class RescueSettings(Strict):
-    """Whether another deployment is asked where the chosen one is silent. `off` is `deadline: false`."""
+    """Whether another deployment is asked if the chosen one is silent. `off` is `deadline: false`."""
 
     deadline: bool = Field(
         default=True,
@@ -64,7 +64,7 @@ class RescueSettings(Strict):
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody is ever given up."""
+        """Whether any attempt is ever given up."""
         return self.deadline and self.budget > 0
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ Rescue = Annotated[RescueSettings, BeforeValidator(_read)]
 
 
 class ShadowEvaluationSettings(Strict):
-    """Which answers are compared with those of another deployment to the same prompts. Without this section none is."""
+    """Which answers are compared with another deployment's to the same prompts. Without this section none are."""
 
     judge: str | None = Field(
         None, description="the model group, of this proxy, that says which of two answers is better"

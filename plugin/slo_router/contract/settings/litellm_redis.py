@@ -31,7 +31,7 @@ _HINT = "set callback_settings.slo_router.redis_url, or figures stay in each pro
 
 
 class Found(NamedTuple):
-    """LiteLLM's Redis. `url` is `None` where there is none, or where it has no URL form, which a note then tells."""
+    """LiteLLM's Redis. `url` is `None` where there is none, or where it has no URL form; a note then says so."""
 
     url: str | None
     notes: tuple[str, ...] = ()

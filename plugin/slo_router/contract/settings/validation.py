@@ -52,7 +52,7 @@ Percent = Annotated[Share, BeforeValidator(_from_percent)]
 
 
 class Strict(BaseModel):
-    """A section of the YAML. Unknown keys are errors; a key with nothing behind it is none. Its values don't change."""
+    """A section of the YAML, immutable. An unknown key is an error; a key without a value counts as left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -88,7 +88,7 @@ def _fault(said: PydanticCustomError) -> InitErrorDetails:
 
 
 def _again(told: ErrorDetails) -> InitErrorDetails:
-    """A fault that was told, to be told with others of its section."""
+    """A fault that was raised, in the form to raise it again together with others of its section."""
     said = PydanticCustomError(told["type"], told["msg"], told.get("ctx"))
     return {"type": said, "loc": told["loc"], "input": told["input"]}
 

@@ -21,7 +21,7 @@ from slo_router.errors import SettingsError
 
 
 class Document(NamedTuple):
-    """A whole configuration. `remarks`: its author's probable mistakes."""
+    """A whole configuration. `remarks` name its author's probable mistakes."""
 
     fields: Mapping[str, object]
     remarks: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Reads weak signals off requests that ended, for groups with `implicit_feedback`, after their answers went out.
 
-A success event leaves what LiteLLM logs in a short queue; a background job reads it. On a request's way nothing is
-done. A private request is not looked at, nor one of a key or team that opted out, nor one whose text LiteLLM redacts.
+A success event puts what LiteLLM logs into a short queue, and a background job reads it. So no request waits for it.
+The job leaves out private requests, requests of a key or team that opted out, and requests whose text LiteLLM redacts.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import Trace
 
 MOST_WAITING = 200
-LONGEST = 100_000  # characters of an answer that is held against its schema
-_SECRET = secrets.token_bytes(32)  # a prompt's hash means something in this worker alone
+LONGEST = 100_000  # characters; a longer answer is not checked against its schema
+_SECRET = secrets.token_bytes(32)  # makes a prompt's hash meaningless outside this worker
 
 
 class _Waiting(NamedTuple):
@@ -36,21 +36,21 @@ class _Waiting(NamedTuple):
 
 
 class Overheard:
-    """One worker's queue."""
+    """One worker's queue of requests that ended."""
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self._waiting: deque[_Waiting] = deque(maxlen=MOST_WAITING)
 
     def offer(self, event: Mapping[str, object], trace: Trace, payload: Mapping[str, object]) -> None:
-        """A request ended with success."""
+        """A request succeeded: queues it if its group wants weak signals."""
         group, params = self._strategy.groups.get(trace.group), event.get("litellm_params")
         signals = () if group is None else group.settings.implicit_feedback
         if signals and not trace.recorded and isinstance(params, Mapping):
             self._waiting.append(_Waiting(params, trace, payload, signals, time.time()))
 
     def settling(self) -> Generator[None, None, None]:
-        """Reads those that wait, one by one."""
+        """Reads the requests in the queue, one per step."""
         while self._waiting:
             waiting = self._waiting.popleft()
             name = str(waiting.payload.get("model_id"))
@@ -67,7 +67,10 @@ def ended_of(
     signals: Sequence[str],
     ended_s: float,
 ) -> Ended | None:
-    """What an answer shows; `None` where it is not looked at: it is private, not whole, or nobody's own."""
+    """What an answer shows; `None` where the plugin made no decision, or the answer is private, redacted or not whole.
+
+    `None` also where the answer tells nothing of a deployment (`tells_nothing`).
+    """
     sent = params.get("proxy_server_request")
     body = sent.get("body") if isinstance(sent, Mapping) else None
     if trace.decision is None or trace.tells_nothing or not isinstance(body, Mapping) or is_private(params, body):
@@ -91,7 +94,7 @@ def ended_of(
 
 
 def _turn(payload: Mapping[str, object], messages: object, system: object) -> int | None:
-    """A prompt of a key's, or of one of its users, as a hash; `None` where nothing is known of it."""
+    """A hash of a prompt, with its key and its end user; `None` where the prompt has no fingerprint."""
     prints = fingerprints(messages, system)
     if not prints:
         return None
@@ -102,7 +105,7 @@ def _turn(payload: Mapping[str, object], messages: object, system: object) -> in
 
 
 def _is_broken(body: Mapping[str, object], response: object) -> bool:
-    """Whether an answer does not keep the schema that its request has."""
+    """Whether an answer breaks the schema of its request."""
     form = answer_form(body)
     if form is None:
         return False
@@ -111,7 +114,7 @@ def _is_broken(body: Mapping[str, object], response: object) -> bool:
 
 
 def _text_of(response: object) -> str | None:
-    """The text of an answer that is one text and nothing else: no tool call, and no refusal."""
+    """The text of an answer that is one text alone; `None` where it has a tool call or a refusal."""
     if not isinstance(response, Mapping):
         return None
     choices, output = response.get("choices"), response.get("output")

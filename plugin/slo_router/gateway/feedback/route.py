@@ -2,8 +2,8 @@
 
     {"request_id": "chatcmpl-8f3a", "score": 0.8}      or "thumbs": "up" or "down" in place of the score
 
-LiteLLM asks for the key as for a chat, so whoever may chat may rate: its own checks let other keys than an
-administrator's into no route that they do not know.
+LiteLLM checks the key as for a chat, so each key that may chat may rate. On a route that LiteLLM does not know, its
+checks would let in only an administrator's key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Rate = Callable[[Rating], Awaitable[Rated]]
 
 
 class _AsAChat(APIRoute):
-    """LiteLLM's check of the key sees the path of a chat."""
+    """A route for which LiteLLM's check of the key sees the path of a chat."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -59,7 +59,7 @@ def offer(rate: Rate) -> None:
 
 
 def read_rating(body: bytes, key_hash: str | None) -> Rating:
-    """What a client sent. Raises FeedbackError."""
+    """The rating that a client sent. Raises FeedbackError."""
     try:
         said = json.loads(body)
     except ValueError:

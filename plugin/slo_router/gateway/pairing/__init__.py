@@ -1,1 +1,1 @@
-"""Shadow evaluation's side of LiteLLM: which requests may be compared, and how others are asked."""
+"""Shadow evaluation's side of LiteLLM: which requests may be compared, and how other deployments are asked."""

@@ -1,8 +1,8 @@
-"""Asks deployments of the proxy for a comparison, on nobody's account.
+"""Asks deployments of the proxy for a comparison, on no key's account.
 
-A deployment is called with its own parameters, as LiteLLM's health check calls it, and not through the router: a call
-that fails cools nobody down and is retried nowhere, and none counts for a key's limits. LiteLLM logs and bills it to
-`ACCOUNT`, which is no key.
+A deployment is called with its own parameters, as LiteLLM's health check calls it, and not through the router. So a
+call that fails cools no deployment down and is not retried, and no call counts for a key's limits. LiteLLM logs and
+bills it to `ACCOUNT`, which is no key.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ ENDS = ("stop", "end_turn", "stop_sequence")
 
 
 class ProxyAsking:
-    """Deployments of the router that the proxy has now."""
+    """Asks the deployments of the router that the proxy has now."""
 
     def __init__(self, followed: FollowedRouter) -> None:
         self._followed = followed
 
     def facts(self, name: str) -> Facts | None:
-        """Of a deployment, in whichever group."""
+        """The facts of a deployment, in whichever group."""
         return self._followed.facts(name)
 
     def deployments(self, group: str) -> Sequence[str]:
-        """Those of a model group."""
+        """The ids of a model group's deployments."""
         return [deployment_id(entry) for entry in _entries() if group in groups_of(entry)]
 
     async def ask(self, name: str, call: Call) -> Reply:
-        """Asks one deployment, once. Raises LookupError where there is none, and whatever LiteLLM raises."""
+        """Asks one deployment, once. Raises LookupError if there is no such deployment, and whatever LiteLLM raises."""
         entry = next((entry for entry in _entries() if deployment_id(entry) == name), None)
         if entry is None:
             raise LookupError(name)

@@ -1,7 +1,8 @@
 """Which requests that ended may be compared, and what is kept of them until they are.
 
-A request stays out if it says that it is private, if its key or team does, and where its answer would mean little to a
-judge: it is no chat of plain text, has tools, went on with something that a server holds, was cut or came from a cache.
+A request stays out if the request, its key or its team says that it is private. It also stays out if its answer would
+mean little to a judge: it is no chat of plain text, has tools, continues something that a server holds, was cut or came
+from a cache.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from slo_router.worker.trace import METADATA_KEYS, Trace
 
 PRIVATE_HEADER, PRIVATE_FIELD = "x-slo-private", "slo_private"  # the field is the request's own `metadata`
 OPT_OUT = "slo_shadow_evaluation"  # in the metadata of a key or team
-NO = ("false", "0", "off", "no", "")  # whatever else is said makes a request private
-YES = ("true", "1", "on", "yes", "")  # whatever else is said opts out
+NO = ("false", "0", "off", "no", "")  # any other value makes a request private
+YES = ("true", "1", "on", "yes", "")  # any other value opts out
 
 SENT_AGAIN = (
     *(*LIMITS, "temperature", "top_p", "stop", "seed"),
@@ -35,7 +36,8 @@ UNFIT = (
     *("thinking", "top_k", "extra_body"),
 )
 CHATS = ("acompletion", "completion")
-ABLE = ("quality", "error_rate", "cost_ceiling")  # who is ruled out by these could answer all the same
+# A deployment that only these filters reject could answer all the same.
+ABLE = ("quality", "error_rate", "cost_ceiling")
 
 log = logging.getLogger("slo_router")
 LONGEST = 100_000  # characters of prompt and answer
@@ -45,14 +47,14 @@ REDACTED = "redacted-by-litellm"
 def shadow_evaluation(
     prefix: str, strategy: Strategy, followed: FollowedRouter, telemetry: Telemetry
 ) -> ShadowEvaluation:
-    """This worker's."""
+    """This worker's shadow evaluation."""
     return ShadowEvaluation(prefix, strategy, ProxyAsking(followed), telemetry.compared)
 
 
 def offer_if_drawn(
     paired: ShadowEvaluation, event: Mapping[str, object], trace: Trace, payload: Mapping[str, object]
 ) -> None:
-    """A request ended: where it is drawn and may be compared, it waits for that."""
+    """A request ended: if it is drawn and may be compared, queues it for its comparison."""
     if trace.recorded or not paired.wants(trace.group):
         return
     try:
@@ -79,7 +81,7 @@ def finished_of(
     form = answer_form(body)
     if any(body.get(name) for name in UNFIT) or messages is None or answer is None:
         return None
-    if form is None and body.get("response_format"):  # of which nobody can tell whether it is kept
+    if form is None and body.get("response_format"):  # no check tells whether an answer keeps it
         return None
     if sum(len(message["content"]) for message in messages) + len(answer) > LONGEST:
         return None
@@ -94,7 +96,7 @@ def finished_of(
 
 
 def is_private(params: Mapping[str, object], body: Mapping[str, object]) -> bool:
-    """Whether a request, its key or its team says that its text is for nobody else. `params` are LiteLLM's."""
+    """Whether a request, its key or its team says that its text is private. `params` are LiteLLM's."""
     sent = params.get("proxy_server_request")
     headers = sent.get("headers") if isinstance(sent, Mapping) else None
     own = [one for key in METADATA_KEYS if isinstance(one := body.get(key), Mapping)]
@@ -114,14 +116,14 @@ def _word(value: object) -> str:
 
 
 def _may_be_told(trace: Trace, payload: Mapping[str, object]) -> bool:
-    """Whether the answer is whole, of a chat, and its deployment's own."""
+    """Whether the answer is a chat's, whole and its deployment's own, and another deployment could read the prompt."""
     if trace.call_type not in CHATS or trace.tells_nothing or trace.goes_on or trace.is_signed:
         return False
     return outcome_of(payload) == "success" and ended_by_itself(payload) is True
 
 
 def _plain(messages: object) -> Messages | None:
-    """Messages of text alone, `None` where there is anything else in them."""
+    """The messages as plain text; `None` where there is anything else in them."""
     found: list[Mapping[str, str]] = []
     for message in messages if isinstance(messages, list) else ():
         if not isinstance(message, Mapping) or message.get("role") not in ("system", "developer", "user", "assistant"):
@@ -139,7 +141,7 @@ def _plain(messages: object) -> Messages | None:
 
 
 def _text_of(response: object) -> str | None:
-    """The text of a chat's one answer."""
+    """The text of a chat's answer; `None` where there are several answers, or a tool call."""
     choices = response.get("choices") if isinstance(response, Mapping) else None
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], Mapping):
         return None

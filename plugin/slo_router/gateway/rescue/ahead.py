@@ -1,17 +1,19 @@
-"""Reads a stream ahead to its first token, before the answer's headers leave, and takes another's where it is silent.
+"""Reads a stream ahead to its first token, before the answer's headers leave. If it is silent, another one replaces it.
 
     LiteLLM has a stream ──→ read pieces, and hold them ──token──→ they go to the client, and the rest after them
                                      ├──deadline──→ the same request goes through the router again, as a request of its
-                                     │              own: whoever was tried is left out
-                                     │                 └─→ it has a token: it is the answer, and the first is closed
-                                     │                     it fails, or the first has one before: that is read on
-                                     └──it breaks─→ likewise; if that fails the client gets the first one's error
+                                     │              own: deployments that were tried are left out
+                                     │                 └─→ the second has a token: it is the answer, the first is closed
+                                     │                     the second fails, or the first has a token earlier: the first
+                                     │                     is read on
+                                     └──it breaks─→ likewise; if the second fails the client gets the first one's error
 
-Where the first one breaks while another is asked, LiteLLM may ask by itself for more of it: `is_left` refuses that.
+If the first stream breaks while another deployment is asked, LiteLLM may ask a third to continue it: `is_left` tells
+the filter to refuse that.
 
-One that takes the place of another may break in turn: then yet another is asked for, as often as LiteLLM would retry.
+The second stream may break, too. Then yet another deployment is asked, as often as LiteLLM would retry.
 
-Other callbacks that look at the pieces, and stand before this plugin, see those of both streams; `source_of` asks them.
+Callbacks that look at the pieces before this plugin does see the pieces of both streams: `source_of` calls them.
 """
 
 from __future__ import annotations
@@ -39,26 +41,27 @@ from slo_router.worker.trace import METADATA_KEYS
 log = logging.getLogger("slo_router")
 
 CLOSED_WITHIN_S = 1.0
-OF_ONE_ANSWER = ("combined_usage_object", "response_cost", "completion_start_time")  # LiteLLM's, of a broken stream
+# LiteLLM keeps these of a broken stream; a second request starts without them
+OF_ONE_ANSWER = ("combined_usage_object", "response_cost", "completion_start_time")
 BASE_HEADER = "x-litellm-model-api-base"  # LiteLLM's own
 
 
 class OutrunError(Exception):
-    """A silent stream had its token before the one that was to take its place."""
+    """The silent stream had its first token before the stream that was to take its place."""
 
 
 class LeftError(Exception):
-    """Nobody is asked for a stream that broke while another deployment is asked in its place."""
+    """LiteLLM wants a deployment to continue a broken stream, while another is asked in its place: none is picked."""
 
 
 @dataclass(slots=True, eq=False)
 class Ahead:
-    """A stream whose first pieces are read: iterate them as they come, and then `rest`."""
+    """A stream whose first pieces are read. Iterate this object for those pieces, then iterate `rest`."""
 
     response: object  # LiteLLM's
     rest: AsyncIterator[object]
     first_token_s: float | None = None  # Unix seconds
-    headers: dict[str, str] = field(default_factory=dict)  # that are to be said otherwise
+    headers: dict[str, str] = field(default_factory=dict)  # where LiteLLM's own would still name the first deployment
     error: Exception | None = None  # that LiteLLM raised before the first token
     reading: asyncio.Task[None] | None = None  # up to the first token
     is_left: bool = False  # another deployment is asked in its place
@@ -66,7 +69,7 @@ class Ahead:
     _has_more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aiter__(self) -> AsyncIterator[object]:
-        """Those up to the first token. Raises what LiteLLM raised."""
+        """The pieces up to the first token. Raises what LiteLLM raised."""
         place = 0
         while True:
             while place < len(self._held):  # more may come while the client takes one
@@ -90,10 +93,10 @@ class Ahead:
 
     @property
     def is_cut(self) -> bool:
-        """Whether a chat ended before its first token, and LiteLLM made that end up, for the server told none.
+        """Whether a chat ended before its first token without an end from its server. LiteLLM then makes one up.
 
-        LiteLLM keeps the pieces that it bills: an end that the server told is among them, its own is not. A server that
-        counted tokens of an answer told one, too: they are billed.
+        LiteLLM keeps the pieces that it bills. An end that the server sent is among them, LiteLLM's own is not. If the
+        server counted tokens of an answer, they are billed, and the chat is not cut.
         """
         if self.first_token_s is not None or not self._held or _end_of(self._held[-1]) != "stop":
             return False
@@ -114,7 +117,7 @@ class Ahead:
         return self.reading.done()
 
     async def keep_ahead_of(self, other: Ahead, seconds: float) -> None:
-        """Reads both until one has a token or this one ends, for so long. Raises OutrunError: the other has one."""
+        """Reads both for `seconds`, until one has a token or this one ends. Raises OutrunError if `other` has one."""
         until_s = time.monotonic() + seconds
         while self.is_reading and other.first_token_s is None:
             left_s = until_s - time.monotonic()
@@ -135,13 +138,13 @@ class Ahead:
                 if look.finds_token(piece):
                     self.first_token_s = time.time()
                     return
-                if self.is_cut:  # at its very end LiteLLM would book it as an answer
+                if self.is_cut:  # if it were read to its very end, LiteLLM would book it as an answer
                     return
-        except Exception as error:  # noqa: BLE001  # whoever iterates this gets it
+        except Exception as error:  # noqa: BLE001  # `check` raises it where this is iterated
             self.error = error
 
     async def close(self) -> None:
-        """Nobody reads on: the connection to the deployment is closed."""
+        """Stops reading, and closes the connection to the deployment."""
         if self.reading is not None and not self.reading.done():
             self.reading.cancel()
             await asyncio.wait({self.reading}, timeout=CLOSED_WITHIN_S)
@@ -156,13 +159,13 @@ _read_here: ContextVar[Ahead | None] = ContextVar("the stream that this task rea
 
 
 def is_left() -> bool:
-    """Whether this task reads on a stream in whose place another deployment is asked: no more is to be asked for it."""
+    """Whether this task reads a stream while another deployment is asked in its place: then none may continue it."""
     ahead = _read_here.get()
     return ahead is not None and ahead.is_left
 
 
 def _end_of(piece: object) -> object:
-    """Why a piece of a chat says that the answer ends; `None` where it does not."""
+    """The reason that a piece of a chat names for the answer's end; `None` where it names none."""
     choices = getattr(piece, "choices", None)
     return next((end for one in choices or () if (end := getattr(one, "finish_reason", None))), None)
 
@@ -173,7 +176,7 @@ def _is_billed(piece: object) -> bool:
 
 
 def source_of(response: Any, callback: object, data: Request, key: object) -> AsyncIterator[object]:
-    """The pieces of LiteLLM's stream, as the callbacks that stand before this one leave them."""
+    """The pieces of LiteLLM's stream, as the callbacks that come before this plugin leave them."""
     keeps_all = CustomLogger.async_post_call_streaming_iterator_hook
     for one in litellm.callbacks:
         if one is callback:
@@ -187,19 +190,22 @@ def source_of(response: Any, callback: object, data: Request, key: object) -> As
 
 
 def is_guarded() -> bool:
-    """Whether a guardrail may want to see an answer: LiteLLM then holds what it logs of the first one."""
+    """Whether a guardrail may want to see an answer. LiteLLM then holds back what it logs of the first stream."""
     return any(isinstance(one, CustomGuardrail) for one in litellm.callbacks)
 
 
 async def again(data: Request, route: str) -> tuple[object, Request]:
-    """The same request as one of its own: what LiteLLM answers, and the request. Raises whatever LiteLLM raises."""
+    """Sends the same request through the router again, as a request of its own. Returns the answer and that request.
+
+    Raises whatever LiteLLM raises.
+    """
     request = {**data}
     for name in METADATA_KEYS:
         metadata = request.get(name)
         if isinstance(metadata, Mapping):
             request[name] = {**metadata}
     own: Any = copy.copy(data.get("litellm_logging_obj"))
-    if own is not None:  # one of its own: an attempt's costs and times are kept there
+    if own is not None:  # a copy, for LiteLLM keeps an attempt's costs and times there
         own.model_call_details = {
             name: value for name, value in own.model_call_details.items() if name not in OF_ONE_ANSWER
         }
@@ -210,9 +216,9 @@ async def again(data: Request, route: str) -> tuple[object, Request]:
 
 
 def adopt(first: object, second: object, data: Request, request: Request) -> dict[str, str]:
-    """LiteLLM goes on with the second answer as if it were the first: its headers, what it logs and bills.
+    """Makes LiteLLM go on with the second answer as if it were the first: its headers, what it logs and bills.
 
-    Returns headers that older versions of LiteLLM have read off the first by now.
+    Returns the second's values of headers that older versions of LiteLLM have already read off the first.
     """
     headers: dict[str, str] = {}
     mine, its = getattr(first, "_hidden_params", None), getattr(second, "_hidden_params", None)
@@ -221,7 +227,7 @@ def adopt(first: object, second: object, data: Request, request: Request) -> dic
             headers[BASE_HEADER] = str(its["api_base"])
         mine.clear()
         mine.update(its)
-    if hasattr(first, "chunks") and hasattr(second, "chunks"):  # what is billed where the client leaves
+    if hasattr(first, "chunks") and hasattr(second, "chunks"):  # LiteLLM bills these if the client leaves
         with contextlib.suppress(AttributeError):
             first.chunks = second.chunks
     data["litellm_logging_obj"] = request.get("litellm_logging_obj")

@@ -21,14 +21,14 @@ from slo_router.worker.attempt import Attempt
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import Rescue, Trace
 
-SETTLED_S = 0.02  # for which a task waits on one thing before that may be ended: what is looked up in memory takes less
-MOST_LOOKS, MOST_UNSETTLED = 200, 10  # where bytes without content keep coming
+SETTLED_S = 0.02  # a task must wait so long on one thing before that may be ended; a look-up in memory takes less
+MOST_LOOKS, MOST_UNSETTLED = 200, 10  # reached where bytes without content keep coming
 
-Tell = Callable[[str, Reason], None]  # of which deployment
+Tell = Callable[[str, Reason], None]  # takes the deployment's id and the reason
 
 
 class AttemptAlarm:
-    """One attempt's. Create it in the task that the attempt runs in."""
+    """The alarm of one attempt. Create it in the task that the attempt runs in."""
 
     __slots__ = (
         "_attempt",
@@ -58,7 +58,7 @@ class AttemptAlarm:
         self._handle: asyncio.TimerHandle | None = self._loop.call_later(deadline_s, self._look)
 
     def cancel(self) -> None:
-        """There is nothing to look for any more."""
+        """Stops looking at the attempt."""
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._task = self._waiting = None
@@ -101,7 +101,7 @@ class AttemptAlarm:
 
 
 def give_up(strategy: Strategy, trace: Trace, attempt: Attempt) -> None:
-    """The attempt under way is silent, and the request goes on to another deployment."""
+    """Marks the silent attempt as given up: the request goes on to another deployment."""
     facts, usd = strategy.facts.get(attempt.deployment_id), None
     if facts is not None and trace.decision is not None:
         waited_s = None if attempt.sent_s is None else time.time() - attempt.sent_s

@@ -1,8 +1,8 @@
-"""Ends what a task waits on as a timeout of it would, so that its code goes on with an error that it knows.
+"""Ends what a task waits on with a timeout error, which the task's code can handle.
 
-LiteLLM's attempt runs in a task, deep below which a read waits for the deployment's next bytes. A task can be
-cancelled, but a cancellation ends the whole request. The future that the read waits on is the task's `_fut_waiter`: the
-one name that is used of Python and not documented, see `seams`. Where there is none, nobody is interrupted.
+LiteLLM's attempt runs in a task. Deep inside it a read waits for the deployment's next bytes. A task can be cancelled,
+but that ends the whole request. The future that the read waits on is the task's `_fut_waiter`. This is the only
+undocumented name of Python that the plugin uses, see `seams`. Without it no attempt is interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MOST_DEEP = 8  # tasks that wait for one another
 
 
 def waits_on(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
-    """What a task waits on that can be ended: a read, a connection; `None` where it runs, or waits otherwise."""
+    """What a task waits on, if it can be ended: a read, a connection. `None` if the task runs, or waits otherwise."""
     for _ in range(MOST_DEEP):
         waiting = getattr(task, "_fut_waiter", None)
         if isinstance(waiting, asyncio.Task):
@@ -26,5 +26,5 @@ def waits_on(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
 
 
 def interrupt(waiting: asyncio.Future[Any]) -> None:
-    """Whoever waits on it has a timeout."""
+    """Raises a timeout in the task that waits on this future."""
     waiting.set_exception(TimeoutError("no content by the deadline"))

@@ -1,4 +1,4 @@
-"""Which attempts another may follow: those after which LiteLLM itself asks another deployment, and no harm is done."""
+"""After which attempts another may follow: LiteLLM itself would ask another deployment, and nothing happens twice."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def may_be_followed(trace: Trace, call: Mapping[str, object], router: Router | N
     """Whether another deployment may be asked in place of the attempt that is sent with this call."""
     if trace.decision is None or trace.is_shadow or trace.asked.rescue == "off":
         return False
-    if trace.tells_nothing or trace.goes_on or trace.first_token_s is not None:  # the last: LiteLLM goes on with it
+    if trace.tells_nothing or trace.goes_on or trace.first_token_s is not None:  # a token: LiteLLM continues the stream
         return False
     return router is not None and retries_left(call, router) > trace.repeats and not _acts(call)
 
 
 def retries_left(call: Mapping[str, object], router: Router) -> int:
-    """How often LiteLLM asks again after a timeout of this attempt, at least."""
+    """How often LiteLLM at least asks again after a timeout of this attempt."""
     metadata = next((found for key in METADATA_KEYS if isinstance(found := call.get(key), Mapping)), {})
     most, made = metadata.get("max_retries"), metadata.get("attempted_retries")
     if not isinstance(most, int) or not isinstance(made, int):
@@ -32,14 +32,14 @@ def retries_left(call: Mapping[str, object], router: Router) -> int:
     own = call.get("num_retries")  # the deployment's
     if isinstance(own, int):
         most = min(most, own)
-    if made == 0:  # later ones go by what was settled after the first
+    if made == 0:  # after that LiteLLM has put the policy's number into `max_retries`
         by_policy = _after_timeout(router, metadata.get("model_group"))
         most = most if by_policy is None else min(most, by_policy)
     return most - made
 
 
 def _after_timeout(router: Router, group: object) -> int | None:
-    """What a retry policy says of timeouts, the group's before the router's; `None` where it says nothing."""
+    """How often a retry policy retries after a timeout, the group's before the router's; `None` where none says it."""
     policies, policy = settings(router, "model_group_retry_policy", "retry_policy")
     own = policies.get(group) if isinstance(policies, Mapping) else None
     for one in (own, policy):

@@ -1,4 +1,4 @@
-"""Gives each attempt of a group with `rescue` its deadline."""
+"""Gives each attempt of a group with `rescue` its deadline, and asks another deployment in place of a silent stream."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from slo_router.worker.trace import Trace
 
 log = logging.getLogger("slo_router")
 
-RACE = 2.0  # × the first's deadline: for so long both are read where the second is silent, too
+RACE = 2.0  # × the first stream's deadline: for so long both streams are read if the second is silent, too
 
 
 class Rescuer:
-    """For one worker."""
+    """Rescues the requests of one worker."""
 
     def __init__(self, callback: object, strategy: Strategy, telemetry: Telemetry) -> None:
         self._callback = callback
@@ -37,7 +37,7 @@ class Rescuer:
         self._can = can_interrupt()
 
     def watch(self, trace: Trace, call: Mapping[str, object]) -> None:
-        """An attempt is sent: sets its alarm. Where that fails the request goes on without."""
+        """An attempt is sent: sets its alarm. If that fails, the request goes on without an alarm."""
         group = self._strategy.groups.get(trace.group)
         if group is None or not group.settings.rescue.is_on or not self._can:
             return
@@ -69,16 +69,16 @@ class Rescuer:
         if deadline is None:
             return
         attempt.deadline_s, attempt.longest_s = at_s + deadline.due_s, deadline.longest_s
-        if trace.rescue is not None or (trace.stream and trace.call_type in TEXT):  # a text is sent once it is read
+        if trace.rescue is not None or (trace.stream and trace.call_type in TEXT):  # a text's: see `_read_ahead`
             return
         left_s = max(attempt.deadline_s - time.time(), 0.0)
         tell = partial(self._telemetry.rescues.silent, trace.group)
         trace.alarm = AttemptAlarm(self._strategy, trace, attempt, left_s, tell)
 
     async def read_ahead(self, trace: Trace, response: object, data: Request, key: object) -> None:
-        """A stream is about to leave: waits for its first token, and where it is silent asks another deployment.
+        """A stream is about to leave: waits for its first token, and if it is silent asks another deployment.
 
-        What was read is the trace's `ahead`. Where that fails the request goes on without.
+        What was read is the trace's `ahead`. If reading fails, the request goes on without a deadline.
         """
         stop(trace)
         try:
@@ -92,7 +92,7 @@ class Rescuer:
             return
         if not hasattr(response, "__aiter__") or is_guarded():
             return
-        if trace.call_type in TEXT and attempt.flight is not None:  # it is sent once it is read
+        if trace.call_type in TEXT and attempt.flight is not None:  # LiteLLM sends it only when its stream is read
             attempt.deadline_s += max(time.time() - attempt.flight.at_s, 0.0)
         ahead: Ahead | None = Ahead(response, source_of(response, self._callback, data, key))
         while ahead is not None:
@@ -108,11 +108,11 @@ class Rescuer:
                 attempt = trace.attempts[-1]
                 wait_s = _left_s(attempt)
                 continue
-            if attempt.ending is not None:  # it is about to
+            if attempt.ending is not None:  # LiteLLM is about to go on elsewhere
                 wait_s = LOOK_S
                 continue
             verdict = self._verdict(trace, attempt)
-            # a client that leaves is not noticed here, so it is looked once more, and no longer
+            # A client that leaves is not noticed here. So after another verdict than "wait" this looks once more only.
             wait_s = verdict.wait_s if verdict.reason == "wait" or not told else None
             if verdict.reason not in ("wait", told):
                 told = verdict.reason
@@ -146,13 +146,13 @@ class Rescuer:
         return second
 
     async def _after_break(self, first: Ahead, trace: Trace, data: Request, key: object) -> Ahead | None:
-        """Another deployment's stream in place of one that broke; `None` where it did not, or nobody else has one."""
+        """Another deployment's stream in place of one that broke; `None` if it did not break, or no other answers."""
         return await self._another(first, trace, data, key, 0.0) if self._may_repeat(trace, first) else None
 
     def _may_repeat(self, trace: Trace, broken: Ahead) -> bool:
-        """Whether another is asked in place of a stream that broke, as by LiteLLM's own retry before the headers.
+        """Whether another deployment is asked in place of a stream that broke, as LiteLLM retries before the headers.
 
-        One that ended without an error may be billed, so the budget pays for the next.
+        A stream that ended without an error may be billed, so the next one is paid from the budget.
         """
         attempt, rescues = trace.attempts[-1], self._strategy.rescues
         fault = "deployment" if broken.is_cut else None if broken.error is None else fault_of(broken.error)
@@ -166,14 +166,14 @@ class Rescuer:
         return True
 
     async def _another(self, first: Ahead, trace: Trace, data: Request, key: object, within_s: float) -> Ahead | None:
-        """The request goes through LiteLLM's router again, and what it answers is read for so long."""
+        """Sends the request through LiteLLM's router again, and reads the answer for `within_s`. `None` if it fails."""
         second: Ahead | None = None
         first.is_left = True
         try:
             while second is None:
                 trace.repeats += 1
                 answer, request = await again(data, trace.call_type)
-                stop(trace)  # it is in the task that sends the answer
+                stop(trace)  # its alarm would interrupt this task, which sends the answer
                 second = Ahead(answer, source_of(answer, self._callback, request, key))
                 if not await second.token_within(within_s) and within_s:
                     await second.keep_ahead_of(first, RACE * within_s)
@@ -199,12 +199,12 @@ class Rescuer:
 
 
 def _left_s(attempt: Attempt) -> float | None:
-    """Until its deadline, from now; `None` where it has none."""
+    """The seconds until an attempt's deadline; `None` where it has none."""
     return None if attempt.deadline_s is None else max(attempt.deadline_s - time.time(), 0.0)
 
 
 def stop(trace: Trace) -> None:
-    """Nobody looks at the attempt any more."""
+    """Cancels the alarm of the attempt under way."""
     if trace.alarm is not None:
         trace.alarm.cancel()
         trace.alarm = None

@@ -1,7 +1,7 @@
-"""What an answer's headers say of who answers.
+"""What an answer's headers say of the deployment that answers.
 
-LiteLLM asks for a stream's headers before it has its first piece, and until then may ask another deployment by itself.
-It writes them once the piece is there. So they are read once more as they are written.
+LiteLLM asks for a stream's headers before it has the first piece, and until then may ask another deployment by itself.
+It writes the headers once that piece is there. So their values are computed again when they are written.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from functools import partial
 from slo_router.decision.explain import header_text, headers
 from slo_router.worker.trace import Trace
 
-MODEL_HEADER = "x-litellm-model-id"  # LiteLLM's own, which goes on to name whom it asked first
+MODEL_HEADER = "x-litellm-model-id"  # LiteLLM's own, which would still name the first deployment that it asked
 
 
 def told(trace: Trace, served: object = None) -> dict[str, str]:
-    """What there is to say now; `served` is who answers, where the trace does not know. Empty: nothing."""
+    """The headers as of now; may be empty. `served` is the deployment that answers, if the trace does not know it."""
     by = trace.sent_to[-1] if trace.sent_to else served
     if trace.decision is not None and not trace.is_shadow:
         named = headers(trace.decision, (*trace.clamped, *trace.ignored))
@@ -33,7 +33,7 @@ def told(trace: Trace, served: object = None) -> dict[str, str]:
 
 
 class _Late(str):
-    """A header's value, which is read once more when it is written: what is not said any more is empty then."""
+    """A header's value that is computed again when it is written; empty if the header does not apply any more."""
 
     __slots__ = ("read",)
     read: Callable[[], str]
@@ -43,7 +43,7 @@ class _Late(str):
 
 
 def late(trace: Trace, served: object = None) -> dict[str, str]:
-    """The same of a stream, each header with the value that it has once it is written."""
+    """The headers of a stream. Each has the value that is right when it is written."""
     attempts, now = len(trace.attempts), told(trace, served)
 
     def read(name: str) -> str:

@@ -1,7 +1,7 @@
-"""What the answers so far show of the next: how many tokens a prompt takes, and how long an answer gets.
+"""What past answers tell of the next one: how many tokens a prompt takes, and how long an answer gets.
 
-A worker tells the others a sample of its answers' lengths, and learns from theirs. What is to be expected is worked out
-in the background (`refit`); a decision looks it up.
+A worker tells the others a sample of its answers' lengths, and learns from theirs. The lengths to expect are worked out
+in the background (`refit`); a decision looks them up.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from slo_router.request.lengths import Length, Seen, assumed, shown_part
 from slo_router.request.usage import Learned, learn
 from slo_router.request.verbosity import NOTHING_MEASURED, Added, Kind, Measured, added_by, assuming, is_effort, times
 
-MOST_LENGTHS = 8  # of answers, that a worker tells the others at a time: a sample is enough
-SAME = 0.01  # of a length: a change that is not worth working it out anew
-AGED = 0.05  # of the half-life, likewise
+MOST_LENGTHS = 8  # lengths of answers that a worker tells the others at a time: a sample is enough
+SAME = 0.01  # of a length: a smaller change is not worth a new computation
+AGED = 0.05  # of the half-life: after less time a new computation is not worth it
 
 Lengths = Mapping[str, Length]  # by deployment id
 
 
 class Told(NamedTuple):
-    """One answer, as a worker tells the others of it."""
+    """What a worker tells the others of one answer."""
 
     category: str
     writer: str
     tokens: int
     is_cut: bool  # it would have been longer
     effort: str = ""
-    hidden: int = 0  # of the tokens, those that the client did not see
+    hidden: int = 0  # how many of the tokens the client did not see
 
 
 class _Made(NamedTuple):
-    """What is expected of a kind, and the mean and the shown part that it was made for, at a moment (Unix seconds)."""
+    """The expected length of a kind, with the mean and shown part that it was made from, and when (Unix seconds)."""
 
     length: Length
     mean: float
@@ -46,14 +46,14 @@ class _Made(NamedTuple):
 
 
 class Answers:
-    """Those of this worker, and what the others told. `learned` is replaced with each, never changed."""
+    """What this worker's answers showed, and what the others told. `learned` is replaced with each, never changed."""
 
     def __init__(self) -> None:
         self.learned = Learned()
-        self._own: deque[Told] = deque(maxlen=MOST_LENGTHS)  # that the others have not heard of
+        self._own: deque[Told] = deque(maxlen=MOST_LENGTHS)  # not yet told to the others
         self._seen: dict[Kind, Seen] = {}
-        self._fresh: set[Kind] = set()  # of which something was seen since the last refit
-        self._added: Added = {}  # by the relatives of each kind, as the traffic shows
+        self._fresh: set[Kind] = set()  # kinds of which an answer was seen since the last refit
+        self._added: Added = {}  # what the relatives of each kind add to its expected length, as the traffic shows
         self._assumed = NOTHING_MEASURED
         self._of: tuple[object, object] = None, None  # the measurements and deployments that `_assumed` was made of
         self._writers: dict[str, str] = {}  # by deployment id
@@ -62,13 +62,16 @@ class Answers:
         self._tables: dict[tuple[str, str], dict[str, Length]] = {}  # by category and effort, then by deployment id
 
     def lengths(self, features: Features) -> Lengths:
-        """What each deployment's answer to such a request is expected to be. It is replaced, and never changed."""
+        """The expected length of each deployment's answer to a request with these features.
+
+        The result is replaced by `refit`, and never changed.
+        """
         asked = features.category, features.effort
         table = self._tables.get(asked)
         return self._table(*asked) if table is None else table
 
     def know(self, facts: Mapping[str, Facts]) -> None:
-        """Takes the deployments that there are, and forgets what is known of others."""
+        """Takes the current deployments, and forgets what is known of others."""
         before, self._writers = self._writers, {name: one.writer for name, one in facts.items()}
         if self._writers == before:
             return
@@ -78,7 +81,7 @@ class Answers:
         self._tables = {}
 
     def see(self, features: Features, served: Facts | None, record: RequestRecord, *, is_whole: bool | None) -> None:
-        """An answer of this worker's; `is_whole`: it ended by itself, `None` where nobody can tell."""
+        """Learns from an answer of this worker. `is_whole`: it ended by itself; `None` where that is unknown."""
         is_over = record.outcome == "success"
         if is_over:
             self.learned = learn(self.learned, features, record.prompt_tokens)
@@ -91,13 +94,13 @@ class Answers:
             self._add(told, record.ts)
 
     def export(self) -> list[Told]:
-        """Of this worker's answers, what the others have not heard of."""
+        """The answers of this worker that the others have not heard of."""
         told = list(self._own)
         self._own.clear()
         return told
 
     def hear(self, said: object, categories: Collection[str], now_s: float) -> None:
-        """Learns from what another worker's answers showed; what makes no sense is left out."""
+        """Learns from what another worker exported. Ignores malformed entries."""
         writers = set(self._writers.values())
         for entry in said[:MOST_LENGTHS] if isinstance(said, list) else ():
             match entry:
@@ -117,7 +120,7 @@ class Answers:
     def refit(
         self, facts: Mapping[str, Facts], measured: Mapping[str, Mapping[str, Metrics]], now_s: float
     ) -> Generator[None, None, None]:
-        """Works out what to expect, of what was seen since and of what the benchmark last measured, step by step."""
+        """Works out the expected lengths in steps, from new answers and what the benchmark last measured."""
         if self._of[0] is not measured or self._of[1] is not facts:
             known, thinkers = measured_lengths(facts, measured), [one.writer for one in facts.values() if one.thinks]
             self._assumed = yield from assuming(known, thinkers)
@@ -159,11 +162,11 @@ class Answers:
         return self._shown.get(kind.writer, 1.0)
 
     def _expected(self, kind: Kind) -> float:
-        """The mean that is expected by its relatives."""
+        """The mean length that the benchmark and the relatives of a kind let expect."""
         return self._assumed.tokens(kind) * times(kind, self._added)
 
     def _table(self, category: str, effort: str) -> dict[str, Length]:
-        """Made when it is first asked for; from then on `refit` replaces it."""
+        """The table of a category and an effort, made when it is first asked for. Later `refit` replaces it."""
         for writer in set(self._writers.values()):
             kind = Kind(writer, category, effort)
             if kind not in self._made:
@@ -177,7 +180,7 @@ class Answers:
 
 
 def measured_lengths(facts: Mapping[str, Facts], measured: Mapping[str, Mapping[str, Metrics]]) -> Measured:
-    """What the benchmark found, the deployments of one writer together."""
+    """The lengths that the benchmark found; deployments of one writer are pooled."""
     sums: dict[tuple[str, str], tuple[float, float]] = {}
     for name, one in facts.items():
         for category, row in measured.get(name, {}).items():
@@ -191,7 +194,7 @@ def measured_lengths(facts: Mapping[str, Facts], measured: Mapping[str, Mapping[
 def shown_parts(
     facts: Mapping[str, Facts], measured: Mapping[str, Mapping[str, Metrics]], seen: Mapping[Kind, Seen], now_s: float
 ) -> Mapping[str, float]:
-    """By writer, the part of its tokens that a client sees, by the benchmark and by its answers of all kinds."""
+    """By writer, the part of its tokens that a client sees, from the benchmark and from its answers of all kinds."""
     sums: dict[str, tuple[float, float]] = {}
     for name, one in facts.items():
         for row in measured.get(name, {}).values():

@@ -1,11 +1,11 @@
-"""What part of their prompts the deployments read from a prefix cache, as the usage that they report says.
+"""What part of their prompts the deployments read from a prefix cache, by the usage that they report.
 
-    new    of prompts of which a deployment is not known to have seen any: what many have in common is in its cache
-    soon   of the known beginnings of conversations, within SOON_S of the last turn
-    late   likewise, after that: providers drop what nobody asked for
+    new    of prompts whose beginning a deployment is not known to have seen: it may cache what many prompts share
+    soon   of the known beginnings of conversations, within CACHED_SOON_S of the last turn
+    late   of the known beginnings, after that: providers drop what nobody asked for
 
-Sums of tokens that fade with time, and those of the other workers. A deployment that does not report what it read from
-a cache is not taken for one that read nothing: what was assumed before holds.
+These are sums of tokens that fade with time, of this worker and of the others. If a deployment does not report what it
+read from a cache, nothing is added to them: what was assumed before holds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from slo_router.contract.ages import CACHED_HALF_LIFE_S, CACHED_SOON_S
 from slo_router.contract.model import EMPTY, Facts
 
 Kind = Literal["new", "soon", "late"]
-ASSUMED: Mapping[str, float] = {"new": 0.0, "soon": 1.0, "late": 1.0}  # the share, until something is reported
-ASSUMED_TOKENS = 2_000  # what that counts as
-MOST_ENTRIES = 3_000  # of another worker's, that are read
+ASSUMED: Mapping[str, float] = {"new": 0.0, "soon": 1.0, "late": 1.0}  # the cached share, until usage is reported
+ASSUMED_TOKENS = 2_000  # the assumed share counts as much as so many reported tokens
+MOST_ENTRIES = 3_000  # of another worker's export; the rest is not read
 MOST_TOKENS = 1e15
-LEAST_SHARE = 0.01  # that is worth a price of its own
+LEAST_SHARE = 0.01  # a smaller share is left out of the price
 
 
 class Sums(NamedTuple):
@@ -32,7 +32,7 @@ class Sums(NamedTuple):
     at_s: float
 
     def at(self, now_s: float) -> Sums:
-        """What is left of them."""
+        """The sums as they weigh at `now_s`."""
         weight = 0.5 ** (abs(now_s - self.at_s) / CACHED_HALF_LIFE_S)
         return Sums(self.asked * weight, self.cached * weight, now_s)
 
@@ -41,7 +41,7 @@ NOTHING = Sums(0.0, 0.0, 0.0)
 
 
 class Caching:
-    """What this worker saw, and what the others told. `new_shares` is by deployment id: those that have a price."""
+    """What this worker saw, and what the others told. `new_shares` is by id of the deployments with a cached price."""
 
     def __init__(self) -> None:
         self.new_shares: Mapping[str, float] = EMPTY
@@ -49,7 +49,7 @@ class Caching:
         self._others: dict[tuple[str, str], Sums] = {}
 
     def see(self, name: str, kind: Kind, asked: float, cached: float, now_s: float) -> None:
-        """A deployment's usage said that of `asked` tokens so many were cached."""
+        """A deployment's usage said that of `asked` tokens it read `cached` from its cache."""
         before = self._own.get((name, kind), NOTHING).at(now_s)
         self._own[name, kind] = Sums(before.asked + asked, before.cached + min(cached, asked), now_s)
 
@@ -62,8 +62,8 @@ class Caching:
     def fit(self, facts: Mapping[str, Facts], now_s: float) -> None:
         """Works out what new prompts find in the caches, and forgets deployments that are gone.
 
-        Equal deployments, of the same model at the same prices, have the same share: else the one whose cache is warm
-        would get all the traffic, and the others never any to warm theirs.
+        All deployments of one model at the same prices have the same share. Otherwise a deployment with a warm cache
+        would get all the traffic, and the others none to warm theirs.
         """
         self._own = {key: sums for key, sums in self._own.items() if key[0] in facts}
         equals: dict[tuple[object, ...], list[str]] = {}
@@ -80,7 +80,7 @@ class Caching:
         return [(*key, round(one.asked), round(one.cached)) for key, one in sums.items() if one.asked >= 1]
 
     def hear(self, told: Iterable[object], names: Collection[str], now_s: float) -> None:
-        """Takes what all other workers exported last; what makes no sense is left out."""
+        """Takes what all other workers exported last. Ignores malformed entries."""
         others: dict[tuple[str, str], Sums] = {}
         for said in told:
             for entry in said[:MOST_ENTRIES] if isinstance(said, list) else ():
@@ -94,5 +94,5 @@ class Caching:
 
 
 def kind_of(turn_at_s: float, now_s: float) -> Kind:
-    """Of a conversation whose last turn was then."""
+    """The kind of a prompt that continues a conversation whose last turn was at `turn_at_s`."""
     return "soon" if abs(now_s - turn_at_s) <= CACHED_SOON_S else "late"

@@ -1,9 +1,9 @@
-"""Sums by day that workers and commands add up in Redis: one hash for each day, and one that says which have changed.
+"""Sums by day that workers and commands add up in Redis: one hash for each day, and one that says which days changed.
 
     index   hash, day → how many entries it has: says which days to read again
     day     hash, sums by name; gone after `KEPT_DAYS`
 
-A day is UTC. One command in each round, and one more for each day that has changed.
+Days are UTC. A round costs one command, and one more for each day that has changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Days:
         self.hashes: Mapping[str, Mapping[str, str]] = {}
 
     async def refresh(self, client: AsyncClient, now_s: float) -> bool:
-        """Reads what has changed, and returns whether anything has. Raises redis errors; all then stays as it was."""
+        """Reads the days that have changed, and returns whether any has. Raises redis errors; nothing then changes."""
         since = day_of(now_s - KEPT_DAYS * DAY_S)
         said = _text(await client.hgetall(self._index))
         counts = {day: count for day, count in said.items() if day > since and is_day(day)}
@@ -54,7 +54,7 @@ def began_s(day: str) -> float:
 
 
 def is_day(text: str) -> bool:
-    """Whether it is one, as `day_of` writes it."""
+    """Whether `text` is a day as `day_of` writes it."""
     try:
         return datetime.fromisoformat(text).date().isoformat() == text
     except ValueError:
@@ -62,7 +62,7 @@ def is_day(text: str) -> bool:
 
 
 async def drop_old(client: AsyncClient, index: str, now_s: float) -> None:
-    """Takes the days out of an index that are gone."""
+    """Removes the days from an index whose hashes are gone."""
     oldest = day_of(now_s - KEPT_DAYS * DAY_S)
     gone = [one for one in map(str, await client.hkeys(index)) if one <= oldest]
     if gone:
@@ -70,5 +70,5 @@ async def drop_old(client: AsyncClient, index: str, now_s: float) -> None:
 
 
 def _text(said: object) -> Mapping[str, str]:
-    """A hash as our clients read it, which redis-py's types do not know."""
+    """A hash as our clients return it. redis-py's types do not know that it is text."""
     return cast("Mapping[str, str]", said)

@@ -3,12 +3,12 @@
     {prefix}slo_router:feedback         hash, day → how many ratings it has, see `days`
     {prefix}slo_router:feedback:{day}   hash, `{deployment}:{category}:answers`, `…:score` and `…:seconds`, the sums of
                                         ratings, scores and times of the day; gone after `KEPT_DAYS`
-    {prefix}slo_router:implicit…        the same of answers that were looked at for weak signals; a score counts those
-                                        without one, see `implicit`
+    {prefix}slo_router:implicit…        the same of answers that were examined for weak signals; `score` counts the
+                                        answers without a signal, see `implicit`
 
-A day is that of the answers, UTC; its ratings count at their mean time. One command in each round, and one more for
-each day that has changed: a worker's traffic to Redis does not grow with the ratings. Values that cannot be true are
-left out.
+The day is the UTC day of the answers; a day's ratings count at their mean time. A round costs one command, and one more
+for each day that has changed: a worker's traffic to Redis does not grow with the ratings. Values that cannot be true
+are left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ANSWERS, SCORE, SECONDS = "answers", "score", "seconds"  # the last part of a fi
 
 
 class Feedback:
-    """One worker's reading; `sums` is replaced where something has changed."""
+    """What one worker last read. `sums` is replaced if anything has changed."""
 
     def __init__(self, prefix: str) -> None:
         self._days = {
@@ -40,13 +40,13 @@ class Feedback:
         self.sums: Fed = {}
 
     async def refresh(self, client: AsyncClient, now_s: float, sources: Iterable[str] = (FEEDBACK,)) -> None:
-        """Reads what has changed. Raises redis errors; everything then stays as it was."""
+        """Reads the days that have changed. Raises redis errors; `sums` then stays as it was."""
         if any([await self._days[source].refresh(client, now_s) for source in sources]):
             self.sums = _sums((source, *day) for source, days in self._days.items() for day in days.hashes.items())
 
 
 def sources_of(groups: Iterable[GroupSettings], *, feedback: bool) -> list[str]:
-    """Which are on."""
+    """The sources of ratings and signals that are on."""
     hears_signals = any(group.implicit_feedback for group in groups)
     return [*([FEEDBACK] if feedback else []), *([IMPLICIT] if hears_signals else [])]
 

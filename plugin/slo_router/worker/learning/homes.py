@@ -1,4 +1,4 @@
-"""Where conversations are, how much of them is expected in a prefix cache there, and what the usage says was."""
+"""Where conversations were last answered, how much of them is expected in a prefix cache there, and what usage says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slo_router.worker.trace import Trace
 
 
 class Homes:
-    """Those of one worker, and what the others told. Times are Unix seconds."""
+    """The homes of the conversations of one worker, and what the others told of theirs. Times are Unix seconds."""
 
     def __init__(self) -> None:
         self._conversations = Conversations()
@@ -22,11 +22,11 @@ class Homes:
 
     @property
     def new_shares(self) -> Mapping[str, float]:
-        """What part of any prompt a deployment is expected to read from its cache, where that has a price."""
+        """What part of a new prompt a deployment is expected to read from its cache, if cached tokens have a price."""
         return self._caching.new_shares
 
     def of(self, beginnings: Sequence[int]) -> Cached:
-        """Where a conversation was last answered, however long ago."""
+        """The deployment that last answered a conversation, however long ago."""
         return self._conversations.find(beginnings)
 
     def readers(
@@ -38,9 +38,10 @@ class Homes:
         holder: str | None,
         has_signed: bool,
     ) -> frozenset[str] | None:
-        """Who can read the conversation's history; `None`: everybody.
+        """The deployments that can read the conversation's history; `None` means all.
 
-        `holder` has the response that it goes on with. What a provider keeps is read by all with its account.
+        `holder` holds the response that the request continues. All deployments with the same account can read what
+        their provider keeps.
         """
         if holder is None and trace.kept == NOTHING_KEPT and not has_signed:
             return None
@@ -53,7 +54,10 @@ class Homes:
         return readers_of(self.of(trace.beginnings).deployment_id, candidates) if has_signed else None
 
     def expected(self, trace: Trace, session: int, now_s: float) -> Cached:
-        """What is in the cache of the deployment that the conversation is at, else its session; left in the trace."""
+        """What the deployment that last answered the conversation, or its session, may have in its cache.
+
+        Notes in the trace what it found.
+        """
         known = self._conversations.find(trace.beginnings)
         trace.session, trace.is_by_session = session, not known.counts(now_s)
         if trace.is_by_session:
@@ -65,7 +69,7 @@ class Homes:
         return known._replace(tokens=round(known.tokens * share))
 
     def learn(self, trace: Trace, features: Features, record: RequestRecord) -> None:
-        """A request was answered."""
+        """Learns from a request that was answered."""
         name, known, scale = trace.sent_to[-1], trace.known, _scale(features, record)
         if record.cached_tokens is not None and record.prompt_tokens and scale:
             if known.deployment_id != name:
@@ -80,7 +84,7 @@ class Homes:
             self._conversations.release((*trace.beginnings, trace.session))
             return
         kept = features.prompt_tokens
-        if record.written_tokens is not None:  # it says what it keeps, and that costs
+        if record.written_tokens is not None:  # the deployment reports what it writes to its cache, and bills it
             kept = round((record.written_tokens + (record.cached_tokens or 0)) * scale)
         self._conversations.remember(trace.beginnings, Cached(name, kept, record.ts))
         if trace.session != NO_SESSION:
@@ -90,7 +94,7 @@ class Homes:
             self._conversations.remember((trace.session,), Cached(name, tokens, record.ts))
 
     def fit(self, facts: Mapping[str, Facts], now_s: float) -> None:
-        """Works out what to expect of the deployments."""
+        """Works out what share of new prompts the deployments' caches hold."""
         self._caching.fit(facts, now_s)
 
     def export(self, now_s: float) -> tuple[object, object]:
@@ -98,20 +102,20 @@ class Homes:
         return self._conversations.export(), self._caching.export(now_s)
 
     def hear(self, conversations: object, now_s: float) -> None:
-        """Takes in what another worker told of conversations."""
+        """Takes in what another worker exported of conversations."""
         self._conversations.absorb(conversations, now_s)
 
     def hear_caching(self, told: Iterable[object], names: Collection[str], now_s: float) -> None:
-        """Takes in what all the others last told of caches."""
+        """Takes in what all other workers last exported of caches."""
         self._caching.hear(told, names, now_s)
 
 
 def _scale(features: Features, record: RequestRecord) -> float:
-    """Estimated tokens for each that the usage counts."""
+    """Estimated prompt tokens for each token that the usage counts."""
     return features.prompt_tokens / record.prompt_tokens if record.prompt_tokens else 0.0
 
 
 def readers_of(holder: str, candidates: Sequence[Facts]) -> frozenset[str] | None:
-    """Who can read what `holder` holds: it and every other deployment of its model; everybody where it is away."""
+    """The deployments that can read what `holder` holds: all of its model. `None` (all) if it is no candidate."""
     model = next((one.model for one in candidates if one.deployment_id == holder), None)
     return None if model is None else frozenset(one.deployment_id for one in candidates if one.model == model)

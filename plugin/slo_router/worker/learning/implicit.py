@@ -1,15 +1,15 @@
-"""Weak signals that an answer was bad, as one worker notices them, and the sums that it adds to Redis. No text is kept.
+"""Weak signals that an answer was bad, as one worker notices them, and the sums that it adds in Redis. No text is kept.
 
-    schema_violated     the answer is not what its JSON schema asks for
+    schema_violated     the answer breaks its JSON schema
     tool_call_refused   the conversation's next request says that the answer's tool call was invalid
     asked_again         the same key sends the same prompt again, `AGAIN_AFTER_S` to `AGAIN_WITHIN_S` after the answer
 
-Every whole answer of the group counts as looked at, and has one signal at most, whatever follows. A prompt that comes
-again sooner is a client that repeats itself or samples several answers, and one that came before is a monitor, or a
-greeting that many send: neither is a user who was not content. What failed is never kept, so who tries again after an
-error says nothing.
+Every whole answer of the group counts as examined, and has one signal at most, whatever follows. If a prompt comes
+again sooner, the client repeats itself or samples several answers. If a prompt had already come before, it is a
+monitor's, or a greeting that many send. Neither shows a discontented user. Failed requests are not kept, so a client
+that tries again after an error gives no signal.
 
-A worker knows only the answers that it sent itself, the last `MOST` of them: several workers notice fewer signals.
+A worker knows only the last `MOST` answers that it sent itself, so several workers notice fewer signals.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from slo_router.worker.learning.days import KEPT_DAYS, day_of, drop_old
 from slo_router.worker.learning.feedback import ANSWERS, SCORE, SECONDS
 
 MOST = 10_000  # answers that may still get a signal
-MOST_SUMS = 10_000  # that wait for Redis
+MOST_SUMS = 10_000  # sums that wait for Redis
 AGAIN_AFTER_S, AGAIN_WITHIN_S = 10.0, 300.0
-TELL_S = 5.0  # Redis hears of the sums no more often
+TELL_S = 5.0  # the sums are written to Redis no more often
 
 
 class Ended(NamedTuple):
     """A request that was answered with success. Times are Unix seconds.
 
-    `turn` is a keyed hash of its key and its prompt, `refused` that of the prompt whose answer it complains about; each
-    `None` where there is none.
+    `turn` is a keyed hash of the request's key and prompt. `refused` is that hash of the earlier prompt whose answer
+    the request complains about. Each is `None` where there is none.
     """
 
     deployment: str
@@ -43,7 +43,7 @@ class Ended(NamedTuple):
     ended_s: float
     turn: int | None = None
     refused: int | None = None
-    is_broken: bool = False  # the answer does not keep its schema
+    is_broken: bool = False  # the answer breaks its schema
     may_repeat: bool = False  # whether the same prompt again is a signal
 
 
@@ -57,7 +57,7 @@ class _Answer:
 
 
 class Implicit:
-    """One worker's."""
+    """The answers of one worker that may still get a signal, and the sums that wait for Redis."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -66,7 +66,7 @@ class Implicit:
         self._told_s = 0.0
 
     def see(self, ended: Ended) -> None:
-        """One more answer, and what its request says of those before."""
+        """Counts one more answer, and the signal that its request gives of an earlier answer."""
         answer = _Answer(ended.deployment, ended.category, ended.ended_s)
         self._add(answer, 1.0, 1.0, ended.ended_s % DAY_S)
         if ended.is_broken:
@@ -87,7 +87,7 @@ class Implicit:
             self._answers.popitem(last=False)
 
     async def tell(self, client: AsyncClient, now_s: float) -> None:
-        """Adds to the sums in Redis. Raises redis errors; what was to be told is then lost."""
+        """Adds to the sums in Redis. Raises redis errors; the sums to write are then lost."""
         if not self._sums or abs(now_s - self._told_s) < TELL_S:
             return
         sums, self._sums, self._told_s = self._sums, {}, now_s
@@ -98,7 +98,7 @@ class Implicit:
                 pipeline.hincrbyfloat(implicit_key(self._prefix, day), f"{cell}:{part}", value)
         for day in days:
             pipeline.expire(implicit_key(self._prefix, day), round(KEPT_DAYS * DAY_S))
-            pipeline.hincrby(index, day, 1)  # last: who reads it finds the sums
+            pipeline.hincrby(index, day, 1)  # last, so that a reader of the index finds the sums
         await pipeline.execute()
         await drop_old(client, index, now_s)
 
@@ -109,7 +109,7 @@ class Implicit:
 
     def _add(self, answer: _Answer, answers: float, score: float, seconds: float) -> None:
         key = day_of(answer.ended_s), f"{answer.deployment}:{answer.category}"
-        if key not in self._sums and len(self._sums) >= MOST_SUMS:  # no Redis takes them
+        if key not in self._sums and len(self._sums) >= MOST_SUMS:  # Redis is away
             return
         sums = self._sums.setdefault(key, [0.0, 0.0, 0.0])
         for i, value in enumerate((answers, score, seconds)):

@@ -1,7 +1,7 @@
 """What a worker knows of its deployments, worked out in the background: what was measured, how good their answers are.
 
-Latencies, cost and faults of a new benchmark count at once: until the next refit each decision works them out. Graded
-answers count from that refit on, for to judge them takes longer than many decisions.
+Latencies, cost and faults of a new benchmark count at once: until the next refit each decision works them out itself.
+Graded answers count only from that refit on, for judging them takes longer than many decisions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from slo_router.quality.judging import Fed, Graded, Judged, evidence_of, judging
 from slo_router.quality.posterior import Belief
 from slo_router.quality.weak import is_weak
 
-AGE_S = HOUR_S  # evidence fades so slowly that its age is looked at no more often
+AGE_S = HOUR_S  # evidence fades so slowly that its age is not looked at more often
 
 
 class Told(NamedTuple):
@@ -34,7 +34,7 @@ class Told(NamedTuple):
 
 
 class Knowledge:
-    """See the module. Everything is by deployment id."""
+    """What a worker knows of its deployments, by deployment id."""
 
     def __init__(self) -> None:
         self.judged: Judged = NOT_JUDGED
@@ -42,18 +42,18 @@ class Knowledge:
         self._known: Mapping[str, Mapping[str, Known]] = {}
         self._made_of: tuple[object, ...] = ()
         self._settled: tuple[object, ...] = ()
-        self._evidence: Mapping[str, object] = {}  # that `judged` was made of
+        self._evidence: Mapping[str, object] = {}  # that `judged` was made from
 
     def forget(self) -> None:
-        """The configuration changed: until the next refit each decision works out what it needs."""
+        """Forgets what was worked out, for the configuration changed. Until the next refit each decision does it."""
         self._known = {}
 
     def known(self, snapshot: Snapshot) -> Mapping[str, Mapping[str, Known]]:
-        """By category, what was worked out of this snapshot; empty where it is newer."""
+        """By deployment and category, what the last refit worked out of this snapshot; empty if that is newer."""
         return self._known if self._made_of and self._made_of[0] is snapshot.measured else {}
 
     def refit(self, told: Told, categories: Collection[str], now_s: float) -> Generator[None, None, None]:
-        """Works out what has changed, step by step."""
+        """Works out what has changed, in steps."""
         yield from self._judge(told, now_s)
         snapshot, facts = told.snapshot, told.facts
         made_of = snapshot.measured, facts, categories, self.judged
@@ -67,7 +67,7 @@ class Knowledge:
         self._known, self.priors, self._made_of = known, priors, made_of
 
     def _judge(self, told: Told, now_s: float) -> Generator[None, None, None]:
-        """Judges the deployments with new evidence; all of them each hour, and where they are compared."""
+        """Judges deployments with new evidence; all of them each hour, and on any new evidence if some are compared."""
         every = {name: _evidence(name, told) for name in told.facts}
         rules = {name: rules_of(one.settings) for name, one in told.groups.items()}
         settled = told.facts, rules, int(now_s // AGE_S), told.pairs
@@ -91,7 +91,7 @@ class Knowledge:
 
 
 def _evidence(name: str, told: Told) -> Mapping[str, Sequence[object]]:
-    """What the qualities of a deployment rest on, by category; weak signals roughly, for they change all the time."""
+    """The evidence of a deployment's quality, by category. Weak signals are rounded, for they change all the time."""
     rows, fed = told.snapshot.measured.get(name, {}), told.fed.get(name, {})
     found = {
         one: (

@@ -1,4 +1,4 @@
-"""What each attempt teaches the live picture: when its first token came, and how it ended."""
+"""What each attempt teaches the live measurements: when its first token came, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from slo_router.worker.attempt import Attempt
 from slo_router.worker.records import shown_tokens
 from slo_router.worker.trace import Trace
 
-ENOUGH_LENGTHS = 20.0  # answers that tell how long one may get
+ENOUGH_LENGTHS = 20.0  # so many answers tell how long one may get
 HARDLY_EXCEEDED = 0.99
 TEACH_AT_ONCE = ("error", "silent", "full")
 
 
 class Lessons:
-    """Those of one worker. Times are Unix seconds."""
+    """The lessons of one worker's attempts. Times are Unix seconds."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -28,7 +28,7 @@ class Lessons:
         self._is_warm = False
 
     def see_scarcity(self, decision: Decision, now_s: float) -> None:
-        """Learns from a decision who was turned away, and who would leave a scarce place."""
+        """Learns from a decision which deployments turned the request away, and which scarce places it would leave."""
         states = self._live.states
         for name, load in turned_away(decision, states):
             self._live.turned_away(name, load, now_s)
@@ -36,12 +36,12 @@ class Lessons:
             self._live.would_leave(name, usd_per_s, stay_s, now_s)
 
     def await_token(self, attempt: Attempt, trace: Trace) -> None:
-        """A stream was sent."""
+        """A stream was sent: waits for its first token."""
         if attempt.flight is not None:
             self._awaited[id(attempt)] = attempt, trace
 
     def see_first_tokens(self) -> None:
-        """Learns from those that came since the last call."""
+        """Learns from the first tokens that came since the last call."""
         for key, (attempt, trace) in list(self._awaited.items()):
             if attempt.flight is None or not self._live.is_under_way(attempt.flight):
                 del self._awaited[key]
@@ -59,14 +59,14 @@ class Lessons:
     def end(
         self, attempt: Attempt, trace: Trace, ending: Ending, now_s: float, wait_s: float | None = None
     ) -> Landing | None:
-        """An attempt is over: what `learn` needs of it, `None` where it teaches nothing; `wait_s` is `Live.ended`'s."""
+        """An attempt is over. Returns what `learn` needs; `None` if it teaches nothing. `wait_s`: see `Live.ended`."""
         if attempt.is_given_up and ending not in ("success", "disconnected"):
             ending = "silent"
         attempt.ending, attempt.ended_s, flight = ending, now_s, attempt.flight
         if flight is None:
             return None
         was_awaited = self._awaited.pop(id(attempt), None) is not None
-        if was_awaited and ending == "disconnected":  # LiteLLM may tell no more of it
+        if was_awaited and ending == "disconnected":  # LiteLLM may report nothing else of it
             self._learn_first_token(attempt, trace)
         is_warm, self._is_warm = self._is_warm, True
         if ending in ("success", "error", "silent") and trace.decision is not None:
@@ -79,7 +79,7 @@ class Lessons:
         return self._live.ended(flight, ending, now_s, wait_s)
 
     def too_large(self, trace: Trace, share: float, now_s: float) -> None:
-        """The attempt under way was refused for its size; of the request so large a part would have been taken."""
+        """The attempt under way was refused for its size. A `share` (0..1) of the request would have been accepted."""
         state = None if trace.attempt is None else self._live.states.get(trace.attempt.deployment_id)
         features = None if trace.decision is None else trace.decision.features
         if state is None or features is None or trace.goes_on or trace.tells_nothing:
@@ -88,7 +88,7 @@ class Lessons:
             state.sizes = state.sizes.without(share * size_of(features), now_s)
 
     def learn(self, landing: Landing, trace: Trace, record: RequestRecord) -> None:
-        """The request is over, whose last attempt `landing` is."""
+        """Learns from a request that is over. `landing` is of its last attempt."""
         began_s = landing.flight.at_s
         waited_s = began_s - trace.arrived_s  # in the proxy, and for attempts that failed
         first_s = next((one.first_token_s for one in trace.attempts if one.flight is landing.flight), None)
@@ -103,10 +103,11 @@ class Lessons:
 
 
 def expected_s(trace: Trace, deployment_id: str, length: Length | None) -> float | None:
-    """The predicted time to the first token; for an answer in one piece, to the end of the longest that may come.
+    """The predicted seconds to a stream's first token, or to the end of the longest answer in one piece that may come.
 
-    An answer that takes long is not one that hangs. So it is that of the client's limit, or of an answer that hardly
-    one of the deployment's exceeds, once enough of them were seen; before, and without a limit, nothing is expected.
+    The longest answer counts, for a long answer is no sign that a deployment hangs. Its length is the client's limit,
+    or the length that hardly any answer of the deployment exceeds, if that is less and ENOUGH_LENGTHS answers were
+    seen. `None` where neither is known.
     """
     decision = trace.decision
     assessments = () if decision is None else decision.assessments
@@ -124,9 +125,9 @@ def expected_s(trace: Trace, deployment_id: str, length: Length | None) -> float
 
 
 def _estimated_tokens(trace: Trace) -> int | None:
-    """What the decision took the prompt's part that is in no cache for: a prediction knows no more either.
+    """The decision's estimate of the prompt tokens that are in no cache: a prediction is made from that, too.
 
-    `None` where it knew but the end of a history that the server holds.
+    `None` where the request has only the end of a history that a server holds.
     """
     decision = trace.decision
     return (

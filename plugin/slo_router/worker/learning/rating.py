@@ -1,8 +1,8 @@
-"""Takes one rating of a request: who answered it is in its record, and so is whose request it was.
+"""Takes one rating of a request. The request's record says which deployment answered, and whose request it was.
 
-The request's own way has no part in this. A request's record is found by its id, as long as the stream keeps it
-(`log.stream_maxlen`). Rated ids are kept as long as their records, so that none is rated twice. The id is noted before
-the sums: what breaks in between loses a rating, and counts none twice.
+No request waits for this. A record is found by its request's id, as long as the stream keeps it (`log.stream_maxlen`).
+Rated ids are kept as long as their records, so that no request is rated twice. The id is noted before the sums: a
+failure in between loses a rating, but counts none twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ANYBODY = "*"  # the operator, who may rate every request
 
 
 class Rating(NamedTuple):
-    """A score (0..1) of a request's answer; `key_hash` is that of the key that gives it, or ANYBODY."""
+    """A score (0..1) of a request's answer. `key_hash` is the hash of the key that rates, or ANYBODY."""
 
     request_id: str
     score: float
@@ -45,9 +45,9 @@ class Rated(msgspec.Struct, frozen=True):
 
 
 async def rate(client: AsyncClient, settings: PluginSettings, rating: Rating) -> Rated:
-    """Counts a rating, and returns whom it was about. Raises FeedbackError, and redis errors."""
+    """Counts a rating, and returns what the record says of the request. Raises FeedbackError, and redis errors."""
     prefix = settings.key_prefix
-    if not 0 <= rating.score <= 1:  # nor is it NaN
+    if not 0 <= rating.score <= 1:  # also for NaN
         raise FeedbackError(400, f"score: {rating.score}, expected 0 to 1")
     found = await _find(client, prefix + REQUESTS_STREAM, rating.request_id)
     if found is None:
@@ -75,7 +75,7 @@ async def _find(client: AsyncClient, stream: str, request_id: str) -> tuple[Rate
     time_ms = await client.zscore(request_index_key(stream), request_id)
     if time_ms is None:
         return None
-    at = f"{time_ms:.0f}"  # all of this millisecond
+    at = f"{time_ms:.0f}"  # all entries of this millisecond
     page = cast("list[tuple[str, Mapping[str, str]]]", await client.xrevrange(stream, max=at, min=at))
     for _, fields in page:
         try:
@@ -95,7 +95,7 @@ async def _count(client: AsyncClient, settings: PluginSettings, record: Rated, s
     pipeline.hincrbyfloat(feedback_key(prefix, day), f"{cell}:{SCORE}", score)
     pipeline.hincrbyfloat(feedback_key(prefix, day), f"{cell}:{SECONDS}", record.ts % DAY_S)
     pipeline.expire(feedback_key(prefix, day), round(KEPT_DAYS * DAY_S))
-    pipeline.hincrby(prefix + FEEDBACK_KEY, day, 1)  # last: who reads it finds the sums
+    pipeline.hincrby(prefix + FEEDBACK_KEY, day, 1)  # after the sums, so that a reader of the index finds them
     pipeline.zremrangebyrank(prefix + RATED_KEY, 0, -(settings.log.stream_maxlen + NODE + 1))
     *_, days, _ = await pipeline.execute()
     if days == 1:  # a new day: the oldest go

@@ -1,9 +1,9 @@
-"""What each group has spent today, by all workers: sums in Redis, for targets in USD a day.
+"""What all workers have spent today, by group: sums in Redis, for targets in USD a day.
 
     {prefix}slo_router:spent:{day}   hash, `{group}:usd` and `{group}:requests`; gone after two days
 
-A day is UTC's, and has the requests that ended in it. A request whose cost nobody knows counts as a request alone.
-Where a write breaks, its sums are written again: at worst they count twice, and less is spent.
+Days are UTC, and a request counts on the day on which it ended. A request of unknown cost counts as a request, but adds
+no USD. If a write breaks, its sums are written again: at worst they count twice, and less is spent.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from slo_router.worker.learning.days import day_of
 
 USD, REQUESTS = "usd", "requests"  # the last part of a field's name
 KEPT_DAYS = 2  # today and the day before
-RESERVE = 0.02  # of a day's USD: for the cheapest answers after the rest is spent
+RESERVE = 0.02  # of a day's USD: kept for the cheapest answers after the rest is spent
 
 
 class Spent(NamedTuple):
-    """So much, by so many requests."""
+    """USD spent, by how many requests."""
 
     usd: float = 0.0
     requests: float = 0.0
 
     def plus(self, other: Spent) -> Spent:
-        """Both together."""
+        """The sum of both."""
         return Spent(self.usd + other.usd, self.requests + other.requests)
 
 
@@ -37,7 +37,7 @@ Sums = Mapping[str, Spent]  # by group
 
 
 class Spending:
-    """One worker's view. Without a Redis it knows of its own requests alone. Times are Unix seconds."""
+    """One worker's view. Without Redis it knows only its own requests. Times are Unix seconds."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -45,13 +45,14 @@ class Spending:
         self._read: Mapping[str, Sums] = {}  # what Redis has, by day: today and the day before
 
     def spent(self, group: str, usd: float | None, at_s: float) -> None:
-        """A request of the group ended."""
+        """A request of the group ended, at `at_s`. It cost `usd`, `None` where that is unknown."""
         self._add(day_of(at_s), group, Spent(usd or 0.0, 1.0))
 
     def each_usd(self, group: str, usd_per_day: float, now_s: float) -> float:
-        """What each further request of this day may cost, if the day gets as many as yesterday, or as so far.
+        """What each further request of this day may cost, in USD.
 
-        The first hour counts as whole: a few requests at midnight say little of the day.
+        The day is expected to get as many requests as yesterday, or to go on as so far, whichever is more. In its first
+        hour the requests so far count as a whole hour's: a few requests at midnight say little of the day.
         """
         today, before = (self._on(day_of(at_s), group) for at_s in (now_s, now_s - DAY_S))
         gone = max(now_s % DAY_S, 1.0) / DAY_S
@@ -59,7 +60,7 @@ class Spending:
         return max((1 - RESERVE) * usd_per_day - today.usd, 0.0) / max(a_day * (1 - gone), 1.0)
 
     async def settle(self, client: AsyncClient, now_s: float) -> None:
-        """Writes what this worker's requests spent, and reads what all did. Raises redis errors."""
+        """Writes what this worker's requests spent, and reads what all requests spent. Raises redis errors."""
         days = day_of(now_s), day_of(now_s - DAY_S)
         own, self._own = self._own, {}
         pipeline = client.pipeline(transaction=False)
@@ -82,7 +83,7 @@ class Spending:
     def _add(self, day: str, group: str, spent: Spent) -> None:
         sums = self._own.setdefault(day, {})
         sums[group] = sums.get(group, Spent()).plus(spent)
-        while len(self._own) > KEPT_DAYS:  # without a Redis nobody takes them away
+        while len(self._own) > KEPT_DAYS:  # without Redis `settle` does not clear them
             del self._own[min(self._own)]
 
     def _on(self, day: str, group: str) -> Spent:

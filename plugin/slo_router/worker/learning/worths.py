@@ -1,9 +1,10 @@
-"""How much each group with the objective `value` pays for quality, learned from what its requests could have got.
+"""How much each group with the objective `value` pays for quality, learned from the options that its requests had.
 
-A worker keeps the options of its last `WINDOW` requests of a group. In the background it finds the worth that just
-keeps the group's target on them, and moves its own towards it, by a factor of at most `STEP` in each refresh interval:
-one odd minute sends nobody elsewhere. The first worth is the one that the other workers have, else the first that is
-found. Until `ENOUGH` requests came a target for quality takes the best model, and a target in USD the cheapest.
+A worker keeps the options of its last `WINDOW` requests of a group. In the background it finds the worth with which
+they would just keep the group's target. It moves its own worth towards that, by a factor of at most `STEP` in each
+refresh interval, so that one odd minute changes little. The first worth is that of the other workers, else the first
+that is found, after `ENOUGH` requests. Until then a target for quality takes the best model, and a target in USD the
+cheapest.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ WINDOW = 500  # requests
 ENOUGH = 30
 STEP = 1.1
 AT_ONCE = 50  # requests whose steps are worked out without a pause
-BEYOND = 2.0  # the lowest and the highest step: as low, or as high, as any worth
+BEYOND = 2.0  # a worth is at most so many times the highest step, and at least the lowest step ÷ this
 
 
 class Worth:
-    """That of one group, USD for a quality of 1 on one request."""
+    """The worth of one group: USD for a quality of 1 on one request."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -47,11 +48,11 @@ class Worth:
 
     @property
     def usd(self) -> float:
-        """What counts now."""
+        """The worth that counts now."""
         return self.own or self.heard or (LEAST_USD if self.target.quality_of_best is None else MOST_USD)
 
     def see(self, pool: Iterable[Assessment], chosen: Assessment) -> None:
-        """What a request could have got. Options that nobody can weigh are left out."""
+        """Notes what a request could have got. Leaves out options of unknown quality or cost."""
         options = [
             Option(one.deployment_id, one.prediction.quality, one.prediction.cost_usd)
             for one in pool
@@ -62,12 +63,12 @@ class Worth:
         self.offer(options)
 
     def offer(self, options: Options) -> None:
-        """The same, where the options are known; without one a request says nothing."""
+        """Notes the options of a request. A request without options is left out."""
         if options:
             self._seen.append(options)
 
     def refit(self, each_usd: float | None) -> Generator[None, None, None]:
-        """Moves it towards what the target asks for. `each_usd`: what a request may cost, for a target in USD."""
+        """Moves the worth towards what the target asks for. With a target in USD a request may cost `each_usd`."""
         while self._seen:
             for _ in range(min(len(self._seen), AT_ONCE)):
                 options = self._seen.popleft()
@@ -88,20 +89,20 @@ class Worth:
 
 
 class Worths:
-    """Those of one worker, by group."""
+    """The worths of one worker, by group."""
 
     def __init__(self, prefix: str) -> None:
         self.spending = Spending(prefix)
         self._groups: dict[str, Worth] = {}
 
     def adopt(self, groups: Mapping[str, GroupSettings]) -> None:
-        """Routes by these settings from now on. A group whose target stays keeps its worth."""
+        """Takes these settings. A group whose target stays the same keeps its worth."""
         targets = {name: group.target for name, group in groups.items() if group.target is not None}
         kept = {name: one for name, one in self._groups.items() if targets.get(name) == one.target}
         self._groups = {name: kept.get(name) or Worth(target) for name, target in targets.items()}
 
     def of(self, group: str, rng: Rng) -> float | None:
-        """USD for one request; `None` where the group has another objective."""
+        """The worth for one request, USD; `None` where the group has another objective."""
         found = self._groups.get(group)
         return None if found is None else for_request(found.usd, rng.random())
 
@@ -113,32 +114,32 @@ class Worths:
             found.see((one for one in decision.assessments if one.deployment_id not in rejected), chosen)
 
     def spent(self, group: str, usd: float | None, at_s: float) -> None:
-        """A request ended, and cost so much; `None` where nobody knows."""
+        """A request ended. It cost `usd`, `None` where that is unknown."""
         if group in self._groups:
             self.spending.spent(group, usd, at_s)
 
     @property
     def is_limited(self) -> bool:
-        """Whether a group has a target in USD: else nobody need know what was spent."""
+        """Whether a group has a target in USD. If none has, it does not matter what was spent."""
         return any(one.target.usd_per_day is not None for one in self._groups.values())
 
     def refit(self, now_s: float) -> Generator[None, None, None]:
-        """Moves each a little, step by step."""
+        """Moves each worth a little, in steps."""
         for name, one in self._groups.items():
             limit = one.target.usd_per_day
             yield from one.refit(None if limit is None else self.spending.each_usd(name, limit, now_s))
 
     @property
     def known(self) -> Mapping[str, float]:
-        """What counts now, where it is more than a beginning; by group, USD."""
+        """The worths that this worker found or heard of; by group, USD."""
         return {name: found for name, one in self._groups.items() if (found := one.own or one.heard) is not None}
 
     def export(self) -> Mapping[str, float]:
-        """This worker's own."""
+        """This worker's own worths."""
         return {name: one.own for name, one in self._groups.items() if one.own is not None}
 
     def hear(self, told: Iterable[object]) -> None:
-        """Takes what the other workers have. What makes no sense is left out."""
+        """Takes the worths of the other workers. Ignores malformed entries."""
         logs: dict[str, list[float]] = {}
         for said in told:
             for name, usd in said.items() if isinstance(said, Mapping) else ():

@@ -1,1 +1,1 @@
-"""Shadow evaluation: answers are compared with those of another deployment to the same prompts, after they went out."""
+"""Shadow evaluation: after an answer went out, it is compared with another deployment's answer to the same prompt."""

@@ -11,7 +11,7 @@ from slo_router.contract.prices import tokens_usd
 
 MOST_OUTPUT = 4_096  # tokens of a second answer
 MOST_VERDICT = 1_024  # tokens of a verdict
-FRAME_BYTES = 1_000  # what a provider puts around the messages, in bytes of text
+FRAME_BYTES = 1_000  # what a provider adds around the messages, as bytes of text
 CRITERIA = "correct, complete and helpful"
 LIMITS = ("max_completion_tokens", "max_tokens")  # the parameters that bound an answer
 
@@ -31,7 +31,7 @@ class Call(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer; `usd` is `None` where nobody knows the bill, and `is_whole` where it ended by itself."""
+    """An answer. `usd` is `None` where its bill is unknown; `is_whole` says whether it ended by itself."""
 
     text: str
     usd: float | None
@@ -39,14 +39,14 @@ class Reply(NamedTuple):
 
 
 class Asking(Protocol):
-    """How deployments are asked: of the proxy, and on nobody's account."""
+    """How the proxy's deployments are asked, on no key's account."""
 
     def facts(self, name: str) -> Facts | None:
-        """Of a deployment."""
+        """The facts of a deployment."""
         ...
 
     def deployments(self, group: str) -> Sequence[str]:
-        """Those of a model group."""
+        """The ids of a model group's deployments."""
         ...
 
     async def ask(self, name: str, call: Call) -> Reply:
@@ -55,7 +55,7 @@ class Asking(Protocol):
 
 
 def again(messages: Messages, parameters: Mapping[str, object]) -> Call:
-    """The same request once more, with a bound on its answer."""
+    """The same request once more, with a limit on its answer."""
     name = next((name for name in LIMITS if parameters.get(name) is not None), LIMITS[-1])
     said = parameters.get(name)
     limit = min(said, MOST_OUTPUT) if isinstance(said, int) else MOST_OUTPUT
@@ -63,14 +63,14 @@ def again(messages: Messages, parameters: Mapping[str, object]) -> Call:
 
 
 def to_judge(messages: Messages, a: str, b: str) -> Call:
-    """Which of two answers is better."""
+    """The question to a judge: which of two answers is better."""
     request = "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
     text = question(CRITERIA, request, a, b)
     return Call([{"role": "user", "content": text}], {"temperature": 0, LIMITS[-1]: MOST_VERDICT})
 
 
 def most_usd(facts: Facts | None, measured: Metrics | None, call: Call) -> float | None:
-    """USD that a call costs at most, `None` where no price is known: no text has more tokens than bytes."""
+    """USD that a call costs at most, for no text has more tokens than bytes; `None` where no price is known."""
     if facts is None:
         return None
     size = sum(len(text.encode("utf-8", "replace")) for message in call.messages for text in message.values())

@@ -30,7 +30,7 @@ POSITIONS: Mapping[Winner, str] = {"A": "first", "B": "second", "tie": "tie"}
 
 
 class Control(NamedTuple):
-    """A judge's verdicts on two answers of the same deployment: what was better stood first, second, or neither was."""
+    """A judge's verdicts on two answers of one deployment: how often it preferred the first, the second, or neither."""
 
     first: float = 0.0
     second: float = 0.0
@@ -46,7 +46,7 @@ class Comparisons:
         self.controls: Mapping[str, Control] = {}
 
     async def refresh(self, client: AsyncClient, now_s: float) -> None:
-        """Reads what has changed. Raises redis errors; everything then stays as it was."""
+        """Reads the days that have changed. Raises redis errors; everything then stays as it was."""
         if await self._days.refresh(client, now_s):
             days = {day: _sums(fields) for day, fields in self._days.hashes.items()}
             self.rows = [row for day, sums in days.items() for row in _rows(began_s(day), sums)]
@@ -60,14 +60,14 @@ async def note(client: AsyncClient, prefix: str, at_s: float, counts: Mapping[tu
     for field, count in counts.items():
         pipeline.hincrby(paired_key(prefix, day), msgspec.json.encode(field).decode(), count)
     pipeline.expire(paired_key(prefix, day), round(KEPT_DAYS * DAY_S))
-    pipeline.hincrby(index, day, 1)  # last: who reads it finds the sums
+    pipeline.hincrby(index, day, 1)  # last, so that a reader of the index finds the sums
     *_, entries = await pipeline.execute()
     if entries == 1:
         await drop_old(client, index, at_s)
 
 
 def compared(one: str, other: str, category: str, score: float, at_s: float) -> dict[tuple[str, ...], int]:
-    """What one comparison adds; `score` is that of `one`: 1 it won, 0 it lost, 0.5 neither."""
+    """What one comparison adds. `score` is 1 if `one` won, 0 if it lost, and 0.5 for a tie."""
     if one > other:
         one, other, score = other, one, 1 - score
     end = {1.0: "wins", 0.5: "ties", 0.0: "losses"}[score]

@@ -3,9 +3,9 @@
     a request ends → drawn by `share` → waits, in memory → another deployment is asked the same → the request's schema
     tells, or a judge says twice, in both orders, which is better → the sums in Redis (`comparisons`), no text anywhere
 
-Whom to ask, or that it is not worth it, `quality.choosing` says. Some comparisons are of two answers of the same
-deployment: what a judge says of these is its bias. One comparison at a time in each worker, and none whose cost is
-unknown or may pass the day's budget (`purse`).
+`quality.choosing` says which deployment to ask, or that none is worth it. Some comparisons are of two answers of the
+same deployment: what a judge says of these is its bias. Each worker makes one comparison at a time. It makes none whose
+cost is unknown or may pass the day's budget (`purse`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from slo_router.worker.strategy import Strategy
 from slo_router.worker.tasks.jobs import ToldError
 from slo_router.worker.tasks.turns import Steps, in_turns
 
-AFTER_S = 2.0  # that an answer has been out for
-MOST_WAITING = 20  # answers; the oldest go
+AFTER_S = 2.0  # an answer is compared so long after it went out, at the earliest
+MOST_WAITING = 20  # answers; the oldest are dropped
 LONGEST_WAIT_S = 60.0
-CALL_S = 120.0  # that another's answer or a verdict may take
-WEIGHED_S = 60.0  # after which what comparisons are worth is worked out anew
+CALL_S = 120.0  # a second answer or a verdict may take so long
+WEIGHED_S = 60.0  # after this it is worked out anew what comparisons are worth
 
 log = logging.getLogger("slo_router")
 
@@ -47,7 +47,7 @@ log = logging.getLogger("slo_router")
 class Finished(NamedTuple):
     """A request that ended, and its answer. `ended_s` is Unix seconds.
 
-    `usd` is what it was expected to cost, by deployment: of those that LiteLLM offered for it and that could answer it.
+    `usd` is its expected cost on each deployment that LiteLLM offered for it and that could answer it, by id.
     """
 
     group: str
@@ -59,11 +59,11 @@ class Finished(NamedTuple):
     parameters: Mapping[str, object]
     answer: str
     ended_s: float
-    form: Mapping[str, object] | None = None  # the JSON schema that it is to keep, as the request has it
+    form: Mapping[str, object] | None = None  # the JSON schema that the answer must keep, as the request has it
 
 
 def _graded(finished: Finished, other: str) -> list[Winner | None] | None:
-    """What the request's schema says of its answer and another, as a judge in both orders; `None`: both keep it."""
+    """What the request's schema says of its answer and another, as verdicts in both orders; `None` if both keep it."""
     if finished.form is None:
         return None
     schema = schema_of(finished.form)
@@ -74,11 +74,11 @@ def _graded(finished: Finished, other: str) -> list[Winner | None] | None:
 
 
 class SkippedError(Exception):
-    """A comparison is not made, or came to nothing; the text is one word that says why."""
+    """A comparison is not made, or has no result. The text is one word that says why."""
 
 
 class Seen:
-    """What is asked of a category lately: how often, and who answers."""
+    """The recent requests of a category: how many, and which deployments answered."""
 
     def __init__(self, first: Finished) -> None:
         self.latest = first
@@ -87,22 +87,22 @@ class Seen:
         self.see(first)
 
     def see(self, finished: Finished) -> None:
-        """One more request."""
+        """Counts one more request."""
         self.weight = self.at(finished.ended_s) + 1
         self._served[finished.served] = finished.ended_s
         self.latest = finished
 
     def at(self, now_s: float) -> float:
-        """Requests, as they weigh then."""
+        """How many requests there were, as they weigh at `now_s`."""
         return float(self.weight * 0.5 ** (abs(now_s - self.latest.ended_s) / HOUR_S))
 
     def served(self, now_s: float) -> frozenset[str]:
-        """Who answered within the hour."""
+        """The deployments that answered within the last hour."""
         return frozenset(name for name, at_s in self._served.items() if now_s - at_s < HOUR_S)
 
 
 class ShadowEvaluation:
-    """One worker's. `told` hears how each comparison ended: group and outcome."""
+    """Compares answers for one worker. Calls `told` with the group and outcome of each comparison that ended."""
 
     def __init__(self, prefix: str, strategy: Strategy, asking: Asking, told: Callable[[str, str], None]) -> None:
         self._prefix = prefix
@@ -122,7 +122,7 @@ class ShadowEvaluation:
         return settings is not None and self._rng.random() < settings.share
 
     def offer(self, finished: Finished) -> None:
-        """Takes a request that was drawn, and that may be compared, where anybody tells of such."""
+        """Queues a request that was drawn and may be compared, if its group has a judge or grader for it."""
         settings = self._settings(finished.group)
         if settings is None or (settings.judge if finished.form is None else settings.grader) is None:
             return
@@ -146,7 +146,7 @@ class ShadowEvaluation:
                 return
 
     async def aclose(self) -> None:
-        """Gives up what is under way."""
+        """Cancels the comparison under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -197,7 +197,7 @@ class ShadowEvaluation:
         return "control" if is_control else {1.0: "better", 0.5: "tie", 0.0: "worse"}[found]
 
     def _judge_of(self, settings: ShadowEvaluationSettings, finished: Finished) -> str | None:
-        """A deployment that judges, where one is wanted. Raises SkippedError where none can: before anybody is paid."""
+        """A deployment that judges; `None` if none is to. Raises SkippedError if none can, before any call is paid."""
         if settings.judge is None:
             return None
         judges = self._asking.deployments(settings.judge)
@@ -209,13 +209,13 @@ class ShadowEvaluation:
         return judge
 
     async def _judge(self, purse: Purse, judge: str, finished: Finished, other: str) -> list[Winner | None]:
-        """What the judge says with the answer first, and with the other first."""
+        """The judge's verdicts, with the answer first and with the other answer first."""
         orders = ((finished.answer, other), (other, finished.answer))
         said = [await self._ask(purse, judge, to_judge(finished.messages, *order), finished) for order in orders]
         return [verdict(reply.text) for reply in said]
 
     def _is_away(self, name: str) -> bool:
-        """Whether a deployment is known not to answer now, or must not be asked."""
+        """Whether a deployment is not known, or is known not to answer now."""
         state = self._strategy.live.states.get(name)
         is_down = state is not None and (state.circuit.is_open or state.account.is_shut)
         return name not in self._strategy.facts or is_down
@@ -228,7 +228,7 @@ class ShadowEvaluation:
         return await purse.pay(self._price(name, call, finished.category), asked)
 
     def _price(self, name: str, call: Call, category: str) -> float:
-        """USD that a call costs at most. Raises SkippedError where nobody knows."""
+        """USD that a call costs at most. Raises SkippedError where that is unknown."""
         measured = self._strategy.store.snapshot.measured.get(name, {}).get(category)
         usd = most_usd(self._asking.facts(name), measured, call)
         if usd is None:
@@ -237,17 +237,17 @@ class ShadowEvaluation:
         return usd
 
     async def _partner(self, finished: Finished) -> str:
-        """Whom else to ask. Raises SkippedError where that is not worth it."""
+        """The other deployment to ask. Raises SkippedError where that is not worth it."""
         made = self._worth.get(finished.group)
         if made is None or abs(time.time() - made[0]) > WEIGHED_S:
             made = self._worth[finished.group] = time.time(), await self._weigh(finished.group)
         partner = choose(finished.served, finished.category, made[1])
-        if partner is None or partner not in finished.usd:  # nobody, or somebody whom this request's key may not ask
+        if partner is None or partner not in finished.usd:  # none, or one that this request may not use
             raise SkippedError("not_worth_it")
         return partner
 
     async def _weigh(self, group: str) -> Mapping[Pair, float]:
-        """What comparisons of the group are worth."""
+        """What each comparison of the group is worth."""
         strategy, now_s = self._strategy, time.time()
         rules, seen = rules_of(strategy.groups[group].settings), self._seen.get(group, {})
         total = sum(one.at(now_s) for one in seen.values())
@@ -270,7 +270,7 @@ class ShadowEvaluation:
         return await in_turns(weighing(usd, stands, demands, together(graded.pairs, rules.half_life_s)))
 
     def _say(self, text: str) -> None:
-        """Once."""
+        """Logs a warning once."""
         if text not in self._said:
             self._said.add(text)
             log.warning("shadow evaluation: %s", text)

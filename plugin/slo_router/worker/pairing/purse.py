@@ -1,9 +1,10 @@
-"""What comparisons cost, of all workers and in a day (UTC). No call passes the budget, for it is paid beforehand.
+"""What comparisons of all workers cost in a day (UTC). No call passes the budget, for it is paid beforehand.
 
     {prefix}slo_router:paired:usd:{day}   hash, group → USD that are spent or set aside; gone after two days
 
-Before a call the most that it can cost is set aside. If the sum then passes the budget that is taken back, and nobody
-is asked. Afterwards the rest is taken back, where the bill is known. A worker that dies in between has spent all of it.
+Before a call the most that it can cost is set aside. If the sum then passes the budget, the amount is taken back, and
+no call is made. After the call the rest is taken back, if the bill is known. If a worker dies in between, the whole
+amount counts as spent.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ class Purse:
         self._usd_per_day = usd_per_day
 
     async def pay(self, most_usd: float, call: Callable[[], Awaitable[Reply]]) -> Reply:
-        """Makes a call that costs at most so much. Raises OverBudgetError, and whatever the call raises."""
+        """Makes a call that costs at most `most_usd`. Raises OverBudgetError, and whatever the call raises."""
         key = paired_usd_key(self._prefix, day_of(time.time()))
         if await self._add(key, most_usd) > self._usd_per_day:
             await self._add(key, -most_usd)
             raise OverBudgetError
-        reply = await call()  # where that fails, what was set aside is taken for spent
+        reply = await call()  # if that fails, what was set aside counts as spent
         if reply.usd is not None:
             await self._add(key, reply.usd - most_usd)
         return reply
@@ -61,6 +62,6 @@ class Purse:
 
 
 async def spent_usd(client: AsyncClient, prefix: str, now_s: float) -> dict[str, float]:
-    """By group: what is spent and set aside today."""
+    """What is spent and set aside today, USD by group."""
     said = await client.hgetall(paired_usd_key(prefix, day_of(now_s)))
     return {str(group): float(usd) for group, usd in said.items()}

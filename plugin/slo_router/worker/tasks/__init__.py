@@ -1,1 +1,1 @@
-"""How jobs run in the background without holding the event loop or each other."""
+"""How jobs run in the background without blocking the event loop or each other."""

@@ -1,8 +1,8 @@
-"""Blocking calls that may never return, aside from the event loop and from its pool of threads.
+"""Runs blocking calls that may never return, outside the event loop and its pool of threads.
 
-The pool has a few threads for everybody: names are looked up there, those of the providers too. A resolver or a server
-that hangs must not take them. So each such call gets a thread of its own, which ends with the process however long it
-hangs, and whoever calls again and again makes no second call while the first one hangs.
+That pool has a few threads, and all look-ups of host names share them, those of providers too. A resolver or a server
+that hangs must not take them. So each call that may hang gets a thread of its own, which does not keep the process from
+ending. While a look-up hangs, `Names` starts no second one for the same host.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def start_aside(call: Callable[[], Result]) -> asyncio.Future[Result]:
-    """Starts a call in a thread of its own. The future may be cancelled, the call goes on."""
+    """Starts a call in a thread of its own. If the future is cancelled, the call goes on."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
     future.add_done_callback(_retrieve)
@@ -38,9 +38,9 @@ def start_aside(call: Callable[[], Result]) -> asyncio.Future[Result]:
         result, failure = None, None
         try:
             result = call()
-        except BaseException as error:  # noqa: BLE001  # it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001  # awaiting the future raises it
             failure = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(tell, result, failure)
 
     threading.Thread(target=run, name="slo_router aside", daemon=True).start()
@@ -48,13 +48,13 @@ def start_aside(call: Callable[[], Result]) -> asyncio.Future[Result]:
 
 
 class Names:
-    """Looks up names before somebody connects to them: whoever connects then finds a resolver that answers."""
+    """Looks up host names before a connection is made, so that its own look-up finds a resolver that answers."""
 
     def __init__(self) -> None:
         self._asked: dict[str, asyncio.Future[object]] = {}
 
     async def look_up(self, host: str) -> None:
-        """Raises OSError where the name is unknown or the resolver hangs. An address needs no resolver."""
+        """Looks up a host, if it is no address. Raises OSError where the name is unknown or the resolver hangs."""
         if _is_address(host):
             return
         asked = self._asked.get(host)
@@ -74,6 +74,6 @@ def _is_address(host: str) -> bool:
 
 
 def _retrieve(future: asyncio.Future[Result]) -> None:
-    """Else asyncio logs an exception that nobody waited for."""
+    """Takes the exception, or asyncio would log that nobody did."""
     if not future.cancelled():
         future.exception()

@@ -1,4 +1,4 @@
-"""One job's connection to Redis: made when needed, given up when it fails. Each change of state is logged once."""
+"""One job's connection to Redis: opened when needed, closed when it fails. Each change of state is logged once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = logging.getLogger("slo_router")
 
 
 class Without(NamedTuple):
-    """What goes on while Redis is away: from the start, and later."""
+    """What the log says goes on while Redis is away: from the start, and later."""
 
     from_start: str
     later: str
 
 
 class Connection:
-    """See the module."""
+    """A connection to Redis that is opened again after each failure."""
 
     def __init__(self, url: str, names: Names, without: Without) -> None:
         self._url = url
@@ -36,7 +36,10 @@ class Connection:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def use(self, work: Callable[[AsyncClient], Awaitable[None]]) -> bool:
-        """Does some work with a client, and returns whether it works again. Raises ToldError where Redis fails."""
+        """Does `work` with a client. Returns whether this is the first success, or the first after a failure.
+
+        Raises ToldError where Redis fails.
+        """
         try:
             if self._client is None:
                 await self._find_hosts()
@@ -45,7 +48,7 @@ class Connection:
         except LINK_ERRORS as error:
             self._lost(error)
             raise ToldError from error
-        except asyncio.CancelledError:  # it took too long, as the job says
+        except asyncio.CancelledError:  # it took too long, which the job logs
             self._works = False
             self._give_up()
             raise
@@ -53,7 +56,7 @@ class Connection:
         return again
 
     async def _find_hosts(self) -> None:
-        """Raises redis.ConnectionError where no name is found."""
+        """Looks up the hosts of the URL. Raises redis.ConnectionError where none is found."""
         hosts = hosts_of(self._url)
         found = await asyncio.gather(*map(self._names.look_up, hosts), return_exceptions=True)
         if hosts and all(isinstance(error, BaseException) for error in found):
@@ -67,14 +70,14 @@ class Connection:
         self._give_up()
 
     async def aclose(self) -> None:
-        """Gives the connection up and waits for its end."""
+        """Closes the connection, and waits until it is closed."""
         self._give_up()
         if self._closing:
             await asyncio.wait(self._closing)
 
     def _give_up(self) -> None:
         client, self._client = self._client, None
-        if client is not None:  # whoever waits for a connection's end would wait for what hangs
+        if client is not None:  # in a task of its own, for closing a connection that hangs may hang
             task = asyncio.create_task(client.aclose(), name="slo_router closing")
             self._closing.add(task)
             task.add_done_callback(self._closed)
@@ -82,4 +85,4 @@ class Connection:
     def _closed(self, task: asyncio.Task[None]) -> None:
         self._closing.discard(task)
         if not task.cancelled():
-            task.exception()  # of a connection that is given up
+            task.exception()  # taken, or asyncio would log it

@@ -1,10 +1,10 @@
-"""What a worker does again and again, each job in a task of its own: one that is stuck or fails delays no other.
+"""What a worker does again and again. Each job has a task of its own, so a job that is stuck or fails delays no other.
 
-    a job:  round → pause → round → …     a round that fails or exceeds its time is counted, said once, and made again
+    a job:  round → pause → round → …     a round that fails or exceeds its time is counted, logged once, and made again
 
-Two rounds of one job never run at once: what does not heed its cancellation is waited for, by its own job alone. After
-a failure the first pause is a tenth of the usual one, and it doubles up to that: a longer one would keep a worker on
-old figures after a short trouble. When each job last succeeded is known, so that one that is stuck is seen.
+Two rounds of one job never run at once: if a round ignores its cancellation, its own job waits for it. After a failure
+the first pause is a tenth of the usual one, and it doubles up to the usual one. Longer pauses would keep a worker on
+old figures after a short trouble. It is known when each job last succeeded, so that a job that is stuck is seen.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 FIRST_RETRY_SHARE = 0.1
-LEAST_PAUSE_SHARE = 0.1  # of a job whose rounds take as long as its interval
-LEAVE_S = 1.0  # that the jobs get to leave when they are all cancelled
+LEAST_PAUSE_SHARE = 0.1  # of the interval, for a job whose rounds take as long as its interval
+LEAVE_S = 1.0  # the jobs get so long to end when they are all cancelled
 
 log = logging.getLogger("slo_router")
 
@@ -34,18 +34,18 @@ class TooLongError(Exception):
 
 
 class Job(NamedTuple):
-    """What is done in each round, every so many seconds, and how long a round may take."""
+    """A `round` of work that is done every `every_s` seconds, and may take `within_s` seconds."""
 
     name: str
     round: Callable[[], Awaitable[object]]
     every_s: float
     within_s: float
-    woken: asyncio.Event | None = None  # set: the next round comes at once
+    woken: asyncio.Event | None = None  # when it is set, the next round comes at once
 
 
 @dataclass(slots=True)
 class Standing:
-    """How a job goes. Before its first success `succeeded_at_s` is when it began; Unix seconds."""
+    """How a job goes. `succeeded_at_s` is Unix seconds; before the first success it is when the job began."""
 
     succeeded_at_s: float
     failures: int = 0  # since start
@@ -60,7 +60,7 @@ class Jobs:
         self._rng = random.Random()  # noqa: S311  # the proxy's own randomness is not touched
 
     async def run(self, jobs: Iterable[Job]) -> None:
-        """Runs all of them until it is cancelled. One that ends, which none should, is started again."""
+        """Runs all jobs until it is cancelled. No job should end; if one does, it is started again."""
         tasks = {self._start(job): job for job in jobs}
         try:
             while tasks:
@@ -93,7 +93,7 @@ class Jobs:
                 if standing.in_a_row == 1:
                     _tell(job, error)
                 pause_s = min(job.every_s * FIRST_RETRY_SHARE * 2.0 ** min(standing.in_a_row - 1, 10), job.every_s)
-            await _pause(job, pause_s * self._rng.uniform(0.9, 1.0))  # so that workers don't march in step
+            await _pause(job, pause_s * self._rng.uniform(0.9, 1.0))  # so that the workers' rounds do not coincide
 
 
 async def _pause(job: Job, seconds: float) -> None:
@@ -107,7 +107,7 @@ async def _pause(job: Job, seconds: float) -> None:
 
 
 async def _round(job: Job) -> BaseException | None:
-    """One round; what went wrong, if anything did."""
+    """Runs one round. Returns what went wrong; `None` if nothing did."""
     task = asyncio.current_task()
     limit = asyncio.timeout(job.within_s)
     try:
@@ -119,9 +119,9 @@ async def _round(job: Job) -> BaseException | None:
         return error  # a library's own
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001  # a panic of Rust code among them: the next round may succeed
+    except BaseException as error:  # noqa: BLE001  # also a panic of Rust code: the next round may succeed
         return TooLongError() if limit.expired() else error
-    return TooLongError() if limit.expired() else None  # it did not heed its cancellation
+    return TooLongError() if limit.expired() else None  # it ignored its cancellation
 
 
 def _tell(job: Job, error: BaseException) -> None:

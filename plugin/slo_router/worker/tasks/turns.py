@@ -1,8 +1,8 @@
-"""Lets everything else on the event loop have its turn while something long is worked out in steps.
+"""Lets all other tasks on the event loop have their turn while long work is done in steps.
 
-    for a second's work of many small steps:  a slice of steps → everybody else → a slice of steps → …
+    a second's work of many small steps:  a slice of steps → all other tasks → a slice of steps → …
 
-A thread would not do: Python gives a thread that computes 5 ms before another may go on.
+A thread would be no help: Python lets a thread compute for 5 ms before another may go on.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Steps = Generator[None, None, None]
 
 
 async def give_way() -> None:
-    """Everybody else who is ready goes first."""
+    """Lets all other tasks that are ready run first."""
     await asyncio.sleep(0)
 
 
 async def in_turns(work: Generator[None, None, Result]) -> Result:
-    """Does all of it, a slice at a time, and returns what it returns. No step may take long by itself."""
+    """Does all of `work`, a slice at a time, and returns its result. No single step may take long."""
     until_s = time.perf_counter() + SLICE_S
     while True:
         try:
@@ -38,7 +38,7 @@ async def in_turns(work: Generator[None, None, Result]) -> Result:
 
 
 def at_once(work: Generator[None, None, Result]) -> Result:
-    """Does all of it without a pause, and returns what it returns."""
+    """Does all of `work` without a pause, and returns its result."""
     while True:
         try:
             next(work)

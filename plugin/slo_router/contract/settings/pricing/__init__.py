@@ -1,1 +1,1 @@
-"""What a deployment costs and can, by YAML and price map."""
+"""What a deployment costs and what it supports, by YAML and price map."""

@@ -2,9 +2,9 @@
 
     bill × (1 − discount) × (1 + percentage) + fixed amount
 
-A discount is for a model by its exact name, else for the pattern that has the most letters of it, else for its
-provider: `openai/gpt-4o`, `openai/gpt-4*`, `openai`. A margin is a provider's, else the one called `global`. The proxy
-asks LiteLLM where it can (`gateway.billing`); the commands have the YAML alone. A test compares the two.
+The discount of a model is the one for its exact name, else for the matching pattern with the most letters, else for its
+provider: `openai/gpt-4o`, `openai/gpt-4*`, `openai`. The margin is the provider's, else the one called `global`. The
+proxy asks LiteLLM where it can (`gateway.billing`); the commands have only the YAML. A test compares the two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PREFIX = {"azure": re.compile("^azure(_ai)?/(responses/)?"), "openai": re.compi
 
 
 class Markups(NamedTuple):
-    """Both as the YAML has them; a value that is no number changes nothing."""
+    """Discounts and margins as the YAML has them. A value that is no number changes nothing."""
 
     discounts: Mapping[str, object] = EMPTY
     margins: Mapping[str, object] = EMPTY
@@ -37,7 +37,7 @@ class Markups(NamedTuple):
         info: Mapping[str, object],
         listed: Mapping[str, object],
     ) -> Facts:
-        """The facts with the prices that are billed. An unknown price stays unknown, and what no token costs stays."""
+        """The facts with the prices that are billed. Unknown prices stay unknown, and `gpu_usd_per_hour` unchanged."""
         if not self.discounts and not self.margins:
             return facts
         provider = _provider(params, listed)
@@ -66,7 +66,7 @@ class Markups(NamedTuple):
 
 
 def markups_of(document: Mapping[str, object]) -> Markups:
-    """Those of a whole proxy configuration."""
+    """The discounts and margins of a whole proxy configuration."""
     settings = document.get("litellm_settings")
     found = settings if isinstance(settings, Mapping) else {}
     return Markups(*(_table(found.get(name)) for name in NAMES))
@@ -77,7 +77,7 @@ def _table(value: object) -> Mapping[str, object]:
 
 
 def _provider(params: Mapping[str, object], listed: Mapping[str, object]) -> str:
-    """As LiteLLM's bill names it."""
+    """The provider as LiteLLM's bill names it."""
     prefix, slash, _ = str(params["model"]).partition("/")
     known = str(listed.get("litellm_provider") or "")
     provider = str(params.get("custom_llm_provider") or (prefix if slash else known))
@@ -119,6 +119,6 @@ def _marked(facts: Facts, factor: float, fixed_usd: float) -> Facts:
 
 def _number(value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]  # what is no number says so
+        return float(value)  # type: ignore[arg-type]  # what is no number raises
     except (TypeError, ValueError):
         return 0.0

@@ -61,7 +61,7 @@ class Stated:
         self._given, self._path, self._faults = (params, info, listed), path, faults
 
     def in_tier(self, tier: str) -> Stated:
-        """The same for a request that names this service tier; its faults are nobody's."""
+        """The same for a request that names this service tier. Its faults are not reported."""
         params, info, listed = self._given
         return Stated({**params, "service_tier": tier}, info, listed, self._path, [])
 

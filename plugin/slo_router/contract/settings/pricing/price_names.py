@@ -6,7 +6,7 @@ compares the two.
 
     base_model                        names the model of a deployment with a free name (Azure, Bedrock profiles)
     azure/responses/gpt-5             the route is no part of the name
-    bedrock/converse/us.x, bedrock/us-west-2/x, …arn…/x     nor are route, region and ARN
+    bedrock/converse/us.x, bedrock/us-west-2/x, …arn…/x     route, region and ARN are no part of it
     ollama_chat/x                     listed as ollama/x
     x[1m], x-2025-08-07, ft:x:org::id a longer window, a snapshot's date, a fine-tuned model
 """

@@ -1,6 +1,6 @@
-"""`groups.NAME.categorizer`: how the category is told from the text of a request.
+"""`groups.NAME.categorizer`: how the category of a request is recognized from its text.
 
-An artefact that cannot be used stops nothing: `fault` says why, and the built-in rules tell instead.
+If an artefact cannot be used, the plugin starts all the same: `fault` says why, and the built-in rules are used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from slo_router.errors import SettingsError
 
 
 class Trained(Strict):
-    """By a classifier that `slo-router train` made. The file is read when the configuration is."""
+    """A classifier that `slo-router train` made. Its file is read together with the configuration."""
 
     trained: str = Field(description="the artefact's path, from where the proxy was started")
     _classifier: Classifier | None = PrivateAttr(None)
@@ -37,22 +37,22 @@ class Trained(Strict):
 
     @property
     def classifier(self) -> Classifier | None:
-        """`None` where the artefact cannot be used."""
+        """The classifier; `None` where the artefact cannot be used."""
         return self._classifier
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The categories that it tells apart; none where the artefact cannot be used."""
+        """The categories that the classifier knows; none where the artefact cannot be used."""
         return () if self._classifier is None else self._classifier.names
 
     @property
     def fault(self) -> str:
-        """Why it cannot be used; empty where it can."""
+        """Why the artefact cannot be used; empty where it can."""
         return self._fault
 
     @property
     def sha256(self) -> str:
-        """Of the file; empty where there is none."""
+        """The SHA-256 of the file; empty where there is none."""
         return self._sha256
 
 

@@ -3,7 +3,7 @@
     score of a category = its bias + step × Σ (the category's number of each known word in the text) ÷ √(known words)
 
 A word's numbers are whole, 0 to `MOST`, one for each category; only their differences count. The category with the best
-score is told if it leads the second by `margin`. The words are prompt text: who may read the file may read them.
+score is chosen if it leads the second by `margin`. The words are text of prompts, and the file shows them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.errors import SettingsError
 
 FORMAT = "slo-router tasks 1"
-MOST = 4_095  # of a word's numbers
+MOST = 4_095  # the highest number of a word
 MOST_CATEGORIES = 256
 MOST_WORDS = 50_000
 MOST_BYTES = 64 * 2**20
@@ -28,7 +28,7 @@ _EXPECTED = "what `slo-router train` writes"
 
 
 class Classifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As the module says. `top_words` are a cluster's, for people; `held_out` says what was found in training."""
+    """The artefact. `top_words` describe each cluster to people; `held_out` has what cross-validation measured."""
 
     format: str
     categories: Sequence[str]  # `unsure` stands for prompts that are of none
@@ -46,12 +46,12 @@ class Classifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def is_name(name: str) -> bool:
-    """Whether a classifier may tell a category of this name."""
+    """Whether a classifier may have a category of this name."""
     return bool(_NAME.fullmatch(name)) and name != "default"
 
 
 def read_classifier(data: bytes, name: str) -> Classifier:
-    """From the file's bytes. Raises SettingsError saying what is wrong with it."""
+    """Reads a classifier from the file's bytes. Raises SettingsError, which says what is wrong with it."""
     try:
         found = msgspec.json.decode(data, type=Classifier)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -63,7 +63,7 @@ def read_classifier(data: bytes, name: str) -> Classifier:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Raises SettingsError where there is no such file, or one that is too large."""
+    """The bytes of the file. Raises SettingsError if there is none, or if it is too large."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise SettingsError(f"{path}: {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}")
@@ -73,7 +73,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _fault(found: Classifier) -> str:
-    """What is wrong; empty where nothing is."""
+    """What is wrong with a classifier; empty where nothing is."""
     count, names = len(found.categories), found.categories
     numbers = [*found.bias, found.step, found.margin]
     checks = (

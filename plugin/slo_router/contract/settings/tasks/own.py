@@ -1,4 +1,4 @@
-"""`groups.NAME.categories`: the categories of a team's own, and how a request is told to be of one.
+"""`groups.NAME.categories`: a team's own categories, and how requests of each are recognized.
 
     categories:
       legal: [contract, clause]                  # words that name it in the instruction
@@ -11,7 +11,7 @@
         words: [ticket]
         examples: ["The customer writes that …"]     # for `slo-router train` alone
 
-Conditions look at what a request is. They come before all text, in the order of the file.
+Conditions are checked before any text of the request, in the order of the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from slo_router.contract.settings.validation import Strict
 
 ANY = "*"
 UNSURE = "unsure"
-RESERVED = ("default", UNSURE)  # no category: the rest in a table of qualities, and what nobody can tell
+RESERVED = ("default", UNSURE)  # the rest in a table of qualities, and requests whose category is not clear
 
 
 def _is_free(name: str) -> str:
@@ -40,12 +40,12 @@ Named = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def _lowered(headers: object) -> object:
-    """Header names have no case."""
+    """The headers with names in lower case, for header names are not case-sensitive."""
     return {str(name).lower(): value for name, value in headers.items()} if isinstance(headers, Mapping) else headers
 
 
 class Condition(Strict):
-    """What must hold of a request: all that is said here. `*` stands for any name."""
+    """What must hold of a request: every field that is set. `*` stands for any name."""
 
     header: Annotated[dict[str, Named], BeforeValidator(_lowered)] = Field({}, description="request headers, by name")
     tag: Named | None = Field(None, description="one of LiteLLM's request tags, the key's and the team's among them")
@@ -67,7 +67,7 @@ def _listed(value: object) -> object:
 
 
 class OwnCategory(Strict):
-    """One category of a team's own, or more words for one that is built in."""
+    """One of a team's own categories, or more words for a built-in one."""
 
     when: Annotated[list[Condition], BeforeValidator(_listed)] = Field(
         [], description="a condition, or a list of which one must hold"
