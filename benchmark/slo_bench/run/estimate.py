@@ -103,11 +103,11 @@ class EstimateRow(NamedTuple):
     deployment_id: str
     categories: tuple[str, ...]
     expected: Expected
-    bases: tuple[Basis, ...]  # the different ones of its cells
+    bases: tuple[Basis, ...]  # each basis of its cells, once
 
 
 class Estimate(NamedTuple):
-    """The whole run, deployment by deployment. The total has the seconds on the wall, and the USD that are known."""
+    """The whole run, deployment by deployment. The total has wall-clock seconds, and the USD of known prices."""
 
     rows: tuple[EstimateRow, ...]
     total: Expected
