@@ -33,7 +33,7 @@ class Wanted:
     judge: str | None = None
     allow_code: bool = False
     budget_usd: float | None = None
-    items: int | None = None  # only the first so many items per category
+    items: int | None = None  # only the first `items` of each category
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Estimates before a run what it will take: requests, tokens, seconds and USD.
 
-A cell's n requests, c ≤ n at a time in a closed loop, take e2e × (n ÷ c + (c − 1) ÷ 2c) seconds, for at the end some of
+A closed loop with n requests, c ≤ n of them at a time, takes e2e × (n ÷ c + (c − 1) ÷ 2c) seconds: at the end some of
 the c senders have nothing left to send. An open loop takes the time until the last arrival, and its answer. A typical
 request of a cell comes from the first of these that is known:
 

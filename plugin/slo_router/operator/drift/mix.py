@@ -47,7 +47,7 @@ class MixChange:
 
     group: str
     requests: int
-    changes: tuple[Change, ...]  # those that grew, then those that shrank
+    changes: tuple[Change, ...]  # first the shares that grew, then the shares that shrank
 
 
 class _Moments:

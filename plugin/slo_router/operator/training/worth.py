@@ -21,7 +21,7 @@ from slo_router.request.trained import trained
 TRAINED, RULES, LABELS = "trained", "built-in rules", "the table's categories"
 PEERS = (RULES, CONSTANT)
 TARGETS = (0.95, 0.99)
-PROMPTS = 1_000  # costs are for so many
+PROMPTS = 1_000  # costs are for this many prompts
 
 
 class Worth(NamedTuple):
