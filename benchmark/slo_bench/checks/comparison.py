@@ -14,10 +14,10 @@ from itertools import chain
 from slo_bench.checks.answer import GIBBERISH, NO_STOP, Answer
 from slo_bench.checks.likeness import Passages
 
-MARGIN_BITS = 1.0  # per character; gibberish costs so much more than every other answer to the prompt
+MARGIN_BITS = 1.0  # per character; gibberish costs at least this much more than every other answer to the prompt
 LEAST_BITS = 4.0  # per character; a cheaper answer is never gibberish
 _LEAST_CHARS = 40  # the bits of a shorter answer are chance
-_ROOM_CHARS = 160  # about 40 tokens; a sound answer may be longer than a smaller room
+_ROOM_CHARS = 160  # about 40 tokens; a smaller `max_tokens` may be too small for a sound answer
 
 Answers = Mapping[str, Sequence[Answer]]  # of one category, by deployment
 Bits = Mapping[str, Sequence[float | None]]

@@ -55,6 +55,6 @@ def _is_json(text: str) -> bool:
 def _is_whole_json(text: str) -> bool:
     try:
         json.loads(text)
-    except (ValueError, RecursionError):  # the latter for thousands of open brackets
+    except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
         return False
     return True

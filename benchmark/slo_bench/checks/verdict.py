@@ -4,9 +4,9 @@
     sound        not faulty, and enough answers were checked
     undecided    too few answers were checked
 
-Of ten answers six must fail, of three all three. A small model sometimes writes nonsense; a broken one does so most of
-the time. `python -m evaluation.quality.answer_checks` shows how often a working and a broken deployment are found
-faulty.
+A cell is faulty if six of ten answers failed, or three of three. A small model sometimes writes nonsense; a broken one
+does so most of the time. `python -m evaluation.quality.answer_checks` shows how often a working and a broken deployment
+are found faulty.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Verdict:
         """The mark for the router if faulty, such as `looping 9/10`: the most frequent fault, the failed answers."""
         if not self.is_faulty:
             return None
-        most = max(FAULTS, key=lambda name: self.faults.get(name, 0))  # the plainest of equals
+        most = max(FAULTS, key=lambda name: self.faults.get(name, 0))  # among equals the first of FAULTS
         return f"{most} {self.failed}/{self.checked}"
 
 

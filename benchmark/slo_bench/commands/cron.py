@@ -1,7 +1,8 @@
 """Makes a line for crontab or a Kubernetes CronJob, to run the agent at fixed times. It installs nothing.
 
 The agent's own lock keeps two runs apart. The CronJob also skips a run while the last one goes on, and does not start
-late. It ends some time after the agent should have ended. It runs as an unprivileged user with a read-only file system.
+late. Kubernetes ends a job GRACE_S seconds after the agent should have ended. The job runs as an unprivileged user with
+a read-only file system.
 """
 
 from __future__ import annotations
@@ -96,9 +97,9 @@ def cron_job(job: Job) -> Manifest:
 def variables_of(document: Mapping[str, object], *, via_proxy: bool) -> list[str]:
     """The environment variables that the agent needs with a proxy configuration (its `os.environ/NAME`).
 
-    Through the proxy the agent needs the proxy's key, else the deployments' addresses and keys. A deployment without an
-    id needs all its variables, for LiteLLM makes the id of its parameters. Without a `redis_url`, the variables of
-    LiteLLM's own Redis are needed.
+    Through the proxy the agent needs the proxy's key, else the deployments' addresses and keys. If a deployment has no
+    id, the agent needs all its variables, for LiteLLM makes the id from the parameters. Without a `redis_url` it needs
+    the variables of LiteLLM's own Redis.
     """
     found = ["LITELLM_MASTER_KEY"] if via_proxy else []
     settings = _get(document.get("callback_settings"), "slo_router")

@@ -50,13 +50,13 @@ class Alert:
 
 
 async def raise_alert(link: AsyncClient, prefix: str, alert: Alert) -> None:
-    """Adds it to the stream. Raises redis.RedisError where it was not written."""
+    """Adds an alert to the stream. Raises redis.RedisError where it was not written."""
     text = msgspec.json.encode(alert).decode()
     await link.xadd(prefix + ALERTS_KEY, {"alert": text}, maxlen=KEPT, approximate=False)
 
 
 async def latest_alerts(link: AsyncClient, prefix: str, count: int = KEPT) -> Sequence[Alert]:
-    """The last `count` alerts, oldest first. Those that cannot be read are left out."""
+    """The last `count` alerts, oldest first. Unreadable alerts are left out."""
     rows = await link.xrevrange(prefix + ALERTS_KEY, count=count) or []
     found = (decoded((fields or {}).get("alert"), Alert) for _, fields in reversed(rows))
     return [alert for alert in found if alert is not None]

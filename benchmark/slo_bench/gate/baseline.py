@@ -1,7 +1,8 @@
 """The baseline of a new run: the mean over good runs, item by item.
 
-It takes the first five good runs from the last one that set a new level. A run sets a new level if it is the first of
-its suite, if it is better beyond chance, or if the operator accepted it. A bad run is never in the baseline.
+It starts at the last run that set a new level, and takes the first five good runs from there on. A run sets a new level
+if it is the first of its suite, if it is better beyond chance, or if the operator accepted it. A bad run is never in
+the baseline.
 
 It takes five runs, for a single lucky run would raise alarms as long as it is the reference. It takes the first five,
 for the latest five would follow a deployment that loses a point every week.

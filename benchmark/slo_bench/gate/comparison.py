@@ -19,7 +19,7 @@ from typing import NamedTuple
 from slo_bench.gate.entry import QUALITY, Entry
 from slo_bench.gate.paired import paired
 
-LOW, HIGH = "_low", "_high"  # figures that bound another, 95 %
+LOW, HIGH = "_low", "_high"  # ends of the names of figures that bound another one with 95 %
 
 
 class Compared(NamedTuple):
@@ -45,7 +45,7 @@ class Compared(NamedTuple):
 
 
 def compare(a: Entry, b: Entry) -> list[Compared]:
-    """Every figure that both have. Raises ValueError where the entries are of different kinds or categories."""
+    """Every figure that both runs have. Raises ValueError where their kinds or categories differ."""
     if (a.kind, a.category) != (b.kind, b.category):
         raise ValueError(f"compare: {a.kind} {a.category} against {b.kind} {b.category}, expected the same")
     names = [name for name in a.figures if name in b.figures and not name.endswith((LOW, HIGH))]

@@ -1,7 +1,7 @@
 """The history as a file: one row per run, as CSV, or as Parquet where pyarrow is installed.
 
 Columns: the entry's own (kind, at_s, deployment, …), one for each figure that occurs, and `scores`, a JSON object of
-scores by item. Unmeasured is empty (CSV) or null (Parquet).
+scores by item. An unmeasured figure is empty (CSV) or null (Parquet).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ async def review(
 ) -> Review:
     """Judges one deployment's run, an entry per category. Raises redis.RedisError where the past can't be read.
 
-    Without `again`, or if it returns no more answers, the first look decides.
+    Without `again`, or if it returns no more answers, the answers so far decide.
     """
     past = {entry.category: await _past(link, prefix, entry) for entry in run}
     found = {entry.category: entry for entry in run}
@@ -79,7 +79,7 @@ async def conclude(link: AsyncClient, prefix: str, found: Review) -> None:
 async def accept(link: AsyncClient, prefix: str, deployment: str, category: str) -> Entry:
     """Takes the last run as the new baseline and lets the deployment pass again. Raises BenchError where there is none.
 
-    The history is written first: if the process is killed between, the deployment is still held and can be accepted.
+    The history is written first. If the process is killed after that, the deployment is still held and can be accepted.
     """
     cell = HistoryCell("quality", deployment, category)
     last = await latest(link, prefix, cell, count=1)
@@ -110,7 +110,7 @@ def _cases(past: Mapping[str, _Past], found: Mapping[str, Entry]) -> dict[str, C
 
 
 def _with_verdict(entry: Entry, past: _Past, ruling: Ruling | None, policy: GatePolicy) -> Entry:
-    """What can't be compared, or looks as bad as before, is no proof: a deployment that is held stays so."""
+    """The entry with its verdict. A held deployment stays held until a comparison shows a drop within the allowance."""
     is_proven = ruling is not None and ruling.change is not None and -ruling.change.mean <= policy.allow_drop
     if past.was_held and not is_proven:
         return replace(entry, verdict="regressed")

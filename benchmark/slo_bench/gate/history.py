@@ -3,7 +3,7 @@
     {prefix}slo_bench:history                                  set of JSON arrays [kind, deployment, category]
     {prefix}slo_bench:history:{kind}:{deployment}:{category}   stream, field `entry` = JSON, oldest dropped first
 
-The index is written first: a stream without its index entry would be lost; an entry without a stream does no harm.
+The index is written first. A stream that is not in the index would be lost; an index entry alone does no harm.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def cells(link: AsyncClient, prefix: str) -> list[HistoryCell]:
 
 
 async def latest(link: AsyncClient, prefix: str, cell: HistoryCell, count: int = KEPT) -> Sequence[Entry]:
-    """The last `count` entries, oldest first. Those that cannot be read are left out."""
+    """The last `count` entries, oldest first. Unreadable entries are left out."""
     rows = await link.xrevrange(cell.key(prefix), count=count) or []
     entries = (decoded((fields or {}).get("entry"), Entry) for _, fields in reversed(rows))
     return [entry for entry in entries if entry is not None]

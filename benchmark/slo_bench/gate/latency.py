@@ -1,8 +1,9 @@
 """A cell of `slo-bench run` as the history keeps it, and a warning where it got slower or failed more often.
 
 A warning holds no deployment: latencies depend on other users of the machine, and live traffic soon corrects the
-router's predictions. The warning compares with the last run of the same work. A mean latency must rise by more than a
-fifth, the error rate by more than five points, and the interval of the difference must exclude chance.
+router's predictions. A run is compared with the run before, if that had the same work. A warning needs a mean latency
+that rose by more than a fifth, or an error rate that rose by more than five points. The interval of the difference must
+be above 0.
 """
 
 from __future__ import annotations

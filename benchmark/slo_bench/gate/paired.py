@@ -1,10 +1,10 @@
 """The difference between two runs of one suite, item by item, so that the difficulty of the items cancels out.
 
-If 4 % of the answers change either way by chance, 600 items give the difference of two scores of 0.8 to ±2.3 points.
-Unpaired it would be ±4.5.
+Suppose that both scores are 0.8, and that 4 % of the answers change either way by chance. Then 600 items give the
+difference to ±2.3 points. Without pairs it would be ±4.5.
 
-The standard error adds two items, one that fell by a whole point and one that rose (Bonett and Price, 2012). Without
-them four changed answers of a hundred would look certain, and no change would look exact.
+The standard error adds two items, one whose score fell by 1 and one whose score rose by 1 (Bonett and Price, 2012).
+Without them four changed answers of a hundred would look certain, and no change would look exact.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NORMAL = NormalDist()
 
 
 class Change(NamedTuple):
-    """After minus before, in the unit of the score: negative is a drop. `items` are those that both runs have."""
+    """After minus before, in the unit of the score: negative is a drop. `items` counts those that both runs have."""
 
     mean: float
     standard_error: float

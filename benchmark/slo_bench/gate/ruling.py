@@ -3,13 +3,13 @@
 A category has regressed if its drop is beyond chance (p at most a level) and its estimate is beyond the allowance.
 
 Chance is tested twice: over all items of the deployment, and in each category. Most degradations hit all categories a
-little; some hit one category a lot. Each test gets half of the false-alarm rate. If all items together dropped, those
-categories have regressed that dropped beyond the allowance.
+little; some hit one category a lot. Each test gets half of the false-alarm rate. If all items together dropped, every
+category that dropped beyond the allowance has regressed.
 
 There are up to three looks. A drop far beyond chance (a tenth of the level) is judged at once. A run that looks no
 worse is good at once. Otherwise it is `unsure`: each item gets one more answer, and the next look takes the mean. That
-costs an unchanged deployment up to a fifth more answers. It finds drops that else would need twice the items. `python
--m evaluation.gate.gate_power` shows how often a drop of a given size is found.
+costs an unchanged deployment up to a fifth more answers. It finds drops that would otherwise need twice the items.
+`python -m evaluation.gate.gate_power` shows how often a drop of a given size is found.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Judgement: TypeAlias = Literal["good", "better", "regressed", "unsure"]
 ALLOW_DROP = 0.02
 LEAST_ITEMS = 20  # fewer common items are not judged
 LOOKS = 3
-EARLY = 0.1  # before the last look a drop is judged at this part of the level
-SUSPICIOUS = {1: 20.0, 2: 10.0}  # by look: up to so many times the level, a drop is looked at again
+EARLY = 0.1  # before the last look, p must be at most this part of the level
+SUSPICIOUS = {1: 20.0, 2: 10.0}  # by look: a drop with p up to this many times the level is looked at again
 BETTER = 0.001  # p of a rise that sets a new baseline
 
 

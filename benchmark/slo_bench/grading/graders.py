@@ -1,4 +1,4 @@
-"""The graders that an item may ask for: their settings, and the scores of those that need only the answer.
+"""The graders that an item may ask for: their settings, and the scores of graders that need only the answer.
 
     exact         the same text, normalised (see `text`); `expected` may list several right answers
     regex         the share of expected patterns that are found; 0 if a forbidden one is found. With `max_words` only

@@ -1,7 +1,7 @@
 """Finds the JSON value in an answer, which may be inside Markdown or other text.
 
-The order of search: the whole text, the last fenced block that is JSON, the first object or list that can be read from
-a bracket on. `NaN` and `Infinity` are not JSON, although Python's reader accepts them.
+The order of search: the whole text, the last fenced block that is JSON, the first bracket from which an object or a
+list can be read. `NaN` and `Infinity` are not JSON, although Python's reader accepts them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def json_in(answer: str) -> object:
     for candidate in (answer, *reversed(fenced_blocks(answer))):
         try:
             return json.loads(candidate, parse_constant=_refuse)
-        except (ValueError, RecursionError):  # the latter for thousands of open brackets
+        except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
             continue
     for value in _embedded(answer):
         return value

@@ -39,7 +39,7 @@ def same_number(found: float, expected: float, tolerance: float, relative_tolera
 
 
 def _stated(text: str) -> float | None:
-    """A fraction, else the first number: a unit such as `m/s2` may follow."""
+    """The number in a marked answer: a fraction, else the first number, for a unit such as `m/s2` may follow."""
     fraction = _FRACTION.match(text.strip(" $"))
     if fraction:
         above, below = (float(part) for part in fraction.groups()[1:] if part is not None)

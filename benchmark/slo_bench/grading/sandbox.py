@@ -1,12 +1,12 @@
 """Runs unit tests on the code in an answer, in a process that is limited and ended. Off unless the user allows it.
 
-It has a temporary folder as working directory and home, no environment and no site packages. CPU time, memory, file
-size, open files and processes are limited (see `harness`). After a wall-clock limit the whole process group is killed.
-Where Linux lets users make namespaces, it also has no network, and a process namespace ends every descendant. Started
-by root, it runs as `nobody`.
+The process has a temporary folder as working directory and home, no environment and no site packages. CPU time, memory,
+file size, open files and processes are limited (see `harness`). After a wall-clock limit the whole process group is
+killed. Where Linux lets users make namespaces, the process also has no network, and a process namespace ends every
+descendant. Started by root, the process runs as `nobody`.
 
-It does not hide files: the code can read and write what its user can. The code can keep a core busy until the time is
-up. A flaw of the kernel lets it escape. For models that you don't trust, run the agent in its own container.
+No file is hidden: the code can read and write what its user can. The code can keep a core busy until the time is up. A
+flaw of the kernel would let it escape. For models that you don't trust, run the agent in its own container.
 
 The code passes if it and every test run to the end without an exception. Ending the process early is not a pass.
 """

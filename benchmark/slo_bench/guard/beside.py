@@ -1,4 +1,4 @@
-"""Work that goes on beside a block, and is over when the block is."""
+"""Runs a coroutine beside a block, and ends it with the block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AGAIN_S = 1.0
 async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Cancels the work at the end of the block, and once more each second: a library may swallow a cancellation.
 
-    What the work raises is not told.
+    An exception of the work is ignored.
     """
     task = asyncio.create_task(work)
     try:

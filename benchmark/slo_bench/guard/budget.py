@@ -49,7 +49,7 @@ def most_usd(facts: Facts, prompt: Prompt) -> float | None:
 
 
 def charged_usd(facts: Facts, prompt: Prompt, sample: Sample) -> float | None:
-    """USD that a finished request counts; `None` without a price."""
+    """USD that are counted for a finished request; `None` without a price."""
     if sample.prompt_tokens is not None and sample.completion_tokens is not None:
         return request_usd(facts, sample.prompt_tokens, sample.completion_tokens, sample.cached_tokens or 0)
     error = sample.error

@@ -1,4 +1,4 @@
-"""Checks before every request of a run that budget is left, that the agent has the endpoint's lock, and live traffic.
+"""Checks the budget, the endpoint's lock and the live traffic before every request of a run.
 
     async with guard.deployment(facts):          # takes the endpoint's lock, watches its live traffic
         sample = await guard.measure(target, prompt)      # as `Client.measure`, or StoppedError
@@ -100,7 +100,8 @@ class Guard:
             await self._watch.add(facts, held.pause, lambda: held.own)
             if facts.gpu_usd_per_hour is not None:
                 self.budget.gpu_began(name, facts.gpu_usd_per_hour, lambda: self.clock(name))
-            if task is not None and task.cancelling() > cancelled:  # lost where Redis had answered: `wait_for` of 3.11
+            # Python 3.11's `wait_for` loses a cancellation that comes just after Redis has answered.
+            if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError
             yield
 
@@ -114,12 +115,12 @@ class Guard:
         return await self._adapting.measure(send, target, prompt, held.facts.max_output_tokens)
 
     def clock(self, deployment_id: str) -> float:
-        """Seconds, without the time in which live traffic has the deployment or it cannot be reached."""
+        """Seconds, without the time in which live traffic uses the deployment, or the deployment cannot be reached."""
         held = self._held.get(deployment_id)
         return perf_counter() if held is None else held.measured_s()
 
     async def _outlasting(self, held: Held, target: Target, prompt: Prompt) -> Sample:
-        """Sends a request, again after each outage of a deployment that has answered before."""
+        """Sends a request. Sends it again after each outage, if the deployment has answered before."""
         name = target.deployment_id
         while True:
             sent_s = held.open_s()
@@ -149,7 +150,7 @@ class Guard:
         except StoppedError as error:
             self._over = str(error)
             raise self._stop(target.deployment_id, str(error)) from error
-        charged = most  # of a request that is cancelled
+        charged = most  # holds for a request that is cancelled
         held.sent()
         try:
             sample = await self._measure(target, prompt)

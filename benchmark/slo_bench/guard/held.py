@@ -3,7 +3,7 @@
 A pause: live traffic uses the deployment.
 
     open ──(more than `above` live requests)──→ closed ──(no longer)──→ open
-                                                  └──(closed for `most_s` in all)──→ over: StoppedError
+                                                  └──(closed for `most_s` in total)──→ over: StoppedError
 
 While it is closed, no request is sent. Once the requests in flight have ended, time does not count.
 
@@ -66,7 +66,7 @@ class Pause:
             self._idle_since_s = now_s
 
     def paused_s(self, now_s: float) -> float:
-        """Seconds so far without a request in flight because of live traffic."""
+        """Seconds of all pauses until now, without the time in which a request of the agent was in flight."""
         return self._idle_s + (0.0 if self._idle_since_s is None else now_s - self._idle_since_s)
 
     def check(self, now_s: float) -> None:
@@ -145,7 +145,7 @@ class Held:
 
 
 async def met_outage(sample: Sample, target: Target) -> bool:
-    """Whether no connection could be made, or one broke and the server takes no new one."""
+    """Whether an outage ended the request: no connection was made, or it broke and the server takes no new one."""
     if sample.excuse is not None:
         return sample.excuse.kind == "unreached"
     return sample.error in {CONNECTION, CUT_STREAM} and not await is_reachable(target.url)

@@ -33,7 +33,7 @@ LOST = "its lock was lost, another agent may be measuring it"
 
 
 def endpoint_of(deployment: ManagedDeployment) -> str:
-    """A hash of the endpoint behind a deployment. It is the same for every agent and way of calling it."""
+    """A hash of the endpoint behind a deployment, the same for every agent, whichever way it calls the deployment."""
     try:
         base = resolve_environment(deployment.api_base)
     except ValueError:

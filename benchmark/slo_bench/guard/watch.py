@@ -3,12 +3,12 @@
     {prefix}slo_router:workers, {prefix}slo_router:live:{worker}    requests in flight by deployment, of each worker
     `metrics_url`                                                    vLLM's gauges of running and waiting requests
 
-The larger of the two counts: the first has only the proxy's traffic, but at once; the second has that of all clients. A
-server also counts the agent's requests, so these are subtracted. The agent's requests through the proxy name a
-deployment by its id. No worker routes or counts them.
+The larger number is used. The first has only the proxy's traffic, but at once; the second has that of all clients. A
+server also counts the agent's requests, so these are subtracted. If the agent asks through the proxy, its requests name
+a deployment by its id, and no worker routes or counts them.
 
-No value is trusted: one that is not a number of requests is ignored. A source that cannot be read (no Redis, no gauge,
-no answer) counts as no traffic, for a broken address must not keep a run from starting.
+A value that is not a number of requests is ignored. A source that cannot be read (no Redis, no gauge, no answer) counts
+as no traffic, for a broken address must not keep a run from starting.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _object(export: str) -> Mapping[str, object]:
 
 INTERVAL_S = 2.0
 TIMEOUT_S = 1.0
-LAG_S = 6.0  # a count of requests may be so old when it comes through a worker and Redis
+LAG_S = 6.0  # a count that comes through a worker and Redis may be this old
 
 Tell = Callable[[str], None]
 

@@ -60,7 +60,7 @@ class Limits:
     warmup: int = 1
     total_s: float = 30 * 60.0
     parallel: bool = False  # all deployments at once
-    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; then `concurrency` is only for the warm-up
+    arrivals: tuple[Arrival, ...] | None = None  # of each cell's prompts; with these only the warm-up has `concurrency`
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from slo_bench.prompts.workload import Prompt
 MAX_BODY_BYTES = 256 * 2**20  # more than any answer; an endless answer must not fill the memory
 _LOOK_EVERY_S = 0.5
 _ANSWERED_BY = "x-litellm-model-id"
-_UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)  # bounded as a whole
+_UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)  # `timeout_s` bounds the whole request
 
 
 class _DroppedConnectionError(Exception):
@@ -116,7 +116,7 @@ async def _stream(
             allow_redirects=False,
             trace_request_ctx=noted,
         )
-    except (aiohttp.ClientError, ValueError) as error:  # the latter for an address or a key that HTTP cannot carry
+    except (aiohttp.ClientError, ValueError) as error:  # ValueError: HTTP cannot carry the address or the key
         if noted["reused"]:
             raise _DroppedConnectionError from error
         why = connecting.why_unreached(error)
@@ -136,7 +136,7 @@ def _noticing_loss(response: aiohttp.ClientResponse) -> Iterator[None]:
         nonlocal timer, was_lost
         protocol = response.connection.protocol if response.connection else None
         lost = protocol is not None and not protocol.is_connected()
-        if lost and was_lost:  # once may be a close whose last bytes are on their way to the reader
+        if lost and was_lost:  # at the first look, the last bytes may still be on their way to the reader
             response.content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
         was_lost = lost
         timer = loop.call_later(_LOOK_EVERY_S, look)

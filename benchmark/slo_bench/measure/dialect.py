@@ -108,7 +108,7 @@ class Adapting:
         first = sample = await send(spoken.target(target), spoken.prompt(prompt, most_tokens))
         while (other := self._next(spoken, target, sample)) is not None:
             if other.room > spoken.room and other.prompt(prompt, most_tokens) == prompt:
-                break  # there is no room to give
+                break  # `max_tokens` cannot be larger
             spoken = other
             sample = await send(spoken.target(target), spoken.prompt(prompt, most_tokens))
         if spoken == known:
@@ -116,7 +116,7 @@ class Adapting:
         if is_refused(sample):
             self._useless.setdefault(name, set()).add(spoken)
             return first
-        if sample.error in {None, REASONING_ONLY}:  # another failure shows neither
+        if sample.error in {None, REASONING_ONLY}:  # another failure does not show whether the form is accepted
             self._learn(target, spoken)
         return sample
 

@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["refused", "unreached", "dropped", "reasoning", "withheld", "no_stream", "elsewhere"]
 
-_SERVERS_OWN = frozenset({408, 425, 429})  # late or overloaded, whatever was asked
+_SERVERS_OWN = frozenset({408, 425, 429})  # the server is late or overloaded, whatever the request
 _MONEY_GONE = re.compile(
     r"insufficient[_ ](?:quota|funds|balance|credits?)|credit balance|out of credits|budget has been exceeded", re.I
 )
@@ -105,7 +105,7 @@ def _message(found: object) -> str:
         return "; ".join(filter(None, map(_message, found[:5])))
     if not isinstance(found, dict):
         return ""
-    if isinstance(found.get("msg"), str):  # of pydantic: its `input` would be the prompt
+    if isinstance(found.get("msg"), str):  # pydantic's error, without its `input`, which would be the prompt
         loc = found.get("loc")
         return f"{'.'.join(map(str, loc))}: {found['msg']}" if isinstance(loc, list) else found["msg"]
     text = next((said for name in ("message", "detail", "error") if (said := _message(found.get(name)))), "")

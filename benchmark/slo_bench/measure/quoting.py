@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 MOST_CHARS = 160  # enough for "Unsupported parameter: …", too little for a traceback
 _HIDDEN = "…"
 _READ_CHARS = 600  # later characters are ignored
-_SHARED_CHARS = 12  # so many equal characters mean that the message repeats the prompt
+_SHARED_CHARS = 12  # this many equal characters in a row mean that the message repeats the prompt
 _LEAST_SECRET = 4  # characters; a shorter secret may be part of a word
 _ADDRESS = re.compile(
     r"[a-z][a-z0-9+.-]{1,20}://\S+|(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?|\[[0-9a-f:]+\](?::\d+)?"

@@ -4,8 +4,9 @@ The grammar is the HTML standard's (9.2.6). A line ends at CR LF, LF or CR. A bl
 `data` lines of an event are joined by LF. Comments (`:` first), `event`, `id`, `retry` and unknown fields are ignored.
 One byte order mark may come first. An event without a blank line at its end is dropped.
 
-A line that ends in CR is complete at once, and an LF that follows belongs to it. To wait for the next byte would time
-the event late. No byte is searched twice, so the cost of a line does not depend on the number of its pieces.
+A line that ends in CR is complete at once, and an LF that follows belongs to it. If the parser waited for the next
+byte, the event would get a late time. No byte is searched twice, so the cost of a line does not depend on the number of
+its pieces.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@
 
 - TTFT ends at the first chunk with output: content, reasoning, a tool call or a refusal (`contract.first_token`).
 - E2E ends at the last such chunk or at the `finish_reason`, whichever is later.
-- TPOT is (E2E − TTFT) / (n − 1), n the completion tokens without hidden reasoning, which was written before the first:
-  one figure per request.
+- TPOT is (E2E − TTFT) / (n − 1), one figure per request. n counts the completion tokens without hidden reasoning: that
+  was written before the first visible token.
 - ITL is each gap between two chunks with output, which a reader sees as stutter. k chunks have k − 1 gaps.
 - Tokens come from the usage chunk. A chunk may hold several tokens or none, so without usage the size is unknown.
 - A stream that ends before `[DONE]` or a `finish_reason` was cut. That is an error, whatever had arrived.
-- A stream without output that ended at `max_tokens`, mostly of hidden reasoning, says nothing about the deployment: the
-  agent gave it too few tokens.
+- If hidden reasoning used up most of `max_tokens` and no output came, the request says nothing about the deployment:
+  the agent gave it too few tokens.
 
 A failed request has no latency. Its text and its token counts are kept.
 """
@@ -41,7 +41,7 @@ REASONING_ONLY = "reasoning_only"  # ended at `max_tokens` in the middle of hidd
 WRONG_DEPLOYMENT = "wrong_deployment"  # the proxy answered from another deployment than the one asked for
 
 _DONE = "[DONE]"
-_MOSTLY = 0.5  # share of reasoning in the completion tokens from which on the answer had too little of `max_tokens`
+_MOSTLY = 0.5  # share of hidden reasoning in the completion tokens; from here on too few were left for the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ class Sample:
 
     @property
     def hidden_tokens(self) -> int:
-        """Of the completion, reasoning that the client does not see."""
+        """Completion tokens of reasoning that the client does not see."""
         is_shown = self.reasoning_chars > 0 or self.answer.lstrip().startswith(THINK)
         return 0 if is_shown else self.reasoning_tokens or 0
 
     @property
     def shown_tokens(self) -> int | None:
-        """Of the completion, those that the client sees."""
+        """Completion tokens that the client sees; `None` where the server sent no count."""
         return None if self.completion_tokens is None else max(self.completion_tokens - self.hidden_tokens, 0)
 
     @property
@@ -156,7 +156,7 @@ class StreamReading:
                 self._read_choice(choice, at_s)
 
     def _read_error(self, error: object) -> None:
-        """Before any output it may be a refusal: some servers have sent HTTP 200 before they look at the request."""
+        """Before any output an error may be a refusal: some servers send HTTP 200 before they look at the request."""
         code = error.get("code") or error.get("status") if isinstance(error, dict) else None
         status = int(code) if isinstance(code, int | str) and str(code).isdecimal() and len(str(code)) == 3 else None
         if status is not None and not self._output_s:
@@ -187,8 +187,8 @@ def _without_output(sample: Sample) -> Sample:
 
 def _json(text: str) -> object:
     try:
-        return msgspec.json.decode(text)  # in a third of the time
-    except (ValueError, RecursionError):  # the latter for thousands of open brackets
+        return msgspec.json.decode(text)  # takes a third of the time of `json`
+    except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
         pass
     try:
         return json.loads(text)  # more lenient: half a surrogate pair, NaN

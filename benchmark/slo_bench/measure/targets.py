@@ -24,7 +24,7 @@ from slo_router.contract.settings.deployments import ManagedDeployment
 from slo_router.contract.settings.environment import resolve_environment
 
 _PROXY_OPTIONS: Mapping[str, object] = {"disable_fallbacks": True, "cache": {"no-cache": True, "no-store": True}}
-_OPTIONAL = frozenset({"stream_options"})  # without it the usage may still come; else tokens are unknown
+_OPTIONAL = frozenset({"stream_options"})  # without it a server may still send the usage; if not, tokens are unknown
 _PROXY_HEADERS: Mapping[str, str] = {"x-litellm-num-retries": "0"}
 
 
@@ -33,7 +33,8 @@ class Target:
     """Where a deployment's requests go. `answered_by`: the deployment id that the proxy must report.
 
     `settings` are configured fields of the body, which the agent's own fields override. `extra_body` are configured
-    fields that override the agent's. `optional` fields may be left out if the server refuses them; `without` are.
+    fields that override the agent's. `optional` fields may be left out if the server refuses them. `without` fields are
+    left out.
     """
 
     deployment_id: str
@@ -98,7 +99,7 @@ Measure: TypeAlias = Callable[[Target, Prompt], Awaitable[Sample]]  # one reques
 
 
 def target_of(deployment: ManagedDeployment, proxy: Proxy | None) -> Target:
-    """How to call a deployment. Raises UnreachableError, with advice, if it cannot be called directly, or for text."""
+    """How to call a deployment. Raises UnreachableError, with advice, where it makes no text or has no direct call."""
     if TEXT in deployment.facts.unsupported:
         raise UnreachableError(f"model_info.mode: {deployment.mode} makes no text, and prompts ask for some")
     return _direct(deployment) if proxy is None else _via(proxy, deployment.facts.deployment_id)

@@ -21,7 +21,7 @@ from slo_router.contract.settings.environment import resolve_environment
 LENGTH_NAMES = ("max_tokens", "max_completion_tokens")
 _NEWER_LENGTH = re.compile(r"(?:^|/)(?:o[134](?:-|$)|gpt-5)")  # OpenAI's reasoning models refuse the older name
 
-_FIREWORKS = "accounts/fireworks/models/"  # what its short names stand for
+_FIREWORKS = "accounts/fireworks/models/"  # Fireworks' short names stand for names that begin with this
 
 # LiteLLM's providers that post to `{api_base}/chat/completions` with a bearer key.
 # fmt: off
@@ -137,7 +137,7 @@ def _is_sent(name: str) -> bool:
 
 
 def _is_used(name: str) -> bool:
-    """Whether a parameter is part of the request or changes it. The variables of other parameters need not be set."""
+    """Whether a parameter is in the request or changes it. Environment variables of other parameters may be missing."""
     return name in _DECIDING or _is_sent(name)
 
 

@@ -104,7 +104,7 @@ class _MessageFields(Strict, strict=True):
 
 
 class _PromptFields(Strict, strict=True):
-    category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # what the router can look up
+    category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]  # other names the router cannot look up
     messages: Annotated[list[_MessageFields], Field(min_length=1)]
     max_tokens: Annotated[int, Field(gt=0)]
     tools: list[dict[str, object]] = Field([])
@@ -114,7 +114,7 @@ class _PromptFields(Strict, strict=True):
 
 
 def load_workload(path: Path | None) -> Workload:
-    """Reads a workload file, or the one that ships with the agent for `None`. Raises WorkloadError."""
+    """Reads a workload file; for `None` the one that ships with the agent. Raises WorkloadError."""
     if path is None:
         return parse_workload(shipped_text("workloads/default.yaml"), "default.yaml")
     return parse_workload(text_of(path, WorkloadError), path.name)

@@ -118,7 +118,7 @@ class AnswerStore:
         try:
             with self._connection:
                 self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
-        except (sqlite3.Error, UnicodeEncodeError) as error:  # the latter for half a character, as JSON can hold it
+        except (sqlite3.Error, UnicodeEncodeError) as error:  # UnicodeEncodeError: JSON can hold half a character
             self.fault = str(error)
 
     def forget(self, before_s: float) -> None:
@@ -144,7 +144,7 @@ def open_store(path: Path | None, now_s: float) -> Iterator[AnswerStore]:
 
 
 def clear_store(path: Path) -> bool:
-    """Deletes the file; false where there was none. Raises AnswerStoreError."""
+    """Deletes the file. Returns whether there was one. Raises AnswerStoreError."""
     try:
         path.with_name(path.name + "-journal").unlink(missing_ok=True)
         path.unlink()

@@ -1,7 +1,7 @@
 """Asks deployments, or takes the answer kept from an earlier run.
 
-An answer is kept at once, so none is paid for twice. Errors are not kept: the next run asks again. An empty answer
-counts. An answer that a filter withheld, or that ended at `max_tokens` during its reasoning, is an error.
+An answer is kept at once, so none is paid for twice. Errors are not kept: the next run asks again. An empty answer is
+no error. An answer that a filter withheld, or that ended at `max_tokens` during its reasoning, is an error.
 
 Questions go through the run's guard. They have no salt, so that equal questions get equal answers.
 """
@@ -37,7 +37,10 @@ Send: TypeAlias = Callable[[Respondent, Question], Awaitable[Sample]]
 
 
 class Asker:
-    """Asks through the store. `concurrency` is per deployment; kept answers count from `not_before_s` (Unix) on."""
+    """Takes an answer from the store, else asks. `concurrency` is per deployment.
+
+    The store's answers count from `not_before_s` (Unix seconds) on.
+    """
 
     def __init__(self, send: Send, store: AnswerStore, *, concurrency: int, not_before_s: float) -> None:
         self._send, self._store = send, store
@@ -86,7 +89,7 @@ def guarded(guard: Guard) -> Send:
 
     async def send(who: Respondent, question: Question) -> Sample:
         options = {**question.parameters, **who.target.options}
-        optional = who.target.optional | frozenset(question.parameters)  # a temperature, for models that have none
+        optional = who.target.optional | frozenset(question.parameters)  # some models refuse a temperature
         return await guard.measure(replace(who.target, options=options, optional=optional), question.prompt)
 
     return send

@@ -71,7 +71,10 @@ class Patterns(Strict):
     reasoning: list[Sum] = Field(min_length=1)
 
     def names(self, number: int) -> dict[str, str]:
-        """The names of item `number`. Their counts share no factor with the patterns', so each filling differs."""
+        """The names of item `number`.
+
+        The number of names in a list shares no factor with the number of patterns, so each filling differs.
+        """
         lists = {"people": self.people.split(", "), "firms": self.firms.split(", "), "places": self.places.split(", ")}
         return {key: lists[name][(number + shift) % len(lists[name])] for key, (name, shift) in _NAMES.items()}
 

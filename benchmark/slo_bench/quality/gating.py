@@ -42,7 +42,7 @@ async def publish_quality(redis: AsyncClient, prefix: str, cell: CellScores) -> 
         await pipe.execute()
 
 
-AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # gets new answers; the second argument is used so far
+AskAgain = Callable[[QualityPlan, Found], Awaitable[Found]]  # what to ask again, what was used so far → new answers
 
 
 class Gating:
@@ -52,7 +52,10 @@ class Gating:
         self._link, self._prefix, self._policy, self._ask = link, prefix, policy, ask
 
     async def settle(self, plan: QualityPlan, found: Found, tell: Callable[[str], None]) -> Found:
-        """The run with all its answers, verdicts and alerts, written to Redis. Calls `tell` if that failed."""
+        """Judges the run and writes it to Redis. Returns it with all answers, verdicts and alerts.
+
+        Calls `tell` if Redis failed.
+        """
         for deployment_id in dict.fromkeys(cell.deployment_id for cell in found.cells):
             try:
                 found = await self._pass(plan, found, deployment_id)

@@ -1,4 +1,4 @@
-"""A model as the judge of whether an answer is better than the reference, in both orders: see `contract.judge`."""
+"""Asks a model whether an answer is better than the reference. It is asked in both orders: see `contract.judge`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The plan of a quality run, made before the first question.
 
 Every deployment gets the same items in the same order. The categories take turns, so that a stopped run has asked about
-as many items of each. Items whose grader is not allowed (unit tests) or not given (a judge) are left out of the plan,
-not graded as wrong.
+as many items of each. The plan leaves out the items with unit tests where these are not allowed, and the items for a
+judge where none is given. Such an item is not graded as wrong.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Wanted:
     judge: str | None = None
     allow_code: bool = False
     budget_usd: float | None = None
-    items: int | None = None  # only the first so many items per category
+    items: int | None = None  # only the first `items` of each category
 
 
 @dataclass(frozen=True, slots=True)

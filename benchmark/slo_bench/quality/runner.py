@@ -60,7 +60,7 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
         nonlocal stopped
         try:
             found = await _ask_and_grade(who, item, tools)
-        except StoppedError as error:  # requests in flight may end, for they are paid
+        except StoppedError as error:  # requests in flight may end, for they are paid for
             stopped = str(error)
             return
         grades.setdefault((who.facts.deployment_id, item.category), []).append(found)
@@ -72,7 +72,7 @@ async def run_suite(plan: QualityPlan, tools: Tools, guard: Guard, total_s: floa
             async with guard.deployment(who.facts, following.tell), asyncio.TaskGroup() as group:
                 for item in plan.items:
                     group.create_task(one(who, item))
-        except StoppedError as error:  # it can't be held
+        except StoppedError as error:  # the deployment can't be held
             stopped = str(error)
 
     try:

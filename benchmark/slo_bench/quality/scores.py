@@ -35,7 +35,7 @@ class Grade(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CellScores:
-    """One deployment in one category. `fingerprint` is the suite's: scores under another don't compare."""
+    """One deployment in one category. Scores with different `fingerprint`s, of the suite, don't compare."""
 
     deployment_id: str
     model: str
@@ -47,7 +47,7 @@ class CellScores:
     excuses: Mapping[str, int] = field(default_factory=dict)  # number of problems by excuse, in words
     cut: int = 0
     answered_at_s: float | None = None  # Unix seconds of the oldest answer that a score rests on
-    published: bool | None = None  # None: there was nothing to write
+    published: bool | None = None  # None: the run writes nothing to Redis
     verdict: GateVerdict | None = None  # of the regression gate, where it judged
 
     @property

@@ -3,7 +3,7 @@
 The file is YAML (`items:` with a list) or JSONL (one item per line). Both have the same fields:
 
     id: capital-of-france               # unique in the suite; scores are kept under it
-    category: reasoning                 # what the router can look up
+    category: reasoning                 # the task category; the router looks it up
     max_tokens: 64
     messages:
       - {role: user, content: What is the capital of France? Answer with its name alone.}
@@ -88,7 +88,7 @@ class Suite:
 
 
 def load_suite(path: Path | None) -> Suite:
-    """Reads a suite, or the one that ships with the agent for `None`. Raises SuiteError."""
+    """Reads a suite; for `None` the one that ships with the agent. Raises SuiteError."""
     if path is not None:
         return parse_suite(text_of(path, SuiteError), path.name)
     written = parse_suite(shipped_text("suites/default.yaml"), "default.yaml")

@@ -1,6 +1,6 @@
 """Estimates before a run what it will take: requests, tokens, seconds and USD.
 
-A cell's n requests, c ≤ n at a time in a closed loop, take e2e × (n ÷ c + (c − 1) ÷ 2c) seconds, for at the end some of
+A closed loop with n requests, c ≤ n of them at a time, takes e2e × (n ÷ c + (c − 1) ÷ 2c) seconds: at the end some of
 the c senders have nothing left to send. An open loop takes the time until the last arrival, and its answer. A typical
 request of a cell comes from the first of these that is known:
 
@@ -103,11 +103,11 @@ class EstimateRow(NamedTuple):
     deployment_id: str
     categories: tuple[str, ...]
     expected: Expected
-    bases: tuple[Basis, ...]  # the different ones of its cells
+    bases: tuple[Basis, ...]  # each basis of its cells, once
 
 
 class Estimate(NamedTuple):
-    """The whole run, deployment by deployment. The total has the seconds on the wall, and the USD that are known."""
+    """The whole run, deployment by deployment. The total has wall-clock seconds, and the USD of known prices."""
 
     rows: tuple[EstimateRow, ...]
     total: Expected

@@ -1,4 +1,4 @@
-"""What the agent remembers in Redis from one run to the next, and what that tells about a plan.
+"""What the agent remembers in Redis from one run to the next, and what that says about a plan.
 
     {prefix}slo_bench:pace                      hash, [deployment, category] → a typical request of the cell
     {prefix}slo_bench:unfinished:{fingerprint}  hash, [deployment, category] → `Done`; expires after RESUMABLE_S
@@ -35,7 +35,7 @@ from slo_router.contract.keys import PACE_KEY, UNFINISHED_KEY, metrics_key
 from slo_router.contract.metrics_hash import read_metrics
 from slo_router.contract.redis.link import LINK_ERRORS, AsyncClient
 
-RESUMABLE_S = 4 * 3_600  # older measurements are too old to stand beside new ones
+RESUMABLE_S = 4 * 3_600  # older measurements do not compare with new ones
 
 Record = TypeVar("Record")
 

@@ -58,7 +58,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The results and cost of a run. `plan` is the rest of the order; `finished` are an interrupted run's cells."""
+    """The results and cost of a run. `plan` is what was left to measure; an interrupted run had measured `finished`."""
 
     plan: Plan
     results: Sequence[CellResult]

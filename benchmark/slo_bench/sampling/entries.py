@@ -16,7 +16,7 @@ from slo_bench.sampling.bodies import UnusableError, read_messages, read_tools
 from slo_bench.sampling.candidate import Candidate, Json, LeftOut
 
 _CATEGORY = re.compile(r"[a-z0-9_.-]{1,64}")  # as a workload file and the router take it
-_UNSURE = "unsure"  # what the router's categorizer says where it does not know: nothing to measure by
+_UNSURE = "unsure"  # what the router's categorizer says where it does not know: no category to measure
 _CHAT_CALLS = frozenset({
     "acompletion", "anthropic_messages", "aresponses", "atext_completion", "completion", "responses", "text_completion",
 })  # fmt: skip

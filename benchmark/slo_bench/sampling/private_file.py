@@ -18,4 +18,4 @@ def write_private(path: Path, lines: Iterable[str]) -> None:
             os.fsync(file.fileno())
         Path(name).replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)  # gone where all went well
+        Path(name).unlink(missing_ok=True)  # only left after an error

@@ -1,7 +1,7 @@
 """Finds private data by its form: one finder per kind, a function from a text to the places of its findings.
 
-In doubt a finder hides. But too many wrong placeholders change a prompt, so a finder requires a checksum or a strict
-form where there is one. Cards must pass Luhn's check. IBANs must pass ISO 7064 and have their country's length.
+In doubt a finder reports a text. But too many wrong placeholders change a prompt, so a finder requires a checksum or a
+strict form where there is one. Cards must pass Luhn's check. IBANs must pass ISO 7064 and have their country's length.
 Telephone numbers must be grouped as in their country (libphonenumber's strict grouping).
 
 Every pattern begins at a border and is bounded, so the time is linear in the length of the text.
@@ -60,7 +60,7 @@ _KEYS = re.compile(
     )""",
     re.VERBOSE,
 )
-_ASSIGNED = re.compile(  # where the text itself says that it is secret; at least a digit, as words have none
+_ASSIGNED = re.compile(  # the text itself says that a value is secret; the value has a digit, for words have none
     r"""(?ix)(?:
         (?:pass(?:word|wd|phrase)?|pwd)["']?[ ]{0,2}(?:[:=]|is)[ ]{0,2}["']?
             (?P<word>(?=[^\s"'<>(){}\[\]$]{0,64}\d)[^\s"'<>(){}\[\]$,;]{6,64})

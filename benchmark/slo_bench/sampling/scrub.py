@@ -72,7 +72,7 @@ class Scrubber:
     def _arguments(self, value: object) -> object:
         try:
             parsed = json.loads(value) if isinstance(value, str) else value
-        except (ValueError, RecursionError):  # as deep as nobody nests, or no JSON
+        except (ValueError, RecursionError):  # no JSON, or nested too deep
             return self.structure(value)
         clean = self._data(parsed)
         if clean == parsed:
@@ -82,7 +82,7 @@ class Scrubber:
         return json.dumps(clean, ensure_ascii=False).encode(errors="backslashreplace").decode()  # half a surrogate pair
 
     def _data(self, value: object) -> object:
-        """What has no names of the protocol in it."""
+        """Scrubs a value whose keys are not names of the protocol."""
         if isinstance(value, Mapping):
             return {self.text(key): self._data(inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -128,7 +128,7 @@ def _checked(find: Finder, text: str) -> list[Finding]:
 
 
 def _merged(found: list[Finding]) -> list[Finding]:
-    """The findings in the order of the text. Overlapping ones become one, of the kind that was found first."""
+    """The findings in the order of the text. Overlapping ones become one, of the kind whose finder comes first."""
     merged: list[tuple[int, int, int]] = []
     for rank, (start, end, _) in sorted(enumerate(found), key=lambda one: one[1][:2]):
         if merged and start < merged[-1][1]:
@@ -139,7 +139,7 @@ def _merged(found: list[Finding]) -> list[Finding]:
     return [(start, end, found[rank][2]) for start, end, rank in merged]
 
 
-RULES = ("key", "email", "iban", "card", "ip", "phone")  # where two find the same, the first names it
+RULES = ("key", "email", "iban", "card", "ip", "phone")  # if two find the same text, the first gives the kind
 NAMES = "slo_bench.sampling.names:find_names"
 _FINDERS: Mapping[str, Finder] = {
     "key": rules.keys,

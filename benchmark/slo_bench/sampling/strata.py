@@ -43,7 +43,7 @@ class Reservoir(Generic[Item]):
                 self._items[place] = item
 
     def draw(self, count: int) -> list[Item]:
-        """`count` random items, or all if it has less. They are drawn again, for their places are not random."""
+        """`count` random items, or all if it has fewer. The draw is random, for the items' places are not."""
         return self._rng.sample(self._items, min(count, len(self._items)))
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Reservoir(Generic[Item]):
 
 BAND_EDGES_TOKENS = (256, 1_024, 4_096, 16_384)
 BANDS = ("<256", "256-1k", "1k-4k", "4k-16k", ">=16k")
-MAX_CATEGORIES = 128  # a hundred clusters, and more; memory must not grow with what clients choose
+MAX_CATEGORIES = 128  # enough for a hundred clusters; clients choose the names, and must not fill the memory
 
 
 class Stratum(NamedTuple):

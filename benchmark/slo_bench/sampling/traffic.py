@@ -51,7 +51,7 @@ _READERS: Mapping[Kind, Callable[[bytes, EntryFilter], Candidate]] = {
 
 
 def kind_of(entry: bytes) -> Kind | None:
-    """The kind of an entry; `None` for another one. Raises msgspec.DecodeError if it is not JSON."""
+    """The kind of an entry; `None` for an unknown kind. Raises msgspec.DecodeError if it is not JSON."""
     fields = msgspec.json.decode(entry)
     return next((kind for kind, mark in _MARKS.items() if isinstance(fields, dict) and mark <= set(fields)), None)
 

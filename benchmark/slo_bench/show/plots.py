@@ -49,7 +49,7 @@ def _rate_plot(deployment: str, points: Sequence[RatePoint]) -> Plot:
 
 
 def value_plots(values: Iterable[Value]) -> list[Plot]:
-    """Quality against cost, one plot per category, with the line that no deployment is beyond."""
+    """Quality against cost, one plot per category, with its Pareto front."""
     return [_value_plot(name, tuple(rows)) for name, rows in _grouped(values, lambda value: value.category)]
 
 
@@ -57,12 +57,12 @@ def _value_plot(category: str, values: tuple[Value, ...]) -> Plot:
     edge = min((value.cost_per_1k_usd for value in values if value.cost_per_1k_usd > 0), default=1.0) / 2
 
     def point(value: Value) -> Point:
-        cost_usd = value.cost_per_1k_usd if value.cost_per_1k_usd > 0 else edge  # what is free stands at the edge
+        cost_usd = value.cost_per_1k_usd if value.cost_per_1k_usd > 0 else edge  # a logarithmic axis has no 0
         return Point(cost_usd, value.quality, value.deployment, value.low, value.high)
 
     front = pareto_front(values)
     rest = [point(value) for value in values if value not in front]
-    # Between two points of the front there is nothing better to be had than the cheaper one.
+    # Between two points of the front no deployment is better than the cheaper one, so the line is a step.
     series = [Series("Pareto front", [point(value) for value in front], "step-after")]
     table = [
         (
@@ -85,7 +85,7 @@ def _value_plot(category: str, values: tuple[Value, ...]) -> Plot:
 
 
 def past_plots(past: Iterable[Past]) -> Iterator[Plot]:
-    """The course of each figure, one plot per figure and category and one line per deployment; none of zeros alone."""
+    """One plot per figure and category, with one line per deployment. A figure that was always 0 has no plot."""
     known = [one for one in past if one.figure in FIGURES and len(one.points) > 1]
     order = list(FIGURES)
     ordered = sorted(known, key=lambda one: (one.category, order.index(one.figure)))

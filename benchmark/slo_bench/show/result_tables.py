@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 def result_tables(results: Sequence[CellResult], *, full: bool = False) -> Iterator[Table]:
-    """The summary, where both kinds of deployment are measured the break-even, and all the rest on demand."""
+    """The summary; if `full`, all further tables; the break-even if a GPU and its priced rival were measured."""
     yield result_table(results)
     if full:
         yield latency_table(results)
@@ -88,9 +88,9 @@ def _caption(results: Sequence[CellResult]) -> str | None:
 
 
 def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str] = EMPTY) -> list[str]:
-    """What the table does not show: everything that was planned and is not, or not fully, in it.
+    """What the table does not show, such as planned cells that are missing or incomplete.
 
-    `stopped` says why a deployment was measured no further, where it was not the time that was up.
+    `stopped` says why a deployment was measured no further. For a deployment that it lacks, the time was up.
     """
     lines = [f"{skipped.deployment_id}: not measured: {skipped.reason}" for skipped in plan.skipped]
     found = {(result.cell.facts.deployment_id, result.cell.category): result for result in results}
@@ -114,7 +114,7 @@ def remarks(plan: Plan, results: Sequence[CellResult], stopped: Mapping[str, str
 
 
 def _errors(stats: CellStats) -> str:
-    """By class; those that say nothing of the deployment in brackets."""
+    """The errors by class; those that say nothing about the deployment are in brackets."""
     counted = [f"{count} {name}" for name, count in stats.errors.items()]
     excused = [f"({count} {name})" for name, count in stats.inconclusive.items()]
     return ", ".join([*counted, *excused]) or "0"

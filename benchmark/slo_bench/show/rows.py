@@ -1,4 +1,4 @@
-"""What the page is made from: rows of plain numbers, whoever measured them. Seconds and USD; `None` is unmeasured."""
+"""The rows of numbers that the page is made from. Seconds and USD; `None` is unmeasured."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     attainment    requests that met every latency limit ÷ all requests without an excuse; an error is a miss
     goodput       requests that met every latency limit ÷ wall time of the cell
 
-An answer of one token meets any limit on TPOT. An answer without a limited value (no usage, so no TPOT) makes the
-attainment unknown. Cost and quality are limits on a deployment, not on a request, so they are not judged here.
+An answer of one token meets any limit on TPOT. If a latency has a limit but was not measured (no usage, so no TPOT),
+the attainment is unknown. Cost and quality are limits on a deployment, not on a request, so they are not judged here.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def grouped_mean_interval(groups: Sequence[Sequence[float]]) -> Interval | None:
 
 
 def grouped_percentile_interval(groups: Sequence[Sequence[float]], share: float) -> Interval | None:
-    """The interval of the percentile at `share` (0..1) of all values, likewise. Each group is in ascending order."""
+    """The interval of the percentile at `share` (0..1) of all values, for such groups, each in ascending order."""
     everything = sorted(value for group in groups for value in group)
     if not everything:
         return None
@@ -64,7 +64,7 @@ def grouped_percentile_interval(groups: Sequence[Sequence[float]], share: float)
 
 
 def _ratio(pairs: Sequence[tuple[float, float]]) -> Interval | None:
-    """Of Σ sums ÷ Σ counts, from the interval of the mean of the residuals sum − ratio × count, which is 0."""
+    """The interval of Σ sums ÷ Σ counts, from that of the mean of the residuals sum − ratio × count, which is 0."""
     if len(pairs) < FEWEST:
         return None
     total = fsum(count for _, count in pairs)

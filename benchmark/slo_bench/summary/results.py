@@ -1,7 +1,8 @@
 """The results of a run: one per cell, as metrics for the router, and an exit code for the shell.
 
-A cell counts as measured if at least one of its requests was answered. The metrics of another cell have only its error
-rate, and not even that if the requests failed with an excuse (`excuses`).
+A cell counts as measured if at least one of its requests was answered. The metrics of an unmeasured cell have only its
+error rate and the fault of its answers. If half of its requests or more failed with an excuse (`excuses`), they have no
+error rate.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class CellResult:
     stats: CellStats
     ended_at_s: float
     complete: bool = True
-    published: bool | None = None  # None: there was nothing to write
+    published: bool | None = None  # None: there was nothing to write, or no Redis
     lag: Lag | None = None  # of the sender; None in a closed loop
     answers: tuple[Answer, ...] = field(default=(), repr=False)
     verdict: Verdict = NOTHING_CHECKED  # on the answers

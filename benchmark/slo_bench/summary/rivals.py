@@ -18,7 +18,7 @@ class Rivals(NamedTuple):
 
 
 def rivals(results: Sequence[CellResult]) -> list[Rivals]:
-    """Every such pair whose break-even is known."""
+    """Every pair of rivals whose break-even is known."""
     found = []
     for gpu in results:
         for priced in results:

@@ -27,7 +27,7 @@ SHARES: Mapping[str, float] = MappingProxyType({"p50": 0.50, "p90": 0.90, "p95":
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """One latency over a cell, seconds; `n` values. `intervals` are of "mean", "p50", …, those that `n` can give."""
+    """One latency over a cell, seconds, of `n` values. `intervals` has "mean", "p50", … where `n` is large enough."""
 
     mean_s: float
     p50_s: float

@@ -56,7 +56,7 @@ class CellStats:
     def error_rate(self) -> float | None:
         """Failed ÷ finished requests without inconclusive ones, 0..1; `None` where that proves nothing.
 
-        Without a single answer the failures must outnumber the inconclusive requests.
+        If no request was answered, it needs more failures than inconclusive requests.
         """
         failed = sum(self.errors.values())
         told = self.succeeded > 0 or failed > self.requests - self.conclusive
@@ -74,7 +74,7 @@ class CellStats:
 
     @property
     def hidden_tokens_mean(self) -> float | None:
-        """Of these, reasoning that the client does not see."""
+        """Completion tokens per success of reasoning that the client does not see."""
         return None if self.hidden_tokens is None else self.hidden_tokens / self.succeeded
 
     @property

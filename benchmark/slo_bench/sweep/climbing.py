@@ -1,13 +1,13 @@
 """Chooses the next rate of a sweep, and decides when it is done. Pure.
 
-Rates double from the one that keeps a single request in flight, or follow a given list, until a step is saturated. Then
-the sweep tries the geometric mean of the highest good and the lowest bad rate, twice, so that the knee is known to a
-fifth. A step is saturated if
+Rates double from the one that keeps a single request in flight until a step is saturated. Then the sweep tries the
+geometric mean of the highest good and the lowest bad rate, twice, so that the knee is known to a fifth. If a list of
+rates is given, the sweep only follows that until a step is saturated. A step is saturated if
 
 - the throughput no longer follows the rate: the requests took a quarter longer than sending them and one unloaded
   answer, or the step's time ran out;
-- the queue grows without bound: in the last third of the sends half as many again were in flight as in the second
-  third, and at least 4 and 3 standard deviations of a Poisson number more;
+- the queue grows without bound: in the last third of the sends more than 1.5 times as many were in flight as in the
+  second third, and more by at least 4 and by 3 standard deviations of a Poisson number;
 - the attainment has collapsed: fewer than half of the requests kept the SLO, or were answered at all.
 """
 

@@ -1,8 +1,8 @@
 """Sweeps one deployment: for each prompt length first requests one at a time, then open loops at rising rates.
 
-Every step starts on an idle server and may take twice its time. Then requests in flight are cancelled. The sweep of a
-deployment ends if it does not answer single requests, or if most requests fail with an excuse (`excuses`): a refusal is
-not saturation.
+Every step starts on an idle server. It may take twice its sending time and two unloaded answers; then requests in
+flight are cancelled. The sweep of a deployment ends if it does not answer single requests, or if most requests fail
+with an excuse (`excuses`): a refusal is not saturation.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from slo_router.contract.model import LatencyFit, Slo
 
 ALONE = 6  # requests one at a time, after a discarded one
 LEAST_REQUESTS, MOST_REQUESTS = 12, 400  # of a step
-PATIENCE = 2.0  # a step may take so many times its time
+PATIENCE = 2.0  # a step may take this many times its sending time
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The grid of a sweep. Empty `rates` are found by climbing. `target` is the share of requests to keep the SLO."""
+    """The grid of a sweep. If `rates` is empty, the sweep finds them. `target`: share of requests to keep the SLO."""
 
     lengths: tuple[int, ...] = (128, 1024, 4096)  # tokens of the prompt
     rates: tuple[float, ...] = ()  # requests per second, rising
@@ -63,7 +63,7 @@ OnStep = Callable[[Swept, Judged], None]
 
 
 class Course:
-    """The sweep of one deployment. `cells` are its categories. Prompts of each length are made from theirs."""
+    """The sweep of one deployment. `cells` are its categories; their prompts are brought to each length."""
 
     def __init__(
         self, cells: Sequence[Cell], grid: Grid, measure: Measure, on_step: OnStep, clock: Clock = perf_counter

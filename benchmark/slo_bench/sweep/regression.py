@@ -4,12 +4,12 @@
     TPOT = d + e · in flight
 
 TTFT uses the load when the request was sent, as the router knows it. TPOT uses the mean load while the answer was
-written. Requests above the knee are left out of TPOT, for there the batch is full and the pace constant. Both lines are
-medians.
+written. Requests above the knee are left out of TPOT, for there the batch is full and the pace constant. Each line is
+scaled so that the median of observed ÷ fitted is 1.
 
-Errors are relative, and large errors count less (Huber), so that one slow connection does not bend the line. Steps have
-the same weight, except for their load n, by 1 / (1 + n)²: the router sends at low loads, so the fit must be right
-there. A step whose time ran out has no TPOT. The knee is the one of `KNEES` that explains most (`find_knee`).
+Errors are relative, and large errors count less (Huber), so that one slow connection does not bend the line. The weight
+of a step with the mean load n is 1 / (1 + n)²: the router sends at low loads, so the fit must be right there. A step
+whose time ran out has no TPOT. The knee is the one of `KNEES` that explains most (`find_knee`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fit_sweep(steps: Sequence[Step], measured_at_s: float) -> LatencyFit | None:
     if len(pace) < LEAST_SAMPLES:
         return None
     if max(one.row[1] for one in pace) < 1:
-        pace = [one._replace(row=(1.0, 0.0)) for one in pace]  # no load: its effect would be noise
+        pace = [one._replace(row=(1.0, 0.0)) for one in pace]  # too little load: its fitted effect would be noise
     further = _line(pace)
     (a, b, c, k), (d, e) = first.coefficients, further.coefficients
     if a + b <= 0 or d <= 0:
@@ -141,7 +141,7 @@ def _robust(seen: Sequence[Seen], rounds: int = ROUNDS) -> list[float]:
     for _ in range(rounds):
         fitted = [min(max(_value(line, one.row), one.y_s / 10), one.y_s * 10) for one in seen]
         errors = [abs(one.y_s / scale - 1) for one, scale in zip(seen, fitted, strict=True)]
-        limit = HUBER * 1.4826 * median(errors)  # of a normal distribution 1.4826 × is the standard deviation
+        limit = HUBER * 1.4826 * median(errors)  # for normal errors 1.4826 × their median is the standard deviation
         huber = [1.0 if error <= limit else limit / error for error in errors]
         line = _regress(
             [

@@ -30,7 +30,7 @@ class Step(NamedTuple):
     length: int
     asked_per_s: float
     planned: int  # requests; those not in `sent` were cancelled, for the step's time was up
-    span_s: float  # of the last send
+    span_s: float  # time of the last send
     wall_s: float
     sent: tuple[Sent, ...]  # in the order of sending
 
@@ -80,7 +80,7 @@ def stretch(step: Step, unloaded_s: float) -> float:
 
 
 def queue_growth(sent: Sequence[Sent]) -> tuple[float, float]:
-    """The mean number in flight over the second and over the last third of the sends, without the filling first one."""
+    """The mean number in flight over the second and over the last third of the sends. In the first the server fills."""
     loads = [one.in_flight for one in sorted(sent, key=lambda one: one.sent_s)]
     third = max(len(loads) // 3, 1)
     return fmean(loads[third : 2 * third] or [0]), fmean(loads[-third:] or [0])

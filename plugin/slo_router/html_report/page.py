@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def templates(folder: Path) -> Environment:
-    """A Jinja environment of the templates in `folder` and in this one. It escapes all values."""
+    """A Jinja environment of the templates in `folder` and beside this module. It escapes all values."""
     # Imported here because few commands need it, and the import takes 0.1 s.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 

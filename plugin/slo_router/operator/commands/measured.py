@@ -75,7 +75,7 @@ async def linked(url: str) -> AsyncIterator[AsyncClient]:
 
 
 async def measured_if_there(settings: Settings) -> Measured:
-    """The same. Where Redis fails, nothing and a remark, for a command may need only the files."""
+    """Like `read_measured`. Where Redis fails it prints a remark and returns nothing: a command may need only files."""
     try:
         return await read_measured(settings)
     except SettingsError as error:

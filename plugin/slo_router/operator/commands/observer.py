@@ -28,7 +28,7 @@ def observe(settings: Settings, measured: Measured) -> Strategy:
 
 
 def seen_now(settings: Settings, measured: Measured, tallies: Tallies, now_s: float) -> Seen:
-    """What a status is made of, as such a worker sees it; `now_s` is Unix seconds."""
+    """What a status is made of, as a worker sees it that has just read `measured`; `now_s` is Unix seconds."""
     observed = observe(settings, measured)
     confidences = {name: group.quality_confidence for name, group in settings.plugin.groups.items()}
     return Seen(

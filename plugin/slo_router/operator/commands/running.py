@@ -19,7 +19,8 @@ Policies = Mapping[str, Mapping[str, GroupSettings]]  # groups by version: the Y
 class Running(NamedTuple):
     """`settings` are the YAML's with the groups of the policy in force. `off` are groups that LiteLLM alone routes.
 
-    `notes` list differences of the policy in force from the YAML, and a newest published policy that does not count.
+    `notes` list how the policy in force differs from the YAML. If the newest published policy is not in force, they say
+    so.
     """
 
     settings: Settings

@@ -65,7 +65,7 @@ def problems(*, warn: bool = True) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Says that a file is written beside the result. What keeps it from being is one red message and exit status 1."""
+    """Tells that the block has written a file. If it could not, prints one red message and exits with status 1."""
     with problems():
         try:
             yield

@@ -12,7 +12,7 @@ from slo_router.operator.drift.mix import Mix, MixChange
 from slo_router.quality.judging import Judged
 from slo_router.quality.posterior import Fall
 
-SHOWN_S = 30 * DAY_S  # so long a fall is told
+SHOWN_S = 30 * DAY_S  # a fall is shown for this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Fell:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """All of it."""
+    """Everything that changed."""
 
     mix: tuple[MixChange, ...] = ()
     falls: tuple[Fell, ...] = ()
 
     def lines(self) -> list[str]:
-        """In words."""
+        """The changes in words."""
         return [*map(_mix_in_words, self.mix), *map(_fall_in_words, self.falls)]
 
 
@@ -40,7 +40,7 @@ NO_DRIFT = Drift()
 
 
 def drift_of(mix: Mix, judged: Judged, snapshot: Snapshot, now_s: float) -> Drift:
-    """Of the requests in `mix`, and of what is believed and measured now; `now_s` is Unix seconds."""
+    """The changes in the requests of `mix`, and in the believed and measured qualities; `now_s` is Unix seconds."""
     return Drift(mix.changes(), tuple(_falls(judged, snapshot, now_s)))
 
 

@@ -1,12 +1,13 @@
 """Whether the mix of a group's tasks has changed: the later half of its requests beside the earlier half. Pure.
 
     blocks   the requests in their order, cut into 40 of about as many neighbours: 20 in each half
-    z        of a category: the difference of its shares ÷ √(p(1 − p)(1/n + 1/m)), p that of both halves
+    z        of a category: the difference of its shares ÷ √(p(1 − p)(1/n + 1/m)), with p its share in both halves
     chance   the blocks are dealt out to the halves anew, 2,000 times. A category has changed if in at most 0.5 % of
-             them any category has as large a |z| (Westfall and Young's maxT, so many categories raise no false alarm)
+             the deals any category has as large a |z| (Westfall and Young's maxT, so many categories raise no false
+             alarm)
 
-Neighbours are alike: a conversation or a batch job sends many requests of one task. Dealt out one by one they would
-make every burst a change, so whole blocks are.
+Neighbours are alike: a conversation or a batch job sends many requests of one task. If requests were dealt out one by
+one, every burst would look like a change. So whole blocks are dealt out.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from slo_router.operator.replay.recorded import Recorded
 
 BLOCKS = 40
 MOST_MOMENTS = 4_000  # kept of a group: blocks are made of these
-MOMENT_S = 0.01  # the shortest; twice as long whenever there are too many
-FEWEST_BLOCKS = 20  # of 10 and 10, one deal in 92,000 is as uneven as the halves
+MOMENT_S = 0.01  # length of a moment at first; it doubles whenever there are too many
+FEWEST_BLOCKS = 20  # with 10 blocks in each half, one deal in 92,000 gives the same two halves
 FEWEST = 200  # requests
 DEALS = 2_000
 LEVEL = 0.005
-LEAST_Z = 2.8  # at `LEVEL`, of requests that do not depend on each other: what is below needs no deal
+LEAST_Z = 2.8  # |z| at `LEVEL` for independent requests; a smaller one needs no deals
 
 Block = Mapping[str, int]  # requests by category
 
@@ -42,15 +43,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class MixChange:
-    """Of one group: the later `requests` beside as many before them, or about as many."""
+    """The change of one group's mix: its later `requests` beside about as many before them."""
 
     group: str
     requests: int
-    changes: tuple[Change, ...]  # those that grew, then those that shrank
+    changes: tuple[Change, ...]  # first the shares that grew, then the shares that shrank
 
 
 class _Moments:
-    """Requests by moment and category, however many there are and in whatever order they come."""
+    """Counts requests by moment and category, in bounded memory and in any order of arrival."""
 
     def __init__(self) -> None:
         self._length_s = MOMENT_S
@@ -75,16 +76,16 @@ class Mix:
         self._groups: defaultdict[str, _Moments] = defaultdict(_Moments)
 
     def add(self, group: str, category: str, at_s: float) -> None:
-        """One request."""
+        """Counts one request."""
         self._groups[group].add(at_s, category)
 
     def see(self, record: Recorded) -> None:
-        """The same, of a record; a request that was not decided has no task."""
+        """Counts a recorded request. A request that was not decided has no task, and is left out."""
         if record.decision is not None and record.category is not None:
             self.add(record.model_group or "", record.category, record.ts)
 
     def changes(self) -> tuple[MixChange, ...]:
-        """Of each group whose mix has changed."""
+        """The change of each group whose mix has changed."""
         found = []
         for group, moments in sorted(self._groups.items()):
             blocks = even(moments.in_order())
@@ -96,7 +97,7 @@ class Mix:
 
 
 def even(small: Sequence[Block]) -> list[Block]:
-    """Neighbours put together, so that about `BLOCKS` are left of about as many requests."""
+    """Joins neighbours into about `BLOCKS` blocks of about as many requests."""
     least = sum(sum(block.values()) for block in small) / BLOCKS
     found: list[Block] = []
     rest: Counter[str] = Counter()
@@ -109,7 +110,7 @@ def even(small: Sequence[Block]) -> list[Block]:
 
 
 def changes(blocks: Sequence[Block]) -> tuple[Change, ...]:
-    """The categories that changed; none where too little tells."""
+    """The categories that changed; none with too few blocks or requests."""
     whole = _sum(blocks)
     if len(blocks) < FEWEST_BLOCKS or sum(whole.values()) < FEWEST:
         return ()
@@ -134,7 +135,7 @@ def changes(blocks: Sequence[Block]) -> tuple[Change, ...]:
 def _sum(blocks: Sequence[Block]) -> Counter[str]:
     total: Counter[str] = Counter()
     for block in blocks:
-        for name, count in block.items():  # a fifth of the time of `update`
+        for name, count in block.items():  # takes a fifth of the time of `update`
             total[name] += count
     return total
 

@@ -1,9 +1,10 @@
 """`slo-router estimate`: what routing would have saved on traffic that a LiteLLM proxy already served.
 
-reading     rows out of spend logs or request records, and nothing of their text
-totals      the rows as sums: few enough to work on, whatever there is of them
-candidates  who could have answered, at which prices; lengths: and in how many tokens
-evidence    whether its answers are good enough: shown, stated, open, or not
-what_if     who would have answered, and what it would have cost
-summary     that with its interval and its assumptions, which `show` shows
+reading     reads rows from spend logs or request records, without their text
+totals      adds the rows up: the sums fit into memory, however many rows there are
+candidates  the deployments and models that could have answered, and their prices
+lengths     how many tokens they would have answered with
+evidence    whether their answers are good enough: shown, stated, open, or no
+what_if     which candidate would have answered, and what that would have cost
+summary     the estimate with its intervals and assumptions; `show` shows it
 """

@@ -1,11 +1,11 @@
-"""Who could have answered, at which prices.
+"""The candidates: deployments and models that could have answered, and their prices.
 
     --candidate NAME     a deployment or group of the YAML, else a model of LiteLLM's price map, or NAME=IN/OUT with
                          USD per million tokens of prompt and answer
-    --config YAML        of a group that the plugin manages its own deployments, of any other all of the file's
+    --config YAML        for a group that the plugin manages its own deployments, for any other all of the file's
     neither              the models that the rows themselves show
 
-What has no list price (`gpu_usd_per_hour`, or nothing known) cannot be reckoned with, and is named.
+A deployment without a list price (`gpu_usd_per_hour`, or no known price) is no candidate. The estimate names it.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ _PER_MILLION = 1e-6
 
 
 class Candidate(NamedTuple):
-    """One that could have answered. `groups`: in these alone; `None`: in any that is not managed."""
+    """A candidate for the requests of `groups`; `None`: of every group that no candidate names."""
 
     facts: Facts
     groups: frozenset[str] | None = None
 
     @property
     def name(self) -> str:
-        """As people know it."""
+        """Its name for people."""
         return self.facts.name
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The candidates, and what the YAML says of groups and of what served. `unpriced` names who has no list price."""
+    """The candidates, and what the YAML says of groups and deployments. `unpriced` names those without a list price."""
 
     candidates: tuple[Candidate, ...]
     deployments: Mapping[str, Facts]  # of the YAML, by id
@@ -62,18 +62,18 @@ class Pool:
     settings: Settings | None = None  # of the plugin, where the YAML has some
 
     def of(self, group: str) -> list[Candidate]:
-        """Those for a group's requests."""
+        """The candidates for a group's requests."""
         is_managed = any(one.groups is not None and group in one.groups for one in self.candidates)
         return [one for one in self.candidates if (group in one.groups if one.groups is not None else not is_managed)]
 
     def served(self, served: str, model: str) -> Facts | None:
-        """What is known of what answered: by the YAML, else by its model's name; `None` where nothing is."""
+        """The facts of the deployment that answered, from the YAML, else by its model's name; `None` if unknown."""
         known = self.deployments.get(served)
         return known if known is not None else listed(model, self.prices, self.markups)
 
     @property
     def edges(self) -> set[int]:
-        """Lengths of a prompt at which something changes for a candidate."""
+        """Prompt lengths at which a candidate's price changes or its context window ends, tokens."""
         bounds = {tier.above_tokens for one in self.candidates for tier in one.facts.tiers}
         return bounds | {one.facts.context_tokens for one in self.candidates if one.facts.context_tokens}
 
@@ -96,7 +96,7 @@ def read_pool(config: Path | None, named: Sequence[str]) -> Pool:
 
 
 def with_models(pool: Pool, models: Iterable[str]) -> Pool:
-    """The pool with the models that the rows show, where nobody named another."""
+    """The pool; if it has no candidate yet, with the models that the rows show."""
     if pool.candidates or pool.unpriced:
         return pool
     found = {
@@ -106,7 +106,7 @@ def with_models(pool: Pool, models: Iterable[str]) -> Pool:
 
 
 def listed(model: str, prices: PriceMap, markups: Markups) -> Facts | None:
-    """What LiteLLM's price map says of a model, `None` where it lists none with a price."""
+    """What LiteLLM's price map says of a model; `None` where it lists no price for it."""
     if not model:
         return None
     try:
@@ -118,7 +118,7 @@ def listed(model: str, prices: PriceMap, markups: Markups) -> Facts | None:
 
 
 def has_price(facts: Facts) -> bool:
-    """Whether tokens have a list price there."""
+    """Whether the deployment's tokens have a list price."""
     input_usd, output_usd, _ = rates(facts, 0)
     return facts.gpu_usd_per_hour is None and input_usd is not None and output_usd is not None
 
@@ -157,7 +157,7 @@ def _named(name: str, deployments: Sequence[ManagedDeployment], prices: PriceMap
 
 
 def _priced(found: Iterable[Candidate], pool: Pool) -> Pool:
-    """Those with a price, each once: replicas of a model at one price are one candidate."""
+    """The pool with the candidates that have a price. Replicas of a model at one price are one candidate."""
     kept: dict[object, Candidate] = {}
     unpriced = dict.fromkeys(one.name for one in found if not has_price(one.facts))
     for one in found:

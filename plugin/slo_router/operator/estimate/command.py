@@ -161,7 +161,7 @@ def _sources(given: list[str] | None) -> list[str]:
 
 
 def _watched(rows: Iterable[Row]) -> Iterator[Row]:
-    """Says how far it is, where somebody watches."""
+    """Passes the rows on, and shows on a terminal how many were read."""
     with remarks.status("reading …") as status:
         for number, row in enumerate(rows, 1):
             if number % TELL_EVERY == 0:
@@ -170,7 +170,7 @@ def _watched(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 async def _measured(url: str, pool: Pool) -> Measured:
-    """The benchmark's qualities of the candidates and of what the YAML has. Raises SettingsError."""
+    """The benchmark's qualities of the candidates and of the YAML's deployments. Raises SettingsError."""
     if not is_usable(url):
         raise SettingsError(f"--redis: {masked(url)}, expected redis://…")
     names = {one.facts.deployment_id for one in pool.candidates} | pool.deployments.keys()

@@ -9,10 +9,10 @@ from slo_router.contract.intervals import Interval
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What would have been saved if these, and no others, had moved.
+    """What would have been saved if the requests of this scenario, and no others, had moved.
 
-    `interval` is of other traffic of this kind, `assumed` from the least to the most that the assumptions allow, and
-    `whole` of both: from the interval's lower end at the least to its upper end at the most.
+    `interval` tells how the share differs on other traffic of this kind. `assumed` goes from the least to the most that
+    the assumptions allow. `whole` has both: from the interval's lower end at the least to its upper end at the most.
     """
 
     scenario: str  # "shown", "stated", "open"
@@ -55,7 +55,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class CandidateLine:
-    """One that could have answered. Prices are USD per million tokens."""
+    """A candidate. Prices are USD per million tokens. `times_as_long` compares its answers with the present ones."""
 
     name: str
     input_usd: float | None
@@ -88,7 +88,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Everything. `spent_usd` is over the `requests` that are compared; `moves` are those of `stated`."""
+    """The whole estimate. `spent_usd` is over the compared `requests`; `moves` are those of the scenario `stated`."""
 
     source: str
     first_s: float  # Unix seconds

@@ -1,14 +1,14 @@
 """Whether a candidate's answers are good enough to take over a task, and how sure that is.
 
     SHOWN     graded answers show it, with the confidence that was asked for; or it is the same model
-    STATED    the YAML's quality says so, and nobody measured it: what the router acts on until somebody does
+    STATED    the YAML's quality says so, and nobody measured it. The router acts on that until somebody does
     OPEN      nobody knows: too few graded answers, or none
     NO        the quality that is stated or measured is too low
 
-Good enough is the group's `min_quality` where the plugin manages the group, held against the bound that its decisions
-use (`quality_confidence`), else a share (`keep`) of the quality of
-what answers now. Graded answers are those of the benchmark in Redis, or of an outcomes table, where both answered the
-same prompts. Where a row's task is unknown, a verdict holds if it is the same for every task that is known.
+Good enough is at least the group's `min_quality`, if the plugin manages the group and the group has one. The bound that
+its decisions use (`quality_confidence`) must reach that. Else good enough is a share (`keep`) of the quality of the
+deployment that answers now. Graded answers come from the benchmark in Redis, or from an outcomes table, in which both
+answered the same prompts. If a row's task is unknown, a verdict holds if it is the same for every known task.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from slo_router.operator.estimate.lengths import bare
 from slo_router.operator.estimate.outcomes import Outcomes, mean_of
 from slo_router.operator.estimate.reading.rows import NO_TASK
 
-POWER = 0.8  # of the comparison that would settle what is open
-DIFFER = 0.2  # of all prompts: where one of two models is graded right and the other wrong; assumed
+POWER = 0.8  # of the comparison that would settle an open question
+DIFFER = 0.2  # assumed share of prompts on which one of two models is graded right and the other wrong
 MOST_ANSWERS = 100_000
 _DEFAULT = "default"
 
 
 class Verdict(IntEnum):
-    """The better known, the higher."""
+    """The higher, the surer it is that the answers are good enough."""
 
     NO = 0
     OPEN = 1
@@ -42,7 +42,7 @@ class Verdict(IntEnum):
 
 
 class Judgement(NamedTuple):
-    """`needed`: graded answers that would settle it, `None` where it is settled or no number would."""
+    """A verdict and why. `needed` graded answers would settle it; `None` where it is settled, or no number would."""
 
     verdict: Verdict
     why: str
@@ -50,7 +50,7 @@ class Judgement(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """What is believed. `answers` were graded; `None`: the number was typed.
+    """A believed quality, 0..1. `answers` were graded; `None`: the number was typed.
 
     `bound` is what decisions hold a group's floor against, where the group is managed.
     """
@@ -61,7 +61,7 @@ class Quality(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What answers now."""
+    """The deployment that answers now."""
 
     name: str  # the deployment's id, or its model
     model: str
@@ -72,7 +72,7 @@ Measured = Mapping[tuple[str, str], Quality]  # by deployment id and task
 
 
 class Evidence:
-    """`confidence` of a bound, one-sided; `keep`: the share of the present quality that must be kept."""
+    """Judges candidates. `confidence` is of a one-sided bound. `keep` is the share of the present quality to keep."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Evidence:
         return Judgement(Verdict.OPEN, "good enough for some tasks, and the rows do not say their task")
 
     def may_stay(self, served: Served, group: str, task: str) -> bool:
-        """Whether what answers now is good enough for the group's floor, as far as anybody knows."""
+        """Whether the deployment that answers now passes the group's floor. An unknown quality passes."""
         tasks = [task] if task != NO_TASK or served.facts is None else self._tasks(served.facts, served, group)
         return any(self._keeps_floor(served, self._floor(group, one), one) for one in tasks)
 
@@ -130,7 +130,7 @@ class Evidence:
         return self._against(have, present, self._keep, said, is_floor_sure=present.answers is not None)
 
     def _against(self, have: Quality, present: Quality, keep: float, low: str, *, is_floor_sure: bool) -> Judgement:
-        """A quality beside `keep` × another."""
+        """Judges the quality `have` against `keep` × `present`."""
         floor = keep * present.value
         gap = have.value - floor
         if have.answers is None or not is_floor_sure:
@@ -151,13 +151,13 @@ class Evidence:
         return Judgement(Verdict.OPEN, f"{said}: too few", self._needed(have.value, gap))
 
     def _bounds(self, quality: Quality) -> Interval:
-        """What is typed is taken at its word."""
+        """The interval of a quality. A typed number is taken as exact."""
         if quality.answers is None:
             return Interval(quality.value, quality.value)
         return wilson(quality.value * quality.answers, quality.answers, self._two_sided)
 
     def _compared(self, candidate: Facts, served: Served, task: str) -> Judgement | None:
-        """By the outcomes table; `None` where one of the two, or the task, is not in it."""
+        """The judgement by the outcomes table; `None` if it has too few prompts of the task that both answered."""
         if self._outcomes is None:
             return None
         one = self._outcomes.name_of((candidate.deployment_id, candidate.model, bare(candidate.model)))
@@ -179,7 +179,7 @@ class Evidence:
         return Judgement(Verdict.OPEN, f"{said}: too few", needed if needed < MOST_ANSWERS else None)
 
     def _quality(self, facts: Facts | None, name: str, task: str) -> Quality | None:
-        """The benchmark's, else the table's, else what is stated."""
+        """The quality from the benchmark, else from the outcomes table, else as stated."""
         measured = self._measured.get((name, task))
         if measured is not None:
             return measured
@@ -196,13 +196,13 @@ class Evidence:
         return None if settings is None else settings.quality_floor(task if task != NO_TASK else _DEFAULT)
 
     def _needed(self, quality: float, gap: float) -> int | None:
-        """Answers after which a bound would leave the gap out, if the quality is what it seems."""
+        """Graded answers after which the bound would clear the floor or miss it, if the quality is what it seems."""
         variance = max(quality * (1 - quality), 0.01)
         answers = math.ceil(variance * (_z(self._confidence) / gap) ** 2) if gap else MOST_ANSWERS
         return max(answers, FEWEST) if answers < MOST_ANSWERS else None
 
     def _planned(self) -> int | None:
-        """Prompts that both must answer, where nothing is known: if they are alike, that shows with POWER."""
+        """Prompts that both must answer where nothing is known. If both are equally good, these show it with POWER."""
         margin = 1 - self._keep
         if margin <= 0:
             return None

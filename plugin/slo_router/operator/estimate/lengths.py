@@ -1,9 +1,9 @@
-"""How many tokens another model would have answered with, as a multiple of those that were written.
+"""How many tokens another model would have answered with, as a multiple of the tokens that were written.
 
 same model    1
 outcomes      both answered the same prompts of an outcomes table: the ratio of their tokens, with its interval
 learned       one group sent requests to both: the ratio over prompts of like length, with its interval. It holds
-              as far as the group did not send them unlike requests
+              if the group sent both the same kind of requests
 assumed       1, from 0.5 to 2
 """
 
@@ -17,19 +17,19 @@ from typing import NamedTuple
 from slo_router.contract.intervals import Z95
 from slo_router.operator.estimate.totals import Stratum, Sums
 
-FEWEST = 50  # answers of each of the two
-_FEWEST_ALIKE = 5  # of one length of prompts
+FEWEST = 50  # answers of each of the two models
+_FEWEST_ALIKE = 5  # likewise, to prompts of one length
 SPREAD = (0.5, 2.0)
 
 
 class Factor(NamedTuple):
-    """Times as long, with the ends of what is plausible; `source` as in this module's heading."""
+    """How many times as long answers are, with the ends of what is plausible. `source` is one of the module's."""
 
     middle: float
     low: float
     high: float
     source: str
-    answers: int = 0  # of the candidate's that it rests on
+    answers: int = 0  # of the candidate, on which the factor rests
 
 
 SAME = Factor(1.0, 1.0, 1.0, "same model")
@@ -64,7 +64,7 @@ class Lengths:
         }
 
     def learned(self, group: str, task: str, served: str, other: str) -> Factor | None:
-        """How much longer `other` answers than `served`, models by their bare names; `None` where too little tells."""
+        """How many times as long `other` answers as `served` (bare names of models); `None` with too few answers."""
         for kind in (task, ""):
             factor = _ratio(self._found.get((group, kind, served), {}), self._found.get((group, kind, other), {}))
             if factor is not None:
@@ -78,7 +78,7 @@ def bare(model: str) -> str:
 
 
 def _ratio(served: Mapping[int, Written], other: Mapping[int, Written]) -> Factor | None:
-    """Of the means over the lengths of prompts that both answered, weighted as those of `served`."""
+    """The ratio of the mean answers, over the prompt lengths that both have, weighted by the answers of `served`."""
     sizes = [
         size for size, one in served.items() if size in other and min(one.answers, other[size].answers) >= _FEWEST_ALIKE
     ]
@@ -96,7 +96,7 @@ def _ratio(served: Mapping[int, Written], other: Mapping[int, Written]) -> Facto
 
 
 def _mean(weights: Mapping[int, int], written: Mapping[int, Written]) -> tuple[float, float]:
-    """Tokens of an answer, and the standard error."""
+    """The weighted mean of an answer's tokens, and its standard error."""
     total = sum(weights.values())
     mean = variance = 0.0
     for size, weight in weights.items():
@@ -108,7 +108,7 @@ def _mean(weights: Mapping[int, int], written: Mapping[int, Written]) -> tuple[f
 
 
 def widest(factors: Iterable[Factor]) -> Factor | None:
-    """For a table: of one model beside several others, from the lowest end to the highest."""
+    """One factor for a table: the middle that rests on the most answers, from the lowest end to the highest."""
     found = list(factors)
     if not found:
         return None

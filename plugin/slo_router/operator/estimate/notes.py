@@ -1,4 +1,4 @@
-"""In words: what is in no comparison, and what the figures rest on."""
+"""Notes in words: which requests are in no comparison, and what the figures rest on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Asked(NamedTuple):
 
 
 def unmoved(totals: Totals, pool: Pool, strata: Mapping[Stratum, Sums]) -> Iterator[tuple[str, int, float | None]]:
-    """Why, how many requests, and what was paid for them."""
+    """Requests that are in no comparison: why, how many, and the USD paid for them (`None`: unknown)."""
     for fate, words in _FATES.items():
         if fate in totals.left:
             yield words, *totals.left[fate]

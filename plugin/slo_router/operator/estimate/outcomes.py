@@ -1,6 +1,6 @@
 """A table of graded answers: each row a prompt, with `category`, and for a model M `score::M` (0..1) and `outtok::M`.
 
-What two models made of the same prompts is compared prompt by prompt, so how hard the prompts are drops out.
+Two models are compared prompt by prompt, so the difficulty of the prompts cancels out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Outcomes:
         self._categories = categories
 
     def name_of(self, names: Iterable[str]) -> str | None:
-        """Under which of these names a model stands in the table."""
+        """The first of these names under which the table has scores; `None` if there is none."""
         return next((name for name in names if SCORE + name in self._columns), None)
 
     def tasks(self) -> frozenset[str]:
@@ -36,16 +36,16 @@ class Outcomes:
         return frozenset(self._categories)
 
     def differences(self, candidate: str, served: str, keep: float, task: str | None) -> list[float]:
-        """Of each prompt that both answered: its score − `keep` × that of what served; `None`: all tasks."""
+        """For each prompt that both answered: the score − `keep` × that of `served`. `task` `None`: all tasks."""
         pairs = self._pairs(SCORE + served, SCORE + candidate, task)
         return [theirs - keep * own for own, theirs in pairs]
 
     def scores(self, model: str, task: str | None) -> list[float]:
-        """One model's."""
+        """The scores of one model. `task` `None`: all tasks."""
         return [score for score, _ in self._pairs(SCORE + model, SCORE + model, task)]
 
     def factor(self, candidate: str, served: str) -> Factor | None:
-        """How much longer the candidate's answers are; `None` where too few tell."""
+        """How many times as long the candidate's answers are; `None` with too few answers."""
         pairs = self._pairs(TOKENS + served, TOKENS + candidate, None)
         sums = PairSums.of([(theirs, own) for own, theirs in pairs])
         between = ratio(sums) if len(pairs) >= FEWEST else None
@@ -64,12 +64,12 @@ class Outcomes:
 
 
 def mean_of(differences: Sequence[float], confidence: float) -> tuple[float, Interval]:
-    """Of at least two."""
+    """The mean of at least two differences, and its interval."""
     return sum(differences) / len(differences), student(differences, confidence)
 
 
 def read_outcomes(path: Path) -> Outcomes:
-    """Raises SettingsError."""
+    """Reads a table of outcomes. Raises SettingsError."""
     try:
         columns = _parquet(path) if path.read_bytes()[:4] == b"PAR1" else _csv(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -1,7 +1,7 @@
-"""How sure a saved share is, by the bootstrap over what belongs together: sessions, and days where there are enough.
+"""The interval of a saved share, by the bootstrap over blocks: sessions, and days where there are enough.
 
-Requests of a session, or of a day, are alike, so whole ones are drawn, with replacement, and the share is worked out
-anew. The wider of the two intervals counts. It says how the share would differ on other traffic of this kind; what is
+Requests of a session, or of a day, are alike. So whole blocks are drawn, with replacement, and the share is computed
+anew. The wider of the two intervals counts. It says how the share would differ on other traffic of this kind. What is
 assumed of prices, lengths and quality is no part of it.
 """
 
@@ -14,19 +14,19 @@ from typing import NamedTuple
 from slo_router.contract.intervals import Interval
 
 REPLICATES = 1_000
-FEWEST = 14  # blocks, below which they tell nothing
+FEWEST = 14  # blocks; fewer tell nothing
 TAIL = 0.025
 
 
 class Block(NamedTuple):
-    """What was paid for requests that are drawn together, and what it would have been."""
+    """USD that were paid for requests that are drawn together, and USD that they would have cost."""
 
     spent_usd: float
     routed_usd: float
 
 
 def saved_interval(blocks: Sequence[Block], seed: int = 0) -> Interval | None:
-    """Of 1 − Σ routed ÷ Σ spent, with 95 % confidence; `None` where nothing was spent."""
+    """The 95 % interval of 1 − Σ routed ÷ Σ spent; `None` where nothing was spent."""
     rng, count = random.Random(seed), len(blocks)  # noqa: S311  # statistics
     found = []
     for _ in range(REPLICATES):

@@ -23,14 +23,14 @@ FEWEST_USD = 1e-9
 
 
 class Source(NamedTuple):
-    """What was read."""
+    """What was read, and how many of its rows were broken."""
 
     name: str
     broken: int
 
 
 class Summary:
-    """Works the estimate out of the totals."""
+    """Computes the estimate from the totals."""
 
     def __init__(self, totals: Totals, what_if: WhatIf, pool: Pool) -> None:
         self._totals, self._what_if, self._pool = totals, what_if, pool
@@ -39,7 +39,7 @@ class Summary:
         self._spent_usd = sum(sums.usd for sums in self._strata.values())
 
     def estimate(self, source: Source, asked: Asked) -> Estimate:
-        """All of it."""
+        """The whole estimate."""
         totals = self._totals
         days = list(totals.by_day())
         shares = list(totals.by_share())
@@ -107,12 +107,12 @@ class Summary:
         return tuple(sorted(parts, key=lambda part: -part.spent_usd))
 
     def _moves(self) -> tuple[Move, ...]:
-        """Those of the scenario `stated`."""
+        """The moves of the scenario `stated`."""
         picks = self._picks[Verdict.STATED, End.MIDDLE]
         return self._lines(picks.items(), lambda _, __: True)
 
     def _questions(self) -> tuple[Move, ...]:
-        """What is open or merely stated, and would save."""
+        """The moves that are open or merely stated, and would save."""
         options = ((stratum, one) for stratum, found in self._what_if.options.items() for one in found)
         return self._lines(options, _is_question)
 

@@ -1,11 +1,11 @@
-"""All rows as sums: what is worked with fits into memory, however many rows there were.
+"""Adds all rows up. The sums fit into memory, however many rows there were.
 
-A *stratum* is what a router cannot tell apart: requests of one group, served by one deployment, of one task, with
+A *stratum* has requests that a router cannot tell apart: of one group, served by one deployment, of one task, with
 prompts of about one length. Prices are linear within it: its edges are the powers of two and every length at which
 some price or context window changes. So sums of tokens tell exactly what its requests would have cost elsewhere.
 
-Each stratum is kept three times, as sums by key, by day, and by *share*: sessions, whole ones, are dealt out to SHARES
-of them for the interval. Requests of a session or a day are alike, so they are drawn together or not at all.
+Each stratum's sums are kept three times: by key, by day, and by *share*. Whole sessions are dealt out to SHARES shares,
+for the interval. Requests of a session or a day are alike, so they are drawn together or not at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slo_router.contract.ages import DAY_S
 from slo_router.operator.estimate.reading.rows import Row
 
 SHARES = 256
-MOST_KEYS = 10_000  # what further keys do is `OTHERS`
+MOST_KEYS = 10_000  # further keys count as `OTHERS`
 OTHERS = "(other keys)"
 _EDGES = (
     *(1 << power for power in range(5, 22)),
@@ -35,12 +35,12 @@ class Stratum(NamedTuple):
     group: str
     served: str  # the deployment's id, or its model
     task: str
-    size: int  # which step of the prompt's length
+    size: int  # place of the prompt's length among the edges
     has_media: bool
 
 
 class Sums(NamedTuple):
-    """Over requests; the tokens as they were billed, `answer_squares` of each answer's tokens."""
+    """Sums over requests. Tokens are as billed; `answer_squares` sums the square of each answer's tokens."""
 
     requests: int = 0
     prompt: int = 0
@@ -77,12 +77,12 @@ class Totals:
         self._left: defaultdict[str, list[float]] = defaultdict(lambda: [0, 0.0])
         self._without_price: defaultdict[str, int] = defaultdict(int)
         self._keys: set[str] = set()
-        self.models: dict[str, str] = {}  # by what served
+        self.models: dict[str, str] = {}  # by `served`
         self.rows = 0
         self.first_s, self.last_s = math.inf, -math.inf  # Unix seconds
 
     def add(self, row: Row) -> None:
-        """Counts it in."""
+        """Counts one row."""
         at_s, fate, group, served, model, key, task, session, prompt, answer, cached, usd, has_media = row
         self.rows += 1
         self.first_s = min(self.first_s, at_s)
@@ -115,16 +115,16 @@ class Totals:
 
     @property
     def left(self) -> dict[str, Left]:
-        """By what became of them."""
+        """Requests that were not served, by what became of them."""
         return {fate: Left(int(count), usd) for fate, (count, usd) in self._left.items()}
 
     @property
     def without_price(self) -> dict[str, int]:
-        """Requests that were booked at nothing, by what served them."""
+        """The number of requests that were booked at nothing, by `served`."""
         return dict(self._without_price)
 
     def strata(self) -> dict[Stratum, Sums]:
-        """All keys together."""
+        """Each stratum's sums."""
         return {
             Stratum(*stratum): _sums(map(sum, zip(*cells.days.values(), strict=True)))
             for stratum, cells in self._cells.items()
@@ -136,12 +136,12 @@ class Totals:
             yield from ((Stratum(*stratum), key, _sums(values)) for key, values in cells.keys.items())
 
     def by_day(self) -> Iterator[tuple[Stratum, int, Sums]]:
-        """By day, counted from 1970, in UTC."""
+        """Each stratum's sums by day, counted from 1970, in UTC."""
         for stratum, cells in self._cells.items():
             yield from ((Stratum(*stratum), day, _sums(values)) for day, values in cells.days.items())
 
     def by_share(self) -> Iterator[tuple[Stratum, int, Sums]]:
-        """By share of the sessions."""
+        """Each stratum's sums by share of the sessions."""
         for stratum, cells in self._cells.items():
             yield from ((Stratum(*stratum), share, _sums(values)) for share, values in cells.shares.items())
 

@@ -1,12 +1,12 @@
-"""Who would have answered, and what that would have cost. Pure.
+"""Which candidate would have answered, and what that would have cost. Pure.
 
-Within a stratum the router picks alike, so each has one pick: the cheapest of those that are good enough, or what
-answered, unless that is below the group's floor: then the pick may be dearer. It picks on what it expects, so on the
-stratum's mean; what stays costs what was booked.
+Within a stratum the router picks alike, so each stratum has one pick: the cheapest candidate that is good enough, if it
+is cheaper than the deployment that answered. If that deployment is below the group's floor, the pick may be dearer. The
+router picks by what it expects, that is, by the stratum's mean. Requests that stay cost what was booked.
 
-    Scenario    who may take over: only what graded answers show, also what the YAML states, also what nobody knows
-    End         of what is assumed: the middle, or all of it at the end at which least (most) is saved. At the lower end
-                other models write as long answers as is plausible, and read nothing from their caches
+    Scenario    which candidates may take over: only `shown` ones, also `stated` ones, also `open` ones (`evidence`)
+    End         which end of the assumptions holds: the middle, or the end at which the least (the most) is saved. At
+                the lower end other models write the longest plausible answers, and read nothing from their caches
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SCENARIOS = (Verdict.SHOWN, Verdict.STATED, Verdict.OPEN)
 
 
 class End(IntEnum):
-    """Of what is assumed."""
+    """Which end of the assumptions holds."""
 
     LEAST = 0
     MIDDLE = 1
@@ -42,14 +42,14 @@ class Option(NamedTuple):
     factor: Factor
 
     def usd(self, sums: Sums, end: End) -> float:
-        """What it would have asked for these requests, all of one stratum."""
+        """USD that the candidate would have charged for these requests, all of one stratum."""
         n, factor = sums.requests, self.factor
         times = (factor.high, factor.middle, factor.low)[end]
         cached = 0.0 if end is End.LEAST else sums.cached / n
         return n * (cost_usd(self.facts, sums.prompt / n, times * sums.answer / n, cached) or 0.0)
 
     def fits(self, sums: Sums) -> bool:
-        """Whether its window holds the prompts with their answers."""
+        """Whether the candidate's limits on context and answer hold the mean prompt with its answer."""
         n, window, longest = sums.requests, self.facts.context_tokens, self.facts.max_output_tokens
         answer = self.factor.middle * sums.answer / n
         return (window is None or sums.prompt / n + answer <= window) and (longest is None or answer <= longest)
@@ -122,7 +122,7 @@ class WhatIf:
         return learned or ASSUMED
 
     def _stays(self, stratum: Stratum, sums: Sums) -> float:
-        """What the router would expect to pay where the stratum is: by prices where they are known, else as booked."""
+        """What the router would expect to pay where the stratum is: what was booked, or less by known list prices."""
         facts = self._served[stratum.served].facts
         if facts is None:
             return sums.usd

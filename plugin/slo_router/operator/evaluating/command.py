@@ -95,7 +95,7 @@ def evaluate(
 
 
 def _told_by(config: Path, name: str | None, table: Table) -> Table:
-    """The table with the categories that a group tells its prompts by. Raises SettingsError."""
+    """The table with the categories that a group gives its prompts. Raises SettingsError."""
     groups = load_settings(config).plugin.groups
     name = next(iter(groups)) if name is None and len(groups) == 1 else name
     if name not in groups:

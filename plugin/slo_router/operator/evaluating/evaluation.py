@@ -42,7 +42,7 @@ class Evaluation:
 def evaluate_table(
     table: Table, name: str, targets: Sequence[float], seeds: int, *, asks_litellm: bool = True
 ) -> Evaluation:
-    """Of all routers; `asks_litellm`: its complexity router too, which takes LiteLLM's import."""
+    """Evaluates all routers; with `asks_litellm` also LiteLLM's complexity router, which needs LiteLLM's import."""
     groups, remarks = groups_of(table, asks_litellm=asks_litellm)
     found = standings(table, groups, targets, seeds)
     quality, usd = table.score.mean(axis=0), table.cost_usd.mean(axis=0)

@@ -1,7 +1,7 @@
 """How routers tell prompts apart: each router sorts them into groups, and learns which model serves a group.
 
 `ours` takes the table's category, or the one that this project infers from the instruction. The others are what people
-use instead. All learn alike, so what differs is what a group knows of a prompt.
+use instead. All routers learn in the same way, so only their groups differ.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from slo_router.operator.evaluating.table import Table
 from slo_router.request.categories import Categorizer, article, instruction_windows, rules
 
-Groups = NDArray[np.intp]  # of each prompt, counted from 0
+Groups = NDArray[np.intp]  # the group of each prompt, counted from 0
 
 OURS, LENGTH, ARTICLE, COMPLEXITY = "ours", "prompt length", "article's heuristic", "LiteLLM's complexity router"
-LENGTHS = 10  # groups of alike many prompts
+LENGTHS = 10  # groups with about as many prompts each
 TIMEOUT_S = 1_800.0
-# LiteLLM's import takes seconds and prints, and the command line does without it: a process of its own asks it.
+# LiteLLM's import takes seconds and prints, and the command line does without it. So another process asks it.
 ASK = """
 import json, sys
 from litellm.router_strategy.complexity_router.complexity_router import ComplexityRouter
@@ -34,7 +34,7 @@ print(json.dumps([getattr(asked.classify(one)[0], "value", "") for one in json.l
 
 
 def groups_of(table: Table, *, asks_litellm: bool = True) -> tuple[dict[str, Groups], list[str]]:
-    """Each router's groups, and what is to be said of them."""
+    """Each router's groups, and notes on them."""
     notes = []
     ours: Sequence[str]
     if table.categories is None:
@@ -58,18 +58,18 @@ def inferred(prompts: Sequence[str], categorizer: Categorizer) -> list[str]:
 
 
 def numbered(names: Sequence[str]) -> Groups:
-    """Equal names are a group."""
+    """One group for each name."""
     return np.unique(np.array(names), return_inverse=True)[1]
 
 
 def by_length(prompts: Sequence[str]) -> Groups:
-    """Tenths by length."""
+    """Ten groups of about as many prompts, by length."""
     lengths = np.array([len(prompt) for prompt in prompts])
     return np.searchsorted(np.quantile(lengths, np.arange(1, LENGTHS) / LENGTHS), lengths)
 
 
 def _tiers(prompts: Sequence[str]) -> list[str] | None:
-    """What LiteLLM's own code says of each prompt, with its defaults; `None` where it is not to be had."""
+    """The tier that LiteLLM's own code gives each prompt, with its defaults; `None` where LiteLLM can't be asked."""
     if importlib.util.find_spec("litellm") is None:
         return None
     quiet: Mapping[str, str] = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONWARNINGS": "ignore"}

@@ -1,13 +1,13 @@
 """A router's choices from its cheapest to its best, and the point on that ladder which keeps a quality.
 
-A router learns from training prompts what each model's quality and cost are in each of its groups. For a price λ of
-quality it sends a group to the model with the highest quality − λ · cost; the ladder has these choices for many λ. On
-validation prompts the place between two rungs is found that just keeps a quality: a share of the prompts takes the
-upper one. On test prompts it is read.
+A router learns from training prompts what each model's quality and cost are in each of its groups. For a weight λ of
+the cost it sends a group to the model with the highest quality − λ · cost; the ladder has these choices for many λ.
+Validation prompts show the place between two rungs that just keeps a quality: there a share of the prompts takes the
+upper rung. Test prompts show the cost and the quality at that place.
 
-A cell's quality is the model's mean plus what the model gains or loses in the group beside the other models. That gain
-is shrunk towards 0 by how far gains really lie apart: their variance less that which chance makes, by the method of
-moments over all groups and models.
+A model's quality in a group is its mean over all prompts plus its gain: what it gains or loses in this group, compared
+with the other models. The gain is shrunk towards 0: by much if gains hardly differ beyond chance. How far they really
+differ is their variance less the variance by chance, by the method of moments over all groups and models.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from slo_router.operator.evaluating.grouping import Groups
 from slo_router.operator.evaluating.table import Floats
 
-COST_ANSWERS = 5.0  # answers that a model's mean cost counts as, beside a group's
+COST_ANSWERS = 5.0  # a model's mean cost counts as this many answers, beside the group's answers
 PRICES = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 240)])  # λ, where the strongest model costs 1
 
 
@@ -38,11 +38,11 @@ class Data(NamedTuple):
 class Ladder(NamedTuple):
     """Rungs from cheap to dear: cost and quality of each, as validation and as test prompts show them."""
 
-    seen: Data  # one column
-    read: Data
+    seen: Data  # on validation prompts; one column
+    read: Data  # on test prompts
 
     def keeping(self, quality: float) -> tuple[float, float]:
-        """Cost and quality on test where validation keeps `quality`; the best rung where none does."""
+        """Cost and quality on test at the place where validation just keeps `quality`, or of the best rung."""
         score = self.seen.score
         upper = int(np.argmax(score >= quality)) if (score >= quality).any() else len(score) - 1
         if upper == 0 or score[upper] < quality:
@@ -65,7 +65,7 @@ def learn(data: Data, groups: Groups, count: int) -> Data:
     answers = np.bincount(groups, minlength=count)[:, None].astype(np.float64)
     held = np.maximum(answers, 1)
     mean = data.score.mean(axis=0)
-    beside = data.score - data.score.mean(axis=1, keepdims=True) - (mean - mean.mean())  # hard prompts drop out
+    beside = data.score - data.score.mean(axis=1, keepdims=True) - (mean - mean.mean())  # a prompt's difficulty cancels
     gain = _sums(beside, groups, count) / held
     noise = beside.var(axis=0) / held
     several = answers[:, 0] > 1
@@ -101,9 +101,9 @@ def foreseen(validation: Data, test: Data) -> Ladder:
 
 
 def rungs(seen: Data, read: Data) -> Ladder:
-    """As the prices order them, from cheap to dear; one that validation shows below a cheaper one is levelled with it.
+    """The rungs from cheap to dear. A rung that validation shows below a cheaper one gets the mean quality of both.
 
-    No rung is picked because validation likes it: of many rungs the luckiest would promise what test does not keep.
+    No rung is picked because validation likes it: the luckiest of many rungs would promise what test does not keep.
     """
     level: list[tuple[float, int]] = []
     for score in seen.score:

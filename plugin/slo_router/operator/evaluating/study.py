@@ -1,15 +1,16 @@
 """What each router costs at a quality, on prompts that it has not seen: splits, baselines, seeds, and the verdict.
 
-Five folds, alike in every group of `ours`: two for training, two for validation, one for test. Each seed takes another
-for test, and after five the prompts are shuffled anew, so five seeds test every prompt once. The strongest model is the
-one with the best mean in the whole table; costs are shares of what it costs on the test prompts.
+There are five folds, each with the same part of every group of `ours`: two for training, two for validation, one for
+test. Each seed tests another fold, and after five seeds the prompts are shuffled anew. So five seeds test every prompt
+once. The strongest model is the one with the best mean in the whole table. Costs are shares of what it costs on the
+test prompts.
 
     random mix      prompts shared at random between models: a ladder without groups
     best constant   one model for all prompts: the cheapest that keeps the quality on validation
     oracle          knows each prompt's scores and costs; nobody can have it
 
 AIQ is the mean quality, as a share of the strongest's, over all costs from the cheapest model's to the strongest's.
-APGR is how much of the way from the cheapest model's quality to the strongest's that is.
+APGR is the part of the way from the cheapest model's quality to the strongest's that the AIQ has come.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Figure(NamedTuple):
 
     @staticmethod
     def of(values: Sequence[float]) -> Figure:
-        """Of at least one seed."""
+        """The figure over at least one seed."""
         if len(values) < 2:
             return Figure(values[0])
         interval = student(values, CONFIDENCE)
@@ -55,11 +56,11 @@ class AtTarget(NamedTuple):
     cost: Figure
     quality: Figure
     over_constant: Figure  # its cost less the best constant's
-    over_mix: Figure  # and less the random mix's
+    over_mix: Figure  # its cost less the random mix's
 
 
 class Standing(NamedTuple):
-    """How a router stands."""
+    """The figures of one router."""
 
     router: str
     targets: Sequence[AtTarget]
@@ -68,7 +69,7 @@ class Standing(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What a router is worth that has learned from so many labels: prompts, each graded with every model."""
+    """What a router reaches that has learned from `labels`: prompts, each graded with every model."""
 
     labels: int
     router: str
@@ -78,7 +79,7 @@ class Learned(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Of one router and seed."""
+    """What one router reaches with one seed."""
 
     costs: Sequence[float]
     qualities: Sequence[float]
@@ -132,7 +133,7 @@ def learning_curve(table: Table, groups: Mapping[str, Groups], target: float, se
 
 
 def split(strata: Groups, seed: int) -> tuple[Rows, Rows, Rows]:
-    """Training, validation and test rows, alike in each stratum."""
+    """Training, validation and test rows, each with the same part of every stratum."""
     rng = np.random.default_rng(seed // FOLDS)
     folds = np.empty(len(strata), dtype=np.intp)
     for stratum in np.unique(strata):
@@ -149,7 +150,7 @@ def split(strata: Groups, seed: int) -> tuple[Rows, Rows, Rows]:
 def points(
     table: Table, groups: Mapping[str, Groups], parts: tuple[Rows, Rows, Rows], targets: Sequence[float]
 ) -> dict[str, Point]:
-    """Each router, from one split."""
+    """What each router reaches with one split."""
     strong, weak = table.strongest, table.cheapest
     whole = Data(table.score, table.cost_usd / table.cost_usd[:, strong].mean())
     training, validation, test = (whole.at(rows) for rows in parts)
@@ -187,13 +188,13 @@ class Constants(NamedTuple):
     read: Data
 
     def keeping(self, quality: float) -> tuple[float, float]:
-        """Of the cheapest that keeps `quality` on validation, else of the best there."""
+        """Cost and quality on test of the cheapest model that keeps `quality` on validation, else of the best there."""
         enough = np.flatnonzero(self.seen.score >= quality)
         at = enough[np.argmin(self.seen.cost[enough])] if len(enough) else np.argmax(self.seen.score)
         return float(self.read.cost[at]), float(self.read.score[at])
 
     def area(self, low: float, high: float) -> float:
-        """Mean quality over all costs of the best model that is not dearer."""
+        """Mean quality, over all costs, of the model that is not dearer and best on validation."""
         qualities = []
         for cost in np.linspace(low, high, 400):
             affordable = np.flatnonzero(self.read.cost <= cost + 1e-12)
@@ -202,14 +203,14 @@ class Constants(NamedTuple):
 
 
 def beats_constant(at: AtTarget) -> bool:
-    """Cheaper than the best constant by more than noise, and not below the target by more than noise."""
+    """Whether a router costs less than the best constant by more than noise, and misses the target by noise at most."""
     cheaper = at.over_constant.mean if at.over_constant.high is None else at.over_constant.high
     quality = at.quality.mean if at.quality.high is None else at.quality.high
     return cheaper < 0 and quality >= at.target
 
 
 def verdict(found: Sequence[Standing]) -> list[str]:
-    """In words, for each target."""
+    """The verdict in words, for each target."""
     routers = [one for one in found if one.router not in (CONSTANT, ORACLE)]
     lines = []
     for i, at in enumerate(found[0].targets):

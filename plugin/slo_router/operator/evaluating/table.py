@@ -1,8 +1,9 @@
 """A table of outcomes: prompts that several models answered, with score, output tokens and cost of each answer.
 
 Columns: `prompt_id, source, dataset, category, prompt`, then for each model `score::M` (0..1), `outtok::M`, `cost::M`
-(USD). A blank or NaN was not measured. It is never read as 0: a model that was measured on too few prompts is left out,
-and so is a prompt that one of the remaining models was not measured on, so that all routers see the same prompts.
+(USD). A blank or NaN was not measured, and is never read as 0. A model that was measured on too few prompts is left
+out. A prompt that one of the remaining models was not measured on is left out too, so that all routers see the same
+prompts.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ EVERYTHING = Choice()
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Prompts that were measured on all models; `score` and `cost_usd` have a row for each, and a column each model."""
+    """Prompts that were measured on all models. `score`, `cost_usd`: a row for each prompt, a column for each model."""
 
     models: Sequence[str]
     prompts: Sequence[str]
@@ -61,7 +62,7 @@ class Table:
 
 
 def read_table(path: Path, choice: Choice = EVERYTHING) -> Table:
-    """From Parquet or CSV. Raises SettingsError naming what is missing, or where too little is left to compare."""
+    """Reads Parquet or CSV. Raises SettingsError naming what is missing, or where too little is left to compare."""
     columns = read_columns(path)
     if "prompt" not in columns:
         raise SettingsError(f"{path}: no column 'prompt', expected prompt_id, category, prompt, score::M, cost::M, …")
@@ -69,7 +70,7 @@ def read_table(path: Path, choice: Choice = EVERYTHING) -> Table:
 
 
 def read_columns(path: Path) -> Columns:
-    """All columns of a Parquet or CSV file. Raises SettingsError where it is none."""
+    """All columns of a Parquet or CSV file. Raises SettingsError where it is neither."""
     return _parquet(path) if path.suffix == ".parquet" else _csv(path)
 
 
@@ -108,7 +109,7 @@ def select(columns: Columns, choice: Choice, name: str) -> Table:
 
 
 def read_prices(path: Path) -> dict[str, tuple[float, float]]:
-    """From a CSV with `model, usd_per_1m_in, usd_per_1m_out`. Raises SettingsError for what is no price."""
+    """Reads a CSV with `model, usd_per_1m_in, usd_per_1m_out`. Raises SettingsError for a price that is no number."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return {
@@ -125,7 +126,7 @@ def _is_wanted(model: str, choice: Choice) -> bool:
 
 
 def _costs(columns: Columns, model: str, choice: Choice) -> Floats | None:
-    """USD for each prompt; `None` where nobody can tell."""
+    """USD for each prompt; `None` where they are unknown."""
     if choice.prices is None:
         return _floats(columns, f"cost::{model}") if f"cost::{model}" in columns else None
     if model not in choice.prices or f"outtok::{model}" not in columns:

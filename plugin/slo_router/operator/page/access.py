@@ -93,7 +93,7 @@ def read_address(text: str) -> Address:
 
 
 def check_token(token: str | None, address: Address) -> None:
-    """Raises SettingsError for a short token, and for none where other hosts can reach the page."""
+    """Raises SettingsError for a short token, or for no token where other hosts can reach the page."""
     if token is None and not _is_loopback(address.host):
         raise SettingsError(f"listen: {address.host} can be reached from other hosts, expected --token")
     if token is not None and len(token) < LEAST_TOKEN:

@@ -63,7 +63,7 @@ def make_app(source: reading.Source, access: Access) -> Starlette:
 
 
 class Page:
-    """The routes that need access. Those that read Redis are plain functions: Starlette runs them in threads."""
+    """The routes that need access. Routes that read Redis are plain functions: Starlette runs them in threads."""
 
     def __init__(self, source: reading.Source, templates: Templates) -> None:
         self._source, self._templates = source, templates

@@ -20,7 +20,7 @@ if (region) {
   setInterval(refresh, 1000 * region.dataset.refresh);
 }
 
-// 2. Inside LiteLLM's admin UI, which says who is logged in there: its claim buys this page's session.
+// 2. Inside LiteLLM's admin UI, which says who is logged in there: exchanges its claim for a session of this page.
 const origin = document.body.dataset.litellm;
 if (!origin && location.search === "?claimed") history.replaceState(null, "", "./");
 if (origin && window.parent !== window) {

@@ -1,4 +1,4 @@
-"""Reads what the page shows, for each view again: the live state, the latest records, and one record by its id.
+"""Reads what the page shows, anew for each view: the live state, the latest records, and one record by its id.
 
 The live state is what the workers and the benchmark have put into Redis, as for `slo-router status`. Share and cost
 come from the newest records of the request stream, as for `slo-router report`. Nothing is written.
@@ -34,7 +34,7 @@ from slo_router.operator.reporting.report import Evidence, make_report
 from slo_router.operator.reporting.rows import Hour, Lines, Report
 from slo_router.operator.reporting.tally import Tallies, Tally
 
-MOST_RECORDS = 5_000  # one view sums at most so many of the newest; that takes 0.5 s with 50 deployments, else less
+MOST_RECORDS = 5_000  # a view sums at most this many of the newest records: 0.5 s with 50 deployments, less with fewer
 POINTS = 48  # in a plot
 
 

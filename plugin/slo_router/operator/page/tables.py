@@ -30,7 +30,7 @@ class Expected(NamedTuple):
 
 
 def deployments(now: Now) -> Table:
-    """Share, cost and state of each deployment. The YAML's come first, then those that only the records have."""
+    """Share, cost and state of each deployment: first the YAML's, then deployments that only the records have."""
     rows = {row.name: row for row in now.report.deployments}
     known = [
         _deployment(one.group, one.name, one.in_flight, one.circuit, rows.pop(one.name, None))
@@ -113,7 +113,7 @@ def qualities(rows: Sequence[QualityRow], now: Sequence[Deployment]) -> Table:
 
 
 def _graded(found: GradedQuality | None) -> tuple[Cell, ...]:
-    if found is None:  # the configured number stands alone
+    if found is None:  # no answer was graded, so the configured number counts
         return plain(UNKNOWN), plain(UNKNOWN), Cell(UNKNOWN), plain(UNKNOWN)
     return (
         plain(number(found.mean, 3)),

@@ -4,9 +4,9 @@ The tokens of prompt and answer are those of the request as served. The only ass
 written as many output tokens; prices are exact. A deployment without a list price (self-hosted, or no longer in the
 YAML) counts at its recorded USD per 1,000 tokens, which is an estimate.
 
-The default baseline is that of the metrics (`baseline.dearest`). Some requests save nothing, and their baseline cost is
-what was spent: those that LiteLLM routed (also in shadow), those answered by its cache, those served by the baseline,
-and those with a cost but without tokens. A request of unknown cost has no accounts.
+The default baseline is that of the metrics (`baseline.dearest`). A request saves nothing, and its baseline cost is what
+was spent, if LiteLLM routed it (also in shadow), if LiteLLM's cache answered it, if the baseline served it, or if it
+has a cost but no tokens. A request of unknown cost has no accounts.
 """
 
 from __future__ import annotations

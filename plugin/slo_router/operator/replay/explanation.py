@@ -171,7 +171,7 @@ def _less_likely(one: Candidate, chosen: Candidate) -> str:
 
 
 def _less_worth(one: Candidate, chosen: Candidate) -> str:
-    """Of the objective `value`."""
+    """Why a candidate lost under the objective `value`."""
     worth_usd, best_usd = (one.scores or {}).get("quality_usd"), (chosen.scores or {}).get("quality_usd", 0.0)
     if worth_usd is None or one.predicted.cost_usd is None or chosen.predicted.cost_usd is None:
         return "its quality is unknown" if worth_usd is None else "its cost is unknown"

@@ -37,7 +37,7 @@ class Side(NamedTuple):
 
 
 class PolicyChange:
-    """The change from an old YAML to a new one. `judged`: what is believed now of who is in no record."""
+    """The change from an old YAML to a new one. `judged`: what is believed now of deployments that no record has."""
 
     def __init__(self, old: Settings, new: Settings, judged: Judged = NOT_JUDGED) -> None:
         self._old, self._new, self._judged = _sides(old), _sides(new), judged
@@ -112,7 +112,7 @@ def _renewed(prediction: Prediction, features: Features, before: Facts | None, a
         prediction = prediction._replace(quality=typed, quality_bound=typed)
     if before is not None and list_price(before) == list_price(after):
         return prediction  # its cost includes cached tokens and measured GPU hours
-    if prediction.output_tokens is not None:  # this candidate's; the features have the recorded pick's
+    if prediction.output_tokens is not None:  # the features have the length that the recorded pick would write
         features = features._replace(output_tokens=round(prediction.output_tokens))
     cost_usd, per_1k_usd = _listed(after, features)
     return prediction if cost_usd is None else prediction._replace(cost_usd=cost_usd, cost_per_1k_usd=per_1k_usd)

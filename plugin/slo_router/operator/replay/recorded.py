@@ -46,7 +46,7 @@ class Predicted(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def sure_quality(self) -> float | None:
-        """What a floor is held against; an older record has one quality for all."""
+        """What a floor is held against; an older record has only `quality`."""
         return self.quality if self.quality_bound is None else self.quality_bound
 
 

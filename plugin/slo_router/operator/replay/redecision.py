@@ -20,7 +20,7 @@ from slo_router.decision.prediction import View
 from slo_router.decision.relaxation import BESIDE, KEPT, RECOVERING
 from slo_router.operator.replay.recorded import RecordedDecision
 
-DRAWS = 16  # so many repeated picks find all the picks that a draw could make
+DRAWS = 16  # this many repeated picks find all the picks that a draw could make
 
 Item = TypeVar("Item")
 

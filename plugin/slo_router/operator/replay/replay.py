@@ -1,14 +1,14 @@
 """What another policy would have done with recorded requests, and where the log cannot tell.
 
     share        exact, given the recorded predictions. Load is as recorded, although other picks would change it. If a
-                 prediction from few samples is near its limit, or tips two near scores, a live run could pick
-                 otherwise: `close` counts such picks
+                 prediction from few samples is near its limit, or decides between two near scores, a live run could
+                 pick otherwise: `close` counts such picks
     cost         a request that stays costs what it cost. One that moves costs its tokens at the new price, with its
                  answer's length scaled by the ratio of the two deployments' expected lengths
     SLO kept     a request that stays is judged by its measurements. For one that moves, cost and quality are known.
                  Its latencies are judged by observed ÷ predicted of its new deployment's requests
-    quality      the expected quality of each pick, and the bound that floors are held against: the record's, and what
-                 is believed now of who is in no record; with the interval of the graded answers
+    quality      the expected quality of each pick, and the bound that floors are held against: as recorded, or as
+                 believed now for a deployment that no record has. With the interval of the graded answers
 
 `replay_outcome` computes the figures after all records were added.
 """
@@ -34,7 +34,7 @@ from slo_router.quality.worth import for_request
 from slo_router.worker.learning.worths import ENOUGH, Worth
 
 _NORMAL = NormalDist()
-LEAST_Z = 0.25  # of a bound near the middle (`quality_confidence` near 0.5), which tells little of the deviation
+LEAST_Z = 0.25  # for a bound near the mean (`quality_confidence` near 0.5), which tells little of the deviation
 Cell = tuple[str, Tightness | None]  # a deployment, and the limits relative to its predictions
 
 
@@ -44,7 +44,7 @@ class Counts:
 
     replayed: int = 0
     not_decided: int = 0  # LiteLLM chose: there is no decision to replay
-    no_candidate: int = 0  # the new YAML has not its group, or none of its candidates
+    no_candidate: int = 0  # the new YAML does not have its group, or has none of its candidates
     other_policy: int = 0  # recorded under another policy than the old YAML's
     moved: int = 0
     drawn: int = 0
@@ -62,12 +62,12 @@ class Replay:
         self.counts = Counts()
         self.shares: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])  # deployment → recorded, new
         self.graded_picks = 0  # new picks whose quality rests on graded answers
-        self.doubts: defaultdict[tuple[str, str], float] = defaultdict(float)  # sums of their standard deviations
+        self.doubts: defaultdict[tuple[str, str], float] = defaultdict(float)  # sums of these qualities' deviations
         self._worths: dict[str, Worth] = {}  # by group with a target for quality
         self._cost = [0.0] * 5  # new, old, new², new·old, old²
         self._priced = 0
         self.quality = [0.0, 0.0]  # sums: recorded, new
-        self.quality_bound = [0.0, 0.0]  # likewise what floors are held against
+        self.quality_bound = [0.0, 0.0]  # likewise, of the bounds that floors are held against
         self.quality_count = 0
         self.judged_before = [0, 0]  # met, judged: as recorded
         self.judged = [0, 0]  # met, judged: by the new SLO, where that can be told without `punctuality`
@@ -105,7 +105,10 @@ class Replay:
         self._judge(record, elsewhere, demand.slo, served, (new.chosen, new_usd))
 
     def _worth_of(self, group: str, settings: GroupSettings) -> Worth | None:
-        """Learned from the records before, as a worker would; a target in USD needs the whole day's traffic."""
+        """The worth learned from the records so far, as a worker would. `None` without a target for quality.
+
+        A target in USD needs the whole day's traffic.
+        """
         if settings.target is None or settings.target.quality_of_best is None:
             return None
         worth = self._worths.setdefault(group, Worth(settings.target))
@@ -158,7 +161,7 @@ class Replay:
         self.shares[name][1] += 1
 
     def _count_graded(self, category: str, chosen: Assessment, confidence: float | None) -> None:
-        """The bound lies as many standard deviations below the mean as its confidence says."""
+        """Counts a graded pick. Its bound lies as many standard deviations below the mean as its confidence says."""
         found = chosen.prediction
         mean, bound = found.quality, found.quality_bound
         if mean is None or bound is None or not found.quality_answers:

@@ -106,7 +106,10 @@ def _means(sums: Sequence[float], count: int) -> tuple[float | None, float | Non
 
 
 def _quality(replay: Replay) -> tuple[Interval | None, float | None]:
-    """Doubts of one deployment and category add up, for its requests rest on the same answers."""
+    """The quality's interval, and the share of graded picks.
+
+    Doubts of one deployment and category add up, for its requests rest on the same answers.
+    """
     if not replay.graded_picks or not replay.quality_count:
         return None, None
     half = Z95 * math.hypot(*replay.doubts.values()) / replay.counts.replayed

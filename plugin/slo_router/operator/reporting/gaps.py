@@ -38,11 +38,11 @@ class Gap(NamedTuple):
 def find_gaps(
     settings: Settings, snapshot: Snapshot, now_s: float, fed: Fed = NOT_FED, pairs: Sequence[Outcomes] = ()
 ) -> list[Gap]:
-    """All gaps, by group, those of its deployments first. `now_s` is Unix seconds."""
+    """All gaps, by group: first those of its deployments, then its own. `now_s` is Unix seconds."""
     gaps: list[Gap] = []
     for name, group in settings.plugin.groups.items():
         facts = [one.facts for one in settings.deployments if one.group == name]
-        if not facts:  # the configuration's own notes say it
+        if not facts:  # the configuration's own notes say that the group is empty
             continue
         for one in facts:
             gaps += [Gap(one.name, what) for what in _of_deployment(one, group, snapshot, now_s)]

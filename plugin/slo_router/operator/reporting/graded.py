@@ -22,7 +22,7 @@ class GradedQuality:
 
 
 def graded_of(belief: Belief, confidence: float, now_s: float) -> GradedQuality:
-    """The same for people; `now_s` is Unix seconds."""
+    """A belief for people; `now_s` is Unix seconds."""
     age_s = None if belief.at_s is None else max(now_s - belief.at_s, 0.0)
     return GradedQuality(belief.mean, belief.bound, confidence, dict(belief.sources), age_s, belief.typed)
 

@@ -23,7 +23,7 @@ from slo_router.operator.replay.recorded import Recorded, decode
 Entry: TypeAlias = tuple[str, dict[str, str]]
 
 PAGE = 1_000
-REDIS_SKEW_S = 60.0  # the clock of Redis, which stamps the entries, may differ so much from the proxies'
+REDIS_SKEW_S = 60.0  # the clock of Redis, which stamps the entries, may be this far from the proxies' clocks
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 

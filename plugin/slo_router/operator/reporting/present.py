@@ -44,8 +44,10 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """A group's shadow evaluation: USD of today (UTC), comparisons that are known, and the verdicts of its judge on
-    pairs of answers of one deployment, by what was better: the first, the second, or neither.
+    """A group's shadow evaluation: USD spent today (UTC), and the comparisons that are known.
+
+    The `control_` fields count the judge's verdicts on two answers of one deployment: the first or the second is
+    better, or neither.
     """
 
     group: str
@@ -67,8 +69,8 @@ class Status:
     workers: int
     stream_length: int
     recent: int  # requests
-    recent_judged: int  # of them: the others' SLO has a field that was not measured
-    recent_attainment: float | None  # of those
+    recent_judged: int  # of these requests; in the others a field of the SLO was not measured
+    recent_attainment: float | None  # of the judged requests
     last_record_age_s: float | None
     dropped_values: int
     deployments: tuple[Deployment, ...]
@@ -80,8 +82,9 @@ class Status:
 
 
 class Seen(NamedTuple):
-    """The data behind a status: the benchmark's snapshot, the live states, the latest records, Unix seconds; what is
-    believed of the qualities, and by group with which confidence; by group what a quality of 1 is worth.
+    """The data behind a status. `now_s` is Unix seconds. `judged` is what is believed of the qualities.
+
+    `confidences` are those of the quality's bounds, by group. `worths_usd` is what a quality of 1 is worth, by group.
     """
 
     snapshot: Snapshot

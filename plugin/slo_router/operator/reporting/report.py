@@ -19,7 +19,7 @@ SAME_OUTPUT = "The baseline is assumed to write as many output tokens; prices an
 
 
 class Evidence(NamedTuple):
-    """What is known now of the qualities, by the benchmark and by all that was graded; and what has changed."""
+    """What is known now of the qualities, from the benchmark and from all graded answers; and what has changed."""
 
     snapshot: Snapshot = Snapshot()
     judged: Judged = NOT_JUDGED
@@ -106,7 +106,7 @@ def _quality(tallies: Tallies, facts: Mapping[str, Facts], seen: Evidence) -> tu
         recorded = tallies.bounds.get((deployment, category))
         belief = seen.judged.get(deployment, {}).get(category)
         now = (configured, configured) if belief is None else (belief.mean, belief.bound)
-        if metrics is not None and metrics.quality_held:  # decisions take it for unknown
+        if metrics is not None and metrics.quality_held:  # for decisions a held quality is unknown
             now = None, None
         mean, bound = now if recorded is None else recorded.means
         measured, is_recorded = (configured, score, answers, interval), recorded is not None

@@ -39,8 +39,8 @@ class Row:
 class QualityRow:
     """The quality (0..1) of one deployment's answers in one category, and its evidence.
 
-    `mean` and `bound` (what `min_quality` is held against) are those that the requests' records have, on average; where
-    they have none, those believed now.
+    `mean` and `bound` (what `min_quality` is held against) are averages over the requests' records. If the records have
+    none, they are what is believed now.
     """
 
     deployment: str

@@ -21,7 +21,7 @@ Bounded = tuple[float, float]  # a quality's mean, and the bound that `min_quali
 
 
 class Bounds:
-    """Sums over requests whose records have both."""
+    """Sums of quality means and bounds, over requests whose records have both."""
 
     def __init__(self) -> None:
         self.count, self._mean, self._bound = 0, 0.0, 0.0
@@ -32,7 +32,7 @@ class Bounds:
 
     @property
     def means(self) -> tuple[float | None, float | None]:
-        """Of both; `None` without a request."""
+        """The average mean and the average bound; `None` without a request."""
         return (self._mean / self.count, self._bound / self.count) if self.count else (None, None)
 
 
@@ -107,7 +107,7 @@ class Tally:
 
 
 def bounded_of(record: Recorded) -> Bounded | None:
-    """What the decision believed of who answered; `None` where an older version wrote no bound."""
+    """What the decision believed of the deployment that answered; `None` without a bound, as older versions wrote."""
     candidates = () if record.decision is None else record.decision.candidates
     for one in candidates:
         if one.deployment == record.deployment:
@@ -129,7 +129,7 @@ class Tallies:
         self.deployments: defaultdict[str, Tally] = defaultdict(Tally)
         self.categories: defaultdict[str, Tally] = defaultdict(Tally)
         self.teams: defaultdict[str, Tally] = defaultdict(Tally)
-        self.bounds: defaultdict[tuple[str, str], Bounds] = defaultdict(Bounds)  # likewise
+        self.bounds: defaultdict[tuple[str, str], Bounds] = defaultdict(Bounds)  # like `served`
         self.hours: defaultdict[int, Tally] = defaultdict(Tally)  # by Unix hour
         self.served: defaultdict[tuple[str, str], int] = defaultdict(int)  # by deployment and category, errors left out
         self.first_s = math.inf

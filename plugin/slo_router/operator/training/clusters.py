@@ -24,7 +24,7 @@ TOP_WORDS = 8
 
 
 def cluster(prompts: Sequence[Prompt], count: int, seed: int, prefix: str = "cluster") -> Fitted:
-    """So many clusters. Raises SettingsError where there are too few prompts."""
+    """`count` clusters of the prompts. Raises SettingsError where there are too few prompts."""
     if len(prompts) < PROMPTS_EACH * count:
         raise SettingsError(
             f"{len(prompts):,} prompts for {count} clusters, expected {PROMPTS_EACH * count:,}, or fewer clusters"
@@ -34,7 +34,7 @@ def cluster(prompts: Sequence[Prompt], count: int, seed: int, prefix: str = "clu
         raise SettingsError(f"--prefix: {prefix!r}, expected a to z, 0 to 9, _ . or -, up to 60")
     values = values_of([one.windows for one in prompts], FEWEST_WITH_WORD)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # prompts that are all alike: `packed` says so
+        warnings.simplefilter("ignore", ConvergenceWarning)  # if all prompts are alike, `packed` says so
         found = KMeans(count, n_init=1, random_state=seed).fit(values.rows)
     sizes = np.bincount(found.labels_, minlength=count)
     order = np.argsort(-sizes, kind="stable")

@@ -3,9 +3,9 @@
     value of a word in a text   its rarity, 1 + ln(prompts ÷ prompts that have it), ÷ √(known words of the text)
     fit                         a linear support vector machine, each category against the rest
     held out                    each prompt is told by a fit that has not seen it: `FOLDS` times a part is left out
-    margin                      the least lead of the best category over the second at which it is right with the
-                                probability `sure`, as isotonic regression finds on the prompts held out; without a
-                                lead it is right by chance
+    margin                      the least lead of the best category over the second with which the best is right with
+                                the probability `sure`. Isotonic regression finds it on the prompts held out. Without
+                                a lead the best is right by chance
 
 A word that only one prompt has is left out: it is a name or a number more often than the sign of a task.
 """
@@ -32,7 +32,7 @@ from slo_router.request.trained import words_of
 
 FOLDS = 5
 FEWEST = 5  # prompts of a category: each part has one
-MOST_KINDS = 20_000  # of words, the most frequent first
+MOST_KINDS = 20_000  # different words, the most frequent ones
 SLACK = 0.3  # what a prompt on the wrong side costs the fit
 Floats = NDArray[np.float64]
 
@@ -46,14 +46,17 @@ class Values(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """The artefact, and what fits that had not seen a prompt told of it: a category, or `unsure`."""
+    """The artefact, and for each prompt what a fit that had not seen it told: a category, or `unsure`.
+
+    Of clusters, `told` has each prompt's own cluster.
+    """
 
     classifier: Classifier
     told: Sequence[str]
 
 
 def fit(prompts: Sequence[Prompt], sure: float, seed: int) -> Fitted:
-    """From labelled prompts. Raises SettingsError where a category has too few, or nothing can be told apart."""
+    """Fits labelled prompts. Raises SettingsError where a category has too few, or categories can't be told apart."""
     labels = np.array([one.category for one in prompts])
     counts = Counter(labels.tolist())
     few = {name: count for name, count in sorted(counts.items()) if count < FEWEST}
@@ -74,7 +77,7 @@ def fit(prompts: Sequence[Prompt], sure: float, seed: int) -> Fitted:
 
 
 def values_of(texts: Sequence[Instruction], fewest: int) -> Values:
-    """Of the words that `fewest` of the texts have. Raises SettingsError where there is none."""
+    """The values of the words that at least `fewest` texts have. Raises SettingsError where there is no such word."""
     counter = CountVectorizer(analyzer=words_of, binary=True, min_df=fewest, max_features=MOST_KINDS, dtype=np.float64)
     try:
         counts = counter.fit_transform(texts)
@@ -110,7 +113,7 @@ def packed(
 
 
 def _for_each(values: Floats) -> Floats:
-    """A column for each category, where two categories share one."""
+    """A column for each category. For two categories the machine gives only one column."""
     single = values.ravel() if values.ndim == 1 or values.shape[1] == 1 else None
     return values if single is None else np.column_stack([-single, single])
 

@@ -1,11 +1,11 @@
-"""Prompts to learn from, with the category of each where somebody said it.
+"""Reads prompts to learn from, each with its category where somebody named it.
 
     JSONL         an object in each line: `category`, and `messages`, `prompt` or `text`
     CSV, Parquet  columns `category`, and `prompt` or `text`; a table of outcomes is one
     YAML          the proxy's: the examples of each category of its groups
 
-Request records with `log_prompts` are such lines. Of these a category counts as said only where the client or a rule
-named it: what a categorizer guessed teaches nothing. `Computer science` becomes `computer-science`.
+Request records with `log_prompts` are such lines. The category of a record counts only if the client or a rule named
+it: what a categorizer guessed teaches nothing. `Computer science` becomes `computer-science`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _SAID_BY = ("client", "rule")
 
 
 class Prompt(NamedTuple):
-    """The part of a prompt that is looked at, and its category, empty where nobody said it."""
+    """The part of a prompt that is looked at, and its category, empty where nobody named it."""
 
     windows: Instruction
     category: str
 
 
 def read_prompts(path: Path, group: str | None = None) -> list[Prompt]:
-    """Each once, the first `MOST_PROMPTS`. `group`: only the examples of this one, or its records.
+    """Each prompt once, the first `MOST_PROMPTS`. `group`: only this group's examples or records.
 
     Raises SettingsError naming the line, the field and what was expected.
     """
@@ -60,7 +60,7 @@ def read_prompts(path: Path, group: str | None = None) -> list[Prompt]:
 
 
 def _prompt(row: Mapping[str, object], where: str) -> Prompt | None:
-    """`None` for a record whose prompt was not kept, or that has no text."""
+    """The prompt of a row; `None` if a record did not keep it, or it has no text."""
     named = [name for name in _TEXTS if name in row]
     if not named:
         raise SettingsError(f"{where}: no prompt, expected one of {', '.join(_TEXTS)}")
@@ -71,7 +71,7 @@ def _prompt(row: Mapping[str, object], where: str) -> Prompt | None:
     decision = row.get("decision")
     if isinstance(decision, Mapping) and decision.get("category_source") not in _SAID_BY:
         said = None
-    category = "" if said is None else "-".join(str(said).lower().split())  # a header can name it
+    category = "" if said is None else "-".join(str(said).lower().split())  # so that a header can name it
     if category and not is_name(category):
         raise SettingsError(f"{where}.category: {category!r}, expected a to z, 0 to 9, _ . or -, up to 64")
     return Prompt(windows, category)

@@ -1,4 +1,4 @@
-"""What a training found, for the terminal. No word of a prompt is shown: a cluster's stand in the artefact."""
+"""What a training found, for the terminal. It shows no word of a prompt: the artefact has the words of a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_COLUMNS = 20  # of the table that shows all pairs
 
 
 def tables(prompts: Sequence[Prompt], fitted: Fitted, found: Sequence[Worth]) -> Iterator[Table]:
-    """How the prompts fall, and what that is worth."""
+    """How many prompts were told as which category, and what that is worth."""
     names, counts = fitted.classifier.categories, Counter(zip((p.category for p in prompts), fitted.told, strict=True))
     if not fitted.classifier.held_out:
         yield _sizes(names, Counter(fitted.told))
@@ -34,7 +34,7 @@ def tables(prompts: Sequence[Prompt], fitted: Fitted, found: Sequence[Worth]) ->
 
 
 def lines(fitted: Fitted, found: Sequence[Worth]) -> Iterator[str]:
-    """What follows."""
+    """The result in sentences."""
     said = fitted.classifier.held_out
     if said:
         yield (

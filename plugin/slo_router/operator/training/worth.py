@@ -1,8 +1,8 @@
 """What trained categories are worth: USD at equal quality beside the built-in rules and one model for everything.
 
-The same study as `slo-router evaluate`: each router learns from training prompts which model serves its groups, its
-operating point is chosen on validation and read on test prompts. A prompt that the classifier was trained on counts
-with what a fit that had not seen it told.
+It is the study of `slo-router evaluate`: each router learns from training prompts which model serves its groups. Its
+operating point is chosen on validation prompts, and read on test prompts. If the classifier was trained on a prompt,
+the prompt has the category that a fit told that had not seen it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slo_router.request.trained import trained
 TRAINED, RULES, LABELS = "trained", "built-in rules", "the table's categories"
 PEERS = (RULES, CONSTANT)
 TARGETS = (0.95, 0.99)
-PROMPTS = 1_000  # to which costs refer
+PROMPTS = 1_000  # costs are for this many prompts
 
 
 class Worth(NamedTuple):
@@ -46,7 +46,7 @@ class Worth(NamedTuple):
 def worth(
     table: Table, fitted: Fitted, seen: Mapping[Instruction, str], targets: Sequence[float], seeds: int
 ) -> list[Worth]:
-    """For each target. `seen`: what was told of each prompt of the training, held out."""
+    """The worth at each target. `seen`: what was told of each prompt of the training, held out."""
     groups = groups_of(table, fitted, seen)
     strata = groups.get(LABELS, groups[TRAINED])
     by_seed = [points(table, groups, split(strata, seed), targets) for seed in range(seeds)]
@@ -65,7 +65,7 @@ def groups_of(table: Table, fitted: Fitted, seen: Mapping[Instruction, str]) -> 
 
 
 def verdict(found: Sequence[Worth]) -> list[str]:
-    """In words, for each target."""
+    """The verdict in words, for each target."""
     return [f"at {one.target:.0%} of the strongest model's quality {_ruling(one)}" for one in found]
 
 

@@ -1,1 +1,1 @@
-"""Rows of traffic, out of whatever a proxy left: its database, an export of it, or request records."""
+"""Reads rows of traffic from a proxy's database, from an export of it, or from request records."""

@@ -1,7 +1,7 @@
-"""The spend logs where LiteLLM keeps them: Postgres, read in one read-only transaction, and streamed.
+"""Streams the spend logs from LiteLLM's database, Postgres, in one read-only transaction.
 
-The server itself picks the fields of `metadata` that are read; messages and answers are not selected, unless tasks are
-to be told from them. Nothing of a URL's password is ever printed, so what libpq says of a URL is not passed on.
+The server itself picks the fields of `metadata` that are read. Messages are selected only if tasks are to be told from
+them, answers never. No part of a URL's password is ever printed, so what libpq says of a URL is not passed on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TABLE = "LiteLLM_SpendLogs"
 SCHEMES = ("postgresql", "postgres")
 EXPECTED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 CONNECT_S = 15
-# What Prisma takes in a URL and Postgres' own library does not.
+# Parameters of a URL that Prisma takes and Postgres' own library does not.
 _PRISMA = frozenset(
     {
         *("connection_limit", "pool_timeout", "schema", "pgbouncer", "statement_cache_size", "socket_timeout"),
@@ -62,7 +62,7 @@ _PARTS = """left join lateral jsonb_to_record(case jsonb_typeof(t.metadata) when
 
 
 class Period(NamedTuple):
-    """Unix seconds, the end excluded; `most` rows, the newest."""
+    """A period in Unix seconds, without its end. `most`: only so many rows, the newest."""
 
     since_s: float
     until_s: float
@@ -76,7 +76,7 @@ def is_database(source: str) -> bool:
 
 
 def database_rows(url: str, period: Period, categorize: Categorize | None) -> Iterator[Row | None]:
-    """The rows of a period, `None` for each that is none. Raises SettingsError where there are none to be had."""
+    """The rows of a period; `None` for an unreadable one. Raises SettingsError where the database can't be read."""
     with _connected(url) as (connection, where):
         names = _columns(connection, where)
         wanted = [*COLUMNS, *(TEXT_COLUMNS if categorize is not None else ())]
@@ -158,7 +158,7 @@ def _read_url(url: str) -> tuple[str, str | None, str]:
 
 
 def _reason(text: str) -> str:
-    """What libpq says, without what it quotes."""
+    """The reason in libpq's message, without what the message quotes."""
     return next((said for phrase, said in _REASONS.items() if phrase in text), "cannot be reached")
 
 

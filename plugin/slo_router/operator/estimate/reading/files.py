@@ -5,7 +5,7 @@
     JSON       a list of spend logs, as `/spend/logs` answers, or an object with such a list under `data`
     Parquet    columns as in the table; takes the extra `parquet`
 
-What the file is shows in its first bytes, not in its name; `.gz` is unpacked.
+The first bytes of a file tell what it is, not its name. A `.gz` file is unpacked.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _EXPECTED = "an export of LiteLLM_SpendLogs (CSV, JSON, JSONL, Parquet) or reque
 
 
 def file_rows(path: Path, categorize: Categorize | None) -> Iterator[Row | None]:
-    """The rows of a file, `None` for each that is none. Raises SettingsError where the file is nothing of the kind."""
+    """The rows of a file; `None` for an unreadable one. Raises SettingsError where the file is none of these."""
     try:
         with _opened(path) as file:
             head = file.read(4_096)
@@ -68,7 +68,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _is_wrapped(head: bytes) -> bool:
-    """Whether an object holds a list of rows, rather than being one."""
+    """Whether an object holds a list of rows, and is not a row itself."""
     return b'"data"' in head.partition(b"[")[0] and b'"startTime"' not in head.partition(b"[")[0]
 
 
@@ -86,7 +86,7 @@ def _line_rows(file: IO[bytes], categorize: Categorize | None) -> Iterator[Row |
 
 
 def row_of_record(record: Recorded) -> Row:
-    """One of our own request records."""
+    """The row of one of our own request records."""
     return Row(
         record.ts,
         _FATES[record.outcome],
@@ -146,7 +146,7 @@ def _decoded(file: IO[bytes]) -> Iterator[str]:
     while chunk := file.read(CHUNK):
         whole = rest + chunk
         cut = len(whole)
-        while cut and whole[cut - 1] & 0xC0 == 0x80:  # not within a character
+        while cut and whole[cut - 1] & 0xC0 == 0x80:  # no cut within a character
             cut -= 1
         cut = max(cut - 1, 0)
         rest = whole[cut:]
@@ -167,7 +167,7 @@ def _csv_rows(file: IO[bytes], path: Path, categorize: Categorize | None) -> Ite
 
 
 def _places(header: Sequence[str], path: Path, categorize: Categorize | None) -> list[int | None]:
-    """Where each column stands. Raises SettingsError where a needed one is missing."""
+    """The place of each column, `None` if the file lacks it. Raises SettingsError where a needed one is missing."""
     missing = [name for name in NEEDED if name not in header]
     if missing:
         raise SettingsError(f"{path}: no column {', '.join(missing)}, expected {_EXPECTED}")

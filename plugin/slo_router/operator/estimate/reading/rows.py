@@ -1,11 +1,11 @@
 """One request as the estimate sees it: sizes, names and money, no text.
 
-LiteLLM writes a row for all that it serves, so a row says first what became of it:
+LiteLLM writes a row for everything that it serves. `fate` says what became of the request:
 
     served     a model answered, on a route that the plugin routes
     cache_hit  LiteLLM's cache answered: nothing was paid, and nothing would be
-    failed     nobody answered; what a broken stream cost is counted
-    other      embeddings, images, audio, batches, tools: nothing that a router of chats could move
+    failed     no model answered; the cost of a broken stream is counted
+    other      embeddings, images, audio, batches, tools: the plugin cannot route these
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEY_CHARS = 10  # of a hashed key without an alias
 
 
 class Row(NamedTuple):
-    """One request. `usd` is what was booked, `None` where nobody knows; tokens are those that were billed."""
+    """One request. `usd` is what was booked, `None` where that is unknown. The tokens are those that were billed."""
 
     at_s: float  # Unix seconds
     fate: Fate
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 def fate_of(call_type: str, status: str, cache_hit: str) -> Fate:
-    """What became of a request, by the spend log's own words."""
+    """What became of a request, by the fields of its spend log."""
     if cache_hit.lower() == "true":
         return "cache_hit"
     if status == "failure":
@@ -53,5 +53,5 @@ def fate_of(call_type: str, status: str, cache_hit: str) -> Fate:
 
 
 def key_of(alias: str | None, key_hash: str | None) -> str:
-    """How a virtual key is named."""
+    """The name of a virtual key."""
     return alias or (key_hash or "no key")[:KEY_CHARS]

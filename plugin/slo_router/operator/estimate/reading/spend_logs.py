@@ -1,8 +1,8 @@
-"""A row of LiteLLM's table `LiteLLM_SpendLogs`, in the forms in which it leaves a proxy.
+"""Reads a row of LiteLLM's table `LiteLLM_SpendLogs`, as the database or an export has it.
 
-Of `metadata` a few fields are read; it may be JSON, or JSON inside a text. `messages`, `proxy_server_request` and
-`request_tags` are read only where tasks are to be told from them (`Categorize`), and never kept. Columns that a version
-of LiteLLM lacks are missing here, too.
+A few fields of `metadata` are read. `metadata` may be JSON, or JSON inside a text. `messages`, `proxy_server_request`
+and `request_tags` are read only where tasks are to be told from them (`Categorize`), and never kept. A column that a
+version of LiteLLM lacks may be missing here, too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ COLUMNS = (
     *("startTime", "call_type", "api_key", "spend", "prompt_tokens", "completion_tokens", "model", "model_id"),
     *("model_group", "cache_hit", "session_id", "status", "metadata"),
 )
-TEXT_COLUMNS = ("messages", "proxy_server_request", "request_tags")  # the second holds the first in newer versions
+TEXT_COLUMNS = ("messages", "proxy_server_request", "request_tags")  # in newer versions the second holds the first
 NEEDED = ("startTime", "spend", "prompt_tokens", "completion_tokens", "model")
 
 
 class TokenDetails(msgspec.Struct, gc=False):
-    """Of a prompt's tokens."""
+    """Parts of a prompt's tokens."""
 
     cached_tokens: Count = None
     audio_tokens: Count = None
@@ -43,13 +43,13 @@ class Usage(msgspec.Struct, gc=False):
 
 
 class Decided(msgspec.Struct, gc=False):
-    """What this plugin noted, in shadow or in earnest."""
+    """What this plugin noted, in shadow or not."""
 
     category: str | None = None
 
 
 class Noted(msgspec.Struct, gc=False):
-    """Of `spend_logs_metadata`."""
+    """What is read of `spend_logs_metadata`."""
 
     slo_router: Decided | None = None
 
@@ -91,11 +91,11 @@ _NOTHING = Metadata()
 _NO_DETAILS = TokenDetails()
 _NO_USAGE = Usage()
 _NULL = msgspec.Raw(b"null")
-_BY_LITELLM = "User-Agent: "  # a tag of each request that no condition sees in the proxy
+_BY_LITELLM = "User-Agent: "  # LiteLLM adds such a tag to each request; in the proxy no condition sees it
 
 
 def log_of_text(cells: Sequence[str | None]) -> SpendLog:
-    """From text in the order of COLUMNS and TEXT_COLUMNS, of which the latter may be missing. Raises ValueError."""
+    """A spend log from texts in the order of COLUMNS and TEXT_COLUMNS; the latter may be missing. Raises ValueError."""
     started, call_type, key, spend, prompt, answer, model, model_id, group, hit, session, status, metadata = cells[:13]
     texts = [msgspec.Raw((cell or "null").encode()) for cell in cells[13:]] or [_NULL] * len(TEXT_COLUMNS)
     return SpendLog(
@@ -119,7 +119,7 @@ def log_of_text(cells: Sequence[str | None]) -> SpendLog:
 
 
 def row_of(log: SpendLog, categorize: Categorize | None = None) -> Row:
-    """Raises ValueError (of which `msgspec.DecodeError` is one) where it is no row."""
+    """The row of a spend log. Raises ValueError (`msgspec.DecodeError` is one) where it is no row."""
     metadata = metadata_of(log.metadata)
     usage, noted = metadata.usage_object or _NO_USAGE, metadata.spend_logs_metadata
     details = usage.prompt_tokens_details or _NO_DETAILS
@@ -147,7 +147,7 @@ def row_of(log: SpendLog, categorize: Categorize | None = None) -> Row:
 
 
 def metadata_of(raw: msgspec.Raw | bytes) -> Metadata:
-    """The fields that are read; none where it is something else."""
+    """The fields that are read; empty where `raw` is something else."""
     try:
         found = bytes(raw)
         if found.startswith(b'"'):
@@ -158,12 +158,12 @@ def metadata_of(raw: msgspec.Raw | bytes) -> Metadata:
 
 
 def request_of(log: SpendLog) -> Mapping[str, object]:
-    """What was kept of a request's body, with its tags where LiteLLM has them in a request."""
+    """What was kept of a request's body, with its tags in the place where a request has them."""
     body, messages, tags = map(_loaded, (log.proxy_server_request, log.messages, log.request_tags))
     request = dict(body) if isinstance(body, Mapping) else {}
     if messages:
         request |= messages if isinstance(messages, Mapping) else {"messages": messages}
-    if isinstance(tags, list):  # those of key and team among them
+    if isinstance(tags, list):  # also has the tags of key and team
         own = [tag for tag in tags if not str(tag).startswith(_BY_LITELLM)]
         request["metadata"] = {"tags": own}
     return request

@@ -1,7 +1,7 @@
 """Tells a spend log's task as the row's own group tells it: by its conditions, its words or its classifier.
 
-A group that the plugin does not manage has the built-in rules. Spend logs keep the request's tags, and where prompts
-are kept its body, but no headers.
+A group that the plugin does not manage has the built-in rules. Spend logs have a request's tags, and its body if the
+proxy keeps prompts, but no headers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from slo_router.request.features import body_of
 
 
 class Tasks:
-    """Of the groups that the plugin manages, and of all others."""
+    """Tells tasks for the groups that the plugin manages, and for all others."""
 
     def __init__(self, groups: Mapping[str, GroupSettings]) -> None:
         self._groups = {name: ManagedGroup(settings, "") for name, settings in groups.items()}
@@ -27,7 +27,7 @@ class Tasks:
         return category if source == "rule" or body_of(request) else None
 
     def notes(self) -> Iterator[str]:
-        """Where a proxy may tell otherwise."""
+        """Cases in which the proxy may tell another task."""
         settings = {name: one.settings for name, one in self._groups.items()}
         yield from (f"{fault}." for fault in unusable_classifiers(settings))
         for name, group in settings.items():

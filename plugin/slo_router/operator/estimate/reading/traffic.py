@@ -1,4 +1,4 @@
-"""Opens what the command was pointed at, and lets pass the rows that were asked for."""
+"""Opens the sources that the command names, and passes on the rows that its options select."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slo_router.operator.estimate.reading.rows import Row
 from slo_router.operator.estimate.reading.spend_logs import Categorize
 from slo_router.operator.reporting.journal import age_s
 
-DATABASE_DAYS = 30  # of a database, where nobody says how many
+DATABASE_DAYS = 30  # read of a database, where no option says how many
 _FOREVER_S = 4e9  # Unix seconds
 
 
@@ -45,7 +45,7 @@ class Traffic:
 
     @property
     def name(self) -> str:
-        """What was read, without what must not be shown."""
+        """The names of the sources, without anything secret."""
         return ", ".join("LiteLLM's database" if is_database(one) else Path(one).name for one in self._sources)
 
     def __iter__(self) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The estimate as one HTML page: its tables, and what was paid and would have been, day by day."""
+"""The estimate as one HTML page: its tables, and the cost by day, as paid and as routed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_html(made: Estimate) -> str:
 
 
 def plots(made: Estimate) -> list[Plot]:
-    """USD by day; none where there is a single one."""
+    """USD by day; none for a single day."""
     if len(made.days) < 2:
         return []
     series = [

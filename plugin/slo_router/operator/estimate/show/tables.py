@@ -19,7 +19,7 @@ _MOVE = ("group", "task", "from", "to", ">requests", ">spent", ">instead", ">sav
 
 
 def tables(made: Estimate) -> list[Table]:
-    """All of them; one that would tell nothing is left out."""
+    """All tables that have rows."""
     what = ("who may take over", ">moves", ">saves", ">of the spend", ">95 % of such traffic", ">as assumed", ">both")
     found = [Table("What routing would have saved", what, [_saving(one) for one in made.savings])]
     parts = {"group": made.groups, "task": made.tasks, "key": made.keys}
