@@ -20,6 +20,7 @@ from slo_router.latency.evidence import Prior, fit
 from slo_router.live.state import ANSWERS, ERRORS, Findings
 from slo_router.quality.judging import Judged, stated_for
 from slo_router.quality.posterior import Belief
+from slo_router.request.lengths import LONGEST_ANSWER
 
 NOT_JUDGED: Judged = MappingProxyType({})
 
@@ -73,7 +74,7 @@ def _known(facts: Facts, category: str, snapshot: Snapshot, belief: Belief | Non
         None,
         metrics.failed_at_s,
         graded,
-        metrics.hidden_tokens_mean,
+        None if metrics.hidden_tokens_mean is None else min(metrics.hidden_tokens_mean, LONGEST_ANSWER),
     )
 
 
@@ -166,7 +167,7 @@ def prior(rows: Sequence[Metrics]) -> Prior:
 
 def _hidden_tokens(rows: Iterable[Metrics]) -> float:
     """The mean, where any were measured."""
-    return _mean([row.hidden_tokens_mean for row in rows]) or 0.0
+    return min(_mean([row.hidden_tokens_mean for row in rows]) or 0.0, LONGEST_ANSWER)
 
 
 def _newest_fit(rows: Iterable[Metrics]) -> LatencyFit | None:

@@ -91,26 +91,14 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95, leng
         longest = limit
     hidden_tokens = answer * (1.0 - length.shown)
     known = _known(facts, features.category, view)
-    (
-        basis,
-        ttft_s,
-        tpot_s,
-        at_s,
-        samples,
-        quality,
-        error_rate,
-        is_priced,
-        per_1k_usd,
-        curve,
-        failed_at_s,
-        graded,
-        before,
-    ) = known
+    basis, ttft_s, tpot_s, at_s, samples, quality, error_rate, priced, per_1k_usd, curve, failed_s, graded, before = (
+        known
+    )
     live, in_flight = view.live.get(facts.deployment_id), 0.0
     if live is not None:
         in_flight = live.in_flight
         if error_rate and live.proofs:
-            shown = live.bad_share(ERRORS, features.category, failed_at_s)
+            shown = live.bad_share(ERRORS, features.category, failed_s)
             error_rate = error_rate if shown is None else min(shown, error_rate)
         if live.curve is not None and live.curve.weight >= ENOUGH_LIVE:
             curve = live.curve
@@ -126,7 +114,7 @@ def predict(facts: Facts, features: Features, view: View, level: int = P95, leng
         expected_s = ttft_s + tpot_s * (seen - 1) if seen > 1 else ttft_s
         e2e_s = ttft_s + tpot_s * (most_seen - 1) if most_seen > 1 else ttft_s
     tokens = prompt_tokens + output_tokens
-    cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, expected_s) if is_priced else None
+    cost_usd = price_of(facts, prompt_tokens, output_tokens, 0, expected_s) if priced else None
     if cost_usd is not None:
         per_1k_usd = cost_usd * 1_000 / tokens if tokens else None
     else:
