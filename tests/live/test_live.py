@@ -421,6 +421,16 @@ def test_the_latest_answer_has_the_last_word_on_a_deployment_until_a_newer_one_o
     assert predicted_s(live) < 0.3
 
 
+def test_the_last_word_of_a_worker_whose_clock_is_ahead_counts() -> None:
+    ahead, other = Live(), Live()
+    serve(ahead, 20, ttft_s=0.2, at_s=NOW_S)
+    absorb(ahead, [], PRIORS, now_s := NOW_S + 20)
+    late = ahead.dispatched("a", now_s, expected_s=0.3)
+    ahead.first_token(late, now_s + 1.2, prompt_tokens=1, ttft_s=1.2)
+    absorb(other, [told_by(ahead, now_s + 2)], PRIORS, now_s - 2)
+    assert predicted_s(other) == pytest.approx(4 * 0.2, rel=0.25)
+
+
 def test_each_time_that_it_is_still_slow_the_last_word_counts_twice_as_long_and_a_quick_answer_ends_that() -> None:
     live = Live()
     serve(live, 20, ttft_s=0.2, at_s=NOW_S)

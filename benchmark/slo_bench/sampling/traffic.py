@@ -99,7 +99,7 @@ def with_kind(entries: Iterator[bytes], path: Path) -> tuple[Kind, Iterator[byte
     for entry in first:
         try:
             kind = kind_of(entry)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             continue
         if kind is not None:
             return kind, chain(first, entries)

@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from slo_router.contract.ages import Proof
+from slo_router.contract.units import CLOCK_SKEW_S
 from slo_router.latency.evidence import MAX_S, Evidence
 from slo_router.live import account, quota_said
 from slo_router.live.account import TRUSTED, Account
@@ -169,13 +170,13 @@ def _last_word(value: object, now_s: float) -> LastWord:
             int() | float() as load,
             int() | float() as base_s,
         ] if (
-            0 <= at_s <= now_s
+            0 <= at_s <= now_s + CLOCK_SKEW_S
             and 0 <= level <= MAX_LEVEL
             and 0 <= pauses <= MAX_PAUSES
             and 0 <= load < math.inf
             and 0 <= base_s <= MAX_S
         ):
-            return LastWord(float(at_s), float(level), int(pauses), float(load), float(base_s))
+            return LastWord(min(float(at_s), now_s), float(level), int(pauses), float(load), float(base_s))
         case _:
             return NOTHING_SAID
 

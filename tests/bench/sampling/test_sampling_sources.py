@@ -6,6 +6,7 @@ The rows are cut down from what LiteLLM 1.106.2 wrote for real requests on each 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from slo_bench.prompts.workload import parse_workload
 from slo_bench.sampling.candidate import Candidate, LeftOut, Message
 from slo_bench.sampling.entries import EntryFilter
 from slo_bench.sampling.extraction import Extraction
-from slo_bench.sampling.traffic import Kind, kind_of, reader_of
+from slo_bench.sampling.traffic import Kind, kind_of, reader_of, with_kind
 
 HI = [{"role": "user", "content": "Hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"q": "x"}'}}
@@ -213,6 +214,7 @@ def test_what_is_nested_without_end_or_no_unicode_is_not_readable() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     entry = json.dumps({**RECORD, "prompt": "?"}).encode()
     assert reader_of(Kind.RECORDS, EntryFilter())(entry.replace(b'"?"', deep)) is LeftOut.MALFORMED
+    assert with_kind(iter([deep, entry]), Path("x.jsonl"))[0] is Kind.RECORDS
     assert reader_of(Kind.RECORDS, EntryFilter())(entry.replace(b'"?"', b'"\\ud800"')) is LeftOut.MALFORMED
 
 

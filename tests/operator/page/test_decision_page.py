@@ -535,7 +535,7 @@ def test_litellms_address_becomes_an_origin(url: str | None, origin: str | None)
 
 
 @pytest.mark.parametrize(
-    "url", ["", "litellm.example.com", "ftp://x", "https://", "https://a b", "https://*", "https://a;b"]
+    "url", ["", "litellm.example.com", "ftp://x", "https://", "https://a b", "https://*", "https://a;b", "http://[::1"]
 )
 def test_what_would_open_the_frame_to_others_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="litellm-url"):

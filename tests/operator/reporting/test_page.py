@@ -68,7 +68,7 @@ def drawn(plot: Plot) -> list[list[tuple[float, float]]]:
 
 
 def test_a_plot_runs_from_the_first_hour_to_the_last() -> None:
-    hours = [Hour(0, 1, 1.0, 4.0, 1.0, 1), Hour(7_200, 2, 4.0, 4.0, 0.5, 2)]
+    hours = [Hour(0, 1, 1.0, 4.0, 1, 1, 1), Hour(7_200, 2, 4.0, 4.0, 1, 2, 2)]
     cost, kept = plots(hours)
     assert drawn(cost) == [[(0, 1_000.0), (7_200, 2_000.0)], [(0, 4_000.0), (7_200, 2_000.0)]]  # USD per 1,000 requests
     assert drawn(kept) == [[(0, 100.0), (7_200, 50.0)]]
@@ -76,7 +76,7 @@ def test_a_plot_runs_from_the_first_hour_to_the_last() -> None:
 
 
 def test_requests_of_unknown_cost_are_in_no_cost_per_request() -> None:
-    hours = [Hour(0, 4, 1.0, 4.0, 1.0, 1), Hour(3_600, 9, 0.0, 0.0, 1.0, 0), Hour(7_200, 2, 4.0, 4.0, 0.5, 2)]
+    hours = [Hour(0, 4, 1.0, 4.0, 4, 4, 1), Hour(3_600, 9, 0.0, 0.0, 9, 9, 0), Hour(7_200, 2, 4.0, 4.0, 1, 2, 2)]
     cost, kept = plots(hours)
     assert drawn(cost)[0] == [(0, 1_000.0), (7_200, 2_000.0)]  # of one and of two requests
     assert len(drawn(kept)[0]) == 3
@@ -84,6 +84,9 @@ def test_requests_of_unknown_cost_are_in_no_cost_per_request() -> None:
 
 
 def test_neighbouring_hours_are_merged_where_there_are_too_many() -> None:
-    hours = [Hour(0, 1, 1.0, 2.0, 1.0, 1), Hour(3_600, 3, 1.0, 2.0, 0.0, 2), Hour(7_200, 1, 5.0, 5.0, None, 1)]
-    assert merge(hours, 2) == [Hour(0, 4, 2.0, 4.0, 0.25, 3), Hour(7_200, 1, 5.0, 5.0, None, 1)]
+    """Attainment is of those that were judged: of the second hour one in three."""
+    hours = [Hour(0, 1, 1.0, 2.0, 1, 1, 1), Hour(3_600, 3, 1.0, 2.0, 0, 1, 2), Hour(7_200, 1, 5.0, 5.0, 0, 0, 1)]
+    merged = merge(hours, 2)
+    assert merged == [Hour(0, 4, 2.0, 4.0, 1, 2, 3), Hour(7_200, 1, 5.0, 5.0, 0, 0, 1)]
+    assert [one.attainment for one in merged] == [0.5, None]
     assert merge(hours, 3) == hours

@@ -107,13 +107,14 @@ def read_origin(url: str | None) -> str | None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        scheme = parts.scheme
     except ValueError:
-        host, port = None, None
-    if parts.scheme not in {"http", "https"} or not host or not set(host) <= _HOST:
+        scheme, host, port = "", None, None
+    if scheme not in {"http", "https"} or not host or not set(host) <= _HOST:
         raise SettingsError(f"litellm-url: {url!r}, expected such as https://litellm.example.com")
-    default = {"http": 80, "https": 443}[parts.scheme]
+    default = {"http": 80, "https": 443}[scheme]
     host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}" + ("" if port in (None, default) else f":{port}")
+    return f"{scheme}://{host}" + ("" if port in (None, default) else f":{port}")
 
 
 def check_claim_key(key: str | None) -> None:

@@ -160,10 +160,5 @@ def _sum(records: Iterator[Recorded], accounts: Counterfactual, since_s: float, 
 
 
 def _points(slots: dict[int, Tally], slot_s: int) -> list[Hour]:
-    points = []
-    for slot, tally in sorted(slots.items()):
-        judged = tally.met + tally.missed
-        if judged:
-            kept = tally.met / judged
-            points.append(Hour(slot * slot_s, tally.requests, tally.spent_usd, tally.baseline_usd, kept, tally.priced))
-    return points
+    points = [Hour.of(slot * slot_s, tally) for slot, tally in sorted(slots.items())]
+    return [one for one in points if one.judged]

@@ -41,20 +41,18 @@ def plots(hours: Sequence[Hour]) -> list[Plot]:
 
 
 def merge(hours: Sequence[Hour], most: int) -> list[Hour]:
-    """At most `most` points, each the sum of neighbouring hours. Attainment is weighted by requests."""
+    """At most `most` points, each the sum of neighbouring hours."""
     step = -(-len(hours) // most) or 1
     return [_sum(hours[start : start + step]) for start in range(0, len(hours), step)]
 
 
 def _sum(hours: Sequence[Hour]) -> Hour:
-    judged = [one for one in hours if one.attainment is not None]
-    weight = sum(one.requests for one in judged)
-    kept = sum((one.attainment or 0.0) * one.requests for one in judged)
     return Hour(
         hours[0].start_s,
         sum(one.requests for one in hours),
         sum(one.spent_usd for one in hours),
         sum(one.baseline_usd for one in hours),
-        kept / weight if weight else None,
+        sum(one.met for one in hours),
+        sum(one.judged for one in hours),
         sum(one.priced for one in hours),
     )

@@ -53,7 +53,7 @@ def make_report(
         teams=_rows(tallies.teams, total.requests),
         quality=_quality(tallies, {one.deployment_id: one for one in facts}, known),
         drift=known.drift,
-        hours=tuple(_hour(hour, one) for hour, one in sorted(tallies.hours.items())),
+        hours=tuple(Hour.of(hour * HOUR_S, one) for hour, one in sorted(tallies.hours.items())),
     )
 
 
@@ -87,12 +87,6 @@ def _row(name: str, tally: Tally, requests: int, spent_share: Interval | None) -
 def _rows(tallies: Mapping[str, Tally], requests: int) -> tuple[Row, ...]:
     busiest_first = sorted(tallies.items(), key=lambda item: (-item[1].requests, item[0]))
     return tuple(_row(name, tally, requests, ratio(tally.money)) for name, tally in busiest_first)
-
-
-def _hour(hour: int, tally: Tally) -> Hour:
-    judged = tally.met + tally.missed
-    attainment = tally.met / judged if judged else None
-    return Hour(hour * HOUR_S, tally.requests, tally.spent_usd, tally.baseline_usd, attainment, tally.priced)
 
 
 def _quality(tallies: Tallies, facts: Mapping[str, Facts], seen: Evidence) -> tuple[QualityRow, ...]:

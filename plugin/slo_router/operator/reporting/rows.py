@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from slo_router.contract.intervals import Interval
 from slo_router.operator.drift.drift import Drift
+from slo_router.operator.reporting.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,20 @@ class Hour:
     requests: int
     spent_usd: float
     baseline_usd: float
-    attainment: float | None
+    met: int
+    judged: int
     priced: int = 0
+
+    @classmethod
+    def of(cls, start_s: int, tally: Tally) -> Hour:
+        """The hour whose requests were tallied."""
+        judged = tally.met + tally.missed
+        return cls(start_s, tally.requests, tally.spent_usd, tally.baseline_usd, tally.met, judged, tally.priced)
+
+    @property
+    def attainment(self) -> float | None:
+        """Of the judged requests, those that kept their SLO, 0..1; `None` where none was judged."""
+        return self.met / self.judged if self.judged else None
 
 
 @dataclass(frozen=True, slots=True)
