@@ -265,6 +265,45 @@ def test_tokens_that_were_no_text_say_nothing_of_the_next_text(
     assert found[2] < 1.1 * found[0]
 
 
+SEARCHED = {
+    "id": "resp_2",
+    "object": "response",
+    "created_at": 1,
+    "model": "odd",
+    "status": "completed",
+    "output": [
+        {**SEARCH, "status": "completed"},
+        {
+            "type": "message",
+            "id": "m",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "Nothing.", "annotations": []}],
+        },
+    ],
+    "usage": {"input_tokens": 8_000, "output_tokens": 5, "total_tokens": 8_005},
+}
+
+
+@of_one_deployment
+def test_pages_that_a_provider_searched_say_nothing_of_the_tools_of_others(stack: Stack, server: Particular) -> None:
+    function = {"name": "find", "description": "word " * 400, "parameters": {"type": "object", "properties": {}}}
+    asked = {"tools": [{"type": "function", "function": function}]}
+    searching = {"model": "odd", "input": "What is new?", "tools": [{"type": "web_search"}]}
+    found = list[float]()
+    for count in (1, 12):
+        server.answers = answering({**RIGHT, "prompt_tokens": 530})
+        assert stack.ask("Is it?", model="odd", body=asked).status_code == 200
+        latest = max(stack.records(count), key=lambda record: float(str(record["ts"])))
+        found.append(latest["decision"]["estimated_prompt_tokens"])  # type: ignore[index]
+        raw = json.dumps(SEARCHED).encode()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(raw)
+        server.answers = lambda _, said=head + raw: said  # type: ignore[misc]
+        if count == 1:
+            assert {stack.post("/v1/responses", searching).status_code for _ in range(10)} == {200}
+    assert found[1] < 1.1 * found[0]
+
+
 def test_several_answers_are_paid_for_once_as_litellm_bills_them(stack: Stack, server: Particular) -> None:
     server.answers = answering({**RIGHT, "completion_tokens": 20, "total_tokens": 32}, choices=4)
     record = recorded(stack, n=4)

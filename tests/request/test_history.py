@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from slo_router.request.forms.gemini import as_chat
 from slo_router.request.history import (
     NOTHING_KEPT,
     goes_on,
@@ -11,6 +14,8 @@ from slo_router.request.history import (
     kept_by_provider,
     kept_of_answer,
     may_be_signed,
+    may_search_first,
+    ran_tools,
 )
 
 
@@ -109,3 +114,44 @@ def test_the_last_item_of_a_stored_response_is_what_the_next_request_refers_to()
     others: list[object] = [None, {"output": []}, {"output": items, "store": False}, {"output": [{"type": "message"}]}]
     for answer in others:
         assert kept_of_answer(answer) == NOTHING_KEPT
+
+
+@pytest.mark.parametrize(
+    ("answer", "usage"),
+    [
+        ({"output": [{"type": "web_search_call"}, {"type": "message"}]}, {}),
+        ({"output": [{"type": "code_interpreter_call"}]}, {}),
+        ({"content": [{"type": "server_tool_use", "name": "web_search"}, {"type": "text", "text": "Yes."}]}, {}),
+        ({"choices": [{"message": {"content": "Yes.", "annotations": [{"type": "url_citation"}]}}]}, {}),
+        ({"choices": [{"message": {"provider_specific_fields": {"web_search_results": [{}]}}}]}, {}),
+        ({"candidates": [{"content": {}, "groundingMetadata": {"webSearchQueries": ["news"]}}]}, {}),
+        (None, {"server_tool_use": {"web_search_requests": 1}}),
+        ("", {"prompt_tokens_details": {"web_search_requests": 2}}),
+    ],
+)
+def test_an_answer_for_which_the_provider_ran_its_tools_is_told_apart(
+    answer: object, usage: Mapping[str, object]
+) -> None:
+    assert ran_tools(answer, usage)
+
+
+@pytest.mark.parametrize(
+    ("answer", "usage"),
+    [
+        (None, {}),
+        ({"output": [{"type": kind} for kind in ("function_call", "local_shell_call", "message", "reasoning")]}, {}),
+        ({"content": [{"type": "tool_use", "name": "find"}, "text", None]}, {"server_tool_use": None}),
+        ({"choices": [{"message": {"content": "Yes.", "annotations": [], "tool_calls": [{}]}}, None]}, {}),
+        ({"output": "text", "choices": {}, "candidates": [None, {}]}, {"server_tool_use": {"web_search_requests": 0}}),
+    ],
+)
+def test_an_answer_without_them_is_one_as_any_other(answer: object, usage: Mapping[str, object]) -> None:
+    assert not ran_tools(answer, usage)
+
+
+def test_who_may_search_before_the_first_token_is_known_by_the_request() -> None:
+    assert may_search_first({"web_search_options": {"search_context_size": "low"}})
+    assert may_search_first(as_chat({"contents": "Hi", "tools": [{"google_search": {}}]}))
+    tools = [{"type": "function"}, {"type": "web_search"}, None]
+    assert not may_search_first({"web_search_options": None, "tools": tools})
+    assert not may_search_first(as_chat({"contents": "Hi", "tools": [{"functionDeclarations": [{"name": "f"}]}]}))

@@ -45,25 +45,27 @@ def world() -> World:
     return World(made, clock, random.Random(5))
 
 
-def asked(world: World, effort: Effort) -> Trace:
+def asked(world: World, effort: Effort, **more: object) -> Trace:
     """A streamed request that is under way."""
     trace = Trace("acompletion", world.clock.now_s, stream=True, group="smart")
     world.made.read_request("smart", trace, SloInputs())
-    body = {"messages": [{"role": "user", "content": "Hi."}], "stream": True, "reasoning_effort": effort}
+    body = {"messages": [{"role": "user", "content": "Hi."}], "stream": True, "reasoning_effort": effort, **more}
     assert world.made.choose("smart", body, ["small"], trace) == "small"
     assert world.made.sent(trace, "small")
     return trace
 
 
-def answer(world: World, effort: Effort) -> None:
-    trace, began_s = asked(world, effort), world.clock.now_s
+def answer(world: World, effort: Effort, search_s: float = 0.0, **more: object) -> None:
+    trace, began_s = asked(world, effort, **more), world.clock.now_s
     thoughts = round(THOUGHTS[effort] * world.rng.lognormvariate(0, 0.2))
-    world.clock.now_s += PREFILL_S + thoughts * TPOT_S
+    for _ in range(10):
+        world.clock.now_s += (PREFILL_S + thoughts * TPOT_S + search_s) / 10
+        world.made.watch()
     assert trace.attempt is not None
     trace.attempt.first_token_s = world.clock.now_s
     world.made.watch()
     world.clock.now_s += SHOWN * TPOT_S
-    landing = world.made.finish(trace, "success")
+    landing, trace.ran_tools = world.made.finish(trace, "success"), search_s > 0
     told = {
         "status": "success",
         "endTime": world.clock.now_s,
@@ -157,3 +159,16 @@ def test_another_worker_hears_of_it(world: World) -> None:
     assert curves[1].thought_s_per_token == pytest.approx(curves[0].thought_s_per_token, rel=0.05)
     assert curves[1].thought_s_per_token == pytest.approx(TPOT_S, rel=0.3)
     assert curves[1].ttft_ratios[P50] == pytest.approx(1, rel=0.3)
+
+
+def test_one_that_searches_before_its_first_token_makes_no_other_seem_slow(world: World) -> None:
+    for number in range(40):
+        answer(world, "minimal")
+        world.made.absorb(())
+        if number % 4 == 3:
+            answer(world, "minimal", search_s=10.0, web_search_options={"search_context_size": "low"})
+            assert world.made.live.states["small"].curve is world.made.live.states["small"].fitted
+            world.made.absorb(())
+    found = predicted(world, "minimal").ttft_s
+    assert found is not None
+    assert found < SLO_S

@@ -16,10 +16,10 @@ from slo_router.gateway.followed import FollowedRouter
 from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
 from slo_router.live.ratelimit import reports
 from slo_router.live.state import LEASE_S, Ending, Landing
-from slo_router.request.history import kept_of_answer
+from slo_router.request.history import kept_of_answer, ran_tools
 from slo_router.telemetry.telemetry import Telemetry
 from slo_router.worker.attempt import ENDINGS, Fault
-from slo_router.worker.records import answer_began, build_record, ended_by_itself, has_nothing, outcome_of
+from slo_router.worker.records import answer_began, build_record, ended_by_itself, has_nothing, outcome_of, usage_of
 from slo_router.worker.request_log import RequestLog
 from slo_router.worker.strategy import Strategy
 from slo_router.worker.trace import Trace, find_trace, own_metadata
@@ -194,6 +194,7 @@ class Ends:
     def _settle(self, payload: Mapping[str, object], trace: Trace, landing: Landing | None) -> None:
         payload = self._of_who_answered(payload, trace)
         facts = self._followed.facts(str(payload.get("model_id")))
+        trace.ran_tools = ran_tools(payload.get("response"), usage_of(payload))
         record = build_record(payload, trace, facts=facts, log_prompts=self._log_prompts)
         self._request_log.offer(record)
         self._strategy.learn(trace, landing, record, is_whole=ended_by_itself(payload))

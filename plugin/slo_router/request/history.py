@@ -5,6 +5,9 @@ Models sign or encrypt their thinking, and refuse what another model signed. Sig
 holds for what a server's own tools found (Anthropic's searches, run code). The answer to a request that asks for
 thinking, or has such tools, may have such parts. So the router remembers which deployment gave it.
 
+A provider's tools read pages and run code between a model's tokens, and it counts what they found as prompt. Such an
+answer says nothing about the speed of the model, nor about the size of the request.
+
 A provider keeps conversations, prompts and items of stored responses (Responses), and containers (Anthropic), which
 requests name. No other account knows them.
 """
@@ -12,7 +15,7 @@ requests name. No other account knows them.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 _ASKS = ("thinking", "reasoning_effort", "reasoning", "web_search_options", "mcp_servers", "container")
 _INCLUDED = "reasoning.encrypted_content"  # of models that think unasked
@@ -23,6 +26,56 @@ _SIGNED_FIELDS = (  # that LiteLLM adds in a chat
     *("thought_signature", "thought_signatures", "web_search_results", "tool_results", "compaction_blocks"),
 )
 _SERVERS_TOOLS = ("web_search_2", "web_fetch_2", "code_execution_2", "tool_search_tool")  # a date follows
+
+
+_AT_THE_CLIENT = (
+    "function_call",
+    "custom_tool_call",
+    "local_shell_call",
+    "shell_call",
+    "apply_patch_call",
+    "computer_call",
+)
+_SEARCHES = ("googleSearch", "urlContext", "enterpriseWebSearch", "googleMaps", "codeExecution", "fileSearch")
+
+
+def may_search_first(request: Mapping[str, object]) -> bool:
+    """Whether the model may search before its first token, and no event tells the client of it: chats, and Gemini."""
+    tools = request.get("tools")
+    kinds = (tool.get("type") for tool in tools if isinstance(tool, Mapping)) if isinstance(tools, list) else ()
+    return bool(request.get("web_search_options")) or any(
+        isinstance(kind, str) and kind.startswith(_SEARCHES) for kind in kinds
+    )
+
+
+def ran_tools(answer: object, usage: Mapping[str, object]) -> bool:
+    """Whether the provider's own tools ran for this answer, of any route, by the answer or by what was counted."""
+    counted, details = usage.get("server_tool_use"), usage.get("prompt_tokens_details")
+    if isinstance(counted, Mapping) and any(counted.values()):
+        return True
+    if isinstance(details, Mapping) and details.get("web_search_requests"):
+        return True
+    return isinstance(answer, Mapping) and any(map(_was_run, _parts_of(answer)))
+
+
+def _parts_of(answer: Mapping[str, object]) -> Iterator[object]:
+    for field in ("output", "content", "candidates"):
+        parts = answer.get(field)
+        yield from parts if isinstance(parts, list) else ()
+    choices = answer.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        yield choice.get("message") if isinstance(choice, Mapping) else None
+
+
+def _was_run(part: object) -> bool:
+    if not isinstance(part, Mapping):
+        return False
+    kind, fields = str(part.get("type")), part.get("provider_specific_fields")
+    if kind.endswith("_call"):  # an item of a response
+        return kind not in _AT_THE_CLIENT
+    if kind in ("server_tool_use", "mcp_tool_use") or part.get("annotations") or part.get("groundingMetadata"):
+        return True
+    return isinstance(fields, Mapping) and bool(fields.get("web_search_results") or fields.get("tool_results"))
 
 
 def may_be_signed(request: Mapping[str, object]) -> bool:

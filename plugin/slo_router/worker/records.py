@@ -110,14 +110,15 @@ def shown_tokens(completion_tokens: int | None, hidden_tokens: int | None, trace
 
 def _hidden(payload: Mapping[str, object], completion_tokens: int | None) -> int | None:
     """The reasoning tokens that the client does not see; `None` where the usage does not report them."""
-    details = _usage_of(payload).get("completion_tokens_details")
-    reported = _count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    said = usage_of(payload).get("completion_tokens_details")
+    reported = _count(said.get("reasoning_tokens")) if isinstance(said, Mapping) else None
     if reported is None or completion_tokens is None:
         return None
     return 0 if shows_thought(payload.get("response")) else min(reported, completion_tokens)
 
 
-def _usage_of(payload: Mapping[str, object]) -> Mapping[str, object]:
+def usage_of(payload: Mapping[str, object]) -> Mapping[str, object]:
+    """The usage that LiteLLM read from an answer; empty where it read none."""
     metadata = payload.get("metadata")
     usage = metadata.get("usage_object") if isinstance(metadata, Mapping) else None
     return usage if isinstance(usage, Mapping) else {}
@@ -143,7 +144,7 @@ def _usage(payload: Mapping[str, object], trace: Trace, outcome: Outcome) -> tup
 
 def _caching(payload: Mapping[str, object], prompt_tokens: int | None) -> tuple[int | None, int | None]:
     """Tokens of the prompt that were read from a cache and written to it; `None` where the usage does not say."""
-    usage = _usage_of(payload)
+    usage = usage_of(payload)
     if not usage or not prompt_tokens or outcome_of(payload) == "cache_hit":
         return None, None
     said = usage.get("prompt_tokens_details")
@@ -269,9 +270,8 @@ def _error_class(payload: Mapping[str, object]) -> str | None:
 def _selected_quality(trace: Trace) -> float | None:
     if trace.decision is None:
         return None
-    answered = (
-        trace.sent_to[-1] if trace.sent_to else trace.decision.deployment_id
-    )  # in shadow it may not be the decision's
+    # In shadow the deployment that answered may be another than the decision's.
+    answered = trace.sent_to[-1] if trace.sent_to else trace.decision.deployment_id
     return next((a.prediction.quality_bound for a in trace.decision.assessments if a.deployment_id == answered), None)
 
 

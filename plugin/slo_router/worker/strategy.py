@@ -31,7 +31,7 @@ from slo_router.live.state import ANSWERS, Ending, Findings, Landing
 from slo_router.quality.judging import Judged
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
 from slo_router.request.features import extract
-from slo_router.request.history import goes_on, is_signed, kept_by_provider, may_be_signed
+from slo_router.request.history import goes_on, is_signed, kept_by_provider, may_be_signed, may_search_first
 from slo_router.request.service_tiers import in_tier
 from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.rescue.rescues import Rescues
@@ -127,7 +127,7 @@ class Strategy:
         messages = request.get("messages") or request.get("input")
         has_signed = is_signed(messages)
         trace.is_signed = has_signed or may_be_signed(request)
-        trace.kept = kept_by_provider(request)
+        trace.kept, trace.may_search = kept_by_provider(request), may_search_first(request)
         trace.goes_on = holder is not None or goes_on(request, trace.kept)
         if managed.settings.stickiness or trace.is_signed:
             trace.beginnings = fingerprints(messages, request.get("system") or request.get("instructions"))
@@ -227,7 +227,7 @@ class Strategy:
         is_told = record.outcome in ("success", "disconnected") and not trace.tells_nothing
         if trace.decision is not None and trace.sent_to and is_told:
             features = trace.decision.features
-            told = record.model_copy(update={"prompt_tokens": None}) if trace.goes_on else record
+            told = record.model_copy(update={"prompt_tokens": None}) if trace.goes_on or trace.ran_tools else record
             self.answers.see(features, self.facts.get(trace.sent_to[-1]), told, is_whole=is_whole)
             if record.outcome == "success":
                 self.homes.learn(trace, features, record)

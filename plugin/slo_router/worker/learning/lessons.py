@@ -37,7 +37,7 @@ class Lessons:
 
     def await_token(self, attempt: Attempt, trace: Trace) -> None:
         """A stream was sent: waits for its first token."""
-        if attempt.flight is not None:
+        if attempt.flight is not None and not trace.may_search:
             self._awaited[id(attempt)] = attempt, trace
 
     def see_first_tokens(self) -> None:
@@ -94,7 +94,7 @@ class Lessons:
         first_s = next((one.first_token_s for one in trace.attempts if one.flight is landing.flight), None)
         self._live.learn(
             landing,
-            prompt_tokens=None if record.prompt_tokens is None else _estimated_tokens(trace),
+            prompt_tokens=None if record.prompt_tokens is None or trace.ran_tools else _estimated_tokens(trace),
             output_tokens=shown_tokens(record.completion_tokens, record.hidden_tokens, trace),
             ttft_s=None if first_s is None else first_s - began_s,
             e2e_s=None if record.e2e_ms is None else record.e2e_ms * MS - waited_s,
@@ -112,7 +112,7 @@ def expected_s(trace: Trace, deployment_id: str, length: Length | None) -> float
     decision = trace.decision
     assessments = () if decision is None else decision.assessments
     found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
-    if found is None or decision is None:
+    if found is None or decision is None or trace.may_search:
         return None
     if trace.stream:
         return found.ttft_s
