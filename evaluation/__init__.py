@@ -1,1 +1,1 @@
-"""One command for each number in the README: `python -m evaluation` lists them."""
+"""One command for each published number: `python -m evaluation` lists them."""

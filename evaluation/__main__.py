@@ -1,4 +1,4 @@
-"""`python -m evaluation`: what studies there are, one line each: what to type, and what it shows."""
+"""`python -m evaluation` lists the studies. Each line says what to type and what the study shows."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NO_STUDIES = ("demo", "emulator", "evidence", "shared")  # what studies, tests and users start beside them
+NO_STUDIES = ("demo", "emulator", "evidence", "shared")  # programs beside the studies
 
 
 def studies() -> Iterator[tuple[str, str]]:
-    """Name to type and first line of the docstring, read from each module that can be started, without importing it."""
+    """Of each study, the name to type and the first line of its docstring. No study is imported for this."""
     for path in sorted(HERE.rglob("*.py")):
         module = path.relative_to(HERE.parent).with_suffix("")
-        is_part = path.name != "__main__.py" and path.with_name("__main__.py").exists()  # of a study in a folder
+        is_part = path.name != "__main__.py" and path.with_name("__main__.py").exists()  # a file of a larger study
         if path == HERE / "__main__.py" or module.parts[1] in NO_STUDIES or is_part:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -1,9 +1,9 @@
 """Writes docs/evidence.md from what the studies saved and from the words in `evidence.md.jinja`.
 
     python -m evaluation.evidence            writes the page
-    python -m evaluation.evidence --check    ends with 1 where the page is another
+    python -m evaluation.evidence --check    exits with 1 if the page differs
 
-The template holds words alone: every figure on the page stands in evaluation/results, or in the code of a study.
+The template holds only words. Every figure on the page comes from evaluation/results or from the code of a study.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def wrapped(block: str) -> str:
     if block.startswith(("|", "#", "!")):
         return block
     is_list = block.startswith("- ")
-    block = block.replace(" %", "\u00a0%")  # stay in one line
+    block = block.replace(" %", "\u00a0%")  # number and % stay on one line
     parts = re.split(r"\n(?=- )", block) if is_list else [block]
     filled = (
         textwrap.fill(part, 120, subsequent_indent="  " * is_list, break_long_words=False, break_on_hyphens=False)
@@ -91,14 +91,14 @@ def plus_minus(figure: Mapping[str, float], digits: int = 1) -> str:
 
 
 def ends(values: Iterable[float], digits: int = 0) -> str:
-    """The lowest and the highest of some values, as in `0.57 to 0.87`; one where both look alike."""
+    """The lowest and the highest of some values, as in `0.57 to 0.87`; only one if both round to the same."""
     found = list(values)
     low, high = number(min(found), digits), number(max(found), digits)
     return low if low == high else f"{low} to {high}"
 
 
 def measured(run: Run) -> str:
-    """The version and the date."""
+    """LiteLLM's version, the date and the commit of a run."""
     return f"{run['litellm']}, {run['date']}, `{run['commit']}`"
 
 

@@ -1,5 +1,7 @@
-"""For every test: its order, and an end, whatever hangs; one Valkey for all tests that leave it running, emptied before
-each. Property tests are judged by what they find, not by how fast a busy machine draws their examples.
+"""For every test: its order, and an end even if something hangs. One Valkey serves all tests that leave it running.
+
+The Valkey is emptied before each test. Property tests fail by what they find, not because a busy machine draws their
+examples slowly.
 """
 
 from __future__ import annotations
@@ -31,25 +33,25 @@ from tests.shared.units import pytest_xdist_make_scheduler, rank  # noqa: F401  
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
-if sys.version_info < (3, 12):  # where a collection may crash LiteLLM's proxy (docs/operations.md), and one of a test
-    QUIET["PYTHON_GC_THRESHOLD"] = "0,20,20"  # answers so few requests that it can do without any
+if sys.version_info < (3, 12):  # there a garbage collection may crash LiteLLM's proxy (docs/operations.md)
+    QUIET["PYTHON_GC_THRESHOLD"] = "0,20,20"  # a proxy of a test answers so few requests that it needs no collection
 STARTUP = Path(__file__).parent / "shared" / "startup"
-gc.disable()  # while millions of objects are imported that stay; looking through them takes a quarter of the time
+gc.disable()  # during imports: scanning millions of lasting objects takes a quarter of the time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that small files fill up what is left."""
+    """Runs the longest units first, so that small files fill the remaining time."""
     items.sort(key=lambda item: rank(item.path))
     give_slow_ones_time(items)
-    gc.freeze()  # no later collection looks through them
+    gc.freeze()  # later collections skip the imported objects
     gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _litellm_is_looked_at_here() -> Iterator[None]:
-    """`check` starts a process that imports LiteLLM, once for each of ours; most of these have imported it already.
+    """`check` starts a process that imports LiteLLM. In tests it uses this process, which mostly has imported it.
 
-    tests/e2e/test_readme.py runs the command as it is.
+    tests/e2e/test_readme.py runs the command unchanged.
     """
     look = installed._look
 
@@ -57,7 +59,7 @@ def _litellm_is_looked_at_here() -> Iterator[None]:
     def look_here() -> tuple[str, list[str], list[str], list[str]]:
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # LiteLLM's own
+            warnings.simplefilter("ignore")  # LiteLLM's warnings
             from slo_router.gateway import seams  # noqa: PLC0415  # takes seconds
 
             return seams.version(), seams.shortcomings(), seams.untried(), seams.unasked()
@@ -69,14 +71,14 @@ def _litellm_is_looked_at_here() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_command_looks_through_the_heap() -> Iterator[None]:
-    """The agent does when it begins: 20 ms in a process of its own, half a second in one that has loaded LiteLLM."""
+    """The agent scans the heap when it begins. That takes 20 ms in its own process, and 0.5 s if LiteLLM is loaded."""
     with mock.patch("slo_bench.measure.event_loop.gc"):
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _processes_start_fast() -> Iterator[None]:
-    """Those that tests start."""
+    """Processes that tests start begin faster, see shared/startup."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(STARTUP), prepend=os.pathsep)
         yield
@@ -84,7 +86,7 @@ def _processes_start_fast() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _what_never_changes_is_made_once() -> Iterator[None]:
-    """A process of ours reads LiteLLM's price map once, and makes its commands once; the tests run hundreds in one."""
+    """One process reads LiteLLM's price map once and makes its commands once. Tests run hundreds of commands in it."""
     with (
         mock.patch.object(deployments, "_read_price_map", functools.cache(deployments._read_price_map)),
         mock.patch.object(typer.testing, "_get_command", functools.cache(typer.main.get_command)),

@@ -1,1 +1,1 @@
-"""Whether the benchmark agent measures right, foresees its runs, and keeps up."""
+"""Whether the benchmark agent measures correctly, predicts what its runs take, and sends fast enough."""

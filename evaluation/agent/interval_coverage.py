@@ -2,8 +2,8 @@
 
     python -m evaluation.agent.interval_coverage [--runs 4000] [--seed 0]
 
-Latencies are log-normal with sigma 0.6, so that the p99 is four times the p50. Gaps have a factor of their own in each
-request beside that (sigma 0.3): 30 gaps of one request say less than 30 requests.
+Latencies are log-normal with sigma 0.6, so that the p99 is four times the p50. All gaps of one request also share a
+random factor (sigma 0.3). So 30 gaps of one request say less than 30 requests.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Draw = Callable[[random.Random, int], Interval | None]
 
 
 def quantile(share: float, sigma: float) -> float:
-    """Of a log-normal distribution of median 1."""
+    """A quantile of a log-normal distribution with median 1."""
     return math.exp(sigma * NormalDist().inv_cdf(share))
 
 
 def coverage(draw: Draw, truth: float, n: int, runs: int, seed: int) -> tuple[float, float] | None:
-    """The share of intervals that hold the truth, and the share of runs that had one; `None` where none had."""
+    """The share of intervals that hold the truth, and of runs that had an interval; `None` if no run had one."""
     rng = random.Random(seed)
     found = [draw(rng, n) for _ in range(runs)]
     known = [interval for interval in found if interval is not None]
@@ -54,7 +54,7 @@ def values(rng: random.Random, n: int) -> list[float]:
 
 
 def groups(rng: random.Random, n: int) -> list[Sequence[float]]:
-    """Gaps of `n` requests, ascending in each."""
+    """Gaps of `n` requests, ascending within each request."""
     return [
         sorted(factor * rng.lognormvariate(0, SIGMA) for _ in range(GAPS))
         for factor in (rng.lognormvariate(0, BETWEEN) for _ in range(n))
@@ -62,7 +62,7 @@ def groups(rng: random.Random, n: int) -> list[Sequence[float]]:
 
 
 def estimates() -> Iterator[tuple[str, Draw, float]]:
-    """What is estimated, how an interval of it is drawn, and the truth that it should hold."""
+    """Name of each estimate, how its interval is drawn, and the truth that the interval should hold."""
     both = math.hypot(SIGMA, BETWEEN)
     yield "mean", lambda rng, n: mean_interval(values(rng, n)), math.exp(SIGMA**2 / 2)
     for p in SHARES:
@@ -76,7 +76,7 @@ def estimates() -> Iterator[tuple[str, Draw, float]]:
 
 
 def cell(found: tuple[float, float] | None) -> str:
-    """The share that holds the truth, and of how many runs, where not all had an interval."""
+    """The share of intervals that hold the truth; also the share of runs with an interval, if not all had one."""
     return "none" if found is None else f"{found[0]:.1%}" + (f" of {found[1]:.0%}" if found[1] < 1 else "")
 
 

@@ -2,11 +2,11 @@
 
     python -m evaluation.agent.nightly_plan
 
-Ten emulated endpoints, unlike in speed, length of answers and price (one of them is paid by the GPU hour), measured in
-the three shipped categories with the agent's defaults: 300 requests. Each repeat begins with an empty Redis. Its first
-run knows nothing and sends a few requests before it says what it will take; its second run goes by what the first one
-measured. What was planned and what was spent come from the agent's own JSON; what was spent in USD is checked against
-what the endpoints themselves counted.
+Ten emulated endpoints differ in speed, length of answers and price; one of them is paid by the GPU hour. The agent
+measures them in the three shipped categories with its defaults, 300 requests. Each repeat begins with an empty Redis.
+Its first run knows nothing and sends a few requests before it prints a plan. Its second run plans from what the first
+run measured. The planned and the spent figures come from the agent's own JSON. The endpoints count tokens themselves,
+which checks the USD spent.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ class Run(NamedTuple):
     spent_minutes: float
     planned_usd: float
     spent_usd: float
-    counted_usd: float  # by the endpoints, without the one with a GPU
+    counted_usd: float  # by the endpoints, without the one that is paid by the GPU hour
 
     @property
     def time_off(self) -> float:
-        """Planned over spent, less 1."""
+        """Planned ÷ spent − 1, of the minutes."""
         return self.planned_minutes / self.spent_minutes - 1
 
     @property
     def usd_off(self) -> float:
-        """The same for the money."""
+        """Planned ÷ spent − 1, of the USD."""
         return self.planned_usd / self.spent_usd - 1
 
 
 def specs() -> list[EndpointSpec]:
-    """From a small, fast model to a large, slow and talkative one."""
+    """The endpoints, from a small, fast model to a large, slow one with long answers."""
     return [
         EndpointSpec(name=f"model-{i}", ttft_ms=30 + 12 * i, tpot_ms=2 + 0.7 * i, output_tokens=40 + 12 * i, slots=8)
         for i in range(DEPLOYMENTS)
@@ -66,13 +66,13 @@ def specs() -> list[EndpointSpec]:
 
 
 def prices(number: int) -> tuple[float, float]:
-    """USD per prompt and completion token: thirty times as much for the largest as for the smallest."""
+    """USD per prompt and per completion token. The largest model costs thirty times as much as the smallest."""
     factor = 30 ** (number / (DEPLOYMENTS - 1))
     return 1e-7 * factor, 4e-7 * factor
 
 
 def configure(handles: Sequence[Handle], redis_url: str, path: Path) -> None:
-    """A configuration with one deployment for each endpoint, of which the first has a price per GPU hour instead."""
+    """Writes a deployment for each endpoint. The first has a price per GPU hour too, which wins over token prices."""
     entries = [
         deployment(
             "smart",
@@ -87,7 +87,7 @@ def configure(handles: Sequence[Handle], redis_url: str, path: Path) -> None:
 
 
 def measure(kind: str, config: Path, handles: Sequence[Handle]) -> Run:
-    """One run of the agent, in a process of its own, as a cron job has it."""
+    """One run of the agent in its own process, as a cron job starts it."""
     for handle in handles:
         handle.reset()
     command = [str(Path(sys.executable).with_name("slo-bench")), "run", "--config", str(config), "--json"]

@@ -2,9 +2,9 @@
 
     python -m evaluation.agent.sample_bias
 
-The traffic is the recorded prompt lengths of a public chat service (a lognormal where the record is not there), 70 %
-of them streamed. A floor gives rare long prompts more than their share; the bias is what that costs. Relative errors of
-the mean over 200 seeds, beside those of a simple random sample of the same size.
+The traffic has the recorded prompt lengths of a public chat service, or log-normal ones if the record is missing. Of
+the requests 70 % are streamed. A floor gives rare long prompts more than their share, which biases the mean. The study
+shows relative errors of the mean over 200 seeds, beside those of a simple random sample of the same size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FLOORS = (0, 1, 2, 5)
 
 
 def errors(traffic: list[Candidate], size: int, floor: int | None) -> list[float]:
-    """Relative errors of the mean; `floor` is `None` for a simple random sample."""
+    """Relative error of the mean for each seed; `floor` is `None` for a simple random sample."""
     mean = statistics.fmean(one.tokens() for one in traffic)
     found = []
     for seed in range(SEEDS):

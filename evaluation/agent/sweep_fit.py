@@ -2,10 +2,11 @@
 
 python -m evaluation.agent.sweep_fit [--step-s 10] [--seeds 5] [--json]
 
-In virtual time, so that the machine adds no noise. Recovered: a is the fixed time to a first token, b the prefill, d
-the pace of one request alone, e its growth with each request beside it, the knee the number of slots. Then fresh
-requests are sent, of lengths that were not swept, one, four and twelve at a time; what the router predicts for each
-before any live traffic (p95) is held against what they took at p95, with the fit and with a benchmark's figures alone.
+The study runs in virtual time, so that the machine adds no noise. Recovered are: a, the fixed time to a first token;
+b, the prefill time per token; d, the time per token of one request alone; e, its growth with each further request; and
+the knee, the number of slots. Then the study sends fresh requests of lengths that were not swept: one, four and twelve
+at a time. It compares their measured p95 of TTFT with the p95 that the router predicts before any live traffic. The
+router predicts twice: with the fit, and from a benchmark's figures alone.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SPECS = (
 )
 LENGTHS = (128, 1_024, 4_096)
 FRESH_LENGTHS = (300, 2_000, 6_000)  # tokens
-LOADS = (0, 3, 11)  # others on their way
+LOADS = (0, 3, 11)  # other requests in flight
 FRESH = 60
 WORKLOAD = load_workload(None)
 WORDS = vocabulary(WORKLOAD.prompts)
@@ -61,7 +62,7 @@ class Cold(NamedTuple):
 
 
 class Found(NamedTuple):
-    """One sweep: relative errors of what was recovered, and what it predicts."""
+    """One sweep: relative errors of the recovered numbers, and the predictions for fresh requests."""
 
     errors: dict[str, float]
     cold: list[Cold]
@@ -109,7 +110,7 @@ def study(spec: EndpointSpec, grid: Grid) -> Found:
 
 
 async def sweep(loop: VirtualLoop, measure: Measure, grid: Grid) -> Swept:
-    """The agent's own sweep."""
+    """Runs the agent's own sweep."""
     cells = [Cell(Facts("x", "x"), TARGET, name, WORKLOAD.of_category(name)) for name in WORKLOAD.categories]
     return await Course(cells, grid, measure, lambda _, __: None, loop.time).run(loop.time() + 3_600)
 

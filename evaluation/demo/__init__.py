@@ -1,6 +1,6 @@
-"""The whole product from nothing, in one command: `make demo`.
+"""The whole product, set up and shown by one command: `make demo`.
 
     endpoints → stock proxy with the plugin → benchmark → requests of three keys → who answered, why, at what cost
 
-Emulated endpoints by default, two real but tiny models with `--real`, your own with `--endpoints FILE`.
+The endpoints are emulated by default, two real but tiny models with `--real`, your own with `--endpoints FILE`.
 """

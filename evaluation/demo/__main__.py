@@ -28,11 +28,11 @@ STOPPING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
-    """Tells the story and stops everything that it started, whatever happens. Returns the exit status."""
+    """Runs the demo and stops everything that it started, whatever happens. Returns the exit status."""
     options = _parser().parse_args()
     width = min(Console().width, WIDTH) if sys.stdout.isatty() else WIDTH
     narrator = Narrator(Console(width=width, highlight=False, markup=False))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it sends to the background without
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores SIGINT in background jobs
     for number in STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     exits, status = ExitStack(), 0
@@ -46,7 +46,7 @@ def main() -> int:
         status = 1
     finally:
         for number in (signal.SIGINT, *STOPPING):
-            signal.signal(number, signal.SIG_IGN)  # stopping is not interrupted
+            signal.signal(number, signal.SIG_IGN)  # no signal interrupts the stopping
         exits.close()
     narrator.say(f"\n{narrator.elapsed_s:.0f} seconds. Everything that was started is stopped.")
     return status
@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace, exits: ExitStack, narrator: Narrator) -> N
 
 
 def _keep(stack: Stack, key: str, quality: float, narrator: Narrator) -> None:
-    """Stays up until Ctrl-C, which is the normal end then."""
+    """Stays up until Ctrl-C, which is the normal end with `--keep`."""
     body = f'{{"model": "{GROUP}", "messages": [{{"role": "user", "content": "List all names: Ada met Bo in Rome."}}]}}'
     command = ["curl", "-i", f"{stack.proxy.url}/v1/chat/completions", "-H", f"Authorization: Bearer {key}"]
     command += ["-H", "Content-Type: application/json", "-H", f"x-slo-min-quality: {quality:g}", "-d", body]

@@ -1,7 +1,7 @@
 """What the requests cost, what they would have cost elsewhere, and whether their SLOs were met. Pure.
 
-The counterfactuals price the same prompt and completion tokens at another deployment's prices. That another model would
-have answered at the same length is an assumption.
+The counterfactuals price the same prompt and completion tokens at another deployment's prices. They assume that another
+model would have answered at the same length.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Json = dict[str, object]
 
 
 class Served(NamedTuple):
-    """One request as its client saw it, and its record in Redis: `None` where it failed or was not logged."""
+    """One request as its client saw it, and its record in Redis: `None` if the request failed or was not logged."""
 
     answer: Answer
     record: RequestRecord | None
@@ -30,29 +30,29 @@ class Served(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Sums over some requests, in USD, failed ones left out of the cost; `None` where a price is unknown."""
+    """Sums over some requests, in USD. Failed requests are left out of the cost. `None`: a price is unknown."""
 
     requests: int
     met: int
-    ttft: Spread | None  # of the streamed ones, as the client measured it
+    ttft: Spread | None  # of streamed requests, as the client measured it
     cost_usd: float | None
     best_usd: float | None  # everything to the deployment of the highest quality
     even_usd: float | None  # spread evenly over all deployments
 
     @property
     def saved(self) -> float | None:
-        """The share of `best_usd` that was not spent; negative where more was spent."""
+        """The share of `best_usd` that was not spent; negative if more was spent."""
         return None if self.cost_usd is None or not self.best_usd else 1 - self.cost_usd / self.best_usd
 
 
 def join(answers: Iterable[Answer], records: Iterable[RequestRecord]) -> list[Served]:
-    """Each answer with its record: both have the response's id."""
+    """Each answer with the record that has the same response id."""
     by_id = {record.request_id: record for record in records}
     return [Served(answer, by_id.get(answer.response_id or "")) for answer in answers]
 
 
 def account(served: Sequence[Served], deployments: Sequence[Facts], best: Facts) -> Account:
-    """Adds up. `deployments` are all that there are."""
+    """The sums over these requests. `deployments` are all deployments of the group."""
     records = [record for _, record in served if record is not None]
     by_deployment = [_total(price_usd(record, facts) for record in records) for facts in deployments]
     return Account(
@@ -66,13 +66,13 @@ def account(served: Sequence[Served], deployments: Sequence[Facts], best: Facts)
 
 
 def price_usd(record: RequestRecord, facts: Facts) -> float | None:
-    """The request's tokens at a deployment's prices; `None` where a price or a token count is unknown."""
+    """The request's tokens at a deployment's prices; `None` if a price or a token count is unknown."""
     prompt, completion = record.prompt_tokens, record.completion_tokens
     return None if prompt is None or completion is None else cost_usd(facts, prompt, completion)
 
 
 def met(served: Served) -> bool:
-    """Whether the SLO was kept: TTFT as the client measured it, the rest as the record says. Failures never are."""
+    """Whether the SLO was kept: TTFT as the client measured it, the rest by the record. A failed request kept none."""
     answer, record = served
     if answer.error is not None or record is None or record.slo_met is False:
         return False
@@ -81,7 +81,7 @@ def met(served: Served) -> bool:
 
 
 def below_floor(served: Sequence[Served], deployments: Sequence[Facts]) -> float:
-    """How many requests an even spread would send below the quality that they need, in expectation."""
+    """The expected number of requests that an even spread would send to too low a quality."""
     expected = 0.0
     for _, record in served:
         floor = None if record is None else record.slo.min_quality

@@ -18,7 +18,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the client saw. `ttft_s` is `None` where nothing was streamed, `error` the error's class."""
+    """What the client saw. `ttft_s` is `None` if the answer was not streamed; `error` is the error's class."""
 
     ask: Ask
     response_id: str | None = None
@@ -28,7 +28,7 @@ class Answer:
 
 
 def send_all(url: str, keys: Mapping[str, str], asks: Sequence[Ask], concurrency: int) -> list[Answer]:
-    """Sends every request, `concurrency` at a time. `keys` are the virtual keys by alias. Raises nothing of theirs."""
+    """Sends every request, `concurrency` at a time. `keys` are the virtual keys by alias. No failed request raises."""
     return asyncio.run(_send_all(f"{url}/v1", keys, asks, concurrency))
 
 

@@ -1,7 +1,7 @@
 """The demo's virtual keys, through LiteLLM's own `general_settings.custom_auth` hook; copied beside the configuration.
 
-With a database, `/key/generate` and `/team/new` take the same metadata and this file is not needed. The keys are read
-for each request, so that new ones count at once, as they would there.
+With a database, `/key/generate` and `/team/new` take the same metadata and this file is not needed. The hook reads the
+keys for each request, so that a new key counts at once, as with a database.
 """
 
 import json

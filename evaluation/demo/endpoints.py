@@ -1,7 +1,7 @@
 """What the demo routes between: emulated endpoints, two real but tiny models, or the user's own.
 
-The prices of the emulated three are Together AI's list prices of Qwen2.5 7B, 14B and 72B in LiteLLM's price map. The
-two real models have no list price; theirs are invented, as are all qualities here.
+The prices of the three emulated endpoints are Together AI's list prices of Qwen2.5 7B, 14B and 72B in LiteLLM's price
+map. The two real models have no list price: their prices are invented, and so are all qualities here.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ class Endpoint(Strict):
 
     @property
     def default_quality(self) -> float:
-        """What stands for every category that is not named."""
+        """The quality for every category that has no number of its own."""
         return self.quality["default"]
 
     def entry(self, group: str) -> dict[str, object]:
-        """Its place in `model_list`."""
+        """The endpoint's entry in `model_list`."""
         names = {"model", "api_base", "api_key", "input_cost_per_token", "output_cost_per_token"}
         params = self.model_dump(include=names, exclude_none=True)
         if self.api_base:
-            params.setdefault("api_key", "none")  # LiteLLM wants one even where the server does not
+            params.setdefault("api_key", "none")  # LiteLLM needs a key even if the server does not
         info: dict[str, object] = {"id": self.name, "slo_router": {"quality": self.quality}}
         if self.max_input_tokens is not None:
             info["max_input_tokens"] = self.max_input_tokens
@@ -100,7 +100,7 @@ PRICE_AND_QUALITY = {  # USD per 1M tokens, input and output alike; 0..1
 
 @contextmanager
 def emulated() -> Iterator[list[Endpoint]]:
-    """Three emulated endpoints in a process of their own, which ends with the block or with this process."""
+    """Three emulated endpoints in their own process, which ends with the block or with this process."""
     with endpoint_process(SPECS) as addresses:
         pairs = zip(SPECS, addresses, strict=True)
         yield [_served(spec.name, address.api_base, spec.context_tokens) for spec, address in pairs]
@@ -109,7 +109,7 @@ def emulated() -> Iterator[list[Endpoint]]:
 @contextmanager
 def real() -> Iterator[list[Endpoint]]:
     """Two quantizations of SmolLM2-135M, each served by llama.cpp, while the block runs. Raises DemoError."""
-    try:  # only here, for not every platform has the wheels
+    try:  # imported here, because not every platform has the wheels
         from evaluation.shared.real_model import ModelUnavailableError  # noqa: PLC0415
         from evaluation.shared.real_server import ServerStartError, running_servers  # noqa: PLC0415
     except ImportError as error:

@@ -2,4 +2,4 @@
 
 
 class DemoError(Exception):
-    """Something does not start or answer; the message is for whoever started the demo."""
+    """Something does not start or does not answer. The message is for the user who started the demo."""

@@ -10,12 +10,12 @@ from evaluation.demo.scenario import FULL, LIGHT, Load
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What the endpoints are, how much they take, and with which options `slo-bench` measures them."""
+    """The endpoints in words, the load that they take, and the options with which `slo-bench` measures them."""
 
     what: str
     load: Load
     benchmark: Sequence[str]
-    via_proxy: bool = False  # measured through the proxy, which knows every provider
+    via_proxy: bool = False  # `slo-bench` asks through the proxy, which knows every provider
 
 
 EMULATED = Mode(

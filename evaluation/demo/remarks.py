@@ -1,4 +1,4 @@
-"""The sentences below the demo's tables: what they do not say by themselves, for better and for worse."""
+"""The sentences below the demo's tables. They say what the tables do not show, good and bad."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slo_router.contract.settings.tasks.own import UNSURE
 def remarks(
     served: Sequence[Served], keys: Sequence[VirtualKey], deployments: Sequence[Facts], best: Facts
 ) -> list[str]:
-    """What the tables do not say by themselves, for better and for worse."""
+    """The sentences below the tables."""
     whole = account(served, deployments, best)
     lines = ["why: what ruled cheaper ones out, else x-slo-reason. TTFT: the client's, of what was streamed."]
     lines.append(
@@ -34,7 +34,7 @@ def remarks(
 
 
 def _decisions(served: Sequence[Served]) -> list[str]:
-    """How the decisions turned out."""
+    """How many decisions were wrong, were a fallback, were clamped or have no record."""
     promised = [one for one in served if one.answer.headers.get("x-slo-decision") == "met"]
     broken = sum(not met(one) for one in promised)
     lines = [f"{broken} of the {len(promised)} requests that were predicted to meet their SLO missed it."]
@@ -48,7 +48,7 @@ def _decisions(served: Sequence[Served]) -> list[str]:
 
 
 def _categories(served: Sequence[Served]) -> str:
-    """How the categorizer did; what it did not recognize was decided by pooled measurements and the default floor."""
+    """How many categories were right. Pooled measurements and the default floor decided the unsure requests."""
     seen = [(answer.ask.case.category, record.category) for answer, record in served if record is not None]
     right, unsure = sum(sent == found for sent, found in seen), sum(found == UNSURE for _, found in seen)
     return (

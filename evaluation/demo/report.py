@@ -19,7 +19,7 @@ UNKNOWN = "–"
 
 
 def endpoint_table(endpoints: Sequence[Endpoint]) -> Table:
-    """What the router is told of the endpoints."""
+    """What the configuration tells the router of each endpoint."""
     table = _table()
     for name in ("deployment", "model", "$ per 1M tokens in/out", "quality", "context"):
         table.add_column(name)
@@ -33,7 +33,7 @@ def endpoint_table(endpoints: Sequence[Endpoint]) -> Table:
 
 
 def routing_table(served: Sequence[Served], cases: Sequence[Case]) -> Table:
-    """Who went where and why, one line per case."""
+    """Which deployment answered each case and why, one line per case."""
     table = _table("Who went where, and why")
     for name in ("key", "requests", "went to", "decision"):
         table.add_column(name, no_wrap=True)
@@ -74,7 +74,7 @@ def account_table(
 
 
 def _why(one: Served) -> str:
-    """What kept cheaper candidates out where the objective decided, else the reason in the header."""
+    """What kept cheaper candidates out, if the SLO was predicted to be met. Else the reason from the header."""
     answer, record = one
     if answer.error is not None:
         return "failed"
@@ -108,7 +108,7 @@ class _Decision(BaseModel):
 
 
 def _cheaper(record: RequestRecord) -> str:
-    """The cheaper candidates and what kept them from the pick: `small-7b: quality`."""
+    """The cheaper candidates and why none of them was picked: `small-7b: quality`."""
     if record.decision is None:
         return ""
     decision = _Decision.model_validate(record.decision)
@@ -155,5 +155,5 @@ def _cells(sums: Account) -> tuple[str, str, str, str, str]:
 
 
 def usd(amount: float | None) -> str:
-    """An amount of a demo's size."""
+    """An amount in USD, with the digits that a demo's small costs need."""
     return UNKNOWN if amount is None else f"${amount:.5f}"

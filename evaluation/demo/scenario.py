@@ -1,11 +1,12 @@
 """Who asks the demo's proxy for what: three virtual keys, and the requests that their clients send. Pure.
 
-    frontend   a chat window: the first token has to come soon; streams
-    batch      a nightly job: no wish of its own, so the group's floors count; its team bounds what it may ask for
-    legal      always wants the best there is
+    frontend   a chat window: it streams, and the first token has to come soon
+    batch      a nightly job: it has no SLO of its own, so the group's floors count; its team limits what it may ask for
+    legal      always wants the best quality
 
-Every limit is derived from the endpoints at hand, so that the same story can be told of emulated, real and foreign
-ones. Reasoning and code need the quality of the better half of the endpoints; batch may not ask for more than that.
+Every limit is computed from the endpoints, so that the same demo works with emulated endpoints, real models and the
+user's own. Reasoning and code need the quality of the better half of the endpoints. Batch may not ask for more than
+that.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Messages = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class VirtualKey:
-    """A key as `/key/generate` and `/team/new` would take it. `wants` says the same in words."""
+    """A key as `/key/generate` and `/team/new` would take it. `wants` says in words what the key asks for."""
 
     alias: str
     team: str
@@ -40,7 +41,7 @@ class VirtualKey:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Requests alike: who sends them, of which category, how many, and what their headers add to the key."""
+    """Requests of one kind: the key that sends them, their category and number, and the headers that they add."""
 
     key: str
     category: str
@@ -48,7 +49,7 @@ class Case:
     headers: tuple[tuple[str, str], ...] = ()
     stream: bool = False
     short: bool = False  # a prompt of at most SHORT_CHARS
-    oversized: bool = False  # a prompt that the smallest context does not hold
+    oversized: bool = False  # a prompt that is too long for the smallest context
 
     @property
     def label(self) -> str:
@@ -68,7 +69,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much the endpoints take: the share of each case that is sent, how many at a time, how long the answers."""
+    """What the endpoints can take: the share of each case that is sent, the concurrency, and the answers' length."""
 
     share: float
     concurrency: int
@@ -81,23 +82,23 @@ LIGHT = Load(0.6, 2, {"ner": 24, "summarization": 24, "reasoning": 32, "code": 3
 
 
 def middle(endpoints: Sequence[Endpoint]) -> Endpoint:
-    """The weakest of the better half."""
+    """The endpoint with the lowest quality in the better half."""
     return sorted(endpoints, key=lambda endpoint: endpoint.default_quality)[len(endpoints) // 2]
 
 
 def best(endpoints: Sequence[Endpoint]) -> Endpoint:
-    """The one of the highest quality: what "everything to the largest" means here."""
+    """The endpoint with the highest quality: "everything to the largest" means this one."""
     return max(endpoints, key=lambda endpoint: endpoint.default_quality)
 
 
 def group_settings(endpoints: Sequence[Endpoint]) -> dict[str, object]:
-    """`callback_settings.slo_router.groups.smart`: any endpoint will do, but not for hard tasks."""
+    """`callback_settings.slo_router.groups.smart`: any endpoint is good enough, except for hard tasks."""
     lowest = min(endpoint.default_quality for endpoint in endpoints)
     return {"min_quality": {"default": lowest, **dict.fromkeys(HARD, middle(endpoints).default_quality)}}
 
 
 def rules(endpoints: Sequence[Endpoint]) -> str:
-    """What the keys stand for, for the audience."""
+    """Tells the audience what the keys stand for."""
     floors = f"{min(e.default_quality for e in endpoints):g}, {middle(endpoints).default_quality:g}"
     return (
         f"The group's floor is quality {floors} for {' and '.join(HARD)}. The frontend wants its first token within a "
@@ -118,13 +119,13 @@ def virtual_keys(endpoints: Sequence[Endpoint], ttft_ms: float) -> list[VirtualK
 
 
 def between(lowest: float, highest: float) -> float:
-    """The geometric mean, in two significant digits: a limit that the fastest meets and the slowest misses."""
+    """The geometric mean, rounded to two digits: a limit that the fastest meets and the slowest misses."""
     mean = math.sqrt(lowest * highest)
     return round(mean, 1 - math.floor(math.log10(mean)))
 
 
 def cases(endpoints: Sequence[Endpoint]) -> list[Case]:
-    """Everything that is sent where the load is full."""
+    """All cases that are sent under the full load."""
     at_top = ((QUALITY_HEADER, f"{best(endpoints).default_quality:g}"),)
     return [
         Case("frontend", "chat", 8, stream=True, short=True),
@@ -144,7 +145,7 @@ def cases(endpoints: Sequence[Endpoint]) -> list[Case]:
 
 
 def requests(endpoints: Sequence[Endpoint], prompts: Sequence[LabelledPrompt], load: Load) -> list[Ask]:
-    """One request after the other, the cases mixed; the same ones on every run."""
+    """The requests in the order in which they are sent, cases mixed; the same on every run."""
     asks: list[Ask] = []
     pools: dict[tuple[str, bool], Iterator[Messages]] = {}
     for case in cases(endpoints):
@@ -160,13 +161,13 @@ def requests(endpoints: Sequence[Endpoint], prompts: Sequence[LabelledPrompt], l
 
 
 def _of(prompts: Sequence[LabelledPrompt], category: str, *, short: bool) -> list[Messages]:
-    """Those that the categorizer's rules were not tuned on come first."""
+    """The prompts of a category. Prompts on which the categorizer's rules were not tuned come first."""
     fitting = [p for p in prompts if p.category == category and not (short and len(str(p.messages)) > SHORT_CHARS)]
     return [prompt.messages for prompt in sorted(fitting, key=lambda prompt: prompt.split)]  # test before train
 
 
 def _oversized(endpoints: Sequence[Endpoint], prompts: Sequence[LabelledPrompt]) -> Messages | None:
-    """A summarization of several documents, a quarter more than the smallest context; `None` where none is larger."""
+    """A summarization a quarter longer than the smallest context; `None` if no context is larger or all are huge."""
     contexts = sorted({endpoint.max_input_tokens for endpoint in endpoints if endpoint.max_input_tokens})
     chars = 5 * contexts[0] if len(contexts) > 1 else 0  # four characters a token
     if not 0 < chars <= LARGEST_PROMPT_CHARS:

@@ -1,7 +1,7 @@
 """Starts what a team would run (Valkey, the stock proxy with the plugin, the benchmark) and stops all of it.
 
-Everything lies in one directory: the configuration as a team would write it, the keys, the logs. What was started is
-stopped by the ExitStack that it was started on, in whatever way the demo ends.
+One directory holds everything: the configuration as a team would write it, the keys and the logs. The ExitStack of the
+demo stops all that was started, however the demo ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RECORDS_WITHIN_S = 10.0
 
 
 class Stack:
-    """The running parts. `directory` must be short: the embedded server's socket lies in it."""
+    """The running parts. The path `directory` must be short, because the embedded server's socket lies in it."""
 
     def __init__(self, directory: Path, endpoints: Sequence[Endpoint], stack: ExitStack) -> None:
         self.directory = directory
@@ -51,17 +51,17 @@ class Stack:
 
     @property
     def setting(self) -> str:
-        """The environment in which `redis_url: embedded` is this stack's server, as a shell takes it."""
+        """The environment variables that make `redis_url: embedded` this stack's server, as a shell takes them."""
         return shlex.join(f"{name}={value}" for name, value in self._environment.items())
 
     def start_proxy(self) -> None:
         """Starts the stock proxy and waits until it answers. Raises RuntimeError with the end of its log."""
         shutil.copy(Path(__file__).with_name("custom_auth.py"), self.directory)
-        self._stack.callback(self.proxy.stop)  # before the start, which can be interrupted
+        self._stack.callback(self.proxy.stop)  # before the start, because Ctrl-C may interrupt it
         self.proxy.start()
 
     def issue(self, keys: Sequence[VirtualKey]) -> dict[str, str]:
-        """Makes keys that the proxy knows from the next request on, and returns the secret of each by its alias."""
+        """Makes keys that the proxy accepts from the next request on. Returns each key's secret by its alias."""
         secret_of = {key.alias: "sk-" + secrets.token_hex(12) for key in keys}
         table = {
             secret_of[key.alias]: {
@@ -76,14 +76,14 @@ class Stack:
         return secret_of
 
     def benchmark(self, *options: str) -> None:
-        """Runs `slo-bench` as a user would. Raises DemoError where it measured nothing."""
+        """Runs `slo-bench` as a user would. Raises DemoError if it measured nothing."""
         tool = str(Path(sys.executable).with_name("slo-bench"))
         command = [tool, "run", "--config", str(self.proxy.config_path), *options]
         environment = {**os.environ, **self._environment, "LITELLM_MASTER_KEY": self.proxy.master_key}
         process = subprocess.Popen(command, env=environment)
         try:
             status = process.wait()
-        finally:  # subprocess.run would not wait for it after Ctrl-C
+        finally:  # subprocess.run would not wait for the process after Ctrl-C
             process.kill()
             process.wait()
         if status not in (0, 1):
@@ -91,11 +91,11 @@ class Stack:
         time.sleep(2 * REFRESH_S + 0.5)  # until every worker has read the results
 
     def begin_account(self) -> None:
-        """What was asked so far, to warm the proxy up and to measure, is in no report."""
+        """Deletes the records so far, so that warm-up and benchmark requests are in no report."""
         self.redis.delete(REQUESTS_STREAM)
 
     def report(self) -> Path:
-        """Writes what the requests so far cost and kept as one HTML page. Raises DemoError."""
+        """Writes an HTML page about the requests so far: their cost and SLO attainment. Raises DemoError."""
         page = self.directory / "report.html"
         tool, config = Path(sys.executable).with_name("slo-router"), str(self.proxy.config_path)
         command = [str(tool), "report", "--config", config, "--html", str(page)]
@@ -107,7 +107,7 @@ class Stack:
         return page
 
     def metrics(self, deployment: str, categories: Sequence[str]) -> list[Metrics]:
-        """What the benchmark left in Redis of a deployment."""
+        """What the benchmark wrote into Redis about a deployment."""
         found = []
         for category in categories:
             metrics, _ = read_metrics(self.redis.hgetall(metrics_key("", deployment, category)), time.time())
@@ -116,7 +116,7 @@ class Stack:
         return found
 
     def records(self, request_ids: Sequence[str]) -> list[RequestRecord]:
-        """The records of these requests; waits for the writer, but not for ever."""
+        """The records of these requests. Waits at most RECORDS_WITHIN_S for the proxy to write them."""
         deadline_s = time.monotonic() + RECORDS_WITHIN_S
         while True:
             entries = self.redis.xrange(REQUESTS_STREAM)
@@ -128,7 +128,7 @@ class Stack:
 
 
 def document(endpoints: Sequence[Endpoint], directory: Path) -> dict[str, object]:
-    """The proxy's whole configuration; but for the keys it is what a team would write."""
+    """The proxy's whole configuration. Apart from the keys it is what a team would write."""
     return {
         "model_list": [endpoint.entry(GROUP) for endpoint in endpoints],
         "litellm_settings": {"callbacks": ["slo_router.proxy.callback"]},

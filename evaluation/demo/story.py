@@ -1,4 +1,4 @@
-"""The demo, step by step, for whoever watches it."""
+"""The demo, step by step, for the person who watches it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WARMUP = Case("admin", "chat", 4 * WORKERS, stream=True)  # the first request of
 
 
 class Narrator:
-    """Says what happens, and how many seconds into the demo."""
+    """Prints what happens, with the seconds since the demo began."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -42,20 +42,20 @@ class Narrator:
         return perf_counter() - self._began_s
 
     def step(self, title: str, text: str) -> None:
-        """A headline, and what is about to happen."""
+        """Prints a headline and what happens next."""
         self.console.print()
         self.console.print(f"{title}  [at {self.elapsed_s:.0f} s]", style="bold")
         self.console.print(text)
 
     def say(self, text: str) -> None:
-        """A line; it is not broken, so that commands and paths in it can be copied."""
+        """Prints a line without wrapping it, so that commands and paths in it can be copied."""
         self.console.print(text, soft_wrap=True)
 
 
 class Story:
-    """One run. Whatever it starts is stopped by `exits`.
+    """One run of the demo. `exits` stops everything that the run starts.
 
-    Every step raises DemoError, SloRouterError, RuntimeError or redis errors where something does not start or answer.
+    Every step raises DemoError, SloRouterError, RuntimeError or redis errors if something does not start or answer.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Story:
         self._prompts = load_prompts()
 
     def start(self, exits: ExitStack) -> Stack:
-        """Valkey and the proxy, warm."""
+        """Starts Valkey and the proxy, and warms the proxy up."""
         self._narrator.step("1  Endpoints", self._mode.what)
         self._narrator.console.print(report.endpoint_table(self._endpoints))
         title = f"2  Redis, and the stock LiteLLM proxy with the plugin on {WORKERS} workers"
@@ -83,7 +83,7 @@ class Story:
         return stack
 
     def measure(self, stack: Stack) -> None:
-        """The benchmark, as a user runs it."""
+        """Runs the benchmark as a user runs it."""
         options = list(self._mode.benchmark)
         if self._mode.via_proxy:
             options += ["--via-proxy", stack.proxy.url]
@@ -94,7 +94,7 @@ class Story:
         stack.benchmark(*options)
 
     def ask(self, stack: Stack) -> Mapping[str, str]:
-        """The requests and what became of them. Returns the keys' secrets by alias."""
+        """Sends the requests and shows what became of them. Returns the keys' secrets by alias."""
         load = self._mode.load
         keys = scenario.virtual_keys(self._endpoints, _ttft_slo_ms(stack, self._endpoints))
         secrets = stack.issue(keys)
@@ -125,7 +125,7 @@ class Story:
 
 
 def _short_workload(prompts: Sequence[LabelledPrompt], load: Load, directory: Path) -> Path:
-    """Short prompts of every category, other ones than the requests."""
+    """Writes a workload of short prompts of every category, different from those of the requests."""
     path = directory / "workload.jsonl"
     chosen = [p for p in prompts if p.split == "train" and len(str(p.messages)) <= scenario.SHORT_CHARS]
     lines = [
@@ -137,7 +137,7 @@ def _short_workload(prompts: Sequence[LabelledPrompt], load: Load, directory: Pa
 
 
 def _ttft_slo_ms(stack: Stack, endpoints: Sequence[Endpoint]) -> float:
-    """A limit that tells the endpoints apart: between the fastest and the slowest, each in its slowest category."""
+    """A limit between the fastest and the slowest endpoint's TTFT p95, each taken from its slowest category."""
     pooled = [pool(stack.metrics(endpoint.name, CATEGORIES)) for endpoint in endpoints]
     measured = [metrics.ttft_p95_s for metrics in pooled if metrics is not None and metrics.ttft_p95_s]
     if not measured:

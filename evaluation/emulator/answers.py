@@ -1,10 +1,10 @@
 """What an emulated model says: a deterministic function of its name and the prompt.
 
-The length depends on the prompt and on the endpoint's mean alone, so that a study knows it beforehand. The text
-starts with the model's name, so that a client sees who answered, and no two chunks in a row are the same: LiteLLM ends
-a stream that repeats one chunk 100 times. Where the prompt has a mark, `#` and eight hexadecimal digits, the text
-starts with it too, and depends on nothing else of the prompt: so a client sees an answer that is another request's, or
-is put together from two.
+The length depends only on the prompt and on the endpoint's mean and sigma, so a study knows it beforehand. The text
+starts with the model's name, so a client sees who answered. No two chunks in a row are the same, because LiteLLM ends
+a stream that repeats one chunk 100 times. A prompt may have a mark: `#` and eight hexadecimal digits. Then the text
+starts with the mark too, and its words depend on nothing else of the prompt. So a client notices an answer to another
+request, or one that mixes two answers.
 """
 
 import re
@@ -37,7 +37,7 @@ class Ask:
     max_tokens: int | None
     stream: bool
     include_usage: bool
-    tool: str | None  # the function to call where the client requires a tool call
+    tool: str | None  # the function to call if the client requires a tool call
     other_tokens: int = 0  # of tools and images
     effort: str | None = None  # of thinking; `None` is `medium`
 
@@ -49,7 +49,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer, in the pieces in which it is streamed: the first token alone, then so many a piece."""
+    """One whole answer in the pieces of its stream: the first token alone, then `tokens_per_chunk` in each piece."""
 
     id: str
     model: str
@@ -57,10 +57,10 @@ class Answer:
     pieces: tuple[str, ...]
     finish_reason: FinishReason
     prompt_tokens: int
-    tool: str | None  # then the pieces are the arguments of a call of this function
-    tokens: int  # of the hidden reasoning and in all pieces
+    tool: str | None  # the function that is called: the pieces are its arguments
+    tokens: int  # hidden reasoning and all pieces
     hidden_tokens: int = 0
-    cached_tokens: int | None = None  # of the prompt; `None` where the endpoint has no prefix cache
+    cached_tokens: int | None = None  # of the prompt; `None` if the endpoint has no prefix cache
 
     @property
     def text(self) -> str:
@@ -69,7 +69,7 @@ class Answer:
 
 
 def mark_of(prompt: str) -> str | None:
-    """The mark that a study gave the prompt."""
+    """The mark that a study put into the prompt."""
     found = _MARK.search(prompt)
     return None if found is None else found[0]
 
@@ -80,7 +80,7 @@ def token_count(text: str) -> int:
 
 
 def output_tokens(prompt: str, mean: int, sigma: float = 0.0) -> int:
-    """How long the answer to this prompt would get, at least 1: see EndpointSpec."""
+    """Tokens of the whole answer to this prompt, at least 1: see EndpointSpec."""
     place = (crc32(prompt.encode()) + 0.5) / 2**32  # uniform in 0 to 1
     if not sigma:
         return max(1, round(mean * (0.5 + place)))
@@ -88,7 +88,7 @@ def output_tokens(prompt: str, mean: int, sigma: float = 0.0) -> int:
 
 
 def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
-    """The model's name, then words from the list at a stride that the prompt chooses, and another in each round."""
+    """The model's name, then words from the list. The prompt sets the stride, which changes in each round."""
     mark = mark_of(prompt)
     seed, size = crc32((mark or prompt).encode()), len(_WORDS)
 
@@ -101,7 +101,7 @@ def words(name: str, prompt: str, count: int) -> tuple[str, ...]:
 
 
 def compose(ask: Ask, spec: EndpointSpec, *, answer_id: str, created: int, room: int) -> Answer:
-    """An endpoint's answer to `ask`, as far as there is room and the client allows; a tool call is never cut short."""
+    """An endpoint's answer, cut at `room` or the client's token limit. A tool call is never cut short."""
     pieces: tuple[str, ...]
     reason: FinishReason
     hidden = 0
@@ -121,7 +121,7 @@ def compose(ask: Ask, spec: EndpointSpec, *, answer_id: str, created: int, room:
 
 
 def grouped(pieces: tuple[str, ...], size: int) -> tuple[str, ...]:
-    """The first alone, the others by so many."""
+    """The first piece alone, the others joined in groups of `size`."""
     return (pieces[0], *("".join(pieces[i : i + size]) for i in range(1, len(pieces), size)))
 
 

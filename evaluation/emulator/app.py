@@ -1,6 +1,6 @@
-"""The HTTP face of one emulated endpoint: OpenAI's routes and Anthropic's, vLLM's metrics, and a switch for faults.
+"""The HTTP interface of one emulated endpoint: OpenAI's and Anthropic's routes, vLLM's metrics, a switch for faults.
 
-The routes to the model are recorded and subject to faults; `/v1/models`, `/metrics`, `/health` and `/control` always
+Calls of the model's routes are recorded and meet the faults. `/v1/models`, `/metrics`, `/health` and `/control` always
 work.
 """
 
@@ -52,7 +52,7 @@ class Endpoint:
         )
 
     def reset(self) -> None:
-        """No fault, and nothing seen."""
+        """Clears the faults and the recorded requests."""
         self.faults.set(Fault())
         self.record.clear()
 
@@ -110,7 +110,7 @@ class Endpoint:
 
 
 async def _fail(fault: Fault, connection: Connection) -> None:
-    """Do what the fault does instead of an answer, if it does."""
+    """Do what the fault does before an answer or instead of one."""
     match fault.fault:
         case "stall" if fault.place == "connection":
             await fault.silence()
@@ -131,7 +131,7 @@ async def _fail(fault: Fault, connection: Connection) -> None:
 
 
 def _parsed(raw: bytes) -> object:
-    """The JSON of a body; None where it is none, which no schema accepts."""
+    """The JSON of a body; `None` if the body is not JSON. No schema accepts `None`."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -1,6 +1,6 @@
 """What clients send: the fields of OpenAI's request bodies that an emulated endpoint acts on.
 
-Everything else in a body is ignored, as servers do. A field that is there with a wrong type is an error.
+All other fields of a body are ignored, as real servers do. A known field with a wrong type is an error.
 """
 
 import json
@@ -18,7 +18,7 @@ Limit = Annotated[int, Field(ge=1)] | None
 
 
 class Part(BaseModel):
-    """A part of a message: text, an image, or a tool's use and result in Anthropic's form. Nothing else counts."""
+    """A part of a message: text, an image, or a tool's use and result in Anthropic's form. Others count nothing."""
 
     type: str | None = None
     text: str | None = None
@@ -41,11 +41,11 @@ class Message(BaseModel):
     content: Content = None
     tool_calls: list[Call] | None = None
     arguments: str | None = None  # of a function call, in Responses
-    output: Content = None  # and what came of it
+    output: Content = None  # the function's result, in Responses
 
 
 class Function(BaseModel):
-    """The function of a chat tool, or the one that `tool_choice` names."""
+    """The function of a chat tool, or the function that `tool_choice` names."""
 
     model_config = ConfigDict(extra="allow")  # its schema is part of the prompt
 
@@ -92,7 +92,7 @@ class Body(BaseModel):
     reasoning: Reasoning | None = None
 
     def required_tool(self) -> str | None:
-        """The function that the client insists on: the named one, or the first where any will do."""
+        """The function that the client requires: the named one, or the first if `tool_choice` is "required"."""
         if isinstance(self.tool_choice, Tool):
             return self.tool_choice.function_name
         if self.tool_choice != "required":
@@ -176,7 +176,7 @@ class EmbeddingsBody(BaseModel):
 
 
 def joined(messages: list[Message]) -> str:
-    """The text of all messages, one per line, the use of tools included."""
+    """The text of all messages, one per line, with the text of tool calls."""
     return "\n".join(line for message in messages for line in _lines(message))
 
 

@@ -1,7 +1,8 @@
-"""What ASGI has no word for: closing a connection without an answer, and stopping work when the client hangs up.
+"""What ASGI cannot express: closing a connection without an answer, and stopping work when the client hangs up.
 
-ASGI gives an application neither the transport nor the number of requests that a kept-alive connection has carried, and
-uvicorn leaves a handler running after its client is gone. A real server frees the slot, so this protocol cancels it.
+ASGI gives an application neither the transport nor the number of requests that a kept-alive connection has carried.
+Uvicorn leaves a handler running after its client is gone. A real server frees the slot, so this protocol cancels the
+handler.
 """
 
 import asyncio
@@ -25,14 +26,14 @@ class Connection:
     seen: Seen | None = None  # the request that is being answered
 
     async def hang_up(self) -> Never:
-        """Close the connection once what was written is sent, and end the handler."""
+        """Close the connection once all written bytes are sent, and end the handler."""
         self.seen = None
         self.transport.close()
         await forever()
 
 
 class ConnectionProtocol(H11Protocol):
-    """HTTP/1.1 that puts the Connection into `scope["state"]` and cancels the handler when it is lost."""
+    """HTTP/1.1 that puts the Connection into `scope["state"]`, and cancels the handler when the connection is lost."""
 
     _connection: Connection
 
@@ -58,7 +59,7 @@ class ConnectionProtocol(H11Protocol):
         self.app = app
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the work that nobody waits for any more."""
+        """Stop the handler: nobody waits for its answer any more."""
         super().connection_lost(exc)
         if self._connection.handler is not None:
             if self._connection.seen is not None and not self._connection.seen.completed:

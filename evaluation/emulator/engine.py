@@ -1,11 +1,11 @@
 """An inference engine reduced to what a client can see of it: slots, a queue and the pace of tokens.
 
-A request waits in a FIFO queue until one of `slots` is free, then for its turn at the prefill, which computes one
-prompt at a time, and then decodes token by token at a pace that slows with the number of requests running beside it.
-This is what a router has to cope with in continuous batching (Orca, OSDI '22): TTFT grows with the queue and the
-prompt, TPOT with the batch.
+A request waits in a FIFO queue until one of `slots` is free. Then it waits for the prefill, which computes one prompt
+at a time. Then it decodes token by token, and more slowly the more requests run beside it. A router meets the same in
+continuous batching (Orca, OSDI '22): TTFT grows with the queue and the prompt, TPOT with the batch.
 
-Its load is told in the Prometheus names of vLLM (vllm/v1/metrics/loggers.py), which routers and dashboards read.
+The engine reports its load under vLLM's Prometheus names (vllm/v1/metrics/loggers.py), which routers and dashboards
+read.
 """
 
 import asyncio
@@ -69,10 +69,10 @@ class Run:
     slowdown: float
     generated: int = 0
     cached_tokens: int = 0  # of the prompt
-    _due_s: float = 0.0  # when the next token is ready: deadlines, so that timer errors do not add up
+    _due_s: float = 0.0  # when the next token is ready; absolute, so that timer errors do not add up
 
     async def prefill(self) -> None:
-        """Return when the prompt is computed: after a fixed time, and its turn at the computation."""
+        """Return when the prompt is computed: a fixed time has passed, and its turn at the prefill is over."""
         spec = self.engine.spec
         await _sleep(spec.ttft_ms / 1e3 * self._factor())
         async with self.engine.prefill:
@@ -108,7 +108,7 @@ async def _sleep(seconds: float) -> None:
 
 
 def render(engine: Engine) -> str:
-    """The text exposition of one endpoint."""
+    """The endpoint's metrics in Prometheus' text format."""
     spec = engine.spec
     kv_usage = min(1.0, engine.kv_tokens / (spec.slots * spec.context_tokens))
     families: list[tuple[str, str, str, float]] = [

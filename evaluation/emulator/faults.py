@@ -22,25 +22,25 @@ COMMENT_EVERY_S = 0.5
 class Fault(BaseModel):
     """What an endpoint does wrong, until it is told otherwise, has done it `times` times, or `for_s` seconds are over.
 
-    `error500`, `error429`, `status`: answer with that status, the last with this `message`. `hang`: accept and never
-    answer. `drop`: close the connection before the first byte. `cut`: close it after `after_chunks` pieces of the
-    answer (half the body where nothing is streamed). `end`: end a stream there, as if that were all. `slow`: take
-    `factor` times as long. `noise`: send blank lines and comments before and between the content. `leak`: end each
-    answer with the markup of a chat template, as a server with a wrong one does.
+    `error500`, `error429`: answer with HTTP 500 or 429. `status`: answer with `status` and `message`. `hang`: accept
+    and never answer. `drop`: close the connection before the first byte. `cut`: close it after `after_chunks` pieces
+    of a stream, or after half the body of a whole answer. `end`: end a stream there, as if it were complete. `slow`:
+    take `factor` times as long. `noise`: send blank lines and comments before and between the content. `leak`: end each
+    answer with the markup of a chat template, as a server with a wrong template does.
 
-    `warming`: a server that has just started takes `factor` times as long, and less and less so until `warm_s` after
-    its first request.
+    `warming`: a server that has just started. It takes `factor` times as long at its first request, then less and less,
+    and its usual time from `warm_s` after that request.
 
-    `stall`: be silent for `stall_s`, then go on as if nothing had been. Silent from where on, says `place`:
+    `stall`: be silent for `stall_s`, then go on as usual. `place` says what was sent before the silence:
 
-        connection   nothing at all is sent, no status either
-        headers      the status and the headers are out
-        opening      so is what precedes the first token: the role alone, or the response that begins
-        comments     as `headers`, and comments keep coming, or blank lines where the answer is not streamed
-        token        as `opening`, while the request holds its slot: a first token that is late
-        middle       `after_chunks` pieces of the answer are out, or half the body where it is not streamed
+        connection   nothing at all, not even the status
+        headers      the status and the headers
+        opening      also what precedes the first token: a chunk with the role alone, or the start of the response
+        comments     as `headers`; comments keep coming, or blank lines if the answer is not streamed
+        token        as `opening`, but the request holds its slot: the first token is late
+        middle       `after_chunks` pieces of a stream, or half the body of a whole answer
 
-    `share` of the requests meet it, drawn from `seed`; the others nothing, or the next fault of a mix.
+    `share` of the requests meet the fault, drawn from `seed`. The others meet the next fault of a mix, or none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,30 +48,30 @@ class Fault(BaseModel):
     fault: FaultKind = "ok"
     status: Annotated[int, Field(ge=400, le=599)] = 503
     message: str | None = None
-    retry_after_s: Annotated[int, Field(ge=0)] | None = 1  # none: the 429 does not say
+    retry_after_s: Annotated[int, Field(ge=0)] | None = 1  # None: the 429 has no Retry-After
     after_chunks: Annotated[int, Field(ge=0)] = 3
     factor: NonNegative = 5.0
     warm_s: Annotated[float, Field(gt=0)] = 10.0
     place: StallPlace = "headers"
-    stall_s: NonNegative | None = 5.0  # none: until `for_s` is over, which is a server that froze, or for ever
+    stall_s: NonNegative | None = 5.0  # None: until `for_s` is over (a frozen server), or for ever
     share: Annotated[float, Field(ge=0, le=1)] = 1.0
     seed: int = 0
     times: Positive | None = None
     for_s: NonNegative | None = None
     drop_keepalive_every: Positive | None = (
-        None  # as llama.cpp's server does: every n-th request on a reused connection
+        None  # drop every n-th request on a reused connection, as llama.cpp's server does
     )
 
     def is_stall(self, *places: StallPlace) -> bool:
-        """Whether it is silent from one of these places on."""
+        """Whether the fault is a stall in one of these places."""
         return self.fault == "stall" and self.place in places
 
     async def silence(self) -> None:
-        """As long as the stall lasts."""
+        """Return when the stall is over."""
         await asyncio.sleep(3e7 if self.stall_s is None else self.stall_s)
 
     async def comments(self, comment: bytes) -> AsyncIterator[bytes]:
-        """Likewise, with a comment now and then."""
+        """Yield `comment` again and again until the stall is over."""
         left_s = 3e7 if self.stall_s is None else self.stall_s
         while left_s > 0:
             yield comment
@@ -90,7 +90,7 @@ class FaultSwitch:
         self.set(fault)
 
     def set(self, *faults: Fault) -> None:
-        """From the next request on, fail like this: of several, each in its share of the requests."""
+        """Fail like this from the next request on. Each of several faults hits its own share of the requests."""
         self.faults = faults
         self._left = [one.times for one in faults]
         self._rng = random.Random(f"{[one.seed for one in faults]}")
@@ -100,7 +100,7 @@ class FaultSwitch:
 
     @property
     def fault(self) -> Fault:
-        """The first of them that is still in force."""
+        """The first fault that is still in force."""
         return next((one for i, one in enumerate(self.faults) if self._is_in_force(i)), OK)
 
     def _is_in_force(self, at: int) -> bool:
@@ -123,7 +123,7 @@ class FaultSwitch:
         return OK
 
     def _now(self, fault: Fault) -> Fault:
-        """What is left of it: of a frozen server's time, of a new one's slowness."""
+        """The fault as it is now: a frozen server's remaining time, or a starting server's remaining slowness."""
         now_s = self._clock()
         if fault.fault == "stall" and fault.stall_s is None and fault.for_s is not None:
             return fault.model_copy(update={"stall_s": self._set_s + fault.for_s - now_s})

@@ -1,4 +1,4 @@
-"""One call of an emulated model: the answer is composed at once, and handed out at the engine's pace."""
+"""One call of an emulated model: the answer is composed at once, and sent at the engine's pace."""
 
 import time
 from collections.abc import AsyncIterator
@@ -26,12 +26,12 @@ from .spec import EndpointSpec
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
-_STRIDE = 16  # tokens per wait where nobody watches them arrive: fewer timers, the same time
+_STRIDE = 16  # tokens per wait of a whole answer: fewer timers, the same time
 _COMMENT, _NOISE = b": keep-alive\n\n", b": keep-alive\n\n\n\n"
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error in OpenAI's shape."""
+    """A request that gets an error in OpenAI's form."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Call:
 
     @property
     def slowdown(self) -> float:
-        """What the fault multiplies the latencies by."""
+        """The factor by which the fault multiplies the latencies."""
         return self.fault.factor if self.fault.fault == "slow" else 1.0
 
     @property
@@ -69,7 +69,7 @@ class Call:
 
     @property
     def noise(self) -> list[bytes]:
-        """What the fault puts between the content."""
+        """What the fault sends between the pieces of content."""
         return [_NOISE] if self.fault.fault == "noise" else []
 
 
@@ -172,7 +172,7 @@ class Model:
 
 
 async def _begun(events: list[bytes], fault: Fault) -> AsyncIterator[bytes]:
-    """What precedes the first token, and the silence before or after it."""
+    """The events before the first token, with the fault's silence before or after them."""
     if fault.is_stall("headers"):
         await fault.silence()
     if fault.is_stall("comments"):
@@ -185,7 +185,7 @@ async def _begun(events: list[bytes], fault: Fault) -> AsyncIterator[bytes]:
 
 
 async def _first_token(run: Run, answer: Answer, call: Call) -> None:
-    """Return when the first that the client sees is ready."""
+    """Return when the first token that the client sees is ready."""
     if call.fault.is_stall("token"):
         await call.fault.silence()
     await run.first_token()
@@ -194,7 +194,7 @@ async def _first_token(run: Run, answer: Answer, call: Call) -> None:
 
 
 async def _disturbed(index: int, call: Call) -> None:
-    """Before a piece of a stream: a cut, or silence."""
+    """What a fault does before a piece of a stream: it closes the connection, or it is silent."""
     if index == call.cut_at:
         await call.connection.hang_up()
     if index == call.fault.after_chunks and call.fault.is_stall("middle"):
@@ -202,7 +202,7 @@ async def _disturbed(index: int, call: Call) -> None:
 
 
 async def _haltingly(body: bytes, call: Call) -> AsyncIterator[bytes]:
-    """A whole answer whose headers are out, and that then is silent for a while."""
+    """A whole answer that is silent for a while after its headers or after half of its body."""
     half = len(body) // 2 if call.fault.is_stall("middle") else 0
     if half:
         yield body[:half]
@@ -216,7 +216,7 @@ async def _haltingly(body: bytes, call: Call) -> AsyncIterator[bytes]:
 
 
 class CutResponse(Response):
-    """Half of its body, and then a closed connection."""
+    """A response that sends half of its body and then closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send it."""
@@ -232,7 +232,7 @@ def json_response(content: Json, status: int = 200, headers: dict[str, str] | No
 
 
 def validated(model: type[BodyT], body: object) -> BodyT:
-    """`body` as a model. Raises RefusedError naming the field."""
+    """`body` as a model. Raises RefusedError that names the wrong field."""
     try:
         return model.model_validate(body)
     except ValidationError as error:

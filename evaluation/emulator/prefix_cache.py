@@ -1,4 +1,4 @@
-"""A prefix cache as vLLM's: whole blocks of a prompt's beginning that were computed before, the latest kept."""
+"""A prefix cache like vLLM's: it keeps whole blocks of the beginnings of prompts, the most recently used ones."""
 
 from collections import OrderedDict
 from zlib import crc32
@@ -8,14 +8,14 @@ _BLOCK_CHARS = 4 * BLOCK_TOKENS
 
 
 class PrefixCache:
-    """That of one endpoint."""
+    """The prefix cache of one endpoint."""
 
     def __init__(self, tokens: int) -> None:
         self._most_blocks = tokens // BLOCK_TOKENS
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
     def take(self, prompt: str) -> int:
-        """The tokens of this prompt that need no prefill; from now on all of its blocks are known."""
+        """The tokens of this prompt that need no prefill. From now on all of its blocks are cached."""
         if not self._most_blocks:
             return 0
         known, chain, is_known = 0, 0, True

@@ -1,4 +1,4 @@
-"""What an endpoint was asked: so that a test can say which requests reached it, and how each one ended."""
+"""Records the requests to an endpoint, so that a test can see which requests reached it and how each one ended."""
 
 import time
 from collections import deque
@@ -12,7 +12,7 @@ class Seen:
     """One request that reached the model's routes."""
 
     path: str
-    stream: bool | None  # None where the body could not be read
+    stream: bool | None  # None: the body could not be read
     headers: dict[str, str]  # those that start with x-
     body_keys: tuple[str, ...]
     fault: str
@@ -21,20 +21,20 @@ class Seen:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     mark: str | None = None  # of the prompt: see answers.mark_of
-    at_s: float = field(default_factory=time.time)  # Unix seconds, as are the others
-    headers_s: float | None = None  # when they went out
-    content_s: float | None = None  # when the first token did, where the answer is streamed
-    pieces: int = 0  # of a streamed answer that were sent
-    ended_s: float | None = None  # when the whole answer had
+    at_s: float = field(default_factory=time.time)  # Unix seconds, like all times here
+    headers_s: float | None = None  # when the headers were sent
+    content_s: float | None = None  # when the first token of a stream was sent
+    pieces: int = 0  # that were sent of a stream
+    ended_s: float | None = None  # when the whole answer was sent
     closed_s: float | None = None  # when the client closed the connection before the answer had ended
 
     def complete(self) -> None:
-        """The whole answer was sent."""
+        """Notes that the whole answer was sent."""
         self.completed, self.ended_s = True, time.time()
 
 
 class Record:
-    """The number of requests, and the last ones."""
+    """The number of requests, and the latest requests."""
 
     def __init__(self) -> None:
         self.requests = 0

@@ -1,7 +1,7 @@
 """Serves emulated endpoints over real HTTP on the loopback interface: many in one process, each on its own port.
 
-In a test or a study they run on a thread with its own event loop, so that blocking and asynchronous callers use them
-alike; `python -m evaluation.emulator` gives them a process.
+In a test or a study the endpoints run on a thread with its own event loop, so that blocking and asynchronous callers
+can both use them. `python -m evaluation.emulator` runs them in a process.
 """
 
 import json
@@ -60,12 +60,12 @@ class Handle:
         return self.endpoint.record.seen()
 
     def reset(self) -> None:
-        """No fault, and nothing seen."""
+        """Clears the fault and the recorded requests."""
         self.endpoint.reset()
 
 
 class Host(uvicorn.Server):
-    """All endpoints of one process behind one server: the port says which one is meant.
+    """All endpoints of one process behind one server: the port selects the endpoint.
 
     Raises:
         OSError: a port is taken.
@@ -82,7 +82,7 @@ class Host(uvicorn.Server):
             log_config=None,
             access_log=False,
             timeout_keep_alive=60,
-            timeout_graceful_shutdown=1,  # a second; then what still runs is cancelled
+            timeout_graceful_shutdown=1,  # seconds; then running requests are cancelled
         )
         super().__init__(config)
         self.sockets = [_bound(spec.port) for spec in specs]
@@ -101,7 +101,7 @@ class Host(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every connection, hanging ones too, rather than wait for them."""
+        """Close every connection, also hanging ones, and wait for none."""
         for protocol in list(self.server_state.connections):
             protocol.transport.abort()
         await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""What an emulated endpoint is like, and which request is beyond its rate limit."""
+"""What an emulated endpoint is like, and which requests exceed its rate limit."""
 
 import time
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from .faults import FaultKind, NonNegative, Positive
 class EndpointSpec:
     """One emulated endpoint: its name, size and speed.
 
-    An unloaded request of p prompt tokens gets its first token after ttft_ms + p * prefill_us_per_token and one more
-    every tpot_ms, which grows by the share tpot_growth for each further request that runs beside it.
+    Without load, a request of p prompt tokens gets its first token after ttft_ms + p * prefill_us_per_token and then a
+    token every tpot_ms. Each further running request adds the share tpot_growth to tpot_ms.
 
     Raises:
         pydantic.ValidationError: a field is unknown, missing or out of range.
@@ -32,24 +32,24 @@ class EndpointSpec:
     slots: Positive = 4
     context_tokens: Positive = 8192
     output_tokens: Positive = 48  # mean; a prompt's answer has 0.5 to 1.5 times as many
-    output_sigma: NonNegative = 0.0  # above 0 they are log-normal instead, with this sigma: some get very long
-    thought_tokens: Annotated[int, Field(ge=0)] = 0  # mean of hidden reasoning before the first token, see THINKING
-    cache_tokens: Annotated[int, Field(ge=0)] = 0  # of prompts that a prefix cache holds; their usage says how many
-    tokens_per_chunk: Positive = 1  # of a stream; the first token comes alone
-    per_minute: Positive | None = None  # requests; beyond, and beyond `burst` at once, HTTP 429
+    output_sigma: NonNegative = 0.0  # above 0: lengths are log-normal with this sigma, some very long
+    thought_tokens: Annotated[int, Field(ge=0)] = 0  # mean of the hidden reasoning before the first token, see THINKING
+    cache_tokens: Annotated[int, Field(ge=0)] = 0  # size of the prefix cache; 0: none. `usage` tells cached tokens
+    tokens_per_chunk: Positive = 1  # in a stream; the first token comes alone
+    per_minute: Positive | None = None  # requests; HTTP 429 beyond this rate and `burst` at once
     burst: Positive = 10
-    per_window: Positive | None = None  # requests in each `window_s` of the clock instead; beyond, HTTP 429
+    per_window: Positive | None = None  # instead: requests in each `window_s`; HTTP 429 beyond
     window_s: Annotated[float, Field(gt=0)] = 60.0
-    says_when: bool = True  # a 429 of the rate limit has a Retry-After
-    says_left: bool = False  # each answer has x-ratelimit-… headers, of the requests
+    says_when: bool = True  # a 429 for the rate limit has a Retry-After
+    says_left: bool = False  # each answer has x-ratelimit-…-requests headers
     jitter: NonNegative = 0.05  # sigma of the log-normal factor on each latency
-    opens_early: bool = True  # what precedes the first token, a role-only chunk, comes at once and not with the token
+    opens_early: bool = True  # the role-only chunk comes at once and not with the first token
     seed: int = 0
     fault: FaultKind = "ok"
 
 
 def instant(name: str, *, slots: int = 1000, output_tokens: int = 16) -> EndpointSpec:
-    """An endpoint that answers at once: the backend under a measurement of someone else's overhead."""
+    """An endpoint that answers at once, for studies that measure the overhead of a proxy."""
     return EndpointSpec(
         name=name, ttft_ms=0, prefill_us_per_token=0, tpot_ms=0, jitter=0, slots=slots, output_tokens=output_tokens
     )
@@ -66,8 +66,8 @@ def read_specs(path: Path) -> list[EndpointSpec]:
 
 
 class Allowance:
-    """What the rate limit still lets pass: a bucket of `burst` requests that fills at the limit's rate, or so many in
-    each window.
+    """What the rate limit still lets pass: a token bucket of `burst` requests that fills at the rate `per_minute`, or
+    `per_window` requests in each window.
     """
 
     def __init__(self, spec: EndpointSpec, clock: Callable[[], float] = time.time) -> None:
@@ -76,21 +76,21 @@ class Allowance:
         self._left, self._at_s = float(spec.per_window or spec.burst), clock()
 
     def wait_s(self) -> float | None:
-        """Takes a request: `None` where it may pass, else the seconds after which one could."""
+        """Counts a request and returns `None` if it may pass. Else returns the seconds until one may."""
         if self.lets_pass():
             self._left -= 1
             return None
         return self._whole_s(1)
 
     def headers(self) -> dict[str, str]:
-        """What OpenAI says of it."""
+        """The rate limit in OpenAI's x-ratelimit-… headers."""
         self.lets_pass()
         limit = self._spec.per_window or self._spec.burst
         said = {"limit": limit, "remaining": int(self._left), "reset": f"{self._whole_s(limit):.3f}s"}
         return {f"x-ratelimit-{name}-requests": str(value) for name, value in said.items()}
 
     def _whole_s(self, wanted: float) -> float:
-        """Until so many are left again."""
+        """Seconds until `wanted` requests may pass again."""
         if self._spec.per_window is not None:
             return self._spec.window_s - self._clock() % self._spec.window_s
         return max(wanted - self._left, 0.0) * 60 / (self._spec.per_minute or 1)

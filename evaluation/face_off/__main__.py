@@ -40,7 +40,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 class Study:
-    """The repeats, phase by phase; what was measured is in `results`, by repeat."""
+    """The repeats, phase by phase. `results` holds what was measured, by repeat."""
 
     def __init__(self, stage: Stage, plan: Plan, console: Console) -> None:
         self._stage, self._plan, self._console = stage, plan, console
@@ -48,11 +48,11 @@ class Study:
         self.results: list[dict[Phase, dict[str, list[Outcome]]]] = []
 
     def say(self, text: str) -> None:
-        """A line of progress, with the seconds since the beginning."""
+        """Prints a line of progress, with the seconds since the beginning."""
         self._console.print(f"[{perf_counter() - self._began_s:4.0f} s] {text}", markup=False, highlight=False)
 
     def repeat(self, number: int, phases: Sequence[Phase]) -> None:
-        """These phases, one after another, on the proxies of all strategies at once."""
+        """Plays these phases one after another, on the proxies of all strategies at once."""
         found: dict[Phase, dict[str, list[Outcome]]] = {}
         self.results.append(found)
         for phase in phases:
@@ -94,7 +94,7 @@ def _phases(value: str) -> str:
 
 
 def _show(study: Study, shut: Mapping[Phase, Sequence[Shut]], console: Console) -> list[Aim]:
-    """Prints the tables; how the bars stand."""
+    """Prints the tables. Returns how the bars stand."""
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     study.say(
         f"litellm {version('litellm')}; load average {load} on {os.cpu_count()} cores (the study's own is about 1)"

@@ -1,6 +1,6 @@
-"""Who asks for what and when: a Poisson process with a burst in it, drawn from a seed alone. Pure.
+"""The requests and their instants: a Poisson process with a burst in it, drawn from a seed alone. Pure.
 
-Two runs with the same seed send the same prompts at the same instants, whoever routes them.
+Two runs with the same seed send the same prompts at the same instants, whatever the strategy.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ STEADY = Ask("chat", stream=True, text_tokens=0, answer_tokens=0, max_tokens=100
 
 
 class Arrival(NamedTuple):
-    """One request. `at_s` counts from the beginning of what is counted: below 0 the system settles."""
+    """One request. `at_s` counts from the beginning of the counted time: below 0 the system settles."""
 
     at_s: float
     kind: Kind
     prompt: str
     ask: Ask = STEADY
-    e2e_s: float | None = None  # the limit on the time of an answer in one piece
+    e2e_s: float | None = None  # the time limit of an answer in one piece
 
     @property
     def counted(self) -> bool:
-        """Whether it belongs to the phase: one that is wrong, or whose client leaves, can be kept by nobody."""
+        """Whether the request counts. A wrong one, or one whose client leaves, cannot keep its contract."""
         return self.at_s >= 0 and self.ask.fault is None and self.ask.leaves_after_s is None
 
     @property
@@ -49,7 +49,7 @@ class Arrival(NamedTuple):
 
     @property
     def prompt_tokens(self) -> int:
-        """As the emulated endpoints count."""
+        """The prompt's size, as the emulated endpoints count it."""
         return token_count(self.prompt) + self.ask.prompt_tokens - self.ask.text_tokens
 
     def output_tokens(self, deployment: Deployment) -> int:
@@ -60,14 +60,14 @@ class Arrival(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How much is sent: requests per second, and seconds that count."""
+    """How much is sent: requests per second, and the seconds that count."""
 
     rate: float
     seconds: float
 
 
 def arrivals(phase: Phase, plan: Plan, seed: str) -> list[Arrival]:
-    """All requests of one phase, in time."""
+    """All requests of one phase, in order of time."""
     rng = random.Random(f"face-off:{seed}:{phase.name}:{phase.victim}")
     kinds, shares = list(KINDS), [kind.share for kind in KINDS]
     found = []
@@ -82,7 +82,7 @@ def arrivals(phase: Phase, plan: Plan, seed: str) -> list[Arrival]:
 
 
 def _mixed(at_s: float, kind: Kind, rng: random.Random) -> Arrival:
-    """A request of any kind; a number at its beginning makes its answer's length its own."""
+    """A request of any kind. A random number in its prompt gives each request its own answer length."""
     ask = mixed(rng, MIXED_PROMPTS.draw(rng), 0)
     if ask.fault == "too_long":
         ask = ask._replace(text_tokens=TOO_LONG_TOKENS)
@@ -92,7 +92,7 @@ def _mixed(at_s: float, kind: Kind, rng: random.Random) -> Arrival:
 
 
 def _instants(phase: Phase, plan: Plan, rng: random.Random) -> Iterator[float]:
-    """Lewis and Shedler's thinning: candidates at the highest rate, each kept with the share that its instant has."""
+    """Lewis and Shedler's thinning: draws at the highest rate and keeps each instant with its rate ÷ the highest."""
     at_s = -phase.settle_s
     while True:
         at_s += rng.expovariate(plan.rate * phase.burst)

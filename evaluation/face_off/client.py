@@ -1,7 +1,7 @@
-"""Sends requests at their instants whatever became of the earlier ones (open loop), and measures as a user would.
+"""Sends requests at their instants, whatever became of the earlier ones (open loop), and measures as a user would.
 
-TTFT runs from the send to the first chunk that carries content, whatever the route. Who answered is read from the
-proxy's headers, and what was paid for from the usage.
+TTFT runs from the send to the first chunk with content, on each route. The proxy's headers tell which deployment
+answered, and the usage tells which tokens were paid for.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from evaluation.face_off.outcome import Outcome
 from evaluation.face_off.world import GROUP
 from evaluation.shared.traffic import PATHS, body
 
-TIMEOUT_S = 12.0  # after that a user is gone
+TIMEOUT_S = 12.0  # the longest that a user waits
 MODEL_HEADERS = ("x-slo-selected-model", "x-litellm-model-id")
 Act = Callable[[httpx.AsyncClient], Awaitable[object]]
 Json = dict[str, Any]
 
 
 def open_client(url: str, auth: Mapping[str, str], timeout_s: float | None = TIMEOUT_S) -> httpx.AsyncClient:
-    """A client of one proxy with as many connections as it takes; `timeout_s` is its longest wait for a byte."""
+    """A client of one proxy, with no limit on its connections. `timeout_s` is its longest wait for a byte."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     return httpx.AsyncClient(base_url=url, headers=dict(auth), timeout=timeout_s, limits=limits)
 
@@ -34,7 +34,7 @@ def open_client(url: str, auth: Mapping[str, str], timeout_s: float | None = TIM
 async def play(
     client: httpx.AsyncClient, requests: Sequence[Arrival], acts: Sequence[tuple[float, Act]], group: str = GROUP
 ) -> list[Outcome]:
-    """Sends every request and does every act at its second. Returns the counted outcomes in order of arrival."""
+    """Sends every request and runs every act at its second. Returns the counted outcomes in order of arrival."""
     settle_s = -min([arrival.at_s for arrival in requests] + [at_s for at_s, _ in acts] + [0.0])
     began_s = perf_counter() + settle_s
 
@@ -94,7 +94,7 @@ async def _send(client: httpx.AsyncClient, arrival: Arrival, group: str) -> Outc
 
 
 class Reading:
-    """What an answer says, whatever the route: when its first text or tool call came, and what was paid for."""
+    """What an answer says on any route: when its first text or tool call came, and the tokens that were paid for."""
 
     def __init__(self) -> None:
         self.ttft_s: float | None = None
@@ -103,7 +103,7 @@ class Reading:
         self.is_broken = False
 
     def event(self, event: Json, at_s: float) -> None:
-        """One event of a stream, `at_s` after the send."""
+        """Reads one event of a stream, which came `at_s` after the send."""
         self.is_broken = self.is_broken or "error" in event
         if self.ttft_s is None and _has_content(event):
             self.ttft_s = at_s
@@ -113,7 +113,7 @@ class Reading:
                 self.whole(inner)
 
     def whole(self, answer: Json) -> None:
-        """An answer in one piece, or whatever else has a usage."""
+        """Reads an answer in one piece, or any other object with a usage."""
         usage = answer.get("usage")
         if isinstance(usage, dict):
             self.prompt_tokens = usage.get("prompt_tokens") or usage.get("input_tokens") or self.prompt_tokens

@@ -1,9 +1,10 @@
 """What a router could do that knows everything: a yardstick, computed from the emulator's numbers. Pure.
 
-It takes requests one after another, knows every queue, the length of every answer, who would refuse it and every fault
-at once, and sends each to the cheapest endpoint that keeps the contract; where none does, to the earliest of those of
-enough quality, else of all. It does not plan ahead (it is greedy, so no strict bound), and the proxy's own time, jitter
-and the turn at the prefill are left out, so that it looks a little better than anybody could be.
+The router takes requests one after another. It knows every queue, the length of every answer, which endpoints would
+refuse the request, and every fault as soon as it begins. It sends each request to the cheapest endpoint that keeps the
+contract. If none does, it takes the fastest endpoint of enough quality, or else the fastest of all. It is greedy: it
+does not plan ahead, so it is no strict bound. The proxy's own time, jitter and the wait for the prefill are left out.
+So it looks a little better than any router could be.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class _Queue:
         self._allowance = Allowance(deployment.spec, lambda: self._now_s)
 
     def refuses(self, arrival: Arrival) -> bool:
-        """Whether it would not take the request at all."""
+        """Whether the endpoint would refuse the request."""
         self._now_s = arrival.at_s
         is_wrong = arrival.ask.fault is not None or arrival.prompt_tokens >= self.deployment.spec.context_tokens
         return is_wrong or not self._allowance.lets_pass()
 
     def outcome(self, arrival: Arrival, factor: float) -> Outcome:
-        """What would happen to the request here."""
+        """What would happen to the request at this endpoint."""
         spec, at_s = self.deployment.spec, arrival.at_s
         wait_s = max(0.0, self._free_at_s[0] - at_s)
         busy = sum(free_at_s > at_s + wait_s for free_at_s in self._free_at_s)
@@ -48,7 +49,7 @@ class _Queue:
         return Outcome(arrival, self.deployment.name, ttft_s, e2e_s, arrival.prompt_tokens, output_tokens)
 
     def take(self, outcome: Outcome) -> None:
-        """The request goes here."""
+        """Sends the request to this endpoint."""
         self._allowance.wait_s()
         heapq.heapreplace(self._free_at_s, outcome.arrival.at_s + (outcome.e2e_s or 0.0))
 
@@ -56,7 +57,7 @@ class _Queue:
 def route(
     requests: Iterable[Arrival], phase: Phase, seconds: float, among: Sequence[Deployment] | None = None
 ) -> list[Outcome]:
-    """The outcome of every counted request. `seconds` is the length of the phase; `among` is what there is to pick."""
+    """The outcome of every counted request. `seconds` is the phase's length; `among` replaces its fleet."""
     queues = {deployment.name: _Queue(deployment) for deployment in among or phase.fleet}
     outcomes = []
     for arrival in requests:
@@ -73,13 +74,13 @@ def route(
 def _options(queues: Iterable[_Queue], arrival: Arrival, phase: Phase, at: float) -> Iterator[Outcome]:
     for queue in queues:
         event = phase.fault(queue.deployment.name, at)
-        is_well = event is None or event.fault.fault == "slow" or event.fault.share < 1  # it knows whom that hits
+        is_well = event is None or event.fault.fault == "slow" or event.fault.share < 1  # it knows which requests stall
         if is_well and not queue.refuses(arrival):
             yield queue.outcome(arrival, event.fault.factor if event and event.fault.fault == "slow" else 1.0)
 
 
 def _preference(outcome: Outcome) -> tuple[bool, bool, float]:
-    """Kept before not kept, enough quality before too little; then the price of the kept, the delay of the others."""
+    """The lowest is best: contract kept first, then enough quality, then the cost if kept, else the time."""
     verdict = judge(outcome)
     time_s = outcome.ttft_s if outcome.arrival.ask.stream else outcome.e2e_s
     least = verdict.cost_usd if verdict.kept else time_s

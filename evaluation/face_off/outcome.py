@@ -9,7 +9,7 @@ from evaluation.face_off.world import BY_NAME
 
 
 class Outcome(NamedTuple):
-    """What the client saw. `deployment` is who answered, `error` the error's name; unmeasured is `None`."""
+    """What the client saw. `deployment` answered, `error` is the error's name; `None` is not measured."""
 
     arrival: Arrival
     deployment: str | None = None
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 class Verdict(NamedTuple):
     """An outcome held against the contract. A request that failed keeps nothing and costs `None`.
 
-    `in_time`: the first token of a stream, the end of an answer in one piece.
+    `in_time` is about the first token of a stream, or the end of an answer in one piece.
     """
 
     in_time: bool
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 
     @property
     def kept(self) -> bool:
-        """The whole contract."""
+        """Whether the whole contract was kept."""
         return self.in_time and self.cost and self.quality
 
 
@@ -41,7 +41,7 @@ FAILED = Verdict(in_time=False, cost=False, quality=False, cost_usd=None)
 
 
 def judge(outcome: Outcome) -> Verdict:
-    """Each part of the contract on its own; a value on the limit keeps it."""
+    """Judges each part of the contract on its own. A value equal to the limit keeps it."""
     deployment = BY_NAME.get(outcome.deployment or "")
     prompt_tokens, output_tokens = outcome.prompt_tokens, outcome.output_tokens
     contract = outcome.arrival.contract

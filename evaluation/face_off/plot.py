@@ -22,7 +22,7 @@ MARKERS = dict(zip(("steady", "burst", "slowdown", "outage", "mixed", "credit"),
 
 
 def draw(results: Results, path: Path) -> None:
-    """Writes the plot as SVG. Raises OSError where it cannot be written."""
+    """Writes the plot as SVG. Raises OSError if it cannot be written."""
     rows = []
     for phase, by_strategy in results.items():
         for strategy, repeats in by_strategy.items():
@@ -40,7 +40,7 @@ def draw(results: Results, path: Path) -> None:
     }
     spec = {
         "background": "white",
-        "padding": {"left": 5, "top": 5, "right": 30, "bottom": 5},  # fonts differ: room for a wider legend
+        "padding": {"left": 5, "top": 5, "right": 30, "bottom": 5},  # room for a wider legend, because fonts differ
         "width": 640,
         "height": 380,
         "data": {"values": rows},

@@ -1,4 +1,4 @@
-"""The configuration of each strategy's proxy: the same deployments, retries and context checks, a router each. Pure."""
+"""The configuration of each strategy's proxy: same deployments, retries and context checks, its own router. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from evaluation.shared import proxy_config
 OURS = "slo-router"
 PEERS = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "least-busy")
 STRATEGIES = (*PEERS, OURS)
-STREAM_TIMEOUT_S = 2.0  # of one attempt: longer than any contract's limit on the first token
-TIMEOUT_S = 6.0  # likewise of a whole answer: longer than nearly all of them take
+STREAM_TIMEOUT_S = 2.0  # of one attempt; longer than any contract's TTFT limit
+TIMEOUT_S = 6.0  # of a whole answer; longer than nearly all of them take
 
 
 def document(strategy: str, api_bases: Mapping[str, str]) -> dict[str, object]:
-    """A whole `litellm_config.yaml`. `api_bases` are the endpoints' by deployment. Cooldowns are LiteLLM's defaults."""
+    """A whole `litellm_config.yaml`. `api_bases` are by deployment. Cooldowns are LiteLLM's defaults."""
     entries = [
         proxy_config.deployment(
             group_name,

@@ -14,11 +14,11 @@ from evaluation.face_off.world import PHASES, Phase, PhaseName
 from evaluation.shared.results import Aim, Spread
 
 OMNISCIENT = "(omniscient, computed)"
-ALL_TO_LARGE = "(all to large, computed)"  # what teams do that do not route
+ALL_TO_LARGE = "(all to large, computed)"  # what a team without routing does
 Results = Mapping[PhaseName, Mapping[str, Repeats]]  # phase → strategy, or OMNISCIENT → repeats
 Played = Sequence[
     Mapping[Phase, Mapping[str, Sequence[Outcome]]]
-]  # by repeat, each endpoint's slowdown and outage apart
+]  # by repeat; each victim's slowdown and outage separate
 TITLES = {
     "steady": "steady",
     "burst": "burst: four times the rate in the middle third",
@@ -32,7 +32,7 @@ TITLES = {
 
 
 def together(played: Played) -> Results:
-    """Phases of one name as one, repeat by repeat."""
+    """Joins the phases of one name, repeat by repeat."""
     found: dict[PhaseName, dict[str, list[list[Outcome]]]] = {}
     for number, phases in enumerate(played):
         for phase, by_strategy in phases.items():
@@ -52,7 +52,7 @@ def where_possible(played: Mapping[str, Sequence[Outcome]]) -> dict[str, list[Ou
 
 
 def by_victim(played: Played) -> Table:
-    """Who kept the contract whatever failed: over all repeats."""
+    """How each strategy kept the contract for each victim, over all repeats."""
     found: dict[Phase, dict[str, list[Sequence[Outcome]]]] = {}
     for phases in played:
         for phase, by_strategy in phases.items():
@@ -71,7 +71,7 @@ def by_victim(played: Played) -> Table:
 
 
 def tables(results: Results) -> Iterable[Table]:
-    """One table a phase."""
+    """One table for each phase."""
     for phase, by_strategy in results.items():
         table = Table(title=f"{TITLES[phase]}: all repeats (lowest to highest repeat)")
         table.add_column("strategy", no_wrap=True)
@@ -95,7 +95,7 @@ def tables(results: Results) -> Iterable[Table]:
 
 
 def verdicts(results: Results, shut: Mapping[PhaseName, Sequence[Shut]]) -> list[Aim]:
-    """Every bar of every phase in which we took part. `shut` is whom we shut without a cause."""
+    """Every bar of every phase in which ours took part. `shut`: the deployments that ours shut without a cause."""
     found = []
     for phase, rows in _by_phase(results).items():
         omniscient, ours, peers = rows
@@ -107,7 +107,7 @@ def verdicts(results: Results, shut: Mapping[PhaseName, Sequence[Shut]]) -> list
 
 
 def saved(results: Results) -> dict[str, object]:
-    """For docs/evidence.md: each phase, and where we stand beside LiteLLM's best and the omniscient router."""
+    """For docs/evidence.md: each phase, with ours beside LiteLLM's best and the omniscient router."""
     phases, leads_in_time = [], {}
     for phase, (omniscient, ours, peers) in _by_phase(results).items():
         peer = best_peer(peers)[1]
@@ -135,7 +135,7 @@ def saved(results: Results) -> dict[str, object]:
 
 
 def _by_phase(results: Results) -> dict[PhaseName, tuple[Figures, Figures, dict[str, Figures]]]:
-    """The omniscient router, ours and LiteLLM's strategies, in each phase in which we took part."""
+    """The omniscient router, ours and LiteLLM's strategies, in each phase in which ours took part."""
     found = {}
     for phase, by_strategy in results.items():
         rows = {strategy: pooled(repeats) for strategy, repeats in by_strategy.items() if strategy != ALL_TO_LARGE}

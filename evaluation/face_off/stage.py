@@ -1,8 +1,8 @@
-"""Starts what the face-off needs, one phase at a time plays on it, and stops all of it.
+"""Starts what the face-off needs, plays one phase at a time on it, and stops all of it.
 
-Each strategy has a proxy and endpoints of its own, and all get the same requests at the same instants, so that what the
-machine does to one it does to the others. The metrics that our plugin reads are measured by the agent, `slo-bench run`
-and, of the reference's endpoints, `slo-bench sweep` on the proxy's own configuration, and lie in an embedded Valkey.
+Each strategy has its own proxy and endpoints. All get the same requests at the same instants, so that the machine
+affects all of them alike. The agent measures what our plugin reads, on the proxy's own configuration: `slo-bench run`,
+and `slo-bench sweep` for the reference's endpoints. The metrics lie in an embedded Valkey.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from evaluation.face_off.world import DEPLOYMENTS, EVERYBODY, FLEETS, OUTPUT_TOK
 from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.redis import embedded
 
-RUN = ("run", "--requests", "6", "--concurrency", "2", "--parallel")  # of each deployment and category
+RUN = ("run", "--requests", "6", "--concurrency", "2", "--parallel")  # requests for each deployment and category
 SWEEP = ("sweep", "--lengths", "64,512", "--rates", "2,4,8,16", "--step-s", "3", "--output-tokens", str(OUTPUT_TOKENS))
 WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy stops for about a second to collect garbage
 WARM_UP_AT_A_TIME = 6
@@ -42,7 +42,7 @@ class StageError(RuntimeError):
 
 
 class Arm:
-    """One strategy's proxy, and endpoints of its own."""
+    """One strategy's proxy and its endpoints."""
 
     def __init__(self, strategy: str, proxy: StockProxy, urls: Mapping[str, str]) -> None:
         self.strategy = strategy
@@ -51,7 +51,7 @@ class Arm:
 
 
 class Stage:
-    """An arm for each strategy, side by side. Whatever it starts is stopped by `exits`.
+    """An arm for each strategy, side by side. `exits` stops everything that the stage starts.
 
     Raises:
         StageError: the agent measured nothing, or a proxy died again and again.
@@ -64,7 +64,7 @@ class Stage:
         self._exits = exits
         self.arms = [self._arm(directory / strategy, strategy) for strategy in strategies]
         self.deaths: list[str] = []
-        self.shut: dict[Phase, list[Shut]] = {}  # by our own proxy, without a failure of the deployment's
+        self.shut: dict[Phase, list[Shut]] = {}  # by our proxy, though the deployment did not fail
 
     def _arm(self, place: Path, strategy: str) -> Arm:
         place.mkdir()
@@ -74,7 +74,7 @@ class Stage:
         return Arm(strategy, proxy, {one.name: one.url for one in addresses})
 
     def start(self, arm: Arm) -> None:
-        """Starts a proxy and warms it up with short answers. Before ours, the agent measures its endpoints."""
+        """Starts a proxy and warms it up with short answers. The agent first measures the endpoints of our proxy."""
         if arm.strategy == OURS:
             self._exits.callback(embedded.stop, self._home)
             embedded.ensure_running(self._home)
@@ -86,15 +86,15 @@ class Stage:
                 arm.proxy, self._environment, [(*RUN, "--workload", str(prompts), "--deployments", ",".join(known))]
             )
             measure(arm.proxy, self._environment, sweeps)
-        self._exits.callback(arm.proxy.stop)  # before the start, which can be interrupted
+        self._exits.callback(arm.proxy.stop)  # before the start, because Ctrl-C may interrupt it
         arm.proxy.start()
         asyncio.run(_warm_up(arm.proxy))
 
     def play(self, phase: Phase, requests: Sequence[Arrival], seconds: float) -> dict[str, list[Outcome]]:
-        """One phase on all arms at once; afterwards every endpoint is well again. Returns the counted outcomes.
+        """Plays one phase on all arms at once, then clears every fault. Returns the counted outcomes.
 
-        A phase in which a proxy's process died says nothing of its strategy: it is played again, with a new one, and
-        `deaths` tells.
+        If a proxy's process died, the phase says nothing about its strategy. Then the phase is played again with a new
+        process, and `deaths` gets a line.
         """
         for _ in range(PLAYED_AT_MOST):
             outcomes = asyncio.run(self._play(phase, requests, seconds))
@@ -111,7 +111,7 @@ class Stage:
 
     async def _play(self, phase: Phase, requests: Sequence[Arrival], seconds: float) -> dict[str, list[Outcome]]:
         ours = next((arm for arm in self.arms if arm.strategy == OURS), None)
-        asked = {one.name for one in phase.fleet}  # of the others something may hang since their own phases
+        asked = {one.name for one in phase.fleet}  # endpoints of other fleets may still hang since their own phases
         urls = {} if ours is None else {name: url for name, url in ours.urls.items() if name in asked}
         watch = None if ours is None else Watch(embedded.ensure_running(self._home), urls)
 
@@ -161,7 +161,7 @@ async def _fail(url: str, event: Event, client: httpx.AsyncClient) -> None:
 
 
 def _workload() -> Iterator[dict[str, object]]:
-    """Prompts of the phases' classes, as a team's own sample would be; long answers are not cut."""
+    """Prompts of the same classes as in the phases, like a team's own sample. Long answers are not cut."""
     for arrival in arrivals(PHASES[0], Plan(rate=30, seconds=4), "agent"):
         message = {"role": "user", "content": arrival.prompt}
         yield {"category": arrival.kind.category, "max_tokens": LONGEST_ANSWER, "messages": [message]}

@@ -1,7 +1,7 @@
 """Shares, costs and quantiles of outcomes, their spread over the repeats, and the bars. Pure.
 
-Percentages are of all counted requests, failed ones included. Cost is per answered request: a request that fails is not
-cheap.
+Percentages are of all counted requests, failed ones included. Cost is per answered request, so that a failed request
+does not look cheap.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from evaluation.face_off.world import PhaseName
 from evaluation.shared.results import Aim, Spread
 
 Repeats = Sequence[Sequence[Outcome]]  # the outcomes of each repeat of one phase
-REFERENCE = {"steady": 0.98, "slowdown": 0.95, "outage": 0.92, "burst": 0.96}  # contracts to keep, whatever others do
-LEAD = {"steady": 0.15, "slowdown": 0.15, "outage": 0.05}  # contracts to keep more than LiteLLM's best
+REFERENCE = {"steady": 0.98, "slowdown": 0.95, "outage": 0.92, "burst": 0.96}  # contracts to keep
+LEAD = {"steady": 0.15, "slowdown": 0.15, "outage": 0.05}  # contracts to keep, above LiteLLM's best
 OF_OMNISCIENT = {"mixed": 0.98, "verbose": 0.97}  # contracts to keep, of those that the omniscient router keeps
 OF_PEER_COST = {"steady": 0.5, "burst": 0.5, "slowdown": 0.5, "outage": 0.5}
 OF_OMNISCIENT_COST = {"mixed": 1.25, "verbose": 1.15}
@@ -28,12 +28,12 @@ EPSILON = 1e-9  # 0.83 − 0.68 is a little less than 0.15
 
 
 class Figures(NamedTuple):
-    """What one table row says. Shares 0..1, USD, seconds; NaN where nothing was answered."""
+    """One row of a table: shares 0..1, USD, seconds. NaN if nothing was answered."""
 
     kept: float
     in_time: float
     cost_usd: float
-    cost_per_kept_usd: float  # all that was paid, over the contracts that were kept
+    cost_per_kept_usd: float  # all that was paid ÷ the contracts that were kept
     ttft_p50_s: float
     ttft_p99_s: float
     failed: float  # share
@@ -41,7 +41,7 @@ class Figures(NamedTuple):
 
 
 def figures(outcomes: Sequence[Outcome]) -> Figures:
-    """The figures of one or more repeats. Raises ValueError where there is no outcome."""
+    """The figures of one or more repeats. Raises ValueError if there is no outcome."""
     if not outcomes:
         raise ValueError("no requests were counted: expected a higher rate or more seconds")
     verdicts = [judge(outcome) for outcome in outcomes]
@@ -64,30 +64,30 @@ def figures(outcomes: Sequence[Outcome]) -> Figures:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed; NaN of none."""
+    """The smallest value that at least this share of the values does not exceed; NaN if there are no values."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)] if ordered else math.nan
 
 
 def pooled(repeats: Repeats) -> Figures:
-    """Over the requests of all repeats."""
+    """The figures over the requests of all repeats."""
     return figures([outcome for outcomes in repeats for outcome in outcomes])
 
 
 def spreads(repeats: Repeats) -> list[Spread]:
-    """The numbers of Figures, in order, without `answered_by`: over all repeats, with the lowest and highest repeat."""
+    """Each number of Figures in order, without `answered_by`: over all repeats, with the lowest and highest repeat."""
     each = zip(*(figures(outcomes)[:7] for outcomes in repeats), strict=True)
     return [Spread(value, min(row), max(row)) for value, row in zip(pooled(repeats)[:7], each, strict=True)]
 
 
 def best_peer(peers: Mapping[str, Figures]) -> tuple[str, Figures]:
-    """The one that kept most contracts, the cheaper of equals."""
+    """The peer that kept most contracts; of equals the cheaper one."""
     return max(peers.items(), key=lambda item: (item[1].kept, -item[1].cost_usd))
 
 
 def bars(
     phase: PhaseName, ours: Figures, peers: Mapping[str, Figures], omniscient: Figures, shut: Sequence[Shut] = ()
 ) -> list[Aim]:
-    """What is asked of us in this phase; without peers, only what is asked of us alone."""
+    """The bars for ours in this phase. Without peers, only the bars that need none."""
     found = list(_alone(phase, ours, omniscient, shut))
     if not peers:
         return found
@@ -113,7 +113,7 @@ def bars(
 
 
 def _alone(phase: PhaseName, ours: Figures, omniscient: Figures, shut: Sequence[Shut]) -> Iterator[Aim]:
-    """What is asked of us whatever others do."""
+    """The bars for ours that need no peer."""
     ratio = ours.cost_usd / omniscient.cost_usd
     if phase in REFERENCE:
         text = f"contract kept {ours.kept:.1%}, at least {REFERENCE[phase]:.0%}"

@@ -1,7 +1,7 @@
-"""Looks for deployments that our plugin shuts though they did nothing wrong.
+"""Looks for deployments that our plugin shuts although they did nothing wrong.
 
-What its workers publish says whose circuit is open and whose account is denied; what the endpoint was asked says
-whether it failed anybody.
+The plugin's workers publish which circuits are open and which accounts are denied. The endpoint's `/control` tells
+whether it failed a request.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ TOO_MANY, SERVER_ERROR = 429, 500
 
 
 class Shut(NamedTuple):
-    """A deployment that got no request for `lasted_s` though nothing had gone wrong with it."""
+    """A deployment that the plugin shut for `lasted_s`, although nothing had gone wrong with it."""
 
     deployment: str
     lasted_s: float
 
 
 class Watch:
-    """One phase. `urls` are the endpoints', by deployment."""
+    """Watches one phase. `urls` are the endpoints' addresses by deployment."""
 
     def __init__(self, redis_url: str, urls: Mapping[str, str]) -> None:
         self._redis_url = redis_url
@@ -39,13 +39,13 @@ class Watch:
         self._found: list[Shut] = []
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Looks again and again until it is cancelled."""
         async with redis.Redis.from_url(self._redis_url, decode_responses=True) as link, httpx.AsyncClient() as client:
             is_first = True
             while True:
                 exports = [await link.get(key) async for key in link.scan_iter(f"{LIVE_KEY}*")]
                 shut = shut_by([json.loads(text) for text in exports if text]) & self._urls.keys()
-                if is_first:  # a failure of the phase before
+                if is_first:  # because of the phase before
                     self._faulty |= shut
                 is_first = False
                 for name in shut - self._since_s.keys():
@@ -56,7 +56,7 @@ class Watch:
                 await asyncio.sleep(LOOK_S)
 
     def look(self, shut: set[str], now_s: float) -> None:
-        """With those that are shut now."""
+        """Notes the deployments that are shut now."""
         for name in shut:
             self._since_s.setdefault(name, now_s)
         for name in self._since_s.keys() - shut:
@@ -65,13 +65,13 @@ class Watch:
                 self._found.append(Shut(name, lasted_s))
 
     def ended(self) -> list[Shut]:
-        """All of them."""
+        """All deployments that were shut without a cause."""
         self.look(set(), time.monotonic())
         return self._found
 
 
 def shut_by(exports: list[Mapping[str, object]]) -> set[str]:
-    """The deployments that any worker leaves out, by what all of them publish."""
+    """The deployments that at least one worker leaves out, by what the workers publish."""
     found = set()
     for export in exports:
         for name, said in export.items():
@@ -83,7 +83,7 @@ def shut_by(exports: list[Mapping[str, object]]) -> set[str]:
 
 
 def has_failed(control: Mapping[str, object]) -> bool:
-    """Whether an endpoint failed anybody, or is told to, by what `/control` says of it."""
+    """Whether an endpoint failed a request, or has a fault set, by its `/control`."""
     fault, seen = control.get("fault"), control.get("seen")
     if isinstance(fault, Mapping) and fault.get("fault") != "ok":
         return True

@@ -1,33 +1,35 @@
-"""The world of the face-off: what there is to choose from, what is asked, and what goes wrong. Pure.
+"""The world of the face-off: the deployments, the requests, and what goes wrong. Pure.
 
-    small    on an own GPU: cheap, two slots, enough for its own class and no more        quality 0.60
-    medium   on own GPUs: four times the price, eight slots                               quality 0.80
-    hosted   the same model at a provider's: roomy, at twice medium's price               quality 0.80
-    large    hosted on fast hardware: quick, roomy, 25 times the price, 100 for output    quality 0.95
+    small    on its own GPU: cheap, two slots, good enough for its own class only            quality 0.60
+    medium   on own GPUs: four times small's price, eight slots                              quality 0.80
+    hosted   medium's model at a provider: many slots, at twice medium's price               quality 0.80
+    large    hosted, fast, most slots: 25 times small's price per prompt token, 100 times    quality 0.95
+             per output token
 
-The prices are of the order of an 8B model, a 27B model on own hardware and at a provider's, and a frontier model; the
-qualities are assumed. `evaluation.routing.models` measures how much of the traffic needs which: of 2,449 prompts of
-ZeroEval (WildEval/ZeroEval, Apache-2.0) that one of three models answered right Llama-3.1-8B-Instruct was enough for
-65 %, gemma-2-27b-it for 16.5 % more, and 18.5 % took Claude 3.5 Sonnet. What LiteLLM's strategies do depends on such
-facts, for they look at one thing each: where the large one is slow instead, latency-based routing stays on the medium
-one, which keeps the contracts of four requests in five by being in the middle.
+The prices are of the order of an 8B model, a 27B model on own hardware and at a provider, and a frontier model. The
+qualities are assumed. `evaluation.routing.models` measures how much of the traffic needs which model. Three models
+answered 2,449 prompts of ZeroEval (WildEval/ZeroEval, Apache-2.0) right, each prompt by at least one of them. For 65 %
+Llama-3.1-8B-Instruct was enough, for 16.5 % more gemma-2-27b-it, and 18.5 % needed Claude 3.5 Sonnet. What LiteLLM's
+strategies do depends on such facts, because each looks at one thing only. If `large` were slow, latency-based routing
+would stay on `medium`. Being in the middle, `medium` keeps the contracts of four requests in five.
 
-Beside this reference, whose requests are all streamed chats, stands a fleet that meets traffic of all kinds, in a group
-of its own. Verbosities are measured, see `evaluation.routing.models`; that `thinker` writes five times as much is
-assumed:
+This is the reference; its requests are all streamed chats. A second fleet, a group of its own, meets traffic of all
+kinds. Its verbosities are measured, see `evaluation.routing.models`; only the five times of `thinker` are assumed:
 
-    8b, 8b-limited        one model, also at a provider that limits its rate to 30 a minute      quality 0.60
-    27b, 27b-new          one model four times as dear, also as a replica that nobody measured   quality 0.80
-    thinker               its equal at half the price per token, at five times the length        quality 0.80
-    frontier              quick, roomy, 25 times the price                                       quality 0.95
+    8b, 8b-limited    one model; the second at a provider with a limit of 30 requests a minute   quality 0.60
+    27b, 27b-new      one model at four times 8b's price; the second is a replica                quality 0.80
+    thinker           like 27b, at half its price per token, with five times longer answers      quality 0.80
+    frontier          fast, many slots: 25 times 8b's price per prompt token, 50 times per       quality 0.95
+                      output token
 
-The replicas are not measured beforehand: one is new, of the other the agent would use up the rate limit.
+8b-limited and 27b-new are not measured beforehand: the agent would use up the rate limit of the first, and the second
+is new.
 
-A third fleet meets the same kinds of traffic. Its four models differ in verbosity alone, and the less a token costs,
-the more of them an answer has. So the cheapest by the token are the dearest by the answer, but where the prompt is long
-or the client allows a short answer only:
+A third fleet meets the same kinds of traffic. Its four models differ only in verbosity and price: the less a token
+costs, the more tokens an answer has. So the cheapest model per token is the dearest per answer, unless the prompt is
+long or the client allows only a short answer:
 
-    brief, plain, wordy, endless    0.5, 1, 3 and 8 times as long; their prices are assumed                quality 0.95
+    brief, plain, wordy, endless    0.5, 1, 3 and 8 times as long; their prices are assumed      quality 0.95
 """
 
 from __future__ import annotations
@@ -40,18 +42,16 @@ from evaluation.emulator import EndpointSpec, Fault
 from evaluation.shared.traffic import ANSWERS, Lengths
 
 GROUP, MIXED_GROUP, VERBOSE_GROUP = "smart", "mixed", "verbose"
-OUTPUT_TOKENS = (
-    8  # mean of every endpoint: few and slow ones, for each costs the proxy CPU and no queue gets longer by it
-)
-MIXED_OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # as many chunks, of answers as long as usual
+OUTPUT_TOKENS = 8  # mean of every endpoint. Few, slow tokens: each token costs the proxy CPU, but makes no queue longer
+MIXED_OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # as few chunks, but answers of usual length
 SLOW, FAILS, HANGS = Fault(fault="slow", factor=6.0), Fault(fault="error500"), Fault(fault="hang")
-STALLS = Fault(fault="stall", place="opening", stall_s=5.0, share=0.03)  # who serves most: the role, then silence
+STALLS = Fault(fault="stall", place="opening", stall_s=5.0, share=0.03)  # for small, which serves most
 FREEZES = Fault(fault="stall", place="connection", stall_s=None, for_s=10.0)
 BURST = 4.0
 PhaseName = Literal["steady", "slowdown", "outage", "stall", "burst", "mixed", "credit", "verbose"]
-MIXED_PROMPTS = Lengths(120, 0.99, 6_000)  # of the shape of the recorded ones, and shorter, as the answers are
-TOO_LONG_TOKENS = 40_000  # beyond every context here: longer ones only stop the proxy, which counts them
-WHOLE_S = 1.0, 6.0  # bounds of the limit on a whole answer's time, log-uniform between
+MIXED_PROMPTS = Lengths(120, 0.99, 6_000)  # the recorded prompts' spread, but shorter, like the answers
+TOO_LONG_TOKENS = 40_000  # beyond every context here; more would only block the proxy, which counts them
+WHOLE_S = 1.0, 6.0  # the time limit of a whole answer is log-uniform between these
 
 
 class Deployment(NamedTuple):
@@ -61,7 +61,7 @@ class Deployment(NamedTuple):
     input_usd: float
     output_usd: float
     quality: float
-    model: str = ""  # that it serves; empty: the one of its name
+    model: str = ""  # the model that it serves; empty: `name`
     is_measured: bool = True
 
     @property
@@ -80,7 +80,7 @@ class Deployment(NamedTuple):
 
 
 class Contract(NamedTuple):
-    """What a request must get. Seconds, USD, 0..1. Where the answer comes in one piece `e2e_s` is its time limit."""
+    """What a request must get: seconds, USD, 0..1. For an answer in one piece, `e2e_s` is the time limit."""
 
     ttft_s: float
     cost_per_1k_usd: float
@@ -89,7 +89,7 @@ class Contract(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """As the proxy is told; the same for every strategy."""
+        """The headers that tell the proxy the contract. Every strategy gets the same."""
         name, time_s = ("ttft", self.ttft_s) if self.e2e_s is None else ("e2e", self.e2e_s)
         return {
             f"x-slo-{name}-ms": f"{time_s * 1_000:g}",
@@ -109,7 +109,7 @@ class Kind(NamedTuple):
 
 
 class Event(NamedTuple):
-    """At this share of a phase an endpoint starts to behave like this."""
+    """From the share `at` of a phase on, the endpoint of `deployment` has this fault."""
 
     at: float
     deployment: str
@@ -117,10 +117,10 @@ class Event(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """What happens while requests are counted. `burst` holds from a third to two thirds of it.
+    """What happens while requests are counted. `burst` multiplies the rate from a third to two thirds of the phase.
 
-    `settle_s` of usual traffic come before it and are not counted. Phases of one name differ in the endpoint that
-    something happens to, and count together.
+    Before the phase, usual traffic runs for `settle_s` seconds and is not counted. Phases of one name have different
+    victims, and count together.
     """
 
     name: PhaseName
@@ -132,11 +132,11 @@ class Phase(NamedTuple):
 
     @property
     def fleet(self) -> Sequence[Deployment]:
-        """Whom its requests meet."""
+        """The deployments that serve the phase's requests."""
         return FLEETS[self.group]
 
     def rate_factor(self, at: float) -> float:
-        """How many times the usual rate arrives at this share of the phase; before 0 it settles."""
+        """The factor on the usual rate at this share of the phase; below 0 the system settles."""
         return self.burst if 1 / 3 <= at < 2 / 3 else 1.0
 
     def fault(self, deployment: str, at: float) -> Event | None:
@@ -158,7 +158,7 @@ def _spec(name: str, *, ttft_ms: float, tpot_ms: float, slots: int, prefill_us: 
 
 
 def _verbose(spec: EndpointSpec, verbosity: float, **habits: object) -> EndpointSpec:
-    """Answers of a heavy tail, in a measure that a prompt sets for all: nobody knows it beforehand."""
+    """Gives answers a heavy tail. The prompt sets the length for all endpoints alike; no router knows it beforehand."""
     changed = {"output_tokens": round(MIXED_OUTPUT_TOKENS * verbosity), "output_sigma": ANSWERS.sigma, **habits}
     return EndpointSpec(**{**asdict(spec), "tokens_per_chunk": TOKENS_PER_CHUNK, **changed})
 
@@ -203,8 +203,9 @@ KINDS = (
 )
 BY_CATEGORY: Mapping[str, Kind] = {kind.category: kind for kind in KINDS}
 
-# Each endpoint in its turn: one alone would favour whoever happens not to use it. Before something happens to the next,
-# the last has time to recover, and a strategy to come back to it. "Out of credit" is said as 400, 402 or 403.
+# Each endpoint fails in its turn: one victim alone would favour a strategy that happens not to use it. Before the next
+# victim, the last one has time to recover, and a strategy has time to come back to it. An endpoint says "out of credit"
+# with HTTP 400, 402 or 403.
 PHASES = (
     Phase("steady", settle_s=2.0),
     Phase("burst", burst=BURST),
@@ -226,7 +227,7 @@ PHASES = (
 
 
 def dealt(repeat: int, at_most: int) -> tuple[Phase, ...]:
-    """The phases of a repeat: all that happen to nobody, and of the others' victims so many, in their turn."""
+    """The phases of a repeat: of each name at most `at_most`. The next repeat goes on with the next victims."""
     found: list[Phase] = []
     for name in dict.fromkeys(phase.name for phase in PHASES):
         same = [phase for phase in PHASES if phase.name == name]

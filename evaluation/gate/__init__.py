@@ -1,1 +1,1 @@
-"""Whether the regression gate finds what got worse, and leaves alone what did not."""
+"""Whether the regression gate finds deployments that got worse, and does not alarm about the others."""

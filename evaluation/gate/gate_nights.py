@@ -2,10 +2,10 @@
 
     python -m evaluation.gate.gate_nights
 
-`gate_power` looks at one run. Here deployments are measured night by night, the gate keeps their history in a real
-Valkey, and what it says of one night decides what the next is compared with. How often does it alarm in unchanged
-nights? How soon does it find a step, and how much has a slow decline cost by then? Answers are drawn as in
-`gate_worlds`: 3 × 200 items, of which 8 % are answered differently the next time.
+`gate_power` looks at one run. Here deployments are measured night by night, and the gate keeps their history in a real
+Valkey. The gate's verdict on one night decides what the next night is compared with. How often does it alarm in
+unchanged nights? How soon does it find a step, and how much quality has a slow decline cost by then? Answers are drawn
+as in `gate_worlds`: 3 × 200 items, of which 8 % are answered differently the next time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from slo_bench.gate.gatekeeper import conclude, review
 from slo_bench.gate.ruling import GatePolicy
 from slo_router.contract.redis.link import AsyncClient, connect
 
-NIGHTS, BREAK = 30, 10  # something happens after ten good nights
+NIGHTS, BREAK = 30, 10  # the change comes after ten good nights
 ITEMS = 200
 WORLD = drawn("churn 8 %", 0.8, 0.08)
 COURSES: dict[str, Callable[[int], float]] = {
@@ -42,14 +42,14 @@ COURSES: dict[str, Callable[[int], float]] = {
 
 
 class Course(NamedTuple):
-    """What became of one deployment: the nights with an alarm, from 1 on; `found` is the first after the break."""
+    """One deployment: the number of false alarms before the break, and the first night after it with an alarm."""
 
     false_alarms: int
     found: int | None
 
 
 async def follow(link: AsyncClient, prefix: str, lost: Callable[[int], float], rng: np.random.Generator) -> Course:
-    """One deployment, from its first night on."""
+    """Follows one deployment from its first night on."""
     right, _ = WORLD.suite(rng, ITEMS, Drop(0.0))
     alarms = []
     for night in range(1, NIGHTS + 1):
@@ -76,7 +76,7 @@ def asked(right: Floats, place: int, night: int, rng: np.random.Generator) -> En
 
 
 def row(name: str, courses: Sequence[Course]) -> tuple[str, ...]:
-    """Of the table."""
+    """One row of the table."""
     lost, found = COURSES[name], sorted(one.found for one in courses if one.found is not None)
     early = sum(one.false_alarms for one in courses) / (len(courses) * BREAK)
     if len(found) < 2:
@@ -87,7 +87,7 @@ def row(name: str, courses: Sequence[Course]) -> tuple[str, ...]:
 
 
 async def study(url: str, runs: int) -> Table:
-    """All courses, `runs` deployments each."""
+    """The table of all courses, with `runs` deployments each."""
     title = f"{runs} deployments each, {NIGHTS} nights, the change after night {BREAK}"
     table = Table("course", title=title, title_justify="left")
     for column in ("false alarms before", "alarm after", "night: median", "9 of 10 by", "points lost by the median"):
@@ -106,7 +106,7 @@ async def study(url: str, runs: int) -> Table:
 def main(runs: Annotated[int, typer.Option(help="Deployments for each course.", min=2)] = 200) -> None:
     """How often the regression gate alarms over many nights, and how soon."""
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(Path(folder), options={"appendonly": "no"}) as server:
-        url = f"{server.url}?socket_timeout=60"  # a busy machine is no failure here
+        url = f"{server.url}?socket_timeout=60"  # long, for a busy machine
         Console(width=120).print(asyncio.run(study(url, runs)))
 
 

@@ -2,16 +2,17 @@
 
     python -m evaluation.gate.gate_power
 
-Runs of the default size are drawn and put through the gate's own `judge`, looks and all. The worlds (`gate_worlds`):
+Runs of the default size are drawn, and the gate's own `judge` judges them, with its further looks. The worlds
+(`gate_worlds`):
 
-    churn 4 %, …     two answers to one item differ so often by chance; items from a Beta distribution
-    templates        the same, but items come in tens of one template, whose answers go wrong together
-    recorded         where the file of --outcomes is there: real answers of one 405B model at three providers. An item's
-                     share of right answers is its probability; `switched` takes one provider's answers as the baseline
-                     and another's as the run, so that answers change for good; `… to …` is a real, weaker model
+    churn 4 %, …     two answers to one item differ this often by chance; items come from a Beta distribution
+    templates        the same, but ten items share a template, and their answers go wrong together
+    recorded         if the file of --outcomes exists: real answers of one 405B model at three providers. An item's
+                     share of right answers is its probability. `switched` takes one provider's answers as the baseline
+                     and another's as the run, so that answers change for good. `… to …` is a real, weaker model
 
 A drop is planted as `slips` (any right answer may turn wrong) or `breaks` (some items are never right again). The
-baseline rests on one good run, on three, or on five. "answers" is what a run took, per item: 1 unless it was unsure.
+baseline rests on one, three or five good runs. "answers" is how many a run took per item: 1 unless the gate was unsure.
 
 The bar: 95 % of the runs with a drop of 5 points alarm, and 1 % of those without.
 """
@@ -42,7 +43,7 @@ ENOUGH, TOO_MANY = 0.95, 0.01
 
 
 class Task(NamedTuple):
-    """One row: `items` in each category, `nights` good runs in the baseline, `runs` repetitions."""
+    """One row of the table: `items` in each category, `nights` good runs in the baseline, `runs` repetitions."""
 
     world: World
     drop: Drop
@@ -84,12 +85,12 @@ def one_run(task: Task, rng: np.random.Generator) -> tuple[bool, float]:
 
 
 def scored(means: Floats) -> dict[str, float]:
-    """Item by item."""
+    """The score of each item, by the item's number."""
     return {str(place): score for place, score in enumerate(means.tolist())}
 
 
 def passes(found: Found) -> str:
-    """Against the bar, where there is one."""
+    """Whether the row keeps the bar; empty if there is no bar for it."""
     share, drop = found.alarms / found.task.runs, found.task.drop
     if found.task.world.has_own_drop or drop.size not in {0.0, 0.05}:
         return ""

@@ -2,11 +2,11 @@
 
     python -m evaluation.gate.gate_real
 
-One deployment, `smollm2`, night by night behind the same name: SmolLM2-135M in 8 bits, unchanged, in 5, 3 and 2 bits,
-and in 8 bits again, each on llama.cpp's own server. `slo-bench quality` asks it the shipped suite and publishes
-to a real Valkey. What must come out: the unchanged night is good, 2 bits make the command exit with 3 and hold the
-deployment, the bad nights never become the baseline, and the last night lets it pass again. What milder quantizations
-get is what the intervals say; the table shows it.
+The deployment `smollm2` keeps its name night by night: SmolLM2-135M in 8 bits, unchanged, in 5, 3 and 2 bits, and in 8
+bits again, each on llama.cpp's own server. Each night `slo-bench quality` asks it the shipped suite and publishes to a
+real Valkey. Three results are required. The unchanged night is good. With 2 bits the command exits with 3 and holds the
+deployment. In the last night the deployment passes again, because bad nights never become the baseline. For 5 and 3
+bits the result is open; the table shows their intervals.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Result(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """What the study reads of the tool's JSON."""
+    """The parts of the tool's JSON that the study reads."""
 
     results: list[Result]
     requests_sent: int
 
 
 class Night(NamedTuple):
-    """What one run came to."""
+    """The result of one night."""
 
     quantization: Quantization
     exit_code: int
@@ -88,7 +88,7 @@ def main(items: int = 60, categories: str = "ner,summarization", *, is_saved: Sa
 
 
 def figures(nights: Sequence[Night], items: int) -> dict[str, object]:
-    """For docs/evidence.md: by how much each night's scores changed against the first, good nights and found ones."""
+    """For docs/evidence.md: how each night's scores changed against the first, for good and for found nights."""
     first = {result.category: result.scores for result in nights[0].results}
     changes = [
         [change.mean for result in night.results if (change := paired(first[result.category], result.scores))]
@@ -114,7 +114,7 @@ def figures(nights: Sequence[Night], items: int) -> dict[str, object]:
 
 
 def run(quantization: Quantization, redis_url: str, folder: Path, options: Sequence[str]) -> Night:
-    """One night."""
+    """Runs one night."""
     server = RealDeployment(name="smollm2", quantization=quantization, slots=2)
     with running_servers([server]) as (one,):
         entry = deployment("smart", "smollm2", one.api_base)

@@ -1,7 +1,7 @@
-"""Where the runs of `gate_power` come from: for each item, how it was answered before and how it is now.
+"""The worlds from which `gate_power` draws its runs: how each item was answered before, and how it is now.
 
-A world draws a suite of three categories and gives, per category, two arrays of probabilities of a right answer: of the
-baseline and of the run. Answers are drawn from them; 0 and 1 mean that an item is answered alike every time.
+A world draws a suite of three categories. For each category it gives two arrays of probabilities of a right answer: of
+the baseline and of the run. Answers are drawn from them. 0 and 1 mean that every answer to the item is the same.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ WEAKER = {
 
 
 class Drop(NamedTuple):
-    """Of the accuracy, 0..1. `slips`: any right answer may turn wrong; `breaks`: some items always are."""
+    """A drop of the accuracy, 0..1. `slips`: any right answer may turn wrong; `breaks`: some items are always wrong."""
 
     size: float
     how: How = "slips"
 
     def spoil(self, rng: np.random.Generator, right: Floats) -> Floats:
-        """The probabilities of a right answer after it."""
+        """The probabilities of a right answer after the drop."""
         share = self.size / max(float(right.mean()), self.size)
         return right * (1 - share) if self.how == "slips" else right * (rng.random(right.shape) >= share)
 
 
 class World(NamedTuple):
-    """Pools of items by category, each (before, after). `shared`: how likely the items of a template share a draw."""
+    """Pools of items by category, each (before, after). `shared`: the chance that an item takes its template's draw."""
 
     name: str
     pools: tuple[Floats, ...]
@@ -46,12 +46,12 @@ class World(NamedTuple):
     has_own_drop: bool = False
 
     def suite(self, rng: np.random.Generator, items: int, drop: Drop) -> tuple[list[Floats], list[Floats]]:
-        """Of `items` in each category: before and after."""
+        """Draws `items` of each category: their probabilities before and after, with the drop."""
         picked = [pool[:, rng.integers(0, pool.shape[1], items)] for pool in self.pools]
         return [pick[0] for pick in picked], [drop.spoil(rng, pick[1]) for pick in picked]
 
     def answers(self, rng: np.random.Generator, right: Floats, times: int) -> Floats:
-        """The mean score of each item over so many answers."""
+        """The mean score of each item over `times` answers."""
         draws = rng.random((times, right.size))
         if self.shared:
             by_template = np.repeat(rng.random((times, -(-right.size // CLUSTER))), CLUSTER, axis=1)[:, : right.size]
@@ -94,7 +94,7 @@ def recorded(path: Path) -> list[World]:
 
 
 def _shares(rows: Mapping[str, Floats]) -> Floats:
-    """The share of the providers that answered each item right."""
+    """The share of the providers that answered each item right. Items with fewer than two answers are left out."""
     answers = np.stack([rows[model] for model in ONE_MODEL])
     right = np.nanmean(answers[:, (~np.isnan(answers)).sum(axis=0) >= 2], axis=0)
     return np.stack([right, right])

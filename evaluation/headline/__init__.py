@@ -1,1 +1,1 @@
-"""Everything to the largest model beside routed: recorded answers, emulated endpoints, the stock proxy."""
+"""Everything to the largest model, beside routing: recorded answers, emulated endpoints, the stock proxy."""

@@ -28,10 +28,10 @@ from slo_router.operator.evaluating.study import Figure
 QUALITY = 0.94  # of the largest model's, as in the article
 COST, P99, THROUGHPUT = 0.36, 0.25, 3.2  # the article's figures, ours ÷ everything to the largest
 CALM, DOUBLE, FULL = "usual load", "twice what the largest serves", "four times what it serves"
-SHARES = {CALM: (0.25, 0.125), DOUBLE: (0.5, 0.5), FULL: (1.0, 1.0)}  # of the last one's requests, and of its rate
-OVERLOAD = 4.0  # times what the largest can serve
+SHARES = {CALM: (0.25, 0.125), DOUBLE: (0.5, 0.5), FULL: (1.0, 1.0)}  # requests and rate as shares of FULL's
+OVERLOAD = 4.0  # FULL's rate ÷ what one endpoint of the largest can serve
 SETTLE_S = 10.0
-ENOUGH = 0.8  # of what a saturated endpoint can finish, for the measurement to be about the endpoints
+ENOUGH = 0.8  # below this share of an endpoint's capacity the machine was the bottleneck
 SEEDS = 5
 WIDTH = 150
 Played = Mapping[str, Mapping[str, list[Run]]]  # phase → side → repeats
@@ -39,7 +39,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 class Study:
-    """The repeats; what was measured is in `runs`."""
+    """The repeats. `runs` holds what was measured."""
 
     def __init__(self, world: Recorded, phases: Sequence[Phase], ttft_ms: float, console: Console) -> None:
         self.world, self._phases, self._ttft_ms, self._console = world, phases, ttft_ms, console
@@ -48,11 +48,11 @@ class Study:
         self.points: list[Point] = []
 
     def say(self, text: str) -> None:
-        """A line of progress, with the seconds since the beginning."""
+        """Prints a line of progress, with the seconds since the beginning."""
         self._console.print(f"[{perf_counter() - self._began_s:4.0f} s] {text}", markup=False, highlight=False)
 
     def repeat(self, stage: Stage, seed: int) -> None:
-        """Another split of the prompts, another configuration of the plugin, other arrivals."""
+        """Plays one repeat: its own split of the prompts, configuration of the plugin, and arrivals."""
         point = operating_point(self.world, seed, QUALITY)
         self.points.append(point)
         chosen = ", ".join(f"{name} {model}" for name, model in point.chosen.items())
@@ -72,7 +72,7 @@ class Study:
                 )
 
     def drop_unfinished(self) -> None:
-        """Leaves the repeats of which every phase was played. Raises KeyboardInterrupt where there is none."""
+        """Keeps only the repeats of which every phase was played. Raises KeyboardInterrupt if there is none."""
         finished = min(len(runs) for by_side in self.runs.values() for runs in by_side.values())
         if not finished:
             raise KeyboardInterrupt
@@ -119,7 +119,7 @@ def sides(phase: Phase, by_side: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def scaled(one: Spread, unit: float) -> Spread:
-    """In another unit."""
+    """The figure multiplied by `unit`."""
     return Spread(one.value * unit, one.lowest * unit, one.highest * unit)
 
 
@@ -135,7 +135,7 @@ def ratios(played: Played) -> dict[str, dict[str, dict[str, Spread]]]:
 
 
 def compared(played: Played) -> Table:
-    """Routed ÷ both peers, beside the article."""
+    """The table of routed ÷ each peer, beside the article's ratios."""
     table = Table("routed ÷", "", "cost", "quality", "TTFT p50", "TTFT p99", "completed", "goodput", title="Ratios")
     for phase, peers in ratios(played).items():
         for peer, found in peers.items():
@@ -145,7 +145,7 @@ def compared(played: Played) -> Table:
 
 
 def pools(found: Sequence[Worth]) -> Table:
-    """Where it pays and where not."""
+    """The table of pools for which routing pays or does not."""
     table = Table(
         "pool", "ours", "quality", "single", "mix", "oracle", "", title=f"Cost at {QUALITY:.0%} quality, worked out"
     )
@@ -157,7 +157,7 @@ def pools(found: Sequence[Worth]) -> Table:
 
 
 def aims(played: Played) -> Iterator[Aim]:
-    """The article's figures."""
+    """The aims: the article's figures."""
     found = ratios(played)
     cost, quality = (spread(played[CALM][ROUTED], field).value for field in ("cost", "quality"))
     yield Aim.at_most(COST, f"{CALM}: cost of the largest's", cost)
@@ -203,7 +203,7 @@ def main(
             for seed in range(repeats):
                 study.repeat(stage, seed)
         except KeyboardInterrupt:
-            study.drop_unfinished()  # what was finished counts
+            study.drop_unfinished()  # finished repeats count
     others = elsewhere(QUALITY, SEEDS)
     show(study, phases, others, console)
     setting = {"pool": MAIN.name, "prompts": len(world.prompts), "repeats": len(study.points), "ttft_ms": ttft_ms}
@@ -226,14 +226,14 @@ def show(study: Study, phases: Sequence[Phase], others: Sequence[Worth], console
 
 
 def held_back(played: Played, most: float) -> str:
-    """Whether the endpoints were the bottleneck, or the machine that all of this runs on."""
+    """Says whether the endpoints were the bottleneck, or the machine on which the study runs."""
     found = spread(played[FULL][ONE], "completed_per_s").value
     said = f"{FULL}: one endpoint of the largest finished {found:.2f} of {most:.2f} requests a second"
     return said if found >= ENOUGH * most else f"{said}: this machine held it back, measure again on idle cores"
 
 
 def kept(study: Study, phases: Sequence[Phase]) -> dict[str, object]:
-    """What the repeats found, as it is saved."""
+    """The results of the repeats, as they are saved."""
     return {
         "rates": {phase.name: phase._asdict() for phase in phases},
         "phases": {name: saved(by_side) for name, by_side in study.runs.items()},

@@ -13,7 +13,7 @@ from slo_router.operator.evaluating.table import Choice, read_prices, read_table
 
 
 class Worth(NamedTuple):
-    """At one share of the strongest model's quality: costs as shares of its own, and the quality that was reached."""
+    """At one share of the strongest model's quality: costs and reached quality, as shares of that model's."""
 
     pool: str
     prompts: int
@@ -28,7 +28,7 @@ class Worth(NamedTuple):
 
 
 def worth(pool: Pool, share: float, seeds: int) -> Worth:
-    """With the table's own categories; the operating point is chosen on validation and read on test prompts."""
+    """A pool with its table's own categories. The operating point is chosen on validation, and read on test prompts."""
     table = read_table(pool.path, Choice(pool.models, pool.left_out, prices=read_prices(PRICES)))
     made = evaluate_table(table, pool.name, [share], seeds, asks_litellm=False)
     at = {one.router: one.targets[0] for one in made.standings}
@@ -48,12 +48,12 @@ def worth(pool: Pool, share: float, seeds: int) -> Worth:
 
 
 def elsewhere(share: float, seeds: int) -> list[Worth]:
-    """All of them."""
+    """The worth of each pool in ELSEWHERE."""
     return [worth(pool, share, seeds) for pool in ELSEWHERE]
 
 
 def remark(one: Worth) -> str:
-    """What follows from it, in words."""
+    """Says in words whether routing pays in this pool."""
     if one.beats_constant and one.beats_mix:
         return "pays"
     if one.beats_constant:

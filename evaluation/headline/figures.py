@@ -1,10 +1,10 @@
 """What a side's requests cost, what their answers are worth, how long they took and how many were served. Pure.
 
-Cost and quality are recorded for the prompt and the model that answered; as shares they are of the largest model's on
-the same prompts. A request without a first token when the phase ended waited at least until then.
+Cost and quality are those recorded for the prompt and the model that answered. Shares are of the largest model's on the
+same prompts. A request that gets no first token counts as if its first token came PATIENCE_S after the phase's end.
 
     completed    answers that ended while requests were sent, per second
-    goodput      those whose contract was kept
+    goodput      completed answers whose contract was kept, per second
     contract     first token within the limit, from a model at or above the category's floor
 """
 
@@ -25,7 +25,7 @@ Some = TypeVar("Some")
 
 
 class Run(NamedTuple):
-    """One phase on one side, with what belongs to it."""
+    """One phase on one side, with its prompts, its operating point and its limit."""
 
     world: Recorded
     point: Point
@@ -35,11 +35,11 @@ class Run(NamedTuple):
 
     @property
     def counted(self) -> list[Seen]:
-        """Without those that settle."""
+        """The requests that count, without those sent while the system settles."""
         return [one for one in self.seen if one.sent_s >= 0]
 
     def is_kept(self, one: Seen) -> bool:
-        """Its contract."""
+        """Whether the request's contract was kept."""
         if one.deployment is None or one.first_s is None or one.error:
             return False
         quality = self.point.qualities[self.world.models[model_of(self.world, one.deployment)].name]
@@ -50,7 +50,7 @@ class Run(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Of one side in one phase. USD, shares 0..1, seconds; `nan` where nothing was answered."""
+    """The figures of one side in one phase: USD, shares 0..1, seconds. `nan` if nothing was answered."""
 
     usd_per_1k: float
     cost: float
@@ -62,11 +62,11 @@ class Figures(NamedTuple):
     kept: float
     unanswered: float
     failed: float
-    lag_p99_s: float  # of the client: it sent so late
+    lag_p99_s: float  # how late the client sent
 
 
 def figures(runs: Sequence[Run]) -> Figures:
-    """Over one or more repeats of a phase."""
+    """The figures of one or more repeats of a phase."""
     counted = [(run, one) for run in runs for one in run.counted]
     answered = [(run, one) for run, one in counted if one.first_s is not None and one.deployment is not None]
     ended = [
@@ -115,12 +115,12 @@ def answered_by(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def spread(runs: Sequence[Run], field: str) -> Spread:
-    """A figure over all repeats, with the lowest and the highest of them."""
+    """A figure over all repeats, with the lowest and the highest repeat."""
     return _spread([[run] for run in runs], runs, lambda some: float(getattr(figures(some), field)))
 
 
 def ratio(ours: Sequence[Run], peers: Sequence[Run], field: str) -> Spread:
-    """Ours ÷ theirs, likewise; repeats are paired."""
+    """Ours ÷ theirs over all repeats, with the lowest and the highest pair of repeats."""
     pairs = list(zip(ours, peers, strict=True))
     return _spread(
         [[pair] for pair in pairs],
@@ -130,7 +130,7 @@ def ratio(ours: Sequence[Run], peers: Sequence[Run], field: str) -> Spread:
 
 
 def _over(ours: float, theirs: float) -> float:
-    """`nan` beside a peer that did nothing."""
+    """Ours ÷ theirs; `nan` if theirs is 0."""
     return ours / theirs if theirs else math.nan
 
 
@@ -140,7 +140,7 @@ def _spread(each: Sequence[Sequence[Some]], every: Sequence[Some], of: Callable[
 
 
 def saved(by_side: Mapping[str, Sequence[Run]]) -> dict[str, object]:
-    """What is kept of one phase."""
+    """What is saved of one phase."""
     return {
         side: {field: spread(runs, field) for field in Figures._fields} | {"answered_by": answered_by(runs)}
         for side, runs in by_side.items()

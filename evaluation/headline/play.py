@@ -1,6 +1,7 @@
 """Sends the same prompts at the same instants to each side, whatever became of the earlier ones (open loop).
 
-What is not answered when a phase ends is hung up: it counts as having waited until then.
+PATIENCE_S after the end of a phase the client hangs up on requests without an answer. They count as having waited until
+then.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from evaluation.face_off.client import MODEL_HEADERS, Reading
 from evaluation.headline.world import GROUP
 
 PATH = "/v1/chat/completions"
-PATIENCE_S = 5.0  # for what was sent last, after the phase
+PATIENCE_S = 5.0  # after the phase, for the requests that were sent last
 
 
 class Phase(NamedTuple):
-    """How many requests count, how fast they come, and for how long others come before them."""
+    """How many requests count, how fast they come, and for how many seconds others come before them."""
 
     name: str
     requests: int
@@ -32,12 +33,12 @@ class Phase(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it counts."""
+        """The length of the counted time."""
         return self.requests / self.rate_per_s
 
 
 class Arrival(NamedTuple):
-    """A prompt's row and its instant; below 0 the system settles."""
+    """A prompt's row and the instant of its request; below 0 the system settles."""
 
     at_s: float
     row: int
@@ -45,19 +46,19 @@ class Arrival(NamedTuple):
 
 @dataclass(slots=True)
 class Seen:
-    """What the client saw of one request, in seconds of the phase. Unknown is `None`."""
+    """What the client saw of one request, in seconds since the phase began. Unknown is `None`."""
 
     row: int
     sent_s: float
-    lag_s: float = 0.0  # after its instant: this process was late
+    lag_s: float = 0.0  # how late this process sent
     deployment: str | None = None
-    first_s: float | None = None  # the first token
-    ended_s: float | None = None  # the whole answer
+    first_s: float | None = None  # when the first token came
+    ended_s: float | None = None  # when the answer ended
     error: str | None = None
 
 
 def arrivals(phase: Phase, rows: Sequence[int], seed: int) -> list[Arrival]:
-    """A Poisson process of a known count, over prompts in random order, none twice before all came."""
+    """A Poisson process with a fixed count, over prompts in random order. None comes twice before all came once."""
     rng = random.Random(f"headline:{seed}:{phase.name}")
     before = [rng.uniform(-phase.settle_s, 0.0) for _ in range(round(phase.rate_per_s * phase.settle_s))]
     counted = [rng.uniform(0.0, phase.seconds) for _ in range(phase.requests)]
@@ -70,7 +71,7 @@ def _shuffled(rows: Sequence[int], rng: random.Random) -> Iterator[int]:
 
 
 async def play(client: httpx.AsyncClient, phase: Phase, asked: Sequence[Arrival], prompts: Sequence[str]) -> list[Seen]:
-    """All requests of a phase, those that settle included, in order of arrival."""
+    """All requests of a phase in order of arrival, with those sent while the system settles."""
     began_s = perf_counter() + phase.settle_s
     found: list[Seen] = []
 
@@ -101,7 +102,7 @@ async def send(
     group: str = GROUP,
     max_tokens: int | None = None,
 ) -> None:
-    """Streams one answer, and writes into `seen` what comes as it comes."""
+    """Streams one answer, and notes in `seen` what comes, as soon as it comes."""
     body = {"model": group, "messages": [{"role": "user", "content": prompt}], "stream": True}
     reading = Reading()
     try:

@@ -1,8 +1,8 @@
-"""What the headline rests on: prompts with the recorded answers of several models, and a point to operate at.
+"""The data of the headline: prompts with the recorded answers of several models, and a point to operate at.
 
-The pool that is played is one family in the three sizes that its maker published: Llama-3.1 with 8, 70 and 405 billion
+The played pool is one family in the three sizes that its maker published: Llama-3.1 with 8, 70 and 405 billion
 parameters, on the 2,840 prompts of ZeroEval (WildEval/ZeroEval, Apache-2.0: GSM8K, MATH level 5, CRUXEval). It was
-chosen for that, before anything was measured. `ELSEWHERE` are others, which are worked out and not played.
+chosen for this reason, before anything was measured. `ELSEWHERE` has further pools, which are computed and not played.
 
 Costs are the recorded output tokens and the prompt's characters ÷ 4, at the prices of the data's `prices.csv`. A
 prompt's category is what the plugin's own rules read from its text.
@@ -26,15 +26,15 @@ from slo_router.operator.evaluating.study import split
 from slo_router.operator.evaluating.table import Choice, Floats, Table, read_prices, read_table
 from slo_router.request.categories import instruction_windows, rules
 
-NAMES = ("8b", "70b", "405b")  # of the played models; LiteLLM would fetch a tokenizer for what is called llama-3
-DEFAULT = "default"  # every category that has no number of its own
-FEWEST = 50  # prompts in training, for a category to have one
-DIGITS = 4  # of a quality in the configuration
+NAMES = ("8b", "70b", "405b")  # of the played models; for a name with llama-3 LiteLLM would download a tokenizer
+DEFAULT = "default"  # stands for every category without its own number
+FEWEST = 50  # training prompts that a category needs for its own number
+DIGITS = 4  # decimals of a quality in the configuration
 Rows = NDArray[np.intp]
 
 
 class Pool(NamedTuple):
-    """Models of one table. Of `MAIN` the smallest comes first; names may hold `*`."""
+    """Models of one table, by names that may contain `*`. In `MAIN` the smallest comes first."""
 
     name: str
     path: Path
@@ -65,7 +65,7 @@ ELSEWHERE = (
 
 
 class Served(NamedTuple):
-    """A model: what it asks for a token in USD, and how long its recorded answers are."""
+    """A model: its USD per token, and the length of its recorded answers."""
 
     name: str
     column: str  # in the table
@@ -76,7 +76,7 @@ class Served(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Prompts, and what each model's answer to each is worth and costs: a row each, and a column each model."""
+    """Prompts, with the score and the cost of each model's answer: a row for each prompt, a column for each model."""
 
     models: Sequence[Served]  # the smallest first, the largest last
     prompts: Sequence[str]
@@ -86,7 +86,7 @@ class Recorded:
 
 
 def read(pool: Pool) -> Recorded:
-    """The played pool's prompts. Raises SettingsError or OSError where the data is not there."""
+    """The played pool's prompts. Raises SettingsError or OSError if the data is missing."""
     prices = read_prices(PRICES)
     table = read_table(pool.path, Choice(models=pool.models, prices=prices))
     columns = pq.read_table(pool.path, columns=[f"outtok::{one}" for one in pool.models])
@@ -116,9 +116,9 @@ class Value(NamedTuple):
 
 
 class Point(NamedTuple):
-    """What an operator writes into the configuration, from training and validation prompts; `test` are the others.
+    """What an operator would write into the configuration, chosen on training and validation prompts.
 
-    Qualities are on a scale on which no category is harder than another, as `learn` makes them.
+    `test` are the other prompts. Qualities are those of `learn`, on a scale where no category is harder than another.
     """
 
     qualities: Mapping[str, Mapping[str, float]]  # model → category → 0..1
@@ -127,7 +127,7 @@ class Point(NamedTuple):
     training: Rows
     test: Rows
     on_validation: Value
-    on_test: Value  # to compare with what is measured; nothing is chosen by it
+    on_test: Value  # only to compare with the measurement; nothing is chosen by it
 
 
 def operating_point(world: Recorded, seed: int, share: float) -> Point:
@@ -156,14 +156,14 @@ def operating_point(world: Recorded, seed: int, share: float) -> Point:
 
 
 def named(categories: Sequence[str], training: Rows) -> tuple[list[str], Rows]:
-    """The categories with enough prompts for a number of their own, `default` before them, and each prompt's place."""
+    """`default` and the categories with enough training prompts, and the index of each prompt's category in them."""
     counted = Counter(categories[row] for row in training)
     names = [DEFAULT, *sorted(name for name, count in counted.items() if count >= FEWEST and name != "unsure")]
     return names, np.array([names.index(one) if one in names else 0 for one in categories])
 
 
 def value(world: Recorded, rows: Sequence[int] | Rows, models: Sequence[int] | Rows) -> Value:
-    """Of these prompts, each answered by one model."""
+    """Cost and quality of these prompts, each answered by the model at the same position."""
     rows, models = np.asarray(rows), np.asarray(models)
     cost, score = (values[rows, models].sum() / values[rows, -1].sum() for values in (world.cost_usd, world.score))
     return Value(float(cost), float(score))

@@ -1,7 +1,7 @@
 """Starts each side's endpoints and proxy, plays a phase on all sides at once, and stops all of it.
 
-Before the plugin's proxy starts, the agent measures its endpoints with training prompts (`slo-bench run`), once for all
-repeats: what it finds lies in an embedded Valkey.
+Before the plugin's proxy starts for the first time, the agent measures its endpoints with training prompts
+(`slo-bench run`). The measurements stay in an embedded Valkey for all repeats.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from evaluation.headline.world import GROUP, ROUTED, SIDES, WARM_UP, document, s
 from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.redis import embedded
 
-RUN = ("run", "--requests", "3", "--concurrency", "3", "--parallel")  # of each deployment and category
+RUN = ("run", "--requests", "3", "--concurrency", "3", "--parallel")  # requests for each deployment and category
 MAX_TOKENS = 128  # of the agent's requests: some recorded answers are very long
 BUSY = re.compile(r"^vllm:num_requests_(?:running|waiting)\{.*\} [^0]", re.MULTILINE)
 REST_S = 120
 LAST = 20  # requests of the warm-up, one at a time
-WARM_UP_TIMEOUT_S = 60.0  # the first request of a proxy loads what it needs
+WARM_UP_TIMEOUT_S = 60.0  # the first request of a proxy is slow, because LiteLLM loads modules
 
 
 class Stage:
-    """The sides, each with endpoints of its own. Whatever it starts is stopped by `exits`.
+    """The sides, each with its own endpoints. `exits` stops everything that the stage starts.
 
     Raises:
         StageError: the agent measured nothing, requests of the warm-up failed, or endpoints do not come to rest.
@@ -52,9 +52,9 @@ class Stage:
         self._is_measured = False
 
     def configure(self, point: Point, name: str) -> None:
-        """A new proxy for the plugin, with this point in its configuration; the other sides keep theirs. All warm."""
+        """Starts a new proxy for the plugin with this operating point. The other sides keep theirs. Warms all up."""
         wanted = [side for side in SIDES if side == ROUTED or side not in self._proxies]
-        with ThreadPoolExecutor() as pool:  # most of a start is one core's work
+        with ThreadPoolExecutor() as pool:  # a start mostly uses one core
             self._proxies |= zip(wanted, pool.map(lambda side: self._started(side, point, name), wanted), strict=True)
 
     def _started(self, side: str, point: Point, name: str) -> StockProxy:
@@ -67,13 +67,13 @@ class Stage:
         if side == ROUTED and not self._is_measured:
             self._measure(proxy, point)
             self._is_measured = True
-        self._exits.callback(proxy.stop)  # before the start, which can be interrupted
+        self._exits.callback(proxy.stop)  # before the start, because Ctrl-C may interrupt it
         proxy.start()
         asyncio.run(_warm_up(proxy, [self._world.prompts[row] for row in point.training[:WARM_UP_REQUESTS]]))
         return proxy
 
     def play(self, phase: Phase, asked: Sequence[Arrival]) -> Mapping[str, list[Seen]]:
-        """One phase on all sides at once."""
+        """Plays one phase on all sides at once."""
         return asyncio.run(self._play(phase, asked))
 
     async def _play(self, phase: Phase, asked: Sequence[Arrival]) -> Mapping[str, list[Seen]]:
@@ -89,7 +89,7 @@ class Stage:
         return dict(zip(self._proxies, found, strict=True))
 
     async def _rest(self) -> None:
-        """Waits until no endpoint works for clients that hung up."""
+        """Waits until no endpoint still works for a client that hung up."""
         urls = [one.url for addresses in self._addresses.values() for one in addresses]
         async with httpx.AsyncClient(trust_env=False) as client:
             for _ in range(REST_S):
@@ -115,7 +115,10 @@ class Stage:
 
 
 async def _warm_up(proxy: StockProxy, prompts: Sequence[str]) -> None:
-    """Past a plugin that would take a cold proxy for slow endpoints; the last few with it."""
+    """Warms up mostly through the unmanaged group: else the plugin would take a cold proxy for slow endpoints.
+
+    The last LAST requests go through the managed group, one at a time.
+    """
     free = asyncio.Semaphore(WARM_UP_AT_A_TIME)
     found = [Seen(row, 0.0) for row in range(len(prompts))]
     async with open_client(proxy.url, proxy.auth, WARM_UP_TIMEOUT_S) as client:

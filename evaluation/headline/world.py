@@ -1,8 +1,8 @@
 """The endpoints of the headline and the two configurations: plain LiteLLM with the largest, and the plugin. Pure.
 
-The speeds are the demo's, by size: its small, middle and large endpoint serve the smallest, the middle and the largest
-model. They are assumed. Answers are as long as the recorded ones of the same model, in the mean and in their spread.
-What a request costs and what its answer is worth is recorded for the prompt and the model that answered.
+The speeds are assumed: they are those of the demo's small, middle and large endpoint, for the smallest, the middle and
+the largest model. Answers have the mean and the spread of the same model's recorded answers. Cost and worth of an
+answer are those recorded for the prompt and the model that answered.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from evaluation.emulator.server import Address
 from evaluation.headline.pools import Point, Recorded
 from evaluation.shared import proxy_config
 
-GROUP, WARM_UP = "smart", "warm-up"  # the second is the same endpoints, of which the plugin learns nothing
+GROUP, WARM_UP = "smart", "warm-up"  # WARM_UP has the same endpoints, but the plugin does not manage it
 ONE, REPLICAS, ROUTED = "largest", "largest, replicas", "routed"
 SIDES = (ONE, REPLICAS, ROUTED)
-TOKENS_PER_CHUNK = 64  # a chunk costs the proxy CPU, and no answer gets longer by it
+TOKENS_PER_CHUNK = 64  # few chunks: each costs the proxy CPU, but makes no answer longer
 CONTEXT_TOKENS = 32_768
 
 
 def endpoints(world: Recorded) -> list[EndpointSpec]:
-    """One for each model."""
+    """The endpoint of each model."""
     return [
         EndpointSpec(
             **{
@@ -41,7 +41,7 @@ def endpoints(world: Recorded) -> list[EndpointSpec]:
 
 
 def side_endpoints(world: Recorded, side: str) -> list[EndpointSpec]:
-    """Whom one side may ask: routing has one of each size, the replicas are as many."""
+    """The endpoints of one side. Routing has one of each size, and REPLICAS as many of the largest; ONE has one."""
     every = endpoints(world)
     if side == ROUTED:
         return every
@@ -50,7 +50,7 @@ def side_endpoints(world: Recorded, side: str) -> list[EndpointSpec]:
 
 
 def capacity_per_s(spec: EndpointSpec) -> float:
-    """Requests that it finishes in a second when all its slots are taken."""
+    """Requests that the endpoint finishes in a second while all its slots are taken."""
     tpot_s = spec.tpot_ms / 1e3 * (1 + spec.tpot_growth * (spec.slots - 1))
     return spec.slots / (spec.ttft_ms / 1e3 + spec.output_tokens * tpot_s)
 

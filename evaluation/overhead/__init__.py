@@ -1,1 +1,1 @@
-"""What the plugin costs the proxy, and its commands their users: time, CPU and memory."""
+"""What the plugin costs the proxy, and what its commands cost their users: time, CPU and memory."""

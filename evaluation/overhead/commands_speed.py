@@ -2,10 +2,10 @@
 
     python -m evaluation.overhead.commands_speed
 
-The records are those of `evaluation.shared.records`, with ids and times of their own: five workers' JSONL logs for the
-report, one log whose prompts are as long as recorded ones, an e-mail address in every third, for the sample, and a real
-Valkey for `explain`, which looks for the newest, the middle and the oldest record by the index, and without it, as
-records of an earlier version are. Each command runs as users run it, in a process of its own.
+The records are those of `evaluation.shared.records`, each with its own id and time. The report reads the JSONL logs of
+five workers. The sample reads one log whose prompts are as long as recorded ones; every third has an e-mail address.
+`explain` reads a real Valkey. It looks for the newest, the middle and the oldest record, with the index and without it:
+records of an earlier version have none. Each command runs as users run it, in its own process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from slo_router.operator.reporting.lookup import find_in_stream
 from slo_router.worker.request_log import RequestLog
 
 WORKERS, DAYS_S = 5, 29 * 86_400
-TEXTS = 4_000  # different prompts
+TEXTS = 4_000  # number of different prompts
 PAGE = 1_000
 REPEATS = 3
 REPORT_S, REPORT_GB, EXPLAIN_S = 30.0, 1.0, 1.0
@@ -48,7 +48,7 @@ ROUTER, BENCH = (f"from {package}.cli import app; app()" for package in ("slo_ro
 def write_logs(folder: Path, records: int) -> Path:
     """The logs of all workers; returns the name that `log.jsonl_path` would have."""
     now_s, rng, pieces = time.time(), random.Random(2), []
-    for record in kinds(now_s):  # each is cut around its time and its id, which are written anew
+    for record in kinds(now_s):  # time and id are cut out, and written anew below
         head, _, rest = record.model_dump_json().partition('"ts":')
         _, _, tail = rest.partition('"request_id":"')
         pieces.append((head, tail.partition('"')[2]))
@@ -62,7 +62,7 @@ def write_logs(folder: Path, records: int) -> Path:
 
 
 def write_prompts(path: Path, records: int) -> None:
-    """A log of `records` lines, made of TEXTS different ones."""
+    """Writes a log of `records` lines, with TEXTS different prompts."""
     rng, originals, lines = random.Random(1), list(kinds(time.time())), []
     for number, tokens in enumerate(prompt_tokens(rng, TEXTS)):
         text = words(tokens, seed=number) + (f" write to user{number}@example.org" if number % 3 == 0 else "")
@@ -73,7 +73,7 @@ def write_prompts(path: Path, records: int) -> None:
 
 
 async def write_stream(url: str, records: int) -> None:
-    """As the plugin's own log does."""
+    """Writes the records as the plugin's own log does."""
     made, log = list(kinds(time.time())), RequestLog(LogSettings(), "")
     async with connect(url) as client:
         for number in range(records):
@@ -89,7 +89,7 @@ def name(number: int) -> str:
 
 
 def timed(call: Callable[[], object]) -> Spread:
-    """Seconds of some repeats."""
+    """The seconds that REPEATS calls take."""
     took_s = []
     for _ in range(REPEATS):
         began_s = time.perf_counter()
@@ -99,17 +99,17 @@ def timed(call: Callable[[], object]) -> Spread:
 
 
 def called(program: str, *arguments: str) -> Callable[[], object]:
-    """A command in a process of its own."""
+    """A function that runs a command in its own process."""
     return partial(subprocess.run, [sys.executable, "-c", program, *arguments], check=True, capture_output=True)
 
 
 def peak_gb() -> float:
-    """The most memory that any child has had so far."""
+    """The most memory that any child process has had so far."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6  # kB on Linux
 
 
 def searched(client: BlockingClient, records: int) -> Spread:
-    """Seconds until the newest, the middle and the oldest record are found: the slowest of them."""
+    """The seconds to find the newest, the middle or the oldest record, whichever takes longest."""
     places = {"newest": records - 1, "middle": records // 2, "oldest": 0}
     found = {}
     for which, number in places.items():
@@ -121,7 +121,7 @@ def searched(client: BlockingClient, records: int) -> Spread:
 
 
 def explained(folder: Path, records: int) -> dict[str, Spread]:
-    """The command for the oldest record, and the search with the index and without."""
+    """Seconds of the command for the oldest record, and of the search with and without the index."""
     with ValkeyServer(folder, options={"appendonly": "no"}) as server:
         asyncio.run(write_stream(server.url, records))
         config = folder / "config.yaml"

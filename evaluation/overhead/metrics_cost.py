@@ -2,11 +2,11 @@
 
     python -m evaluation.overhead.metrics_cost [--rounds 10] [--requests 200]
 
-Two proxies side by side cannot tell 2 %: from round to round they differ by more. So the calls into `Telemetry` are
-timed where they run, inside the serving proxy, with the thread's own CPU clock, between all the other code that takes
-their place in the processor's caches. Held against it is the CPU of the whole proxy over the same requests, without
-LiteLLM's own Prometheus callback, so that the share is rather too large. The metrics lie in files, as with several
-workers.
+Two proxies side by side cannot show a difference of 2 %: they differ by more from round to round. So the calls into
+`Telemetry` are timed inside the serving proxy, with the thread's own CPU clock. There they run among all the other code
+that competes for the processor's caches. The study divides that by the CPU of the whole proxy for the same requests.
+That proxy runs without LiteLLM's own Prometheus callback, so the share is rather too large. The metrics lie in files,
+as with several workers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from evaluation.shared.results import Aim, Save, Spread, conclude
 from slo_router.contract.redis import embedded
 
 BAR_PERCENT = 2  # of a request's CPU, median over the rounds
-TOLD = "spent_ns"  # the file in which the proxy says what its metrics have taken, once a second
+TOLD = "spent_ns"  # once a second the proxy writes the CPU of its metrics into this file
 TOLD_EVERY_S = 1.0
 US_PER_S = 1e6
 TIMED = f'''
@@ -72,12 +72,12 @@ Telemetry.refreshing = timed_step_by_step(Telemetry.refreshing)
 
 
 def measure(proxy: MeasuredProxy, told: Path, sender: Sender, rounds: int, requests: int) -> list[tuple[float, float]]:
-    """Seconds of CPU per request in each round: of the metrics, and of the whole proxy."""
+    """CPU seconds per request in each round: of the metrics, and of the whole proxy."""
     if "x-slo-decision" not in sender.send(proxy, WARM_UP_REQUESTS).headers:
         raise RuntimeError("the proxy is not routed by the plugin")
     taken = []
     for _ in range(rounds):
-        time.sleep(2 * TOLD_EVERY_S)  # what the last requests took has been told
+        time.sleep(2 * TOLD_EVERY_S)  # until the proxy has written what the last requests took
         before = int(told.read_text()), proxy.cpu_s()
         sender.send(proxy, requests)
         whole_s = proxy.cpu_s() - before[1]

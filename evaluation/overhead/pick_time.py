@@ -2,10 +2,10 @@
 
     python -m evaluation.overhead.pick_time [--repeats 7] [--picks 300] [--deployments 10]
 
-Every strategy picks in turn from the same deployments for the same prompt, interleaved, and the tables show the median
-over the repeats of each repeat's median, with the lowest and the highest. The first table is LiteLLM as it comes. In
-the second its pre-call checks are on: it counts the prompt's tokens, and the plugin asks for the pool before it
-decides, so LiteLLM walks its steps twice. `own part` is features to decision: what this project's code adds by itself.
+The strategies take turns to pick from the same deployments for the same prompt. The tables show the median of each
+repeat's median, with the lowest and the highest repeat. The first table is LiteLLM with its defaults. In the second,
+LiteLLM's pre-call checks are on, and LiteLLM counts the prompt's tokens. The plugin then decides first and asks LiteLLM
+about its pick only. `own part` is the time from features to decision, which is this project's own code.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ OURS, RIVAL = "slo-router", "latency-based-routing"
 BUDGET_US = {200: 60.0, 2_000: 150.0, 20_000: 300.0}  # own part at 10 deployments, p50
 Pick = Callable[[], Awaitable[object]]
 MICRO = 1e6
-LIVE_SAMPLES = 20  # of each deployment: its predictions are the live curve's
+LIVE_SAMPLES = 20  # of each deployment, so that the live curve predicts
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Whole picks from so many deployments for a prompt of so many words: medians in µs, by strategy."""
+    """Whole picks for one number of deployments and of the prompt's words: medians in µs, by strategy."""
 
     deployments: int
     words: int
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class OwnRow:
-    """The same of our own part."""
+    """The plugin's own part, for one number of deployments and of words."""
 
     deployments: int
     words: int
@@ -72,7 +72,7 @@ class OwnRow:
 
 
 def model_list(count: int) -> list[Json]:
-    """Deployments of rising price."""
+    """`count` deployments of rising price."""
     info = {"max_input_tokens": 128_000}
     return [
         deployment(GROUP, f"model-{i}", usd=(1e-7 * (i + 1), 2e-7 * (i + 1)), info=info, quality=0.9)
@@ -81,7 +81,7 @@ def model_list(count: int) -> list[Json]:
 
 
 def settings() -> PluginSettings:
-    """An SLO in every field."""
+    """Settings of a group whose SLO has every field."""
     slo = SloSettings(ttft_ms=150.0, tpot_ms=30.0, e2e_ms=60_000.0, cost_per_1k=1.0)
     return PluginSettings(groups={GROUP: GroupSettings(slo=slo, min_quality={"default": 0.6})})
 
@@ -110,7 +110,7 @@ def request_of(messages: list[dict[str, str]]) -> dict[str, object]:
 
 
 def pick_by(router: Router, messages: list[dict[str, str]], callbacks: list[object]) -> Pick:
-    """One pick of a router, with these callbacks in the process and no others."""
+    """One pick of a router while only these callbacks are in the process."""
     newer = hasattr(router, "select")  # from LiteLLM 1.109 on
     select = router.select if newer else router.async_get_available_deployment
 
@@ -122,7 +122,7 @@ def pick_by(router: Router, messages: list[dict[str, str]], callbacks: list[obje
 
 
 def through_router(count: int, messages: list[dict[str, str]], *, checks: bool) -> dict[str, Pick]:
-    """A pick by each strategy; `checks`: with LiteLLM's pre-call checks."""
+    """The pick of each strategy. `checks`: with LiteLLM's pre-call checks."""
     picks: dict[str, Pick] = {}
     for peer in PEERS:
         router = Router(model_list=model_list(count), routing_strategy=peer, enable_pre_call_checks=checks)
@@ -135,7 +135,7 @@ def through_router(count: int, messages: list[dict[str, str]], *, checks: bool) 
     whole = pick_by(router, messages, [plugin])
 
     async def pick() -> object:
-        proxy_server.llm_router = router  # that of the proxy, which the plugin asks for the pool
+        proxy_server.llm_router = router  # the plugin asks the proxy's router for the pool
         return await whole()
 
     picks[OURS] = pick
@@ -143,7 +143,7 @@ def through_router(count: int, messages: list[dict[str, str]], *, checks: bool) 
 
 
 def own_part(count: int, messages: list[dict[str, str]]) -> Pick:
-    """Features to decision."""
+    """The plugin's own part of a pick, from features to decision."""
     strategy = fill(Strategy(settings(), MetricsStore("")), count)
     names = [f"model-{i}" for i in range(count)]
 
@@ -154,7 +154,7 @@ def own_part(count: int, messages: list[dict[str, str]]) -> Pick:
 
 
 async def time_picks(pick: Pick, picks: int) -> list[float]:
-    """Microseconds of each of `picks` picks, garbage collection off."""
+    """The microseconds of each of `picks` picks, without garbage collection."""
     for _ in range(10):
         await pick()
     gc.collect()
@@ -169,7 +169,7 @@ async def time_picks(pick: Pick, picks: int) -> list[float]:
 
 
 async def measure(repeats: int, picks: int, counts: Sequence[int], *, checks: bool) -> list[Row]:
-    """Whole picks of each strategy in turns; `checks`: with LiteLLM's pre-call checks."""
+    """Times whole picks of each strategy in turns. `checks`: with LiteLLM's pre-call checks."""
     rows = []
     for count, words in itertools.product(counts, WORDS):
         candidates = through_router(count, messages_of_words(words), checks=checks)
@@ -184,7 +184,7 @@ async def measure(repeats: int, picks: int, counts: Sequence[int], *, checks: bo
 
 
 async def own_parts(repeats: int, picks: int, counts: Sequence[int]) -> list[OwnRow]:
-    """Our own part alone."""
+    """Times the plugin's own part alone."""
     rows = []
     for count, words in itertools.product(counts, WORDS):
         pick = own_part(count, messages_of_words(words))
@@ -195,7 +195,7 @@ async def own_parts(repeats: int, picks: int, counts: Sequence[int]) -> list[Own
 
 
 def table_of(rows: Sequence[Row], form: str) -> Table:
-    """Whole picks."""
+    """The table of whole picks."""
     title = f"whole pick, µs (p50), LiteLLM {seams.version()}, {form or 'as it comes'}"
     table = Table("deployments", "words", *PEERS, OURS, "ours ÷ latency-based", title=title)
     for row in rows:
@@ -205,7 +205,7 @@ def table_of(rows: Sequence[Row], form: str) -> Table:
 
 
 def aims_of(rows: Sequence[Row], form: str) -> Iterator[Aim]:
-    """No slower than LiteLLM's latency-based strategy."""
+    """A whole pick is no slower than LiteLLM's latency-based strategy."""
     for row in rows:
         world = ", ".join([f"{row.deployments} deployments", f"{row.words:,} words", *([form] if form else [])])
         what = f"{world}: a pick, ours ÷ latency-based,"
@@ -213,7 +213,7 @@ def aims_of(rows: Sequence[Row], form: str) -> Iterator[Aim]:
 
 
 def own_table(rows: Sequence[OwnRow]) -> Table:
-    """Our own part."""
+    """The table of the plugin's own part."""
     table = Table("deployments", "words", "p50 µs", "p99 µs", title="own part")
     for row in rows:
         table.add_row(str(row.deployments), f"{row.words:,}", row.p50_us.text(), row.p99_us.text())
@@ -221,7 +221,7 @@ def own_table(rows: Sequence[OwnRow]) -> Table:
 
 
 def own_aims(rows: Sequence[OwnRow]) -> Iterator[Aim]:
-    """Within the budget."""
+    """The plugin's own part stays within the budget."""
     for row in rows:
         if row.deployments == 10:
             yield Aim.at_most(

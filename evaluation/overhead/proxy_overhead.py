@@ -2,14 +2,14 @@
 
     python -m evaluation.overhead.proxy_overhead [--starts 8] [--rounds 3] [--requests 100] [--stream [--chunks 500]]
 
-Four stock proxies of one worker each stand side by side before the same three endpoints, which answer at once. Each
-round sends the same requests to each proxy, 20 at a time in rotating order (2 of 500 chunks), so that whatever else the
-machine does hits all four alike. Two processes of the same proxy differ by up to 4 % for as long as they live, for each
-lays out its memory and its hashes anew: so all four are started anew again and again, each time in another order, and
-ratios are taken within a start. CPU is user and system time of the proxy's processes,
-from Linux's /proc, the background jobs included. LiteLLM does some work only where there is a callback at all: the bar
-is therefore against a callback that does nothing in the same hooks. A stream's pieces go through one hook more, whoever
-has it: the fourth proxy's callback lacks that one, and the bar holds against it as well.
+Four stock proxies with one worker each share three endpoints, which answer at once. Each round sends the same requests
+to each proxy, one after another: blocks of 15 (2 for answers of 500 chunks) go to the proxies in rotating order. So
+other work on the machine hits all four alike. Two processes of the same proxy differ by up to 4 % as long as they live,
+because each lays out its memory and its hashes anew. So all four are restarted several times, each time in another
+order, and ratios are taken within a start. CPU is user and system time of the proxy's processes, from Linux's /proc,
+with the background jobs. LiteLLM does some work only if there is any callback. So the bar compares with a callback that
+does nothing in the same hooks. A callback with the hook for streams makes each piece of a stream pass through it. The
+fourth proxy's callback lacks this hook, and the bar holds against that one as well.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from slo_router.contract.model import CATEGORIES, Metrics
 from slo_router.contract.redis import embedded
 
 GROUP = "smart"
-BAR = 1.05  # plugin ÷ either no-op callback, median over the rounds
-WARM_UP_REQUESTS = 150  # near its 100th request a fresh proxy collects the garbage of its start
-BLOCK = 20  # requests to one proxy before it is the next one's turn: a machine's speed changes within seconds
-BLOCK_CHUNKS = 1_000  # no more of a block's long answers
+BAR = 1.05  # plugin ÷ either no-op callback, median over the starts
+WARM_UP_REQUESTS = 150  # near its 100th request a new proxy collects the garbage of its start
+BLOCK = 20  # requests at most to one proxy before the next proxy's turn: a machine's speed changes within seconds
+BLOCK_CHUNKS = 1_000  # tokens at most in the answers of a block
 WORDS = 200
 MS_PER_S = 1_000.0
 CALLBACKS = {
@@ -109,7 +109,7 @@ NOOP, BLIND = (_HOOKS.replace("{stream_hook}", hook) for hook in (_STREAM_HOOK, 
 
 
 class MeasuredProxy(StockProxy):
-    """A stock proxy that knows what it has consumed."""
+    """A stock proxy that tells its CPU and memory."""
 
     def cpu_s(self) -> float:
         """Seconds of CPU, user and system, of all processes of the proxy since its start."""
@@ -117,21 +117,21 @@ class MeasuredProxy(StockProxy):
         return sum(sum(map(int, fields[11:15])) for fields in self._stats()) / os.sysconf("SC_CLK_TCK")
 
     def resident_bytes(self) -> int:
-        """Memory of all processes of the proxy that is in RAM now."""
+        """Resident memory of all processes of the proxy now."""
         return sum(int(fields[21]) for fields in self._stats()) * os.sysconf("SC_PAGE_SIZE")
 
     def _stats(self) -> Iterator[list[str]]:
-        """The fields of each process of the proxy's session after its name; see proc(5)."""
+        """For each process of the proxy's session, the fields of /proc/PID/stat after the name; see proc(5)."""
         session = str(self._process.pid) if self._process is not None else ""
         for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # the process ended meanwhile
                 fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 if fields[3] == session:
                     yield fields
 
 
 def document(handles: Sequence[Handle], callback: str | None) -> dict[str, object]:
-    """One proxy's whole configuration. Without `freeze_heap`, which spares a proxy more than the plugin takes."""
+    """One proxy's whole configuration. `freeze_heap` is off, because it saves a proxy more than the plugin costs."""
     entries = [
         proxy_config.deployment(
             GROUP,
@@ -151,7 +151,7 @@ def document(handles: Sequence[Handle], callback: str | None) -> dict[str, objec
 
 
 def started(stack: ExitStack, handles: Sequence[Handle], directory: Path, home: Path) -> dict[str, MeasuredProxy]:
-    """A proxy with each callback, by its name; they stop with `stack`."""
+    """Starts a proxy with each callback, in random order; by callback's name. `stack` stops them."""
     proxies: dict[str, MeasuredProxy] = {}
     for name in random.sample(list(CALLBACKS), len(CALLBACKS)):
         place = directory / str(len(proxies))
@@ -175,7 +175,7 @@ def publish(home: Path, names: Sequence[str], ttft_s: float = 0.05) -> None:
 
 @contextmanager
 def world(specs: Sequence[EndpointSpec]) -> Iterator[tuple[Path, Path, list[Handle]]]:
-    """A folder, the embedded server's home in it with metrics of every endpoint, and the running endpoints."""
+    """Yields a folder, the home of the embedded server (with metrics of every endpoint), and the running endpoints."""
     with tempfile.TemporaryDirectory(prefix="slo-") as name, running_endpoints(specs) as handles:
         home = Path(name) / "valkey"
         publish(home, [spec.name for spec in specs])
@@ -202,19 +202,19 @@ class Sender:
         return answer
 
     def warm_up(self, proxy: StockProxy) -> httpx.Response:
-        """Short answers until the proxy is as it stays, then a block as it will be measured."""
+        """Sends short answers until the proxy is in its lasting state, then a block as in the measurement."""
         self.send(proxy, WARM_UP_REQUESTS, max_tokens=16)
         return self.send(proxy, self.block)
 
     def cpu_s(self, proxy: MeasuredProxy, count: int) -> float:
-        """Seconds of the proxy's CPU that `count` requests took."""
+        """The proxy's CPU seconds that `count` requests took."""
         before_s = proxy.cpu_s()
         self.send(proxy, count)
         return proxy.cpu_s() - before_s
 
 
 def measure(proxies: Mapping[str, MeasuredProxy], sender: Sender, rounds: int, requests: int) -> dict[str, float]:
-    """CPU per request in milliseconds, by variant, the median of the rounds."""
+    """CPU per request in milliseconds by callback's name, the median over the rounds."""
     for name, proxy in proxies.items():
         routed = "x-slo-decision" in sender.warm_up(proxy).headers
         if routed != (name == "plugin"):
@@ -234,7 +234,7 @@ def measure(proxies: Mapping[str, MeasuredProxy], sender: Sender, rounds: int, r
 
 
 def report(console: Console, taken: Mapping[str, list[float]]) -> dict[str, Spread]:
-    """Prints the tables; returns the ratios to each peer, by start."""
+    """Prints the table. Returns plugin ÷ each callback, with its spread over the starts."""
     table = Table(
         "proxy with", "CPU ms per request", "plugin ÷ it", title="proxy overhead: median (lowest–highest start)"
     )
@@ -258,7 +258,7 @@ def main(
     is_saved: Save = False,
 ) -> None:
     """CPU per request of the stock proxy with the plugin, with an empty callback and with neither."""
-    length = {} if chunks is None else {"output_tokens": 2 * chunks}  # the half of it is the shortest there is
+    length = {} if chunks is None else {"output_tokens": 2 * chunks}  # the shortest answer is half of the mean
     specs = [instant(name, **length) for name in ("small", "medium", "large")]
     taken: dict[str, list[float]] = {name: [] for name in CALLBACKS}
     with world(specs) as (directory, home, handles):

@@ -2,8 +2,9 @@
 
     python -m evaluation.overhead.telling_time [--save]
 
-Prompts are words of MMLU-Pro in a row, of which classifiers are trained, too. It is the time of the thread, windows
-included. Of each prompt the median of five counts, for other processes take the caches; p99 is that over the prompts.
+Prompts are consecutive words of MMLU-Pro, on which the classifiers are trained too. The study measures the CPU time of
+the thread, with cutting the prompt into windows. Each prompt counts with the median of five runs, because other
+processes take the caches. p99 is over the prompts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TIMED, RUNS, WORDS, BUDGET_US = 2_000, 5, 2_000, 100.0
 
 
 def timed(tell: Categorizer, texts: Sequence[str]) -> tuple[float, float]:
-    """p50 and p99, microseconds."""
+    """p50 and p99 over the texts, in microseconds."""
     taken = []
     for text in texts:
         runs = []
@@ -42,12 +43,12 @@ def timed(tell: Categorizer, texts: Sequence[str]) -> tuple[float, float]:
 
 
 def clustered(world: World, count: int) -> Categorizer:
-    """By so many clusters."""
+    """A categorizer by `count` clusters."""
     return trained(cluster(world.prompts[:CLUSTERED], count, 0).classifier)
 
 
 def speed(world: World) -> dict[str, tuple[float, float]]:
-    """Of each way to tell a category."""
+    """p50 and p99 in microseconds of each way to tell a category."""
     rng = np.random.default_rng(0)
     words = " ".join(world.table.prompts).split()
     starts = rng.integers(len(words) - WORDS, size=TIMED)

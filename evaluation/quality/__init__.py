@@ -1,1 +1,1 @@
-"""Whether the answer checks tell a broken deployment from a working one, on a real model."""
+"""Studies of quality: answer checks, floors, comparisons, routing by category, estimates, the objective `value`."""

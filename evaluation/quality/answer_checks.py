@@ -2,10 +2,10 @@
 
     python -m evaluation.quality.answer_checks
 
-Each variant of the model stands beside two intact ones, as three deployments in one run. A cell is ten answers, of
-which so many fail by chance as the variant's share says (binomial). What is printed is the chance that a cell is
-condemned: a false alarm where the variant is intact, a detection where it is not; in brackets with the less favourable
-end of the share's interval. How many of ten must fail is chosen on one half of the prompts, and tried on the other.
+Each variant of the model is judged beside two intact variants, as three deployments in one run. A cell is ten answers.
+Each answer fails with the probability of the variant's share (binomial). The study prints the chance that a cell is
+condemned: a false alarm if the variant is intact, a detection if it is broken. In brackets is the chance at the less
+favourable end of the share's interval. One half of the prompts chooses how many of ten must fail, the other tests it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from slo_router.contract.intervals import wilson
 
 CELL = 10  # answers, the default of `slo-bench run`
 HALVES: tuple[Half, Half] = ("choose", "try")
-FALSE_ALARMS, WORST = 0.01, 0.05  # at most: of all intact variants together, of the worst of them
+FALSE_ALARMS, WORST = 0.01, 0.05  # at most: of all intact variants together, of the worst one
 
 Rows = dict[str, list[RealAnswer]]
 
@@ -41,17 +41,17 @@ class Counted(NamedTuple):
 
     @property
     def share(self) -> float:
-        """That failed."""
+        """The share of the checked answers that failed."""
         return self.failed / self.checked
 
 
 def condemned(share: float, needed: int) -> float:
-    """The chance that of a cell's answers so many or more fail."""
+    """The chance that `needed` or more of a cell's answers fail."""
     return sum(comb(CELL, k) * share**k * (1 - share) ** (CELL - k) for k in range(needed, CELL + 1))
 
 
 def count(name: str, rows: Rows) -> Counted:
-    """Judges one variant beside two intact ones, each category by itself."""
+    """Judges one variant beside two intact ones, each category separately."""
     texts = {prompt.id: prompt.text for prompt in read_prompts()}
     others = [one.name for one in VARIANTS if one.is_sound and one.name in rows and one.name != name][:2]
     answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
@@ -66,7 +66,7 @@ def count(name: str, rows: Rows) -> Counted:
 
 
 def by_half(answers: list[RealAnswer]) -> dict[Half, dict[str, Counted]]:
-    """Everything, counted."""
+    """The counts of each variant, for each half of the prompts."""
     found: dict[Half, dict[str, Counted]] = {}
     for half in HALVES:
         rows: Rows = defaultdict(list)
@@ -78,7 +78,7 @@ def by_half(answers: list[RealAnswer]) -> dict[Half, dict[str, Counted]]:
 
 
 def threshold_table(counted: dict[str, Counted]) -> tuple[Table, int]:
-    """By how many of ten must fail: false alarms and detections. Also the fewest that are safe."""
+    """False alarms and detections for each number of ten that must fail. Also returns the lowest safe number."""
     intact = [counted[one.name] for one in VARIANTS if one.is_sound and one.name in counted]
     broken = [counted[one.name] for one in VARIANTS if not one.is_sound and one.name in counted]
     share = sum(one.failed for one in intact) / sum(one.checked for one in intact)

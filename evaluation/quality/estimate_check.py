@@ -3,12 +3,13 @@
     python -m evaluation.quality.estimate_check
 
 The stock proxy with a real Postgres sends every prompt to the largest of four emulated endpoints. `slo-router estimate`
-reads its spend logs, as somebody would who has nothing installed: the YAML names the candidates, their prices, stated
-qualities and floors, and says nothing of how long they answer. Then the same prompts go to a group that the plugin
-routes. What was really saved is the difference of both groups' spend, in LiteLLM's own logs. The endpoints write 0.9 to
-1.6 times as many tokens; each repeat has other prompts.
+reads its spend logs, like a user who has not installed the plugin. The YAML names the candidates, their prices, stated
+qualities and floors, but not how long their answers are. The same prompts also go to a group that the plugin routes.
+The real saving is the difference of both groups' spend in LiteLLM's own logs. The endpoints write 0.9 to 1.6 times as
+many tokens; each repeat has other prompts.
 
-Of the second kind, `mixed`, the group sends one prompt in five to the small endpoint already, so its length is learned.
+In the second kind, `mixed`, the group already sends one prompt in five to the small endpoint. So the estimate can learn
+the length of its answers.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ BEFORE, MIXED, ROUTED = "before", "mixed", "routed"
 ANSWER_TOKENS = 60  # in the mean, of the model of verbosity 1
 AT_ONCE = 8
 WRITTEN_WITHIN_S = 120.0
-SHARE_TO_SMALL = 0.2  # of the mixed group
+SHARE_TO_SMALL = 0.2  # share of the mixed group's requests
 
 
 class Model(NamedTuple):
-    """An endpoint: USD per prompt token (an answer's cost twice as much), quality, and how much it writes."""
+    """An endpoint: USD per prompt token (an output token costs twice as much), quality, and verbosity."""
 
     name: str
     usd: float
@@ -66,7 +67,7 @@ MODELS = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One repeat: shares of the spend. `interval` is of the traffic alone, `whole` with what is assumed."""
+    """One repeat, in shares of the spend. `interval` covers the traffic alone, `whole` also what is assumed."""
 
     kind: str
     repeat: int
@@ -79,7 +80,7 @@ class Check:
 
     @property
     def is_held(self) -> bool:
-        """Whether the real saving is within."""
+        """Whether the real saving lies within `whole`."""
         return self.whole[0] <= self.real <= self.whole[1]
 
     def __str__(self) -> str:
@@ -89,7 +90,7 @@ class Check:
 
 
 def entries(group: str, handles: Mapping[str, Handle], names: Sequence[str]) -> list[Json]:
-    """The deployments of a group. The mixed one sends its part of the requests to the small endpoint."""
+    """The deployments of a group. The mixed group sends SHARE_TO_SMALL of its requests to the small endpoint."""
     return [
         deployment(
             group,
@@ -106,12 +107,12 @@ def entries(group: str, handles: Mapping[str, Handle], names: Sequence[str]) -> 
 
 
 def planned(group: str, handles: Mapping[str, Handle]) -> Json:
-    """What the team would write: the candidates of one group, their qualities and floors."""
+    """The YAML that a team would write: the candidates of one group, their qualities and floors."""
     return document(entries(group, handles, [one.name for one in MODELS]), {group: {"min_quality": FLOORS}})
 
 
 def running(handles: Mapping[str, Handle]) -> Json:
-    """What the proxy runs: two groups of its own, and the one that the plugin routes."""
+    """The proxy's YAML: two groups that LiteLLM routes, and one that the plugin routes."""
     of_its_own = [
         *entries(BEFORE, handles, ["large"]),
         *entries(MIXED, handles, ["large", "small"]),
@@ -123,7 +124,7 @@ def running(handles: Mapping[str, Handle]) -> Json:
 
 
 def prompts(count: int, seed: int) -> list[Json]:
-    """Messages of the recorded prompts, each with a number of its own, so that no two answers are alike."""
+    """Messages of the recorded prompts. A random number in each gives each answer its own length."""
     rng = random.Random(seed)
     recorded = [json.loads(line)["messages"] for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
     chosen = (rng.choice(recorded) for _ in range(count))
@@ -134,7 +135,7 @@ def prompts(count: int, seed: int) -> list[Json]:
 
 
 def ask(proxy: StockProxy, group: str, asked: Sequence[Json]) -> float:
-    """Sends the prompts to a group; Unix seconds when it began."""
+    """Sends the prompts to a group. Returns when it began, in Unix seconds."""
     began_s = time.time()
     with (
         httpx.Client(base_url=proxy.url, headers=proxy.auth, timeout=120) as client,
@@ -149,7 +150,7 @@ def ask(proxy: StockProxy, group: str, asked: Sequence[Json]) -> float:
 
 
 def spent_usd(url: str, group: str, since_s: float, count: int) -> float:
-    """What LiteLLM booked, once all of it is there."""
+    """The USD that LiteLLM booked, once all `count` requests are in its log."""
     deadline_s = time.monotonic() + WRITTEN_WITHIN_S
     query = (
         'select count(*), sum(spend) from "LiteLLM_SpendLogs" '
@@ -166,7 +167,7 @@ def spent_usd(url: str, group: str, since_s: float, count: int) -> float:
 
 
 def estimated(url: str, group: str, since_s: float, plan: Path) -> dict[str, Any]:
-    """What the command says."""
+    """The command's JSON."""
     since = datetime.fromtimestamp(since_s, UTC).isoformat()
     words = [url, "--group", group, "--config", str(plan), "--since", since, "--categorize", "--json"]
     made: dict[str, Any] = json.loads(subprocess.run([*PROGRAM, *words], check=True, capture_output=True).stdout)
@@ -174,7 +175,7 @@ def estimated(url: str, group: str, since_s: float, plan: Path) -> dict[str, Any
 
 
 def checks(proxy: StockProxy, url: str, plans: Mapping[str, Path], count: int, repeats: int) -> Iterator[Check]:
-    """Both kinds, each repeat with prompts of its own."""
+    """The checks of both kinds. Each repeat has its own prompts."""
     for repeat in range(1, repeats + 1):
         asked = prompts(count, repeat)
         routed_usd = spent_usd(url, ROUTED, ask(proxy, ROUTED, asked), count)

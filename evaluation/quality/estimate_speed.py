@@ -2,10 +2,10 @@
 
     python -m evaluation.quality.estimate_speed
 
-Every row is one that LiteLLM 1.108.7 wrote (`evaluation/data/spend_log.json`; its metadata are 10 kB), with an id,
-time, size, key, model and session of its own; in a file they repeat after 10,000. The files are written twice: with the
-columns that docs/estimating-savings.md exports, and whole, as `select *` gives them. The database has whole rows, in
-LiteLLM's own schema. The command runs in a process of its own, as users run it.
+Every row is a copy of one that LiteLLM 1.108.7 wrote (`evaluation/data/spend_log.json`; its metadata are 10 kB), with
+its own id, time, size, key, model and session. In a file the rows repeat after 10,000. Each file is written twice: with
+the columns that docs/estimating-savings.md exports, and with whole rows, as `select *` gives them. The database has
+whole rows, in LiteLLM's own schema. The command runs in its own process, as users run it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ MADE = {  # columns of the database's rows, by the expression for row n
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One source: seconds on the clock and of CPU, the most memory, and what the source is."""
+    """One source with its rows and size: seconds on the clock and of CPU, and the most memory."""
 
     source: str
     rows: int
@@ -73,7 +73,7 @@ class Run:
 
 
 def logs(count: int) -> Iterator[dict[str, Any]]:
-    """So many different rows; the same each time."""
+    """`count` different rows, the same each time."""
     recorded, rng = json.loads(RECORDED.read_text(encoding="utf-8")), random.Random(1)
     began = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=DAYS)
     for number in range(count):
@@ -99,12 +99,12 @@ def logs(count: int) -> Iterator[dict[str, Any]]:
 
 
 def exported(log: Mapping[str, Any]) -> dict[str, Any]:
-    """As the documentation exports it."""
+    """The row with the columns that the documentation exports."""
     return {name: log.get(name) for name in COLUMNS} | {"metadata": {name: log["metadata"][name] for name in EXPORTED}}
 
 
 def write(path: Path, count: int, *, is_whole: bool) -> Path:
-    """A file of rows, the same BLOCK of them again and again; its suffix says its form."""
+    """Writes a file that repeats the same BLOCK of rows. The suffix of `path` sets its form."""
     rows = logs(BLOCK) if is_whole else map(exported, logs(BLOCK))
     block = io.StringIO(newline="")
     if path.suffix == ".jsonl":
@@ -120,7 +120,7 @@ def write(path: Path, count: int, *, is_whole: bool) -> Path:
 
 
 def fill(url: str, count: int) -> float:
-    """Makes rows in LiteLLM's table, as `logs` does; returns how many GB it then takes."""
+    """Makes rows like those of `logs` in LiteLLM's table. Returns the table's size in GB."""
     (log,) = logs(1)
     names = [name for name in log if name not in MADE]
     statement = sql.SQL(
@@ -145,7 +145,7 @@ def _cell(value: object) -> object:
 
 
 def timed(source: str, rows: int, size_gb: float, *arguments: str) -> Run:
-    """The command, in a process of its own."""
+    """Runs the command in its own process."""
     began_s = time.perf_counter()
     with subprocess.Popen([*PROGRAM, *arguments, "--json"], stdout=subprocess.PIPE) as process:
         said = json.load(process.stdout) if process.stdout is not None else {}
@@ -160,7 +160,7 @@ def timed(source: str, rows: int, size_gb: float, *arguments: str) -> Run:
 
 
 def of_files(folder: Path, rows: int, whole_rows: int) -> Iterator[Run]:
-    """Both forms, as the documentation exports them and whole."""
+    """Runs on CSV and JSONL files, with the exported columns and with whole rows."""
     for is_whole, count in ((False, rows), (True, whole_rows)):
         for suffix in (".csv", ".jsonl"):
             path = write(folder / f"spend{suffix}", count, is_whole=is_whole)
@@ -170,7 +170,7 @@ def of_files(folder: Path, rows: int, whole_rows: int) -> Iterator[Run]:
 
 
 def of_database(rows: int) -> Iterator[Run]:
-    """LiteLLM's own table, whole rows."""
+    """Runs on LiteLLM's own table, with whole rows."""
     try:
         with litellm_tables() as url:
             size_gb = fill(url, rows)

@@ -2,12 +2,13 @@
 
     python -m evaluation.quality.floor_coverage [--fleets 10] [--seed 0] [--save]
 
-Fleets of ten deployments with ten categories, so ten fleets are 1,000 cells. Each cell has a typed number that is worth
-the 20 answers as which it counts: the truth scatters around it, half of it alike in all categories of a deployment. The
-answers come over 30 days. A floor is violated in a cell whose bound (confidence 0.9) reaches it and whose true quality
-does not. Three rates: of all cells, and of the cells that reach the floor (the selected, among which a winner's curse
-would show), both at the worst floor; over all floors, of what a router takes, in each category the cheapest deployment
-that reaches it, where a lower typed number is cheaper. `bound above truth` needs no floor.
+A fleet has ten deployments with ten categories, so ten fleets are 1,000 cells. Each cell has a typed number that counts
+as 20 answers, and is worth as many: the truth scatters around it. Half of the scatter's variance is common to all
+categories of a deployment. The answers come over 30 days. A cell violates a floor if its bound (confidence 0.9) reaches
+the floor and its true quality does not. The study shows three rates. Two are at the worst floor: of all cells, and of
+the cells that reach the floor, where a winner's curse would show. The third is over all floors, of the cells that a
+router takes: in each category the cheapest deployment that reaches the floor. A lower typed number means cheaper.
+`bound above truth` needs no floor.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ LIMITS_PERCENT = {
     "of all cells": 5.0,
     "of those that reach it": 10.0,
     "of those taken": 10.0,
-}  # 10: as the bound states
+}  # 10: what a bound with confidence 0.9 promises
 
 
 class World(NamedTuple):
-    """What is simulated: the share of answers that are users' thumbs, every how manieth deployment gets worse by `DROP`
-    in all categories at mid-time, unannounced, by how much typed numbers are too high, and whether a deployment has one
-    for all its categories, which then lie 0.08 further apart than what is typed says; or whether nothing is typed."""
+    """What is simulated. `feedback`: the share of answers that are users' thumbs. `worse_every` n: every n-th
+    deployment gets worse by DROP in all categories at half-time, unannounced. `boast`: typed numbers are too high by
+    this. `is_flat`: a deployment has one typed number; its categories scatter by 0.08 around it. `is_typed`: whether
+    anything is typed."""
 
     name: str
     feedback: float = 0.0
@@ -60,18 +62,18 @@ WORLDS = (
     World("suite, one typed number for all categories", is_flat=True),
     World("suite, nothing typed", is_typed=False),
 )
-BARRED = WORLDS[:4]  # the aims are about these; the others say where the promise ends
+BARRED = WORLDS[:4]  # the aims are about these; the others show where the promise ends
 
 
 class Truth(NamedTuple):
-    """Of a cell: the quality now, and before."""
+    """The true quality of a cell, now and in the first half of the time."""
 
     now: float
     before: float
 
 
 def fleet(rng: random.Random, world: World) -> tuple[dict[Cell, float], dict[Cell, Truth]]:
-    """Typed numbers and truths of its cells."""
+    """The typed numbers and the truths of a fleet's cells."""
     typed, truth = {}, {}
     harder = [rng.gauss(0, 0.08) for _ in range(CATEGORIES)]
     for d in range(DEPLOYMENTS):
@@ -88,7 +90,7 @@ def fleet(rng: random.Random, world: World) -> tuple[dict[Cell, float], dict[Cel
 
 
 def graded(rng: random.Random, truth: Truth, amount: int, world: World) -> Evidence:
-    """So many answers over the days, in a batch for each day and source."""
+    """The evidence of `amount` answers over the days, in a batch for each day and source."""
     counts: Counter[tuple[int, str]] = Counter()
     scores: Counter[tuple[int, str]] = Counter()
     for i in range(amount):
@@ -104,14 +106,14 @@ def graded(rng: random.Random, truth: Truth, amount: int, world: World) -> Evide
 
 
 class Tally:
-    """What was found over fleets: cells in all, bounds above the truth, and what happened at each floor."""
+    """Counts over fleets: all cells, bounds above the truth, and the cells of each kind at each floor."""
 
     def __init__(self) -> None:
         self.cells = self.above = 0
         self.kinds: Counter[tuple[float, str]] = Counter()
 
     def add(self, beliefs: Mapping[Cell, Belief], truths: Mapping[Cell, Truth], typed: Mapping[Cell, float]) -> None:
-        """One fleet's; the more was typed for a deployment, the dearer it is."""
+        """Counts one fleet. The higher the typed numbers of a deployment, the dearer it is."""
         level = dict.fromkeys((cell[0] for cell in typed), 0.0)
         for (deployment, _), stated in typed.items():
             level[deployment] += stated
@@ -133,7 +135,7 @@ class Tally:
         return sum(self.kinds[floor, kind] for floor in FLOORS)
 
     def percents(self) -> dict[str, float]:
-        """Each the worst floor's; a floor that less than a tenth of the cells reach tells no rate of its own."""
+        """The rates in percent. For the rate of reaching cells, a floor counts if a tenth of all cells reach it."""
         kinds, enough = self.kinds, [f for f in FLOORS if self.kinds[f, "reached"] >= self.cells / 10]
         rates = {
             "of all cells": [kinds[f, "violated"] / self.cells for f in FLOORS],
@@ -174,7 +176,7 @@ def main(fleets: Annotated[int, typer.Option(min=1)] = 10, seed: int = 0, *, is_
 
 
 def worst(rows: Mapping[str, Mapping[str, float]], kind: str) -> float:
-    """At any amount of evidence."""
+    """The highest rate of a kind, over all amounts of evidence."""
     return max(row[kind] for row in rows.values())
 
 

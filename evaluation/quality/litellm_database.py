@@ -1,13 +1,13 @@
 """A real Postgres with LiteLLM's schema, so that a proxy issues, limits and bills real virtual keys.
 
-LiteLLM reaches Postgres through Prisma, whose native engines come from a host of their own. Two ways to the same place:
+LiteLLM reaches Postgres through Prisma, whose native engines come from Prisma's own host. There are two ways:
 
     ../shared/virtual-keys beside the repository   its `up` does everything, with Prisma's WASM engine (root, node, npm)
-    otherwise                                      `prisma` fetches its own engines, the rest is done here
+    otherwise                                      `prisma` fetches its own engines, this module does the rest
 
-Both use the Postgres server of Debian's package, which is installed where it is missing and this is root. Prisma writes
-LiteLLM's client, 10 MB of Python that every proxy would read from then on, into its own package; it gets a copy.
-Downloads aside, nothing outlives the `with` block.
+Both use the Postgres server of Debian's package. If it is missing and the user is root, it is installed. Prisma writes
+LiteLLM's client, 10 MB of Python, into its own package, where every later proxy would read it. So Prisma works on a
+copy of its package. Apart from downloads, nothing is left after the `with` block.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INSTALL_POSTGRES = f"""
 {INSTALL} postgresql-common &&
 sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf &&
 {INSTALL} postgresql
-"""  # without a cluster of the system's own, which would start at once and stay
+"""  # without a system cluster, which would start at once and stay
 SCHEMA = SITE_PACKAGES / "litellm" / "proxy" / "schema.prisma"
 SPEND_DELIVERY = """
 CREATE TYPE "AccountingDeliveryState" AS ENUM ('pending', 'applied', 'parked');
@@ -66,7 +66,7 @@ def litellm_database() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def litellm_tables() -> Iterator[str]:
-    """The same, without what a proxy needs to use it; yields the URL.
+    """Runs Postgres with LiteLLM's tables only, without the client that a proxy needs; yields the URL.
 
     Raises:
         UnavailableError: there is no Postgres.
@@ -80,9 +80,9 @@ def litellm_tables() -> Iterator[str]:
 
 @contextmanager
 def _server() -> Iterator[_Server]:
-    """One that is not started yet, with a directory of its own."""
+    """A server with its own directory, not started yet. Stops it and deletes the directory after the block."""
     binaries = _postgres_binaries()
-    parent = Path("/tmp")  # noqa: S108  # the user postgres must get there, and a socket's path must be short
+    parent = Path("/tmp")  # noqa: S108  # the user postgres needs access, and a socket's path must be short
     directory = Path(tempfile.mkdtemp(prefix="slo-postgres-", dir=parent))
     directory.chmod(0o755)
     server = _Server(binaries, directory, free_port())
@@ -98,7 +98,7 @@ def _migrations() -> list[Path]:
 
 
 class _Server:
-    """Where one Postgres lives. It runs as the user postgres where the tests run as root, which it would refuse."""
+    """One Postgres. If the tests run as root, it runs as the user postgres, because Postgres refuses to run as root."""
 
     def __init__(self, binaries: Path, directory: Path, port: int) -> None:
         self.directory, self.port = directory, port
@@ -119,7 +119,7 @@ class _Server:
         self._psql(*(argument for script in scripts for argument in ("-f", str(script))))
 
     def complete(self) -> None:
-        """From 1.109 on LiteLLM writes spend to a table that the migrations, a package of their own, may lack."""
+        """Creates a table to which LiteLLM writes spend from 1.109 on. The package of migrations may lack it."""
         name = "LiteLLM_SpendLogDelivery"
         if name in SCHEMA.read_text() and not any(name in script.read_text() for script in _migrations()):
             self._psql("-c", SPEND_DELIVERY)
@@ -146,13 +146,13 @@ def _shared_way(server: _Server, added: Mapping[str, str]) -> dict[str, str]:
 
 
 def _native_way(server: _Server, added: Mapping[str, str]) -> dict[str, str]:
-    """Needs the package `prisma` in the tests' environment and Prisma's host of engines."""
+    """Needs the package `prisma` in the tests' environment, and access to Prisma's host of engines."""
     added = {
         **added,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "DATABASE_URL": server.url,
         "DISABLE_SCHEMA_UPDATE": "true",
-        "CHECKPOINT_DISABLE": "1",  # Prisma's look for a newer version
+        "CHECKPOINT_DISABLE": "1",  # no look for a newer Prisma
     }
     for command in (["py", "fetch"], ["generate", "--schema", str(SCHEMA)]):
         prisma = [sys.executable, "-m", "prisma", *command]
@@ -163,7 +163,7 @@ def _native_way(server: _Server, added: Mapping[str, str]) -> dict[str, str]:
 
 
 def _postgres_binaries() -> Path:
-    """The newest installed server's, after an installation where there is none."""
+    """The folder of programs of the newest installed server. If there is no server, one is installed."""
     return found_or_installed(_newest_server, INSTALL_POSTGRES, "Debian's package postgresql").parent
 
 
@@ -183,7 +183,7 @@ def _need(*programs: str) -> None:
 
 
 def _run(command: list[str], *, log: Path, environment: Mapping[str, str] | None = None) -> str:
-    """What the command printed. Its output goes to a file, for a pipe would stay open with the server it starts."""
+    """What the command printed. Its output goes to a file: a server that the command starts would keep a pipe open."""
     everything = {**os.environ, **(environment or COMPILE_ONCE)}
     with log.open("w+", encoding="utf-8") as output:
         try:

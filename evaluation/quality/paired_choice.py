@@ -2,19 +2,21 @@
 
     python -m evaluation.quality.paired_choice [--repeats 90] [--seed 0] [--save]
 
-A group of a large model, which a suite graded, and two cheaper ones, of which nothing is known. In one category, the
-hard one, the two differ by 5 points: one lies 4 above the floor, one 1 below, and which of them is cheaper is chance.
-In the other categories they lie where chance puts them. Requests of all categories come alike often. The better one is
-found when its bound reaches the floor and the worse one's does not: then a decision takes it. Three ways to choose:
+A group has a large model, which a suite graded, and two cheaper models, of which nothing is known. In one category, the
+hard one, the two differ by 5 points: one lies 4 points above the floor, the other 1 below. Chance decides which of them
+is cheaper. In the other categories their qualities are drawn at random. All categories get equally many requests. The
+better model is found when its bound reaches the floor and the worse one's does not: then a decision takes the better
+one. There are three ways to choose pairs:
 
-    by worth        `quality.choosing`, as the workers do: a request is answered by whom a decision takes, and another
-                    is asked where that is worth most; none where it is worth little
-    with largest    a category and one of the two by chance, always compared with the large model
-    all pairs       a category and a pair by chance
+    by worth        `quality.choosing`, as the workers do: the deployment that a decision takes answers a request, and
+                    another is asked where that is worth most; none is asked where it is worth little
+    with largest    a random category and one of the two at random, always compared with the large model
+    all pairs       a random category and a random pair
 
-A judge calls a tie in six of ten pairs that are both good or both bad, and turns one verdict in twenty over. Somebody
-looks every hundred pairs. Pairs are the median, with the interval of 95 % by the bootstrap over groups; who finds
-nothing in MOST pairs counts as MOST. The worlds without an aim are played a third as often.
+The judge is asked twice. It calls a tie in six of ten pairs that are both good or both bad, and one verdict in twenty
+is reversed. Beliefs are updated every hundred pairs. The figure is the median number of pairs, with a 95 % interval by
+the bootstrap over groups. A way that finds nothing in MOST pairs counts as MOST. Worlds without an aim are played a
+third as often.
 """
 
 from __future__ import annotations
@@ -45,14 +47,14 @@ USD = {FIRST: 1.0, SECOND: 2.0, LARGE: 10.0}
 EVERY_PAIR = list(combinations(USD, 2))
 FLOOR, ABOVE, BELOW, HARD = 0.8, 0.04, 0.01, "c0"
 MOST, EVERY = 10_000, 100
-TIES, TURNED, ALIKE = 0.6, 0.05, 0.5  # ALIKE: of the prompts, how hard they are is alike for both
+TIES, TURNED, ALIKE = 0.6, 0.05, 0.5  # ALIKE: share of answers that the prompt's own difficulty decides
 LIMIT, RESAMPLES = 0.5, 1_000
 RULES = Rules()
 
 
 class World(NamedTuple):
-    """How many categories there are, how many graded answers the large model has in each, and how far the cheaper
-    models scatter around the floor in the other categories."""
+    """The number of categories, the large model's graded answers in each, and the standard deviation of the cheaper
+    models' qualities in the other categories."""
 
     name: str
     categories: int = 6
@@ -71,14 +73,14 @@ BARRED = WORLDS[:1]
 
 
 class Found(NamedTuple):
-    """After so many pairs, and whether the better one was: `None` where nothing was found."""
+    """After how many pairs a model was found, and whether it was the better one; `None` if none was found."""
 
     pairs: int
     is_right: bool | None
 
 
 class Stage:
-    """One group with its truth, and what was compared."""
+    """One group with its true qualities, and the comparisons so far."""
 
     def __init__(self, seed: str, world: World) -> None:
         self.rng = random.Random(seed)
@@ -103,7 +105,7 @@ class Stage:
         return Metrics(0.0, quality_score=good / answers, quality_n=answers, quality_at_s=0.0)
 
     def compare(self, one: str, other: str, category: str) -> None:
-        """One more judged pair."""
+        """Adds one more judged pair."""
         rng, names = self.rng, sorted((one, other))
         hard = rng.random()
         first, second = (
@@ -117,23 +119,23 @@ class Stage:
 
     @property
     def rows(self) -> list[Outcomes]:
-        """What was compared."""
+        """The outcomes of the comparisons so far."""
         return [Outcomes(*pair, got[1], got[0], got[-1], 0.0) for pair, got in self.counts.items()]
 
     def look(self) -> Found | None:
-        """What is believed by now, and what is found."""
+        """Updates the beliefs. Returns what is found, `None` if nothing is."""
         graded = Graded(self.measured, {}, self.rows)
         self.stands = dict(filter(None, standing(self.facts, graded, self.categories, 0.0, RULES)))
         passing = [name for name in (FIRST, SECOND) if self.passes(name, HARD)]
         return Found(self.pairs, passing == [self.better]) if passing else None
 
     def passes(self, name: str, category: str) -> bool:
-        """Whether its bound reaches the floor."""
+        """Whether the model's bound reaches the floor in this category."""
         return (self.stands[name, category].bound or 0.0) >= FLOOR
 
 
 def by_worth(stage: Stage) -> Found:
-    """As the workers choose."""
+    """Chooses pairs as the workers do."""
     share = 1 / len(stage.categories)
     while stage.pairs < MOST:
         served = {c: next((name for name in USD if stage.passes(name, c)), LARGE) for c in stage.categories}
@@ -152,7 +154,7 @@ def by_worth(stage: Stage) -> Found:
 
 
 def by_chance(pairs: Sequence[tuple[str, str]], stage: Stage) -> Found:
-    """Everything alike often."""
+    """Chooses each pair and category with the same chance."""
     while stage.pairs < MOST:
         for _ in range(EVERY):
             stage.compare(*stage.rng.choice(pairs), stage.rng.choice(stage.categories))
@@ -170,7 +172,7 @@ WAYS: Mapping[str, Callable[[Stage], Found]] = {
 
 
 def study(world: World, repeats: int, seed: int) -> dict[str, list[Found]]:
-    """Each way on the same groups."""
+    """Plays each way on the same groups."""
     return {name: [way(Stage(f"{seed} {world.name} {i}", world)) for i in range(repeats)] for name, way in WAYS.items()}
 
 
@@ -183,7 +185,7 @@ class Figure(NamedTuple):
 
     @staticmethod
     def of(rng: random.Random, *ways: Sequence[Found]) -> Figure:
-        """The median pairs of one way, divided by those of the other if there is one; the groups drawn anew."""
+        """The median pairs of one way, or the ratio of two ways' medians. The interval is bootstrapped over groups."""
 
         def figure(groups: Sequence[int]) -> float:
             medians = [statistics.median(runs[i].pairs for i in groups) for runs in ways]
@@ -199,7 +201,7 @@ class Figure(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Of a way to choose: its pairs, the ratio of the first way's to them, and the shares of the groups in percent."""
+    """A way to choose: its pairs, by worth's pairs ÷ its own, and the percentages of groups found right and wrong."""
 
     pairs: Figure
     ratio: Figure
@@ -208,7 +210,7 @@ class Row(NamedTuple):
 
 
 def summary(found: Mapping[str, Sequence[Found]], rng: random.Random) -> dict[str, Row]:
-    """By way."""
+    """The row of each way."""
     return {
         name: Row(
             Figure.of(rng, runs),
@@ -221,7 +223,7 @@ def summary(found: Mapping[str, Sequence[Found]], rng: random.Random) -> dict[st
 
 
 def as_json(figures: Mapping[str, Mapping[str, Row]]) -> dict[str, object]:
-    """With the names of the parts."""
+    """The figures as nested dictionaries, with the names of the fields."""
     return {
         world: {
             way: {**row._asdict(), "pairs": row.pairs._asdict(), "ratio": row.ratio._asdict()}

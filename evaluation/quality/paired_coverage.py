@@ -3,10 +3,10 @@
     python -m evaluation.quality.paired_coverage [--fleets 10] [--seed 0] [--save]
 
 The fleets are those of `floor_coverage`: ten deployments with ten categories, typed numbers worth 20 answers. The
-first deployment of a fleet has 200 graded answers in each category. The others have none: they are compared with it, on
-as many prompts as a row says, over 30 days. An answer is good or not; half of the prompts are as hard for one as for
-the other. The judge prefers a good answer to a bad one; of two alike it calls six in ten a tie. The rates are those of
-`floor_coverage`, of the cells of the nine that are compared.
+first deployment of a fleet has 200 graded answers in each category. The other nine have none: they are compared with
+the first, on as many prompts as the row says, over 30 days. An answer is good or not; the prompt's own difficulty
+decides half of the answers. The judge prefers a good answer to a bad one. It calls six in ten pairs of equal answers a
+tie. The rates are those of `floor_coverage`, over the cells of the nine compared deployments.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REFERENCE, GRADED, TIES, ALIKE = "0", 200, 0.6, 0.5
 
 
 class Judge(NamedTuple):
-    """How often a verdict is wrong, and how far its liking of a deployment's manner scatters (standard deviation)."""
+    """How often a verdict is wrong, and the standard deviation of the judge's liking for a deployment's style."""
 
     name: str
     turned: float = 0.05
@@ -50,12 +50,12 @@ JUDGES = (
     Judge("one verdict in four wrong", turned=0.25),
     Judge("as assumed, typed numbers 10 points too high", world=World("boast", boast=0.1)),
 )
-BARRED = JUDGES[:5]  # the aims are about these; the others say where the promise ends
+BARRED = JUDGES[:5]  # the aims are about these; the others show where the promise ends
 
 
 def compare(rng: random.Random, judge: Judge, both: tuple[Truth, Truth], amount: int) -> dict[int, Counter[int]]:
-    """By day, how comparisons ended for the first. The judge may prefer one for its manner, to its end."""
-    lean = rng.gauss(0, judge.lean * 2**0.5)  # of the difference of two, each of which has its manner
+    """How comparisons ended for the first of `both`, by day. The judge may lean to one for its style, all the time."""
+    lean = rng.gauss(0, judge.lean * 2**0.5)  # the difference of two styles, each with its own lean
     found: dict[int, Counter[int]] = {}
     for i in range(amount):
         day = i * DAYS // amount

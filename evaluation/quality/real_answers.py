@@ -1,11 +1,11 @@
-"""What a real model answers, intact and broken: the material that answer checks are tried on.
+"""What a real model answers, intact and broken: the data on which the answer checks are tested.
 
     python -m evaluation.quality.real_answers answers.jsonl         asks every variant below, an hour on two cores
 
-SmolLM2-135M is served by llama.cpp in quantizations that keep its sense, in some that don't, with chat templates of
-other models, and with a tokenizer whose tokens are shifted by one. The answers were recorded once, in
-`evaluation/data/real_answers.jsonl`; the prompts are from `evaluation/data/prompts.jsonl`. Some of its split `train`
-choose a threshold, all others try it.
+Llama.cpp serves SmolLM2-135M in quantizations that keep it sensible, in quantizations that do not, with chat templates
+of other models, and with a tokenizer whose tokens are shifted by one. The answers were recorded once, in
+`evaluation/data/real_answers.jsonl`. The prompts are from `evaluation/data/prompts.jsonl`. Some of its split `train`
+choose a threshold; all other prompts test it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RECORDED = Path(__file__).parents[1] / "data" / "real_answers.jsonl"
 _PROMPTS = Path(__file__).parents[1] / "data" / "prompts.jsonl"
 _MAX_TOKENS = {"ner": 64, "summarization": 64, "reasoning": 80, "code": 80, "chat": 80}
 _SLOTS = 8
-_CHOOSING, _ASKED = 4, 8  # of each category: of the split `train`, and of each split
+_CHOOSING, _ASKED = 4, 8  # prompts of each category: of `train` to choose, of each split in all
 
 Half = Literal["choose", "try"]
 
@@ -49,7 +49,7 @@ TEMPLATES = {
 
 
 class Variant(NamedTuple):
-    """One way to serve the model. `is_sound`: it is meant to work."""
+    """One way to serve the model. `is_sound`: the variant should work."""
 
     name: str
     deployment: RealDeployment
@@ -92,12 +92,12 @@ class RealPrompt(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All of its text."""
+        """The text of all messages."""
         return "\n".join(str(message["content"]) for message in self.messages)
 
 
 def read_prompts() -> Iterator[RealPrompt]:
-    """The first of each category and split."""
+    """The first prompts of each category and split."""
     seen: Counter[tuple[str, str]] = Counter()
     for line in _PROMPTS.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
@@ -109,12 +109,12 @@ def read_prompts() -> Iterator[RealPrompt]:
 
 
 def read_answers(path: Path = RECORDED) -> list[RealAnswer]:
-    """What was recorded."""
+    """The recorded answers."""
     return [msgspec.json.decode(line, type=RealAnswer) for line in path.read_bytes().splitlines()]
 
 
 async def ask(server: RunningServer, variant: str) -> list[RealAnswer]:
-    """Every prompt's answer, as many at a time as the server has slots."""
+    """The answer to every prompt. As many are asked at a time as the server has slots."""
     free = asyncio.Semaphore(_SLOTS)
 
     async def one(prompt: RealPrompt) -> RealAnswer | None:

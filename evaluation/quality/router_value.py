@@ -1,10 +1,10 @@
-"""What `slo-router evaluate` finds on recorded outcomes: what routing by category is worth, and beside whom.
+"""What `slo-router evaluate` finds on recorded outcomes: the worth of routing by category, beside other routers.
 
     python -m evaluation.quality.router_value [--seeds 5] [--save]
 
-Two tables of real models' graded answers: MMLU-Pro (14 subjects) and ZeroEval (GSM8K, MATH, CRUXEval). Left out: a
-pair in MMLU-Pro of which one often answered without reasoning (an artefact of its harness), and models whose hidden
-tokens are missing from their cost. Costs are the tables' own, and once more those of today's prices.
+The study uses two tables of real models' graded answers: MMLU-Pro (14 subjects) and ZeroEval (GSM8K, MATH, CRUXEval).
+Some models are left out: a pair in MMLU-Pro of which one often answered without reasoning (an artefact of its harness),
+and models whose hidden tokens are missing from their cost. Costs are the tables' own, and again at today's prices.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ LABELS = 300
 
 
 def at(made: Evaluation, router: str, target: float) -> AtTarget:
-    """What a router reaches there."""
+    """What a router reaches at a target."""
     return next(one for one in standing(made, router).targets if one.target == target)
 
 
 def standing(made: Evaluation, router: str) -> Standing:
-    """Of one router."""
+    """The standing of one router."""
     return next(one for one in made.standings if one.router == router)
 
 
@@ -58,7 +58,7 @@ def aims(name: str, made: Evaluation, priced: Evaluation) -> Iterator[Aim]:
 
 
 def apgr(made: Evaluation, router: str) -> float:
-    """With few labels."""
+    """A router's APGR with LABELS labels."""
     return statistics.fmean(one.apgr.mean for one in made.curve if (one.labels, one.router) == (LABELS, router))
 
 
@@ -92,7 +92,7 @@ def main(seeds: Annotated[int, typer.Option(min=2)] = 5, *, is_saved: Save = Fal
 
 
 def row(one: Standing) -> dict[str, object]:
-    """What the page shows of a router."""
+    """What docs/evidence.md shows of a router."""
     return {
         "apgr": one.apgr.mean,
         "aiq": one.aiq.mean,

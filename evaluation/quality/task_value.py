@@ -1,11 +1,11 @@
-"""What tasks of one's own are worth: trained from labels and clustered without, beside rules, length and one model.
+"""What tasks of one's own are worth: trained from labels or clustered without, beside rules, length and one model.
 
     python -m evaluation.quality.task_value [--seeds 5] [--save]
 
-The tables of `router_value`. Of each split the test prompts are seen by no fit: the classifier learns from the graded
-prompts alone, a half of which trains the router and a half chooses its operating point, and tells of these what a fit
-that had not seen them tells. Clusters are made of 3,000 prompts, for prompts without a label are had for nothing. A
-router that knows no tasks stands for what the configuration says of each model as a whole.
+The tables are those of `router_value`. In each split, no fit sees the test prompts. The classifier learns from the
+graded prompts alone. Half of them train the router, and half choose its operating point. Each graded prompt gets the
+category that a fit without this prompt tells. Clusters are made from 3,000 prompts, because prompts without labels cost
+nothing. A router that knows no tasks stands for a configuration with one quality for each model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from slo_router.operator.training.reading import Prompt
 from slo_router.request.categories import instruction_windows, rules
 from slo_router.request.trained import trained
 
-LABELS = (300, 1_000, 4_000)  # graded prompts, where the table has so many
+LABELS = (300, 1_000, 4_000)  # graded prompts, if the table has as many
 TARGETS = (0.94, 0.99)
 CLUSTERS = (20, 100)
 CLUSTERED = 3_000  # prompts
@@ -38,15 +38,15 @@ TRAINED, RULES, TRUE = "trained", "built-in rules", "the table's categories"
 
 
 class World(NamedTuple):
-    """A table, and of each prompt what is looked at with its category, and what the rules tell."""
+    """A table, its prompts as the fits see them with their categories, and the groups of fixed routers."""
 
     table: Table
     prompts: Sequence[Prompt]
-    fixed: Mapping[str, Groups]  # by routers that learn no groups
+    fixed: Mapping[str, Groups]  # groups by routers that learn none
 
 
 def world_of(table: Table) -> World:
-    """With true categories."""
+    """The world of a table, with its true categories."""
     names = ["-".join(one.lower().split()) for one in table.categories or ()]
     prompts = [Prompt(instruction_windows(text), name) for text, name in zip(table.prompts, names, strict=True)]
     by_rules = numbered(inferred(table.prompts, rules()))
@@ -54,19 +54,19 @@ def world_of(table: Table) -> World:
 
 
 def named(count: int) -> str:
-    """Of a router by so many clusters."""
+    """The name of the router with `count` clusters."""
     return f"{count} clusters"
 
 
 def told(world: World, fitted: Fitted, learned: Rows) -> Groups:
-    """Of prompts that the fit learned from: what was held out; of the others: what the artefact tells."""
+    """The group of each prompt: for prompts that the fit learned from, the held-out one; else the classifier's."""
     tell = trained(fitted.classifier)
     held_out = dict(zip(learned.tolist(), fitted.told, strict=True))
     return numbered([held_out.get(row) or tell(one.windows) or UNSURE for row, one in enumerate(world.prompts)])
 
 
 def of_seed(world: World, seed: int) -> dict[int, dict[str, Point]]:
-    """By the number of graded prompts: each router."""
+    """Each router's point, by the number of graded prompts."""
     training, validation, test = split(world.fixed[TRUE], seed)
     both = np.concatenate([training, validation])
     groups = dict(world.fixed)
@@ -85,13 +85,13 @@ def of_seed(world: World, seed: int) -> dict[int, dict[str, Point]]:
 
 
 def enough(world: World, known: Rows, fewest: int = 5) -> Rows:
-    """Without prompts of a category that has too few labels to be learned."""
+    """The prompts without those whose category has too few labels to be learned."""
     names = [world.prompts[row].category for row in known]
     return np.array([row for row, name in zip(known, names, strict=True) if names.count(name) >= fewest])
 
 
 def aims(name: str, by_seed: Sequence[Mapping[int, Mapping[str, Point]]]) -> Iterator[Aim]:
-    """What the project asks of tasks."""
+    """What the project wants of tasks."""
     few, most = LABELS[0], max(by_seed[0])
     over = ahead(by_seed, few, TRAINED, LENGTH)
     yield Aim(f"{name}, {few} labels: APGR of trained tasks {said(over)} beside prompt length", over.mean > 0)
@@ -106,7 +106,7 @@ def aims(name: str, by_seed: Sequence[Mapping[int, Mapping[str, Point]]]) -> Ite
 
 
 def said(figure: Figure) -> str:
-    """With its interval."""
+    """A figure with its interval."""
     return (
         f"{figure.mean:+.3f}" if figure.low is None else f"{figure.mean:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
     )
@@ -133,7 +133,7 @@ def main(seeds: Annotated[int, typer.Option(min=2)] = 5, *, is_saved: Save = Fal
 
 
 def show(name: str, labels: int, routers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Means over seeds."""
+    """Prints the means over the seeds."""
     for router, one in routers.items():
         at = (f"{target}: {cost:.3f} at {quality:.3f}" for target, (cost, quality) in one["cost_and_quality"].items())
         print(f"{name}, {labels:,} graded, {router}: APGR {one['apgr']['value']:.3f},", *at)

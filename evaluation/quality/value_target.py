@@ -2,14 +2,15 @@
 
     python -m evaluation.quality.value_target [--seeds 5] [--labels 1000] [--save]
 
-Two tables of real models' graded answers, at today's prices. Part of the prompts are graded answers, of which the
-project's own posterior makes the qualities; the others are traffic in random order. The worth of quality moves as in a
-worker, a refresh interval for each `PER_ROUND` requests. What counts is what the traffic's answers scored and cost.
+The study uses two tables of real models' graded answers, at today's prices. Some prompts count as graded: the project's
+own posterior makes the qualities from them. The other prompts are traffic in random order. The worth of quality moves
+as in a worker, with a refresh interval for each `PER_ROUND` requests. The result is what the traffic's answers scored
+and cost.
 
-    random mix      by the models' means alone: of two neighbours on the hull each takes a share of the requests
+    random mix      uses the models' means alone: two neighbours on the hull each take a share of the requests
     best constant   the cheapest single model whose graded answers keep the share
 
-A target in USD is played on two days with as many requests each: yesterday tells how many come.
+A target in USD is played on two days with equally many requests: the first day tells how many requests come.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ from slo_router.worker.learning.spending import Spending
 from slo_router.worker.learning.worths import Worth
 
 SHARES = (0.94, 0.97, 0.99)
-BUDGETS = (0.15, 0.3)  # of what the strongest model costs for all
+BUDGETS = (0.15, 0.3)  # as shares of what the strongest model costs for all requests
 PER_ROUND = 20
-MARGIN = 0.01  # of the strongest's quality: what a target may be missed by
+MARGIN = 0.01  # a target may be missed by this share of the strongest's quality
 OURS, MIX, CONSTANT = "value", "random mix", "best constant"
 Rows = NDArray[np.intp]
 
 
 class Part(NamedTuple):
-    """Some prompts: what each model scored and cost, and the category."""
+    """Some prompts: what each model scored and cost on each, and the categories."""
 
     score: Floats
     cost: Floats
@@ -56,20 +57,20 @@ class Part(NamedTuple):
 
 
 class Found(NamedTuple):
-    """As shares of what the strongest model scores and costs on the same prompts."""
+    """Quality and cost as shares of the strongest model's on the same prompts."""
 
     quality: float
     cost: float
 
 
 def part(table: Table, rows: Rows) -> Part:
-    """Those prompts."""
+    """The part of the table with these rows."""
     names = table.categories or [""] * len(table.prompts)
     return Part(table.score[rows], table.cost_usd[rows], [names[row] for row in rows])
 
 
 def offers(table: Table, graded: Part) -> Mapping[str, Sequence[Option]]:
-    """By category, what each model is believed to give and to cost."""
+    """By category, each model's believed quality and cost."""
     evidence: dict[tuple[str, str], Evidence] = {}
     costs: dict[tuple[str, str], float] = {}
     categories = np.array(graded.categories)
@@ -89,7 +90,7 @@ def offers(table: Table, graded: Part) -> Mapping[str, Sequence[Option]]:
 
 
 def kept(table: Table, traffic: Part, offered: Mapping[str, Sequence[Option]], share: float) -> Found:
-    """A target for quality."""
+    """Plays a target for quality."""
     worth, columns, rng = Worth(Target(quality_of_best=share)), [], random.Random(0)
     for number, category in enumerate(traffic.categories):
         if number % PER_ROUND == 0:
@@ -103,7 +104,7 @@ def kept(table: Table, traffic: Part, offered: Mapping[str, Sequence[Option]], s
 
 
 def spent(table: Table, traffic: Part, offered: Mapping[str, Sequence[Option]], budget: float) -> Found:
-    """A target in USD on the second of two days; the figures are that day's."""
+    """Plays a target in USD on the second of two days. The figures are those of the second day."""
     half = len(traffic.categories) // 2
     limit_usd = budget * float(traffic.cost[half : 2 * half, table.strongest].sum())
     worth, spending, columns = Worth(Target(usd_per_day=limit_usd)), Spending(""), []
@@ -123,7 +124,7 @@ def spent(table: Table, traffic: Part, offered: Mapping[str, Sequence[Option]], 
 
 
 def constant(table: Table, graded: Part, traffic: Part, share: float) -> Found:
-    """The cheapest model whose graded answers keep the share."""
+    """Plays the cheapest model whose graded answers keep the share."""
     quality, cost = graded.score.mean(axis=0), graded.cost.mean(axis=0)
     able = np.flatnonzero(quality >= share * quality.max())
     column = int(able[np.argmin(cost[able])])
@@ -131,7 +132,7 @@ def constant(table: Table, graded: Part, traffic: Part, share: float) -> Found:
 
 
 def mix(table: Table, graded: Part, traffic: Part, share: float) -> Found:
-    """One draw for all prompts, as its expectation."""
+    """The expected result of a random mix of two neighbouring models on the hull."""
     options = [
         Option(model, float(graded.score[:, column].mean()), float(graded.cost[:, column].mean()))
         for column, model in enumerate(table.models)
@@ -153,7 +154,7 @@ def mix(table: Table, graded: Part, traffic: Part, share: float) -> Found:
 
 
 def against(table: Table, traffic: Part, columns: Sequence[int]) -> Found:
-    """What these picks got, beside the strongest model for all."""
+    """What these picks scored and cost, as shares of the strongest model for all prompts."""
     rows = np.arange(len(columns))
     return Found(
         float(traffic.score[rows, columns].mean() / traffic.score[:, table.strongest].mean()),
@@ -162,7 +163,7 @@ def against(table: Table, traffic: Part, columns: Sequence[int]) -> Found:
 
 
 def play(table: Table, seed: int, labels: int) -> dict[str, Found]:
-    """All arms of a seed, by what is aimed at and who does it."""
+    """The results of one seed, by target and router."""
     order = np.random.default_rng(seed).permutation(len(table.prompts))
     graded, traffic = part(table, order[:labels]), part(table, order[labels:])
     offered = offers(table, graded)
@@ -204,7 +205,7 @@ def main(
 
 
 def judged(name: str, arms: Mapping[str, tuple[Spread, Spread]]) -> list[Aim]:
-    """What the targets promise."""
+    """The aims: each target is kept, at no higher cost than the peers'."""
     found = []
     for share in SHARES:
         quality, cost = arms[f"{share:.0%} {OURS}"]

@@ -1,1 +1,1 @@
-"""What holds under random input and lasting load."""
+"""What the plugin and the agent keep up under random input, silent servers and lasting load."""

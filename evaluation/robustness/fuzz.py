@@ -2,15 +2,15 @@
 
     python -m evaluation.robustness.fuzz [--requests 10000] [--seed 0]
 
-Each request carries a few values, sensible or absurd, in the places where an SLO can be said, on each of the routes.
-Two outcomes are right: HTTP 400 whose message names a field that the request carried, and HTTP 200 with an
-`x-slo-decision` that the plugin did not have to leave to LiteLLM. Anything else is asked again of a group that the
-plugin does not manage: where LiteLLM refuses the same request there with the same status, it is LiteLLM's own answer
-and is counted apart; else it is a failure and is printed with its input.
+Each request carries a few values, sensible or absurd, in places where an SLO can be stated, on one of the routes. Two
+outcomes are right: HTTP 400 whose message names a field of the request, and HTTP 200 with an `x-slo-decision` whose
+reason is no failed decision. After any other outcome, the same request goes to a group that the plugin does not manage.
+If LiteLLM refuses it there with the same status, the refusal is LiteLLM's own and is counted separately. Otherwise the
+outcome is a failure and is printed with its input.
 
-The interpreter itself may crash under LiteLLM, some thousand requests in (seen twice on Python 3.11.7: a segmentation
-fault in `ContextVar.set`, called by LiteLLM's logging thread; CPython's issue 148891 describes such a one). A crash is
-printed with the place where it happened, and what had no answer is asked again of a new proxy.
+The interpreter itself may crash under LiteLLM after some thousand requests. This was seen twice on Python 3.11.7: a
+segmentation fault in `ContextVar.set`, called by LiteLLM's logging thread, as CPython's issue 148891 describes. A crash
+is printed with the place where it happened. A new proxy then gets the requests that had no answer.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _REFUSAL = re.compile(
 
 @dataclass
 class Report:
-    """How many requests ended how, and each distinct failure with the first input that led to it."""
+    """The number of requests with each outcome, and each distinct failure with the first input that led to it."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     litellms_own: Counter[str] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ class Report:
 
 
 def bearer(key: Mapping[str, object]) -> str:
-    """The virtual key that says this of itself; see AUTHENTICATION."""
+    """A virtual key that contains these fields; see AUTHENTICATION."""
     return "sk-" + base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
@@ -121,7 +121,7 @@ async def _send(client: httpx.AsyncClient, case: Case, key: str) -> httpx.Respon
 
 
 def names_a_field(text: str, case: Case) -> bool:
-    """Whether a refusal names a place that this request used."""
+    """Whether a refusal names a place of an SLO that this request used."""
     found = _REFUSAL.search(text)
     if found is None:
         return False
@@ -139,7 +139,7 @@ def _gist(answer: httpx.Response) -> str:
 
 
 def document(handles: Iterable[Handle]) -> dict[str, object]:
-    """A managed and an unmanaged group on the same endpoints; keys that say themselves what they are."""
+    """The proxy's YAML: a managed and an unmanaged group on the same endpoints; keys contain their own metadata."""
     entries = [
         proxy_config.deployment(
             group, f"{group}-{handle.name}", handle.api_base, model=handle.name, usd=(1e-7, 2e-7), quality=0.7
@@ -155,7 +155,7 @@ def document(handles: Iterable[Handle]) -> dict[str, object]:
 
 
 def print_report(report: Report) -> None:
-    """Counts, what LiteLLM refused by itself, and the failures."""
+    """Prints the counts, LiteLLM's own refusals, the crashes and the failures."""
     for outcome, count in report.outcomes.most_common():
         print(f"{count:7,}  {outcome}")
     for gist, count in report.litellms_own.most_common():
@@ -180,7 +180,7 @@ def figures(report: Report) -> dict[str, int]:
 
 
 def run(config: Mapping[str, object], directory: Path, waiting: list[Case]) -> Report:
-    """Sends all requests. Where the proxy's interpreter crashes, a new one gets those that had no answer."""
+    """Sends all requests. If the proxy's interpreter crashes, a new proxy gets the requests that had no answer."""
     report = Report()
     for start in range(1 + MAX_CRASHES):
         place = directory / str(start)
@@ -192,7 +192,7 @@ def run(config: Mapping[str, object], directory: Path, waiting: list[Case]) -> R
         waiting, report.unanswered = report.unanswered, []
         if crash is not None and waiting:
             report.crashes.append(crash[0])
-        elif waiting:  # it hung, or ended for another reason
+        elif waiting:  # the proxy hung, or ended for another reason
             break
         else:
             return report

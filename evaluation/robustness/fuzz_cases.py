@@ -1,8 +1,8 @@
-"""Random requests for the fuzz study: sensible and absurd values in every place where an SLO can be said.
+"""Random requests for the fuzz study: sensible and absurd values in every place where an SLO can be stated.
 
-About half of the requests are meant to be valid, so that both right outcomes stay common. Values are numbers of any
-size, texts, lists, objects and what lies between them (NaN, a lone surrogate, 300 nested lists); a header carries what
-HTTP lets through. The same seed gives the same requests.
+About half of the requests should be valid, so that both right outcomes stay common. Values are numbers of any size,
+texts, lists, objects and odd cases such as NaN, a lone surrogate or 300 nested lists. A header carries only what HTTP
+allows. The same seed gives the same requests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORDS = (
 
 
 class Case(NamedTuple):
-    """One request. `key` is what the virtual key is: `metadata` and `team_metadata`."""
+    """One request. `key` holds the virtual key's `metadata` and `team_metadata`."""
 
     path: str
     headers: tuple[tuple[str, bytes], ...]
@@ -71,7 +71,7 @@ def _value(rng: random.Random, depth: int = 0) -> object:
 
 
 def _plausible(rng: random.Random) -> object:
-    return rng.random() if rng.random() < 0.7 else _value(rng, 2)  # up to 1 every field takes
+    return rng.random() if rng.random() < 0.7 else _value(rng, 2)  # every field accepts values up to 1
 
 
 def _nested(depth: int) -> object:

@@ -2,9 +2,9 @@
 
     python -m evaluation.robustness.fuzz_sse [--cases 10000] [--seed 0]
 
-`evaluation.robustness.sse_cases` makes the streams and says what each must come to. A case that comes to anything else
-is printed with its number: `--seed N --cases 1` repeats it. Then one event of 10 MB is read in pieces of several sizes,
-for a reader that looks at what it has more than once takes quadratic time.
+`evaluation.robustness.sse_cases` makes the streams and the expected result of each. A case with another result is
+printed with its number: `--seed N --cases 1` repeats it. Then the client reads one event of 10 MB in pieces of several
+sizes: a reader that scans its buffer again and again would take quadratic time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from slo_bench.measure.stream import Sample
 from slo_bench.measure.targets import Target
 
 CONCURRENCY = 16
-TIMEOUT_S = 120.0  # what takes longer hangs: a case takes milliseconds, on a busy machine seconds
+TIMEOUT_S = 120.0  # a longer case hangs: it takes milliseconds, on a busy machine seconds
 BROKEN_HTTP = {"connection", "cut_stream", "malformed"}
 MIB = 2**20
 
@@ -41,17 +41,17 @@ class CaseServer:
 
     cases: dict[int, Case] = field(default_factory=dict)
     url: str = ""
-    handlers: set[asyncio.Task[None] | None] = field(default_factory=set)  # of every connection
+    handlers: set[asyncio.Task[None] | None] = field(default_factory=set)  # one for each connection
 
     async def ask(self, client: Client, number: int, case: Case) -> Sample:
-        """What `client` makes of `case`."""
+        """The sample that `client` reads from `case`."""
         self.cases[number] = case
         sample = await client.send(Target("fuzz", "fuzz", self.url), {"case": number})
         del self.cases[number]
         return sample
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serves one connection."""
         self.handlers.add(asyncio.current_task())
         try:
             while True:
@@ -61,7 +61,7 @@ class CaseServer:
                 for piece in case.writes:
                     writer.write(piece)
                     await asyncio.sleep(0)
-                    if writer.is_closing():  # the client has had enough
+                    if writer.is_closing():  # the client closed the connection
                         return
                 await writer.drain()
                 if case.ending != "keep":
@@ -89,7 +89,7 @@ async def case_server() -> AsyncIterator[CaseServer]:
 
 
 def observed(sample: Sample) -> Expected:
-    """A sample in the terms of the expectation."""
+    """A sample in the form of the expected result."""
     return Expected(
         sample.error,
         sample.answer,
@@ -104,7 +104,7 @@ def observed(sample: Sample) -> Expected:
 
 
 def fits(found: Expected, case: Case) -> bool:
-    """It is what the case must come to. Where HTTP itself is broken, what came just before may be lost with it."""
+    """Whether the result is the expected one. If HTTP itself is broken, what came just before may be missing."""
     expected = case.expected
     if case.may_lose and found.error in {expected.error, *BROKEN_HTTP}:
         return expected.answer.startswith(found.answer)
@@ -112,7 +112,7 @@ def fits(found: Expected, case: Case) -> bool:
 
 
 async def fuzz(first_seed: int, count: int) -> tuple[Counter[str], list[str], float]:
-    """Counts by outcome, a line for each wrong one, and the longest time that one took, seconds."""
+    """The number of cases by outcome, a line for each wrong case, and the longest case's seconds."""
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
     longest_s = 0.0
@@ -135,7 +135,7 @@ async def fuzz(first_seed: int, count: int) -> tuple[Counter[str], list[str], fl
 
 
 def parse_time_s(size: int, piece: int) -> float:
-    """CPU seconds that one data line of `size` bytes takes in pieces of `piece` bytes."""
+    """CPU seconds to parse one data line of `size` bytes in pieces of `piece` bytes."""
     event = b"data: " + b"x" * size + b"\n\n"
     parser, began_s = EventParser(), time.process_time()
     events = [data for i in range(0, len(event), piece) for data in parser.feed(event[i : i + piece])]
@@ -145,7 +145,7 @@ def parse_time_s(size: int, piece: int) -> float:
 
 
 async def long_line_s(size: int, piece: int) -> float:
-    """CPU seconds, the server's too, for a stream whose one data line has `size` bytes, in chunks of `piece`."""
+    """CPU seconds, with the server's, for a stream with one data line of `size` bytes in chunks of `piece` bytes."""
     text = b'data: {"choices": [{"delta": {"content": "' + b"x" * size + b'"}, "finish_reason": "stop"}]}\n\n'
     chunks = b"".join(
         b"%x\r\n%b\r\n" % (len(part), part) for part in (text[i : i + piece] for i in range(0, len(text), piece))

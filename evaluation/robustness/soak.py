@@ -2,13 +2,13 @@
 
     python -m evaluation.robustness.soak [--minutes 10]
 
-Three stock proxies of one worker each stand side by side before the same endpoints, which answer at once, and get all
-the requests that they take, the same ones in the same order: those of `evaluation.shared.traffic`, streamed and whole
-on three routes, with tools and images, some wrong or too long, some left by the client in the middle, and some that
-name no model. Memory is the resident set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches that fill in
-the first minutes, so growth is the slope of a straight line through the second half, per 1,000 requests; the bar holds
-the plugin's against the callback's. Latency is a whole answer's, of all requests that were not left but the first, for
-which LiteLLM loads what a route needs, on a machine that is filled to its brim.
+Three stock proxies with one worker each share the same endpoints, which answer at once. Each proxy gets as many
+requests as it can take, the same ones in the same order: those of `evaluation.shared.traffic`, streamed and whole on
+three routes, with tools and images. Some requests are wrong or too long, some name no known model, and the client
+leaves some in the middle. Memory is the resident set of a proxy's processes, from Linux's /proc. LiteLLM keeps caches
+that fill in the first minutes. So growth is the slope of a straight line through the second half, per 1,000 requests.
+The bar compares the plugin's growth with the callback's. Latency is the time of a whole answer on a fully loaded
+machine. It leaves out requests that the client left, and the first 50, for which LiteLLM loads what a route needs.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from slo_router.contract.redis import embedded
 
 AT_A_TIME = 4  # requests to each proxy
 SAMPLE_S = 15.0
-LEFT_EVERY, UNKNOWN_EVERY = 20, 50  # every so many requests one is left by the client, one names no known model
-PROMPTS = Lengths(200, 0.99, 4_000)  # of the shape of the recorded ones, shorter: it is the number that counts
+LEFT_EVERY, UNKNOWN_EVERY = 20, 50  # the client leaves one request in 20; one in 50 names no known model
+PROMPTS = Lengths(200, 0.99, 4_000)  # the recorded spread, but shorter: more requests tell more
 TOO_LONG_TOKENS, CONTEXT_TOKENS = 40_000, 32_768
 WARM_UP_REQUESTS = 50
 MIB = 2**20
-MARGIN_MIB = 1.0  # per 1,000 requests: a resident set moves by whole arenas
+MARGIN_MIB = 1.0  # per 1,000 requests: a resident set changes by whole arenas
 MS_PER_S = 1_000.0
 FROZEN = "freeze_heap"
 VARIANTS = (FROZEN, "plugin", "no-op")
@@ -66,7 +66,7 @@ class Figures:
     cpu_ms: float  # of one request
     unexpected_errors: int
     mib: list[float]
-    mib_per_1k: float  # requests, in the second half
+    mib_per_1k: float  # growth per 1,000 requests in the second half
     p99_ms: float
     longest_ms: float
 
@@ -77,11 +77,11 @@ class Load:
     def __init__(self, proxy: MeasuredProxy) -> None:
         self.proxy = proxy
         self.sent = 0
-        self.failed = 0  # that should not have
+        self.failed = 0  # requests that should not have failed
         self.took_s: list[float] = []
 
     async def run(self, until_s: float) -> None:
-        """Until `time.monotonic()` is `until_s`."""
+        """Sends until `time.monotonic()` is `until_s`."""
         limits = httpx.Limits(max_connections=AT_A_TIME)
         async with httpx.AsyncClient(
             base_url=self.proxy.url, headers=self.proxy.auth, timeout=60, limits=limits
@@ -105,14 +105,14 @@ class Load:
 
 
 def asked(number: int) -> Ask:
-    """What the `number`-th request is, at every proxy."""
+    """The `number`-th request, the same for every proxy."""
     rng = random.Random(number)
     ask = mixed(rng, PROMPTS.draw(rng), 0)
     return ask._replace(text_tokens=TOO_LONG_TOKENS) if ask.fault == "too_long" else ask
 
 
 async def watch(loads: Mapping[str, Load], minutes: float, console: Console) -> dict[str, list[Sample]]:
-    """Runs the loads and looks at the proxies now and then."""
+    """Runs the loads, and takes a sample of each proxy from time to time."""
     begun_s = time.monotonic()
     tasks = [asyncio.create_task(load.run(begun_s + 60 * minutes)) for load in loads.values()]
     seen: dict[str, list[Sample]] = {name: [] for name in loads}
@@ -136,7 +136,7 @@ def slope(samples: Sequence[Sample]) -> float:
 
 
 def figures(seen: Mapping[str, Sequence[Sample]], loads: Mapping[str, Load]) -> list[Figures]:
-    """What each proxy showed."""
+    """The figures of each proxy."""
     return [
         Figures(
             name,
@@ -180,7 +180,7 @@ def table_of(found: Sequence[Figures], minutes: float) -> Table:
 
 
 def aims_of(found: Sequence[Figures]) -> Iterator[Aim]:
-    """Memory grows no faster than a callback's that does nothing."""
+    """The plugin's memory grows no faster than with a callback that does nothing."""
     *ours, noop = found
     for one in ours:
         more = one.mib_per_1k - noop.mib_per_1k

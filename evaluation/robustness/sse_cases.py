@@ -1,13 +1,13 @@
-"""Streams of chat completions as a hostile but lawful server might send them, each with what a client must make of it.
+"""Streams of chat completions as a hostile but lawful server might send them, each with the result a client must get.
 
-A case is built from what is said to how it is sent, so that the right answer is known by construction:
+A case is built from its content to its bytes, so that the right result is known by construction:
 
     steps (role, pieces of text and reasoning, finish, usage, [DONE], or an event that is broken)
       → body (lines ended by LF, CR or CRLF, comments, other fields, data over several lines, a byte order mark)
       → frames (chunked with extensions and trailers, by length, until close; plain or gzip)
       → writes (the bytes split anywhere, inside of characters too)
 
-Some cases end early: the connection is closed at any byte, or a length is wrong. What had arrived whole by then counts.
+Some cases end early: the connection closes at any byte, or a length is wrong. Events that arrived whole by then count.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Literal, NamedTuple
 
 from evaluation.robustness.sse_wire import Flaw, Framing, Wire, wire
 
-# Text that breaks careless readers: line ends of other standards, the stream's own words, more than one code unit.
-BROKEN = "\ufdd0"  # on the wire it becomes three bytes that are no UTF-8
+# Text that breaks careless readers: other standards' line ends, the stream's own keywords, several code units.
+BROKEN = "\ufdd0"  # on the wire it becomes three bytes that are not UTF-8
 SYLLABLES = [
     BROKEN,
     "a",
@@ -48,7 +48,7 @@ Ending = Literal["keep", "close", "reset"]
 
 
 class Expected(NamedTuple):
-    """What a sample must say. `gaps` is the number of ITLs."""
+    """What a sample must contain. `gaps` is the number of ITLs."""
 
     error: str | None = None
     answer: str = ""
@@ -63,7 +63,7 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event and what it says."""
+    """One event and its content."""
 
     data: str
     text: str = ""
@@ -75,13 +75,13 @@ class Step:
 
 
 class Case(NamedTuple):
-    """What a server sends, write by write, how it ends, and what must come of it."""
+    """What a server sends, write by write, how it ends, and the expected result."""
 
     writes: tuple[bytes, ...]
     ending: Ending
     expected: Expected
     description: str
-    may_lose: bool = False  # HTTP is broken: what came with the break need not be found
+    may_lose: bool = False  # HTTP is broken: what came just before may be missing
 
 
 def make_case(rng: random.Random) -> Case:
@@ -100,7 +100,7 @@ def make_case(rng: random.Random) -> Case:
 
 
 def outcome(steps: Sequence[Step], *, clean: bool) -> Expected:
-    """What the events that arrived whole add up to; `clean` says whether the body then ended as HTTP wants it."""
+    """The expected result of the events that arrived whole. `clean`: whether the body ended as HTTP requires."""
     found, outputs, done, error = Expected(), 0, False, None
     for step in steps:
         done, error = step.done, step.error
@@ -163,7 +163,7 @@ def _usage(rng: random.Random) -> Step:
 
 
 def _serialize(steps: Sequence[Step], rng: random.Random) -> tuple[bytes, list[int]]:
-    """The body, and for each step the number of bytes by which its event is whole."""
+    """The body, and for each step the number of bytes after which its event is complete."""
     newlines = rng.choice([[b"\n"], [b"\r\n"], [b"\r"], [b"\n", b"\r\n", b"\r"]])
     noisy = rng.random() < 0.5
     body = bytearray(b"\xef\xbb\xbf" if rng.random() < 0.2 else b"")
@@ -171,7 +171,7 @@ def _serialize(steps: Sequence[Step], rng: random.Random) -> tuple[bytes, list[i
 
     def line(content: bytes) -> None:
         after_cr = body.endswith(b"\r") and not content
-        choices = [b"\r", b"\r\n"] if after_cr else newlines  # an LF here would belong to the CR before it
+        choices = [b"\r", b"\r\n"] if after_cr else newlines  # a reader would count an LF here to the CR before it
         body.extend(content + rng.choice(choices))
 
     for step in steps:

@@ -1,4 +1,4 @@
-"""A body put on the wire as HTTP/1.1 allows it, whole or ended early, with what must have arrived of it."""
+"""A body as bytes of HTTP/1.1, whole or ended early, with the number of its bytes that must have arrived."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAILERS = [b"", b"", b"X-Trailer: x\r\n", b"X-Trailer: x\r\nX-Sum: 1\r\n"]
 
 
 class Framing(enum.Enum):
-    """How the end of a body is told."""
+    """How a response marks the end of its body."""
 
     CHUNKED = b"Transfer-Encoding: chunked\r\n"
     GZIP_CHUNKED = b"Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n"
@@ -33,18 +33,18 @@ class Flaw(enum.Enum):
 
 
 class Wire(NamedTuple):
-    """All bytes of a response. `arrived`: bytes of the body that are in it; `clean`: it ends as HTTP wants."""
+    """All bytes of a response. `arrived`: bytes of the body in it; `clean`: it ends as HTTP requires."""
 
     data: bytes
     arrived: int
     clean: bool
     complete: bool  # the connection could carry another response
-    ended: bool  # by a close that is no part of the framing
+    ended: bool  # ended by a close that is no part of the framing
     flaw: Flaw = Flaw.NONE
 
 
 def wire(body: bytes, framing: Framing, cut: int | None, rng: random.Random) -> Wire:
-    """`body` framed; with `cut`, only so many of its bytes."""
+    """`body` with its framing. With `cut`, only its first `cut` bytes."""
     part = body if cut is None else body[:cut]
     pieces = _pieces(part, rng)
     if framing in {Framing.GZIP_CHUNKED, Framing.GZIP_CLOSE}:
@@ -85,7 +85,7 @@ def _chunk(piece: bytes, rng: random.Random) -> bytes:
 
 
 def _gzip(pieces: list[bytes], *, finish: bool) -> list[bytes]:
-    """Every piece can be read as soon as it is there."""
+    """The pieces in gzip. A reader can unpack each piece as soon as it arrives."""
     packer = zlib.compressobj(wbits=31)
     packed = [packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH) for piece in pieces]
     return [*packed, packer.flush()] if finish else packed

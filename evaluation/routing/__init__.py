@@ -1,1 +1,1 @@
-"""Whether routing rests on what is so: categories, verbosity, first tokens, and what a replay foretells."""
+"""Whether routing rests on facts: categories, answer lengths, first tokens, prices, quotas, replay's predictions."""

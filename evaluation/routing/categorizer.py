@@ -2,11 +2,11 @@
 
     python -m evaluation.routing.categorizer
 
-The list `data/prompts.jsonl` holds 200 prompts of our own, 40 per category, half train, half test (a random half of
-each category); the sentences of its long documents are drawn from a pool and filled with random names and numbers. The
-rules were tuned on train, their vocabulary of mathematics also on GSM8K and MATH. One author wrote both the prompts and
-the rules, so expect less on foreign traffic. Accuracy counts "unsure" as not right; precision leaves it out. The
-article knows three categories: its accuracy on prompts of these three is given beside the one on all.
+The list `data/prompts.jsonl` holds 200 prompts of our own, 40 per category: a random half of each category is train,
+the rest is test. The sentences of its long documents are drawn from a pool and filled with random names and numbers.
+The rules were tuned on train, their vocabulary of mathematics also on GSM8K and MATH. One author wrote both the prompts
+and the rules, so expect less on other traffic. Accuracy counts "unsure" as not right; precision leaves it out. The
+article knows three categories: its accuracy is given on prompts of these three, and on all prompts.
 """
 
 from collections import Counter
@@ -67,7 +67,7 @@ def outcomes(categorizer: Categorizer, prompts: Sequence[LabelledPrompt]) -> lis
 
 
 def accuracy(results: Sequence[Outcome], categories: Sequence[str] = CATEGORIES) -> float:
-    """Share of right answers among prompts of these categories, 0..1; unsure is not right."""
+    """The share of prompts of these categories that were named right, 0..1; unsure is not right."""
     counted = [result.correct for result in results if result.prompt.category in categories]
     return sum(counted) / len(counted)
 
@@ -86,7 +86,7 @@ def accuracy_table(by_run: dict[tuple[str, str], list[Outcome]]) -> Table:
 
 
 def confusion_table(title: str, results: Sequence[Outcome]) -> Table:
-    """Rows: the label; columns: what was said."""
+    """Rows are labels, columns what the categorizer said."""
     count: Counter[tuple[str, str]] = Counter((result.prompt.category, result.said) for result in results)
     table = Table("label \\ said", *CATEGORIES, UNSURE, title=title)
     for label in CATEGORIES:
@@ -95,7 +95,7 @@ def confusion_table(title: str, results: Sequence[Outcome]) -> Table:
 
 
 def figures(by_run: Mapping[tuple[str, str], Sequence[Outcome]]) -> dict[str, object]:
-    """For docs/evidence.md: what was said of the prompts of the split `test`."""
+    """For docs/evidence.md: how the prompts of the split `test` were named."""
     return {
         name: {
             "prompts": len(results),

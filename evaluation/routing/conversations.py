@@ -2,11 +2,11 @@
 
     python -m evaluation.routing.conversations [--conversations 16] [--turns 6] [--no-marks]
 
-Two emulated replicas with prefix caches serve the same conversations, one proxy after another over real HTTP: LiteLLM
-alone, LiteLLM with its own `prompt_caching` check, and this plugin without and with `stickiness`. What a replica has
-seen needs no prefill and costs a tenth. Each turn marks its end with `cache_control`, which LiteLLM's check asks for
-(`--no-marks`: none does, as clients of OpenAI's models), and the costs are worked out from what its usage says was read
-from the cache. About three minutes.
+Two emulated replicas with prefix caches serve the same conversations, behind one proxy after another, over real HTTP:
+LiteLLM alone, LiteLLM with its own `prompt_caching` check, and this plugin without and with `stickiness`. Prompt tokens
+that a replica has seen need no prefill and cost a tenth. Each turn marks its end with `cache_control`, which LiteLLM's
+check needs. With `--no-marks` no turn does, like clients of OpenAI's models. Costs are computed from the cached tokens
+that each usage reports. The study takes about three minutes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from evaluation.shared.stock_proxy import StockProxy
 GROUP = "smart"
 REPLICAS = ("left", "right")
 INPUT_USD, CACHED_USD, OUTPUT_USD = 2e-6, 2e-7, 8e-6  # per token
-WORDS = 1_500  # of a conversation's first message, some more in each later one: above LiteLLM's 1,024 tokens
-MORE_WORDS = 60
+WORDS = 1_500  # in a conversation's first message: above LiteLLM's 1,024 tokens
+MORE_WORDS = 60  # in each later message
 BEGIN_WITHIN_S, THINK_S = 8.0, 1.5
 SEED = 14
 VOCABULARY = ("plan", "price", "queue", "model", "route", "token", "cache", "limit", "cost", "share", "prompt", "load")
@@ -54,13 +54,13 @@ class Turn(NamedTuple):
 
     @property
     def usd(self) -> float:
-        """By the usage that the replica reported."""
+        """The cost by the usage that the replica reported."""
         fresh = self.prompt_tokens - self.cached_tokens
         return fresh * INPUT_USD + self.cached_tokens * CACHED_USD + self.completion_tokens * OUTPUT_USD
 
 
 def specs() -> list[EndpointSpec]:
-    """The replicas: 0.15 s of prefill for the shortest prompt that is new to them."""
+    """The replicas. The shortest prompt takes 0.15 s of prefill if it is new to a replica."""
     return [
         EndpointSpec(
             name=name, ttft_ms=20, prefill_us_per_token=100, tpot_ms=5, slots=16, cache_tokens=500_000, output_tokens=40
@@ -106,7 +106,7 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
 
 
 def said(rng: random.Random, words: int, *, marks: bool) -> dict[str, Any]:
-    """A message of the user's, with the mark up to which a provider is to cache."""
+    """A user's message. The mark at its end asks the provider to cache everything before it."""
     part: dict[str, Any] = {"type": "text", "text": " ".join(rng.choices(VOCABULARY, k=words))}
     if marks:
         part["cache_control"] = {"type": "ephemeral"}
@@ -114,7 +114,7 @@ def said(rng: random.Random, words: int, *, marks: bool) -> dict[str, Any]:
 
 
 async def ask(client: httpx.AsyncClient, number: int, history: list[dict[str, Any]]) -> tuple[Turn, str]:
-    """One turn: what it took, and the answer."""
+    """Sends one turn. Returns its figures and the answer's text."""
     body = {"model": GROUP, "messages": history, "stream": True, "stream_options": {"include_usage": True}}
     text, first_s = "", None
     usage: dict[str, Any] = {}
@@ -134,7 +134,7 @@ async def ask(client: httpx.AsyncClient, number: int, history: list[dict[str, An
 
 
 async def converse(client: httpx.AsyncClient, seed: str, turns: int, *, marks: bool) -> list[Turn]:
-    """One conversation: its client thinks between two turns."""
+    """Plays one conversation, whose client thinks between two turns."""
     rng = random.Random(seed)
     history = [said(rng, WORDS, marks=marks)]
     taken: list[Turn] = []
@@ -148,7 +148,7 @@ async def converse(client: httpx.AsyncClient, seed: str, turns: int, *, marks: b
 
 
 async def traffic(proxy: StockProxy, conversations: int, turns: int, *, marks: bool) -> list[list[Turn]]:
-    """All conversations of a run; the first requests of the proxy, which are slower, are of another one."""
+    """Plays all conversations of a run. Other requests go first, because a proxy's first requests are slower."""
     async with httpx.AsyncClient(base_url=proxy.url, headers=proxy.auth, timeout=60, trust_env=False) as client:
         for number in range(4):
             await ask(client, 0, [said(random.Random(f"warm {number}"), MORE_WORDS, marks=marks)])
@@ -158,7 +158,7 @@ async def traffic(proxy: StockProxy, conversations: int, turns: int, *, marks: b
 
 
 def run(policy: Mapping[str, Any], conversations: int, turns: int, *, marks: bool) -> list[list[Turn]]:
-    """The conversations by one policy, on new replicas behind a new proxy."""
+    """Plays the conversations under one policy, on new replicas behind a new proxy."""
     with (
         running_endpoints(specs()) as handles,
         tempfile.TemporaryDirectory() as directory,
@@ -168,7 +168,7 @@ def run(policy: Mapping[str, Any], conversations: int, turns: int, *, marks: boo
 
 
 def figures(found: list[list[Turn]]) -> dict[str, float]:
-    """Of one policy; TTFT from the second turn on."""
+    """The figures of one policy. TTFT is from the second turn on."""
     turns = [turn for conversation in found for turn in conversation]
     later_s = sorted(turn.ttft_s for turn in turns if turn.number)
     stayed = [before.replica == turn.replica for one in found for before, turn in pairwise(one)]

@@ -2,15 +2,16 @@
 
     python -m evaluation.routing.lengths [--repeats 3] [--prompts 2000] [--save]
 
-Three fleets, each request answered by every model of its fleet, in an order drawn anew in each repeat: an emulated one
-whose answers are 0.5, 1, 3 and 8 times as long as those of a public chat service, half of them with a limit of the
-client's; and five models each, drawn from two tables of recorded answers. The plugin's own strategy decides and learns,
-a worker in virtual time; before, a benchmark measured 20 answers of each model and category. What LiteLLM's cost-based
-strategy goes by, answers of one length whoever writes them, stands beside it.
+There are three fleets. One is emulated: its answers are 0.5, 1, 3 and 8 times as long as those of a public chat
+service, and half of its requests have a limit of the client's. The other two have five models each, drawn from two
+tables of recorded answers. Every model of a fleet answers each request, in an order drawn anew in each repeat. The
+plugin's own strategy decides and learns, as one worker in virtual time. Before that, a benchmark measured 20 answers of
+each model and category. The study also shows the assumption of LiteLLM's cost-based strategy: all models write answers
+of one length.
 
-Nobody foretells a single answer: `single` is the median error of one request. What a router needs is the expected cost:
-`100` is the median error of the sum over a hundred requests of a deployment and category in a row, `bias` that over all
-of them, `in 90 %` how many cost what nine in ten were predicted to.
+No router can predict a single answer: `single` is the median error of one request. A router needs the expected cost.
+`100` is the median error of the sum over a hundred consecutive requests of a deployment and category. `bias` is the
+error of the sum over all requests. `in 90 %` is the share of requests that cost within their predicted 90 % interval.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ from slo_router.worker.trace import Trace
 DATA = Path(__file__).parents[3] / "shared" / "data"
 TABLES = ("outcomes_mmlupro.parquet", "outcomes_zeroeval.parquet")
 COLUMN, MODELS = "outtok::", 5
-COMPLETE = 0.95  # of the prompts that a model must have answered
-HIDDEN = ("o1-",)  # their thoughts are billed, and not in the table
+COMPLETE = 0.95  # a model must have answered more than this share of the prompts
+HIDDEN = ("o1-",)  # their hidden tokens are billed, but not in the table
 VERBOSITIES = {"half": 0.5, "one": 1.0, "three": 3.0, "eight": 8.0}
-CATEGORY_FACTORS = {"ner": 0.4, "chat": 1.0, "code": 1.5, "reasoning": 2.5}  # of an answer's length: assumed
-WOBBLE = 0.5  # from prompt to prompt, of one model beside another; of recorded ones 0.3 to 0.7
+CATEGORY_FACTORS = {"ner": 0.4, "chat": 1.0, "code": 1.5, "reasoning": 2.5}  # on an answer's length; assumed
+WOBBLE = 0.5  # of one model's length beside another's, from prompt to prompt; 0.3 to 0.7 in recorded answers
 INPUT_USD, OUTPUT_USD = 1e-6, 4e-6
 MEASURED = 20  # answers of each model and category
 BLOCK = 100
@@ -58,7 +59,7 @@ GROUP, START_S = "lengths", 1_750_000_000.0
 
 
 class Prompt(NamedTuple):
-    """One request, and how many tokens each model answers it with if nothing stops it."""
+    """One request, and the tokens of each model's answer if nothing stops it."""
 
     category: str
     text: str
@@ -67,7 +68,7 @@ class Prompt(NamedTuple):
 
 
 class Bill(NamedTuple):
-    """What one request was predicted to cost, and cost; USD. `alike` is the cost if all models wrote alike."""
+    """The predicted and the billed cost of one request, in USD. `alike`: the cost if all models wrote alike."""
 
     model: str
     category: str
@@ -79,7 +80,7 @@ class Bill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One deployment's; all but the count are shares."""
+    """The figures of one deployment. All except `requests` are shares."""
 
     model: str
     requests: int
@@ -91,7 +92,7 @@ class Row:
 
 
 def emulated(count: int, rng: random.Random) -> list[Prompt]:
-    """Of the emulated fleet."""
+    """The prompts of the emulated fleet."""
     made = []
     for _ in range(count):
         category = rng.choice(list(CATEGORY_FACTORS))
@@ -106,7 +107,7 @@ def emulated(count: int, rng: random.Random) -> list[Prompt]:
 
 
 def recorded(path: Path, count: int, rng: random.Random) -> list[Prompt]:
-    """Of a table, from the prompts that all of the models drawn answered."""
+    """The prompts of a table that all of the drawn models answered."""
     table = pq.read_table(path)
     names = [name.removeprefix(COLUMN) for name in table.column_names if name.startswith(COLUMN)]
     tokens_of = {name: table[COLUMN + name].to_pylist() for name in names if not name.startswith(HIDDEN)}
@@ -129,7 +130,7 @@ def _is_known(tokens: float | None) -> bool:
 
 
 def bills(prompts: Sequence[Prompt]) -> Iterator[Bill]:
-    """Every model answers every prompt; the first of each category were the benchmark's."""
+    """The bills of every model for every prompt. The first prompts of each category go to the benchmark instead."""
     now_s, models = START_S, list(prompts[0].answers)
     categories = sorted({one.category for one in prompts})
     settings = GroupSettings(categories={name: [name] for name in categories})
@@ -160,7 +161,7 @@ def _benchmark(models: Sequence[str], prompts: Sequence[Prompt]) -> dict[str, di
 
 
 def _bill(made: Strategy, prompt: Prompt, facts: Facts, mean: float) -> Bill:
-    """One request through the strategy, from its arrival to its record."""
+    """Takes one request through the strategy, from its arrival to its record."""
     model, limit = facts.deployment_id, prompt.limit_tokens
     trace = Trace("acompletion", START_S, group=GROUP)
     made.read_request(GROUP, trace, SloInputs(headers={"x-slo-category": prompt.category}))
@@ -184,12 +185,12 @@ def _bill(made: Strategy, prompt: Prompt, facts: Facts, mean: float) -> Bill:
 
 
 def off(part: Sequence[Bill]) -> float:
-    """How far the predicted sum is from the billed one."""
+    """Predicted sum ÷ billed sum − 1."""
     return sum(one.predicted_usd for one in part) / sum(one.billed_usd for one in part) - 1
 
 
 def blocks(repeats: Sequence[Sequence[Bill]]) -> Iterator[list[Bill]]:
-    """A hundred in a row of a deployment and category."""
+    """Blocks of a hundred consecutive requests of a deployment and category."""
     for found in repeats:
         cells: defaultdict[tuple[str, str], list[Bill]] = defaultdict(list)
         for one in found:
@@ -199,7 +200,7 @@ def blocks(repeats: Sequence[Sequence[Bill]]) -> Iterator[list[Bill]]:
 
 
 def rows(repeats: Sequence[Sequence[Bill]]) -> Iterator[Row]:
-    """One fleet's, by deployment."""
+    """The figures of one fleet, by deployment."""
     for model in dict.fromkeys(one.model for found in repeats for one in found):
         own = [[one for one in found if one.model == model] for found in repeats]
         every = [one for found in own for one in found]
@@ -215,7 +216,7 @@ def rows(repeats: Sequence[Sequence[Bill]]) -> Iterator[Row]:
 
 
 def table_of(title: str, found: Sequence[Row]) -> Table:
-    """One fleet's."""
+    """The table of one fleet."""
     table = Table(title=title)
     for head in ("deployment", "requests", "bias", "100", "single", "in 90 %", "bias if all wrote alike"):
         table.add_column(head, justify="left" if head == "deployment" else "right")
@@ -226,7 +227,7 @@ def table_of(title: str, found: Sequence[Row]) -> Table:
 
 
 def aims_of(found: Sequence[Row]) -> Iterator[Aim]:
-    """Those of the issue, each for the deployment that is furthest from it."""
+    """The aims, each for the deployment that is furthest from it."""
     yield Aim.at_most(
         100 * MOST_BIAS, "bias of a deployment's cost:", 100 * max(abs(one.bias) for one in found), 1, " %"
     )
@@ -238,7 +239,7 @@ def aims_of(found: Sequence[Row]) -> Iterator[Aim]:
 
 
 def percent(values: Iterable[float]) -> list[float]:
-    """The lowest and the highest."""
+    """The lowest and the highest share, in percent."""
     found = [100 * value for value in values]
     return [min(found), max(found)]
 

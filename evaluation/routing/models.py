@@ -2,10 +2,10 @@
 
     python -m evaluation.routing.models [--data FILE] [--reference MODEL]
 
-The simulator's and the face-off's verbosities are from here, and the shares of the face-off's `KINDS`. FILE is a table
-of recorded answers to the same prompts, with columns `outtok::MODEL` of tokens and `score::MODEL`, 1 where the answer
-was right. The factor is the sum of a model's tokens over that of the reference's, on the prompts that both answered;
-the spread is the standard deviation of the logarithm of single prompts' ratios.
+This study is the source of the verbosities of the simulator and the face-off, and of the shares of the face-off's
+`KINDS`. FILE is a table of recorded answers to the same prompts. Its columns are `outtok::MODEL`, the tokens, and
+`score::MODEL`, 1 if the answer was right. The factor is the sum of a model's tokens ÷ the reference's, on the prompts
+that both answered. The spread is the standard deviation of the logarithm of single prompts' ratios.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RIGHT = 0.5
 
 
 class Verbosity(NamedTuple):
-    """One model's, beside the reference's."""
+    """One model's verbosity, beside the reference's."""
 
     factor: float
     spread: float
@@ -38,7 +38,7 @@ class Verbosity(NamedTuple):
 
 
 def verbosity(tokens: Iterable[float | None], reference: Iterable[float | None]) -> Verbosity | None:
-    """Of two models' answers to the same prompts, `None` where they share none."""
+    """The verbosity by two models' answers to the same prompts; `None` if they share no prompt."""
     pairs = [(own, other) for own, other in zip(tokens, reference, strict=True) if _is_known(own) and _is_known(other)]
     if not pairs:
         return None
@@ -47,7 +47,7 @@ def verbosity(tokens: Iterable[float | None], reference: Iterable[float | None])
 
 
 def first_right(scores: Sequence[Sequence[float | None]]) -> list[int]:
-    """Of prompts with the models' scores, smallest model first: how many each is the first to answer right."""
+    """For how many prompts each model is the smallest that answers right. `scores` has the smallest model first."""
     found = [0] * len(scores[0])
     for row in scores:
         right = [score is not None and score >= RIGHT for score in row]

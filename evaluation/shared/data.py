@@ -1,4 +1,4 @@
-"""Where recorded data lies that the project does not ship. Studies that can do without it say so."""
+"""The paths of recorded data that the project does not ship. Studies that work without the data say so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAFFIC = _FOLDER / "traffic_azure2023_conv.csv.gz"  # t_s, prompt_tokens, outpu
 
 
 def prompt_tokens(rng: random.Random, count: int) -> list[int]:
-    """Prompt lengths of recorded requests, or of a log-normal of about their spread where the record is not there."""
+    """Prompt lengths of recorded requests. If the record is missing, log-normal ones of about the same spread."""
     if not TRAFFIC.exists():
         return [min(int(rng.lognormvariate(6.5, 1.2)), 8_000) for _ in range(count)]
     with gzip.open(TRAFFIC, "rt", encoding="utf-8", newline="") as file:

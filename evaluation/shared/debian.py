@@ -1,7 +1,7 @@
-"""Programs that a study or a test needs and that Debian packages have: found, or else installed, one at a time.
+"""Finds programs that a study or a test needs, or installs their Debian packages, one process at a time.
 
-`apt-get update` gives up where another one runs. So all who install something with this wait for each other, and try
-again where somebody else is at it.
+`apt-get update` fails while another one runs. So all processes that install something here wait for each other, and
+try again if another program runs apt-get.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHOWN_CHARACTERS = 1_500
 
 
 class UnavailableError(Exception):
-    """A program cannot be had on this machine; the message says which is missing."""
+    """A program is missing on this machine and cannot be installed. The message names it."""
 
 
 def found_or_installed(
@@ -39,7 +39,7 @@ def found_or_installed(
     directory: Path | None = None,
     as_root: bool = True,
 ) -> Found:
-    """What `find` finds, if need be after `script`, a shell's, ran in `directory` behind `UPDATE`.
+    """What `find` finds. If it finds nothing, first runs the shell commands `UPDATE` and `script` in `directory`.
 
     Raises:
         UnavailableError: `find` still finds nothing. `needed` says what to install.
@@ -47,7 +47,7 @@ def found_or_installed(
     found, said = find(), ""
     if found is None and shutil.which("apt-get") and (os.geteuid() == 0 or not as_root):
         with _alone():
-            found = find()  # somebody else may have installed it meanwhile
+            found = find()  # another process may have installed it meanwhile
             if found is None:
                 said = _run(UPDATE + script, directory)
                 found = find()
@@ -58,7 +58,7 @@ def found_or_installed(
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    handle = os.open(LOCK, os.O_RDONLY | os.O_CREAT, 0o644)  # ends with the process, whatever happens to it
+    handle = os.open(LOCK, os.O_RDONLY | os.O_CREAT, 0o644)  # the lock ends with the process, however it ends
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -67,7 +67,7 @@ def _alone() -> Iterator[None]:
 
 
 def _run(script: str, directory: Path | None) -> str:
-    """The end of what it printed. That goes to a file: a pipe would stay open with a server that it starts."""
+    """The end of the script's output. It goes to a file: a server that the script starts would keep a pipe open."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         try:
             subprocess.run(

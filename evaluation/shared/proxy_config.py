@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 Json = dict[str, object]
 CALLBACK = "slo_router.proxy.callback"
-NOWHERE = "http://127.0.0.1:9/v1"  # for what is decided and never sent
+NOWHERE = "http://127.0.0.1:9/v1"  # for requests that are decided and never sent
 
 
 def deployment(
@@ -21,9 +21,9 @@ def deployment(
     info: Mapping[str, object] = MappingProxyType({}),
     **known: object,
 ) -> Json:
-    """An entry of `model_list`. `model` is served if not `name`; `usd` is per prompt and completion token.
+    """An entry of `model_list`. `model` is the served model, by default `name`; `usd` is per prompt and output token.
 
-    `params` and `info` are more of LiteLLM's own, all else is for the plugin.
+    `params` and `info` are further fields of LiteLLM's. All other arguments are for the plugin.
     """
     served = {"model": f"openai/{model or name}", "api_base": api_base, "api_key": "none"}
     prices = {} if usd is None else {"input_cost_per_token": usd[0], "output_cost_per_token": usd[1]}

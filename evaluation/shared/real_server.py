@@ -2,9 +2,8 @@
 
     python -m evaluation.shared.real_server '{"port": 8080}'
 
-Emulated endpoints obey their formulas; this one is what formulas have to be checked against. The wheel `xllamacpp`
-holds the server, `evaluation.shared.real_model` the weights. Each deployment is a process, so that its threads are its
-own.
+Emulated endpoints obey their formulas; this real server checks the formulas. The wheel `xllamacpp` holds the server,
+`evaluation.shared.real_model` the weights. Each deployment is a process, so that it has its own threads.
 """
 
 import contextlib
@@ -23,11 +22,11 @@ from evaluation.shared.real_model import ModelUnavailableError, Quantization, mo
 
 _START_S = 60.0
 _STOP_S = 5.0
-_HTTP_THREADS = 32  # by default as few as there are cores, and each open stream keeps one
+_HTTP_THREADS = 32  # each open stream keeps one; the default is the number of cores
 
 
 class ServerStartError(Exception):
-    """A server process ended or was silent before it answered."""
+    """A server process ended or stayed silent instead of answering."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +65,17 @@ class RunningServer:
 
 
 def path_of(deployment: RealDeployment) -> Path:
-    """The weights, made where they are not there yet."""
+    """The path of the weights, which are made if they are missing."""
     return model_path(deployment.quantization, wrong_tokenizer=deployment.wrong_tokenizer)
 
 
 @contextmanager
 def running_servers(deployments: Sequence[RealDeployment] = DEPLOYMENTS) -> Iterator[list[RunningServer]]:
-    """Run one process per deployment while the block runs. They end with this process, however it ends.
+    """Run one process per deployment while the block runs. The processes end with this one, however it ends.
 
     Raises:
-        ModelUnavailableError: the weights could not be had.
-        ServerStartError: a server did not start; what it said is on stderr.
+        ModelUnavailableError: the weights could not be downloaded.
+        ServerStartError: a server did not start; its messages are on stderr.
     """
     for deployment in deployments:
         path_of(deployment)  # before any process, so that no start waits for a download
@@ -112,7 +111,7 @@ def _started(deployment: RealDeployment, process: "subprocess.Popen[str]") -> Ru
 
 
 def serve(deployment: RealDeployment) -> None:
-    """Serve in this process, until SIGINT, SIGTERM or the end of standard input: with the process that started it."""
+    """Serve in this process until SIGINT, SIGTERM or the end of standard input, which comes when the parent ends."""
     params = xllamacpp.CommonParams()
     params.model.path = str(path_of(deployment))
     params.model_alias = {deployment.name}
@@ -137,7 +136,7 @@ def main(arguments: str) -> None:
     deployment = RealDeployment(**json.loads(arguments))
     try:
         serve(deployment)
-    except (ModelUnavailableError, RuntimeError) as error:  # xllamacpp raises RuntimeError for all it cannot start
+    except (ModelUnavailableError, RuntimeError) as error:  # RuntimeError: xllamacpp could not start
         sys.exit(f"{deployment.name}: {error}")
 
 

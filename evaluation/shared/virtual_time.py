@@ -1,7 +1,7 @@
-"""An event loop on which nobody waits: where all sleep, its clock jumps to the first who wakes.
+"""An event loop without waiting: when all tasks sleep, its clock jumps to the next moment at which one wakes.
 
-What is computed takes no time there, so that a study of an emulated endpoint has no noise but the endpoint's own, and
-an hour of it passes in seconds. Nothing on it may wait for another process or thread.
+Computation takes no time on this clock. So a study of an emulated endpoint has only the endpoint's own noise, and an
+hour passes in seconds. Nothing on this loop may wait for another process or thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STRIDE = 4  # tokens per wait: fewer timers, the same time
 
 
 class _Jumping(selectors.SelectSelector):
-    """A selector that lets the time pass at once."""
+    """A selector that does not wait: it adds the waiting time to the clock."""
 
     now_s = 0.0
 
@@ -61,7 +61,7 @@ class VirtualEndpoint:
         self._engine = Engine(spec, clock)
 
     async def measure(self, _: Target, prompt: Prompt) -> Sample:
-        """As `slo_bench.measure.client.Client.measure`."""
+        """Does what `slo_bench.measure.client.Client.measure` does."""
         sent_s, text = self._clock(), "".join(str(message.get("content")) for message in prompt.messages)
         count = min(output_tokens(text, self._engine.spec.output_tokens), prompt.max_tokens)
         async with self._engine.admit(token_count(text)) as served:

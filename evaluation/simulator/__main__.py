@@ -2,7 +2,7 @@
 
 python -m evaluation.simulator [--seeds 4] [--scenario steady] [--trace FILE]
 
-Constants of the plugin were chosen on seeds from 100 on (`--first-seed 100`); figures are of the first ones.
+The plugin's constants were chosen on seeds from 100 on (`--first-seed 100`). Published figures use seeds from 0 on.
 """
 
 from __future__ import annotations

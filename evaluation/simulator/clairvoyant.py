@@ -1,20 +1,20 @@
 """The lower bound on cost: knows every queue, every size and every latency to come, and takes the cheapest that fits.
 
-For each deployment it knows the length of the answer and who would refuse it, and foresees the exact TTFT of a request
-sent now. Queues are FCFS, so that later arrivals cannot change it; only a fault that begins or ends meanwhile can, and
-of those it knows the present alone. The end of a whole answer it foresees at the present load, for that later arrivals
-do change. It is greedy: it does not keep a fast endpoint free for a request that has not come yet, so a bound for its
-own arrivals, not for all schedules.
+For each deployment the clairvoyant knows the answer's length and whether it would refuse the request. It foresees the
+exact TTFT of a request that is sent now: queues are FCFS, so later arrivals cannot change that TTFT. Only a fault that
+begins or ends meanwhile can change it, and the clairvoyant knows only present faults. Later arrivals do change the end
+of a whole answer, so it foresees that at the present load. It is greedy: it does not keep a fast endpoint free for a
+request that has not come yet. So it is a bound for its own arrivals, not for all schedules.
 
-`Planning` does keep it free: it pays a price for each second of a stay at one endpoint, and what cannot be kept goes
-where no price is, whatever its quality. Of several prices at each endpoint the study takes the one with which most was
-kept, on the very requests that come: who plans ahead knows it. It is no upper bound: a price that changes with time
-could do better still.
+`Planning` does keep a fast endpoint free. It pays a price for each second of a stay at one endpoint. A request whose
+contract cannot be kept goes to an endpoint without a price, whatever its quality. The study tries several prices at
+each endpoint, on the very requests that come, and takes the price that kept most contracts: a planner knows that price
+beforehand. It is no upper bound: a price that changes with time could do better still.
 
-`Present` is what a router could be that sees all endpoints at this moment and nothing of what comes: neither how long
-an answer gets, nor the noise. It has one price all the time, and keeps to the quality floor. What it loses beside
-`Planning` nobody can have who does not know the future; what a plugin loses beside it comes of seeing less: capacities
-that it has to learn, and other workers' loads of a second ago.
+`Present` is a router that sees all endpoints at this moment and nothing of the future: neither how long an answer gets,
+nor the noise. Its one price never changes, and it keeps to the quality floor. No router that does not know the future
+can gain what `Present` loses to `Planning`. A plugin loses to `Present` because it sees less: it has to learn
+capacities, and it knows the other workers' loads of a second ago.
 """
 
 # ruff: noqa: ARG002  # every policy has the same signatures
@@ -33,12 +33,12 @@ AVERAGE = Noise(1.0, 1.0, 1.0)
 
 
 class Clairvoyant(Policy):
-    """See the module. Cooldowns do not concern it."""
+    """See the module. It ignores cooldowns."""
 
     endpoints: Sequence[Endpoint] = ()
 
     def choose(self, call: Call, now_s: float) -> Choice:
-        """The cheapest that keeps the contract; where none does, the one that would be fastest among the affordable."""
+        """The cheapest endpoint that keeps the contract; if none does, the one of `lost`."""
         request = call.request
         ranks: list[tuple[bool, bool, float, int]] = []
         for i, endpoint in enumerate(self.endpoints):
@@ -54,11 +54,11 @@ class Clairvoyant(Policy):
         return Choice(self.lost(call, now_s) if best[0] else best[-1])
 
     def charge_usd(self, at: int, request: Request) -> float:
-        """What a stay at an endpoint costs beside the answer."""
+        """The price of a stay at an endpoint, on top of the answer's cost."""
         return 0.0
 
     def lost(self, call: Call, now_s: float) -> int:
-        """Where a request goes whose contract nobody can keep: who would be fastest among the affordable."""
+        """The endpoint for a request whose contract none can keep: the fastest of the affordable, else of all."""
         request = call.request
 
         def rank(at: int) -> tuple[bool, float]:
@@ -74,7 +74,7 @@ class Planning(Clairvoyant):
     prices: Sequence[float] = ()
 
     def charge_usd(self, at: int, request: Request) -> float:
-        """By how long it would stay at the present load."""
+        """The endpoint's price × the seconds that the request would stay there at the present load."""
         if not self.prices[at]:
             return 0.0
         endpoint, noise = self.endpoints[at], request.noise[at]
@@ -83,7 +83,7 @@ class Planning(Clairvoyant):
         return self.prices[at] * (prefill_s + decode_s)
 
     def lost(self, call: Call, now_s: float) -> int:
-        """Where it costs others least."""
+        """The endpoint where the request costs others least."""
         request = call.request
 
         def rank(at: int) -> tuple[bool, float, float]:
@@ -95,12 +95,15 @@ class Planning(Clairvoyant):
 
 
 class Present(Planning):
-    """See the module. `answer_tokens` is the mean over all."""
+    """See the module. `answer_tokens` is the mean answer of all requests."""
 
     answer_tokens: float = 0.0
 
     def choose(self, call: Call, now_s: float) -> Choice:
-        """The cheapest that is expected to keep the contract, prices of stays on top; else the least priced."""
+        """The endpoint with the lowest cost plus price of the stay that is expected to keep the contract.
+
+        If none is, the endpoint with the lowest price among those of enough quality, else among all.
+        """
         request = call.request
         ranks: list[tuple[bool, bool, float, float, int]] = []
         for i, endpoint in enumerate(self.endpoints):
@@ -115,7 +118,7 @@ class Present(Planning):
         return Choice(min(ranks)[-1])
 
     def _expected_s(self, endpoint: Endpoint, request: Request, now_s: float) -> float:
-        """The TTFT of streams: the tight scenarios have no others."""
+        """The expected TTFT. The tight scenarios, which use this router, have only streams."""
         if endpoint.down is not None or endpoint.refusal(request, now_s) is not None:
             return math.inf
         slots = endpoint.spec.slots
@@ -126,7 +129,7 @@ class Present(Planning):
 
 
 def foreseen_s(endpoint: Endpoint, request: Request, at: int, now_s: float) -> float:
-    """The time that counts of a request that is sent to this endpoint, the `at`-th, now; infinite where it refuses."""
+    """The time that the contract limits, if the request goes to endpoint `at` now; infinite if the endpoint refuses."""
     if endpoint.refusal(request, now_s) is not None:
         return math.inf
     noise = request.noise[at]
@@ -137,7 +140,7 @@ def foreseen_s(endpoint: Endpoint, request: Request, at: int, now_s: float) -> f
 
 
 def foreseen_ttft_s(endpoint: Endpoint, request: Request, noise: Noise, now_s: float) -> float:
-    """The TTFT of a request that is sent to this endpoint now, infinite while it is down."""
+    """The TTFT of a request that is sent to this endpoint now; infinite while the endpoint is down."""
     if endpoint.down is not None:
         return math.inf
     held_s = endpoint.stall_s(request)
@@ -152,7 +155,7 @@ def foreseen_ttft_s(endpoint: Endpoint, request: Request, noise: Noise, now_s: f
 
 
 def _releases(endpoint: Endpoint, now_s: float) -> list[float]:
-    """When each slot will be free, as a heap; all are taken, and stay so until the request in question has one."""
+    """When each slot becomes free, as a heap. All slots are taken, and stay taken until the request gets one."""
     tpot_s = endpoint.tpot_s(endpoint.spec.slots)
     tokens = endpoint.tokens + (now_s - endpoint.read_s) / tpot_s
     decoding = [now_s + (end - tokens) * tpot_s for end, _, _ in endpoint.decoding]

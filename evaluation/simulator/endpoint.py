@@ -1,16 +1,16 @@
 """An inference server reduced to what a client can see of it: slots, a queue and the pace of tokens.
 
-A request waits FCFS for one of `slots`, then for its turn at the prefill, which computes one prompt at a time, and then
-decodes beside the others at a pace that slows with their number (continuous batching, Orca, OSDI '22):
+A request waits FCFS for one of `slots`. Then it waits for the prefill, which computes one prompt at a time. Then it
+decodes beside the other requests, more slowly the more there are (continuous batching, Orca, OSDI '22):
 
     TTFT = wait for a slot + max(overhead, wait for the prefill) + prompt tokens × prefill_s_per_token
     TPOT = tpot_s × (1 + tpot_growth × (running − 1))
 
-Decoding is simulated exactly with one event per answer, as in fair queueing: each endpoint has a token clock that
-advances by dt / TPOT, and an answer of n tokens ends n − 1 units after its first token, however often the pace changes.
+Decoding is simulated exactly with one event per answer, as in fair queueing. Each endpoint has a token clock that
+advances by dt / TPOT. An answer of n tokens ends n − 1 units after its first token, however often the pace changes.
 
-A server refuses what it cannot serve at once: a request that is wrong or too long, one beyond its rate limit, and every
-one while its account is out of credit.
+A server refuses at once a request that is wrong or too long, a request beyond its rate limit, and every request while
+its account is out of credit.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from zlib import crc32
 from evaluation.shared.traffic import PLAIN, Habits
 from evaluation.simulator.workload import Noise, Request
 
-# HTTP 5xx, no answer in time, 429, 402, 403, 400; 400 in words that speak of the request; a client that hung up; a
-# first token that the router did not wait for
+# error: HTTP 5xx; timeout: no answer in time; limited: 429; denied: 402; forbidden: 403; unclear: 400; own: 400 whose
+# words speak of the request; left: the client hung up; given_up: the router did not wait for the first token
 Outcome = Literal["success", "error", "timeout", "limited", "denied", "forbidden", "unclear", "own", "left", "given_up"]
 FaultKind = Literal["slow", "error", "hang", "credit", "stall", "warming"]
 At = Callable[[float, Callable[[float], None]], None]  # schedules a call at a time in seconds
@@ -51,7 +51,7 @@ class Spec:
     sigma: float = 0.12  # of the log-normal noise on each phase
     context_tokens: int = 131_072
     habits: Habits = PLAIN
-    model: str = ""  # that it serves; empty: the one of its name
+    model: str = ""  # the model that it serves; empty: `name`
 
     @property
     def served(self) -> str:
@@ -64,10 +64,10 @@ class Spec:
 
 
 class Fault(NamedTuple):
-    """What an endpoint does wrong from `start_s` to `end_s`; `factor` is what `slow` multiplies every latency by.
+    """What an endpoint does wrong from `start_s` to `end_s`. `slow` multiplies every latency by `factor`.
 
-    `warming` is a server that starts: as slow at first, and less and less so. `stall` holds the first token of a
-    `share` of the requests for `stall_s`. `refusal` is how one that is out of credit answers.
+    `warming` is a server that starts: slow by `factor` at first, then less and less. `stall` holds the first token of a
+    `share` of the requests for `stall_s`. `refusal` is how an endpoint without credit answers.
     """
 
     kind: FaultKind
@@ -94,13 +94,13 @@ class Attempt:
 
     @property
     def work(self) -> float:
-        """Decoding, in units of the token clock."""
+        """How long decoding takes, in units of the token clock."""
         return (self.output_tokens - 1) * self.noise.decode
 
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """The state that all requests of one endpoint share. Waits through `at`, the engine's schedule."""
+    """The state that all requests of one endpoint share. `at` is the engine's schedule."""
 
     spec: Spec
     at: At
@@ -108,12 +108,12 @@ class Endpoint:
     fault: Fault | None = None
     slow: float = 1.0
     down: Literal["error", "hang"] | None = None
-    broke: Outcome | None = None  # how it answers while it is out of credit
+    broke: Outcome | None = None  # how the endpoint answers while it is out of credit
     stalling: Fault | None = None
-    failed_at_s: float = -math.inf  # when it did something wrong last
+    failed_at_s: float = -math.inf  # when the endpoint last did something wrong
     queue: deque[Attempt] = field(default_factory=deque)
     prefilling: dict[Attempt, None] = field(default_factory=dict)  # a set that keeps its order
-    decoding: list[tuple[float, int, Attempt]] = field(default_factory=list)  # heap by the token clock's reading at end
+    decoding: list[tuple[float, int, Attempt]] = field(default_factory=list)  # heap by the token clock at the end
     prefill_free_s: float = 0.0
     tokens: float = 0.0  # the token clock
     read_s: float = 0.0  # when it was read last
@@ -147,7 +147,7 @@ class Endpoint:
         return self.down is not None or self.broke is not None or self.slow > 1 or self.stalling is not None
 
     def refusal(self, request: Request, now_s: float) -> Outcome | None:
-        """How it would refuse this request now, `None` where it would take it."""
+        """How the endpoint would refuse this request now; `None` if it would take the request."""
         if self.broke is not None:
             return self.broke
         if self._allowance(now_s) < 1:
@@ -159,7 +159,7 @@ class Endpoint:
         return None
 
     def submit(self, attempt: Attempt, now_s: float) -> None:
-        """Takes a request, now or into the queue; a server that is down refuses it or never answers."""
+        """Takes a request into a slot or the queue. A server that is down answers with an error or never."""
         refusal = self.refusal(attempt.request, now_s)
         if self.is_in_trouble or refusal == "limited":
             self.failed_at_s = now_s
@@ -176,7 +176,7 @@ class Endpoint:
             self.queue.append(attempt)
 
     def leave(self, attempt: Attempt, now_s: float, outcome: Outcome = "left") -> None:
-        """The client hangs up, or the router does: its slot is free."""
+        """The client or the router hangs up, which frees the slot or the place in the queue."""
         if attempt.ended:
             return
         if self.down is not None:
@@ -203,13 +203,13 @@ class Endpoint:
         return self._allowed
 
     def prefilled_s(self, request: Request, noise: Noise, admitted_s: float, prefill_free_s: float) -> float:
-        """When the first token of a request is ready that gets its slot at `admitted_s`."""
+        """When the first token is ready of a request that gets its slot at `admitted_s`."""
         ready_s = admitted_s + self.spec.overhead_s * noise.overhead * self.slow
         prefill_s = request.prompt_tokens * self.spec.prefill_s_per_token * noise.prefill * self.slow
         return max(ready_s, prefill_free_s) + prefill_s
 
     def stall_s(self, request: Request) -> float:
-        """For how long the first token of a request that gets its slot now is held: chance by its number."""
+        """How long the first token is held, if the request gets its slot now. Chance decides, by its number."""
         fault = self.stalling
         is_held = fault is not None and crc32(str(request.number).encode()) < fault.share * 2**32
         return fault.stall_s if fault is not None and is_held else 0.0
@@ -232,13 +232,13 @@ class Endpoint:
         self._wait_for_next(now_s)
 
     def _read_clock(self, now_s: float) -> None:
-        """Before anything changes the pace."""
+        """Advances the token clock. Called before anything changes the pace."""
         if self.decoding:
             self.tokens += (now_s - self.read_s) / self.tpot_s(self.running)
         self.read_s = now_s
 
     def _wait_for_next(self, now_s: float) -> None:
-        """After anything changed the pace."""
+        """Schedules the next end of an answer. Called after anything changed the pace."""
         self._version += 1
         if self.decoding:
             version, left = self._version, max(0.0, self.decoding[0][0] - self.tokens)
@@ -263,13 +263,13 @@ class Endpoint:
             case "slow" | "warming":
                 self.slow = fault.factor
             case "credit":
-                self.broke = fault.refusal  # what is under way it still answers
+                self.broke = fault.refusal  # requests in flight are still answered
             case "error" | "hang":
                 self._fall(fault.kind, now_s)
         self._wait_for_next(now_s)
 
     def _fall(self, kind: Literal["error", "hang"], now_s: float) -> None:
-        """Nothing is answered any more, what is under way neither."""
+        """From now on the endpoint answers nothing, not even requests in flight."""
         self.down = kind
         for attempt in (*self.queue, *self.prefilling, *(entry[2] for entry in self.decoding)):
             gone_s = now_s if kind == "error" else max(now_s, attempt.sent_s + self.timeout_s)

@@ -1,10 +1,10 @@
 """The event loop: one policy on one workload, in virtual time.
 
-Around the policy stands what LiteLLM's router does for every strategy with its defaults: two retries after an error
-(not after the first token has gone out, and not of what it takes for the request's fault), and a cooldown of 5 s for a
-deployment that failed more than half of at least 5 requests within the minute, or that refused one for its rate limit
-(then as long as `Retry-After` says) or its account. See `should_retry_this_error` in `litellm/router.py` and
-`litellm/router_utils/cooldown_handlers.py`, 1.108.7.
+Around the policy the engine does what LiteLLM's router does for every strategy with its defaults. It retries twice
+after an error, but not after the first token, and not an error that LiteLLM takes for the request's fault. It cools a
+deployment down for 5 s if that failed more than half of at least 5 requests within the minute, or refused one for its
+account (HTTP 402) or its rate limit. After a rate limit the cooldown lasts as long as `Retry-After` says, if it says.
+See `should_retry_this_error` in `litellm/router.py` and `litellm/router_utils/cooldown_handlers.py`, 1.108.7.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from evaluation.simulator.workload import Contract, Noise, Request
 RETRIES = 2
 TIMEOUT_S = 10.0
 TICK_S = 0.25
-REMEMBERED_S = 30.0  # so long a failure explains that a deployment is shut
+REMEMBERED_S = 30.0  # a failure this recent explains that a deployment is shut
 PROBE = Ask("chat", stream=False, text_tokens=10, answer_tokens=1)  # a health check
 RETRIED = frozenset({"error", "timeout", "limited", "forbidden", "given_up"})  # 402 and 400 are not
 COOLDOWN_S = 5.0
-AT_ONCE = frozenset({"limited", "denied"})  # one of these is enough for a cooldown …
-COUNTED = AT_ONCE | {"error", "timeout", "given_up"}  # … and of the others none leads to one
+AT_ONCE = frozenset({"limited", "denied"})  # one such attempt is enough for a cooldown
+COUNTED = AT_ONCE | {"error", "timeout", "given_up"}  # no other outcome leads to a cooldown
 COOLDOWN_FAILURES = 0.5
 COOLDOWN_REQUESTS = 5
 
@@ -42,13 +42,13 @@ class Served(NamedTuple):
     outcome: Outcome
     ttft_s: float | None
     cost_usd: float
-    in_time: bool  # the contract's limit on the time
-    kept: bool  # the whole contract
+    in_time: bool  # whether the time limit was kept
+    kept: bool  # whether the whole contract was
     ended_s: float  # virtual time
 
 
 class Shut(NamedTuple):
-    """A deployment that a policy sent nothing to for `lasted_s`, though it had done nothing wrong."""
+    """A deployment that a policy shut for `lasted_s`, although it had done nothing wrong."""
 
     deployment: int
     from_s: float
@@ -56,14 +56,14 @@ class Shut(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What became of each request, in the order of their ends, and who was shut without a cause."""
+    """What became of each request, in the order of their ends, and the deployments shut without a cause."""
 
     served: Sequence[Served]
     shut: Sequence[Shut]
 
 
 class Schedule:
-    """Calls in the order of their times, and of their making among equals."""
+    """Calls in order of time; calls for the same time run in the order in which they were scheduled."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -83,7 +83,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class Cooldowns:
-    """LiteLLM's own: which deployments its router leaves out for a while."""
+    """LiteLLM's cooldowns: the deployments that its router leaves out for a while."""
 
     count: int
     minute: int = -1
@@ -92,12 +92,12 @@ class Cooldowns:
     until_s: dict[int, float] = field(default_factory=dict)
 
     def pool(self, now_s: float) -> list[int]:
-        """The deployments to choose from: all of them where all are cooling down."""
+        """The deployments to choose from; if all are cooling down, all of them."""
         warm = [i for i in range(self.count) if self.until_s.get(i, 0.0) <= now_s]
         return warm or list(range(self.count))
 
     def note(self, deployment: int, outcome: Outcome, now_s: float, retry_after_s: float | None = None) -> None:
-        """Counts one attempt. A client that left counts as nothing."""
+        """Counts one attempt, unless the client left."""
         if int(now_s // 60) != self.minute:
             self.minute = int(now_s // 60)
             self.failed.clear()
@@ -124,10 +124,10 @@ class Simulation:
         self.served: list[Served] = []
         self._watch = Watch(self.endpoints)
         self._cooldowns = Cooldowns(len(specs))
-        self._probes = itertools.count(-1, -1)  # their numbers
+        self._probes = itertools.count(-1, -1)  # request numbers of probes
 
     def run(self, policy: Policy, requests: Iterable[Request]) -> Run:
-        """Sends every request at its instant, and waits for the end of all."""
+        """Sends every request at its instant, and runs until all have ended."""
         waiting = list(requests)
         for request in waiting:
             self.schedule.at(request.at_s, lambda now_s, request=request: self._place(policy, request, (), now_s))  # type: ignore[misc]
@@ -180,7 +180,7 @@ class Simulation:
             self.schedule.at(leaves_s, lambda now_s: self.endpoints[at].leave(attempt, now_s))
 
     def _watch_over(self, policy: Policy, attempt: Attempt, at: int, after_s: float | None) -> None:
-        """Asks the policy after so long what becomes of an attempt that has no first token by then."""
+        """Asks the policy after `after_s` what to do with the attempt, if it has no first token by then."""
         if after_s is None:
             return
 
@@ -208,7 +208,7 @@ class Simulation:
 
 
 class Watch:
-    """Looks for deployments that a policy shuts though they did nothing wrong in the seconds before, nor since."""
+    """Looks for deployments that a policy shuts although they did nothing wrong, neither shortly before nor since."""
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.found: list[Shut] = []
@@ -216,7 +216,7 @@ class Watch:
         self._since_s: dict[int, float] = {}
 
     def look(self, shut: Collection[int], now_s: float) -> None:
-        """Some times a second, with those that are shut now."""
+        """Notes the deployments that are shut now. The engine calls this every TICK_S."""
         for i, endpoint in enumerate(self._endpoints):
             since_s = self._since_s.get(i, now_s)
             if i in shut:
@@ -228,7 +228,7 @@ class Watch:
 
 
 def affordable(spec: Spec, request: Request, output_tokens: int) -> bool:
-    """Whether an answer of so many tokens keeps the cost limit and the quality floor, whatever its speed."""
+    """Whether an answer of this many tokens keeps the cost limit and the quality floor, whatever its speed."""
     per_1k_usd = spec.cost_usd(request.prompt_tokens, output_tokens) * 1_000
     return (
         per_1k_usd <= request.contract.cost_per_1k_usd * (request.prompt_tokens + output_tokens)

@@ -1,13 +1,14 @@
 """The baselines, and LiteLLM's own strategies as its 1.108.7 computes them.
 
-latency-based-routing   lowest mean of the last 10 TTFTs over all prompts, for whole answers of seconds per token;
-                        unknown = 0; buffer 0. Only a timeout leaves a mark (1,000 s), and in another list, which for
-                        streams counts as long as no TTFT is known.
+latency-based-routing   lowest mean over the last 10 answers, whatever their prompts: of TTFT for streams, of seconds
+                        per token for whole answers. Unknown counts as 0; the buffer is 0. The only failure that counts
+                        is a timeout: 1,000 s in the list of seconds per token. Streams use that list while no TTFT is
+                        known.
 cost-based-routing      lowest input + output price per token.
 least-busy              lowest in-flight count, the first of `model_list` among equals.
 
-They see the whole proxy's state at once, as one worker would: kinder than the shared blob that workers overwrite. None
-knows of `tried`: LiteLLM's retries choose anew.
+These strategies see the state of the whole proxy at once, as a single worker would. That is kinder than LiteLLM, whose
+workers overwrite a shared state. LiteLLM's strategies ignore `tried`: its retries choose anew.
 """
 
 # ruff: noqa: ARG002  # every policy has the same signatures
@@ -23,7 +24,7 @@ from evaluation.simulator.policy import Call, Choice, Ended, Policy
 
 
 class Random(Policy):
-    """Any one."""
+    """A random deployment of the pool."""
 
     def choose(self, call: Call, now_s: float) -> Choice:
         """See Policy."""
@@ -69,7 +70,7 @@ class LeastBusy(Policy):
 
 
 class LeastInFlight(LeastBusy):
-    """The same, chance among equals and untried deployments first: what least-busy could be."""
+    """Least-busy as it could be: untried deployments first, and a random choice among equals."""
 
     def choose(self, call: Call, now_s: float) -> Choice:
         """See Policy."""

@@ -1,4 +1,4 @@
-"""What a routing policy is to the simulator: it chooses, and is told what became of it."""
+"""The interface of a routing policy: it chooses a deployment, and is told what became of the request."""
 
 # ruff: noqa: ARG002  # every policy has the same signatures
 from __future__ import annotations
@@ -12,26 +12,26 @@ from evaluation.simulator.workload import Request
 
 
 class Call(NamedTuple):
-    """A request to be placed. Deployments are known by their position."""
+    """A request that needs a deployment. A deployment is known by its position."""
 
     request: Request
-    pool: Sequence[int]  # those that LiteLLM does not cool down; never empty
+    pool: Sequence[int]  # the deployments that are not cooling down, else all; never empty
     tried: Sequence[int] = ()
 
 
 class Choice(NamedTuple):
-    """A deployment, and what the policy promises of it where it does."""
+    """A deployment, and what the policy promises for the request, if it promises anything."""
 
     deployment: int
-    probability: float | None = None  # that the limit on the time will be kept
+    probability: float | None = None  # that the time limit will be kept
     ttft_p95_s: float | None = None
-    agreed: bool | None = None  # with what one observer of everything would have chosen
-    agreed_soon: bool | None = None  # or would have within the last two seconds
-    misjudged: bool = False  # a deployment was ruled out as too small that holds the request by far
+    agreed: bool | None = None  # with an observer that hears of every request; `None`: not asked
+    agreed_soon: bool | None = None  # or with that observer as of the last two seconds
+    misjudged: bool = False  # a deployment was ruled out as too small, though it is by far large enough
 
 
 class Ended(NamedTuple):
-    """One attempt's end. Times are seconds since it was sent; `ttft_s` is `None` where no token came.
+    """One attempt's end. Times are seconds since it was sent; `ttft_s` is `None` if no token came.
 
     `is_over` says that LiteLLM does not try again.
     """
@@ -45,14 +45,14 @@ class Ended(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A request of nobody's that asks a deployment whether it answers; `ended` is told when it ended, and how."""
+    """A health check: a request of no client. `ended` is called with the time of its end and its outcome."""
 
     deployment: int
     ended: Callable[[float, Outcome], None]
 
 
 class Policy:
-    """Places requests. All calls come in order of time; a policy that overrides none but `choose` hears of nothing."""
+    """Places requests. All calls come in order of time. A policy overrides `choose` and what else it needs."""
 
     def __init__(self, specs: Sequence[Spec], rng: random.Random) -> None:
         self.specs = specs
@@ -63,29 +63,29 @@ class Policy:
         raise NotImplementedError
 
     def begun(self, call: Call, deployment: int, now_s: float) -> None:
-        """It was sent."""
+        """The request was sent to the deployment."""
 
     def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
-        """The first token passed, `ttft_s` after it was sent."""
+        """The first token came, `ttft_s` after the attempt was sent."""
 
     def deadline_s(self, request: Request, now_s: float) -> float | None:
-        """In how many seconds it wants to look whether what was just sent has a first token; `None`: never."""
+        """In how many seconds the policy wants to look whether the attempt has a first token; `None`: never."""
         return None
 
     def look(self, request: Request, now_s: float) -> float | None:
-        """It has none: 0 gives it up for another deployment, more looks again after so long, `None` lets it be."""
+        """No first token yet. 0: give the attempt up for another deployment; above 0: look again then; `None`: wait."""
         return None
 
     def ended(self, end: Ended, now_s: float) -> None:
-        """It came to an end."""
+        """An attempt ended."""
 
     def tick(self, now_s: float) -> None:
         """A quarter of a second has passed."""
 
     def probes(self, now_s: float) -> Sequence[Probe]:
-        """What to ask now."""
+        """The health checks to send now."""
         return ()
 
     def shut(self, now_s: float) -> Collection[int]:
-        """The deployments that get no request now, whatever it is."""
+        """The deployments that get no request at all now."""
         return ()

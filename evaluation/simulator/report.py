@@ -1,4 +1,4 @@
-"""What the project promises of the simulator's figures and whether it is kept, and the tables that show both."""
+"""What the project promises about the simulator's figures, whether each promise is kept, and the tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from evaluation.simulator.policies import LATENCY_BASED, LEAST_BUSY, STOCK
 from evaluation.simulator.study import OURS, PLANNING, RESCUING
 from evaluation.simulator.tally import Estimate, Statistic, Tally, estimate
 
-Runs = Mapping[str, Sequence[Tally]]  # by policy, one tally a seed
+Runs = Mapping[str, Sequence[Tally]]  # by policy, one tally for each seed
 LEAST_ATTAINMENT = {"steady": 0.99, "mixed": 0.98, "mixed-burst": 0.95, "mixed-credit": 0.95}
 ATTAINMENT = 0.97
 MOST_COST = {"steady": 1.10, "slowdown": 1.25, "mixed": 1.25, "mixed-slowdown": 1.25, "mixed-credit": 1.25}
 CALIBRATION, AGREEMENT = 0.03, 0.95
 COVERAGE = {"steady": (0.94, 0.96), "slowdown": (0.90, 0.98)}
-BEHIND = 0.01  # whoever plans ahead, in contracts kept
+BEHIND = 0.01  # at most this far behind the clairvoyant that plans ahead, in contracts kept
 RESCUES = {"steady": 0.003}  # extra calls, as a share of the requests
 BUDGET, EPSILON = 0.03, 0.002
 MIXED, RANDOM = "mixed", "random"
@@ -37,12 +37,12 @@ class Bar(NamedTuple):
 
     @property
     def kept(self) -> bool:
-        """Whether the figure itself lies within; its interval tells how sure that is."""
+        """Whether the figure itself lies between the limits. Its interval shows how sure that is."""
         return self.low <= self.found.value <= self.high
 
     @property
     def limits(self) -> str:
-        """In signs."""
+        """The limits as `≥ 0.94 and ≤ 0.96`."""
         return " and ".join(
             [f"≥ {self.low:g}"] * (self.low > -math.inf) + [f"≤ {self.high:g}"] * (self.high < math.inf)
         )
@@ -108,7 +108,7 @@ def _rescue_bars(scenario: str, rescuing: Sequence[Tally], ours: Sequence[Tally]
 
 
 def _ahead_where_poor(ours: Sequence[Tally], peer: Sequence[Tally]) -> Estimate:
-    """The lead by seeds: a fault takes another endpoint with each, and some of them the peer hardly used."""
+    """The lead in the seeds where the peer is below POOR. In other seeds the peer may hardly use the faulty one."""
     poor = [(a, b) for a, b in zip(ours, peer, strict=True) if tally.attainment(b) < POOR]
     return _difference([a for a, _ in poor], [b for _, b in poor], tally.attainment)
 
@@ -144,7 +144,7 @@ COLUMNS: tuple[tuple[str, Statistic], ...] = (
 
 
 def policies_table(scenario: str, runs: Runs) -> Table:
-    """One row a policy."""
+    """One row for each policy."""
     table = Table("policy", *(title for title, _ in COLUMNS), title=scenario)
     for name, tallies in runs.items():
         cells = (_cell(estimate(tallies, statistic), percent="%" in title) for title, statistic in COLUMNS)
@@ -153,7 +153,7 @@ def policies_table(scenario: str, runs: Runs) -> Table:
 
 
 def bars_table(bars: Iterable[tuple[str, Bar]]) -> Table:
-    """One row a promise."""
+    """One row for each promise."""
     table = Table("scenario", "promise", "found", "limit", "", title="bars")
     for scenario, bar in bars:
         verdict = "[green]kept" if bar.kept else "[red]missed"
@@ -162,7 +162,7 @@ def bars_table(bars: Iterable[tuple[str, Bar]]) -> Table:
 
 
 def reaction_line(runs: Runs) -> str | None:
-    """How ours reacts to a fault, `None` where there was none."""
+    """How ours reacts to a fault; `None` if there was no fault."""
     ours = runs["ours"]
     if not any("runs" in one for one in ours):
         return None
@@ -177,7 +177,7 @@ def reaction_line(runs: Runs) -> str | None:
 
 
 def saved(found: Mapping[str, Runs]) -> dict[str, object]:
-    """For docs/evidence.md: each scenario, and of what we promise in all of them the range and who is beyond."""
+    """For docs/evidence.md: each scenario; for promises about all scenarios, the range and the scenarios beyond it."""
     ours = {scenario: runs[OURS] for scenario, runs in found.items()}
     mixed = {scenario: tallies for scenario, tallies in ours.items() if scenario.startswith(MIXED)}
     columns = {"ours": OURS, "latency_based": LATENCY_BASED, "least_busy": LEAST_BUSY}
@@ -210,7 +210,7 @@ def _by_limit(
     high: float = math.inf,
     scale: float = 1,
 ) -> dict[str, object]:
-    """The range of the scenarios within the limits, and each that is beyond."""
+    """The range of the scenarios within the limits, and each scenario beyond them."""
     all_of = {name: estimate(tallies, statistic) for name, tallies in found.items()}
     within = [scale * one.value for one in all_of.values() if low <= one.value <= high]
     beyond = [{"scenario": name} | _plain(one, scale) for name, one in all_of.items() if not low <= one.value <= high]

@@ -1,18 +1,18 @@
 """The endpoints and what happens to them, with streamed chats as the reference, and with traffic of all kinds.
 
-Four deployments of three models, of unlike speed and price; `swift` serves the same model as `medium` on faster
-hardware at twice the price. In steady state a quarter of the capacity is used, so that a fourfold burst fills it.
+Four deployments of three models differ in speed and price. `swift` serves the same model as `medium` on faster hardware
+at twice the price. In steady state a quarter of the capacity is used, so that a fourfold burst fills it.
 
-`stalls` holds the first token of 3 % of an endpoint's requests for 5 s; in `slow-start` one begins cold. There, and
-where rescue could do harm, ours takes part twice: without and with it.
+`stalls` holds the first token of 3 % of an endpoint's requests for 5 s; in `slow-start` one endpoint begins cold. In
+these scenarios, and where rescue could do harm, ours takes part twice: without and with rescue.
 
-A fault takes another endpoint with each seed, so that no policy is spared for never using the one that fails. It lasts
-from START_S to END_S, as does a burst. A run is judged from then until RECOVERY_S after it, the steady one over the
-same time; the cold start is judged from its first request on.
+Each seed's fault hits another endpoint, so that no policy looks good because it never uses the endpoint that fails. A
+fault or a burst lasts from START_S to END_S. A run is judged from START_S until RECOVERY_S after END_S, also without a
+fault. The cold start is judged from its first request on.
 
-In the `tight` scenarios there is no `swift`, `medium` has 20 slots, and `small` is the one that fails: then, or in a
-burst, `medium` fills with requests that could pay for `large`, and those that cannot wait behind them. Where they are
-`swept`, the benchmark knows how many each serves at once.
+In the `tight` scenarios there is no `swift`, `medium` has 20 slots, and only `small` fails. During the fault or a
+burst, `medium` fills with requests that could pay for `large`. Requests that cannot pay for it wait behind them. In
+the `swept` scenarios the benchmark knows how many requests each endpoint serves at once.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ SPECS = (
 )
 
 
-# Whom mixed traffic meets. Verbosities are Llama-3.1-8B-Instruct's, gemma-2-27b-it's and Claude 3.5 Sonnet's, as
-# `evaluation.routing.models` finds them; `thinker` is medium's equal at half its price per token, and writes five
+# The fleet for mixed traffic. Verbosities are those of Llama-3.1-8B-Instruct, gemma-2-27b-it and Claude 3.5 Sonnet, as
+# `evaluation.routing.models` finds them. `thinker` has medium's quality at half its price per token, and writes five
 # times as much.
 SMALL, MEDIUM, LARGE = (Habits(verbosity=factor, wobble=0.5) for factor in (2.24, 1.0, 0.91))
 THINKER = Habits(verbosity=5.0, wobble=0.5)
-LIMITS = RateLimit(30, 10, retry_after_s=2), RateLimit(30, 10)  # says how long to wait, or does not
+LIMITS = RateLimit(30, 10, retry_after_s=2), RateLimit(30, 10)  # with and without Retry-After
 _small, _medium, _swift, _large = SPECS
 MIXED_SPECS = (
     replace(_small, habits=SMALL, context_tokens=8_192),
@@ -63,13 +63,13 @@ MIXED_SPECS = (
     replace(_large, habits=LARGE),
 )
 TIGHT_SPECS = (_small, replace(_medium, slots=20), _large)
-TIGHT_PER_S = 3.5  # four times as many leave room for those that only medium can serve
-REFUSALS: tuple[Outcome, ...] = ("unclear", "denied", "forbidden")  # 400, 402 and 403: how it says "out of credit"
+TIGHT_PER_S = 3.5  # even a fourfold burst leaves room for requests that only medium can serve
+REFUSALS: tuple[Outcome, ...] = ("unclear", "denied", "forbidden")  # HTTP 400, 402, 403: all say "out of credit"
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One course of events."""
+    """One scenario: its traffic, its endpoints and its fault."""
 
     name: str
     rate: Rate = STEADY
@@ -78,18 +78,18 @@ class Scenario:
     judged_from_s: float = START_S
     duration_s: float = END_S + RECOVERY_S
     draw: Draw = steady
-    fleet: Sequence[Spec] = SPECS  # of streamed chats
-    victim: str = ""  # of the fault; empty: another with each seed
-    is_swept: bool = False  # the benchmark tried the endpoints under load
-    has_rescue: bool = False  # whether ours takes part once more, with rescue
+    fleet: Sequence[Spec] = SPECS  # used for streamed chats; mixed traffic uses MIXED_SPECS
+    victim: str = ""  # the endpoint with the fault; empty: another one with each seed
+    is_swept: bool = False  # the benchmark includes a sweep under load
+    has_rescue: bool = False  # ours takes part a second time, with rescue
 
     @property
     def is_tight(self) -> bool:
-        """Whether places are scarce, so that who plans ahead does better than who does not."""
+        """Whether slots are scarce, so that planning ahead pays."""
         return self.fleet is TIGHT_SPECS
 
     def specs(self, seed: int) -> Sequence[Spec]:
-        """Whom the requests meet."""
+        """The endpoints that serve the requests."""
         if self.draw is steady:
             return self.fleet
         limit = LIMITS[seed % len(LIMITS)]
@@ -99,7 +99,7 @@ class Scenario:
         ]
 
     def faults(self, seed: int) -> dict[str, Fault]:
-        """What goes wrong, by endpoint."""
+        """The fault of each endpoint that has one."""
         if self.fault is None:
             return {}
         specs = self.specs(seed)
@@ -131,7 +131,7 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 def benchmark(trace: Sequence[Size] | None, scenario: Scenario, seed: int) -> dict[str, Metrics]:
-    """What a benchmark of single requests finds of each endpoint before the run, by name."""
+    """What a benchmark of single requests measures of each endpoint before the run, by name."""
     specs = scenario.specs(seed)
     requests = generate(trace, Rate(1.0), float(BENCHMARK_CALLS), specs, seed)
     found: dict[str, Metrics] = {}
@@ -161,7 +161,7 @@ def benchmark(trace: Sequence[Size] | None, scenario: Scenario, seed: int) -> di
 
 
 def sweep(spec: Spec, answer_tokens: float) -> LatencyFit:
-    """What a sweep over loads finds of an endpoint: the nearest knee, and how fast places get free beyond it."""
+    """What a sweep over loads finds of an endpoint: the nearest knee, and how fast slots get free beyond it."""
     full_s = spec.tpot_s * (1 + spec.tpot_growth * (spec.slots - 1))
     return LatencyFit(
         measured_at_s=0.0,

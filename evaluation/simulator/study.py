@@ -25,10 +25,10 @@ from slo_router.decision.prediction import ENOUGH_LIVE
 
 CLAIRVOYANT, PLANNING, OURS = "clairvoyant", "clairvoyant that plans ahead", "ours"
 PRESENT = "sees the present alone"
-PRESENT_USD_PER_S = 1e-2  # at `medium`: of PRICES_USD_PER_S the one with which it kept most on other seeds
+PRESENT_USD_PER_S = 1e-2  # at `medium`: the one of PRICES_USD_PER_S that kept most on other seeds
 RESCUING = "ours with rescue"
 PRICES_USD_PER_S = (1e-5, 3e-4, 1e-3, 3e-3, 1e-2)
-PROVEN = math.ceil(ENOUGH_LIVE)  # answers that prove a deployment: what the plugin wants before it predicts from them
+PROVEN = math.ceil(ENOUGH_LIVE)  # answers that prove a deployment: the plugin wants them before it predicts from them
 SETTLED = 200  # requests after which a cold start should cost what the steady state costs
 
 
@@ -41,7 +41,7 @@ class Task(NamedTuple):
 
 
 class Study(NamedTuple):
-    """What each policy's run adds up to."""
+    """The tally of each policy's run."""
 
     task: Task
     tallies: dict[str, Tally]
@@ -83,7 +83,7 @@ def simulate(policy: Policy, specs: Sequence[Spec], faults: Mapping[str, Fault],
 
 
 def planned(specs: Sequence[Spec], faults: Mapping[str, Fault], requests: Sequence[Request], task: Task) -> Run:
-    """The run that keeps most contracts, of one for each price at each endpoint."""
+    """Runs each price at each endpoint, and returns the run that keeps most contracts."""
     found: list[Run] = []
     for at in range(len(specs)):
         for price in PRICES_USD_PER_S:
@@ -94,7 +94,7 @@ def planned(specs: Sequence[Spec], faults: Mapping[str, Fault], requests: Sequen
 
 
 def present(specs: Sequence[Spec], requests: Sequence[Request], task: Task) -> Present:
-    """The router that knows the mean answer and one price, and sees every endpoint."""
+    """The router that sees every endpoint, and knows the mean answer and one price."""
     policy = Present(specs, _rng(task))
     policy.prices = [PRESENT_USD_PER_S if spec.name == "medium" else 0.0 for spec in specs]
     policy.answer_tokens = statistics.fmean(request.answers[0] for request in requests)
@@ -102,12 +102,12 @@ def present(specs: Sequence[Spec], requests: Sequence[Request], task: Task) -> P
 
 
 def ours(trace: Sequence[Size] | None, scenario: Scenario, task: Task, rescue: RescueSettings | None = None) -> Ours:
-    """The plugin, with the benchmark that the scenario leaves it."""
+    """The plugin, with the benchmark that the scenario allows."""
     return Ours(scenario.specs(task.seed), _rng(task), benchmark(trace, scenario, -1 - task.seed), rescue)
 
 
 def cold_start(served: Sequence[Served], known: Sequence[Served], scenario: Scenario) -> Tally:
-    """The share of a new deployment until it is proven, and the cost after that against one that was benchmarked."""
+    """Sums for a new deployment's share until it is proven, and for the later cost without and with a benchmark."""
     new = {_position(name, SPECS) for name in scenario.unmeasured}
     answers = sorted(s.ended_s for s in served if s.outcome == "success" and s.choices[-1].deployment in new)
     proven_s = answers[PROVEN - 1] if len(answers) >= PROVEN else scenario.duration_s
@@ -117,7 +117,7 @@ def cold_start(served: Sequence[Served], known: Sequence[Served], scenario: Scen
 
 
 def reaction(served: Sequence[Served], faulty: int) -> Tally:
-    """Of the requests that came during a fault but its first second, how many tried the faulty endpoint.
+    """The requests that came during a fault, without its first second, and how many of them tried the faulty endpoint.
 
     `return_s` is the time from the fault's end to the arrival of the next request whose contract the endpoint kept.
     """

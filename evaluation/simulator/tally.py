@@ -1,19 +1,19 @@
-"""What a run adds up to, and the statistics that are read from it.
+"""The sums of a run, and the statistics that are computed from them.
 
-A tally is a set of named sums, so that runs can be added, and a statistic is a ratio of sums over all seeds. Its 95 %
+A tally is a set of named sums, so that runs can be added. A statistic is a ratio of sums over all seeds. Its 95 %
 confidence interval is the jackknife's over seeds (Efron and Stein, 1981): runs are independent, requests within a run
-are not.
+are not. The clairvoyant of the tight scenarios is the one that plans ahead.
 
     attainment   contract kept ÷ requests whose contract the clairvoyant kept in its own run, and whose client stayed
-    cost         USD ÷ the clairvoyant's, over those of them that were answered
+    cost         USD ÷ the clairvoyant's USD, over those of these requests that were answered
     ECE          Σ over 10 bins of P(in time): share of the bin × |mean prediction − observed share|; first attempts
     coverage     share of first attempts that were answered within their predicted p95 TTFT
-    agreement    share of first decisions that one observer of everything would have made alike, at once; and what it
-                 would have decided on what it knew up to two seconds before counts as well
-    failed       share of all requests that ended without an answer though the clairvoyant's ended with one
-    waited       share of all requests whose first token came later than LONG_S after their arrival, or never
-    extra        calls beyond one a request, as a share of the requests
-    misjudged    share of first decisions that ruled out as too small who holds the request by far
+    agreement    share of the compared first decisions that an observer of every request would have made alike, at once;
+                 or also on what the observer knew at any time in the last two seconds
+    failed       share of the requests answered in the clairvoyant's run that ended without an answer here
+    waited       streams whose first token came later than LONG_S after their arrival, or never, ÷ all requests
+    extra        calls beyond one for each request, as a share of the requests
+    misjudged    share of first decisions that ruled out a deployment as too small, though it is by far large enough
     shut         deployments that were shut for longer than SHUT_S though they had done nothing wrong, per run
 """
 
@@ -28,7 +28,7 @@ from evaluation.simulator.engine import Run, Served
 from slo_router.contract.intervals import CONFIDENCE, student
 
 Tally = Mapping[str, float]
-Statistic = Callable[[Tally], float]  # NaN where there is nothing to divide by
+Statistic = Callable[[Tally], float]  # NaN if there is nothing to divide by
 BINS = 10
 SHUT_S = 1.0
 LONG_S = 2.0
@@ -42,7 +42,7 @@ class Estimate(NamedTuple):
 
 
 def tally(run: Run, reference: Iterable[Served], judged_from_s: float) -> Tally:
-    """The sums of one run; `reference` is the clairvoyant's on the same requests."""
+    """The sums of one run; `reference` is the clairvoyant's run on the same requests."""
     best = {entry.request.number: entry for entry in reference}
     sums: Counter[str] = Counter(seeds=1, shut=sum(shut.lasted_s > SHUT_S for shut in run.shut))
     for entry in run.served:
@@ -81,7 +81,7 @@ def _add_promise(sums: Counter[str], entry: Served) -> None:
     sums["agreed_soon"] += first.agreed_soon is True
     sums["misjudged"] += first.misjudged
     if entry.outcome == "left" or entry.request.ask.fault is not None:
-        return  # nobody promised the client's own doing
+        return  # no promise covers what the client itself causes
     if first.probability is not None:
         at = min(BINS - 1, int(first.probability * BINS))
         sums[f"bin{at}"] += 1
@@ -101,12 +101,12 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 def ratio(above: str, below: str) -> Statistic:
-    """One sum by another."""
+    """One sum divided by another."""
     return lambda sums: sums.get(above, 0.0) / sums[below] if sums.get(below) else math.nan
 
 
 def extra_calls(sums: Tally) -> float:
-    """Retries and rescues."""
+    """Retries and rescues, as a share of the requests."""
     return sums["calls"] / sums["requests"] - 1 if sums.get("requests") else math.nan
 
 
@@ -133,7 +133,7 @@ agreement_soon = ratio("agreed_soon", "decided")
 
 
 def estimate(tallies: Sequence[Tally], statistic: Statistic) -> Estimate:
-    """A statistic over all runs with its interval, which is NaN for a single run."""
+    """A statistic over all runs with its interval. The interval is NaN for a single run."""
     n, value = len(tallies), statistic(total(tallies))
     if n < 2:
         return Estimate(value, math.nan)

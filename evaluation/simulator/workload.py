@@ -1,12 +1,12 @@
 """What arrives: when, how large, of which category, and under which contract.
 
-Arrivals are made at unit rate first, in *operational* time, from the gaps of the recorded trace or from exponential
-ones, and then mapped to the clock by the inverse of the expected count Λ(t) = ∫ rate. One function thus serves both
-sources, and a burst is a steeper piece of Λ that keeps the trace's own burstiness (Cinlar, *Introduction to Stochastic
+Arrivals are first made at unit rate, in *operational* time, from the gaps of the recorded trace or from exponential
+gaps. Then the inverse of the expected count Λ(t) = ∫ rate maps them to the clock. So one function serves both sources,
+and a burst is a steeper piece of Λ that keeps the trace's own burstiness (Cinlar, *Introduction to Stochastic
 Processes*, 1975, ch. 4.7).
 
-A contract is joint: a limit on the time, one on the cost per 1,000 tokens and a quality floor, all kept or not kept.
-The time is that to the first token where the answer is streamed, else that to its end: nobody sees more of it.
+A contract is joint: a time limit, a limit on the cost per 1,000 tokens and a quality floor. It is kept if all three
+are. The time limit of a stream is on its first token, and that of a whole answer is on its end.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import NamedTuple, Protocol
 from evaluation.shared.traffic import ANSWERS, CHARS_PER_TOKEN, PROMPTS, Ask, Habits, steady
 
 SIZE_ERROR = 0.1  # sigma of the log-normal error of a token count that is estimated from characters
-WHOLE_S = 6.0, 60.0  # bounds of the limit on a whole answer's time, log-uniform between: clients' timeouts
-Draw = Callable[[random.Random, int, int], Ask]  # of prompt and answer tokens
+WHOLE_S = 6.0, 60.0  # the time limit of a whole answer is log-uniform between these, like clients' timeouts
+Draw = Callable[[random.Random, int, int], Ask]  # from prompt and answer tokens
 
 
 class Size(NamedTuple):
-    """Tokens of one recorded request, and the gap to the one before in units of the trace's mean gap."""
+    """Tokens of one recorded request, and the gap to the request before, in units of the trace's mean gap."""
 
     gap: float
     prompt_tokens: int
@@ -38,7 +38,7 @@ class Size(NamedTuple):
 class Contract(NamedTuple):
     """What a request asks for. `cost_per_1k_usd` is USD per 1,000 tokens, prompt and answer together.
 
-    `time_s` limits the time to the first token of a stream, and that of a whole answer.
+    `time_s` limits the time to the first token of a stream, or to the end of a whole answer.
     """
 
     time_s: float
@@ -68,12 +68,12 @@ class Request(NamedTuple):
 
     @property
     def prompt_tokens(self) -> int:
-        """As servers count them."""
+        """The prompt's tokens, as servers count them."""
         return self.ask.prompt_tokens
 
 
 class Server(Protocol):
-    """What of an endpoint bears on the requests themselves."""
+    """The properties of an endpoint that a request's answers and noise depend on."""
 
     @property
     def sigma(self) -> float:
@@ -85,7 +85,7 @@ class Server(Protocol):
 
     @property
     def habits(self) -> Habits:
-        """How long its answers get."""
+        """The endpoint's habits, which set the length of its answers."""
 
 
 class Kind(NamedTuple):
@@ -118,7 +118,7 @@ class Rate(NamedTuple):
     end_s: float = 0.0
 
     def clock_s(self, expected: float) -> float:
-        """When `expected` requests have arrived in the mean: the inverse of Λ."""
+        """The time by which `expected` requests have arrived in the mean: the inverse of Λ."""
         before = self.per_s * self.start_s
         within = self.per_s * self.factor * (self.end_s - self.start_s)
         if expected <= before:
@@ -129,7 +129,7 @@ class Rate(NamedTuple):
 
 
 def read_trace(path: Path) -> list[Size] | None:
-    """Recorded sizes and gaps, `None` where the file is absent. Raises ValueError naming file and problem."""
+    """Recorded sizes and gaps; `None` if the file is absent. Raises ValueError that names file and problem."""
     if not path.exists():
         return None
     try:
@@ -149,7 +149,7 @@ def read_trace(path: Path) -> list[Size] | None:
 
 
 def sizes(trace: Sequence[Size] | None, rng: random.Random) -> Iterator[Size]:
-    """Sizes without end: the trace from a random place on, or Poisson arrivals of log-normal sizes."""
+    """Endless sizes: the trace from a random place on, again and again, or Poisson arrivals of log-normal sizes."""
     if trace is None:
         while True:
             prompt, output = PROMPTS.draw(rng), ANSWERS.draw(rng)
@@ -169,7 +169,7 @@ def generate(
     *,
     draw: Draw = steady,
 ) -> list[Request]:
-    """All requests of `duration_s`; `draw` makes of a size what is asked."""
+    """All requests of `duration_s` seconds. `draw` makes a request of a size."""
     rng = random.Random(seed)
     names, shares = list(KINDS), [kind.share for kind in KINDS.values()]
     requests: list[Request] = []

@@ -1,1 +1,1 @@
-"""Proof that moving code about changed nothing: what must stay the same, recorded before and compared after."""
+"""Proof that moving code changed nothing: what must stay the same is recorded before and compared after."""

@@ -29,7 +29,7 @@ from evaluation.unchanged.decisions import decisions
 
 DECISIONS = 10_000
 SCENARIOS, SEEDS = ("steady", "hang", "mixed"), (0, 1)
-SHOWN = 20  # lines of a difference
+SHOWN = 20  # lines of a difference that are printed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
 Folder = Annotated[Path, typer.Argument(file_okay=False)]

@@ -1,9 +1,10 @@
-"""Random worlds, the same for the same seed: what is decided of each request, and what other policies decide of it.
+"""Random worlds, the same for the same seed: the decision on each request, and the decisions of other policies on it.
 
     settings, deployments, measurements ─→ Strategy.choose ─→ the record ─→ decided again, and by another policy
                                               ↑ live state  ←─ how it ended
 
-Each world has a strategy and another worker that hears of it. Requests fail, hang, are refused and are left.
+Each world has two workers, each with a strategy, which hear of each other. Requests succeed, fail, are refused, and
+clients leave them.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from slo_router.worker.tasks.turns import at_once
 from slo_router.worker.trace import Trace
 
 GROUP, NOW_S = "smart", 1_800_000_000.0
-REQUESTS = 100  # of one world
-GAP_S = 0.4  # between two requests, in the mean
+REQUESTS = 100  # in each world
+GAP_S = 0.4  # mean time between two requests
 AGES_S = (30.0, 3_600.0, 90_000.0, 700_000.0)
 HEADERS = {
     "x-slo-ttft-ms": (100, 300, 1_000, 5_000),
@@ -128,7 +129,7 @@ class World:
         return made
 
     def requests(self) -> Iterator[dict[str, object]]:
-        """Each request's decision, and what is decided of its record."""
+        """The decisions on each request, and those that replay makes from its record."""
         for number in range(REQUESTS):
             self.now_s += self.rng.expovariate(1 / GAP_S)
             worker = self.rng.choice(self.workers)
@@ -205,7 +206,7 @@ class World:
 
 
 def decisions(count: int, seed: int = 0) -> Iterator[str]:
-    """So many requests, one line of JSON each."""
+    """A line of JSON for each request of as many worlds as `count` requests need."""
     for world in range(seed, seed + -(-count // REQUESTS)):
         for found in World(world).requests():
             yield json.dumps({"world": world, **found}, sort_keys=True)

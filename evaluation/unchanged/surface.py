@@ -44,12 +44,12 @@ def _paths(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, .
 
 
 def settings() -> str:
-    """The reference of the YAML."""
+    """The reference of the YAML settings."""
     return generate_configuration.render()
 
 
 def metrics() -> str:
-    """Every metric: name, type, labels, what it says."""
+    """Every metric: name, type, labels, documentation."""
     registry = CollectorRegistry()
     Families(registry)
     labels = {getattr(one, "_name", ""): getattr(one, "_labelnames", ()) for one in registry._collector_to_names}  # noqa: SLF001
@@ -66,7 +66,7 @@ def record() -> str:
 
 
 def names() -> str:
-    """Every header, and every key in Redis or its beginning, that stands in the code."""
+    """Every header, and every Redis key or its beginning, that the code contains."""
     found = {
         name
         for package in (slo_router, slo_bench)

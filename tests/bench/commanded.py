@@ -1,4 +1,4 @@
-"""Runs the agent's commands as a user does, and looks at what they left."""
+"""Runs the agent's commands as a user does, and checks their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUICK = ("--requests", "4", "--categories", "ner", "--timeout-s", "60")
 
 
 def bench(*arguments: str, command: str = "run") -> Result:
-    """Key, address and the shipped workload's words are in no output."""
+    """Checks that key, address and the shipped workload's words are in no output."""
     result = CliRunner().invoke(app, [command, *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     for private in (SECRET, "127.0.0.1", "Extract"):

@@ -1,4 +1,4 @@
-"""What the agent's tests share: one emulated fleet and one Valkey for the session, both emptied before each test."""
+"""The agent's tests share one emulated fleet and one Valkey for the session. Both are emptied before each test."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def valkey_url(_valkey: ValkeyServer) -> str:
 
 @pytest.fixture
 def configure(tmp_path: Path, valkey_url: str) -> Callable[..., str]:
-    """Writes a configuration with one deployment, `small`, and returns its path."""
+    """Writes a configuration with one deployment, `small`. Returns its path."""
 
     def write(api_base: str, model: str = "openai/small", info: object = None, **params: object) -> str:
         own = {"model": model, "api_base": api_base, "api_key": SECRET} | params

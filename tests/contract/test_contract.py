@@ -1,4 +1,4 @@
-"""What is in Redis: five fields are a whole hash, what is written is read back, and poison is dropped and reported."""
+"""The contents of Redis: five fields are a whole hash, written values are read back, bad ones dropped and reported."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ all_metrics = st.builds(
 
 @given(all_metrics)
 def test_what_is_written_is_read_back(metrics: Metrics) -> None:
-    """To six digits for times, nine for the rest, a millisecond for the timestamp."""
+    """Times keep six digits, other numbers nine, the timestamp a millisecond."""
     read, bad = read_metrics(write_metrics(metrics), NOW_S)
     assert bad == []
     assert read is not None

@@ -1,4 +1,4 @@
-"""What a first token is, in every form that a stream's pieces have, and what only looks like one."""
+"""What is a first token, in every form of a stream's pieces, and what only looks like one."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_nothing_that_a_server_may_send_breaks_the_look(event: object, raw: byte
 
 
 def _objects(value: object) -> object:
-    """The same with attributes for keys, as LiteLLM's own types have them."""
+    """The value with attributes instead of keys, like LiteLLM's own types."""
     if isinstance(value, dict):
         return SimpleNamespace(**{name: _objects(inner) for name, inner in value.items()})
     return [_objects(inner) for inner in value] if isinstance(value, list) else value

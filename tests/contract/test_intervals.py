@@ -1,4 +1,4 @@
-"""Intervals have the values of the textbook formulas, and cover what they claim to."""
+"""Intervals have the values of the textbook formulas, and hold the truth as often as they claim."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_ratio_that_never_varies_is_certain_and_one_pair_tells_nothing() -> No
 
 
 def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says() -> None:
-    """200 samples of 100 pairs whose true ratio is 0.5: a 95 % interval misses about 10 of them, 20 is far beyond."""
+    """200 samples of 100 pairs with true ratio 0.5: a 95 % interval misses about 10 samples; 20 are far too many."""
     rng = random.Random(3)
     missed = 0
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""A sweep's fit: read back as written, dropped whole for one poisoned value; what it predicts, cold and then live."""
+"""A sweep's fit: it is read back as written, dropped whole for one bad value, and predicts first cold, then live."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_cold_a_long_prompt_or_a_full_batch_is_predicted_right_with_the_fit_and_
 ) -> None:
     swept = cold(tokens, load, MEASURED._replace(fit=SWEPT))
     assert swept == pytest.approx(1.2 * truth_s(tokens, load))
-    assert cold(tokens, load, MEASURED) == 0.10  # whatever the request
+    assert cold(tokens, load, MEASURED) == 0.10  # the same for every request
     assert (truth_s(tokens, load) > 2 * 0.10) == ((tokens, load) != (200, 0))
 
 
@@ -137,7 +137,7 @@ def test_without_live_samples_the_curve_is_the_fit() -> None:
 
 
 def served(factor: float, *, count: int = 60, loads: int = 8) -> Evidence:
-    """Short prompts at low load, `factor` times as slow as the sweep found."""
+    """Evidence from short prompts at low load, `factor` times as slow as the sweep found."""
     rng, evidence, curve = random.Random(1), Evidence(), fit(None, Prior(fit=SWEPT), NOW_S)
     for i in range(count):
         at_s, tokens, load = NOW_S + i / 5, rng.randint(50, 300), rng.randrange(loads)

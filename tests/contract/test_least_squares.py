@@ -1,4 +1,4 @@
-"""Least squares from sums finds the coefficients, and none below zero."""
+"""Least squares from sums finds the coefficients. None is below zero."""
 
 from __future__ import annotations
 

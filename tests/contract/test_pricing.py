@@ -1,4 +1,4 @@
-"""Prices times tokens: flat, in tiers, per request and per second; and a decision follows the tier."""
+"""Prices × tokens: flat, in tiers, per request and per second. A decision follows the tier."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FLAT = facts("flat", input_cost_per_token=1.875e-6, output_cost_per_token=1.5e-5
 def test_above_the_tier_its_price_holds_for_all_tokens() -> None:
     assert TIERED.tiers == (Tier(200_000, 2.5e-6, 1.5e-5),)
     assert cost_usd(TIERED, 250_000, 2_000) == pytest.approx(0.625 + 0.03)
-    assert cost_usd(TIERED, 200_000, 2_000) == pytest.approx(0.25 + 0.02)  # the tier is above, not at
+    assert cost_usd(TIERED, 200_000, 2_000) == pytest.approx(0.25 + 0.02)  # the tier begins above 200,000
     assert rates(TIERED, 200_001) == (2.5e-6, 1.5e-5, None)
 
 
@@ -95,9 +95,9 @@ def test_a_cached_token_is_cheaper_and_a_request_has_its_price() -> None:
 def test_a_price_per_second_counts_where_no_token_has_one_and_never_as_nothing() -> None:
     by_second = facts("own", input_cost_per_second=0.001)
     assert cost_usd(by_second, 1_000, 100, seconds=2.5) == 0.0025
-    assert cost_usd(by_second, 1_000, 100) is None  # nobody knows how long it takes
+    assert cost_usd(by_second, 1_000, 100) is None  # the time is unknown
     both = facts("own", input_cost_per_token=1e-6, output_cost_per_token=1e-6, output_cost_per_second=0.001)
     assert cost_usd(both, 1_000, 0, seconds=2.5) == pytest.approx(0.001)
     assert cost_usd(facts("own"), 1_000, 100, seconds=2.5) is None
-    listed = facts("gemini-2.5-pro", output_cost_per_second=0.001)  # LiteLLM books seconds then, not the map's tokens
+    listed = facts("gemini-2.5-pro", output_cost_per_second=0.001)  # LiteLLM then books seconds, not the map's tokens
     assert (listed.input_usd_per_token, listed.tiers, listed.usd_per_second) == (None, (), 0.001)

@@ -1,4 +1,4 @@
-"""What a vLLM server says of its load is read, and what makes no sense is not."""
+"""The load that a vLLM server reports is read. Senseless values are ignored."""
 
 from __future__ import annotations
 

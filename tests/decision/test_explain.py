@@ -1,4 +1,4 @@
-"""A decision in headers, words and JSON: one object says everything, and no name in the YAML can break an answer."""
+"""A decision in headers, words and JSON: one object holds everything, and no name in the YAML can break an answer."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_json_is_complete_and_plain() -> None:
         "ttft_p95_ms": None,
         "worth_usd": None,
         "quality_confidence": 0.9,
-        "relaxation": {},  # the e2e of neither is known
+        "relaxation": {},  # no E2E is known
         "candidates": [
             {
                 "deployment": "large",

@@ -1,4 +1,4 @@
-"""Hard filters say which limit a deployment breaks, with the value found; the unknown fails only a quality floor."""
+"""Hard filters say which limit a deployment breaks, with the found value. An unknown fails only a quality floor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEMAND = Demand(REQUEST)  # 1,000 prompt tokens (1,100 with the margin of a tent
         (1_599, True),
         (1_500, True),  # prompt and answer would fit without the margin
         (1_100, True),  # the prompt would fit without the answer
-        (None, False),  # unknown: most deployments take most requests
+        (None, False),  # unknown windows pass: most deployments take most requests
     ],
 )
 def test_prompt_with_a_margin_and_answer_must_fit_the_context_window(
@@ -77,7 +77,7 @@ def test_a_deployment_that_failed_more_often_than_allowed_is_rejected() -> None:
 def test_an_unknown_quality_fails_where_a_minimum_is_asked(
     quality: float | None, floor: float | None, rejected: bool
 ) -> None:
-    known = NOTHING_KNOWN._replace(quality=1.0, quality_bound=quality)  # the mean is not asked
+    known = NOTHING_KNOWN._replace(quality=1.0, quality_bound=quality)  # the filter ignores the mean
     found = filters.quality(A, known, Demand(REQUEST, Slo(min_quality=floor)))
     assert found == (Rejection("a", "quality", quality, floor) if rejected else None)
 

@@ -20,7 +20,7 @@ ARRIVED = Waiting(NOW_S, 0.0, stream=True)
 
 
 def full(**until_s: float) -> Live:
-    """Workers' state in which each of these is full for so long."""
+    """Workers' state in which each of these deployments is full until then."""
     live = Live()
     for name, wait_s in until_s.items():
         live.ended(live.dispatched(name, NOW_S), "full", NOW_S, wait_s)
@@ -41,7 +41,7 @@ def test_a_full_one_is_passed_over_and_the_next_answers() -> None:
         (Slo(), True, 0.0, 3.0),
         (Slo(ttft_s=4.0), True, 0.0, 3.0),
         (Slo(ttft_s=2.0), True, 0.0, None),
-        (Slo(ttft_s=2.0), False, 0.0, 3.0),  # of an answer in one piece nobody sees the first token
+        (Slo(ttft_s=2.0), False, 0.0, 3.0),  # an answer in one piece has no visible first token
         (Slo(e2e_s=2.0), False, 0.0, None),
         (Slo(), True, MOST_WAIT_S - 2, None),
     ],

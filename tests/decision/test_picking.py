@@ -1,4 +1,4 @@
-"""The pick among assessed candidates: the objective among those that meet the SLO, the best quality where none does."""
+"""The pick among assessed candidates: by the objective among those that meet the SLO; if none does, by best quality."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_costs_within_the_tie_band_count_as_equal_and_the_earlier_finish_answers
 
 
 def test_of_many_equal_ones_the_better_of_two_answers_so_that_no_one_gets_a_whole_burst() -> None:
-    # of 4 the best is one of the two in 1/2 of the picks, the second best then leads in 1/3, the third in 1/6
+    # of 4 the best is drawn in 1/2 of the pairs; the second best wins 1/3 of the pairs, the third 1/6
     counts = counted([finishing(name, 1.0, e2e_s) for e2e_s, name in enumerate("abcd", start=1)])
     assert counts["a"] == pytest.approx(1_000, rel=0.1)
     assert counts["b"] == pytest.approx(667, rel=0.1)
@@ -190,7 +190,7 @@ def valued(deployment_id: str, quality: float | None, cost_usd: float | None) ->
     ("worth_usd", "picked"), [(0.0, "small"), (0.004, "small"), (0.006, "medium"), (0.07, "medium"), (0.09, "large")]
 )
 def test_quality_is_taken_where_it_is_worth_its_price(worth_usd: float, picked: str) -> None:
-    """From `small` to `medium` a quality of 1 costs 0.005 USD, from there to `large` 0.08."""
+    """One unit of quality costs 0.005 USD from `small` to `medium`, and 0.08 USD from `medium` to `large`."""
     group = GroupSettings(objective="value", target=Target(quality_of_best=0.95), tie_band=0.0, trial_share=0.0)
     pool = [valued("small", 0.6, 0.001), valued("medium", 0.8, 0.002), valued("large", 0.9, 0.010)]
     unknown = [valued("unpriced", 0.99, None), valued("ungraded", None, 0.0001)]

@@ -1,4 +1,4 @@
-"""What a deployment would do with a request: measured where it was, pooled where it must be, `None` where unknown."""
+"""What a deployment would do with a request: measured if possible, else pooled over categories, `None` if unknown."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SELF_HOSTED = Facts("a", "m", gpu_usd_per_hour=2.0)
 LONGER = math.exp(SPREAD * (1.645 - SPREAD / 2))  # the p95 of a log-normal length, in means
 _ANSWER = Prediction._fields.index("output_tokens")
 ROW = Metrics(NOW_S - 30, ttft_s=0.1, tpot_s=0.01, cost_per_1k_usd=0.002, error_rate=0.05, samples=40)
-GRADED = 20  # answers: from so many on they count beside a typed number
+GRADED = 20  # from this many graded answers on they count beside a typed number
 
 
 def predicted(facts: Facts, row: Metrics | None = None, category: str = "ner") -> Prediction:
-    """For 1,000 prompt and 500 answer tokens."""
+    """The prediction for 1,000 prompt and 500 answer tokens."""
     snapshot = Snapshot() if row is None else measured(a=row)
     judged = judge([facts], Graded(snapshot.measured), NOW_S)
     return predict(facts, REQUEST._replace(category=category), view(snapshot)._replace(judged=judged))
@@ -65,7 +65,7 @@ def test_an_answer_takes_no_longer_than_the_clients_limit_lets_it_and_several_ta
 def test_the_chance_of_ending_in_time_is_that_of_a_latency_and_a_length(
     limit_s: float, limit_tokens: int | None
 ) -> None:
-    """Against draws: TTFT and TPOT 20 % apart from their typical 0.1 and 0.01 s, both slow or both fast."""
+    """Compared with random draws: TTFT and TPOT scatter by 20 % around 0.1 and 0.01 s, both slow or both fast."""
     spread = tuple(math.exp(0.2 * NormalDist().inv_cdf(level)) for level in LEVELS)
     live = LiveState(curve=Curve(0.1, 0.0, 0.0, 0.01, 0.0, spread, spread, weight=100.0))
     request = REQUEST._replace(output_tokens=500, limit_tokens=limit_tokens)
@@ -108,10 +108,10 @@ def test_a_latency_known_by_half_gives_no_end_to_end_time() -> None:
         (SELF_HOSTED, ROW._replace(cost_per_1k_usd=0.0), 0.0, 0.0),
         (SELF_HOSTED, ROW._replace(cost_per_1k_usd=None), None, None),
         (SELF_HOSTED, None, None, None),
-        # self-hosted and priced: what the GPU really costs, the price until that is measured
+        # self-hosted and priced: the measured cost of the GPU counts; the price until that is measured
         (replace(PRICED, gpu_usd_per_hour=2.0), ROW._replace(cost_per_1k_usd=0.02), 0.03, 0.02),
         (replace(PRICED, gpu_usd_per_hour=2.0), None, 0.003, 0.002),
-        (Facts("a", "m", input_usd_per_token=1e-6), None, None, None),  # half a price is none
+        (Facts("a", "m", input_usd_per_token=1e-6), None, None, None),  # half a price is no price
         (Facts("a", "m", input_usd_per_token=1e-6), ROW, 0.003, 0.002),
         (Facts("a", "m", input_usd_per_token=0.0, output_usd_per_token=0.0), None, 0.0, 0.0),
     ],
@@ -134,7 +134,7 @@ def test_a_request_without_tokens_has_no_cost_per_token() -> None:
 
 @pytest.mark.parametrize(("category", "expected"), [("ner", 0.7), ("chat", 0.6)])  # 0.6 is the default
 def test_a_typed_quality_is_its_own_bound(category: str, expected: float) -> None:
-    for row in (None, ROW, ROW._replace(quality_score=0.9)):  # nobody says how many answers that rests on
+    for row in (None, ROW, ROW._replace(quality_score=0.9)):  # the number of answers is unknown
         found = predicted(PRICED, row, category)
         assert (found.quality, found.quality_bound, found.quality_answers, found.quality_at_s) == (
             expected, expected, {}, None,
@@ -158,7 +158,7 @@ def test_a_score_without_its_number_of_answers_counts_as_typed_where_nobody_type
 
 
 def test_decisions_do_not_judge_graded_answers() -> None:
-    """To do so takes longer than to decide: until the background has, what is typed counts, or nothing."""
+    """Judging takes longer than deciding. Until a background job has judged, the typed quality counts, or none."""
     graded = measured(a=ROW._replace(quality_score=0.9, quality_n=200))
     assert predict(PRICED, REQUEST, view(graded)).quality_bound == 0.7
     assert predict(Facts("a", "m"), REQUEST, view(graded)).quality_bound is None
@@ -222,7 +222,7 @@ def test_the_chance_of_keeping_a_cost_limit_is_that_of_an_answer_of_such_a_lengt
 
 
 def test_the_chance_of_keeping_a_cost_limit_knows_cached_tokens_and_a_price_per_request() -> None:
-    """Both are a part of the bill that no answer's length changes."""
+    """Both are parts of the bill that do not depend on the answer's length."""
     plain = replace(PRICED, input_usd_per_token=3e-6, output_usd_per_token=1e-6)
     cached, by_request = replace(plain, cached_usd_per_token=0.0), replace(plain, usd_per_request=1.0)
     limit_usd = 1_000 * 2e-6  # a prompt of 3 USD per million needs an answer as long, or to be read from the cache

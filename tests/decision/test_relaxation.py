@@ -1,4 +1,4 @@
-"""When no candidate passes every filter, the softest give way first; a key's cost ceiling gives way to price alone."""
+"""If no candidate passes every filter, the softest filters give way first. A cost ceiling gives way to the cheapest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A crowded deployment that turns requests away has a price: those leave that have another way, and the others stay."""
+"""A crowded deployment that turns requests away has a shadow price. Requests that can go elsewhere leave it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POLICY = Policy(GroupSettings(trial_share=0.0), "p")
 
 
 def world(load: int) -> Live:
-    """So many requests at the cheap one: beyond 4 each waits for 0.1 s more than the one before."""
+    """`load` requests at the cheap deployment. Beyond 4, each waits for 0.1 s more than the one before."""
     live = Live()
     for name in ("cheap", "dear"):
         live.state(name).curve = live.state(name).fitted = CURVE
@@ -44,7 +44,7 @@ def decision(live: Live, slo: Slo) -> Decision:
 
 
 def see(live: Live, *slos: Slo) -> None:
-    """These requests are decided, and what they show is learned."""
+    """Decides these requests and learns from the decisions."""
     for slo in slos:
         Lessons(live).see_scarcity(decision(live, slo), NOW_S)
 
@@ -90,10 +90,10 @@ def test_well_below_the_load_at_which_somebody_was_turned_away_nothing_is_asked(
 @pytest.mark.parametrize(
     "slos",
     [
-        (FREE, FREE),  # nobody was turned away
-        (BOUND, PATIENT),  # nobody could leave
+        (FREE, FREE),  # no request was turned away
+        (BOUND, PATIENT),  # no request could leave
         (Slo(ttft_s=0.01, cost_per_1k_usd=0.002), FREE),  # not even an idle one is fast enough: no matter of load
-        (Slo(ttft_s=0.5), FREE),  # the dear one takes it
+        (Slo(ttft_s=0.5), FREE),  # the dear deployment takes it
     ],
 )
 def test_where_nothing_is_scarce_there_is_no_price(slos: tuple[Slo, ...]) -> None:
@@ -111,7 +111,7 @@ def test_a_request_that_would_probably_miss_its_slo_takes_no_scarce_place() -> N
 
 
 def test_the_price_is_there_before_a_place_that_a_sweep_knows_to_be_scarce_is_taken() -> None:
-    """In flight beyond 4 each waits for 0.1 s; at 4 all are served."""
+    """Up to 4 in flight, all are served. Beyond 4, each waits for 0.1 s."""
     live = world(4)
     live.states["cheap"].curve = SWEPT
     assert decision(live, BOUND).kind == "met"
@@ -126,9 +126,9 @@ def test_the_price_is_there_before_a_place_that_a_sweep_knows_to_be_scarce_is_ta
     ("load", "curve", "slo"),
     [
         (2, SWEPT, BOUND),  # half of it is free
-        (4, SWEPT, FREE),  # there is another way
-        (4, SWEPT._replace(k_s_per_request=0.001), BOUND),  # who comes later hardly waits
-        (4, CURVE, BOUND),  # nobody swept it
+        (4, SWEPT, FREE),  # the request can go elsewhere
+        (4, SWEPT._replace(k_s_per_request=0.001), BOUND),  # later requests hardly wait
+        (4, CURVE, BOUND),  # there was no sweep
     ],
 )
 def test_a_place_is_not_taken_for_scarce_while_nobody_will_miss_it(load: int, curve: Curve, slo: Slo) -> None:
@@ -139,7 +139,7 @@ def test_a_place_is_not_taken_for_scarce_while_nobody_will_miss_it(load: int, cu
 
 
 def test_who_is_refused_for_want_of_quota_is_turned_away() -> None:
-    """It may have 4 at once, and whoever else comes is served only by the one that it can't pay for."""
+    """The deployment may have 4 requests at once. Any other is served only by the one that it cannot pay for."""
     live = world(4)
     live.allow("cheap", UNLIMITED._replace(at_once=4))
     found = decision(live, BOUND)

@@ -1,4 +1,4 @@
-"""Headroom against the SLO by hand, and the weighted objective on one scale: the case that a raw sum gets wrong."""
+"""Headroom against the SLO, worked out by hand; and the weighted objective on one scale, where a raw sum is wrong."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_term_in_which_all_are_equal_decides_nothing_and_one_without_data_scor
 
 
 def test_a_time_to_first_token_is_never_compared_with_a_whole_answer() -> None:
-    """Where one candidate's E2E is unknown, its 0.5 s to the first token is not "faster" than another's 4 s in all."""
+    """If one candidate's E2E is unknown, its TTFT of 0.5 s is not "faster" than another candidate's E2E of 4 s."""
     whole = known(0.7, 1.0, 4.0)._replace(ttft_s=0.2)
     for ttft_s, latency in ((0.5, 0.0), (0.1, 1.0)):  # both by their first token
         first, second = weighed(whole, known(0.7, 1.0, None)._replace(ttft_s=ttft_s))

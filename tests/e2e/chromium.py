@@ -1,4 +1,4 @@
-"""A real browser, Debian's Chromium without a window, driven over its DevTools protocol.
+"""A real browser: Debian's Chromium without a window, controlled through its DevTools protocol.
 
     with browser(directory) as tab:
         tab.resize(390, 844)
@@ -7,7 +7,7 @@
         tab.evaluate("document.activeElement.id")
         tab.screenshot(path)
 
-The package is installed where it is missing and this is root (about 100 MB).
+If the package (about 100 MB) is missing and the user is root, it is installed.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class BrowserError(Exception):
 
 
 class Tab:
-    """One page of the browser. `problems` are what its console and its security policy complained of."""
+    """One page of the browser. `problems` are the complaints of its console and its security policy."""
 
     def __init__(self, link: Connection) -> None:
         self._link = link
         self._last = 0
         self.problems: list[str] = []
-        self._loaded: set[str] = set()  # documents, by the browser's names of their loading
-        self._contexts: dict[int, str] = {}  # scripts' worlds, one for each document: its origin
+        self._loaded: set[str] = set()  # loaded documents, by the browser's ids of their loading
+        self._contexts: dict[int, str] = {}  # execution contexts of scripts, one for each document, with its origin
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
         self._call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def resize(self, width: int, height: int) -> None:
-        """A window of this size; below 600 px one of a phone."""
+        """Gives the window this size. Below 600 px it is a phone's."""
         self._call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -62,32 +62,32 @@ class Tab:
         )
 
     def open(self, url: str) -> None:
-        """Goes there, and waits until everything is loaded."""
+        """Opens a page, and waits until everything is loaded."""
         loading = self._call("Page.navigate", url=url)["loaderId"]
         deadline_s = time.monotonic() + TIMEOUT_S
         while loading not in self._loaded:
             self._receive(deadline_s - time.monotonic())
 
     def roles(self) -> set[str]:
-        """The roles that a screen reader is told of."""
+        """The roles that a screen reader gets."""
         nodes = self._call("Accessibility.getFullAXTree")["nodes"]
         return {node["role"]["value"] for node in nodes if not node["ignored"]}
 
     def evaluate(self, expression: str, **more: object) -> Any:
-        """The value of a JavaScript expression; of a promise what it comes to."""
+        """The value of a JavaScript expression. A promise is awaited."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, **more)
         if "exceptionDetails" in answer:
             raise BrowserError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
     def evaluate_in_frame(self, origin: str, expression: str) -> Any:
-        """The same in the newest document of a frame that is of `origin`; `None` where there is none."""
-        self.evaluate("0")  # takes in what the browser has told since
+        """The value of an expression in the newest document of a frame from `origin`; `None` if there is none."""
+        self.evaluate("0")  # reads the events that the browser has sent since
         contexts = [context for context, of in self._contexts.items() if of == origin]
         return self.evaluate(expression, contextId=contexts[-1]) if contexts else None
 
     def wait_until(self, expression: str, *, frame: str | None = None) -> None:
-        """Waits until a JavaScript expression is true of a loaded page; `frame` is the origin of the frame to ask."""
+        """Waits until a JavaScript expression is true in a loaded page, or in the frame from the origin `frame`."""
         deadline_s = time.monotonic() + TIMEOUT_S
         whole = f"document.readyState === 'complete' && ({expression})"
         while not self._is_true(whole, frame):
@@ -98,12 +98,12 @@ class Tab:
     def _is_true(self, expression: str, frame: str | None) -> bool:
         try:
             found = self.evaluate(expression) if frame is None else self.evaluate_in_frame(frame, expression)
-        except BrowserError:  # the page was left in the meantime
+        except BrowserError:  # the page changed in the meantime
             return False
         return found is True
 
     def press(self, key: str) -> None:
-        """A key of `KEYS`, or one that writes itself."""
+        """Presses a key of `KEYS`, or a key that writes its own character."""
         code = KEYS.get(key, 0)
         text = {"Enter": "\r", "Space": " ", "Tab": ""}.get(key, key)
         name = " " if key == "Space" else key
@@ -111,7 +111,7 @@ class Tab:
         self._call("Input.dispatchKeyEvent", type="keyUp", key=name, windowsVirtualKeyCode=code)
 
     def write(self, text: str) -> None:
-        """Text where the cursor is."""
+        """Writes text at the cursor."""
         self._call("Input.insertText", text=text)
 
     def screenshot(self, path: Path) -> None:
@@ -150,7 +150,7 @@ class Tab:
 
 @contextmanager
 def browser() -> Iterator[Tab]:
-    """A fresh browser with nothing stored. Raises UnavailableError."""
+    """A new browser with nothing stored. Raises UnavailableError."""
     with tempfile.TemporaryDirectory(prefix="slo-chromium-", ignore_cleanup_errors=True) as directory:
         command = [
             *(program(), "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={directory}"),
@@ -169,14 +169,14 @@ def browser() -> Iterator[Tab]:
 
 
 def program() -> str:
-    """Chromium's command, after an installation where there is none. Raises UnavailableError."""
+    """Chromium's command. If it is missing, Chromium is installed. Raises UnavailableError."""
     return found_or_installed(
         lambda: shutil.which("chromium"), f"{INSTALL} chromium fonts-dejavu-core", "Debian's package chromium"
     )
 
 
 def _address(directory: Path, process: subprocess.Popen[bytes]) -> str:
-    """Where the first tab listens; the browser writes its port into a file."""
+    """The address of the first tab. The browser writes its port into a file."""
     file, deadline_s = directory / "DevToolsActivePort", time.monotonic() + TIMEOUT_S
     while not (file.exists() and file.read_text().strip()):
         if process.poll() is not None or time.monotonic() > deadline_s:

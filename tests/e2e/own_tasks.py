@@ -17,7 +17,7 @@ THINGS = ("sea", "moon", "harvest", "children", "winter", "old friends")
 
 
 def tasks_group(directory: Path) -> dict[str, object]:
-    """Its settings; the artefact is written into the directory."""
+    """The group's settings. The classifier's artefact is written into the directory."""
     rows = [{"text": says.format(thing), "category": name} for name, says in SAYS.items() for thing in THINGS]
     prompts, artefact = directory / "prompts.jsonl", directory / "tasks.json"
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

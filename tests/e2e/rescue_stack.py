@@ -1,8 +1,8 @@
 """Deployments with rescue that fail before their first content, a group for each case, behind the shared `streams`.
 
-Each case has a group of its own, so that no circuit that one opens is seen by another. The cheap deployment of each
-fails where the request says so, the dear one answers. Deadlines are half a second, and silence lasts for good: no
-machine is too slow for that.
+Each case has its own group, so that no case sees a circuit that another opened. In each group the cheap deployment
+fails where the request says so, and the dear one answers. Deadlines are half a second, and silence never ends. So the
+tests work on slow machines too.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from evaluation.shared.stock_proxy import StockProxy
 from tests.e2e.conftest import LITELLM, SPECS, Part, Streams, deployment, publish_one
 
 DEADLINE_MS = 500.0
-PATIENT_MS = 20_000.0  # that the one between was measured to take: its deadline is a minute, and comes after any break
+PATIENT_MS = 20_000.0  # measured TTFT of the second deployment: its deadline is a minute, after any break
 WITHIN_S = 90.0
-CHEAP_USD = 1e-12  # per token: cheaper than the other even if its answers were a thousand times as long
-ROUTES = tuple(route for route in PATHS if route != "gemini" or LITELLM >= (1, 108))  # before, LiteLLM books no name
+CHEAP_USD = 1e-12  # per token: cheaper even if its answers were a thousand times as long
+ROUTES = tuple(route for route in PATHS if route != "gemini" or LITELLM >= (1, 108))  # older versions book no name
 AT_ENDPOINTS: tuple[FaultKind, ...] = ("hang", "cut", "end")
 
 
 class Case(NamedTuple):
-    """One group: how its cheap deployment fails, on which route."""
+    """One group: how its cheap deployment fails, and on which route."""
 
     silence: str  # `hang`: before the headers; `opening`: after them; `token`: after what opens a stream; `cut`: its
     # connection is closed after what opens a stream; `end`: the stream ends there
     route: str
     name: str = ""
     stream: bool = True
-    second: FaultKind | None = None  # how the next cheapest fails, where there is one between
+    second: FaultKind | None = None  # how a second cheap deployment fails; `None`: there is none
     has_rescue: bool = True
     budget: float = 0.03
     deadline_ms: float = DEADLINE_MS
@@ -61,26 +61,26 @@ class Stack:
 
     @property
     def proxy(self) -> StockProxy:
-        """The shared one."""
+        """The shared proxy."""
         return self.streams.proxy
 
     async def ask(
         self, case: Case, headers: dict[str, str] | None = None, number: str | None = None, **more: object
     ) -> Answer:
-        """One request of a case, read to its end."""
+        """Sends one request of a case, and reads the answer to its end."""
         number = number or next_number()
         stop = None if case.silence in AT_ENDPOINTS else case.silence
         asked = {**body(case.route, case.group, number, stop), **more}
         if "stream" in asked:
             asked["stream"] = case.stream
-        if case.route == "completions":  # else LiteLLM books nothing for a stream
+        if case.route == "completions":  # without it LiteLLM books nothing for a stream
             asked["stream_options"] = {"include_usage": True}
         async with httpx.AsyncClient(headers={**self.proxy.auth, **(headers or {})}, timeout=WITHIN_S) as client:
             answer = await client.post(self.proxy.url + path(case.route, case.group), json=asked)
         return Answer(case, number, answer)
 
     def ask_all(self, *cases: Case) -> list[Answer]:
-        """All at once."""
+        """Asks one request of each case, all at the same time."""
 
         async def ask() -> list[Answer]:
             return await asyncio.gather(*map(self.ask, cases))
@@ -93,7 +93,7 @@ class Stack:
         return [(name, usd) for of, name, usd in map(json.loads, lines) if of == group]
 
     def record(self, group: str, count: int = 1) -> dict[str, Any]:
-        """The last of a group's, which has `count`."""
+        """The last record of a group, once the group has `count`."""
         deadline_s = time.monotonic() + WITHIN_S
         while True:
             found = [one for one in self.streams.records() if one["model_group"] == group]
@@ -140,7 +140,7 @@ def _group(case: Case) -> dict[str, object]:
 
 @contextmanager
 def part_of(cases: Sequence[Case], client: redis.Redis) -> Iterator[Part]:
-    """Of the proxy that the tests of streams share."""
+    """These cases' part of the proxy that the tests of streams share."""
     names = (*AT_ENDPOINTS, "good")
     specs = [replace(SPECS[0], name=name) for name in AT_ENDPOINTS]
     specs.append(replace(SPECS[1], name="good", opens_early=False))
@@ -162,7 +162,7 @@ def part_of(cases: Sequence[Case], client: redis.Redis) -> Iterator[Part]:
 
 
 def fault_of(one: Answer, rescued: str | None = "deadline") -> str:
-    """What is wrong with an answer of the dear deployment; empty where nothing is."""
+    """What is wrong with an answer of the dear deployment; empty if nothing is."""
     case, headers, text = one.case, one.answer.headers, one.answer.text
     if one.answer.status_code != 200:
         return f"{one.answer.status_code} {text[:300]}"
@@ -174,7 +174,7 @@ def fault_of(one: Answer, rescued: str | None = "deadline") -> str:
     return ""
 
 
-START = {  # what a stream has once
+START = {  # what a stream contains exactly once
     "chat": '"finish_reason":"stop"',
     "completions": '"finish_reason":"stop"',
     "messages": "event: message_start",
@@ -184,9 +184,9 @@ START = {  # what a stream has once
 
 
 def hung_up(server: Providers, numbers: list[str]) -> bool:
-    """Whether the connections of all these requests are closed, soon.
+    """Waits until the connections of all these requests are closed. `False` if that takes too long.
 
-    A worker that stood still may have given one up before it was sent.
+    Requests that never arrived do not count: a worker that stood still may have given one up before sending it.
     """
     deadline_s = time.monotonic() + WITHIN_S
     while not server.hung_up.issuperset(arrived := server.asked.intersection(numbers)):

@@ -1,4 +1,4 @@
-"""Takes OpenTelemetry spans over OTLP/HTTP, as a collector does, and keeps their attributes.
+"""Receives OpenTelemetry spans over OTLP/HTTP, as a collector does, and keeps their attributes.
 
 with SpanCollector() as collector, StockProxy(document, directory, environment=collector.environment):
     ...
@@ -29,12 +29,12 @@ class SpanCollector:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What LiteLLM's `otel` callback reads to send its spans here."""
+        """The environment that makes LiteLLM's `otel` callback send its spans here."""
         url = f"http://127.0.0.1:{self._server.server_port}"
         return {"OTEL_EXPORTER": "otlp_http", "OTEL_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100"}  # milliseconds
 
     def wait_for(self, count: int, attributes: Mapping[str, object], within_s: float = 60.0) -> list[Attributes]:
-        """The spans with these attributes, once there are so many or the time is up."""
+        """The spans with these attributes, once there are `count` or the time is up."""
         deadline_s = time.monotonic() + within_s
         while len(found := self._with(attributes)) < count and time.monotonic() < deadline_s:
             time.sleep(0.05)
@@ -65,7 +65,7 @@ def _handler(spans: list[Attributes]) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     return Handler
 

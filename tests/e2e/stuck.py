@@ -1,4 +1,4 @@
-"""What the background jobs of a worker may be stuck on."""
+"""Things on which the background jobs of a worker may get stuck."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def dripping() -> Iterator[str]:
-    """The address of a page that sends a byte now and then, and never ends."""
+    """The address of a page that sends a byte from time to time, and never ends."""
     listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
 
     def drip(link: socket.socket) -> None:

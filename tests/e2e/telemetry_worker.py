@@ -1,9 +1,9 @@
 """One worker of a proxy in trouble, for tests of dashboards and alerts: `python -m tests.e2e.telemetry_worker`.
 
-It makes decisions and finishes requests until it is ended, so that every panel has something to show and every alert a
-reason: nearly all go to the large deployment, are slow, miss their SLO and are dear; a circuit is open, an account
-refuses everything, silent attempts are rescued until the budget is used up, decisions fail, records are lost, the job
-that writes them is stuck, and Redis has not been read for ten minutes.
+It makes decisions and finishes requests until it is ended, so that every panel has data and every alert a reason.
+Nearly all requests go to the large deployment, are slow, miss their SLO and are dear. A circuit is open, an account
+refuses everything, silent attempts are rescued until the budget is used up, decisions fail, and records are lost. The
+job that writes records is stuck, and Redis has not been read for ten minutes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RESCUED = [
 
 
 def serve_until_ended() -> None:
-    """One request in ten goes to the small deployment, one in twenty keeps its SLO, one in thirty is not routed."""
+    """One request in twenty goes to the small deployment and keeps its SLO; one in thirty is not routed."""
     telemetry, live, began_s = (
         Telemetry(GROUPS, REGISTRY, time.time(), label_teams=20, label_keys=20),
         Live(),

@@ -12,12 +12,12 @@ from slo_bench.run.memory import PROBES
 from slo_router.contract.record import RequestRecord
 from tests.e2e.conftest import TTFT_MS, Stack
 
-REQUESTS = 2  # of each deployment, and one more to warm up
+REQUESTS = 2  # for each deployment, and one more to warm up
 
 
 @pytest.fixture
 def unmeasured(stack: Stack) -> Iterator[Stack]:
-    """The shared stack with no metrics at all; they are published again afterwards."""
+    """The shared stack without metrics. They are published again after the test."""
     stack.changed = True
     client = stack.redis
     client.delete(*client.scan_iter("metrics:*"), *client.scan_iter("slo_bench:*"))
@@ -35,7 +35,7 @@ def bench(stack: Stack, *arguments: str) -> None:
 
 
 def basis(record: dict[str, object]) -> set[str]:
-    """What the predictions of a record's candidates rest on."""
+    """On what the predictions of a record's candidates are based."""
     decision = RequestRecord.model_validate(record).decision
     assert decision is not None
     candidates = decision["candidates"]
@@ -44,7 +44,7 @@ def basis(record: dict[str, object]) -> set[str]:
 
 
 def predicted_ms(stack: Stack, deployment: str, category: str) -> float:
-    """What the proxy expects of a deployment's TTFT, asked by a request that goes there."""
+    """The TTFT that the proxy predicts for a deployment, by a request that goes there."""
     floor = {"small": "0.1", "medium": "0.7", "large": "0.9"}[deployment]
     answer = stack.ask(x_slo_category=category, x_slo_min_quality=floor)
     assert answer.headers["x-slo-selected-model"] == deployment
@@ -57,12 +57,12 @@ def test_requests_are_predicted_from_what_the_agent_measured(unmeasured: Stack, 
     asked = unmeasured.seen()
     unmeasured.refreshed()
 
-    assert asked == dict.fromkeys(TTFT_MS, PROBES + 1 + REQUESTS)  # for the plan, to warm up, and measured
+    assert asked == dict.fromkeys(TTFT_MS, PROBES + 1 + REQUESTS)  # for plan, warm-up, measurement
     for deployment in TTFT_MS:
         measured = unmeasured.redis.hgetall(f"metrics:{deployment}:ner")
         measured_ms = float(measured["ttft_p95_ms"])
         assert measured["samples"] == str(REQUESTS)
-        assert measured_ms >= 4  # the endpoint's own 5 ms, give or take its jitter
+        assert measured_ms >= 4  # the endpoint's own 5 ms, less its jitter
         assert predicted_ms(unmeasured, deployment, "ner") == pytest.approx(measured_ms, abs=0.051)
         assert predicted_ms(unmeasured, deployment, "code") == pytest.approx(measured_ms, abs=0.051)  # not measured
     bases = {record["category"]: basis(record) for record in unmeasured.records(2 * len(TTFT_MS))}

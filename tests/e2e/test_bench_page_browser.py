@@ -1,4 +1,4 @@
-"""The agent's HTML report in a real browser: it fits a desk and a phone, and the browser has nothing to complain of.
+"""The agent's HTML report in a real browser: it fits a desk and a phone, and the browser reports no problem.
 
 PAGE_SCREENSHOTS=DIR keeps the pictures.
 """

@@ -1,7 +1,7 @@
 """A key's cost ceiling on the real proxy: no answer from a deployment above it while a cheaper one could answer.
 
-Its proxy's keys come from LiteLLM's `custom_auth`. `large` costs 0.005 USD per 1,000 tokens and more,
-`medium` and `small` at most 0.001: under a ceiling of 0.002 no request reaches `large`, whatever it asks for.
+The proxy's keys come from LiteLLM's `custom_auth`. `large` costs 0.005 USD per 1,000 tokens or more, `medium` and
+`small` at most 0.001. So under a ceiling of 0.002 no request reaches `large`, whatever it asks for.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ KEYS = {
     "sk-malformed": {"metadata": {**CEILING, "slo": {"min_quality": 7}}},
 }
 RANDOM = 100  # three times
-MARK = "#00c01d00"  # of what a test asks: a health check of a deployment that an earlier test broke has none
+MARK = "#00c01d00"  # in a test's requests; health checks of a deployment that an earlier test broke have no mark
 
 
 @contextmanager
 def part(client: redis.Redis) -> Iterator[Part]:
-    """Of a proxy that modules share."""
+    """This module's part of a proxy that modules share."""
     publish(client, Streams.prefix)
     with running_endpoints(SPECS) as handles:
         small, medium, large = handles
@@ -58,7 +58,7 @@ def part(client: redis.Redis) -> Iterator[Part]:
 
 
 def relayed(handle: Handle) -> dict[str, object]:
-    """A deployment to which LiteLLM relays a request's body as it came."""
+    """A deployment to which LiteLLM relays a request's body unchanged."""
     entry = deployment(handle, "relayed", f"relayed-{handle.name}")
     entry["litellm_params"] |= {"model": f"hosted_vllm/{handle.name}"}  # type: ignore[operator]
     return entry
@@ -76,13 +76,13 @@ def stack(streams: Streams, valkey: ValkeyServer) -> Iterator[Stack]:
 
 def ask(stack: Stack, key: str, path: str, body: Mapping[str, object], **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    content = json.dumps(body, default=str).replace(ASK, f"{ASK} {MARK}")  # a number that JSON has none for is text
+    content = json.dumps(body, default=str).replace(ASK, f"{ASK} {MARK}")  # what JSON lacks becomes text
     own = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "x-litellm-num-retries": "1"}
     return LOCAL.post(f"{stack.proxy.url}{path}", content=content, headers={**own, **named})
 
 
 def asked(stack: Stack) -> list[tuple[str, Seen]]:
-    """The requests of the test that reached an endpoint, and which."""
+    """The requests of the test that reached an endpoint, each with the endpoint's name."""
     found = [(name, seen) for name, end in stack.endpoints.items() for seen in end.seen() if seen.mark == MARK]
     assert found
     return found

@@ -1,4 +1,4 @@
-"""Configurations as people have them start on the stock proxy and route, and what is odd about them is in its log."""
+"""Configurations like those of real users start on the stock proxy and route. The log says what is odd about them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def environment(handles: Sequence[Handle], valkey: ValkeyServer) -> dict[str, st
 
 
 def proxy_of(name: str, directory: Path, variables: Mapping[str, str]) -> StockProxy:
-    """A proxy of one case, as it stands in its file."""
+    """A proxy with the configuration in one case's file."""
     for path in CASES.glob("*.yaml"):
         shutil.copy(path, directory)
     proxy = StockProxy({}, directory, environment=variables)
@@ -63,7 +63,7 @@ def routed(proxy: StockProxy, group: str = "writer", **headers: str) -> httpx.He
 
 
 def recorded(valkey: ValkeyServer, deployment: str) -> bool:
-    """Whether the record of a request to it came to the Redis within a while."""
+    """Whether the record of a request to this deployment reaches the Redis in time."""
     with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
         deadline_s = time.monotonic() + 60
         while time.monotonic() < deadline_s:
@@ -99,7 +99,7 @@ def test_a_plain_configuration_routes_by_litellms_id_and_its_redis_and_says_what
 def numbers(
     handles: Sequence[Handle], valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StockProxy]:
-    """The case of that name beside conftest's own document, with a Redis that is not there."""
+    """The case `numbers` together with conftest's own document, with a Redis that does not exist."""
     nowhere = f"redis://user:hidden-password@127.0.0.1:{free_port()}/0"
     case = yaml.safe_load((CASES / "numbers.yaml").read_text(encoding="utf-8"))
     own = document(handles, None)
@@ -134,6 +134,6 @@ def test_more_of_what_people_have_starts(
             assert "groups.writer: no deployment yet in group writer; LiteLLM's database may add one" in proxy.log
             assert "Redis at redis://…/0: 0 of 0 deployments measured" in proxy.log
         else:
-            chosen = routed(proxy)["x-slo-selected-model"]  # of "included-models.yaml" the one that is good enough
+            chosen = routed(proxy)["x-slo-selected-model"]  # in "included-models.yaml" one is good enough
             assert re.fullmatch("[0-9a-f]{64}", chosen)
             assert WITHOUT_ID in proxy.log

@@ -1,6 +1,6 @@
-"""Where LiteLLM goes on with a stream that broke after its first content, rescue leaves it alone. There is one record.
+"""LiteLLM may continue a stream that broke after its first content. Rescue leaves it alone, and there is one record.
 
-LiteLLM does so from 1.109 on, where `enable_mid_stream_fallback_continuation` is set, by a fallback.
+LiteLLM does so from 1.109 on, by a fallback, if `enable_mid_stream_fallback_continuation` is set.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _text(stream: str) -> str:
 
 
 def _record(client: redis.Redis) -> dict[str, Any]:
-    """The only one, a while after it was there."""
+    """The only record. Waits a while for a second one, which must not come."""
     deadline_s = time.monotonic() + WITHIN_S
     while True:
         entries = cast("list[tuple[str, dict[str, str]]]", client.xrange(f"{PREFIX}slo_router:requests"))

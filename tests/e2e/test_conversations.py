@@ -1,5 +1,6 @@
-"""Conversations stay where they are cached, on every route, by history or by session: a real proxy, two equal replicas
-with prefix caches.
+"""Conversations stay where they are cached, on every route, by history or by session.
+
+The tests use a real proxy and two equal replicas with prefix caches.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Talk:
         self._seen_s = 0.0
 
     def ask(self, path: str, body: Json, headers: Json | None = None) -> tuple[str, Json]:
-        """Who answered, and the record."""
+        """Sends one request. Returns the deployment that answered, and the record."""
         answer = LOCAL.post(f"{self.proxy.url}{path}", json=body, headers={**self.proxy.auth, **(headers or {})})
         assert answer.status_code == 200, answer.text
         return answer.headers["x-slo-selected-model"], self._record()
@@ -63,7 +64,7 @@ class Talk:
 
 @contextmanager
 def part(_: redis.Redis) -> Iterator[Part]:
-    """Of the proxy that the tests of streams share."""
+    """This module's part of the proxy that the tests of streams share."""
     usd = {"cache_read_input_token_cost": CACHED_USD}
     with running_endpoints(SPECS) as handles:
         models = [

@@ -1,4 +1,4 @@
-"""The demo as its users run it: it tells its story, ends by itself and leaves nothing running, interrupted or not."""
+"""The demo as its users run it: it plays to its end and leaves nothing running, interrupted or not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def running_demo(directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """The demo at the head of a process group of its own, as a shell starts it; what it keeps is in `directory`."""
+    """The demo as the leader of its own process group, as a shell starts it. Its files are in `directory`."""
     with subprocess.Popen(
         [sys.executable, "-m", "evaluation.demo", *options],
         cwd=ROOT,
@@ -82,7 +82,7 @@ def test_the_whole_loop_on_the_users_own_endpoints(handles: Sequence[Handle], sh
     assert "Yours: latencies are measured" in output
     assert re.search(r"batch +4 summarization +\d own-small", output)
     assert re.search(r"legal +2 summarization +2 own-large +met +not own-small", output)
-    assert re.search(r"legal +always quality 0\.95 +6 of 6 .* 0%", output)  # routing does not help who wants the best
+    assert re.search(r"legal +always quality 0\.95 +6 of 6 .* 0%", output)  # routing saves nothing here
     assert re.search(r"all +\d+ of 34 .* [5-9]\d%", output)  # of 34 requests 13 need no more than `small`
     assert "clamped: they asked for more quality than their team's slo_limits allow" in output
     page = re.search(r"slo-router report\): file://(\S+)", output)

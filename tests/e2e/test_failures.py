@@ -20,7 +20,7 @@ BEFORE_THE_FIRST_BYTE: tuple[FaultKind, ...] = ("error500", "error429", "drop")
 
 
 def is_retried(path: str, *, stream: bool) -> bool:
-    """Whether LiteLLM tries again: from 1.109 on it has sent the headers of a streamed text completion by then."""
+    """Whether LiteLLM tries again. From 1.109 on it has already sent the headers of a streamed text completion."""
     return not (stream and path == "/v1/completions" and LITELLM >= (1, 109))
 
 

@@ -1,4 +1,4 @@
-"""LiteLLM's fallbacks between groups: what a request asks for counts in the group that it ends up in."""
+"""LiteLLM's fallbacks between groups: a request's SLO also counts in the group to which it falls back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_request_that_leaves_a_managed_group_has_one_record_of_who_answered(st
         "outside-small",
         "success",
         3,
-    )  # strict has one, tried twice
+    )  # strict has one deployment, which is tried twice
 
 
 def test_an_unmanaged_group_that_does_not_fall_back_leaves_no_trace(stack: Stack) -> None:
@@ -76,7 +76,7 @@ def test_an_unmanaged_group_that_does_not_fall_back_leaves_no_trace(stack: Stack
 
 @pytest.mark.parametrize("after_chunks", [0, 3], ids=["after the role", "after some words"])
 def test_a_stream_that_breaks_is_recorded_as_what_the_client_got(stack: Stack, after_chunks: int) -> None:
-    """Whether LiteLLM goes on elsewhere depends on its version and settings, and on what broke."""
+    """Whether LiteLLM continues elsewhere depends on its version, its settings and the fault."""
     stack.endpoints["medium"].control("cut", after_chunks=after_chunks)
 
     body = {"model": "strict", "stream": True, "messages": [{"role": "user", "content": ASK}]}
@@ -88,6 +88,6 @@ def test_a_stream_that_breaks_is_recorded_as_what_the_client_got(stack: Stack, a
     (record,) = stack.records(1)
     if "[small]" in text:
         assert (record["outcome"], record["deployment"]) == ("success", "outside-small")
-        assert record["completion_tokens"] != 0  # what LiteLLM tells of such a stream is not always complete
+        assert record["completion_tokens"] != 0  # LiteLLM's numbers of such a stream are not always complete
     else:
         assert (record["outcome"], record["deployment"]) == ("error", "strict-medium")

@@ -23,14 +23,14 @@ from tests.e2e.conftest import Part, Streams, refreshed
 OPENAI = next(habit for habit in HABITS if habit.name == "openai")
 PREFIX = Streams.prefix
 GROUPS = {slug(habit.name) for habit in HABITS}
-GAP_S = 0.4  # between what opens a stream and its first token, so that no other reading can be taken for it
+GAP_S = 0.4  # from a stream's opening to its first token: long enough that no other chunk is mistaken for it
 WITHIN_S = 60.0
 NOT_SHOWN = {("openai refusal", "chat")}  # LiteLLM drops a refusal: no word of the model reaches the client
 
 
 @contextmanager
 def part(_: redis.Redis) -> Iterator[Part]:
-    """Of the proxy that the tests of streams share."""
+    """This module's part of the proxy that the tests of streams share."""
     with providers(GAP_S) as server:
         settings = document(server, "")
         models, plugin = settings["model_list"], settings["callback_settings"]["slo_router"]  # type: ignore[index]
@@ -49,7 +49,7 @@ class Stack:
         return self.streams.proxy
 
     def records(self, count: int) -> list[dict[str, Any]]:
-        """Once there are `count`."""
+        """The records, once there are `count`."""
         deadline_s = time.monotonic() + WITHIN_S
         while True:
             found = [one for one in self.streams.records() if one["model_group"] in GROUPS]
@@ -58,7 +58,7 @@ class Stack:
             time.sleep(0.05)
 
     def in_flight(self) -> float:
-        """As the worker tells the others."""
+        """The requests in flight, as the worker tells the other workers."""
         client = self.streams.redis
         refreshed(self.proxy, client, PREFIX)
         (worker,) = cast("set[str]", client.smembers(f"{PREFIX}slo_router:workers"))
@@ -74,7 +74,7 @@ def stack(streams: Streams) -> Stack:
 
 
 def test_a_records_first_token_lies_between_when_the_server_sent_it_and_when_the_client_had_it(stack: Stack) -> None:
-    """One clock for all three, so no machine is too slow for it: any other chunk came long before, or after."""
+    """All three share one clock, so this works on slow machines. Any other chunk came long before or after."""
     asked = asyncio.run(ask_all(stack.proxy.url, stack.proxy.auth, at_once=8))
     found = {(one["model_group"], one["call_type"]): one for one in stack.records(len(asked))}
 
@@ -94,7 +94,7 @@ LEAVING = [
     (route, stop)
     for route in PATHS
     for stop in ("opening", "token", "rest")
-    if (route, stop) != ("chat", "opening")  # LiteLLM itself waits for the first chunk of a chat, whoever leaves
+    if (route, stop) != ("chat", "opening")  # LiteLLM itself waits for a chat's first chunk, even if the client leaves
 ]
 
 
@@ -104,7 +104,7 @@ def test_a_client_that_leaves_a_stream_ends_its_attempt_and_leaves_one_record(st
     found = stack.records(len(LEAVING))
     assert {one["outcome"] for one in found} == {"disconnected"}
     known = sorted(str(one["call_type"]) for one in found if one["ttft_ms"] is not None)
-    assert known == sorted(CALL_TYPES.values())  # those whose client left before the rest
+    assert known == sorted(CALL_TYPES.values())  # requests whose client left before the rest
     assert stack.in_flight() == 0
     assert len(stack.records(len(LEAVING))) == len(LEAVING)
 
@@ -125,18 +125,18 @@ async def _leave(stack: Stack, requests: Sequence[tuple[Habit, str, str]]) -> No
 
 
 async def _leave_at_once(stack: Stack) -> None:
-    """LiteLLM shows nothing of Anthropic's stream before its first token, which comes after the gap."""
+    """The client leaves at once. LiteLLM sends nothing of Anthropic's stream before the first token, after the gap."""
     asked = {"model": "anthropic", "stream": True, "messages": [{"role": "user", "content": "ask 0"}]}
     async with httpx.AsyncClient(headers=stack.proxy.auth, timeout=WITHIN_S) as client:
         reading = asyncio.create_task(client.post(f"{stack.proxy.url}/v1/chat/completions", json=asked))
-        while "0" not in stack.server.asked:  # noqa: ASYNC110  # it runs on another thread's loop
+        while "0" not in stack.server.asked:  # noqa: ASYNC110  # the server runs on another thread's loop
             await asyncio.sleep(0.01)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
 
 
 def _fault(seen: Seen, record: dict[str, object], server: Providers) -> str | None:
-    """What is wrong with the record of what the client saw; `None` where nothing is."""
+    """What is wrong with the record of the request that the client saw; `None` if nothing is."""
     if seen.token_s is None:
         return (
             None if record["ttft_ms"] is None and record["slo_met"] is not False else f"{record['ttft_ms']} of nothing"
@@ -150,6 +150,6 @@ def _fault(seen: Seen, record: dict[str, object], server: Providers) -> str | No
         return (
             f"{1_000 * (token_s - sent_s):+.1f} ms after the server, {1_000 * (token_s - seen.token_s):+.1f} the client"
         )
-    if record["decision"] is None:  # up to 1.100 LiteLLM asks nobody which of one deployment to take
+    if record["decision"] is None:  # up to 1.100 LiteLLM asks no filter if a group has one deployment
         return None
     return None if record["slo_met"] is False else "the limit was half of the gap"

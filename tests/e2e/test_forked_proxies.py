@@ -1,4 +1,4 @@
-"""A proxy of the tests is forked only where nobody could tell it from one that was started as users do."""
+"""A proxy of the tests is forked only if it behaves like one that was started as users start it."""
 
 from __future__ import annotations
 

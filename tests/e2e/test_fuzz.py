@@ -1,7 +1,7 @@
 """Random header and body values on every route: a 400 that names the field, or a routed answer; never a 500.
 
-`python -m evaluation.robustness.fuzz` asks 10,000 times, with key and team metadata too; these are its generator's
-first 300.
+`python -m evaluation.robustness.fuzz` sends 10,000 requests, also with key and team metadata. These tests send the
+first 300 of its generator.
 """
 
 from __future__ import annotations

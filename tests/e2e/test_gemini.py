@@ -49,7 +49,7 @@ def test_it_goes_to_the_cheapest_deployment_that_meets_the_slo_and_leaves_a_reco
 
 @IN_STREAMS
 def test_all_that_the_history_holds_needs_room(stack: Stack, stream: bool) -> None:
-    """And the category is that of the question, not of what a tool answered."""
+    """The category is that of the question, not of a tool's answer."""
     answer = ask(stack, stream=stream, body={"contents": [QUESTION, CALLED, READ], "tools": [READS]})
 
     assert (answer.status_code, stack.seen()) == (200, {"medium": 1}), answer.text
@@ -64,7 +64,7 @@ def test_another_answers_for_a_failing_endpoint(stack: Stack, stream: bool) -> N
     (record,) = stack.records(1)
     assert (answer.status_code, stack.seen()) == (200, {"small": 1, "medium": 1}), answer.text
     assert (record["outcome"], record["deployment"]) == ("success", "medium")
-    assert record["attempts"] == 2 or LITELLM < (1, 108)  # which may not tell of the first
+    assert record["attempts"] == 2 or LITELLM < (1, 108)  # older versions may not report the first attempt
 
 
 def test_a_malformed_wish_is_refused(stack: Stack) -> None:
@@ -90,7 +90,7 @@ def server(odd: Particular) -> Iterator[Particular]:
     odd.answers = lambda _: GOOD
 
 
-OF_ODD = (b"gemini-2.5-flash", b"odd")  # else LiteLLM bills the price of the model that the answer names
+OF_ODD = (b"gemini-2.5-flash", b"odd")  # LiteLLM bills the price of the model that the answer names
 WORDS = [
     candidate({"text": "Yes, "}).replace(*OF_ODD),
     candidate({"text": "it is."}, finishReason="STOP").replace(*OF_ODD),

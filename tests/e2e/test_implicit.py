@@ -1,7 +1,7 @@
-"""Weak signals lower a quality where a group asks for them, on the stock proxy, and nothing else is counted.
+"""Weak signals lower a quality if a group asks for them, on the stock proxy. Nothing else is counted.
 
-The group `overheard` asks for all of them. Its cheap deployment never answers in JSON, and a call of a tool has no
-argument that the tool knows; its other one, `overheard-odd`, answers in JSON. Each test has a category of its own.
+The group `overheard` asks for all signals. Its cheap deployment never answers in JSON, and its tool calls have no
+argument that the tool knows. Its other deployment, `overheard-odd`, answers in JSON. Each test has its own category.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def chat(text: str) -> dict[str, object]:
 
 
 def counted(stack: Stack) -> dict[str, tuple[float, float]]:
-    """By deployment and category: the answers that were looked at, and those with a signal."""
+    """By deployment and category: the number of checked answers, and of those with a signal."""
     found: dict[str, tuple[float, float]] = {}
     for day in stack.redis.scan_iter(f"{IMPLICIT_KEY}:*"):
         fields = cast("dict[str, str]", stack.redis.hgetall(day))
@@ -64,7 +64,7 @@ def counted(stack: Stack) -> dict[str, tuple[float, float]]:
 
 
 def until(stack: Stack, category: str, answers: int, signals: int, name: str = "overheard-small") -> None:
-    """Waits for so many answers of a category, and then for their signals."""
+    """Waits for `answers` checked answers of a category, and then for their signals."""
     deadline_s = time.monotonic() + 60
     while (found := counted(stack).get(f"{name}:{category}")) != (answers, signals):
         assert time.monotonic() < deadline_s, f"{found}, expected {answers} answers and {signals} signals"
@@ -128,7 +128,7 @@ def test_the_same_prompt_again_is_counted_once_and_not_after_an_error(overheard:
     assert failed.status_code == httpx.codes.INTERNAL_SERVER_ERROR
     overheard.endpoints["small"].control("ok")
     until(overheard, "summarization", answers=len(ROUTES), signals=0)
-    time.sleep(AGAIN_AFTER_S + 0.5)  # from when on a user may have read the answer
+    time.sleep(AGAIN_AFTER_S + 0.5)  # after this time a user may have read the answer
     asked(overheard, "/v1/chat/completions", chat("Broken"), "reasoning")  # the client's own retry
     asked(overheard, "/v1/chat/completions", picture("B"), "reasoning")  # the next document
     for _ in range(2):
@@ -144,7 +144,7 @@ def picture(drawn: str) -> dict[str, object]:
 
 
 def renamed(body: Mapping[str, object], head: str) -> dict[str, object]:
-    """With a prompt of its own."""
+    """The body with a prompt that begins with `head`."""
     return cast("dict[str, object]", json.loads(json.dumps(body).replace(ASK, head + ASK)))
 
 
@@ -156,13 +156,13 @@ def test_a_decision_says_that_what_it_heard_is_weak(overheard: Stack) -> None:
     while (found := predicted(overheard))["quality_answers"].get("weak_implicit", 0) < 0.39:  # of 20 answers
         assert time.monotonic() < deadline_s
     (weight,) = found["quality_answers"].values()
-    most = 1 - 0.8 * 20 / (weight / 0.02)  # those that were asked meanwhile have no signal
+    most = 1 - 0.8 * 20 / (weight / 0.02)  # requests that were asked meanwhile have no signal
     assert found["quality"] == pytest.approx(0.9 - weight / (20 + weight) * (0.9 - most), abs=1e-4)
     assert found["quality"] == found["quality_bound"] < 0.9
 
 
 def predicted(stack: Stack) -> Mapping[str, Any]:
-    """What the next decision knew."""
+    """What the next decision predicts of `overheard-small`."""
     request_id = asked(stack, "/v1/chat/completions", chat(f"Who? {time.monotonic()}"), "chat").json()["id"]
     deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:

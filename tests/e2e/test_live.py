@@ -1,6 +1,6 @@
-"""Live traffic moves the picture: a real proxy leaves a slow or failing endpoint by what it sees, and comes back.
+"""By live measurements a real proxy leaves a slow or failing endpoint, and comes back to it.
 
-All the while one of its `metrics_url` sends a byte now and then, and its file of records is a pipe that nobody reads.
+All the time one `metrics_url` sends a byte from time to time, and the file of records is a pipe that nobody reads.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def test_predictions_become_live_and_say_how_likely_the_slo_is_kept(live: Stack)
     for _ in range(12):
         assert selected(live, x_slo_ttft_ms=ANY) == "small"
     deadline_s = time.monotonic() + 60
-    while True:  # LiteLLM tells of the end of a stream when it gets to it
+    while True:  # LiteLLM reports the end of a stream with a delay
         live.refreshed()
         answer = live.ask(body={"stream": True}, x_slo_ttft_ms=ANY)
-        if float(answer.headers["x-slo-predicted-ttft-ms"]) != TTFT_MS["small"]:  # which is what was published
+        if float(answer.headers["x-slo-predicted-ttft-ms"]) != TTFT_MS["small"]:  # the published value
             break
         assert time.monotonic() < deadline_s
     assert answer.headers["x-slo-selected-model"] == "small"
@@ -55,15 +55,15 @@ def test_a_deployment_that_became_slow_loses_the_traffic_whose_slo_it_misses(liv
 def test_a_failing_deployment_is_left_after_three_requests_and_comes_back_by_itself(live: Stack) -> None:
     live.endpoints["small"].control("error500")
     for _ in range(12):
-        selected(live, x_slo_ttft_ms=ANY)  # each is answered, by a retry where need be
+        selected(live, x_slo_ttft_ms=ANY)  # each is answered, if need be by a retry
     assert len(streamed(live, "small")) == LEAVES_AFTER
     comes_back(live)
 
 
 @pytest.mark.parametrize(("rescue", "finds_out"), [("off", 0), ("deadline", SUSPECT_REQUESTS - 1)])
 def test_no_request_finds_out_that_a_deployment_still_hangs(live: Stack, rescue: str, finds_out: int) -> None:
-    """But for those that may be rescued: one silence is a suspicion, and the next makes it a failure."""
-    for _ in range(3):  # a worker that stood still itself judges nobody late: then once more
+    """With rescue, a few may: one silence makes a deployment suspect, and the next silence is a failure."""
+    for _ in range(3):  # a worker that stood still judges no deployment late; then the test tries again
         live.endpoints["small"].control("hang")
         for _ in range(2 * LEAVES_AFTER):
             selected(
@@ -74,7 +74,7 @@ def test_no_request_finds_out_that_a_deployment_still_hangs(live: Stack, rescue:
             break
         comes_back(live)
         live.endpoints["small"].reset()
-    assert 0 < waited <= LEAVES_AFTER + 1  # one where it failed just before; one more before the worker next looks
+    assert 0 < waited <= LEAVES_AFTER + 1  # one is enough just after failures; one more may come before the next look
     until_s = time.monotonic() + SEVERAL_PAUSES_S
     while time.monotonic() < until_s:
         assert selected(live, x_slo_ttft_ms=ANY, x_slo_rescue=rescue) != "small"
@@ -85,7 +85,7 @@ def test_no_request_finds_out_that_a_deployment_still_hangs(live: Stack, rescue:
 
 
 def streamed(live: Stack, name: str) -> Sequence[Seen]:
-    """Our requests; LiteLLM's health checks want their answers whole."""
+    """The test's own requests, which are streamed. LiteLLM's health checks are not."""
     return [seen for seen in live.endpoints[name].seen() if seen.stream]
 
 
@@ -119,7 +119,7 @@ def test_redis_hangs_beside_the_file_and_the_metrics_url_and_what_is_seen_here_s
         live.valkey.resume()
     live.began_s = asked_s
     deadline_s = time.monotonic() + 60
-    while [one["category"] for one in live.records(1)].count("code") != 1:  # it waited in memory
+    while [one["category"] for one in live.records(1)].count("code") != 1:  # the record waited in memory
         assert time.monotonic() < deadline_s
     log = live.proxy.log
     assert "the load of medium cannot be read from its metrics_url (TimeoutError)" in log

@@ -1,7 +1,7 @@
 """Every panel's expression and every alert's rule returns data on a real Prometheus, which scrapes real workers.
 
-Two workers count in files, as LiteLLM's do; what they count is served as LiteLLM serves it. The configuration is the
-committed one with other targets, and faster.
+Two workers write their metrics into files, as LiteLLM's workers do, and the metrics are served as LiteLLM serves them.
+The configuration is the committed one with other targets and shorter intervals.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tests.shared.repository import ROOT
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 CONFIGURATION = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
-GRAFANA = {"$__rate_interval": "1m", "$__range": "1m", "$group": ".*"}  # what Grafana puts in; `.*` is All
+GRAFANA = {"$__rate_interval": "1m", "$__range": "1m", "$group": ".*"}  # what Grafana inserts; `.*` is All
 WITHIN_S = 120.0
 
 
 def panel_expressions() -> list[tuple[str, str]]:
-    """Panel and expression, as the committed dashboards have them."""
+    """The panels of the committed dashboards, each with its expression."""
     return [
         (f"{path.stem}: {panel['title']}", target["expr"])
         for path in DASHBOARDS
@@ -93,7 +93,7 @@ def test_prometheus_itself_evaluates_every_rule_and_raises_every_alert(prometheu
     deadline_s = time.monotonic() + WITHIN_S
     while _raised(prometheus) != names and time.monotonic() < deadline_s:
         time.sleep(0.5)
-    assert _raised(prometheus) == names  # pending, for they wait before they fire
+    assert _raised(prometheus) == names  # pending, because alerts wait before they fire
     groups = prometheus.get("rules")["groups"]
     assert isinstance(groups, list)
     health = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
@@ -139,7 +139,7 @@ def _close(server: WSGIServer, thread: threading.Thread) -> None:
 
 
 def _finite(prometheus: Prometheus, expression: str) -> list[float]:
-    """The values, once there are any; a rate needs two scrapes."""
+    """The values, once there are any. A rate needs two scrapes."""
     deadline_s = time.monotonic() + WITHIN_S
     while True:
         found = [value for _, value in prometheus.query(expression) if math.isfinite(value)]

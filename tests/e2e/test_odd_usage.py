@@ -1,4 +1,4 @@
-"""What servers report as usage is recorded as LiteLLM bills it; what nobody knows is null, and never 0."""
+"""The usage that a server reports is recorded as LiteLLM bills it. An unknown value is null, and never 0."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def server(odd: Particular) -> Iterator[Particular]:
 
 
 def answering(usage: object, beside: Mapping[str, object] = {}, choices: int = 1) -> Answers:
-    """An answer with this usage; `beside` it stand fields of a provider's own."""
+    """An answer with this usage. `beside` has further fields of a provider's own."""
 
     def answer(request: Request) -> bytes:
         said = {**beside} if usage == ABSENT else {**beside, "usage": usage}
@@ -50,7 +50,7 @@ def recorded(stack: Stack, **body: object) -> Mapping[str, object]:
     answer = stack.ask("Is it?", model="odd", body=body)
     assert answer.status_code == 200, answer.text
     (record,) = stack.records(1)
-    billed = answer.headers.get("x-litellm-response-cost")  # LiteLLM's own word, of answers in one piece
+    billed = answer.headers.get("x-litellm-response-cost")  # only answers in one piece have it
     if billed is not None and record["cost_usd"] is not None:
         assert record["cost_usd"] == pytest.approx(float(billed))
     assert record["outcome"] == "success"
@@ -115,7 +115,7 @@ def test_a_stream_with_nothing_in_it_is_an_error_and_leaves_a_record(
 def test_an_answer_with_nothing_in_it_is_an_error_and_leaves_a_record(
     stack: Stack, server: Particular, body: Mapping[str, object], path: str
 ) -> None:
-    """LiteLLM hands some of these on as answers."""
+    """LiteLLM passes some of these on as answers."""
     server.answers = lambda _: refuse(200, {**BASE, **body})
     stack.post(path, {**ROUTES[path], "model": "odd"})
     (record,) = stack.records(1)
@@ -124,14 +124,14 @@ def test_an_answer_with_nothing_in_it_is_an_error_and_leaves_a_record(
 
 
 def test_an_answer_that_was_filtered_is_one(stack: Stack, server: Particular) -> None:
-    """Whatever the usage says."""
+    """It counts as an answer, whatever the usage says."""
     filtered = {"index": 0, "message": {"role": "assistant", "content": None}, "finish_reason": "content_filter"}
     server.answers = lambda _: refuse(200, {**BASE, "object": "chat.completion", "choices": [filtered]})
     assert recorded(stack)["error_class"] is None
 
 
 def test_an_answer_without_a_word_is_none(stack: Stack, server: Particular) -> None:
-    """It ended at its limit, or was filtered: the usage tells that something was made."""
+    """The answer ended at its limit or was filtered. Its usage shows that the model wrote something."""
     server.answers = lambda _: whole(
         stream(chunk(delta(role="assistant")), chunk(delta("length")), chunk(usage(12, 5)))
     )
@@ -152,7 +152,7 @@ SEARCH = {"type": "web_search_call", "id": "w", "action": {"type": "search", "qu
 def test_a_stream_of_responses_with_one_call_in_one_piece_has_a_first_token(
     stack: Stack, server: Particular, item: Mapping[str, object]
 ) -> None:
-    """Of these calls no deltas come."""
+    """Such a call has no deltas."""
     about = {"id": "resp_1", "object": "response", "created_at": 1, "model": "odd", "output": []}
     events: list[Mapping[str, object]] = [
         {"type": "response.created", "response": {**about, "status": "in_progress"}},
@@ -180,7 +180,7 @@ THOUGHT, SEEN = 100, 5  # tokens
 
 
 def thinking_chat(shown: bool) -> Reply:
-    """The last four words come 0.4 s after the first of the answer."""
+    """An answer whose last four words come 0.4 s after its first."""
     thought = [chunk(delta(reasoning_content="Is it? "))] if shown else []
     details = {"reasoning_tokens": THOUGHT}
     counts = {"prompt_tokens": 12, "completion_tokens": THOUGHT + SEEN, "completion_tokens_details": details}
@@ -190,7 +190,7 @@ def thinking_chat(shown: bool) -> Reply:
 
 
 def thinking_response(shown: bool) -> Reply:
-    """The same as a response."""
+    """The same answer in the form of a response."""
     about = {"id": "resp_1", "object": "response", "created_at": 1, "model": "odd"}
     thought = {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "Is it?"}] if shown else []}
     counts = {"input_tokens": 12, "output_tokens": THOUGHT + SEEN, "total_tokens": 12 + THOUGHT + SEEN}
@@ -218,7 +218,7 @@ def thinking_response(shown: bool) -> Reply:
 def test_the_time_per_token_is_of_those_that_the_client_sees(
     stack: Stack, server: Particular, path: str, thinking: Callable[[bool], Reply], shown: bool
 ) -> None:
-    """Thoughts that it does not see were written before the first; those that it sees are tokens as others."""
+    """The model writes hidden thoughts before the first visible token. Visible thoughts count like other tokens."""
     server.answers = lambda _: thinking(shown)
     body = {**ROUTES[path], "model": "odd", "stream": True}
     assert stack.post(path, body, x_slo_tpot_ms="50").status_code == 200
@@ -255,7 +255,7 @@ SEARCHING = {"messages": [{"role": "user", "content": "What is new?"}]}
 def test_tokens_that_were_no_text_say_nothing_of_the_next_text(
     stack: Stack, server: Particular, category: str, body: Mapping[str, object]
 ) -> None:
-    """A minute of speech, and pages that a server found in the web."""
+    """Such tokens are a minute of speech, or pages that a server found on the web."""
     text, found = {"messages": [{"role": "user", "content": "word " * 400}]}, list[float]()
     for count, (asked, prompt_tokens) in enumerate(((text, 504), (body, 2_500), (text, 504)), 1):
         server.answers = answering({**RIGHT, "prompt_tokens": prompt_tokens})
@@ -313,7 +313,7 @@ def test_several_answers_are_paid_for_once_as_litellm_bills_them(stack: Stack, s
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_metadata_as_json_text_asks_as_an_object_does_where_litellm_reads_it(stack: Stack, path: str) -> None:
-    """It drops that of chat completions, and cannot answer a text completion with it, whoever routes."""
+    """LiteLLM drops it on chat completions. It cannot answer a text completion with it, even without the plugin."""
     asked = json.dumps({"slo": {"min_quality": 0.9}, "mine": "stays"})
     answer = stack.post(path, {"model": "smart", "metadata": asked, **ROUTES[path]})
     if path == "/v1/completions" and not answer.is_success:

@@ -1,6 +1,6 @@
 """A proxy of two workers as an operator sees it: its metrics add up, and policies and switches reach both workers.
 
-Both share the Valkey that the plugin itself starts on a host (`redis_url: embedded`).
+Both workers share the Valkey that the plugin itself starts on a host (`redis_url: embedded`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WORKERS = 2
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the embedded Valkey lives; its name is short, for a socket's path must be."""
+    """The home of the embedded Valkey. Its path is short, because a socket's path must be."""
     directory = tmp_path_factory.mktemp("v")
     yield directory
     embedded.stop(directory)
@@ -84,7 +84,7 @@ def samples(proxy: StockProxy, name: str) -> dict[tuple[tuple[str, str], ...], f
 
 def test_the_counts_of_all_workers_add_up(two_workers: StockProxy) -> None:
     body = {"model": "smart", "messages": [{"role": "user", "content": ASK}], "stream": True}
-    for number in range(REQUESTS):  # each over a connection of its own, so that both workers get some
+    for number in range(REQUESTS):  # each over its own connection, so that both workers get some
         headers = {**two_workers.auth, "x-slo-min-quality": "0.9" if number % 4 == 0 else "0"}
         LOCAL.post(f"{two_workers.url}/v1/chat/completions", json=body, headers=headers).raise_for_status()
     until(lambda: sum(samples(two_workers, "slo_router_slo_total").values()) >= REQUESTS)
@@ -93,7 +93,7 @@ def test_the_counts_of_all_workers_add_up(two_workers: StockProxy) -> None:
     assert by_deployment == {"small": 30, "large": 10}
     assert sum(samples(two_workers, "slo_router_ttft_seconds_count").values()) == REQUESTS
     assert sum(samples(two_workers, "slo_router_decision_seconds_count").values()) == REQUESTS
-    # The large one costs fifty times the small one, so 10 × 50 + 30 parts of 40 × 50 were spent, answers being alike.
+    # `large` costs fifty times as much as `small`. So 10 × 50 + 30 parts of 40 × 50 were spent, if answers are equal.
     assert USD_PER_TOKEN["large"] == pytest.approx(50 * USD_PER_TOKEN["small"])
     spent_usd = sum(samples(two_workers, "slo_router_cost_usd_total").values())
     baseline_usd = sum(samples(two_workers, "slo_router_baseline_cost_usd_total").values())
@@ -122,7 +122,7 @@ class Answered(NamedTuple):
 
 
 class Load:
-    """Asks without a pause, over connections of their own, until it is left."""
+    """Sends requests without a pause, each over its own connection, until the `with` block ends."""
 
     def __init__(self, proxy: StockProxy, client: redis.Redis) -> None:
         self._proxy = proxy
@@ -150,7 +150,7 @@ class Load:
             self.answers.append(Answered(sent_s, answer.status_code, *(said.get(name, "") for name in names)))
 
     def after(self, change: Callable[[], object]) -> list[Answered]:
-        """Some answers to what was sent once every worker had read Redis again after a change."""
+        """Makes a change. Returns answers to requests sent after every worker had read Redis again."""
         change()
         self._refresh()
         from_s = time.monotonic()
@@ -159,7 +159,7 @@ class Load:
 
 
 def in_force(proxy: StockProxy, client: redis.Redis) -> None:
-    """Returns when every worker has read what was published, and had two rounds more to follow it."""
+    """Returns when every worker has read what was published, and had two more rounds to apply it."""
     for _ in range(2):
         refreshed(proxy, client, PREFIX, WORKERS)
 
@@ -218,7 +218,7 @@ def test_switches_and_policies_are_in_force_on_both_workers_once_they_have_read_
     assert {answer.selected for answer in better} == {"large"}
     assert {answer.selected for answer in back} == {"small"}
     assert {answer.reason for answer in shadow} == {"shadow: small would have been chosen"}
-    assert len({answer.selected for answer in shadow}) > 1  # LiteLLM's own choice: any of them
+    assert len({answer.selected for answer in shadow}) > 1  # LiteLLM's own choice: any deployment
     assert {answer.decision for answer in canary} == {"met", "passthrough"}
 
 
@@ -229,7 +229,7 @@ def test_a_decision_in_shadow_is_recorded_beside_what_litellm_chose(
     group = settings.groups["smart"].model_copy(update={"mode": "shadow"})
     policy = rollout.publish(client, settings, {"smart": group})
     in_force(two_workers, client)
-    since_s = time.time()  # who ended before may be recorded later
+    since_s = time.time()  # requests that ended before may be recorded later
     with Load(two_workers, client) as load:
         load.after(lambda: None)
     refreshed(two_workers, client, PREFIX, WORKERS)

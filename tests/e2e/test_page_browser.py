@@ -1,4 +1,4 @@
-"""The decision page in a real browser: on a desk and on a phone, by keyboard alone, and inside LiteLLM's admin UI.
+"""The decision page in a real browser: in desktop and phone size, by keyboard alone, and in LiteLLM's admin UI.
 
 PAGE_SCREENSHOTS=DIR keeps the pictures.
 """
@@ -82,7 +82,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @contextmanager
 def serving(config: Path, port: int, *options: str) -> Iterator[str]:
-    """`slo-router page` as a process of its own; yields its address."""
+    """Runs `slo-router page` in its own process; yields its address."""
     command = "import typer; from slo_router.operator.page.command import page; typer.run(page)"
     key = base64.urlsafe_b64encode(hmac.digest(SALT.encode(), b"slo-router", hashlib.sha256)).decode()
     environment = {**os.environ, "SLO_ROUTER_PAGE_TOKEN": TOKEN, "SLO_ROUTER_PAGE_CLAIM_KEY": key}
@@ -114,7 +114,7 @@ def log_in(tab: Tab, url: str) -> None:
 
 
 def tab_to(tab: Tab, field: str) -> None:
-    """By keyboard, to the field of this id."""
+    """Moves the focus by keyboard to the field with this id."""
     for _ in range(30):
         if focused(tab)["id"] == field:
             return
@@ -123,7 +123,7 @@ def tab_to(tab: Tab, field: str) -> None:
 
 
 def focused(tab: Tab) -> dict[str, str]:
-    """What has the focus: its text or id, and whether that is seen."""
+    """The element with the focus: its text or id, and whether the focus is visible."""
     found = tab.evaluate(
         """(() => {
         const one = document.activeElement, box = one.getBoundingClientRect(), style = getComputedStyle(one);
@@ -154,7 +154,7 @@ def test_every_view_fits_a_desk_and_a_phone_and_breaks_no_policy(tab: Tab, confi
         )
         assert len(lefts) == 4
         assert len(set(lefts)) == 1  # one column
-        assert {"table", "row", "rowheader", "cell"} <= tab.roles()  # though the style makes cards of the rows
+        assert {"table", "row", "rowheader", "cell"} <= tab.roles()  # although the style shows the rows as cards
         assert [one for one in tab.problems if REFUSED not in one] == []
 
 
@@ -176,7 +176,7 @@ def test_the_keyboard_alone_reaches_everything_in_order_and_is_seen(tab: Tab, co
         tab.press("Enter")
         assert tab.evaluate("document.activeElement.id") == "main"
         tab.press("Tab")
-        assert focused(tab)["name"] == "5 minutes"  # past the navigation
+        assert focused(tab)["name"] == "5 minutes"  # after the navigation
 
 
 def test_a_what_if_is_asked_by_keyboard(tab: Tab, config: Path, pictures: Path) -> None:

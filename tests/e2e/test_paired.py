@@ -1,7 +1,7 @@
 """Shadow evaluation on two workers of the stock proxy: answers are compared after they went out, within a budget.
 
-Each group has a cheap deployment that is typed to pass the floor, and a dear one that was graded and whose answers say
-`MARKED`. The fair judge prefers what is marked, the biased one what stands first.
+Each group has a cheap deployment whose typed quality passes the floor, and a dear one that was graded and whose answers
+say `MARKED`. The fair judge prefers the marked answer, the biased judge the first one.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from tests.shared.particular_server import Particular, Request, particular
 
 PREFIX, FLOOR, WORKERS = "paired:", 0.8, 2
 USD = {"cheap": 1e-6, "dear": 1e-5, "judge": 2e-6}  # per token of prompt and of answer
-TIGHT_USD = 0.0145  # a day: a second answer sets aside about 0.011, and costs 0.0006
+TIGHT_USD = 0.0145  # a day: a second answer reserves about 0.011, and costs 0.0006
 USAGE = {"prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 60}
-WITHIN_S = 200.0  # a worker makes one comparison at a time, and weighs anew once a minute
-QUIET_S = 6.0  # longer than an answer waits until it is compared
+WITHIN_S = 200.0  # a worker makes one comparison at a time, and reweighs once a minute
+QUIET_S = 6.0  # longer than an answer waits for its comparison
 
 
 def says(text: str) -> bytes:
@@ -45,7 +45,7 @@ def says(text: str) -> bytes:
 
 
 def judges(one: Request) -> bytes:
-    """Prefers the answer that is marked."""
+    """The fair judge, which prefers the marked answer."""
     a, b = ("MARKED" in text for text in re.findall(r"<answer_\w>(.*?)</answer_\w>", str(one.body), re.DOTALL))
     return says(f"Because. Verdict: {'tie' if a == b else 'A' if a else 'B'}")
 
@@ -73,7 +73,7 @@ class Compared:
         return next(one for one in json.loads(self.shown("--json"))["paired"] if one["group"] == group)
 
     def shown(self, *options: str) -> str:
-        """What `slo-router status` prints; on a busy machine Redis may answer it late."""
+        """What `slo-router status` prints. On a busy machine Redis may answer late."""
         deadline_s = time.monotonic() + WITHIN_S
         while True:
             runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
@@ -84,12 +84,12 @@ class Compared:
 
     @property
     def outcomes(self) -> list[str]:
-        """What became of the answers that were drawn, as LiteLLM's metrics say it."""
+        """What became of the drawn answers, by LiteLLM's metrics."""
         page = httpx.get(f"{self.proxy.url}/metrics/", headers=self.proxy.auth, timeout=60).text
         return [line for line in page.splitlines() if line.startswith("slo_router_comparisons_total{")]
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Asks until it holds."""
+        """Sends requests until the condition holds."""
         deadline_s = time.monotonic() + WITHIN_S
         while not holds():
             assert time.monotonic() < deadline_s, self.outcomes
@@ -191,7 +191,7 @@ def test_comparisons_are_nobodys_requests(running: Compared) -> None:
     records = [json.loads(row["record"]) for _, row in rows]
     records = [
         one for one in records if one["model_group"] not in ("learns", "schema")
-    ]  # of the tests before, and late
+    ]  # without late records of the tests before
     assert [one["model_group"] for one in records] == ["nobody"] * next(asked)
     assert {one["deployment"] for one in records} == {"nobody-cheap"}
 
@@ -245,6 +245,6 @@ def test_two_workers_keep_the_budget_of_a_day_together(running: Compared) -> Non
 
 
 def paid_usd(running: Compared) -> float:
-    """By what the servers were asked."""
+    """The USD paid, by the requests that the servers got."""
     tokens = USAGE["total_tokens"]
     return tokens * (running.heard("dear", "tight") * USD["dear"] + running.heard("fair", "tight") * USD["judge"])

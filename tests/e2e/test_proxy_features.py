@@ -1,7 +1,8 @@
-"""What else the stock proxy is configured to do goes on doing it: tags, cache, pre-call checks, OpenTelemetry; and the
-plugin's own settings beyond the shared stack's: weighted objective, further categories, the JSONL file with prompts.
+"""Other features of the stock proxy keep working with the plugin: tags, cache, pre-call checks, OpenTelemetry.
 
-One proxy of its own. Deployments, prices and qualities are conftest's; in `tagged` small is `free`, the others `eu`.
+So do settings of the plugin that the shared stack does not have: weighted objective, further categories, the JSONL file
+with prompts. This module has its own proxy. Deployments, prices and qualities are conftest's. In the group `tagged`,
+`small` has the tag `free`, the others `eu`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ GROUPS = {
 
 
 def configuration(handles: Sequence[Handle], redis_url: str, jsonl_path: Path) -> dict[str, object]:
-    """Conftest's document with two more managed groups, and with the proxy's features switched on."""
+    """Conftest's document with two more managed groups, and with the proxy's features on."""
     log = {"jsonl_path": str(jsonl_path), "log_prompts": True}
     whole = document(handles, redis_url, refresh_interval_s=Stack.refresh_interval_s, groups=GROUPS, log=log)
     tagged = [deployment(handle, "tagged", f"tagged-{handle.name}") for handle in handles]
@@ -73,7 +74,7 @@ def featured(
 
 @pytest.fixture
 def stack(featured: Stack) -> Iterator[Stack]:
-    """This module's stack as a test finds it: no faults, nothing seen."""
+    """This module's stack at the start of a test: no faults, no requests seen."""
     for handle in featured.endpoints.values():
         handle.reset()
     running = Stack(featured.proxy, featured.valkey, featured.endpoints, time.time())
@@ -84,7 +85,7 @@ def stack(featured: Stack) -> Iterator[Stack]:
 
 
 def candidates(record: dict[str, object]) -> set[str]:
-    """The deployments that the decision of a record was made among."""
+    """The candidates of a record's decision."""
     decision = RequestRecord.model_validate(record).decision
     assert decision is not None
     found = decision["candidates"]
@@ -93,7 +94,7 @@ def candidates(record: dict[str, object]) -> set[str]:
 
 
 def jsonl_records(stack: Stack) -> list[dict[str, object]]:
-    """What the files of all workers hold since the test began."""
+    """The records in the files of all workers since the test began."""
     files = stack.proxy.log_path.parent.glob("requests.*.jsonl")
     records = [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     return [record for record in records if record["ts"] >= stack.began_s]
@@ -107,7 +108,7 @@ def test_only_deployments_with_the_requests_tag_are_candidates(stack: Stack, by:
     cheapest = stack.ask(f"{by}: {ASK}", "tagged", body, **headers)
     best = stack.ask(f"{by}: {ASK}", "tagged", body, x_slo_min_quality="0.9", **headers)
 
-    assert cheapest.headers["x-slo-selected-model"] == "tagged-medium"  # small is cheaper and not `eu`
+    assert cheapest.headers["x-slo-selected-model"] == "tagged-medium"  # small is cheaper but not `eu`
     assert best.headers["x-slo-selected-model"] == "tagged-large"
     for record in stack.records(2):
         assert candidates(record) == {"tagged-medium", "tagged-large"}
@@ -206,7 +207,7 @@ def test_what_litellm_finds_too_small_is_no_candidate(stack: Stack) -> None:
 
     assert answer.headers["x-slo-selected-model"] == "desk-medium"
     (record,) = stack.records(1)
-    assert candidates(record) == {"desk-medium", "desk-large"}  # small's 2,000 tokens: taken out by LiteLLM, not by us
+    assert candidates(record) == {"desk-medium", "desk-large"}  # LiteLLM, not the plugin, removed small (2,000 tokens)
 
 
 def test_a_prompt_too_long_for_every_window_is_litellms_400_and_one_record(stack: Stack) -> None:
@@ -247,7 +248,7 @@ def test_the_span_of_each_request_says_what_was_decided(stack: Stack, collector:
 def test_a_workload_is_sampled_from_what_was_asked_on_each_route(stack: Stack, tmp_path: Path) -> None:
     for path, body in ROUTES.items():
         asked = json.loads(json.dumps(body).replace("Summarize", "Write to jane@example.org. Summarize"))
-        stack.post(path, {"model": "smart", **asked}, x_slo_category="reasoning")  # no other test of this module's is
+        stack.post(path, {"model": "smart", **asked}, x_slo_category="reasoning")  # no other test here uses it
     stack.records(len(ROUTES))
 
     output = tmp_path / "workload.jsonl"

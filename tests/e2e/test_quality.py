@@ -1,6 +1,6 @@
-"""A floor is held against what was graded and what users say, on the stock proxy.
+"""A quality floor is compared with graded answers and users' ratings, on the stock proxy.
 
-The group `graded` has a cheap deployment without a typed quality, `untyped`, and a dear one of 0.95, `typed`.
+The group `graded` has a cheap deployment without a typed quality, `untyped`, and a dear one with 0.95, `typed`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST = 200  # ratings
 
 @pytest.fixture
 def graded(stack: Stack) -> Iterator[Stack]:
-    """Nobody has rated anything, and nobody has afterwards; the proxy has forgotten what the test before measured."""
+    """The stack without ratings, before and after the test, and without the measurements of the test before."""
     for _ in stack.redis.scan_iter(f"{FEEDBACK_KEY}*"):
         pytest.fail("another test left ratings")
     until(stack, is_by("typed"))
@@ -31,7 +31,7 @@ def graded(stack: Stack) -> Iterator[Stack]:
 
 
 def measured(stack: Stack, answers: int) -> None:
-    """Nine of ten `answers` of `untyped` were good."""
+    """Publishes that nine in ten of `answers` answers of `untyped` were good."""
     changed = {"quality_score": 0.9, "quality_n": answers, "quality_timestamp": time.time() - 3 * 86_400}
     publish_one(stack.redis, "", "untyped", "small", changed)
     publish_one(stack.redis, "", "typed", "large")
@@ -42,7 +42,7 @@ def asked(stack: Stack) -> httpx.Response:
 
 
 def until(stack: Stack, holds: Callable[[httpx.Response], bool]) -> httpx.Response:
-    """The first answer of which it holds."""
+    """Sends requests until an answer fulfils the condition. Returns this answer."""
     deadline_s = time.monotonic() + 60
     while not holds(answer := asked(stack)):
         assert time.monotonic() < deadline_s, f"{answer.headers}"
@@ -55,7 +55,7 @@ def is_by(name: str) -> Callable[[httpx.Response], bool]:
 
 
 def rated(stack: Stack, request_id: str, **said: object) -> httpx.Response:
-    """The answer to a rating, once the request's record is there."""
+    """Sends a rating, once the request's record is there. Returns the response."""
     deadline_s = time.monotonic() + 60
     while True:
         answer = stack.post("/slo-router/feedback", {"request_id": request_id, **said})
@@ -67,7 +67,7 @@ def rated(stack: Stack, request_id: str, **said: object) -> httpx.Response:
 def test_a_few_answers_do_not_keep_a_floor_that_many_answers_as_good_keep(graded: Stack) -> None:
     measured(graded, 10)
     graded.refreshed()
-    until(graded, lambda answer: found(graded, answer)[0] is not None)  # what was read is judged a moment later
+    until(graded, lambda answer: found(graded, answer)[0] is not None)  # a bound follows a moment after the reading
     answer = asked(graded)
     assert is_by("typed")(answer)
     bound, floor = found(graded, answer)

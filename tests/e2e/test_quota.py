@@ -1,12 +1,11 @@
-"""A deployment over its quota is full, not broken: it gets no request until it has room, and nobody's request is lost.
+"""A deployment over its quota is full, not broken: it gets no request until it has room, and no request is lost.
 
-Two proxies that share a Valkey, and get the requests in turn; LiteLLM's cooldowns are off. Each group has endpoints of
-its own:
+Two proxies share a Valkey and get the requests in turn. LiteLLM's cooldowns are off. Each group has its own endpoints:
 
-refusing   its cheap one answers 429 where a test says so
-limited    its cheap one takes so many requests in a window, and says so with a 429 alone
-telling    the same, and each answer says what is left
-alone      has no other deployment
+refusing   its cheap endpoint answers 429 when a test says so
+limited    its cheap endpoint takes LIMIT requests in a window, and tells this only by a 429
+telling    the same, and each answer also says how many requests are left
+alone      has only the cheap endpoint
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def limited(name: str, per_window: int = LIMIT, window_s: float = WINDOW_S, *, s
 
 @dataclass
 class Pair(Stack):
-    """Two proxies, asked in turn."""
+    """Two proxies, which get requests in turn."""
 
     proxies: Sequence[StockProxy] = ()
 
@@ -52,7 +51,7 @@ class Pair(Stack):
         return next(self._turns)
 
     def refreshed(self) -> None:
-        """Waits until both have read Redis once more."""
+        """Waits until both proxies have read Redis once more."""
         for proxy in self.proxies:
             refreshed(proxy, self.redis, self.prefix)
 
@@ -111,7 +110,7 @@ def ask(stack: Stack, name: str, retries: int = 2, **headers: str) -> httpx.Resp
 
 
 def refusals(stack: Stack, name: str) -> Counter[int]:
-    """How many of its requests each of its windows refused; windows that refused none are left out."""
+    """How many requests the endpoint refused in each window; windows without refusals are left out."""
     return Counter(int(seen.at_s // WINDOW_S) for seen in sent(stack, name) if seen.status == FULL)
 
 
@@ -120,7 +119,7 @@ def sent(stack: Stack, name: str) -> list[Seen]:
 
 
 def test_who_answers_429_gets_nothing_until_it_said_and_is_not_broken(quota: Stack) -> None:
-    """Neither of the two proxies sends anything there, nobody asks for its health, and its circuit stays closed."""
+    """Neither proxy sends requests or health checks to this deployment, and its circuit stays closed."""
     endpoint = quota.endpoints["refusing"]
     deadline_s = time.monotonic() + 30
     while ask(quota, "refusing").headers["x-slo-selected-model"] != "refusing":
@@ -141,7 +140,7 @@ def test_who_answers_429_gets_nothing_until_it_said_and_is_not_broken(quota: Sta
     time.sleep(max(at_s + RETRY_AFTER_S + 1.5 - time.time(), 0))
     back = [ask(quota, "refusing").headers["x-slo-selected-model"] for _ in range(10)]
     assert set(back) == {"refusing"}
-    assert all(seen.stream for seen in endpoint.seen())  # a health check wants its answer whole
+    assert all(seen.stream for seen in endpoint.seen())  # a health check would not be streamed
     (first, *_) = [
         record for record in quota.records(1) if record["model_group"] == "group-refusing" and record["attempts"] == 1
     ]
@@ -149,10 +148,11 @@ def test_who_answers_429_gets_nothing_until_it_said_and_is_not_broken(quota: Sta
 
 
 def ask_for_windows(quota: Stack, name: str, windows: int) -> tuple[set[int], Counter[int], int, int]:
-    """The statuses, how many were asked in each window, the first of these, and how many requests ended after theirs.
+    """Asks at the beginning of each window.
 
-    These may be counted by the next window, whose workers do not know of them. There are none where the machine is not
-    slow: each window's are asked at its beginning.
+    Returns the statuses, the number of requests in each window, the first window, and the number of late requests. A
+    late request ends after its window: the endpoint may count it in the next one, of which the workers do not know.
+    Only a slow machine has late requests.
     """
     statuses: set[int] = set()
     asked: Counter[int] = Counter()
@@ -168,10 +168,10 @@ def ask_for_windows(quota: Stack, name: str, windows: int) -> tuple[set[int], Co
 
 
 def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: Stack) -> None:
-    """Where nothing says it beforehand, two windows teach it; in each later one a request may still go wrong.
+    """If no answer tells the limit, two windows teach it. In each later window one request may still be refused.
 
-    In one of them all that are on their way: it began at another moment than was learned, for Retry-After is in whole
-    seconds.
+    In one later window all requests in flight may be refused: Retry-After is in whole seconds, so a window may begin at
+    another moment than was learned.
     """
     names = "limited", "telling"
     with ThreadPoolExecutor(2) as pool:
@@ -189,12 +189,12 @@ def test_beyond_its_limit_the_next_one_answers_and_a_known_limit_is_kept(quota: 
     late = found["telling"][-1]
     assert (
         sum(refusals(quota, "telling").values()) <= AT_ONCE + late
-    )  # what was on its way before the first answer told
+    )  # requests in flight before the first answer told the limit
 
 
 def test_where_all_are_full_a_request_waits_for_room_if_its_slo_allows(quota: Stack) -> None:
     with ThreadPoolExecutor(2) as pool:
-        while len(refusals(quota, "alone")) < 2:  # then it is known how many it takes
+        while len(refusals(quota, "alone")) < 2:  # then the limit is known
             list(pool.map(lambda _: ask(quota, "alone", retries=0), range(2)))
     quota.refreshed()
     quota.endpoints["alone"].reset()
@@ -204,4 +204,4 @@ def test_where_all_are_full_a_request_waits_for_room_if_its_slo_allows(quota: St
     passed = [seen.at_s for seen in sent(quota, "alone") if seen.status != FULL]
     assert max(passed) - min(passed) >= 1.0  # three in each window
     hasty = ask(quota, "alone", retries=0, x_slo_ttft_ms="50")
-    assert hasty.status_code in {200, FULL}  # LiteLLM sends it
+    assert hasty.status_code in {200, FULL}  # LiteLLM sends it anyway

@@ -22,7 +22,7 @@ SHELL = [text for language, text in BLOCKS if language == "bash"]
 
 
 def run(text: str, cwd: Path, **environment: str) -> str:
-    """What the block prints; its first failing command fails the test."""
+    """What the block prints. The first command that fails also fails the test."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     finished = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
@@ -49,7 +49,7 @@ def test_there_is_no_block_that_nothing_here_runs() -> None:
 
 @pytest.mark.parametrize("text", [text for text in SHELL if text.startswith("make ")])
 def test_a_make_target_exists(text: str) -> None:
-    # Making them would run this test, or the demo that tests/e2e/test_demo.py runs.
+    # A real run would start this test again, or the demo, which tests/e2e/test_demo.py runs.
     assert run(text.replace("make ", "make --dry-run "), ROOT)
 
 

@@ -1,7 +1,8 @@
-"""On a real model: what answers garbage is marked by `slo-bench run` and gets no request, what is milder is not.
+"""On a real model: `slo-bench run` marks a deployment that answers garbage, and it gets no request; a milder one does.
 
-llama.cpp serves SmolLM2 four times: as it came, in a milder quantization, in 2 bits, and with a chat template that
-lacks the assistant's turn. The broken ones are the cheapest, so that only the answer checks keep requests from them.
+llama.cpp serves SmolLM2 four times: unchanged, in a milder quantization, in 2 bits, and with a chat template that lacks
+the assistant's turn. The last two are broken. They are the cheapest, so that only the answer checks keep requests from
+them.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def test_what_answers_garbage_is_marked_and_gets_no_request(
     }
 
     with redis.Redis.from_url(valkey.url, decode_responses=True) as link:
-        refreshed(proxy, link, PREFIX)  # the marks are read
+        refreshed(proxy, link, PREFIX)  # so that the proxy has read the marks
     body = {"model": "smart", "max_tokens": 12, "messages": [{"role": "user", "content": PROMPTS[0]}]}
     headers = {**proxy.auth, "x-slo-category": "chat"}
     answer = httpx.post(f"{proxy.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
@@ -118,7 +119,7 @@ def test_what_answers_garbage_is_marked_and_gets_no_request(
 
 
 def rejections(url: str, request_id: str, within_s: float = 60.0) -> set[tuple[str, str]]:
-    """Who was ruled out, and by which filter, as the record of a request has it."""
+    """The deployments that were ruled out, each with its filter, by the record of a request."""
     deadline_s = time.monotonic() + within_s
     with redis.Redis.from_url(url, decode_responses=True) as link:
         while time.monotonic() < deadline_s:

@@ -1,7 +1,7 @@
-"""On a real model: llama.cpp's own server, benchmarked by `slo-bench` and routed to through the stock proxy.
+"""On a real model: `slo-bench` measures llama.cpp's own server, and the stock proxy routes to it.
 
-Emulated endpoints do what their formulas say; here nothing is known beforehand but the sign of each comparison.
-`coarse` (Q4_0) is cheap, fast and takes 512 tokens, `fine` (Q4_1) costs twice as much, is slower and takes 2,048.
+Emulated endpoints do what their formulas say. Here only the sign of each comparison is known beforehand. `coarse`
+(Q4_0) is cheap and fast, and takes 512 tokens. `fine` (Q4_1) costs twice as much, is slower, and takes 2,048 tokens.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class Routed:
     redis: redis.Redis
 
     def benchmark(self, directory: Path) -> None:
-        """Measures both deployments, and waits until the proxy has read what was found."""
+        """Measures both deployments, and waits until the proxy has read the measurements."""
         benchmark(self.proxy.config_path, directory)
-        for category in PROMPTS:  # so small a model may fail the answer checks, which are not what is tried here
+        for category in PROMPTS:  # this small model may fail the answer checks, which are not tested here
             for name in QUALITY:
                 self.redis.hdel(f"{PREFIX}metrics:{name}:{category}", "answer_fault")
         refreshed(self.proxy, self.redis, PREFIX)
 
     def measured(self, name: str) -> Mapping[str, str]:
-        """What the last benchmark found in the category ner."""
+        """The last benchmark's figures in the category ner."""
         return cast("dict[str, str]", self.redis.hgetall(f"{PREFIX}metrics:{name}:ner"))
 
     def ask(self, text: str = ASK, *, max_tokens: int = 12, **headers: str) -> httpx.Response:
@@ -91,7 +91,7 @@ def document(servers: Sequence[RunningServer], redis_url: str) -> dict[str, obje
                     "api_base": server.api_base,
                     "api_key": "none",
                     "input_cost_per_token": USD_PER_TOKEN[server.deployment.name],
-                    "cache_read_input_token_cost": USD_PER_TOKEN[server.deployment.name],  # LiteLLM 1.100: else free
+                    "cache_read_input_token_cost": USD_PER_TOKEN[server.deployment.name],  # else free on 1.100
                     "output_cost_per_token": USD_PER_TOKEN[server.deployment.name],
                 },
                 "model_info": {
@@ -138,7 +138,7 @@ def benchmark(config: Path, directory: Path) -> None:
     workload.write_text("\n".join(map(json.dumps, prompts)))
     tool = str(Path(sys.executable).with_name("slo-bench"))
     options = ["--config", str(config), "--workload", str(workload), "--requests", "6", "--concurrency", "1"]
-    options.append("--parallel")  # whatever else the machine does hits both alike
+    options.append("--parallel")  # other work on the machine hits both alike
     done = subprocess.run([tool, "run", *options], capture_output=True, text=True, timeout=200, check=False)
     complaints = [line for line in done.stderr.splitlines() if line.startswith(("coarse", "fine"))]
     assert all("answers failed their checks" in line for line in complaints), done.stdout + done.stderr
@@ -147,7 +147,7 @@ def benchmark(config: Path, directory: Path) -> None:
 
 def test_the_benchmark_finds_the_coarser_weights_faster(routed: Routed, tmp_path: Path) -> None:
     coarse, fine = routed.measured("coarse"), routed.measured("fine")
-    for _ in range(5):  # a machine that is busy in between may change which is faster, and does not always
+    for _ in range(5):  # a busy machine may make the other one faster, but not each time
         if float(coarse["ttft_p50_ms"]) < float(fine["ttft_p50_ms"]):
             break
         routed.benchmark(tmp_path)

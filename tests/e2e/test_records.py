@@ -1,4 +1,4 @@
-"""Success, disconnect and cache hit each leave exactly one record, and LiteLLM's own sinks show the decision."""
+"""A success, a disconnect and a cache hit each leave exactly one record, and LiteLLM's own logs show the decision."""
 
 from __future__ import annotations
 

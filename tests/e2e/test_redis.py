@@ -1,4 +1,4 @@
-"""Redis may be absent, lie, die under load and come back; no request is lost by it."""
+"""Redis may be absent, hold wrong values, die under load and come back. No request is lost because of that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POISON = {
 def test_a_poisoned_value_is_ignored_and_the_rest_is_used(stack: Stack, fields: dict[str, str]) -> None:
     stack.publish(large=fields)
 
-    answer = stack.ask(x_slo_min_quality="0.9")  # only large will do, and nothing true is known of its TTFT
+    answer = stack.ask(x_slo_min_quality="0.9")  # only large is good enough, and its published TTFT is wrong
 
     assert answer.status_code == 200
     assert answer.headers["x-slo-selected-model"] == "large"
@@ -92,9 +92,9 @@ def test_a_redis_that_stops_answering_costs_no_request(stack: Stack) -> None:
         paused_s = min(ask_s() for _ in range(10))
     finally:
         stack.valkey.resume()
-    stack.refreshed()  # for the tests that come next
+    stack.refreshed()  # for the next tests
 
-    assert paused_s < 2  # the timeout of one that waits for Redis; on a busy machine others may take as long
+    assert paused_s < 2  # a request that waits for Redis takes 2 s; on a busy machine others may, too
 
 
 def wait_for(condition: Callable[[], bool], within_s: float = 60.0) -> None:

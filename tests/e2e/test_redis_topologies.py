@@ -1,6 +1,6 @@
-"""What plugin and agent do with Redis works on one server, Sentinel and Cluster, each with TLS and ACL users.
+"""All that the plugin and the agent do with Redis works on one server, Sentinel and Cluster, with TLS and ACL users.
 
-The servers are real, and so are certificates, users and failovers.
+Servers, certificates, users and failovers are real.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from tests.shared.background_worker import at_once
 from tests.shared.needed import needed
 
 STREAM = "slo_router:requests"
-DEPLOYMENTS = [f"deployment-{number}" for number in range(12)]  # enough that every node of the cluster gets some
+DEPLOYMENTS = [f"deployment-{number}" for number in range(12)]  # enough for every node of the cluster
 
 
 @pytest.fixture(scope="module", params=["single", "sentinel", "cluster"])
@@ -88,7 +88,7 @@ async def test_the_router_reads_what_the_agent_publishes(
 ) -> None:
     for number, name in enumerate(DEPLOYMENTS):
         await publish(agent, "", measured(name, Sample(0.1 * (number + 1), 9.0, 100, 5)))
-    await publish(agent, "", measured(DEPLOYMENTS[0], Sample(error="timeout")))  # keeps the last good latency
+    await publish(agent, "", measured(DEPLOYMENTS[0], Sample(error="timeout")))  # the last good latency is kept
 
     store = MetricsStore("")
     await store.refresh(router, DEPLOYMENTS, ("ner", "chat"))
@@ -97,7 +97,7 @@ async def test_the_router_reads_what_the_agent_publishes(
     assert [found[name]["ner"].ttft_s for name in DEPLOYMENTS] == pytest.approx([0.1 * (n + 1) for n in range(12)])
     assert found[DEPLOYMENTS[0]]["ner"].error_rate == 1.0
     assert {category for of_one in found.values() for category in of_one} == {"ner"}
-    assert all(link.keys("metrics:*") for link in place.admins())  # on a cluster every node has its part
+    assert all(link.keys("metrics:*") for link in place.admins())  # on a cluster every node has some keys
 
 
 @pytest.mark.parametrize("command", [["check"], ["report", "--json", "--config"]], ids=["check", "report"])
@@ -147,10 +147,10 @@ async def test_workers_see_each_other_and_forget_one_that_is_gone(router: AsyncC
         one, two = Sharing("", 0.2), Sharing("", 0.2)
         await one.exchange(router, b'{"who":"one"}')
         await two.exchange(other, b'{"who":"two"}')
-        await one.exchange(router, b'{"who":"one"}')  # learns the name of the other
+        await one.exchange(router, b'{"who":"one"}')  # learns the other worker's name
         assert await one.exchange(router, b'{"who":"one"}') == [{"who": msgspec.Raw(b'"two"')}]
 
-        await other.delete(LIVE_KEY + two.worker)  # as when its time is up
+        await other.delete(LIVE_KEY + two.worker)  # as when its key expires
         assert await one.exchange(router, b'{"who":"one"}') == []
         assert await router.smembers(WORKERS_KEY) == {one.worker}
         await router.delete(LIVE_KEY + one.worker)
@@ -211,15 +211,15 @@ async def test_the_agent_locks_remembers_and_sees_the_load(router: AsyncClient, 
 
 async def test_each_user_may_do_its_own_part_only(router: AsyncClient, agent: AsyncClient) -> None:
     with pytest.raises(NoPermissionError):
-        await router.hset("metrics:small:ner", "ttft_ms", "1")  # a proxy that was broken into steers no other
+        await router.hset("metrics:small:ner", "ttft_ms", "1")  # a hacked proxy cannot steer other proxies
     with pytest.raises(NoPermissionError):
-        await agent.xrange(STREAM)  # nor does the agent read who asked for what
+        await agent.xrange(STREAM)  # the agent cannot read requests
     with pytest.raises(NoPermissionError):
         await agent.flushall()
 
 
 LEAVES_OPEN = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning",  # redis-py drops connections of a node that is dead or refuses
+    "ignore::pytest.PytestUnraisableExceptionWarning",  # redis-py drops connections to a node that is dead or refuses
     "ignore:unclosed:ResourceWarning",  # them without closing them
 )
 
@@ -245,7 +245,7 @@ async def _health(_: str) -> Health:
 
 
 async def _fail_over(servers: Topology) -> None:
-    """The first master dies for good while the worker's own task runs; its replica takes over."""
+    """The first master dies for good while the worker's own task runs, and its replica takes over."""
     async with connect(servers.agent_url) as agent:
         for name in DEPLOYMENTS:
             await publish(agent, "", measured(name, Sample(0.1, 9.0, 100, 5)))
@@ -275,10 +275,10 @@ async def _fail_over(servers: Topology) -> None:
 
 
 def _records(servers: Topology) -> list[str]:
-    """The ids in the stream, from the master that holds it; none while there is no such master."""
+    """The request ids in the stream, from the master that holds it; none while there is no such master."""
     for link in servers.admins():
         if link.info("replication")["role"] == "master" and link.keys(STREAM):
-            with contextlib.suppress(redis.ResponseError):  # the cluster has not come together again
+            with contextlib.suppress(redis.ResponseError):  # the cluster is not complete yet
                 entries = cast("list[tuple[str, dict[str, str]]]", link.xrange(STREAM))
                 return [json.loads(fields["record"])["request_id"] for _, fields in entries]
     return []

@@ -1,6 +1,6 @@
-"""A deployment that refuses everything loses its traffic after a handful; a request's own fault costs nobody anything.
+"""A deployment that refuses everything loses its traffic after a few requests. A request's own fault has no effect.
 
-Requests are sent without retries: what is refused is lost, so the fewer the better.
+Requests are sent without retries: each refused request is lost, so the fewer the better.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ LONG = [{"role": "user", "content": "Summarize: " + "the cat sat on the mat. " *
 ANY = "20000"  # a limit that nothing here breaks, however busy the machine
 REQUESTS = 30
 REFUSALS_IN_A_ROW = 3
-HANDFUL = 16  # three in a row, six where it was vouched for a moment ago, and those that leave while it is asked
+HANDFUL = 16  # 3 in a row, 6 if it answered a question just before, and requests sent while it is asked
 
 
 class Course(NamedTuple):
-    """What became of a group whose cheap deployment answered, then refused everything, and then answered again."""
+    """The course of a group whose cheap deployment answered, then refused everything, and then answered again."""
 
-    statuses: list[int]  # of the requests while it refused
-    refused: int  # of these, as its endpoint saw them
+    statuses: list[int]  # of the requests while the deployment refused
+    refused: int  # how many of these requests its endpoint saw
     took_s: float
     is_back: bool
 
     @property
     def pauses(self) -> int:
-        """So often at most it was time to ask it again: a question does so, on a busy machine a request may."""
+        """How often the deployment was due to be asked again, at most. On a busy machine a request may do so."""
         return int(self.took_s / FIRST_PAUSE_S)
 
 
 def ask(live: Stack, name: str, **body: object) -> httpx.Response:
-    """The group of that deployment; on 1.100 a group of a deployment's own name would be the deployment alone."""
+    """Asks the deployment's group. On LiteLLM 1.100 a group named like its deployment would be that one alone."""
     whole = {"stream": True, "max_tokens": 4, **body}
     return live.ask(model=f"group-{name}", body=whole, x_slo_ttft_ms=ANY, x_litellm_num_retries="0")
 
@@ -64,14 +64,14 @@ def course(live: Stack, name: str, status: int, message: str | None = None) -> C
     began_s = time.monotonic()
     statuses = [ask(live, name).status_code for _ in range(REQUESTS)]
     took_s = time.monotonic() - began_s
-    refused = sum(seen.stream is True for seen in endpoint.seen())  # our own; a health check wants its answer whole
+    refused = sum(seen.stream is True for seen in endpoint.seen())  # not health checks, which are not streamed
     endpoint.control("ok")
     return Course(statuses, refused, took_s, gets_traffic(live, name))
 
 
 @pytest.fixture(scope="module")
 def courses(_live: Stack) -> Mapping[int, Course]:
-    """All at once, for most of the time goes by until a deployment is asked again."""
+    """The courses of all statuses, at the same time: most of the time is waiting until a deployment is asked again."""
     with ThreadPoolExecutor() as pool:
         return dict(zip(REFUSALS, pool.map(lambda one: course(_live, f"refuses-{one}", one), REFUSALS), strict=True))
 
@@ -92,16 +92,16 @@ def test_who_refuses_everything_is_left_after_a_handful_and_found_again(
     ("status", "message"),
     [
         (400, "Your credit balance is too low to access the API."),
-        (429, "You exceeded your current quota, please check your plan and billing details."),  # as OpenAI says it
+        (429, "You exceeded your current quota, please check your plan and billing details."),  # OpenAI's words
     ],
 )
 def test_one_refusal_that_speaks_of_the_account_is_enough(
     live: Stack, courses: Mapping[int, Course], status: int, message: str
 ) -> None:
-    """Of one that was not vouched for a moment ago; a revoked key (401) speaks of it by its status."""
+    """If the deployment answered no question just before. A revoked key (401) speaks of the account by its status."""
     assert courses[402].refused <= REFUSALS_IN_A_ROW + courses[402].pauses
     found = course(live, "refuses-400", status, message)
-    assert found.refused <= REFUSALS_IN_A_ROW + found.pauses  # vouched for by the health check that found it back
+    assert found.refused <= REFUSALS_IN_A_ROW + found.pauses  # a health check just found it back
     assert sum(code != 200 for code in found.statuses[REFUSALS_IN_A_ROW:]) <= found.pauses
     assert found.is_back
 
@@ -119,7 +119,7 @@ def test_ten_wrong_requests_in_a_row_take_nothing_from_a_healthy_deployment(
 def test_what_is_too_large_for_one_goes_to_another_from_then_on_and_the_rest_still_goes_there(
     live: Stack, status: int
 ) -> None:
-    """As Groq (413) and OpenAI (429) refuse a request of more tokens than they allow in a minute."""
+    """Groq (413) and OpenAI (429) refuse a request with more tokens than they allow in a minute like this."""
     name = f"refuses-{401 if status == 413 else 402}"
     assert gets_traffic(live, name)
     message = "Request too large for model `m` on tokens per minute (TPM): Limit 500, Requested 1000, please reduce it."
@@ -144,7 +144,7 @@ def test_a_body_that_litellm_itself_fails_over_opens_no_circuit(live: Stack, bod
 
 
 def test_calls_that_are_not_routed_count_against_nobody(live: Stack) -> None:
-    """A server that chats may have no other route: what it refuses there is no reason to ask for its health."""
+    """A chat server may have no other route. A refusal there is no reason for a health check."""
     asked = [live.post("/v1/videos", {"model": "smart", "prompt": "A cat."}) for _ in range(20)]
     assert not any(answer.is_success for answer in asked)
     live.refreshed()
@@ -156,7 +156,7 @@ def test_calls_that_are_not_routed_count_against_nobody(live: Stack) -> None:
 @pytest.mark.parametrize("error", ["HTTP", "LiteLLM's own"])
 def test_a_guardrail_that_stops_a_stream_is_no_fault_of_its_deployment(live: Stack, error: str) -> None:
     for _ in range(6):
-        with suppress(httpx.RemoteProtocolError):  # or an event says it
+        with suppress(httpx.RemoteProtocolError):  # or an event tells the error
             live.ask(error, body={"stream": True, "guardrails": ["stops"]}, x_slo_ttft_ms=ANY)
     live.refreshed()
     answer = live.ask(x_slo_ttft_ms=ANY)
@@ -180,7 +180,7 @@ def test_no_chat_goes_to_what_makes_embeddings_and_embeddings_go_there(live: Sta
 
 
 def test_who_has_no_patience_shuts_nobody_for_the_others(live: Stack, courses: Mapping[int, Course]) -> None:
-    """Three timeouts in a row that a client asked for, a tenth of what an answer takes."""
+    """A client asks for timeouts of a tenth of an answer's time. Three of them in a row shut no deployment."""
     name = f"refuses-{next(iter(courses))}"  # which is back
     live.endpoints[name].control("slow", factor=20)  # an answer takes half a second
 
@@ -192,7 +192,7 @@ def test_who_has_no_patience_shuts_nobody_for_the_others(live: Stack, courses: M
 
 
 def found_failing(live: Stack, age_s: float) -> None:
-    """As the agent publishes it."""
+    """Publishes an error rate of 1, as the agent does."""
     for category in CATEGORIES:
         said = {"error_rate": "1", "timestamp": str(time.time() - age_s)}
         live.redis.hset(f"{live.prefix}metrics:tried-small:{category}", mapping=said)  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ def found_failing(live: Stack, age_s: float) -> None:
 
 
 def shared(live: Stack) -> None:
-    """Waits until the worker has told the others twice: after the first time it looked at what was found."""
+    """Waits until the worker has published twice: between the two it looked at the new error rate."""
     (worker,) = cast("set[str]", live.redis.smembers(live.prefix + WORKERS_KEY))
     key, deadline_s = f"{live.prefix}{LIVE_KEY}{worker}", time.monotonic() + 60
     for _ in range(2):
@@ -233,7 +233,7 @@ def test_what_was_found_failing_and_fails_still_costs_no_request(live: Stack) ->
     live.endpoints["small"].control("error500")
     found_failing(live, age_s=60)
     deadline_s, asked = time.monotonic() + 60, 0
-    while asked < 30 or not live.endpoints["small"].seen():  # by a health check
+    while asked < 30 or not live.endpoints["small"].seen():  # until a health check came
         assert time.monotonic() < deadline_s
         assert tried(live, stream=True).status_code == 200
         asked += 1

@@ -1,4 +1,4 @@
-"""A deployment that is silent is given up for another before its client has seen a byte, on every route."""
+"""A silent deployment is given up for another before the client has seen a byte, on every route."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from evaluation.routing.first_token.asking import CALL_TYPES, body, next_number,
 from tests.e2e.conftest import Part, Streams
 from tests.e2e.rescue_stack import ROUTES, START, WITHIN_S, Answer, Case, Stack, fault_of, hung_up, part_of
 
-WINNERS = ("silent", "good")  # whose first token comes, where both deployments are silent
+WINNERS = ("silent", "good")  # the deployment whose first token comes, if both are silent
 STREAMED = [Case(silence, route) for silence in ("hang", "opening", "token") for route in ROUTES]
 WHOLE = Case("hang", "chat", "whole", stream=False)
 OFF, NO_RETRIES = Case("token", "chat", "off"), Case("hang", "chat", "no-retries")
-SPENT = Case("hang", "chat", "spent", budget=0.001)  # one call for a thousand requests
+SPENT = Case("hang", "chat", "spent", budget=0.001)  # one further call per thousand requests
 BROKEN = Case("token", "chat", "broken")
 LEFT = [Case("token", route, f"left-{route}") for route in ROUTES]
 RACES = {who: [Case("token", route, f"left-{who}-{route}", deadline_ms=3_000) for route in ROUTES] for who in WINNERS}
-ONE_SERVER = Case("hang", "chat", "one-server", second="hang")  # both cheap ones are at the address that hangs
+ONE_SERVER = Case("hang", "chat", "one-server", second="hang")  # both cheap deployments are at the address that hangs
 CASES = [*STREAMED, WHOLE, OFF, NO_RETRIES, SPENT, BROKEN, *LEFT, *RACES["silent"], *RACES["good"], ONE_SERVER]
 
 
 @contextmanager
 def part(client: redis.Redis) -> Iterator[Part]:
-    """Of the proxy that the tests of streams share."""
+    """This module's part of the proxy that the tests of streams share."""
     with part_of(CASES, client) as made:
         yield made
 
@@ -78,7 +78,7 @@ def test_a_client_that_leaves_during_a_rescue_leaves_no_connection_and_one_recor
 
 
 async def _leave(stack: Stack) -> list[str]:
-    """Each client leaves once the second deployment was asked, and is silent, too."""
+    """Each client leaves once the second deployment was asked and is silent too."""
 
     async def one(case: Case) -> str:
         number = next_number()
@@ -110,7 +110,7 @@ def test_where_the_second_is_silent_too_whoever_is_first_answers(stack: Stack, w
 
 
 async def _race(stack: Stack, winner: str) -> list[Answer]:
-    """Both are asked and silent, until one has its first token."""
+    """Both deployments are asked and silent, until the winner's first token comes."""
     server = stack.server if winner == "silent" else stack.other
 
     async def one(case: Case) -> Answer:
@@ -125,7 +125,7 @@ async def _race(stack: Stack, winner: str) -> list[Answer]:
 
 
 def test_nobody_is_given_up_where_the_request_says_so_or_litellm_would_not_ask_again(stack: Stack) -> None:
-    """Then LiteLLM's own timeout ends the attempt."""
+    """In these cases LiteLLM's own timeout ends the attempt."""
     soon = {"x-litellm-timeout": "2", "x-litellm-stream-timeout": "2"}
 
     async def ask() -> tuple[Answer, Answer]:

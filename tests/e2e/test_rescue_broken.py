@@ -1,4 +1,4 @@
-"""A stream that breaks before its first content is asked for again, before its client has seen a byte."""
+"""If a stream breaks before its first content, another deployment is asked before the client has seen a byte."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from tests.shared.scripted_server import DONE, chunk, delta, stream, usage
 CUT = [Case("cut", route) for route in ROUTES]
 ENDED = [
     Case("end", route) for route in ROUTES if route not in ("completions", "gemini")
-]  # of these LiteLLM makes up an end
+]  # on these two routes LiteLLM adds an end itself
 AFTER_RESCUE = [
     Case(silence, route, f"broken-after-{silence}-{route}", second="cut")
     for silence in ("hang", "token")
     for route in ("chat", "responses")
 ]
-AGAIN = [  # in the middle of its stream LiteLLM asks another by itself
+AGAIN = [  # LiteLLM itself asks another deployment in the middle of these streams
     Case("hang", "messages", "after-rescue", second="cut"),
     Case("cut", "messages", "without-rescue", has_rescue=False),
 ]
-EMPTY = Case("end", "chat", "empty")  # that is billed, and says no more of its end than its usage
+EMPTY = Case("end", "chat", "empty")  # an answer that ends with its usage alone, and is billed
 SAID = whole(stream(chunk(delta(role="assistant", content="")), chunk(usage(12, 5)), DONE))
 
 
 def is_unnoticed(case: Case) -> bool:
-    """Whether LiteLLM takes what came for an answer, so that the headers name who sent it."""
+    """Whether LiteLLM takes the broken stream for an answer, so that the headers name its deployment."""
     return LITELLM < (1, 108) and (case.silence == "end" or case.route == "messages")
 
 
 @contextmanager
 def part(client: redis.Redis) -> Iterator[Part]:
-    """Of the proxy that the tests of streams share."""
+    """This module's part of the proxy that the tests of streams share."""
     with part_of([*CUT, *ENDED, *AFTER_RESCUE, *AGAIN, EMPTY], client) as made, particular(lambda _: SAID) as server:
-        empty = next(entry for entry in made.models if entry["model_name"] == EMPTY.group)  # the cheap one
+        empty = next(entry for entry in made.models if entry["model_name"] == EMPTY.group)  # its cheap deployment
         cast("dict[str, object]", empty["litellm_params"])["api_base"] = server.api_base
         yield made
 
@@ -71,7 +71,7 @@ def test_another_answers_in_place_of_a_broken_stream(stack: Stack, cases: list[C
 
 
 def test_an_empty_answer_that_is_billed_is_an_answer_where_litellm_takes_it_for_one(stack: Stack) -> None:
-    """From 1.109 on it makes an error of it, and so would the client get."""
+    """From 1.109 on LiteLLM makes it an error, which the client would get."""
     answer = asyncio.run(stack.ask(EMPTY)).answer
     by, attempts = ("empty-silent", 1) if LITELLM < (1, 109) else ("empty-good", 2)
     assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, by)
@@ -92,13 +92,13 @@ def test_so_it_is_where_the_stream_breaks_that_took_the_place_of_a_silent_one(st
 
 
 def test_the_headers_name_who_answers_where_litellm_asks_again_in_the_middle_of_a_stream(stack: Stack) -> None:
-    """After a rescue, and without: no such stream is read ahead."""
+    """This holds after a rescue and without one: the plugin reads no such stream ahead."""
     answers = stack.ask_all(*AGAIN)
 
     for one in answers:
         headers, group = one.answer.headers, one.case.group
         named = headers["x-slo-selected-model"], headers["x-litellm-model-id"], headers.get("x-slo-rescued")
         answered, by = "event: message_stop" in one.answer.text, stack.record(group)["deployment"]
-        assert answered or LITELLM < (1, 108), one.answer.text  # older versions ask nobody
+        assert answered or LITELLM < (1, 108), one.answer.text  # older versions ask no other deployment
         assert named == (by, by, "deadline" if one.case.has_rescue else None)
         assert by == f"{group}-good" or not answered

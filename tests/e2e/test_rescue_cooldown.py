@@ -1,4 +1,4 @@
-"""A deployment that was given up once gets requests again, however strict LiteLLM's cooldowns are."""
+"""A deployment that was given up once gets requests again, even if LiteLLM's cooldowns are strict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.e2e.conftest import LITELLM, SPECS, deployment, publish_one, refreshe
 from tests.e2e.rescue_stack import WITHIN_S
 
 PREFIX = "cooldown:"
-# On Gemini's own routes LiteLLM 1.110 counts it all the same (docs/rescue.md).
+# On Gemini's own routes LiteLLM 1.110 counts the given-up attempt nevertheless (docs/rescue.md).
 ROUTES = tuple(route for route in PATHS if route != "gemini" or LITELLM < (1, 109))
 FOR_LONG = {"num_retries": 2, "allowed_fails": 0, "cooldown_time": 600}
 
@@ -52,7 +52,7 @@ def _ask(proxy: StockProxy, route: str) -> httpx.Response:
 
 
 def _gets_one(proxy: StockProxy, route: str) -> bool:
-    """Whether the deployment that was silent is asked again, soon."""
+    """Whether the deployment that was silent is soon asked again."""
     deadline_s = time.monotonic() + WITHIN_S / 3
     while time.monotonic() < deadline_s:
         if _ask(proxy, route).headers.get("x-slo-selected-model") == f"{route}-silent":

@@ -1,4 +1,4 @@
-"""Who is healthy is not given up, by a group that says nothing of rescue, nor left for a benchmark that is too low."""
+"""A healthy deployment is not given up in a group without rescue settings, nor left because of a too low benchmark."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from evaluation.emulator import running_endpoints
 from evaluation.shared.stock_proxy import LOCAL
 from tests.e2e.conftest import SPECS, Part, Streams, deployment, publish_one, refreshed
 
-SHORT_ONES = {"healthy-by-benchmark": 0, "healthy-after-short-ones": 6}  # by group: so many short prompts come first
-MEASURED_MS = 2_000.0  # on what machine ever: whoever takes no longer is not late before live traffic tells
-SHORT, MIDDLING, LONG = "hello", "hello " * 1_500, "hello " * 6_000  # the last is read in seconds
-TOO_LOW, TOO_LOW_MS = "measured-too-low", 60.0  # the middling one takes 25 times as long
+SHORT_ONES = {"healthy-by-benchmark": 0, "healthy-after-short-ones": 6}  # short prompts first, by group
+MEASURED_MS = 2_000.0  # a deployment that takes no longer is not late, on any machine, before live traffic teaches
+SHORT, MIDDLING, LONG = "hello", "hello " * 1_500, "hello " * 6_000  # reading the last one takes seconds
+TOO_LOW, TOO_LOW_MS = "measured-too-low", 60.0  # MIDDLING takes 25 times as long
 LIMIT_MS = 20_000.0
-AT_ONCE, ROUNDS = 2, 8  # fewer at once than may be overdue before it counts as hanging
+AT_ONCE, ROUNDS = 2, 8  # fewer at once than make a deployment count as hanging
 
 
 @contextmanager
 def part(client: redis.Redis) -> Iterator[Part]:
-    """Of the proxy that the tests of streams share: a cheap deployment that reads a prompt slowly, and a dear one."""
+    """This module's part of the proxy that the tests of streams share.
+
+    Each group has a cheap deployment that reads a prompt slowly, and a dear one.
+    """
     reads = replace(SPECS[0], name="reads", prefill_us_per_token=1_000, context_tokens=100_000)
     with running_endpoints([reads, replace(reads, name="swift", prefill_us_per_token=0)]) as (slow, swift):
         for group in SHORT_ONES:
@@ -57,7 +60,7 @@ def test_a_long_prompt_is_waited_for_though_only_short_ones_were_measured(stream
 
 
 def test_one_that_was_measured_too_fast_is_not_taken_for_slower_than_it_is(streams: Streams) -> None:
-    """Those that waited for longer than the benchmark says teach the fit, and what it learned is not counted twice."""
+    """Requests that waited longer than the benchmark says teach the fit, and this knowledge is not counted twice."""
     answers: list[httpx.Response] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Every route is routed by SLO, streaming and not, and says so in its headers; everything else is LiteLLM's alone."""
+"""Every route is routed by SLO, streamed or not, and its headers say so. LiteLLM alone does everything else."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_what_a_provider_keeps_is_asked_for_where_it_is(stack: Stack, named: dic
 
 @pytest.mark.parametrize("kind", ["reasoning", "compaction"])
 def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None:
-    """Codex and OpenAI's Agents SDK keep the history themselves."""
+    """Codex and OpenAI's Agents SDK keep the history themselves, and send it with each request."""
     first = {"role": "user", "content": f"{ASK} {kind}"}
     body = {"model": "smart", "include": ["reasoning.encrypted_content"], "store": False}
     asked = stack.post("/v1/responses", {**body, "input": [first]}, x_slo_min_quality="0.9")
@@ -120,7 +120,7 @@ def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
 def test_an_item_of_a_stored_response_is_asked_for_where_it_is(stack: Stack, is_stream: bool) -> None:
-    """Vercel's AI SDK refers to what was answered before."""
+    """Vercel's AI SDK refers to an earlier answer by its id."""
     first = {"role": "user", "content": f"{ASK} {is_stream}"}
     body = {"model": "smart", "stream": is_stream}
     asked = stack.post("/v1/responses", {**body, "input": [first]}, x_slo_min_quality="0.9")
@@ -132,7 +132,7 @@ def test_an_item_of_a_stored_response_is_asked_for_where_it_is(stack: Stack, is_
 
 
 def test_what_a_server_s_own_tools_found_goes_back_to_its_model(stack: Stack) -> None:
-    """Anthropic encrypts the pages that it found."""
+    """Anthropic encrypts the pages that its tool found."""
     tool = {"type": "web_search_20250305", "name": "web_search"}
     first = {"role": "user", "content": f"{ASK} Search for it."}
     body = {"model": "smart", "max_tokens": 40, "tools": [tool]}
@@ -152,7 +152,7 @@ def test_what_a_server_s_own_tools_found_goes_back_to_its_model(stack: Stack) ->
 def test_a_look_into_the_pool_while_a_request_waits_for_its_turn_is_no_pick(
     stack: Stack, path: str, *, fails: bool
 ) -> None:
-    """LiteLLM queues a request with a priority; some versions ask the filters while it waits."""
+    """LiteLLM queues a request with a priority. Some versions ask the filters while the request waits."""
     if fails:
         stack.endpoints["small"].control("error500")
 

@@ -1,4 +1,4 @@
-"""One model, listed twice: as it is, and at the service tier `flex`, which costs half and takes its time.
+"""One model, listed twice: at the usual tier, and at the service tier `flex`, which costs half and is slower.
 
 gpt-5        first token after 30 ms      LiteLLM's price of gpt-5
 gpt-5-flex   first token after 600 ms     LiteLLM's price of gpt-5 at the tier `flex`
@@ -29,7 +29,7 @@ TIGHT: dict[str, Any] = {"x_slo_ttft_ms": "300"}
 
 
 def usd(prompt_tokens: int | None, answer_tokens: int | None) -> float:
-    """At LiteLLM's list price."""
+    """The cost at LiteLLM's list price."""
     assert prompt_tokens
     assert answer_tokens
     return prompt_tokens * USD[0] + answer_tokens * USD[1]
@@ -104,7 +104,7 @@ def test_each_is_expected_to_cost_what_litellm_bills_for_it(stack: Stack) -> Non
 @pytest.mark.parametrize(
     ("tier", "goes_to", "without_it"),
     [
-        ("flex", {"gpt-5", "gpt-5-flex"}, set()),  # LiteLLM sends the request's word to both, and both cost as much
+        ("flex", {"gpt-5", "gpt-5-flex"}, set()),  # LiteLLM sends the request's tier to both, so both cost the same
         ("priority", {"gpt-5"}, {"gpt-5-flex"}),
         ("default", {"gpt-5"}, {"gpt-5-flex"}),
         ("auto", {"gpt-5"}, {"gpt-5-flex"}),

@@ -1,4 +1,4 @@
-"""Responses over a websocket: LiteLLM alone routes such a session. Each of its turns has a record, as it is billed."""
+"""Responses over a websocket: LiteLLM alone routes such a session. Each turn has a record with its billed cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUP, TURNS = "session", 3
 
 @contextmanager
 def part(_: redis.Redis) -> Iterator[Part]:
-    """Of a proxy that modules share. LiteLLM asks this provider for each turn by HTTP."""
+    """This module's part of a proxy that modules share. LiteLLM asks this provider for each turn by HTTP."""
     with running_endpoints(SPECS[:1]) as handles:
         model = deployment(handles[0], GROUP, "session-small")
         model["litellm_params"]["model"] = "hosted_vllm/small"  # type: ignore[index]

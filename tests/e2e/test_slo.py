@@ -1,4 +1,4 @@
-"""What a request asks for decides where it goes: met, tightened, impossible, malformed, oversized."""
+"""A request's SLO decides where the request goes: met, tightened, impossible, malformed, oversized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A configuration that the plugin cannot use stops the stock proxy, and its log says where and why, all at once."""
+"""A configuration that the plugin cannot use stops the stock proxy. The log names each error with place and reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request is of the category that a team's own rules or classifier give it, and is held to its floor."""
+"""A request gets its category from a team's own rules or classifier, and the category's floor."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_header_gives_a_category_on_every_route(stack: Stack, path: str) -> No
         ({}, {"x_litellm_tags": "a,refunds"}, "refunds"),
         ({"response_format": SCHEMA}, {}, "refunds"),
         ({"response_format": SCHEMA}, {"x_slo_category": "chat"}, "chat"),
-        ({}, {"x_app": "other"}, "unsure"),  # the classifier knows no such text
+        ({}, {"x_app": "other"}, "unsure"),  # the classifier does not know such a text
     ],
 )
 def test_the_first_rule_that_holds_counts_after_the_client_and_before_the_text(

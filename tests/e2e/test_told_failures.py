@@ -1,4 +1,4 @@
-"""An answer that says of itself that it failed is an error, though LiteLLM hands it on, and bills it, as an answer."""
+"""An answer whose content says that it failed is an error, though LiteLLM passes it on and bills it as an answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server(odd: Particular) -> Iterator[Particular]:
 
 @pytest.mark.parametrize("has_word", [False, True], ids=["before a word", "after one"])
 def test_a_stream_of_messages_that_ends_in_an_error_is_one(stack: Stack, server: Particular, has_word: bool) -> None:
-    """As Anthropic tells it where it is overloaded: under HTTP 200."""
+    """Anthropic reports an overload like this, with HTTP 200."""
     words = (block(0, "text", text=""), WORD) if has_word else ()
     server.answers = lambda _: whole(stream(START, *words, OVERLOADED))
     body = {**ROUTES["/v1/messages"], "model": "messages", "stream": True}
@@ -54,7 +54,7 @@ def test_a_stream_of_messages_that_ends_in_an_error_is_one(stack: Stack, server:
 
 @pytest.mark.parametrize("pieces", [2, 5], ids=["two pieces", "five"])
 def test_an_error_that_comes_in_pieces_is_one(stack: Stack, server: Particular, pieces: int) -> None:
-    """A network cuts where it likes."""
+    """A network may cut the bytes anywhere."""
     size = -(-len(OVERLOADED) // pieces)
     cut = [piece for at in range(0, len(OVERLOADED), size) for piece in (OVERLOADED[at : at + size], 0.05)]
     server.answers = lambda _: stream(START, block(0, "text", text=""), WORD, 0.05, *cut)
@@ -82,14 +82,14 @@ def test_a_stream_of_a_response_that_fails_is_an_error(stack: Stack, server: Par
     server.answers = lambda _: whole(stream(*numbered))
     body = {**ROUTES["/v1/responses"], "model": "odd", "stream": True}
     answer = stack.post("/v1/responses", body, x_litellm_num_retries="0")
-    assert LITELLM < (1, 108) or "had an error" in answer.text  # before, LiteLLM keeps some from the client
+    assert LITELLM < (1, 108) or "had an error" in answer.text  # older versions hide some errors from the client
     (record,) = stack.records(1)
     assert (record["outcome"], record["deployment"], record["slo_met"]) == ("error", "odd", False)
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
 def test_a_chat_made_of_a_response_that_failed_is_one_error(stack: Stack, server: Particular, is_stream: bool) -> None:
-    """LiteLLM asks models of the mode `responses` so."""
+    """LiteLLM asks models with the mode `responses` like this."""
     failed = {"type": "response.failed", "response": {**FAILED, "output": []}}
     server.answers = lambda _: whole(stream(chunk(failed))) if is_stream else refuse(200, FAILED)
     answer = stack.ask(model="bridged", body={"stream": is_stream}, x_litellm_num_retries="0")

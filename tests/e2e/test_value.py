@@ -22,22 +22,22 @@ SMALL, LARGE = QUALITY["small"], QUALITY["large"]
 
 
 def asked(stack: Stack, group: str, count: int) -> Counter[str]:
-    """Who answered."""
+    """Sends `count` requests. Counts the answers by deployment."""
     return Counter(stack.ask(model=group).headers["x-slo-selected-model"] for _ in range(count))
 
 
 def decision_of(stack: Stack, count: int) -> dict[str, Any]:
-    """Of the last of so many records."""
+    """The decision of the latest of `count` records."""
     return cast("dict[str, Any]", stack.records(count)[-1]["decision"])
 
 
 def test_a_target_for_quality_is_just_kept(stack: Stack) -> None:
-    assert set(asked(stack, "valued", ENOUGH)) == {"valued-large"}  # until it has seen enough
+    assert set(asked(stack, "valued", ENOUGH)) == {"valued-large"}  # until the group has seen enough requests
     stack.refreshed()
     stack.refreshed()
     needed = (0.75 * LARGE - SMALL) / (LARGE - SMALL)
     found = asked(stack, "valued", 80)["valued-large"] / 80
-    assert needed - 0.2 < found < 0.8  # more than is needed until the first thirty, of unknown length, are forgotten
+    assert needed - 0.2 < found < 0.8  # more than needed, until the first thirty of unknown length are forgotten
     by_name = {one["deployment"]: one["scores"]["quality_usd"] for one in decision_of(stack, ENOUGH + 80)["candidates"]}
     assert by_name["valued-small"] / SMALL == pytest.approx(by_name["valued-large"] / LARGE)
 

@@ -1,4 +1,4 @@
-"""Programs that are installed where they are missing: by one at a time."""
+"""Missing programs are installed, by one process at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.shared.debian import UnavailableError, found_or_installed
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder; `apt-get` is a program that does nothing."""
+    """A folder. `apt-get` is replaced by a program that does nothing."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "apt-get"
     program.write_text("#!/bin/sh\n", encoding="utf-8")
@@ -24,7 +24,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def installed(place: Path, script: str) -> Path:
-    """The file `program` in that folder, if need be after the script."""
+    """The file `program` in that folder, if need be after running the script."""
     program = place / "program"
     return found_or_installed(
         lambda: program if program.exists() else None, script, "a program", directory=place, as_root=False

@@ -1,5 +1,6 @@
-"""The demo's arithmetic and story: what would have cost what, whose SLO was met, which limits the keys get, what is
-wrong with a list of endpoints. The demo itself is run in tests/e2e/test_demo.py."""
+"""The demo's arithmetic: costs and counterfactual costs, SLOs met, the keys' limits, errors in a list of endpoints.
+
+tests/e2e/test_demo.py runs the demo itself."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from slo_router.errors import SettingsError
 
 CHEAP = Facts("cheap", "openai/cheap", input_usd_per_token=1e-6, output_usd_per_token=2e-6, quality={"default": 0.5})
 GOOD = Facts("good", "openai/good", input_usd_per_token=4e-6, output_usd_per_token=8e-6, quality={"default": 0.9})
-FREE = Facts("free", "openai/free", quality={"default": 0.7})  # nobody stated its prices
+FREE = Facts("free", "openai/free", quality={"default": 0.7})  # its prices are unknown
 ASK = Ask(Case("frontend", "ner", 1, stream=True), [], 60)
 
 
@@ -80,7 +81,7 @@ def test_an_unknown_price_makes_the_sum_unknown_and_not_smaller() -> None:
         (served(ttft_s=0.2, slo=SloRecord(ttft_ms=200)), True),
         (served(ttft_s=0.201, slo=SloRecord(ttft_ms=200)), False),  # the client saw it later than the proxy did
         (served(slo_met=False), False),
-        (served(ttft_s=None, slo=SloRecord(ttft_ms=200), slo_met=None), True),  # not streamed: nothing known is broken
+        (served(ttft_s=None, slo=SloRecord(ttft_ms=200), slo_met=None), True),  # not streamed: no known limit is broken
         (Served(Answer(ASK, error="APITimeoutError"), None), False),
         (Served(Answer(ASK, "1"), None), False),
     ],

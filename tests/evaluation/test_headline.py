@@ -1,5 +1,6 @@
-"""The headline's arithmetic: an operating point from validation alone, the same arrivals for every side, shares of the
-largest's cost and quality, and documents that the plugin accepts. The study itself takes half an hour."""
+"""The headline's arithmetic: the operating point comes from validation alone, every side gets the same arrivals.
+
+Also shares of the largest's cost and quality, and documents that the plugin accepts. The study takes half an hour."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ PHASE = Phase("usual load", requests=40, rate_per_s=4.0, settle_s=2.0)
 
 
 def world(prompts: int = 600) -> Recorded:
-    """On code only the largest is right, else the middle one is as good; the smallest is right on nothing."""
+    """Recorded answers: on code only the largest is right, else the middle one too; the smallest is never right."""
     texts = [(CODE, PUZZLE, PUZZLE, ODD)[i % 4] for i in range(prompts)]
     score = np.array([[0.0, 0.0 if text == CODE else 1.0, 1.0] for text in texts])
     cost = np.tile([0.1, 0.2, 1.0], (prompts, 1))
@@ -100,7 +101,7 @@ def test_cost_and_quality_are_shares_of_the_largests_on_the_same_prompts() -> No
 def test_goodput_counts_answers_that_ended_in_the_phase_in_time_and_at_the_floor() -> None:
     seen = [
         answered(PUZZLE, "70b"),
-        answered(PUZZLE, "70b", at_s=-0.5),  # settles, and ends in the phase
+        answered(PUZZLE, "70b", at_s=-0.5),  # sent before the phase, ends in it
         answered(PUZZLE, "70b", ttft_s=0.6),  # late
         answered(CODE, "70b"),  # below the floor
         answered(PUZZLE, "70b", at_s=9.5),  # ends after the phase
@@ -115,7 +116,7 @@ def test_goodput_counts_answers_that_ended_in_the_phase_in_time_and_at_the_floor
         pytest.approx(1 / 6),
         pytest.approx(1 / 6),
     )
-    assert found.ttft_p99_s == pytest.approx(14.0)  # it waited until the end, five seconds after the phase
+    assert found.ttft_p99_s == pytest.approx(14.0)  # until the client hung up, five seconds after the phase
 
 
 def test_spreads_and_ratios_are_of_all_repeats_with_their_lowest_and_highest() -> None:
@@ -126,7 +127,7 @@ def test_spreads_and_ratios_are_of_all_repeats_with_their_lowest_and_highest() -
     found = ratio(ours, theirs, "cost")
     assert (found.value, found.lowest, found.highest) == pytest.approx((0.6, 0.2, 1.0))
     nothing = [run([Seen(ROWS[CODE], 1.0)]), run(slow)]
-    found = ratio(ours, nothing, "goodput_per_s")  # of the second alone
+    found = ratio(ours, nothing, "goodput_per_s")  # of the second repeat alone
     assert (found.lowest, found.highest) == (1.0, 1.0)
     assert answered_by(ours) == {"70b": 0.5, "405b": 0.5}
 

@@ -1,4 +1,4 @@
-"""docs/shadow-evaluation.md says what the two studies of shadow evaluation have saved."""
+"""docs/shadow-evaluation.md has the figures that the two studies of shadow evaluation saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study saves replaces its last run alone, and docs/evidence.md says what was saved and no figure besides."""
+"""A study's saved run replaces only its own last run, and docs/evidence.md has the saved figures and no others."""
 
 from __future__ import annotations
 

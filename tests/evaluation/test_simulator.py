@@ -1,4 +1,4 @@
-"""The simulator: requests end exactly once, a lone endpoint follows its formula, seeds repeat, the bound is a bound."""
+"""The simulator: each request ends exactly once, a lone endpoint follows its formula, a seed repeats, bounds hold."""
 
 import gzip
 import random
@@ -129,7 +129,7 @@ def test_a_burst_multiplies_the_arrivals_while_it_lasts() -> None:
 
 
 def test_the_clairvoyant_is_never_dearer_than_ours_where_both_keep_the_contract() -> None:
-    requests = [  # so far apart that no choice bears on the next
+    requests = [  # so far apart that no choice affects the next
         entry._replace(at_s=3.0 * entry.number, answers=(50,) * len(SPECS))
         for entry in generate(None, Rate(1.0), 20.0, SPECS, seed=1)
     ]
@@ -154,7 +154,7 @@ def test_a_server_refuses_what_it_cannot_serve_and_litellm_tries_again_what_it_t
     assert (second.outcome, len(second.choices)) == (
         "limited",
         3,
-    )  # the lone one is tried again in spite of its cooldown
+    )  # a lone endpoint is tried again despite its cooldown
     for refusal, tries in (("unclear", 1), ("denied", 1), ("forbidden", 3)):
         broke = Fault("credit", 0.0, 9.0, refusal=refusal)  # type: ignore[arg-type]  # literals
         one = served_alone([request(0, 0.5)], broke)[0]
@@ -194,7 +194,7 @@ def test_litellms_latency_strategy_stampedes_to_the_unknown_and_forgets_errors()
     assert {policy.choose(call, 0.0).deployment for _ in range(20)} == {3}  # unknown counts as 0
     policy.ended(Ended(call.request, 3, "success", 0.4, 1.0), 0.0)
     policy.ended(Ended(call.request, 2, "timeout", None, 10.0), 0.0)
-    assert policy.choose(call, 0.0).deployment == 2  # the timeout stands in the list that streams do not read
+    assert policy.choose(call, 0.0).deployment == 2  # the timeout is in the list that streams do not read
 
 
 def test_a_trace_that_is_not_one_is_refused_by_name(tmp_path: Path) -> None:
@@ -288,4 +288,4 @@ def test_rescue_leaves_fewer_waiting_and_stays_within_its_budget(fault: Fault) -
     assert tally.waited(with_rescue) <= 0.5 * tally.waited(without) > 0
     assert tally.extra_calls(with_rescue) <= tally.extra_calls(without) + 0.03 + 4 / len(
         requests
-    )  # each worker begins with one
+    )  # each worker's budget begins with one call

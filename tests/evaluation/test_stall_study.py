@@ -1,4 +1,4 @@
-"""The study of stalls: what it reads of an answer on each route, and what it takes for wrong."""
+"""The study of stalls: what it reads from an answer on each route, and which answers it counts as wrong."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_right_answer_has_no_fault_whether_it_was_rescued_or_not() -> None:
         (GOOD._replace(text=TEXT.replace(MARK, "#0000cafe")), "mixed"),
         (GOOD._replace(ids=frozenset({"a-1", "b-1"})), "mixed"),
         (GOOD._replace(headers={"x-slo-selected-model": "b"}), "wrong_headers"),
-        (GOOD._replace(headers={**GOOD.headers, "x-slo-rescued": "deadline"}), "wrong_headers"),  # of one call
+        (GOOD._replace(headers={**GOOD.headers, "x-slo-rescued": "deadline"}), "wrong_headers"),  # but only one call
     ],
 )
 def test_what_is_wrong_with_an_answer_is_found(answer: Answer, fault: str) -> None:

@@ -1,4 +1,4 @@
-"""Emulated endpoints that fall silent: from where on, for whom, for how long, and what they know of it afterwards."""
+"""Emulated endpoints that fall silent: at which place, for which requests, how long, and what they record of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BODIES: dict[str, dict[str, object]] = {
     "/responses": {"input": f"{MARK} Hi"},
     "/messages": {"messages": [{"role": "user", "content": f"{MARK} Hi"}], "max_tokens": 50},
 }
-# What a client has before the silence, streamed, by route, in the order of BODIES.
+# What a client gets before the silence of a stream, by route, in the order of BODIES.
 BEFORE: dict[StallPlace, tuple[bytes, ...]] = {
     "headers": (b"",) * 4,
     "comments": (b": keep-alive",) * 4,
@@ -51,7 +51,7 @@ def asked(handle: Handle, path: str, *, stream: bool) -> contextlib.AbstractCont
 
 
 def left(handle: Handle) -> Seen:
-    """The only request, once the endpoint knows that its client has left."""
+    """The only request, once the endpoint has noticed that its client left."""
     deadline_s = time.monotonic() + 60
     while not any(seen.closed_s for seen in handle.seen()):
         assert time.monotonic() < deadline_s, "the endpoint did not notice that its client left"
@@ -143,7 +143,7 @@ def test_a_fault_ends_when_its_time_is_over_and_a_server_gets_warm() -> None:
     now_s[0] = 13.0
     assert switch.take(reused=False).stall_s == 7.0
     switch.set(Fault(fault="warming", factor=5, warm_s=8))
-    now_s[0] = 100.0  # nobody has asked it yet: it is cold
+    now_s[0] = 100.0  # no request came yet, so it is cold
     factors = []
     for later_s in (0.0, 4.0, 8.0):
         now_s[0] = 100.0 + later_s

@@ -1,4 +1,4 @@
-"""The mixed traffic: the shares that the module says, seeded, and bodies that the plugin sizes as the servers do."""
+"""The mixed traffic has the module's shares and is seeded. The plugin and the servers size its bodies alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m evaluation.unchanged`: the same seed makes the same worlds, with all that decides; a change is told."""
+"""`python -m evaluation.unchanged`: the same seed makes the same worlds with all kinds of decisions; changes show."""
 
 from __future__ import annotations
 

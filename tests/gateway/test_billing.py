@@ -1,4 +1,4 @@
-"""Decisions use LiteLLM's own prices: asked of its calculator when a deployment is read, for every kind of token."""
+"""Decisions use LiteLLM's own prices: its calculator gives them when a deployment is read, for every kind of token."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_commands_know_the_discounts_and_margins_that_litellm_applies() -> N
 @pytest.mark.parametrize(
     "model",
     [
-        ("anthropic/claude-sonnet-4-5", "claude-sonnet-4-5", "anthropic"),  # written to the cache, for an hour too
+        ("anthropic/claude-sonnet-4-5", "claude-sonnet-4-5", "anthropic"),  # cache writes, also for an hour
         ("gemini/gemini-2.5-flash", "gemini-2.5-flash", "gemini"),  # audio
         ("openai/gpt-5.4", "gpt-5.4", "openai"),  # dearer above 272,000, and other tiers
         ("dashscope/qwen3-max", "qwen3-max", "dashscope"),  # listed by ranges

@@ -1,4 +1,4 @@
-"""What an answer says of its own failure, and whose fault that is."""
+"""What an answer says about its own failure, and whose fault it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client sends as a rating is read strictly."""
+"""A client's rating is read strictly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proxy's configuration and LiteLLM's own reading of it: what LiteLLM keeps to itself is told all the same.
+"""The proxy's configuration and LiteLLM's own reading of it: the plugin logs what LiteLLM does not tell.
 
 `make test-lowest` and `make test-newest` run these on the other versions.
 """
@@ -160,7 +160,7 @@ def test_a_deployment_that_the_database_adds_joins_under_litellms_id(tmp_path: P
 def test_what_a_deployment_says_of_itself_is_not_taken_for_what_its_model_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LiteLLM keeps it in its price map, under the name of the model."""
+    """LiteLLM keeps a deployment's facts in its price map, under the name of the model."""
     monkeypatch.setattr(litellm, "model_cost", copy.deepcopy(litellm.model_cost))  # as after a reload
     says = {"max_input_tokens": 2_000, "supports_vision": False, "mode": "embedding"}
     listed, unlisted = entry(model="openai/gpt-4o"), entry(model="openai/only-here")

@@ -1,4 +1,4 @@
-"""Which answers are looked at for weak signals: none that is private, or of a key that opted out, and none in part."""
+"""Which answers are checked for weak signals: no private one, none of a key that opted out, and none in part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests may be compared: none that is private, or of a key that opted out, or of which a judge sees little."""
+"""Which requests may be compared: no private one, none of a key that opted out, none of which a judge sees little."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The request path reads memory and nothing else, and a decision that fails costs a request nothing.
+"""The request path reads only memory, and a decision that fails does not affect its request.
 
-A real plugin, its background jobs on a real Valkey, and LiteLLM's router with three deployments that are never called.
-From arrival to response headers every call of the interpreter is watched (`sys.setprofile`): while the request's own
-coroutines run, and not in between, when the background jobs may.
+The tests use a real plugin, its background jobs on a real Valkey, and LiteLLM's router with three deployments that are
+never called. From arrival to response headers `sys.setprofile` watches every call of the interpreter while the
+request's own coroutines run. In between, background jobs may run unwatched.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ MESSAGES = [{"role": "user", "content": "Summarize in one sentence: the cat sat 
 
 
 class Watched(Generic[T]):
-    """Runs a coroutine and notes which socket operations and functions it calls, and how often it waits."""
+    """Runs a coroutine, and notes the socket operations and functions that it calls, and how often it waits."""
 
     def __init__(self, coroutine: Coroutine[object, object, T]) -> None:
         self._coroutine = coroutine
@@ -105,7 +105,7 @@ def document(redis_url: str | None, refresh_interval_s: float) -> dict[str, obje
 
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """Holds measurements: small is too slow for the group's SLO."""
+    """A Valkey with measurements: `small` is too slow for the group's SLO."""
     with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
         with redis.Redis.from_url(server.url) as client:
             for name, ttft_ms in {"small": 500, "medium": 80, "large": 120}.items():
@@ -116,14 +116,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def router() -> Iterator[Router]:
-    """LiteLLM's router, in the place where the proxy puts it when it loads its configuration."""
+    """LiteLLM's router, stored where the proxy stores it when it loads its configuration."""
     before, proxy_server.llm_router = proxy_server.llm_router, Router(model_list=MODEL_LIST)
     yield proxy_server.llm_router
     proxy_server.llm_router = before
 
 
 async def request(plugin: Plugin, router: Router) -> tuple[Mapping[str, object], dict[str, str] | None]:
-    """One request as the proxy leads it from its arrival to its headers, the model's own call left out."""
+    """One request as the proxy handles it, from arrival to headers, without the call of the model."""
     data: dict[str, object] = {"model": "smart", "messages": MESSAGES, "metadata": {}}
     await plugin.async_pre_call_hook(UserAPIKeyAuth(), None, data, "acompletion")
     newer = hasattr(router, "select")  # LiteLLM 1.109
@@ -135,7 +135,7 @@ async def request(plugin: Plugin, router: Router) -> tuple[Mapping[str, object],
 
 
 async def measured(plugin: Plugin) -> None:
-    """Waits until the background jobs have read Redis, and worked out what is known of the deployments."""
+    """Waits until the background jobs have read Redis and prepared what is known of the deployments."""
     async with asyncio.timeout(60):
         while all(known.measured_at_s is None for known in plugin.strategy._knowledge._known.get("small", {}).values()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -143,7 +143,7 @@ async def measured(plugin: Plugin) -> None:
 
 @pytest.fixture
 def listed() -> Iterator[Callable[[Plugin], None]]:
-    """Lists a plugin among LiteLLM's callbacks, as the proxy does; the others of this process stay out."""
+    """Makes a plugin LiteLLM's only callback, as in a proxy of its own."""
     before = litellm.callbacks
     yield lambda plugin: setattr(litellm, "callbacks", [plugin])
     litellm.callbacks = before
@@ -158,7 +158,7 @@ async def test_a_request_makes_no_socket_operation(
     *,
     narrowed: bool,
 ) -> None:
-    """Whether LiteLLM is asked for its pool or not; its own check of the window tokenizes, and is left out here."""
+    """This holds with and without asking LiteLLM for its pool. LiteLLM's own window check is left out: it tokenizes."""
     monkeypatch.setattr(narrowing, "narrows_all", lambda *_: narrowed)
     plugin = Plugin(parse_settings(document(valkey.url, 0.02), {}))
     listed(plugin)
@@ -187,7 +187,7 @@ async def test_the_watch_sees_the_refresh_talk_to_redis(valkey: ValkeyServer) ->
     await client.aclose()
 
     assert "connect" in refresh.socket_operations
-    assert refresh.called["create_task"] > 0  # it sends under a time limit
+    assert refresh.called["create_task"] > 0  # it sends with a time limit
     assert refresh.waits > 0
 
 

@@ -1,4 +1,4 @@
-"""Plots are pictures that load and run nothing. Without the library that draws them there are their numbers."""
+"""Plots are pictures that load and run nothing. Without the drawing library the page shows their numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who refuses everything loses its traffic after three; three wrong requests cost a healthy deployment a moment."""
+"""A deployment that refuses everything loses its traffic after three refusals; a healthy one is shut for a moment."""
 
 from __future__ import annotations
 

@@ -177,4 +177,4 @@ def test_whatever_happens_and_however_clocks_jump_the_share_is_one_and_the_pause
     assert 0 <= share(circuit, NOW_S + later_s) <= 1
     assert 0 < circuit.pause_s <= LONGEST_PAUSE_S
     if circuit.changed_at_s is not None:
-        assert share(circuit, circuit.changed_at_s + 1_000) == 1  # nothing stays shut for ever
+        assert share(circuit, circuit.changed_at_s + 1_000) == 1  # no circuit stays open for ever

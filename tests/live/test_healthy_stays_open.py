@@ -1,8 +1,8 @@
-"""No healthy deployment is shut for more than a second without a failure of its own, whatever the traffic is like.
+"""No healthy deployment is shut for more than a second without a failure of its own, whatever the traffic is.
 
-Three workers and three deployments that never fail, in virtual time: streams, answers in one piece that take minutes,
-requests whose tools and images are ten times what was estimated, bursts, clients that leave, requests that are refused
-for what they ask, mirrored calls; and health checks that stand in the same queue, or cannot tell.
+In virtual time, three workers use three deployments that never fail. The traffic has streams, whole answers that take
+minutes, requests whose tools and images are ten times larger than estimated, bursts, clients that leave, requests that
+are refused for their own fault, and mirrored calls. Health checks wait in the same queue, or cannot tell.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ LONGEST_S = 1.0
 
 
 class Request(NamedTuple):
-    """One request, with what only the server knows of it."""
+    """One request, with the facts that only the server knows."""
 
     trace: Trace
     features: Features
     true_tokens: int
     answer_tokens: int
-    ending: Ending  # as LiteLLM will tell it, if its client stays
+    ending: Ending  # as LiteLLM reports it, if the client stays
     leaves_after_s: float | None
 
 
 class Server:
-    """Prefills one prompt after another, 0.1 ms a token, and decodes at 10 ms a token, whoever else is there."""
+    """Prefills one prompt after another, 0.1 ms a token, and decodes at 10 ms a token at any load."""
 
     def __init__(self) -> None:
         self.free_at_s = NOW_S
@@ -65,7 +65,7 @@ class Server:
 
 
 class World:
-    """See the module. `check_s` is how long a health check takes besides the queue; `unclear` of them tell nothing."""
+    """See the module. `check_s`: a health check's time without the queue. `unclear`: share of unclear health checks."""
 
     def __init__(self, seed: int, check_s: float, unclear: float, *, probes: bool) -> None:
         self.rng = random.Random(seed)
@@ -79,13 +79,13 @@ class World:
         self.longest_s = 0.0
         self.served = 0
         self.seen, self.length = Seen(), assumed(300)
-        self.wrong = 0  # requests of an application that asks for what nobody offers, still to come
+        self.wrong = 0  # wrong requests of one application that are still to come
         if probes:
             for live in self.lives:
                 live.can_ask = lambda _: True
 
     def run(self, seconds: float, per_s: float) -> None:
-        """Serves so much traffic, in bursts."""
+        """Serves traffic for `seconds`, in bursts."""
         at_s = NOW_S
         while at_s < NOW_S + seconds:
             at_s += self.rng.expovariate(per_s / 4)
@@ -100,7 +100,7 @@ class World:
             self.look(now_s)
 
     def at(self, at_s: float, what: Callable[[float], None]) -> None:
-        """Lets it happen then."""
+        """Schedules a call."""
         heapq.heappush(self.events, (at_s, next(self.order), what))
 
     def arrive(self, now_s: float) -> None:

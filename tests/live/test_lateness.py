@@ -1,4 +1,4 @@
-"""Who is silent is suspected at once where nobody else was answered, and is excused for our own pauses."""
+"""A silent deployment is suspected at once if it answered no other request. The worker's own pauses excuse it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def first_token(live: Live, sent_s: float, at_s: float) -> None:
 
 
 def silent(live: Live, sent_s: float, *, sent_before: int = 0) -> None:
-    """One that found so many others on their way."""
+    """Sends a request that stays silent, with `sent_before` other requests in flight."""
     for _ in range(sent_before):
         live.dispatched("a", sent_s)
     live.finished(live.dispatched("a", sent_s), "silent", sent_s + 1)
@@ -29,7 +29,7 @@ def silent(live: Live, sent_s: float, *, sent_before: int = 0) -> None:
 def test_no_more_requests_meet_one_that_answers_nobody_and_a_second_silence_is_a_failure() -> None:
     live, rung = Live(), list[str]()
     live.ask_soon, live.tell_soon = (lambda: rung.append("ask")), (lambda: rung.append("tell"))
-    first_token(live, NOW_S, NOW_S + 0.3)  # before it hung
+    first_token(live, NOW_S, NOW_S + 0.3)  # before the deployment hung
     second = live.dispatched("a", NOW_S + 0.2)
     silent(live, NOW_S + 0.1)
     circuit = live.states["a"].circuit

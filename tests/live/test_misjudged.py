@@ -1,6 +1,6 @@
-"""A benchmark that was wrong is wrong once: what the fit learned counts neither in the spread nor as lateness again.
+"""A wrong benchmark counts once: what the fit learned counts neither in the spread nor as lateness again.
 
-A server takes one prompt after the other. Rounds of a few requests at once go there.
+A server takes one prompt after the other. It gets rounds of a few requests at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.shared.builders import NOW_S
 
 ROUNDS, AT_ONCE, LOOKS_PER_S = 6, 4, 4
 TOKENS = 1_500
-Level = tuple[float, float]  # p50 and p95 of a prediction, each ÷ what it then took
+Level = tuple[float, float]  # p50 and p95 of a prediction, each ÷ the time that the request took
 
 
 def curve_of(live: Live) -> Curve:
@@ -25,7 +25,7 @@ def curve_of(live: Live) -> Curve:
 
 
 def rounds(measured_s: float, serves_s: float) -> list[Level]:
-    """What each request was predicted to take."""
+    """The predictions for each request, beside its time."""
     live, priors, found = Live(), {"a": Prior(measured_s, 0.02)}, list[Level]()
     list(live.refit(priors, NOW_S))
     look = 0
@@ -38,7 +38,7 @@ def rounds(measured_s: float, serves_s: float) -> list[Level]:
             p50_s, p95_s = (typical_s * curve.ttft_ratios[level] for level in (P50, P95))
             found.append((p50_s / took_s, p95_s / took_s))
             under_way.append((took_s, live.dispatched("a", sent_s, p50_s)))
-        while under_way or look % LOOKS_PER_S:  # until the next refit that knows of all
+        while under_way or look % LOOKS_PER_S:  # until the next refit that includes all requests
             look += 1
             now_s = NOW_S + look / LOOKS_PER_S
             while under_way and sent_s + under_way[0][0] <= now_s:
@@ -59,7 +59,7 @@ def test_after_one_round_it_is_predicted_to_take_about_what_it_takes(measured_s:
 
 
 def test_one_that_became_slow_is_not_taken_for_slower_than_it_is() -> None:
-    """The requests that wait tell first, and the fit learns of it from their answers: it is the same slowness."""
+    """Waiting requests show the slowness first, and the fit learns the same slowness from their answers."""
     live, priors = Live(), {"a": Prior(0.5, 0.02)}
     arrivals_s, under_way, highest = [NOW_S + place for place in range(90)], list[tuple[float, float, Flight]](), 0.0
     for look in range(90 * LOOKS_PER_S):

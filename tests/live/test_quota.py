@@ -1,4 +1,4 @@
-"""A deployment that said until when it is full gets no request before, and from then on only as many as it takes."""
+"""A deployment that said until when it is full gets no request before, and then only as many as it takes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ NOW_S = 1_800_000_000.0  # a minute of the clock begins
 
 
 class World:
-    """Workers that send to one deployment which takes `limit` requests in each window, and refuses the rest."""
+    """Workers that send to one deployment. It takes `limit` requests in each window, and refuses the rest."""
 
     def __init__(self, workers: int, limit: int, window_s: float, limits: Limits | None = None) -> None:
         self.workers = [Live() for _ in range(workers)]
         for worker in self.workers:
             worker.allow("a", limits or Limits())
         self.limit, self.window_s = limit, window_s
-        self.says_whole = False  # seconds to wait
+        self.says_whole = False  # whether Retry-After is in whole seconds
         self.passed: dict[int, int] = {}
         self.refused: dict[int, int] = {}
         self._shared_s = NOW_S
@@ -67,7 +67,7 @@ class World:
         return True
 
     def run(self, seconds: float, rate: float, share_s: float = 1.0, from_s: float = 0.0, for_s: float = 60.0) -> None:
-        """Requests at that rate, to the workers in turn, in the first `for_s` seconds of each window."""
+        """Sends requests at this rate, to the workers in turn, in the first `for_s` seconds of each window."""
         for number in range(int(seconds * rate)):
             now_s = NOW_S + from_s + number / rate
             if (now_s - NOW_S) % self.window_s >= for_s:
@@ -117,7 +117,7 @@ def test_a_limit_that_was_raised_is_found_once_what_was_learned_has_lapsed() -> 
 
 @pytest.mark.parametrize(("rate", "for_s"), [(60, 0.4), (30, 0.6), (90, 0.2), (60, 3.0)])
 def test_a_limit_is_kept_though_it_is_not_known_when_its_window_begins(rate: float, for_s: float) -> None:
-    """Requests come at its beginning, and Retry-After is in whole seconds: the window is taken to begin later."""
+    """Requests come at the window's beginning. Retry-After is in whole seconds, so the window seems to begin later."""
     world = World(2, 12, 5.0)
     world.says_whole = True
     world.run(60, rate=rate, share_s=0.2, for_s=for_s)
@@ -126,7 +126,7 @@ def test_a_limit_is_kept_though_it_is_not_known_when_its_window_begins(rate: flo
 
 
 def test_a_refusal_of_a_known_limit_neither_raises_it_nor_takes_it_for_next_to_nothing() -> None:
-    """Another worker was refused too, and what it spent is not told yet; or somebody else used the most of it."""
+    """Another worker was refused too and has not yet told what it spent, or another client used most of the limit."""
     for elsewhere, limit in ((8.0, 12), (0.0, 6)):
         quota = Quota()
         quota.budgets[LEARNED] = Budget.window(12, NOW_S, NOW_S + 5)

@@ -1,6 +1,6 @@
-"""Two workers learn a limit whose windows begin earlier than they can know, from bursts at each window's beginning.
+"""Two workers learn a limit from bursts at each window's beginning. Windows begin earlier than the workers can know.
 
-Requests are under way, refusals are told in whole seconds, and the workers hear of each other five times a second.
+Requests are in flight, refusals tell whole seconds, and the workers hear of each other five times a second.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Bursts:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_known_limit_is_kept_and_used_though_nobody_knows_when_its_window_begins(seed: int) -> None:
-    """Of one worker's window the provider may count the last moments to its next."""
+    """The provider may count the last moments of a worker's window to its own next window."""
     world = Bursts(seed)
     known = range(LEARNED_BY, WINDOWS)
     *usual, most = sorted(world.refused[window] for window in known)

@@ -1,4 +1,4 @@
-"""What providers say of their limits, in every form that they have, as seconds and counts."""
+"""What providers say about their limits, in every form, is read as seconds and counts."""
 
 from __future__ import annotations
 

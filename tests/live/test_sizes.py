@@ -1,4 +1,4 @@
-"""Nothing as large as what a deployment refused for its size is sent there for a while; smaller requests are."""
+"""After a deployment refused a request for its size, it gets no request as large for a while, but smaller ones."""
 
 from __future__ import annotations
 

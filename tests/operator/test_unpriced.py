@@ -1,6 +1,6 @@
-"""Who has no price costs `null` and never 0: in the record, the SLO, the report, the plots, the savings and a replay.
+"""A deployment without a price costs `null`, never 0: in record, SLO, report, plots, savings and replay.
 
-LiteLLM books 0 USD where it knows no price. What nobody knows is left out of every sum of money, and counted.
+LiteLLM books 0 USD if it knows no price. An unknown cost is left out of every sum of money, and counted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TO_SMALL = decided([UNPRICED, SMALL], group=GroupSettings(trial_share=0))
 
 
 def record(facts: Facts = UNPRICED, slo: Slo = Slo(), **payload: object) -> RequestRecord:  # noqa: B008  # immutable
-    """What is recorded of an answer of 300 and 100 tokens, for which LiteLLM books nothing."""
+    """The record of an answer with 300 and 100 tokens, for which LiteLLM books nothing."""
     trace = Trace("acompletion", NOW_S, slo=slo, attempts=[Attempt(facts.deployment_id, is_sent=True)])
     booked: dict[str, object] = {
         "status": "success",
@@ -70,7 +70,7 @@ def test_a_cost_limit_is_neither_kept_nor_broken_by_it() -> None:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Three requests to `unpriced` in an hour, and two to `small` in this and in another one."""
+    """A log of three requests to `unpriced` in one hour, and two to `small` in this and in another hour."""
     now_s = time.time()
     lines = [line_of(TO_UNPRICED, ts=now_s - 7_200, cost_usd=None) for _ in range(3)]
     lines += [line_of(TO_SMALL, ts=now_s - 7_200), line_of(TO_SMALL, ts=now_s)]

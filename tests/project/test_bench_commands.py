@@ -1,4 +1,4 @@
-"""`make bench` runs what docs/evidence.md names: each command behind a figure, and none that it does not name."""
+"""`make bench` runs each command behind a figure of docs/evidence.md, and no other command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def behind_figures() -> list[tuple[str, ...]]:
 
 
 def name(command: tuple[str, ...]) -> str:
-    """Of a study, without its folder."""
+    """The name of a study, without its folder."""
     return command[0].rpartition(".")[2]
 
 

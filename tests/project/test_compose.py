@@ -1,6 +1,6 @@
-"""`docker-compose.yml` holds together: what it names exists, and no secret has a value that somebody else knows.
+"""`docker-compose.yml` is consistent: everything that it names exists, and no secret has a publicly known value.
 
-No container runs here: this reads the files.
+No container runs here: the tests read the files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EXAMPLE = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text
 
 
 def mounts(service: Service) -> list[list[str]]:
-    """Source, target and mode of each, with every variable at its default."""
+    """Source, target and mode of each mount, with every variable at its default."""
     return [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", volume).split(":") for volume in service.get("volumes", [])]
 
 
@@ -80,7 +80,7 @@ def test_a_service_that_stays_up_has_a_health_check_and_one_that_ends_says_that_
         assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
     else:
         assert (service["restart"], service["healthcheck"]) == ("no", {"disable": True})
-        assert service["profiles"]  # else `up` would run it
+        assert service["profiles"]  # otherwise `up` would run it
 
 
 def test_the_image_of_the_agent_is_the_one_that_the_proxy_is_built_into() -> None:
@@ -98,7 +98,7 @@ def test_what_the_image_copies_exists_and_reaches_the_build() -> None:
     ]
     assert sorted(copied) == sorted(allowed)
     assert all((ROOT / source).exists() for source in copied)
-    assert "*" in ignored  # everything else, an .env with secrets included, stays out
+    assert "*" in ignored  # all else stays out, also an .env with secrets
 
 
 def test_the_image_has_the_newest_litellm_that_the_tests_run_on() -> None:
@@ -119,7 +119,7 @@ def test_no_process_of_a_container_can_gain_rights_and_ours_have_none(service: S
         return  # NVIDIA's runtime sets these containers up
     assert service["security_opt"] == ["no-new-privileges:true"]
     if service["image"].startswith(("redis", "postgres")):
-        return  # they start as root, take their folder and become their own user
+        return  # they start as root, own their folder and switch to their own user
     assert service["cap_drop"] == ["ALL"]
 
 
@@ -166,7 +166,7 @@ def test_the_emulated_endpoints_are_the_deployments_of_their_configuration(monke
     assert [(s.name, f"http://localhost:{s.port}/v1", s.context_tokens) for s in specs] == [
         (d.facts.deployment_id, d.api_base, d.facts.context_tokens) for d in found
     ]
-    assert emulated["network_mode"] == "service:litellm"  # so localhost is the proxy's
+    assert emulated["network_mode"] == "service:litellm"  # so localhost is the proxy
 
 
 def test_the_agent_understands_its_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""Dashboards and alerts fit to the code that makes them, the metrics that there are, Compose and the runbook.
+"""Dashboards and alerts fit the code that makes them, the existing metrics, Compose and the runbook.
 
-That they return data is tried on a real Prometheus, in tests/e2e/test_observability.py.
+tests/e2e/test_observability.py checks on a real Prometheus that they return data.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_no_metric_is_exported_that_no_panel_and_no_alert_shows() -> None:
     shown = {name for expression in expressions() for name in METRIC.findall(expression)}
     families = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in metrics()}
     unseen = families - {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in shown}
-    assert unseen == {"slo_router_key_slo", "slo_router_key_cost_usd"}  # like the teams', and as many as keys
+    assert unseen == {"slo_router_key_slo", "slo_router_key_cost_usd"}  # like the teams' metrics, one for each key
 
 
 def test_every_alert_has_a_runbook() -> None:

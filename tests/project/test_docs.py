@@ -1,4 +1,4 @@
-"""The pages of docs/ are true to the code: links, commands, options, configurations and generated tables."""
+"""The pages of docs/ match the code: links, commands, options, configurations and generated tables."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def calls() -> list[tuple[str, str]]:
-    """Every call of our programs that a page shows, in a block or in the text."""
+    """Every call of our programs on a page, in a block or in the text."""
     found = re.compile(r"(?:^|`)((?:slo-router|slo-bench) [a-z][^`\n]*)", re.MULTILINE)
     return sorted({(name, call.strip()) for name, text in PAGES.items() for call in found.findall(text)})
 
@@ -72,7 +72,7 @@ def test_the_ages_of_evidence_are_those_of_the_code() -> None:
         assert says in table[row], row
     assert set(re.findall(r"`(\w+)`", table["| benchmark: `answer_fault`"])) > ages.ENDS_TELL
     constants = ages.MEASURED_LASTS_S, ages.LENGTH_HALF_LIFE_S, ages.HANDFUL, state.LONGEST_WORD_S, probes.CHECK_S
-    assert constants == (ages.DAY_S, 6 * ages.HOUR_S, 5, 60, 60)  # as words say there
+    assert constants == (ages.DAY_S, 6 * ages.HOUR_S, 5, 60, 60)  # the page says them in words
 
 
 @each_page
@@ -97,7 +97,7 @@ def test_every_page_is_linked_from_another() -> None:
         "architecture.md",
         "pitfalls.md",
         "metrics.md",
-    }  # what nobody needs in order to do something
+    }  # pages that no user needs for a task
     assert set(PAGES) - entry <= linked
 
 
@@ -136,7 +136,7 @@ def test_a_configuration_is_accepted(name: str, block: str, monkeypatch: pytest.
 @pytest.mark.parametrize(("name", "call"), calls(), ids=lambda part: part if part not in PAGES else None)
 def test_a_command_and_its_options_exist(name: str, call: str) -> None:
     program, *words = shlex.split(call)
-    if words[0] == "schedule":  # it has another command behind it
+    if words[0] == "schedule":  # another command follows it
         places = (place for place, word in enumerate(words) if place and word in PROGRAMS[program].commands)
         for place in places:
             test_a_command_and_its_options_exist(name, shlex.join([program, *words[place:]]))
@@ -188,5 +188,5 @@ def test_a_page_is_short(name: str) -> None:
         "metrics.md",
         "operations.md",
     }
-    longest = 345 if name == "evidence.md" else 250 if name in references else 100  # it grows with the studies
+    longest = 345 if name == "evidence.md" else 250 if name in references else 100  # evidence.md grows with the studies
     assert PAGES[name].count("\n") <= longest

@@ -1,7 +1,7 @@
-"""The Kubernetes manifests fit the API's schemas, fit each other, and ask for no right they don't need.
+"""The Kubernetes manifests fit the API's schemas and each other, and ask for no right that they don't need.
 
-No cluster runs here: what is checked is what the files say, by the rules below and by the JSON schemas of two
-Kubernetes versions, strictly (an unknown field is an error). The package `kubernetes-validate` bundles them.
+No cluster runs here. The tests check the files by the rules below and by the JSON schemas of two Kubernetes versions,
+strictly: an unknown field is an error. The package `kubernetes-validate` bundles the schemas.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Workload(NamedTuple):
 
     @property
     def serves(self) -> bool:
-        """Whether it stays up, and is not a job."""
+        """Whether the workload stays up, and is not a job."""
         return self.manifest["kind"] in {"Deployment", "StatefulSet"}
 
 
@@ -131,7 +131,7 @@ def test_a_container_says_what_it_needs_and_may_take(container: Manifest) -> Non
     requests, limits = container["resources"]["requests"], container["resources"]["limits"]
     assert {"cpu", "memory"} <= set(requests)
     assert set(requests) == set(limits)
-    assert requests.get("nvidia.com/gpu") == limits.get("nvidia.com/gpu")  # GPUs cannot be promised and withheld
+    assert requests.get("nvidia.com/gpu") == limits.get("nvidia.com/gpu")  # for GPUs, request and limit must be equal
 
 
 @each_workload
@@ -173,7 +173,7 @@ def test_a_secret_comes_from_the_secret_that_the_first_lines_say_how_to_make(con
 def test_the_first_lines_name_every_secret() -> None:
     text = (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
     assert all(name in text for name in SECRETS)
-    assert not of_kind("Secret")  # a manifest with one would be committed
+    assert not of_kind("Secret")  # a Secret in a manifest would be committed
 
 
 def test_what_has_replicas_has_a_disruption_budget_that_lets_a_node_be_drained() -> None:
@@ -203,7 +203,7 @@ def test_model_servers_scale_on_the_requests_that_they_run_and_before_they_are_f
     assert metric["pods"]["metric"] == {"name": "vllm_num_requests_running"}
     arguments = dict(argument.split("=") for argument in server.pod["containers"][0]["args"] if "=" in argument)
     assert int(metric["pods"]["target"]["averageValue"]) < int(arguments["--max-num-seqs"])
-    assert "replicas" not in server.manifest["spec"]  # else each `apply` undoes the autoscaler
+    assert "replicas" not in server.manifest["spec"]  # otherwise each `apply` undoes the autoscaler
     assert scalers["litellm"]["minReplicas"] == 3
 
 
@@ -225,7 +225,7 @@ def test_everything_is_forbidden_that_a_policy_does_not_allow_and_every_policy_i
 
 
 def allowed(sender: str, receiver: str, port: int) -> bool:
-    """Whether the policies let one workload talk to another, on both of their sides."""
+    """Whether the policies of both sides let one workload talk to another."""
     ends = {workload.name: workload for workload in WORKLOADS}
 
     def opens(direction: str, end: str, own: Workload, peer: Workload) -> bool:
@@ -249,7 +249,7 @@ def allowed(sender: str, receiver: str, port: int) -> bool:
         ("litellm", "qwen-7b", 8000, True),
         ("benchmark", "litellm", 4000, True),
         ("benchmark", "redis", 6379, True),
-        ("benchmark", "qwen-7b", 8000, False),  # it measures what clients get: through the proxy
+        ("benchmark", "qwen-7b", 8000, False),  # it measures through the proxy, like clients
         ("qwen-7b", "redis", 6379, False),
         ("qwen-7b", "litellm", 4000, False),
         ("redis", "litellm", 4000, False),

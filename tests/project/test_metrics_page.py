@@ -1,4 +1,4 @@
-"""docs/metrics.md names every metric and figure that the code has, with its labels, and none that it has not."""
+"""docs/metrics.md names every metric and figure of the code, with its labels, and no others."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.shared.record_builders import BOTH, LARGE, SMALL
 from tests.shared.repository import ROOT
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-NAMES = {"name", "deployment", "category"}  # of rows: no figures
-FOR_PEOPLE = {"quality_timestamp"}  # in the hash, and not read by the router
-PARTS = {"counts", "cost", "share", "interval"}  # of a replay's outcome: their figures have names of their own
+NAMES = {"name", "deployment", "category"}  # names of rows, not figures
+FOR_PEOPLE = {"quality_timestamp"}  # in the hash, but the router does not read it
+PARTS = {"counts", "cost", "share", "interval"}  # parts of a replay's outcome, whose figures have their own names
 
 
 def rows(heading: str) -> Iterator[list[str]]:
@@ -38,7 +38,7 @@ def rows(heading: str) -> Iterator[list[str]]:
 
 
 def named(heading: str) -> list[str]:
-    """The figures that the section has, in order."""
+    """The figures of the section, in order."""
     return [name for cells in rows(heading) for name in re.findall(r"`(\w+)`", cells[0])]
 
 

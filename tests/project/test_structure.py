@@ -1,4 +1,4 @@
-"""What keeps the house easy to live in: short functions, short files, small folders."""
+"""The code stays easy to work in: short functions, short files, small folders."""
 
 from __future__ import annotations
 

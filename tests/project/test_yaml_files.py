@@ -1,6 +1,6 @@
-"""Every YAML file of the repository is accepted by what reads it; one of an unknown kind fails until it has a check.
+"""Every YAML file of the repository is accepted by its reader. A file of an unknown kind fails until it has a check.
 
-The shipped configuration also shows every option there is, with its default.
+The shipped configuration also shows every option with its default.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def yaml_files() -> list[Path]:
-    """All of them, committed or about to be."""
+    """All YAML files, committed or not yet committed."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.yaml", "*.yml"]
     found = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     return [ROOT / name for name in sorted(set(found)) if name and (ROOT / name).exists()]
@@ -63,9 +63,9 @@ def yaml_files() -> list[Path]:
 
 @functools.cache
 def groups_in_litellm(paths: tuple[Path, ...]) -> dict[str, list[str]]:
-    """The groups of each file as LiteLLM's router holds them; one start of LiteLLM for all."""
+    """The groups of each file in LiteLLM's router. One start of LiteLLM reads all files."""
     local = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # no download of the price map
-    command = [sys.executable, "-c", LITELLM, *map(str, paths)]  # apart, for LiteLLM leaves threads and clients behind
+    command = [sys.executable, "-c", LITELLM, *map(str, paths)]  # a process, as LiteLLM leaves threads behind
     accepted = subprocess.run(command, env=local, capture_output=True, text=True, check=False)
     assert accepted.returncode == 0, accepted.stderr
     found: dict[str, list[str]] = json.loads(accepted.stdout.splitlines()[-1])
@@ -88,7 +88,7 @@ def check_compose(path: Path) -> None:
 
 def check_kubernetes(path: Path) -> None:
     for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-        if manifest["kind"] == "Kustomization":  # no part of the API; tests/project/test_kubernetes.py reads it
+        if manifest["kind"] == "Kustomization":  # not part of the API; tests/project/test_kubernetes.py reads it
             assert manifest["resources"]
         else:
             kubernetes_validate.validate(manifest, "1.37", strict=True)
@@ -112,7 +112,7 @@ def check_demo_endpoints(path: Path) -> None:
 
 
 def is_tried_by(test: str) -> Callable[[Path], None]:
-    """Of files that only their own program can judge: a test that names the file runs it there."""
+    """A check for files that only their own program can judge: the test `test` must name the file."""
 
     def check(path: Path) -> None:
         assert f'"{path.name}"' in (ROOT / "tests" / test).read_text(encoding="utf-8"), f"{test} does not name it"
@@ -121,7 +121,7 @@ def is_tried_by(test: str) -> Callable[[Path], None]:
 
 
 def check_of(path: Path) -> Callable[[Path], None]:
-    """What a file of this kind must pass."""
+    """The check that a file of this kind must pass."""
     if path.parent == CASES:
         return is_tried_by("e2e/test_configurations.py")
     document = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))))
@@ -218,12 +218,12 @@ def test_a_typical_mistake_in_the_shipped_configuration_is_named_in_one_line(
 
 
 def with_every_option(text: str) -> str:
-    """The shipped configuration with its commented settings, `#name: value`, switched on."""
+    """The shipped configuration with its commented settings (`#name: value`) switched on."""
     return re.sub(r"^( *)#(?=[a-z0-9_]+:)", r"\1", text, flags=re.MULTILINE)
 
 
 def sections() -> Iterator[tuple[type[BaseModel], Mapping[str, object]]]:
-    """Each section of the plugin's configuration with what the shipped file says in it, comments included."""
+    """Each section of the plugin's configuration with the shipped file's settings, also commented ones."""
     document = yaml.safe_load(with_every_option(CONFIG.read_text(encoding="utf-8")))
     plugin = document["callback_settings"]["slo_router"]
     group = plugin["groups"]["smart"]

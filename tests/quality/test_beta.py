@@ -1,4 +1,4 @@
-"""Chances and quantiles of the Beta distribution, against exact values, and against themselves."""
+"""Chances and quantiles of the Beta distribution, compared with exact values and with each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_chance_at_a_quantile_is_the_share_that_was_asked_for(shape: Beta) -
 
 
 def test_a_mixture_lies_between_its_parts() -> None:
-    """Of Beta(1, 1) on half the weight and certainty near 1, a quarter lies below one half."""
+    """Half the weight is Beta(1, 1), half is nearly certainly 1: then a quarter lies below one half."""
     assert quantile(0.25, [(0.5, Beta(1.0, 1.0)), (0.5, Beta(50_000.0, 1.0))]) == pytest.approx(0.5, abs=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""A comparison is worth its money where a decision could change."""
+"""A comparison is worth its money if a decision could change."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_without_anybody_known_nothing_is_worth_anything() -> None:
 
 
 def test_pairs_of_which_none_answers_count_for_nothing() -> None:
-    """What cannot be asked must not make everything else look little."""
+    """Pairs that cannot be asked must not make all other pairs look worthless."""
     found = worth(stands(around(0.82), around(0.82)), ner=ASKED._replace(served=frozenset({"middle"})))
     assert found
     assert all("middle" in pair for pair in found)

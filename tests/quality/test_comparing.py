@@ -1,4 +1,4 @@
-"""Comparisons tell differences: levels come from who was graded, and from nobody twice."""
+"""Comparisons tell differences. Levels come from graded deployments, and no level counts twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def suite(score: float, answers: int = 1_000) -> dict[str, Metrics]:
 def believed(
     *rows: Outcomes, graded: dict[str, dict[str, Metrics]], typed: dict[str, float] | None = None
 ) -> dict[str, Belief]:
-    """By deployment, in `ner`."""
+    """The beliefs by deployment, in the category `ner`."""
     facts = [
         Facts(name, "m", quality={"default": stated} if (stated := (typed or {}).get(name)) else {}) for name in "abc"
     ]
@@ -37,9 +37,9 @@ def believed(
 def test_a_deployment_that_is_as_good_as_a_graded_one_is_as_good_as_its_answers_say() -> None:
     found = believed(outcomes("b", "a", (150, 700, 150)), graded={"a": suite(0.9)})
     assert found["b"].mean == pytest.approx(0.9, abs=0.02)
-    assert found["b"].bound < found["a"].bound  # of the graded one more is known
+    assert found["b"].bound < found["a"].bound  # more is known of the graded deployment
     assert set(found["b"].sources) == {PAIRED}
-    assert set(found["a"].sources) == {"suite"}  # nothing comes back of what it lent
+    assert set(found["a"].sources) == {"suite"}  # its own level does not come back to it
 
 
 def test_who_loses_more_than_it_wins_lies_below_by_as_much_and_a_little_more() -> None:
@@ -66,7 +66,7 @@ def test_what_is_known_of_one_reaches_another_through_a_third() -> None:
 
 
 def test_typed_numbers_lend_a_level_only_where_nobody_was_graded() -> None:
-    """Else one who types too much for ten deployments would outweigh the suite."""
+    """Otherwise a person who types too high numbers for ten deployments would outweigh the suite."""
     row, typed = outcomes("b", "c", (1_000, 8_000, 1_000)), {"a": 0.5, "b": 0.95, "c": 0.95}
     alone = believed(row, graded={}, typed=typed)
     assert alone["b"].mean == pytest.approx(0.95)
@@ -95,7 +95,7 @@ def test_deployments_that_are_gone_are_left_out() -> None:
 
 
 def test_a_level_leaves_out_what_is_known_of_its_own() -> None:
-    """However sure it is of itself: the answer is that of the other and the difference."""
+    """Whatever its own evidence: its level is the other deployment's level and the difference."""
     rows = [outcomes("a", "b", (0, 1_000_000, 0))]
     for own in (Level(0.2, 0.01), Level(0.99, 0.3), None):
         found = Net({"a": Level(0.8, 0.02), "b": own}, rows).from_others("b")

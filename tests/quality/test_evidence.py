@@ -1,4 +1,4 @@
-"""Batches add up, stay few, and end with the version of the model that they are about."""
+"""Batches add up, stay few, and end with the model version to which they belong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slo_router.quality.sources import FEEDBACK, SUITE
 
 
 def test_however_many_batches_come_few_are_kept_and_no_answer_is_lost() -> None:
-    """What is recent stays fine: the last batch is one batch still."""
+    """Recent batches stay separate: the last batch is still one batch."""
     evidence = Evidence()
     for day in range(500):
         evidence = update(evidence, Batch(SUITE, 10, 8, day))

@@ -1,4 +1,4 @@
-"""A typed number is somebody's decision and counts as it stands; graded answers are a sample, and are judged as one."""
+"""A typed number is a person's decision and counts unchanged. Graded answers are a sample and are judged as one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def graded(score: float, answers: int | None, age_s: float = 0.0) -> Metrics:
 def believed(
     facts: Facts, row: Metrics | None = None, said: tuple[Batch, ...] = (), rules: Rules | None = None
 ) -> Belief | None:
-    """Of `ner`."""
+    """The belief in the category `ner`."""
     everything = Graded({} if row is None else {"a": {"ner": row}}, {"a": {"ner": said}} if said else {})
     return judge([facts], everything, NOW_S, rules or Rules()).get("a", {}).get("ner")
 
@@ -33,7 +33,7 @@ def test_where_nothing_was_graded_nothing_is_judged_and_the_typed_number_stays_a
     assert believed(facts) is None
     assert believed(facts, Metrics(NOW_S, 0.1)) is None
     assert believed(facts, graded(0.8, 0)) is None
-    assert believed(facts, graded(0.8, None)) is None  # that rests on nobody knows how many
+    assert believed(facts, graded(0.8, None)) is None  # the number of answers is unknown
 
 
 @pytest.mark.parametrize(("answers", "stands"), [(1, True), (19, True), (20, False), (1_000, False)])
@@ -41,7 +41,7 @@ def test_a_typed_number_stands_until_as_many_answers_came_as_it_counts_for(answe
     found = believed(TYPED, graded(0.5, answers))
     assert found is not None
     assert ((found.mean, found.bound) == (0.9, 0.9)) is stands
-    assert found.answers == pytest.approx(answers)  # what came is said all the same
+    assert found.answers == pytest.approx(answers)  # the answers are stated nevertheless
 
 
 def test_what_a_typed_number_counts_for_is_configurable() -> None:
@@ -51,7 +51,7 @@ def test_what_a_typed_number_counts_for_is_configurable() -> None:
 
 
 def test_without_a_typed_number_the_bound_counts_from_the_first_answer_on() -> None:
-    """Nine of ten answers may be luck, 900 of 1,000 are not: a floor of 0.85."""
+    """For a floor of 0.85, nine good answers of ten may be luck; 900 of 1,000 are not."""
     few, many = believed(UNTYPED, graded(0.9, 10)), believed(UNTYPED, graded(0.9, 1_000))
     assert few is not None
     assert many is not None

@@ -1,4 +1,4 @@
-"""What neighbours say of a cell: both sides count, its own answers do not, the best of many is not taken for more."""
+"""What neighbours say about a cell: rows and columns count, its own answers do not; no best of many is overrated."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _variances(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def some_points(seed: int = 0) -> dict[Cell, Point]:
-    """Of most cells, with more or fewer answers."""
+    """Points of most cells, with more or fewer answers."""
     rng = random.Random(seed)
     cells = [cell for cell in itertools.product(MODELS, CATEGORIES) if rng.random() < 0.8]
     return {cell: Point(rng.gauss(0, 0.2), rng.uniform(0.001, 0.02)) for cell in cells}
 
 
 def by_hand(points: Mapping[Cell, Point], cell: Cell) -> tuple[float, float]:
-    """The normal distribution of a cell, given the others' points: the whole covariance, inverted."""
+    """The normal distribution of a cell, given the points of all others: by inverting the whole covariance."""
 
     def shared(one: Cell, other: Cell) -> float:
         return TYPED / 2 * (one[0] == other[0]) + ALIKE * (one[1] == other[1]) + OWN * (one == other)
@@ -92,7 +92,7 @@ def test_a_category_that_is_hard_for_all_is_hard_for_who_was_asked_little_there(
 
 
 def test_where_answers_were_compared_nothing_else_is_shared() -> None:
-    """A comparison says already what the two have in common."""
+    """A comparison already contains what the two have in common."""
     evidence = {(model, name): suite(0.8, 200) for model in "abcd" for name in ("chat", "code", "maths")}
     evidence |= {(model, "law"): suite(0.3, 200) for model in "abc"}
     compared = evidence | {("d", "law"): suite(0.3, 1, PAIRED)}
@@ -101,7 +101,7 @@ def test_where_answers_were_compared_nothing_else_is_shared() -> None:
 
 
 def test_the_best_of_many_is_hardly_taken_for_better_than_it_is() -> None:
-    """Twelve models, ten categories, 70 answers each: whoever seems best in a category was lucky, too."""
+    """Twelve models, ten categories, 70 answers each: the model that seems best in a category was also lucky."""
     optimism = {True: 0.0, False: 0.0}
     for seed in range(10):
         rng = random.Random(seed)

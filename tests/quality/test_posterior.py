@@ -1,4 +1,4 @@
-"""What is believed: the typed number, what answers say beside it, what neighbours say, and less after a drop."""
+"""Beliefs: from the typed number, the answers, and the neighbours; and lower after a drop."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_answers_outweigh_the_typed_number_and_narrow_the_bound() -> None:
 
 
 def test_a_cell_without_answers_follows_the_other_categories_of_its_deployment() -> None:
-    """And not another deployment's."""
+    """It does not follow another deployment's categories."""
     evidence = {cell: graded(0.5, 200) for cell in OTHERS}
     typed = dict.fromkeys([CELL, *OTHERS, ("large", "code")], 0.8)
     found = believe(evidence, typed, 10 * DAY_S)
@@ -55,7 +55,7 @@ def test_a_cell_without_answers_follows_the_other_categories_of_its_deployment()
 
 
 def test_where_categories_lie_far_apart_a_cell_rests_on_itself() -> None:
-    """Neighbours of 0.5 each, or of 0.1 and 0.9: the second say less of a cell."""
+    """Neighbours of 0.1 and 0.9 say less about a cell than neighbours of 0.5 each."""
     typed = dict.fromkeys([CELL, *OTHERS], 0.5)
     own = {CELL: graded(0.9, 20)}
     alike = believe(own | {cell: graded(0.5, 500) for cell in OTHERS}, typed, 10 * DAY_S)[CELL]
@@ -98,7 +98,7 @@ def test_what_stays_as_it_was_is_seldom_said_to_have_fallen() -> None:
 
 
 def test_a_drop_takes_the_bound_with_it_within_two_hundred_answers() -> None:
-    """500 answers of 0.85, then 200 of 0.75: a floor of 0.8 is left, and the whole mean would have kept it."""
+    """500 answers of 0.85, then 200 of 0.75: the bound falls below a floor of 0.8. The mean of all would not."""
     evidence = graded(0.85, 500)
     before = believed(evidence)
     for day in range(10, 20):

@@ -1,4 +1,4 @@
-"""A noisy source is corrected towards what says less, until cells that the suite graded too show its noise."""
+"""A noisy source is corrected towards lower qualities, until cells that the suite graded too show its noise."""
 
 from __future__ import annotations
 

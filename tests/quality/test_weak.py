@@ -1,4 +1,4 @@
-"""Weak signals only lower a quality, however wrong they are, and by little."""
+"""Weak signals only lower a quality, and only a little, however wrong they are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPED = Facts("a", "m", quality={"default": 0.9})
 
 
 def believed(signals: float, answers: float, facts: Facts = TYPED, row: Metrics | None = None) -> Belief | None:
-    """Of `ner`; so many of the answers that were looked at had a signal."""
+    """The belief in the category `ner`, if `signals` of `answers` checked answers had a signal."""
     fed = {"a": {"ner": (Batch(IMPLICIT, answers, answers - signals, NOW_S),)}}
     everything = Graded({} if row is None else {"a": {"ner": row}}, fed)
     return judge([facts], everything, NOW_S, HEARD).get("a", {}).get("ner")
@@ -40,7 +40,7 @@ def test_signals_lower_a_typed_number_by_half_of_what_they_say_at_most() -> None
     assert (found.mean, found.bound) == (pytest.approx((0.9 + 0.68) / 2), pytest.approx(0.79))
     assert dict(found.sources) == {IMPLICIT: pytest.approx(20)}
     assert (found.answers, found.typed, found.at_s) == (0, 0.9, NOW_S)
-    assert believed(40_000, 100_000) == found  # more of them say no more
+    assert believed(40_000, 100_000) == found  # more signals say no more
 
 
 def test_few_answers_say_next_to_nothing() -> None:
@@ -89,9 +89,7 @@ def test_neither_mean_nor_bound_ever_rises(before: Belief, answers: float, share
 
 
 def test_a_floor_is_kept_as_often_where_a_fifth_of_the_signals_is_wrong() -> None:
-    """In a world of `floor_coverage`: each answer has a signal if it was bad, and in a fifth of all cases the other way
-    round.
-    """
+    """In a world of `floor_coverage`, each bad answer has a signal. In a fifth of all answers the signal is wrong."""
     rng = random.Random(0)
     counts = {"without": [0, 0], "with": [0, 0]}
     for _ in range(4):
@@ -112,6 +110,6 @@ def test_a_floor_is_kept_as_often_where_a_fifth_of_the_signals_is_wrong() -> Non
 
 
 def signals(rng: random.Random, truth: Truth) -> Batch:
-    """Of 1,000 answers that were looked at."""
+    """The signals of 1,000 checked answers."""
     good = sum((rng.random() < truth.now) is not (rng.random() < NOISE) for _ in range(1_000))
     return Batch(IMPLICIT, 1_000, good, DAYS * DAY_S)

@@ -62,7 +62,7 @@ def test_the_ladder_says_what_each_worth_picks(seed: int) -> None:
 
 
 def expected(requests: Sequence[Options], worth_usd: float) -> tuple[float, float]:
-    """Quality and USD of all, over all lots."""
+    """Quality and USD of all requests, over all lots."""
     found = [sums(requests, for_request(worth_usd, (lot + 0.5) / LOTS)) for lot in range(LOTS)]
     quality, cost_usd = (sum(one) / LOTS for one in zip(*found, strict=True))
     return quality, cost_usd
@@ -96,7 +96,7 @@ def test_what_each_request_may_cost_is_just_spent(requests: list[Options], usd_e
 
 
 def test_a_small_change_of_costs_moves_a_small_part() -> None:
-    """Where all requests look alike and 82 % take a step, 2 % more for it leaves a tenth of them behind."""
+    """If all requests are alike and 82 % take a step, a 2 % higher price for it makes a tenth of them stay behind."""
     requests: list[Options] = [[Option("small", 0.85, 0.001), Option("large", 0.9, 0.01)]] * 10
     worth_usd = worth_for_quality(requests, ladder(requests), 0.99)
     dearer: list[Options] = [[Option("small", 0.85, 0.001), Option("large", 0.9, 0.01018)]] * 10
@@ -115,4 +115,4 @@ def test_what_cannot_be_reached_is_the_best_or_the_cheapest() -> None:
 def test_the_best_model_is_none_that_hardly_any_request_can_use() -> None:
     requests: list[Options] = [*[[SMALL, MEDIUM]] * 9, [SMALL, LARGE]]
     assert best(requests) == "medium"
-    assert quality_at([SMALL, LARGE], "medium") == 0.9  # it could not serve this one
+    assert quality_at([SMALL, LARGE], "medium") == 0.9  # `medium` could not serve this request

@@ -1,4 +1,4 @@
-"""The category comes from the instruction at the edges of a request, and is None rather than a guess."""
+"""The category comes from the instruction at the edges of a request. It is None rather than a guess."""
 
 import pytest
 from hypothesis import given
@@ -32,14 +32,14 @@ def user(content: object) -> list[dict[str, object]]:
     "prompt", [f"Extract all names and places.\n\n{PROSE}", f"{PROSE}\n\nExtract all names and places."]
 )
 def test_article_takes_a_long_extraction_for_reasoning_and_rules_do_not(prompt: str) -> None:
-    """More than 100 words score above 100 whatever they ask for."""
+    """More than 100 words score above 100, whatever they ask for."""
     windows = instruction_windows(user(prompt))
     assert article(windows) == "reasoning"
     assert categorize(windows) == "ner"
 
 
 def test_article_takes_a_short_puzzle_for_extraction_and_rules_do_not() -> None:
-    """15 words and no reasoning word or sign: a score of 15."""
+    """It has 15 words and no reasoning word or sign, so it scores 15."""
     windows = instruction_windows(
         user("If 5 machines make 5 widgets in 5 minutes, how many minutes do 100 machines need?")
     )
@@ -125,7 +125,7 @@ def test_a_blank_extra_is_refused_by_name(extra: dict[str, list[str]]) -> None:
 
 
 def test_windows_are_bounded_and_what_lies_between_them_changes_nothing() -> None:
-    """Two megabytes with an order in the middle read like the same without it."""
+    """Two megabytes with an instruction in the middle are read like the same text without it."""
     half = "x" * 1_000_000
     poisoned = instruction_windows(user(f"List all names.\n\n{PROSE}{half} Summarize this Python code. {half}{PROSE}"))
     assert poisoned == instruction_windows(user(f"List all names.\n\n{PROSE}{half}{half}{PROSE}"))
@@ -134,7 +134,7 @@ def test_windows_are_bounded_and_what_lies_between_them_changes_nothing() -> Non
 
 
 def test_blank_space_around_a_long_message_does_not_hide_its_instruction() -> None:
-    """The windows are cut first, so that stripping costs no copy of the whole message."""
+    """Windows are cut first, so that stripping does not copy the whole message."""
     blank = " " * (OPENING_CHARS + 1)
     assert instruction_windows(f"{blank}{PROSE}{PROSE}Prove it.").closing.endswith("Prove it.")
     assert categorize(instruction_windows(f"{blank}{PROSE}\n\nExtract all names.")) == "ner"
@@ -189,7 +189,7 @@ RESUMED = "[TASK RESUMPTION] This task was interrupted. New instructions:\n<user
 def test_an_agent_whose_tools_answer_in_its_users_words_is_told_by_the_person(
     step: list[str], said: str | None, is_joined: bool
 ) -> None:
-    """As Cline and Roo Code do; some of their providers join the parts."""
+    """Cline and Roo Code send requests like this. Some of their providers join the parts."""
 
     def message(*texts: str) -> list[dict[str, object]]:
         return user("\n".join(texts) if is_joined else [{"type": "text", "text": text} for text in texts])
@@ -212,7 +212,7 @@ def test_tags_of_a_persons_own_are_left_alone() -> None:
 
 
 def test_what_an_agent_adds_to_its_users_words_is_no_instruction() -> None:
-    """Every request of one task has one category, however many steps it takes."""
+    """Every request of one task has the same category, however many steps the task takes."""
     asked = user(
         [{"type": "text", "text": REMINDER}, {"type": "text", "text": "Summarize the meeting in one sentence."}]
     )

@@ -1,4 +1,4 @@
-"""A condition tells a category by what a request is, on every route, whatever its text says."""
+"""A condition tells a category by a request's properties, on every route, whatever its text says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SENT = {"headers": {"x-app": "billing"}}
 
 
 def claude_code(request_id: str) -> list[dict[str, object]]:
-    """Its system prompt: what it says of itself, who it is, and where it works."""
+    """Claude Code's system prompt: billing line, identity, and where it works."""
     said = f"x-anthropic-billing-header: cc_version=2.1.15.{request_id}; cc_entrypoint=cli; cch=00000;", SYSTEM, FOLDER
     cached = {"cache_control": {"type": "ephemeral"}}
     return [{"type": "text", "text": text, **(cached if number else {})} for number, text in enumerate(said)]
@@ -68,8 +68,8 @@ def told(when: object, request: Mapping[str, object]) -> str | None:
         ({"system_sha256": WHOLE}, {"system": claude_code("7c4"), "messages": user("hi")}, True),
         ({"system_sha256": WHOLE}, {"system": claude_code("91a"), "messages": user("hi")}, True),
         ({"system_sha256": DIGEST}, {"messages": [{"role": "system", "content": claude_code("7c4")}]}, True),
-        ({"tag": "a", "tool": "*"}, {"metadata": {"tags": ["a"]}}, False),  # all of a condition
-        ([{"tag": "b"}, {"tag": "a"}], {"metadata": {"tags": ["a"]}}, True),  # one of a list
+        ({"tag": "a", "tool": "*"}, {"metadata": {"tags": ["a"]}}, False),  # all parts of a condition must hold
+        ([{"tag": "b"}, {"tag": "a"}], {"metadata": {"tags": ["a"]}}, True),  # one of a list is enough
     ],
 )
 def test_a_condition_holds(when: object, request_: Mapping[str, object], holds: bool) -> None:

@@ -1,4 +1,4 @@
-"""Which deployment has a conversation's beginning in its cache: found by the longest, told to others."""
+"""Which deployment has a conversation's beginning in its cache: the longest beginning counts; workers share it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_next_turn_begins_with_what_was_sent_before() -> None:
     assert known.find(fingerprints([SYSTEM, FIRST, ANSWER, SECOND])) == Cached("a", 40)
     known.remember(fingerprints([SYSTEM, FIRST, ANSWER, SECOND]), Cached("b", 60))
     third = [SYSTEM, FIRST, ANSWER, SECOND, ANSWER, FIRST]
-    assert known.find(fingerprints(third)) == Cached("b", 60)  # the longest
+    assert known.find(fingerprints(third)) == Cached("b", 60)  # the longest beginning
     assert known.find(fingerprints([SYSTEM, SECOND])) == NOTHING_CACHED
     assert known.find(fingerprints([FIRST, SYSTEM])) == NOTHING_CACHED
 
@@ -120,7 +120,7 @@ def test_memory_and_what_is_told_are_bounded() -> None:
     assert known.export() == []
     for number in range(2 * NEWS):
         known.remember([number], Cached("a", 1))
-    assert len(known._news) == NEWS  # where nobody asks for them
+    assert len(known._news) == NEWS  # even if no worker fetches the news
 
 
 def test_what_was_sent_an_hour_ago_is_in_no_prefix_cache_any_more() -> None:

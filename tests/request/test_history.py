@@ -1,4 +1,4 @@
-"""Which histories only some deployments can read, on every route."""
+"""Histories that only some deployments can read, on every route."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_a_model_signed_or_encrypted_is_found(message: dict[str, object]) -
         "text",
         [],
         ["text"],
-        [{"role": "user", "content": [{"type": "thinking"}]}],  # nobody's answer
+        [{"role": "user", "content": [{"type": "thinking"}]}],  # not a model's answer
         [{"role": "assistant", "content": "plain", "thinking_blocks": []}],
         [{"role": "assistant", "content": None, "tool_calls": None}],
         [{"type": "reasoning", "summary": []}],
@@ -68,7 +68,7 @@ def test_what_everybody_can_read_is_not(messages: object) -> None:
         ({"include": "all"}, False),
         ({"tools": [{"name": "f", "input_schema": {}}, {"type": "web_search_20250305", "name": "web_search"}]}, True),
         ({"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, True),
-        ({"tools": [{"type": "web_search"}, None, {"type": 7}]}, False),  # OpenAI's, which anybody can read
+        ({"tools": [{"type": "web_search"}, None, {"type": 7}]}, False),  # OpenAI's, which any deployment can read
         ({"tools": "all", "container": "container_1"}, True),
         ({}, False),
     ],

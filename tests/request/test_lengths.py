@@ -1,4 +1,4 @@
-"""How long an answer gets: what was seen, what was cut, and what was assumed before."""
+"""The length of an answer: from answers that were seen, answers that were cut, and the prior."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_what_was_seen_outweighs_what_was_assumed_in_the_end() -> None:
     one = seen(100).posterior(500.0, NOW_S)
     assert one.mean == pytest.approx((100 + ASSUMED_ANSWERS * 500) / (1 + ASSUMED_ANSWERS), rel=0.02)
     many = seen(*[100] * 300).posterior(500.0, NOW_S)
-    assert many.mean == pytest.approx(120, rel=0.02)  # of 95 answers, as they weigh
+    assert many.mean == pytest.approx(120, rel=0.02)  # of 95 answers, by weight
     assert many.quantile(0.5) == pytest.approx(100, rel=0.05)
 
 
@@ -67,13 +67,13 @@ def test_where_all_were_cut_what_is_assumed_tells_how_long_they_would_have_becom
     length = seen(cut=(200,) * 50).posterior(300.0, NOW_S)
     assert length.chance(199) < 0.1
     assert 250 < length.mean < 900
-    longer = seen(cut=(10**6,) * 50).posterior(300.0, NOW_S)  # than anything that was assumed
+    longer = seen(cut=(10**6,) * 50).posterior(300.0, NOW_S)  # longer than any prior
     assert longer.quantile(0.5) == pytest.approx(10**6, rel=0.05)
 
 
 def test_the_latest_answers_count_most() -> None:
     changed = seen(*[100] * 500, *[400] * 200).posterior(100.0, NOW_S)
-    assert changed.mean == pytest.approx(360, rel=0.05)  # of the last hundred two thirds of the weight
+    assert changed.mean == pytest.approx(360, rel=0.05)  # the last hundred answers have two thirds of the weight
 
 
 def test_evidence_fades_with_its_age() -> None:

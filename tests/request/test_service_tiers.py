@@ -1,4 +1,4 @@
-"""Who has the service tier that a request names, at which price, and that replay applies it."""
+"""Which deployments have the service tier that a request names, at which price; and replay applies it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def facts(name: str, **params: object) -> Facts:
 
 
 PLAIN, FLEX = facts("plain"), facts("flex", service_tier="flex")
-OTHER = replace(facts("other"), model="openai/own", in_tiers={})  # nobody knows a tier of it
+OTHER = replace(facts("other"), model="openai/own", in_tiers={})  # no tier of it is known
 
 
 def test_a_deployment_has_the_prices_of_its_tier() -> None:
@@ -52,7 +52,7 @@ def test_a_deployment_has_the_prices_of_its_tier() -> None:
     assert facts("odd", service_tier="batch").input_usd_per_token == 1e-6  # no tier of a chat
     assert PLAIN.in_tiers.keys() == {"flex", "priority"}
     assert PLAIN.in_tiers["flex"].output_usd_per_token == 4e-6
-    assert FLEX.in_tiers == {}  # it is sent with its own
+    assert FLEX.in_tiers == {}  # always sent with its own tier
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_deployment_has_the_prices_of_its_tier() -> None:
         ("priority", {"plain"}),
         ("auto", {"plain", "other"}),
         ("default", {"plain", "other"}),
-        ("ultrafast", None),  # nobody has it: the provider says so
+        ("ultrafast", None),  # no deployment has it; the provider refuses it
     ],
 )
 def test_who_has_the_tier_that_a_request_names(named: object, having: set[str] | None) -> None:

@@ -1,4 +1,4 @@
-"""Only what cannot mean anything else says that an answer was bad."""
+"""Only a clear sign counts as a signal that an answer was bad."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_schema_that_says_nothing_is_broken_by_nothing(schema: object) -> None
 
 
 def test_an_odd_answer_takes_no_longer_than_any_other() -> None:
-    assert not breaks_schema("[" * 50_000 + "]" * 50_000, SCHEMA)  # who nests so deeply is not judged
+    assert not breaks_schema("[" * 50_000 + "]" * 50_000, SCHEMA)  # an answer nested so deeply is not judged
     many: dict[str, Any] = {"type": "array", "items": {"type": "array", "items": {"type": "array"}}}
     assert not breaks_schema(json.dumps([[[]] * 100] * 300), many)
 

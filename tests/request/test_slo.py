@@ -1,6 +1,6 @@
-"""A request's SLO: the first of header, body, key, team and group that names a field decides it; limits clamp the rest.
+"""A request's SLO: the first of header, body, key, team and group that names a field decides it. Limits clamp it.
 
-Whatever a client writes is either refused by name or becomes a finite number in its range.
+Every value of a client is either refused by name or becomes a finite number in its range.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def resolved(inputs: SloInputs, group: Slo = GROUP) -> ResolvedSlo:
     return resolve(read_asked(inputs), group)
 
 
-# --- precedence: each source says a different number, and the strongest is taken away one by one
+# --- precedence: each source has its own number, and the strongest source is removed one by one
 
-SOURCES = [  # strongest first: where it stands, what it says for ttft_ms and cost_per_1k
+SOURCES = [  # strongest first: the place, and its values of ttft_ms and cost_per_1k
     ("headers", {"x-slo-ttft-ms": "100", "x-slo-cost-per-1k": "0.01"}, 0.1, 0.01),
     ("body_slo", {"ttft_ms": 200, "cost_per_1k": 0.02}, 0.2, 0.02),
     ("user_slo", {"maxLatencyMs": 300, "maxCostPer1k": 0.03}, 0.3, 0.03),
@@ -91,7 +91,7 @@ def least(value: float) -> dict[str, object]:
     [
         ({"cost_per_1k": 0.05}, most(0.01), {}, Slo(cost_per_1k_usd=0.01), ("cost_per_1k",)),
         ({"cost_per_1k": 0.005}, most(0.01), {}, Slo(cost_per_1k_usd=0.005), ()),
-        # the tighter of both bounds, whoever states it
+        # the tighter of both bounds counts, whether it is the key's or the team's
         ({"cost_per_1k": 1}, most(0.01), most(0.02), Slo(cost_per_1k_usd=0.01), ("cost_per_1k",)),
         ({"cost_per_1k": 1}, most(0.02), most(0.01), Slo(cost_per_1k_usd=0.01), ("cost_per_1k",)),
         ({"min_quality": 0.1}, least(0.7), least(0.5), Slo(min_quality=0.7), ("min_quality",)),
@@ -99,11 +99,11 @@ def least(value: float) -> dict[str, object]:
         # bounds from the other side: no less than 100 ms, no more than 0.8
         ({"ttft_ms": 10}, {"ttft_ms": {"min": 100}}, {}, Slo(ttft_s=0.1), ("ttft_ms",)),
         ({"min_quality": 0.99}, {"min_quality": {"max": 0.8}}, {}, Slo(min_quality=0.8), ("min_quality",)),
-        # nothing asked means no limit, so a bound holds for it too; but the client is not told of what it did not ask
+        # a missing field means no limit, so a bound applies; but it is not reported to the client, which asked nothing
         ({}, {"e2e_ms": {"max": 5000}}, {}, Slo(e2e_s=5.0), ()),
         ({}, {}, least(0.7), Slo(min_quality=0.7), ()),
         ({"ttft_ms": 50}, {"e2e_ms": {"max": 5000}}, most(0.1), Slo(0.05, None, 5.0, 0.1), ()),
-        # "no limit" already obeys a lowest latency and a highest quality
+        # "no limit" already keeps a bound on the lowest latency or the highest quality
         ({}, {"ttft_ms": {"min": 100}}, {"min_quality": {"max": 0.8}}, Slo(), ()),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_refusal_can_be_sent_whatever_the_unknown_field_is_called() -> None:
         read_asked(SloInputs(key_metadata={"slo": {"\ud800\x1b": 1}}))
 
     assert str(refusal.value).startswith(r"key metadata slo.\ud800\x1b: 1 is not valid")
-    str(refusal.value).encode()  # half a surrogate pair would fail here, and with it the answer
+    str(refusal.value).encode()  # half a surrogate pair would make this fail, and the answer too
 
 
 def test_a_value_that_python_cannot_print_is_refused_all_the_same() -> None:

@@ -1,4 +1,4 @@
-"""An artefact tells a category by the words of the windows, `None` where it is unsure, from any text."""
+"""An artefact tells a category by the words of the windows, from any text. `None`: it is unsure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates follow what servers report, in small steps, and no report can throw them off."""
+"""Estimates follow the servers' usage reports in small steps. No single report can move them far."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_categories_learn_apart_and_from_their_own_prior() -> None:
 
 
 def test_tools_and_images_are_learned_apart_and_leave_the_text_alone() -> None:
-    """30 tools of 40 tokens each took 267 tokens for 1,318 when they were learned as text."""
+    """30 tools of 40 tokens each made 267 tokens count as 1,318 when tools were learned as text."""
     learned = Learned()
 
     def sized(tool_tokens: int, images: int) -> Features:
@@ -46,7 +46,7 @@ def test_tools_and_images_are_learned_apart_and_leave_the_text_alone() -> None:
 
 
 def test_beside_a_long_text_an_image_is_told_little_of() -> None:
-    """A text that was estimated a tenth too short says nothing of the one image that it came with."""
+    """A text whose estimate was a tenth too short says nothing about the one image beside it."""
     features = UNLIMITED._replace(prompt_tokens=11_000, text_tokens=10_000, images=1)
     assert learn(Learned(), features, 12_000).image_tokens == pytest.approx(1_004.5, abs=0.1)  # not 1,050
 

@@ -1,4 +1,4 @@
-"""What is expected of answers of which none was seen: from those of their category and of their writer."""
+"""The expected length of answers before any was seen: from the same category's and the same model's answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slo_router.worker.tasks.turns import at_once
 
 
 def expected(found: dict[tuple[str, str], float], answers: float = 1_000.0) -> dict[tuple[str, str], float]:
-    """Times as long as assumed, of each writer in each category, where `found` tells of some."""
+    """The expected factor on the assumed length, for each model and category of `found` and for unseen ones."""
     added = at_once(added_by({Kind(*key): (math.log(ratio), answers) for key, ratio in found.items()}))
     writers, categories = ({key[i] for key in found} for i in (0, 1))
     return {

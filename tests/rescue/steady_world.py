@@ -1,6 +1,6 @@
 """One deployment in virtual time, as `Live` and `Rescues` see it: healthy first tokens of any spread, stalls, a hang.
 
-Its times have a median of a second. Another deployment stands by, which answers at once.
+Its times have a median of one second. A second deployment is available, and answers at once.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ HEALTH_S = 0.2
 
 
 class Times(NamedTuple):
-    """First tokens: log-normal, and a share of them `times` as long."""
+    """TTFTs: log-normal, and a share of them `times` as long."""
 
     sigma: float
     share: float = 0.0
     times: float = 5.0
 
     def draw(self, rng: random.Random) -> float:
-        """One of them, in seconds."""
+        """One TTFT, in seconds."""
         return math.exp(self.sigma * rng.gauss(0, 1)) * (self.times if rng.random() < self.share else 1.0)
 
     def measured(self, part: float) -> Prior:
-        """What a benchmark finds of so much of them."""
+        """A benchmark that measures `part` × these times."""
         mean_s = math.exp(self.sigma**2 / 2) * (1 + self.share * (self.times - 1))
         return Prior(part * mean_s, 0.02, part * math.exp(1.645 * self.sigma), 0.025)
 
 
 class GivenUp(NamedTuple):
-    """One of the requests: what the deployment had answered by then, and how long it had waited."""
+    """A request that was given up: what the deployment had answered by then, and how long the request had waited."""
 
     answered: int
     waited_s: float
@@ -57,7 +57,7 @@ class GivenUp(NamedTuple):
 
 
 class World:
-    """`rate` requests a second, of which a share of `stalls` is never answered; nor is any from `hangs_s` on."""
+    """`rate` requests a second. A share of `stalls` is never answered, and no request from `hangs_s` on."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class World:
         self._left, self._refit_s = 0, 0.0
 
     def run(self, requests: int) -> World:
-        """Until so many came; while its circuit is open the other deployment gets them."""
+        """Runs until `requests` came. While the deployment's circuit is open, the other deployment gets them."""
         self._left = requests
         self._at(self._now_s, self._arrive)
         while self._left > 0:
@@ -97,7 +97,7 @@ class World:
         heapq.heappush(self._events, (at_s, next(self._number), act))
 
     def _refit(self) -> None:
-        """As once a second, and a health check where one is due."""
+        """Does what a worker does once a second, with a health check if one is due."""
         if self._now_s - self._refit_s < 1:
             return
         self._refit_s = self._now_s
@@ -108,7 +108,7 @@ class World:
             self._live.ask_soon()
 
     def _check(self) -> None:
-        """A health check."""
+        """Makes a health check."""
         if self._now_s < self._hangs_s:
             probe_ended(self._live.states, ASKED, self._now_s - HEALTH_S, self._now_s, "answers")
 

@@ -87,7 +87,7 @@ def test_each_of_two_workers_takes_its_part_until_they_tell_each_other() -> None
     assert take_all(first) + take_all(second) == 0
     serve(first, LEAST // 2)
     tell(workers)
-    tell(workers)  # of what each of them then forgot
+    tell(workers)  # what each of them then forgot
     assert first.left("smart") == second.left("smart") == MOST
 
 

@@ -1,4 +1,4 @@
-"""A deadline is later than hardly any healthy answer, sooner where the SLO needs it, and none where nobody knows."""
+"""A deadline comes after nearly all healthy answers, earlier if the SLO needs it. Without evidence there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDE = RescueSettings(min_ms=1, max_ms=1_000_000)
 
 
 def decided_for(name: str, slo: Slo = Slo()) -> Decision:  # noqa: B008  # immutable
-    """Of a request with a prompt of 1,000 tokens."""
+    """The decision on a request with a prompt of 1,000 tokens."""
     return decided([Facts(name, "m")], slo=slo)
 
 
@@ -28,7 +28,7 @@ def ratios(p95: float, p99: float) -> tuple[float, ...]:
 
 
 def curve(p95: float = 1.6, p99: float = 2.0, weight: float = 1e9) -> Curve:
-    """1 s and a millisecond for each of 1,000 tokens, and half a second for each other request: at 2 of them 3 s."""
+    """1 s, plus 1 ms for each of 1,000 tokens, plus 0.5 s for each other request: 3 s beside 2 others."""
     return Curve(1.0, 0.001, 0.5, 0.01, 0.0, ratios(p95, p99), ratios(1.1, 1.2), weight)
 
 
@@ -45,8 +45,8 @@ def flight(expected_s: float | None = None) -> Flight:
     ("p95", "times"),
     [
         (1.2, 1.5 * 1.2),
-        (2.0, 2.0**RARE),  # a wide spread, as of models that think before they answer
-        (9.0, 4.0 * 9.0),  # a p95 that is made of stalls
+        (2.0, 2.0**RARE),  # a wide spread, as models have that think first
+        (9.0, 4.0 * 9.0),  # a p95 that comes from stalls
     ],
 )
 def test_it_lies_beyond_the_quantiles_at_the_load_that_the_request_met(p95: float, times: float) -> None:
@@ -108,7 +108,7 @@ def test_the_defaults_wait_for_models_that_reason_for_half_a_minute() -> None:
 
 def test_a_benchmark_counts_three_times_over_and_nothing_at_all_gives_none() -> None:
     measured = decided_for("a")._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))
-    for fitted, found_s in ((None, 6.0), (curve(weight=1.0), 3.0 * 1.6 ** (1.4 * RARE))):  # the later
+    for fitted, found_s in ((None, 6.0), (curve(weight=1.0), 3.0 * 1.6 ** (1.4 * RARE))):  # the later of both
         assert first_content_s(measured, flight(), fitted, WIDE) == pytest.approx(found_s)
         assert first_content_s(decided_for("a"), flight(), fitted, WIDE) is None
 
@@ -123,7 +123,7 @@ def test_a_prompt_after_short_ones_alone_may_take_as_much_longer_as_it_is_longer
 def test_a_prompt_longer_than_those_that_were_seen_may_take_as_much_longer() -> None:
     longer = decided_for("a")
     longer = longer._replace(features=longer.features._replace(prompt_tokens=10_000))
-    seen_s = 1.0 + 2_000 * 0.001 + 2 * 0.5  # of a prompt as long as those that were seen
+    seen_s = 1.0 + 2_000 * 0.001 + 2 * 0.5  # for a prompt as long as the longest seen
     shape = curve()._replace(known_tokens=2_000.0)
     assert first_content_s(longer, flight(), shape, WIDE) == pytest.approx(5 * seen_s * 1.6**RARE)
     measured = longer._replace(assessments=(assessed("a", NOTHING_KNOWN._replace(ttft_s=2.0)),))

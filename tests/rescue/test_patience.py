@@ -1,4 +1,4 @@
-"""A healthy request is hardly ever given up, whatever the spread of first tokens; one that stalls is, in time."""
+"""A healthy request is hardly ever given up, whatever the spread of TTFTs. A stalled request is given up in time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLAT = tuple(1.0 for _ in LEVELS)
 
 
 class Server:
-    """A deployment whose usual is known, with one flight on its way."""
+    """A deployment with a known usual TTFT, and one request in flight."""
 
     def __init__(self) -> None:
         self.live, self.patience = Live(), Patience()
@@ -87,7 +87,7 @@ def test_nobody_is_waited_for_where_another_is_late_too_and_nobody_who_was_sent_
     ],
 )
 def test_hardly_a_healthy_request_is_given_up(times: Times, benchmark: float | None, rate: float) -> None:
-    """A wide bound for few requests; a benchmark may be ten times too low."""
+    """The bound is wide while there are few requests. A benchmark may be ten times too low."""
     world = World(times, rate, 1, benchmark=benchmark).run(400)
     given_up = sum(one.answered >= LEARNED for one in world.given_up)
     assert given_up / (world.answered - LEARNED) < 0.0125

@@ -1,4 +1,4 @@
-"""Who is silent is given up where another is likely to answer sooner, and where that is no storm."""
+"""A silent deployment is given up if another is likely to answer sooner, and if that makes no storm of calls."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class World:
         return found.reason, found.wait_s
 
     def is_slow(self, name: str, times: float = 5.0) -> None:
-        """Requests wait there for so many times its usual."""
+        """Requests wait at this deployment for `times` its usual time."""
         state = self.live.state(name)
         state.curve = state.fitted if times == 1.0 else slower(curve(1.0), times)
 
     def answers(self, name: str, sent_s: float) -> None:
-        """One that was sent there at `sent_s`, in time."""
+        """Answers in time a request that was sent at `sent_s`."""
         flight = self.live.dispatched(name, sent_s)
         self.live.first_token(flight, sent_s + 0.5, prompt_tokens=None, ttft_s=0.5)
 
@@ -86,7 +86,7 @@ def test_nobody_is_given_up_where_all_others_let_requests_wait_too() -> None:
 
 
 def test_where_one_of_them_does_another_has_to_show_that_it_is_well() -> None:
-    """One is silent and one is late: that may be all of them, of which the last has nobody who could tell."""
+    """One deployment is silent and one is late. All may be slow: no request shows how the last one is."""
     world = World(a=1.0, b=1.0, c=1.0)
     world.is_slow("b")
     world.answers("c", NOW_S - DEADLINE_S)
@@ -191,7 +191,7 @@ def test_who_breaks_a_filter_is_nobody_else() -> None:
 
 
 def test_a_benchmark_that_is_too_low_gives_up_three_in_a_day_and_then_waits() -> None:
-    """Who is given up teaches nothing: else a healthy deployment would never be learned."""
+    """Each given-up request teaches nothing. Without the limit a healthy deployment's times would never be learned."""
     world = World(a=None, b=1.0)
     known = [assessed(one.deployment_id, NOTHING_KNOWN._replace(ttft_s=0.1)) for one in world.decision.assessments]
     world.decision = world.decision._replace(assessments=tuple(known))
@@ -203,7 +203,7 @@ def test_a_benchmark_that_is_too_low_gives_up_three_in_a_day_and_then_waits() ->
     assert found == pytest.approx([0.3, 1.2, 4.8, 19.2, 19.2])
     world.live.state("a").fitted = curve(1.0)
     assert world.deadline_s() == pytest.approx(1.5)
-    world.live.state("a").fitted = None  # its evidence faded
+    world.live.state("a").fitted = None  # the deployment's evidence faded
     assert world.deadline_s() == pytest.approx(19.2)
     world.flight = Flight("a", NOW_S + 2 * DAY_S, 0.0, None, 1.0)
     assert world.deadline_s() == pytest.approx(0.3)

@@ -1,4 +1,4 @@
-"""A rescue saved what the silent one would have taken on, if as long again, less what the other took."""
+"""What a rescue saved: the silent attempt is assumed to wait as long again; the other deployment's time is deducted."""
 
 from __future__ import annotations
 

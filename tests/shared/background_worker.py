@@ -1,7 +1,7 @@
-"""A worker's background jobs in the test's own process, and what they talk to, which can be made to hang.
+"""A worker's background jobs in the test's own process, and their peers, which a test can make hang.
 
-Relay       between the worker and a Valkey: passes on, says nothing, or lets a byte through at a time
-LoadServer  a model server's /metrics: answers, says nothing, or sends a byte at a time
+Relay       stands between the worker and a Valkey: passes bytes on, is silent, or passes one byte at a time
+LoadServer  a model server's /metrics: answers, is silent, or sends one byte at a time
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def at_once(call: Callable[[], T]) -> Callable[[], Generator[None, None, T]]:
-    """A hook that has no steps."""
+    """A hook without steps, made of a function."""
 
     def steps() -> Generator[None, None, T]:
         return call()
@@ -45,12 +45,12 @@ def at_once(call: Callable[[], T]) -> Callable[[], Generator[None, None, T]]:
 
 
 async def nobody_asks(name: str) -> Health:
-    """No deployment failed."""
+    """Fails the test: no deployment failed, so no health check may come."""
     raise AssertionError(f"nothing failed, and {name} was asked for its health")
 
 
 class Worker:
-    """The jobs of one worker with the deployments `a` and `b`, of which `a` tells its load where it has an address."""
+    """The jobs of one worker with the deployments `a` and `b`. If `a` has an address, it reports its load."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Worker:
         facts = (Facts("a", "m", metrics_url=metrics_url), Facts("b", "m"))
         self.strategy.know([ManagedDeployment("smart", one) for one in facts])
         self.log = RequestLog(self.settings.log, "")
-        self.rounds = 0  # of settling, in each of which a request ends
+        self.rounds = 0  # rounds of settling; a request ends in each
         hooks = Hooks(at_once(tick), at_once(self.settle), lambda: None, ask)
         self.background = Background(self.settings, self.strategy, self.log, Rollout(self.settings), hooks)
 
@@ -81,12 +81,12 @@ class Worker:
         await self.background.aclose()
 
     def settle(self) -> None:
-        """A request ended."""
+        """Ends a request in each round."""
         self.rounds += 1
         self.log.offer(build_record({"id": f"r{self.rounds}"}, Trace("acompletion", time.time())))
 
     def succeeded_at_s(self, job: str) -> float:
-        """When a job last succeeded, Unix seconds; 0 where it never began."""
+        """When a job last succeeded, in Unix seconds; 0 if it never began."""
         standing = self.background.standings.get(job)
         return 0.0 if standing is None else standing.succeeded_at_s
 
@@ -94,7 +94,7 @@ class Worker:
         return all(self.succeeded_at_s(job) > since_s for job in jobs)
 
     async def goes_on(self, jobs: Sequence[str], rounds: int = 3) -> None:
-        """Returns when each of the jobs has succeeded so many times more."""
+        """Returns when each of the jobs has succeeded `rounds` more times."""
         for _ in range(rounds):
             since_s = time.time()
             await until(partial(self._went_on, jobs, since_s))
@@ -148,7 +148,7 @@ class _Server:
         raise NotImplementedError
 
     async def send(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
-        """As the mode says."""
+        """Sends an answer as the mode says."""
         while self.mode == "silent":  # noqa: ASYNC110  # a test may change it at any time
             await asyncio.sleep(INTERVAL_S)
         if self.mode == "pass":
@@ -156,7 +156,7 @@ class _Server:
             await writer.drain()
             return
         for place in range(len(answer)):
-            while self.mode == "drip" and place == len(answer) - 1:  # noqa: ASYNC110  # it is never whole, however late
+            while self.mode == "drip" and place == len(answer) - 1:  # noqa: ASYNC110  # a dripping answer never ends
                 await asyncio.sleep(INTERVAL_S)
             writer.write(answer[place : place + 1])
             await writer.drain()
@@ -192,7 +192,7 @@ class LoadServer(_Server):
 
     @property
     def url(self) -> str:
-        """Its page of metrics."""
+        """The URL of the server's metrics."""
         return f"http://{self.address}/metrics"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

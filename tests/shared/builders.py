@@ -1,4 +1,4 @@
-"""Values of the core with every field filled in, for tests to change what they are about."""
+"""Values of the core with every field filled in. A test changes only the fields that it is about."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOTHING_KNOWN = Prediction(None, None, None, None, None, None, None, "none", Non
 
 
 def wire(published: object) -> Export:
-    """What the other workers read of an export, given as it is or as the worker wrote it."""
+    """What the other workers read of an export, which is given as values or as the worker's bytes."""
     text = published.decode() if isinstance(published, bytes) else json.dumps(published)
     export = read_export(text)
     assert export is not None
@@ -47,12 +47,12 @@ def wire(published: object) -> Export:
 
 
 def told_by(live: Live, now_s: float = NOW_S) -> Export:
-    """What the other workers read of what this one sees."""
+    """What the other workers read of this worker's live measurements."""
     return wire(msgspec.json.encode(dict(export(live, now_s))))
 
 
 def absorb(live: Live, others: Iterable[Export], priors: Mapping[str, Prior], now_s: float) -> None:
-    """Hears the others and works the curves out anew, all at once."""
+    """Takes in the other workers' exports and fits the curves, without pauses."""
     at_once(hear(live, others, priors, now_s))
     at_once(live.refit(priors, now_s))
 
@@ -65,7 +65,7 @@ def assessed(
 
 
 def measured(**metrics: Metrics) -> Snapshot:
-    """A snapshot in which each deployment was measured in the category `ner`."""
+    """A snapshot with measurements of each deployment in the category `ner`."""
     return make_snapshot({name: {"ner": row} for name, row in metrics.items()}, NOW_S)
 
 

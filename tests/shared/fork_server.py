@@ -1,13 +1,13 @@
-"""A process that has imported LiteLLM's proxy forks itself into stock proxies, for importing takes most of their start.
+"""A process that has imported LiteLLM's proxy forks stock proxies, because imports take most of a proxy's start.
 
 python -P fork_server.py SOCKET PID     listens on an open socket; ends when the process PID does
 
-A fork runs the installed `litellm` as its main program, with the arguments, environment and log that it was told, and
-nothing patched. Where a variable differs that was read while LiteLLM was imported, it refuses: the proxy is to be
-started as users do. Each message is one line of JSON:
+A fork runs the installed `litellm` as its main program, with the given arguments, environment and log, and nothing
+patched. LiteLLM reads some variables while it is imported. If one of them differs, the server refuses, and the proxy
+must be started as users start it. Each message is one line of JSON:
 
     client: {"command": [...], "environment": {...}, "log": path}
-    server: the process id, or null where it refuses; later the exit status, negative for a signal
+    server: the process id, or null if it refuses; later the exit status, negative for a signal
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Environ = type(os.environ)
 
 @contextmanager
 def _reads_noted() -> Iterator[set[str]]:
-    """The names that are looked up in the environment, whether they stand there or not."""
+    """Yields the names that are looked up in the environment, whether they are set or not."""
     names: set[str] = set()
     read = _Environ.__getitem__
 
@@ -43,11 +43,11 @@ def _reads_noted() -> Iterator[set[str]]:
 
 
 def _import_litellm() -> dict[str, str | None]:
-    """The variables that it read, `None` for one that is not there."""
+    """Imports LiteLLM. Returns the variables that it read, `None` for one that is not set."""
     with _reads_noted() as names:
         import litellm.proxy.proxy_cli  # noqa: PLC0415
         import litellm.proxy.proxy_server  # noqa: F401, PLC0415
-    gc.freeze()  # no fork looks through them, which would copy them
+    gc.freeze()  # a fork's collection would copy these objects
     return {name: os.environ.get(name) for name in names}
 
 
@@ -58,7 +58,7 @@ def _may_fork(environment: dict[str, str], read: dict[str, str | None]) -> bool:
 
 
 def _serve(listening: socket.socket, until_pid: int, read: dict[str, str | None]) -> dict[str, Any] | None:
-    """In a fork, what it is to be; else `None`, at the end."""
+    """In a fork, returns the request that the fork must run. In the server, returns `None` at the end."""
     with selectors.DefaultSelector() as events:
         events.register(listening, selectors.EVENT_READ)
         events.register(os.pidfd_open(until_pid), selectors.EVENT_READ, data="end")
@@ -101,7 +101,7 @@ def _become(command: list[str], environment: dict[str, str], log: str) -> None:
 
 if __name__ == "__main__":
     fd, until = map(int, sys.argv[1:])
-    sys.path.insert(0, str(Path(sys.executable).parent))  # where the script stands, as in a process of its own
+    sys.path.insert(0, str(Path(sys.executable).parent))  # the script's folder, as in a normal start
     with socket.socket(fileno=fd) as listening:
         told = _serve(listening, until, _import_litellm())
     if told is not None:

@@ -1,7 +1,7 @@
-"""Stock proxies of the tests are forked from one process for all of a run that has imported LiteLLM (fork_server.py).
+"""In tests, one process that has imported LiteLLM forks all stock proxies of a run (fork_server.py).
 
-Those with a database, whose variables LiteLLM reads when it is imported, are started as users do; and all are where
-the system has no `pidfd`.
+Proxies with a database are started as users start them, because LiteLLM reads their variables when it is imported. If
+the system has no `pidfd`, all proxies are started so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _proxies_are_forked() -> Iterator[None]:
 
 
 class Forked:
-    """A proxy as `subprocess.Popen` shows a process: of another process's children."""
+    """A proxy that is another process's child, with the interface of `subprocess.Popen`."""
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
@@ -40,14 +40,14 @@ class Forked:
         self._status: int | None = None
 
     def poll(self) -> int | None:
-        """Its exit status once it has ended."""
+        """The exit status, `None` while the proxy runs."""
         try:
             return self.wait(0.0)
         except subprocess.TimeoutExpired:
             return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Raises subprocess.TimeoutExpired."""
+        """Waits for the exit status. Raises subprocess.TimeoutExpired."""
         if self._status is None:
             self._connection.settimeout(timeout)
             try:
@@ -59,7 +59,7 @@ class Forked:
 
 
 def fork(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-    """A proxy, forked where that makes no difference to it."""
+    """Starts a proxy. Forks it, if that makes no difference to the proxy."""
     if not hasattr(os, "pidfd_open"):
         return launch(command, environment, log)
     connection = _connected()
@@ -76,9 +76,9 @@ def _read(connection: socket.socket) -> Any:
 
 
 def _connected() -> socket.socket:
-    """To the server of this run, which whoever comes first starts: all workers of a run have one parent."""
+    """A connection to the fork server of this run, which the first test starts. A run's workers have one parent."""
     run_pid = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    address = f"\0slo-router-tests-{run_pid}"  # abstract: it leaves no file
+    address = f"\0slo-router-tests-{run_pid}"  # an abstract socket leaves no file
     while True:
         connection = socket.socket(socket.AF_UNIX)
         try:
@@ -87,7 +87,7 @@ def _connected() -> socket.socket:
             connection.close()
         else:
             return connection
-        with socket.socket(socket.AF_UNIX) as listening, suppress(OSError):  # somebody else has begun
+        with socket.socket(socket.AF_UNIX) as listening, suppress(OSError):  # another worker started it
             listening.bind(address)
             listening.listen()
             _start(listening.fileno(), run_pid)
@@ -96,6 +96,8 @@ def _connected() -> socket.socket:
 def _start(listening_fd: int, run_pid: int) -> None:
     os.set_inheritable(listening_fd, True)
     command = [sys.executable, "-P", str(SERVER), str(listening_fd), str(run_pid)]
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # not the proxies' own
+    own = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    }  # no variables of pytest
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
     os.posix_spawn(command[0], command, {**own, **QUIET}, file_actions=quiet, setsid=True)

@@ -1,4 +1,4 @@
-"""A TCP server of a test that leaves no connection open: else whichever test collects garbage next would fail."""
+"""A TCP server for tests that leaves no connection open. An open one would fail a later test that collects garbage."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ async def listening(
     handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """Calls `handle` for each connection to a free port of the loopback interface, which it yields.
+    """Calls `handle` for each connection to a free port of the loopback interface. Yields the port.
 
-    A connection ends with its `handle`, and that with its client. At the end all are aborted.
+    A connection ends with its `handle`. A `handle` ends if its client closes the connection. At the end all connections
+    are aborted.
     """
     connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -26,7 +27,7 @@ async def listening(
         try:
             await handle(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # its client is done with it
+            pass  # the client closed the connection
         finally:
             del connections[task]
             writer.close()

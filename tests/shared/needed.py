@@ -1,4 +1,4 @@
-"""What a test needs and this machine may lack: on CI that is a failure, elsewhere the test is skipped."""
+"""Programs that a test needs and a machine may lack. On CI the test then fails; elsewhere it is skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.shared.debian import UnavailableError
 
 @contextmanager
 def needed() -> Iterator[None]:
-    """Skips the test where something in the block is not to be had; raises UnavailableError on CI."""
+    """Skips the test if the block raises UnavailableError. On CI the error is raised."""
     try:
         yield
     except UnavailableError as error:

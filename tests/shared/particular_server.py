@@ -1,10 +1,10 @@
-"""A model server with a will of its own, over real TCP in a thread: it reads each request and sends what it likes.
+"""A model server over real TCP in a thread. A test decides, for each request, what it sends.
 
     with particular(lambda one: GOOD if "stop" in one.body else refuse(400, "…")) as server:
         ...  # server.api_base; server.requests holds what was asked
 
-For commands, which have an event loop of their own. `stop` and `start` are a restart; in between nobody listens. An
-answer is bytes, or a reply as in `scripted_server`, each piece of which is a write of its own.
+It is for tests of commands, which have their own event loop. `stop` and `start` are a restart; in between the port is
+closed. An answer is bytes, or a reply as in `scripted_server`, whose pieces are written separately.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import NamedTuple
 from evaluation.shared.stock_proxy import free_port
 from tests.shared.scripted_server import DONE, Reply, chunk, delta, stream, usage
 
-HOLD = b""  # the connection is closed without a byte
+HOLD = b""  # closes the connection without a byte
 
 
 class Request(NamedTuple):
-    """What was asked; header names are in lower case."""
+    """A received request. Header names are in lower case."""
 
     headers: Mapping[str, str]
     body: dict[str, object]
@@ -42,7 +42,7 @@ GOOD = whole(stream(chunk(delta(content="Yes, it is.")), chunk(delta("stop")), c
 
 
 def refuse(status: int, error: object) -> bytes:
-    """An error as OpenAI sends it; `error` is its message, or the whole body."""
+    """An error in OpenAI's form. `error` is its message, or the whole body."""
     body = json.dumps({"error": {"message": error}} if isinstance(error, str) else error).encode()
     return b"HTTP/1.1 %d No\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
         status,
@@ -69,13 +69,13 @@ class Particular:
         return [request.body for request in self.requests]
 
     def start(self) -> None:
-        """Listens."""
+        """Begins to listen."""
         self._server = _Server(("127.0.0.1", self._port), _Handler)
         self._server.owner = self
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def stop(self) -> None:
-        """Closes every connection, and takes no more."""
+        """Closes every connection, and stops listening."""
         self._server.shutdown()
         self._server.server_close()
         for connection in list(self._server.open):
@@ -93,7 +93,7 @@ class _Server(ThreadingHTTPServer):
         self.open: set = set()  # type: ignore[type-arg]
 
     def handle_error(self, *_: object) -> None:
-        """Connections break; tests are quiet."""
+        """Prints nothing: broken connections are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -121,12 +121,12 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(piece or 0.0)
 
     def log_message(self, *_: object) -> None:
-        """Tests are quiet."""
+        """Prints nothing."""
 
 
 @contextmanager
 def particular(answers: Answers) -> Iterator[Particular]:
-    """Runs it on a free port of the loopback interface."""
+    """Runs the server on a free port of the loopback interface."""
     server = Particular(answers)
     try:
         yield server

@@ -21,7 +21,7 @@ BOTH = measured(small=Metrics(NOW_S - 60, 0.1, tpot_s=0.01), large=Metrics(NOW_S
 
 
 def decide_between(*candidates: Facts, slo: Slo = Slo(), group: GroupSettings | None = None) -> Decision:  # noqa: B008
-    """SMALL answers its first token within 100 ms, LARGE within 200 ms."""
+    """A decision among these candidates, by default SMALL (first token within 100 ms) and LARGE (within 200 ms)."""
     return decided(candidates or (SMALL, LARGE), slo=slo, snapshot=BOTH, group=group)
 
 
@@ -37,7 +37,7 @@ def record_of(decision: Decision | None = None, **changes: object) -> RequestRec
         "model": "m",
         "model_id": decision.deployment_id,
         "model_group": "smart",
-        "completionStartTime": NOW_S + 0.02,  # a role
+        "completionStartTime": NOW_S + 0.02,  # the chunk with the role
         "endTime": NOW_S + 2.0,
         "prompt_tokens": 300,
         "completion_tokens": 100,
@@ -48,24 +48,24 @@ def record_of(decision: Decision | None = None, **changes: object) -> RequestRec
 
 
 def line_of(decision: Decision | None = None, **changes: object) -> str:
-    """The same as a line of the log."""
+    """The record of `record_of` as a line of the log."""
     return record_of(decision, **changes).model_dump_json()
 
 
 def shadow_line_of(decision: Decision | None = None, **changes: object) -> str:
-    """The same of a request in shadow: it went where LiteLLM chose."""
+    """The log line of a request in shadow mode, whose deployment LiteLLM chose."""
     return line_of(decision, **changes).replace('"shadow":false', '"shadow":true')
 
 
 def read_back(decision: Decision | None = None, **changes: object) -> Recorded:
-    """The same, written and read."""
+    """The record of `record_of`, written and read again."""
     return decode(line_of(decision, **changes))
 
 
 def write_config(
     path: Path, plugin: Mapping[str, object] | None = None, *facts: Facts, litellm: Mapping[str, object] = NOTHING
 ) -> Path:
-    """A proxy's YAML with these deployments (SMALL and LARGE) in the group `smart`; JSON is YAML."""
+    """Writes a proxy's YAML with these deployments, by default SMALL and LARGE, in the group `smart`. JSON is YAML."""
     entries = [
         {
             "model_name": "smart",

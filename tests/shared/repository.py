@@ -1,4 +1,4 @@
-"""Where the repository begins, for tests of its documents, manifests and commands."""
+"""The root folder of the repository, for tests of its documents, manifests and commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request bodies as clients write them, and as they should not: seeded, so that what one finds can be found again."""
+"""Right and wrong request bodies of clients. They are seeded, so that a failure can be repeated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def random_body(rng: random.Random) -> dict[str, object]:
         if rng.random() < share:
             body[name] = value(rng)
     body["stream"] = rng.choice((True, False, None, "true"))
-    if rng.random() < 0.1:  # a client's own mistake: anything, anywhere
+    if rng.random() < 0.1:  # a client's mistake: an odd value in any field
         body[rng.choice((*body, "tools", "messages", "text", "instructions", "input"))] = rng.choice(ODD)
     return body
 
@@ -67,7 +67,7 @@ def _number(rng: random.Random) -> object:
     return rng.choice(NUMBERS)
 
 
-FIELDS: Mapping[str, tuple[float, Callable[[random.Random], object]]] = {  # how often each is there, and what it says
+FIELDS: Mapping[str, tuple[float, Callable[[random.Random], object]]] = {  # how often, and its value
     "max_tokens": (0.35, _number),
     "max_completion_tokens": (0.35, _number),
     "max_output_tokens": (0.2, _number),

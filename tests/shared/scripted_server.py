@@ -1,7 +1,7 @@
-"""An HTTP server that sends exactly the bytes it is told to, in exactly those pieces, over real TCP.
+"""An HTTP server that sends exactly the given bytes in exactly the given pieces, over real TCP.
 
     async with scripted([stream(b"data: …", b"…")]) as server:
-        ...  # server.api_base; server.bodies holds what was asked
+        ...  # server.api_base; server.bodies holds the received bodies
 
 Each request takes the next reply; the last one repeats. In a reply, a number pauses that many seconds and `None` closes
 the connection.
@@ -39,7 +39,7 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, object]:
 
 
 def stream(*pieces: bytes | float, headers: bytes = EVENT_STREAM) -> Reply:
-    """A complete chunked response; each piece is a TCP write of its own, or a pause in seconds."""
+    """A complete chunked response. Each piece is a separate TCP write, or a pause in seconds."""
     framed = [b"%x\r\n%b\r\n" % (len(piece), piece) if isinstance(piece, bytes) else piece for piece in pieces]
     return [headers, *framed, b"0\r\n\r\n"]
 

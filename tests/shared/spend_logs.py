@@ -1,4 +1,4 @@
-"""Rows of LiteLLM's spend logs, with the fields that the real ones have (1.108.7, 1.110.2) and that somebody reads."""
+"""Rows of LiteLLM's spend logs (1.108.7, 1.110.2), with the real fields that the plugin's commands read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one worker runs as a whole, and in which order: the longest first, so that small files fill what is left."""
+"""Units of tests: one worker runs a whole unit. The longest come first, so that small files fill the remaining time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LONGEST = ("stack", "live", "streams", "quota", "virtual_keys", "operations", "r
 
 
 def unit_of(path: PurePath) -> str:
-    """A module, or the modules that share a proxy."""
+    """The unit of a test file: its module, or the modules that share a proxy."""
     name = path.stem.removeprefix("test_")
     return SHARED.get(name, name) if path.parent.name == "e2e" else str(path)
 
 
 def rank(path: PurePath) -> tuple[bool, int, str]:
-    """Sorts units, and keeps each together."""
+    """The sort key of a test file, which keeps each unit together."""
     unit = unit_of(path)
     return path.parent.name != "e2e", LONGEST.index(unit) if unit in LONGEST else len(LONGEST), unit
 

@@ -38,7 +38,7 @@ def decision(*candidates: Assessment, rejections: tuple[Rejection, ...] = ()) ->
 
 
 def record(cost_usd: float | None, **changed: object) -> RequestRecord:
-    """1,000 prompt tokens and 500 of the answer."""
+    """A record of 1,000 prompt tokens and 500 answer tokens."""
     return RequestRecord.model_validate(
         {
             "ts": 1.0, "request_id": "r", "call_type": "acompletion", "model_group": "smart", "deployment": "x",
@@ -51,7 +51,7 @@ def record(cost_usd: float | None, **changed: object) -> RequestRecord:
 
 
 def chosen_as_baseline(*candidates: Assessment, rejections: tuple[Rejection, ...] = ()) -> tuple[str, float | None]:
-    """Of 1,500 tokens, at USD per 1,000 as the candidates say."""
+    """The baseline of a request of 1,500 tokens, at the candidates' USD per 1,000 tokens."""
     best, usd = baseline(decision(*candidates, rejections=rejections), record(None), {})
     return best.deployment_id, usd
 
@@ -74,13 +74,13 @@ def test_without_tokens_it_is_the_one_that_was_expected_to_be_the_dearest() -> N
 
 def test_an_unknown_price_is_never_the_dearest() -> None:
     assert chosen_as_baseline(at("a", None), at("free", 0.0)) == ("free", 0.0)
-    assert chosen_as_baseline(at("a", None), at("b", None)) == ("a", None)  # nobody knows: the pick
+    assert chosen_as_baseline(at("a", None), at("b", None)) == ("a", None)  # no cost is known: the pick
 
 
 def test_one_that_could_not_have_taken_the_request_is_no_baseline() -> None:
     candidates = at("small", 1.0), at("large", 2.0)
     unable = Rejection("large", "context_window", 9_000, 8_000)
-    unwanted = Rejection("large", "cost_ceiling", 2.0, 1.0)  # without a router it would have served all the same
+    unwanted = Rejection("large", "cost_ceiling", 2.0, 1.0)  # without a router it would have served the request
     assert chosen_as_baseline(*candidates, rejections=(unable,))[0] == "small"
     assert chosen_as_baseline(*candidates, rejections=(unwanted,))[0] == "large"
 

@@ -1,4 +1,4 @@
-"""What became of silent attempts is counted, and what that saved and cost in sums of their own."""
+"""Metrics count what became of silent attempts, and sum what rescues saved and cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_silent_attempts_are_counted_by_what_became_of_them() -> None:
         telemetry.rescues.silent("smart", "small", reason)
     telemetry.rescues.ended("smart", record())
     telemetry.rescues.ended("smart", record(tries=TRIES, rescued="deadline", rescue_cost_usd=0.002))
-    telemetry.rescues.ended("smart", record(tries=TRIES, rescue_cost_usd=0.002))  # it failed all the same
+    telemetry.rescues.ended("smart", record(tries=TRIES, rescue_cost_usd=0.002))  # the rescue failed
 
     labels = {"group": "smart", "deployment": "small"}
     counted = {

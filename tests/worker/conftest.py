@@ -1,4 +1,4 @@
-"""What several tests of workers use."""
+"""Fixtures that several tests of workers use."""
 
 from __future__ import annotations
 

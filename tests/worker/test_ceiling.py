@@ -1,4 +1,4 @@
-"""A key's cost ceiling holds whatever a request says: 10,000 random ones, their retries and relaxations among them."""
+"""A key's cost ceiling holds whatever a request says: 10,000 random requests, with retries and relaxations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slo_router.worker.trace import Trace
 from tests.shared.request_bodies import random_body
 
 REQUESTS = 10_000
-A_WORLD = 50  # requests that one worker sees before it is another
+A_WORLD = 50  # requests that one worker sees before a new one starts
 ALL = frozenset({"tools", "vision", "pdf", "audio", "json_schema"})
 
 
@@ -50,7 +50,7 @@ INABILITY = frozenset(
 
 
 def bounds_per_1k(one: Facts) -> tuple[float, float]:
-    """What 1,000 tokens cost at least and at most, however many of them are of the prompt; nothing is certain else."""
+    """The least and the most that 1,000 tokens can cost, whatever part of them is the prompt's."""
     if one.input_usd_per_token is None or one.output_usd_per_token is None:
         return math.inf, math.inf
     prices = [one.input_usd_per_token, one.output_usd_per_token]
@@ -91,7 +91,7 @@ def _row(rng: random.Random, now_s: float) -> Metrics:
 
 
 def inputs(rng: random.Random, ceiling: float) -> SloInputs:
-    """The ceiling is the key's or the team's; what the request wishes for is its own."""
+    """Random inputs. The ceiling is the key's or the team's; the request's own values are random."""
     limits = {"slo_limits": {"cost_per_1k": {"max": ceiling}}}
     looser = {"slo_limits": {"cost_per_1k": {"max": 1_000.0}}}
     key, team = rng.choice(((limits, None), (limits, looser), (looser, limits), (None, limits)))
@@ -103,7 +103,7 @@ def inputs(rng: random.Random, ceiling: float) -> SloInputs:
 
 
 def told(rng: random.Random) -> RequestRecord:
-    """Usage as servers report it, nonsense among it: what is learned from it must lift no ceiling."""
+    """Usage as servers report it, nonsense included: what a worker learns from it must lift no ceiling."""
     usage = {
         "prompt_tokens": rng.choice((1, 30, 5_000, 10**9)),
         "completion_tokens": rng.choice((0, 1, 30, 4_096, 10**9)),
@@ -121,13 +121,13 @@ def check(trace: Trace, ceiling: float, seen: Counter[str]) -> None:
     chosen, usd = decision.deployment_id, costs[decision.deployment_id]
     within = [name for name in able if bounds_per_1k(known[name])[1] <= ceiling]
     predicted = [name for name in able if (cost := costs[name]) is not None and cost <= ceiling]
-    is_above = ceiling < bounds_per_1k(known[chosen])[0] < math.inf  # else its cost is a measured one
+    is_above = ceiling < bounds_per_1k(known[chosen])[0] < math.inf  # else its cost was measured
     if usd is None or usd > ceiling or is_above:
         seen["above"] += 1
         assert not within, (chosen, within, ceiling, costs)
         assert not predicted, (chosen, predicted, ceiling, costs)
         priced = {name: cost for name in able if (cost := costs[name]) is not None}
-        if priced:  # the least that is above: it is the nearest
+        if priced:  # all are above the ceiling: the cheapest is the nearest
             assert usd == min(priced.values()), (chosen, priced)
     else:
         seen["within"] += 1
@@ -135,7 +135,7 @@ def check(trace: Trace, ceiling: float, seen: Counter[str]) -> None:
 
 
 def requests_of(seed: int, count: int) -> Counter[str]:
-    """Sends so many random requests of keys with a ceiling, each tried up to three times."""
+    """Sends `count` random requests of keys with a ceiling, each tried up to three times."""
     rng, seen = random.Random(seed), Counter[str]()
     made = worker(rng)
     endings: tuple[Ending, ...] = ("success", "success", "success", "error", "refused", "denied", "released")
@@ -167,4 +167,4 @@ def test_no_request_of_a_key_with_a_ceiling_is_answered_above_it_while_a_cheaper
     seen = requests_of(seed=12, count=REQUESTS)
     assert seen["within"] > REQUESTS / 4
     assert seen["above"] > REQUESTS / 20
-    assert len(seen) > len(DEPLOYMENTS), seen  # everybody had a part in it
+    assert len(seen) > len(DEPLOYMENTS), seen  # every deployment was chosen

@@ -1,7 +1,8 @@
-"""Nothing that a worker keeps grows with its traffic beyond a bound, whoever asks what, and whether or not it ends.
+"""No container of a worker grows with its traffic beyond a bound, whatever the requests are, and if they never end.
 
-Every container that can be reached from the plugin, or that stands in one of its modules, is counted after some hundred
-requests and again after three times as many, no two alike. One that grew needs a bound here; so does a new one.
+The test counts every container that can be reached from the plugin or from one of its modules, after some hundred
+requests and again after three times as many. No two requests are alike. A container that grows, or a new one, needs a
+bound in this file.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ from tests.shared.background_worker import Worker, until
 from tests.shared.builders import NOW_S, REQUEST
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download of the price map
-os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # no .env file of whoever runs this
+os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # LiteLLM reads no .env file
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # LiteLLM's own
+    warnings.simplefilter("ignore")  # LiteLLM's warnings
     import litellm
     from litellm.proxy import proxy_server
     from litellm.proxy._types import UserAPIKeyAuth
@@ -52,9 +53,9 @@ with warnings.catch_warnings():
 
 
 REQUESTS = 150
-SLACK = 30  # what may come late: a label's first use, a retry
+SLACK = 30  # for late elements: a label's first use, a retry
 NAMES = ("a", "b", "c")
-# What may grow, and how far: the bounds are made small, or the test would take minutes.
+# The containers that may grow, with their bounds. The bounds are made small, so that the test does not take minutes.
 SMALL = {
     (conversations, "MOST"): 40,
     (conversations, "NEWS"): 20,
@@ -64,8 +65,8 @@ SMALL = {
     (telemetry, "MOST_DEPLOYMENTS"): 2,
 }
 QUEUE, LABELS = 25, 3
-LENGTHS = len({bucket(tokens) for tokens in range(1, 10 * REQUESTS)})  # that are told apart, of one deployment
-# A caller's cache that never forgets: of 11 flags at most, of no argument, of the command line alone.
+LENGTHS = len({bucket(tokens) for tokens in range(1, 10 * REQUESTS)})  # different answer lengths of one deployment
+# Caches that never forget, but stay small: of at most 11 flags, without arguments, or of the command line only.
 UNBOUNDED = {"_asked", "default_rules", "_look", "_read_price_map"}  # the last: in tests alone
 
 
@@ -82,7 +83,7 @@ def model_list() -> list[dict[str, object]]:
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Plugin]:
-    """A whole plugin, whose Redis is away and whose file is never opened, and LiteLLM's router."""
+    """A whole plugin without Redis and with a file that never opens, and LiteLLM's router."""
     for (module, name), value in SMALL.items():
         monkeypatch.setattr(module, name, value)
     before, router = litellm.callbacks, proxy_server.llm_router
@@ -100,11 +101,11 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Plugin]:
     proxy_server.llm_router = Router(model_list=model_list())
     yield made
     litellm.callbacks, proxy_server.llm_router = before, router
-    os.close(os.open(tmp_path / f"r.{os.getpid()}.jsonl", os.O_RDONLY | os.O_NONBLOCK))  # lets its thread go
+    os.close(os.open(tmp_path / f"r.{os.getpid()}.jsonl", os.O_RDONLY | os.O_NONBLOCK))  # frees the file's thread
 
 
 async def ask(made: Plugin, number: int) -> None:
-    """One request of a key, a team, a conversation and wishes of its own; some fail, break, or never end."""
+    """One request with its own key, team, conversation and SLO. Some requests fail, break, or never end."""
     headers = {"x-slo-ttft-ms": str(1_000 + number)}
     data: dict[str, object] = {
         "model": "smart",
@@ -136,9 +137,9 @@ async def ask(made: Plugin, number: int) -> None:
     event: dict[str, object] = {"litellm_params": data, "standard_logging_object": payload}
     match number % 5:
         case 0:
-            return  # LiteLLM never tells how it ended
+            return  # LiteLLM never reports its end
         case 1:
-            await made.async_log_failure_event(event, None, None, None)  # broke, and may go on elsewhere
+            await made.async_log_failure_event(event, None, None, None)  # the stream broke, and may go on elsewhere
         case 2:
             await made.async_post_call_failure_hook(data, litellm.Timeout("late", "m", "p"), key)
         case _:
@@ -146,7 +147,7 @@ async def ask(made: Plugin, number: int) -> None:
 
 
 def sizes(root: object) -> Counter[str]:
-    """How many elements there are in all containers of a kind, by the way that leads to them."""
+    """The number of elements in all containers of a kind, by the path that leads to them."""
     found: Counter[str] = Counter()
     seen: set[int] = set()
     pending: deque[tuple[str, object]] = deque([("plugin", root)])
@@ -178,7 +179,7 @@ def our_modules() -> Iterator[tuple[str, types.ModuleType]]:
 
 
 def parts_of(one: object) -> Iterator[tuple[str, object]]:
-    """What an object holds, if it is a container or one of ours."""
+    """The parts of an object, if it is a container or of one of our classes."""
     match one:
         case dict() | types.MappingProxyType():
             yield from (("[]", value) for value in one.values())
@@ -198,7 +199,7 @@ def parts_of(one: object) -> Iterator[tuple[str, object]]:
 
 
 def _bound(way: str, bounds: Mapping[str, int]) -> int:
-    """That of the container, or of the one that it lies in: what a kept request has is kept with it."""
+    """The bound of a container, or of the container around it: the parts of a kept request are kept with it."""
     return max((bound for outer, bound in bounds.items() if way.startswith(outer)), default=0)
 
 
@@ -218,7 +219,7 @@ async def test_nothing_grows_with_the_traffic_beyond_its_bound(plugin: Plugin) -
     assert plugin.picker.fail_open_count == 0
     assert (
         after["plugin.strategy.homes._conversations._turns"] == SMALL[conversations, "MOST"]
-    )  # the walk finds what there is
+    )  # shows that the walk finds containers
     assert after["plugin.request_log._queue"] == QUEUE
     assert plugin.request_log.dropped > REQUESTS
     bounds = {
@@ -252,7 +253,7 @@ def test_deployments_that_come_and_go_leave_nothing_behind() -> None:
     for number in range(300):
         flight = known.dispatched(f"d{number}", 0.0)
         known.forget([f"d{number + 1}"])
-        assert known.ended(flight, "success", 1.0) is None  # its end comes when the deployment is gone
+        assert known.ended(flight, "success", 1.0) is None  # the request ends after its deployment is gone
         assert not known.is_under_way(flight)
     assert known.states == {}
 
@@ -282,5 +283,5 @@ async def test_what_a_health_check_could_not_tell_is_forgotten_with_its_time_or_
         await until(lambda: set(probing._unclear) == {"a", "b"})
         worker.strategy.know([ManagedDeployment("smart", Facts("a", "m"))])
         await until(lambda: set(probing._unclear) == {"a"})
-        probing._unclear["a"] -= UNCLEAR_S  # an earlier time
-        await until(lambda: probing._unclear.get("a", 0) > time.time() - UNCLEAR_S)  # and it was asked again
+        probing._unclear["a"] -= UNCLEAR_S  # as if it were longer ago
+        await until(lambda: probing._unclear.get("a", 0) > time.time() - UNCLEAR_S)  # the deployment was asked again

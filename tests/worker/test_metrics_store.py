@@ -1,4 +1,4 @@
-"""The snapshot in memory is what a real Redis holds, without what cannot be true, and survives what Redis refuses."""
+"""The snapshot in memory has the contents of a real Redis without impossible values, and survives Redis' errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def writer(server: ValkeyServer) -> Iterator[redis.Redis]:
-    """Any other program that writes to Redis."""
+    """The client of another program, which writes to Redis."""
     with redis.Redis(port=server.port) as client:
         client.flushall()
         yield client
@@ -147,7 +147,7 @@ async def test_what_redis_refuses_raises_and_keeps_the_snapshot(writer: redis.Re
 
 
 class HalfDeadCluster:
-    """A cluster's pipeline while a node dies: that node's keys answer with errors, the others' with values."""
+    """A cluster's pipeline while a node dies: the node's keys give errors, the other keys values."""
 
     def pipeline(self, **_options: bool) -> HalfDeadCluster:
         return self

@@ -1,4 +1,4 @@
-"""Who failed is asked in the background, and what cannot be asked is left to requests."""
+"""Deployments that failed get health checks in the background. Requests find out about those that cannot get any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slo_router.worker.probing import Probing
 
 
 class Asked:
-    """Answers what it is told to, and remembers who was asked."""
+    """A fake health check, which answers as told and remembers the deployments that were asked."""
 
     def __init__(self, health: Health | Exception | None) -> None:
         self._health = health
@@ -76,7 +76,7 @@ async def test_while_a_check_is_not_answered_no_request_has_to_find_out_though_t
     running = Probing(asked)
     running.start(live, now_s)
     live.states["a"].circuit = suspected(CLOSED, now_s + 1)
-    live.finished(live.dispatched("a", now_s + 2), "error", now_s + 3)  # a request was let through, and failed
+    live.finished(live.dispatched("a", now_s + 2), "error", now_s + 3)  # a request was let through and failed
     running.start(live, now_s + 4)
     for _ in range(5):
         await asyncio.sleep(0)

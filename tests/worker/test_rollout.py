@@ -1,4 +1,4 @@
-"""Switches and policies reach every worker through Redis, are validated, and can be taken back."""
+"""Switches and policies reach every worker through Redis, are validated, and can be rolled back."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_published_policy_is_in_force_after_the_next_refresh_and_rolls_b
     back = [roll_back(blocking, YAML) for _ in range(2)]
     await worker.refresh(client)
     assert [policy.version for policy in back if policy] == [version_of(limited(100)), version_of(limited(200))]
-    assert worker.policy.version == version_of(limited(200))  # a rollback is a policy too, and can be taken back
+    assert worker.policy.version == version_of(limited(200))  # a rollback is a policy too, and can be rolled back
 
 
 async def test_the_first_rollback_leads_to_the_yaml_and_without_a_policy_there_is_none(
@@ -139,7 +139,7 @@ async def test_a_group_is_switched_off_and_on(client: AsyncClient, blocking: red
 
 @pytest.fixture
 def yaml_file(server: ValkeyServer, blocking: redis.Redis, tmp_path: Path) -> Path:
-    """A proxy's YAML on this server; `new.yaml` beside it asks for more quality."""
+    """A proxy's YAML that uses this server. `new.yaml` beside it asks for more quality."""
     assert blocking.ping()
     model = {"model_name": "smart", "litellm_params": {"model": "openai/small"}, "model_info": {"id": "small"}}
     for name, group in (("old.yaml", {}), ("new.yaml", {"min_quality": 0.5})):

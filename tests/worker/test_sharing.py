@@ -1,4 +1,4 @@
-"""Workers see each other through a real Redis: each writes its own key, the dead disappear, rubbish is ignored."""
+"""Workers see each other through a real Redis: each writes its own key, dead workers disappear, rubbish is ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slo_router.worker.sharing import Sharing
 
 @pytest.fixture
 def writer(server: ValkeyServer) -> Iterator[redis.Redis]:
-    """Any other program that writes to Redis."""
+    """The client of another program, which writes to Redis."""
     with redis.Redis(port=server.port, decode_responses=True) as client:
         yield client
 
@@ -33,7 +33,7 @@ def said(value: object) -> bytes:
 
 
 async def meet(client: AsyncClient, *workers: Sharing) -> None:
-    """Two rounds: a name is heard of in the first, its export is read from the second on."""
+    """Two rounds: workers learn a name in the first, and read its export from the second on."""
     for _ in range(2):
         for number, worker in enumerate(workers):
             await worker.exchange(client, said({"number": number}))
@@ -52,7 +52,7 @@ async def test_a_worker_that_stopped_writing_disappears_with_its_name(client: As
     alive, dead = Sharing("team:", 1.0), Sharing("team:", 1.0)
     await meet(client, alive, dead)
     assert 0 < writer.ttl(f"team:{LIVE_KEY}{dead.worker}") <= 7  # 5 s and two intervals
-    writer.delete(f"team:{LIVE_KEY}{dead.worker}")  # what Redis does when that time is over
+    writer.delete(f"team:{LIVE_KEY}{dead.worker}")  # as Redis does when the key expires
     assert await alive.exchange(client, b"{}") == []
     assert writer.smembers(f"team:{WORKERS_KEY}") == {alive.worker}
 
@@ -76,4 +76,4 @@ async def test_the_commands_of_a_round_do_not_depend_on_what_is_shared(
         before = int(writer.info("stats")["total_commands_processed"])
         await worker.exchange(client, said({"flights": list(range(size))}))
         counts.append(int(writer.info("stats")["total_commands_processed"]) - before)
-    assert counts == [4, 4]  # set, sadd, smembers, and the question itself
+    assert counts == [4, 4]  # set, sadd, smembers, and this test's `info`

@@ -34,7 +34,7 @@ from slo_bench.measure import event_loop
 from slo_bench.prompts.workload import Prompt
 
 TOLERANCE_PERCENT, LAG_LIMIT_MS = 5, 5.0
-LEAST_DONE = 0.95  # guidellm now and then cancels the last request that it started
+LEAST_DONE = 0.95  # guidellm sometimes cancels the last request that it started
 COMPARED = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "output_tps")
 EMULATED = EndpointSpec(name=MODEL, ttft_ms=100, prefill_us_per_token=20, tpot_ms=10, slots=16, jitter=0.05)
 HOME = Path(".venv-peers")
@@ -115,7 +115,7 @@ def _tools(installed: Installed) -> list[Tool]:
 
 
 def _prompts(count: int) -> list[Prompt]:
-    """All unlike, so that no cache helps, and of one length."""
+    """All prompts differ, so that no cache helps, and all have the same length."""
     texts = (f"{number:06d} {words(100, seed=number)}" for number in range(count))
     return in_our_order([Prompt("chat", ({"role": "user", "content": text},), 40) for text in texts])
 
@@ -152,7 +152,7 @@ def _text(spread: Spread | None, digits: int) -> str:
 
 @contextmanager
 def _lean_server() -> Iterator[str]:
-    """An endpoint that answers at once, in a process of its own; its address without /v1."""
+    """An endpoint that answers at once, in its own process. Yields its address without /v1."""
     command = [sys.executable, "-m", "evaluation.agent.bench_peers.lean_server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

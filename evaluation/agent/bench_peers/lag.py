@@ -14,7 +14,7 @@ WARMUP, WARMUP_AT_A_TIME = 200, 16
 
 
 async def lag_p99_ms(api_base: str, rate: float, requests: int) -> float:
-    """In an open loop of Poisson arrivals. Raises RuntimeError where a request failed."""
+    """The p99 of the delay, in an open loop of Poisson arrivals. Raises RuntimeError if a request failed."""
     target, sent = Target("lean", "lean", f"{api_base}/chat/completions", "none"), list[Sent]()
     async with Client(60.0) as client:
         await Sender(target, client.measure, lambda _: None).closed_loop([PROMPT] * WARMUP, WARMUP_AT_A_TIME)

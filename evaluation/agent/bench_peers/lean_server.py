@@ -1,7 +1,7 @@
-"""An endpoint that answers at once and costs next to nothing, so that a client is all that is measured.
+"""An endpoint that answers at once and costs next to nothing, so that only the client is measured.
 
-It reads no more of a request than where it ends, and writes the same answer to each: a chunked event stream of chat
-completion chunks, with usage. One process, one core: `python -m evaluation.agent.bench_peers.lean_server`.
+It only looks for the end of a request and answers each request alike: a chunked event stream of chat completion
+chunks, with usage. It takes one process and one core: `python -m evaluation.agent.bench_peers.lean_server`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOKENS = 16
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _END = b"\r\n\r\n"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_WORDS = ("so ", "it ", "goes ", "on ", "and ", "then ", "ends ")  # never one twice in a row
+_WORDS = ("so ", "it ", "goes ", "on ", "and ", "then ", "ends ")  # no word comes twice in a row
 
 
 def events(tokens: int) -> Iterator[bytes]:

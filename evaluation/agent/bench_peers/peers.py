@@ -1,7 +1,7 @@
 """Installs the peers at pinned versions, each into an environment of its own, once.
 
-Both want a tokenizer, although the server reports the tokens: a tiny one is made here, for nothing can be downloaded
-from a model hub at run time.
+Both need a tokenizer, although the server reports the tokens. A tiny one is made here, because a study cannot download
+one from a model hub at run time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Installed(NamedTuple):
 
 
 def install(home: Path, console: Console) -> Installed:
-    """Installs what is not there yet. Raises subprocess.CalledProcessError where pip cannot."""
+    """Installs what is not there yet. Raises subprocess.CalledProcessError if pip fails."""
     home = home.resolve()
     commands = {name: home / name / "bin" / name for name in PINNED}
     for name, command in commands.items():

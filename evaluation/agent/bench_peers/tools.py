@@ -1,12 +1,12 @@
 """How each tool is run on the same prompts, and where its own report has the figures.
 
-Definitions differ, and the figures here go by the agent's:
+The tools define the figures differently. The figures here follow the agent's definitions:
 
     TPOT   (E2E − TTFT) ÷ (tokens − 1)   aiperf: inter_token_latency, guidellm: inter_token_latency_ms
     ITL    gaps between chunks           aiperf: inter_chunk_latency, guidellm: none
     not    E2E ÷ tokens                  guidellm's time_per_output_token_ms, which has the TTFT in it
 
-guidellm reports no throughput over a whole run, so it is taken from the requests that it lists.
+guidellm reports no throughput over a whole run. It is computed from the requests that guidellm lists.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TIMEOUT_S = 600
 
 
 class Work(NamedTuple):
-    """What is to be done: prompts in their order, so many at a time, at the endpoint whose address ends before /v1."""
+    """What each tool has to do: prompts in order, the number at a time, and the endpoint's address without /v1."""
 
     prompts: Sequence[Prompt]
     concurrency: int
@@ -42,7 +42,7 @@ class Work(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """One run. Medians in milliseconds, rates per second; `None` where the tool has no such figure."""
+    """One run: medians in milliseconds, rates per second. `None`: the tool does not report this figure."""
 
     requests: int
     ttft_ms: float
@@ -59,7 +59,7 @@ class Tool(Protocol):
     name: str
 
     def run(self, work: Work, place: Path) -> Figures:
-        """Does the work; `place` is an empty folder. Raises RuntimeError where the tool failed."""
+        """Does the work; `place` is an empty folder. Raises RuntimeError if the tool failed."""
         ...
 
 
@@ -162,7 +162,7 @@ class GuideLlm:
 
 
 def in_our_order(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts as the agent sends them: it shuffles, the peers keep the order of their file."""
+    """The prompts in the order in which the agent sends them. It shuffles; the peers keep the order of their file."""
     managed = ManagedDeployment("peers", Facts(MODEL, f"openai/{MODEL}"), api_base="http://localhost/v1")
     plan = make_plan([managed], Workload(tuple(prompts)), Selection(len(prompts)), None)
     return list(plan.cells[0].prompts)
@@ -193,7 +193,7 @@ def _call(command: Sequence[str], place: Path, *, offline: bool = False) -> str:
 
 
 def fresh(place: Path) -> Path:
-    """`place`, made anew."""
+    """`place` as a new folder."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     return place

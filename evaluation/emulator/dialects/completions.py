@@ -34,7 +34,7 @@ class ChatCompletions(Dialect):
         return self._chunk(answer, {"tool_calls": [{"index": 0} | call]})
 
     def closing(self, answer: Answer, ask: Ask) -> list[bytes]:
-        """The finish reason, the usage where asked for, the end."""
+        """The finish reason, the usage if the client asked for it, the end."""
         last = [self._chunk(answer, {}, answer.finish_reason)]
         if ask.include_usage:
             last.append(sse(envelope(answer, "chat.completion.chunk") | {"usage": usage(answer)}))
@@ -61,7 +61,7 @@ class Completions(Dialect):
         return sse(self._completion(answer, answer.pieces[index], answer.finish_reason if last else None))
 
     def closing(self, answer: Answer, ask: Ask) -> list[bytes]:
-        """The usage where asked for, the end."""
+        """The usage if the client asked for it, the end."""
         with_usage = sse(envelope(answer, "text_completion") | {"usage": usage(answer)})
         return [with_usage, DONE] if ask.include_usage else [DONE]
 
@@ -72,7 +72,7 @@ class Completions(Dialect):
 
 
 def envelope(answer: Answer, kind: str, *choices: Json) -> Json:
-    """What every object of the completion routes has."""
+    """The fields that every object of the completion routes has, with its choices."""
     return {
         "id": answer.id,
         "object": kind,

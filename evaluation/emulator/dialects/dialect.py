@@ -1,6 +1,6 @@
 """How an answer looks on a route: whole, and as server-sent events.
 
-Each dialect is a pure translation; when an event is sent is decided elsewhere.
+Each dialect is a pure translation. `model` decides when an event is sent.
 """
 
 from abc import ABC, abstractmethod
@@ -27,12 +27,12 @@ class Dialect(ABC):
         return []
 
     def opening(self, answer: Answer) -> list[bytes]:  # noqa: ARG002
-        """Events without content before the first token: at once, or right before it."""
+        """Events without content before the first token. They are sent at once, or right before the token."""
         return []
 
     @abstractmethod
     def piece(self, answer: Answer, index: int) -> bytes:
-        """The event of one token."""
+        """The event of one piece of the answer."""
 
     @abstractmethod
     def closing(self, answer: Answer, ask: Ask) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, in the order of its reference: the message begins at once, then its one block."""
+"""Anthropic's Messages API, in the order of its reference: the message starts at once, then its one content block."""
 
 import orjson
 
@@ -26,7 +26,7 @@ class Messages(Dialect):
         return [_event("message_start", {"message": _message(answer, 1)})]
 
     def opening(self, answer: Answer) -> list[bytes]:
-        """Its block before it has any."""
+        """The content block before it has any content."""
         return [_event("content_block_start", {"index": 0, "content_block": _block(answer, "")})]
 
     def piece(self, answer: Answer, index: int) -> bytes:
@@ -38,7 +38,7 @@ class Messages(Dialect):
         return _event("content_block_delta", {"index": 0, "delta": delta})
 
     def closing(self, answer: Answer, ask: Ask) -> list[bytes]:  # noqa: ARG002 - usage comes in any case
-        """The block's end, why and with how many tokens, the message's end."""
+        """The end of the block, the stop reason with the output tokens, and the end of the message."""
         delta = {"stop_reason": _STOP_REASONS[answer.finish_reason], "stop_sequence": None}
         usage = {"output_tokens": answer.tokens}
         return [

@@ -1,7 +1,8 @@
 """OpenAI's Responses API: one response object, streamed as typed and numbered events.
 
-The order is that of OpenAI's API reference: `response.created` and `response.in_progress` at once; then per output item
-`added`, its deltas and `done`; then `response.completed`, or `response.incomplete` where the token limit ended it.
+The order is that of OpenAI's API reference. `response.created` and `response.in_progress` come at once. Then each
+output item has `added`, its deltas and `done`. Last comes `response.completed`, or `response.incomplete` if the token
+limit ended the answer.
 """
 
 from evaluation.emulator.answers import Answer, Ask
@@ -50,7 +51,7 @@ class Responses(Dialect):
         return _event(kind, _first_piece(answer) + index, _place(answer) | {"delta": answer.pieces[index]})
 
     def closing(self, answer: Answer, ask: Ask) -> list[bytes]:  # noqa: ARG002 - usage comes in any case
-        """The item and the response, finished."""
+        """The events that finish the output item and the response."""
         place = _place(answer)
         item = {"output_index": 0, "item": _item(answer, done=True)}
         if answer.tool is None:

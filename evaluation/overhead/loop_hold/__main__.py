@@ -3,10 +3,10 @@
     python -m evaluation.overhead.loop_hold [--repeats 3] [--seconds 20] [--deployments 100] [--workers 32]
                                              [--other CHECKOUT]
 
-Beside the measured worker (`worker`) the others publish their pictures of every deployment each second (`peers`), and
-each deployment says its load. `--other` takes turns with the plugin of another checkout, for a before and after on the
-same machine at the same time. Held is CPU time of one step, not wall time: a machine that does other things makes a
-step longer by what it does to the caches, no more.
+Beside the measured worker (`worker`), the other workers publish their pictures of every deployment each second
+(`peers`), and each deployment reports its load. `--other` takes turns with the plugin of another checkout, to compare
+two versions on the same machine at the same time. The study measures the CPU time of a step, not its wall time. So
+other work on the machine makes a step longer only through the caches.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ TIMEOUT_S = 600.0
 
 
 def paths_of(checkout: Path) -> dict[str, str]:
-    """An environment in which the plugin is that of a checkout, and the study is this one's."""
+    """An environment with the plugin of `checkout` and the study of this checkout."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (checkout / "plugin", checkout / "benchmark", ROOT)))}
 
 
 def measure(checkout: Path, url: str, load_url: str, sizes: Sequence[int], seconds: float) -> Mapping[str, object]:
-    """What one fresh worker of a checkout found."""
+    """The figures of one new worker of a checkout."""
     deployments, workers = sizes
     with tempfile.TemporaryDirectory(prefix="slo-") as directory:
         (Path(directory) / "multiproc").mkdir()
@@ -56,7 +56,7 @@ def measure(checkout: Path, url: str, load_url: str, sizes: Sequence[int], secon
 
 
 def show(console: Console, of: Mapping[str, list[Mapping[str, object]]]) -> dict[str, dict[str, Spread]]:
-    """Prints a table for each checkout, and returns the longest step and the CPU of each."""
+    """Prints a table for each checkout. Returns the longest step and the CPU of each checkout."""
     found = {}
     for checkout, repeats in of.items():
         table = Table(

@@ -1,11 +1,11 @@
-"""The other workers and the model servers, in a process of their own.
+"""The other workers and the model servers, in one separate process.
 
     python -m evaluation.overhead.loop_hold.peers REDIS_URL DEPLOYMENTS PEERS
 
-Every second each peer publishes its picture of every deployment, all of it changed: the worst case. The pictures are
-real ones of some hundred requests; from second to second only their time moves, so that the peers need little CPU. One
-HTTP server answers as each deployment's own `/metrics` would: the gauges of its load among many histograms. It prints
-its address.
+Every second each peer publishes its picture of every deployment as changed: the worst case. The pictures are real ones
+of some hundred requests. From second to second only their time changes, so that the peers need little CPU. One HTTP
+server answers as each deployment's own `/metrics` would: the gauges of its load among many histograms. The process
+prints the server's address.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NOW = "now"
 
 
 def pictures() -> list[str]:
-    """What a worker says of one deployment after some hundred requests, as JSON; `NOW` stands for the time."""
+    """What a worker publishes about one deployment after some hundred requests, as JSON; `NOW` stands for the time."""
     said = []
     for seed in range(PICTURES):
         rng, live, now_s = random.Random(seed), Live(), time.time()
@@ -90,7 +90,7 @@ async def serve() -> str:
 
 
 async def main(url: str, deployments: int, peers: int) -> None:
-    """Never returns."""
+    """Serves and publishes without end."""
     print(await serve(), flush=True)
     said, client = pictures(), redis.Redis.from_url(url)
     workers = [f"{number:032x}" for number in range(peers)]

@@ -2,10 +2,10 @@
 
     python -m evaluation.overhead.loop_hold.worker REDIS_URL LOAD_URL DEPLOYMENTS PEERS SECONDS DIRECTORY
 
-The plugin as LiteLLM would make it, with everything that it does in the background, and some requests a second through
-its hooks. A step is what the event loop runs before it may run something else. It is measured by the CPU that its
-thread took, garbage collection included, so that a busy machine does not count. It prints JSON: by whose step it was,
-the longest in ms, the CPU ms per second and how many of them took more than 5 ms.
+The worker runs the plugin as LiteLLM would make it, with all background jobs, and sends some requests a second through
+its hooks. A step is what the event loop runs before it may run something else. The study measures the CPU of a step's
+thread, garbage collection included, so that a busy machine does not count. The worker prints JSON: for each owner of
+steps the longest step in ms, the CPU ms per second, and the numbers of steps above 5 ms and of all steps.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MS_PER_S = 1e3
 
 
 class Steps:
-    """Every step's CPU, by whose it was, while `is_on`."""
+    """The CPU of every step while `is_on`, by the step's owner: see `whose`."""
 
     def __init__(self) -> None:
         self.taken: dict[str, list[float]] = collections.defaultdict(list)
         self.is_on = False
-        steps, run = self, asyncio.Handle._run  # noqa: SLF001  # there is no other place that sees every step
+        steps, run = self, asyncio.Handle._run  # noqa: SLF001  # no other place sees every step
 
         def timed(handle: asyncio.Handle) -> None:
             if not steps.is_on:
@@ -60,7 +60,7 @@ class Steps:
             self.taken[f"{OF_THOSE} garbage, generation {info['generation']}"].append(taken_ms)
 
     def figures(self, took_s: float) -> dict[str, list[float]]:
-        """By whose it was: the longest step in ms, ms per second, steps beyond the bar, and all steps."""
+        """By owner: the longest step in ms, ms per second, the number of steps beyond the bar, and of all steps."""
         return {
             name: [max(taken), sum(taken) / took_s, sum(one > BAR_MS for one in taken), len(taken)]
             for name, taken in self.taken.items()
@@ -69,7 +69,7 @@ class Steps:
 
 
 def whose(handle: asyncio.Handle) -> str:
-    """The task's name, or the callback's."""
+    """The owner of a step: the name of its task or callback."""
     callback = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
@@ -86,7 +86,7 @@ def section(url: str, directory: Path) -> dict[str, object]:
 
 
 def succeeded(number: int, name: str, arrived_s: float, metadata: object) -> dict[str, object]:
-    """What LiteLLM tells its callbacks of a request that deployment `name` has answered by now."""
+    """What LiteLLM tells its callbacks about a request that deployment `name` has just answered."""
     payload = {
         "id": f"request-{number}",
         "status": "success",
@@ -106,7 +106,7 @@ def succeeded(number: int, name: str, arrived_s: float, metadata: object) -> dic
 
 
 async def load(ask: Callable[[int], Coroutine[None, None, None]], until_s: float) -> None:
-    """Asks REQUESTS_PER_S times a second, and waits for the last answer."""
+    """Sends REQUESTS_PER_S requests a second until `until_s`, and waits for the last answer."""
     number = 0
     tasks = set()
     while time.monotonic() < until_s:
@@ -167,7 +167,7 @@ async def serve(arguments: list[str]) -> dict[str, object]:
 
 
 def heard_all(made: object, peers: int) -> bool:
-    """Whether the worker knows what all the others see of every deployment."""
+    """Whether the worker has heard from all peers about every deployment."""
     states = made.strategy.live.states  # type: ignore[attr-defined]
     return bool(states) and all(state.others == peers for state in states.values())
 
@@ -178,4 +178,4 @@ if __name__ == "__main__":
     logging.disable(logging.WARNING)
     found = asyncio.run(serve(sys.argv[1:]))
     print(json.dumps(found), flush=True)
-    os._exit(0)  # LiteLLM's own threads
+    os._exit(0)  # does not wait for LiteLLM's threads

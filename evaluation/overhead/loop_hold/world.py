@@ -1,4 +1,4 @@
-"""What the worker and its peers agree on: the deployments, and what stands in Redis before the worker starts."""
+"""What the worker and its peers share: the deployments, and the contents of Redis before the worker starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def names(deployments: int) -> list[str]:
 
 
 def model_list(deployments: int, load_url: str) -> list[Json]:
-    """Deployments of rising price and quality, each of which says its load."""
+    """Deployments of rising price and quality. Each one reports its load."""
     return [
         deployment(
             GROUP,
@@ -39,7 +39,7 @@ def model_list(deployments: int, load_url: str) -> list[Json]:
 
 
 def publish(client: redis.Redis, deployments: int) -> None:
-    """Benchmarks and sweeps of every deployment and category."""
+    """Writes benchmarks and sweeps of every deployment and category into Redis."""
     rng, now_s = random.Random(5), time.time()
     for name in names(deployments):
         ttft_s, tpot_s = rng.uniform(0.05, 0.4), rng.uniform(0.005, 0.03)

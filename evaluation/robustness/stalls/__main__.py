@@ -33,7 +33,7 @@ ALL = ",".join(NAMES)
 
 
 class Study:
-    """The arms in turns, phase by phase."""
+    """Plays the arms in turns, phase by phase."""
 
     def __init__(self, stage: Stage, console: Console, *, requests: int, rate: float) -> None:
         self._stage, self._console = stage, console
@@ -41,7 +41,7 @@ class Study:
         self.results: dict[str, dict[str, list[Slice]]] = {}
 
     def slice(self, arm: Arm, phase_name: str, seed: int) -> Slice:
-        """One arm in one phase."""
+        """Plays and prints one arm in one phase."""
         phase = next(one for one in phases(seed) if one.name == phase_name)
         found = self._stage.play(arm, phase, requests=self._requests, rate=self._rate, seed=seed)
         said = f"{phase_name}, seed {seed}, {arm.name}: P50 {found.p50_s:.2f} s, P99 {found.p99_s:.2f} s"
@@ -51,7 +51,7 @@ class Study:
         return found
 
     def best_timeout_s(self, names: Sequence[str]) -> float:
-        """The fixed timeout with which LiteLLM's own router has the lowest P99, of those that lose nothing."""
+        """The fixed timeout with which LiteLLM's own router loses fewest requests, and of these the lowest P99."""
 
         def rank(seconds: float) -> tuple[int, float]:
             arm = next(one for one in fixed(seconds) if one.proxy == "litellm")
@@ -61,7 +61,7 @@ class Study:
         return min(TIMEOUTS_S, key=rank)
 
     def play(self, among: Sequence[Arm], names: Sequence[str], repeats: int) -> None:
-        """Every arm in every phase that it takes part in; each repeat begins with another."""
+        """Plays every arm in each of its phases. Each repeat begins with another arm."""
         for seed in range(repeats):
             turn = seed % len(among)
             for name in names:

@@ -1,4 +1,4 @@
-"""One request over real HTTP as a client sends it, and all that its answer says of itself, on four routes."""
+"""One request over real HTTP as a client sends it, and the content of its answer, on four routes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 class Question(NamedTuple):
-    """What is asked. `mark` is its own alone; the client hangs up after `leaves_s`."""
+    """A request. No other request has the same `mark`; the client hangs up after `leaves_s`."""
 
     mark: str
     route: str = "chat"
@@ -35,7 +35,7 @@ class Question(NamedTuple):
 
     @property
     def body(self) -> Json:
-        """As it is sent."""
+        """The body that the client sends."""
         text = f"{self.mark} {WORDS}"
         sizes = {"responses": "max_output_tokens"}.get(self.route, "max_tokens")
         asked = {"completions": {"prompt": text}, "responses": {"input": text}}
@@ -44,7 +44,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came. Seconds since the send; `ids` are those of the answer, of which a stream must have one."""
+    """What the client got, in seconds since the send. `ids` are the ids in the answer: a stream must have one."""
 
     question: Question
     headers: dict[str, str] = {}  # noqa: RUF012  # never changed
@@ -56,12 +56,12 @@ class Answer(NamedTuple):
 
     @property
     def model(self) -> str | None:
-        """Who answered, as the headers say."""
+        """The deployment that answered, by the headers."""
         return next((self.headers[name] for name in MODEL_HEADERS if name in self.headers), None)
 
 
 async def ask(client: httpx.AsyncClient, question: Question, headers: Mapping[str, str] = NOTHING_MORE) -> Answer:
-    """One request, errors included."""
+    """Sends one request. An error is part of the answer."""
     reading = Reading(question)
     try:
         async with asyncio.timeout(TIMEOUT_S if question.leaves_s is None else question.leaves_s):
@@ -89,7 +89,7 @@ async def _ask(client: httpx.AsyncClient, reading: Reading, headers: Mapping[str
 
 
 class Reading:
-    """An answer as it comes."""
+    """Reads an answer as it comes."""
 
     def __init__(self, question: Question) -> None:
         self.question = question
@@ -102,13 +102,13 @@ class Reading:
         self._is_finished = False
 
     def answer(self, error: str | None) -> Answer:
-        """What came until now."""
+        """The answer up to now."""
         return Answer(
             self.question, self.headers, self._text, frozenset(self._ids), self._ttft_s, self._is_finished, error
         )
 
     def event(self, data: str) -> None:
-        """One event of a stream."""
+        """Reads one event of a stream."""
         if data == "[DONE]":
             return
         event: Json = json.loads(data)
@@ -120,7 +120,7 @@ class Reading:
         self._text += text
 
     def whole(self, answer: Json) -> None:
-        """An answer in one piece."""
+        """Reads an answer in one piece."""
         self._note(answer)
         self._is_finished = True
         match self.question.route:
@@ -134,7 +134,7 @@ class Reading:
                 self._text = answer["choices"][0]["text"]
 
     def _note(self, event: Json) -> None:
-        """Its id, and whether it is the end."""
+        """Notes the event's id, and whether it ends the answer."""
         inner = event.get("message") or event.get("response") or event
         if isinstance(inner, dict) and inner.get("id"):
             self._ids.add(str(inner["id"]))

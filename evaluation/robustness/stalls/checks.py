@@ -1,7 +1,7 @@
-"""What is wrong with answers, and what the endpoints saw of the calls behind them. Pure.
+"""Finds what is wrong with answers, by the calls that the endpoints saw. Pure.
 
-An answer's text must be what one endpoint writes for the request's mark, from its beginning on: so a piece of another
-request, of another endpoint, or one that came twice shows.
+An answer's text must be the beginning of what one endpoint writes for the request's mark. So the check notices a piece
+from another request or endpoint, and a piece that came twice.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from evaluation.emulator.record import Seen
 from evaluation.robustness.stalls.asking import Answer
 
 LONGEST = 100  # tokens of an answer
-AT_ONCE_S = 0.5  # after the winner's first token, the loser's connection is closed
-Calls = Mapping[str, Sequence[tuple[str, Seen]]]  # by mark: the endpoint, and what it saw
+AT_ONCE_S = 0.5  # within this time after the winner's first token, the loser's connection must be closed
+Calls = Mapping[str, Sequence[tuple[str, Seen]]]  # mark → the endpoints that were called, and what each saw
 
 
-# Of requests, but for `calls`, those that the endpoints got. rescued: as headers say. lost: the client stayed and got
-# nothing. broken: it got the beginning alone. slow_to_close: a call that nobody needed any more stayed open.
+# All count requests, except `calls`, which counts the calls that the endpoints got. rescued: the headers say so.
+# lost: the client stayed and got no text. broken: the client stayed and got only the beginning. mixed: the text is not
+# one endpoint's text for this request. slow_to_close: a call that was no longer needed stayed open.
 COUNTED = ("requests", "calls", "rescued", "lost", "broken", "mixed", "wrong_headers", "slow_to_close")
 
 
 class Findings(NamedTuple):
-    """How many of each of COUNTED, and some examples of what is wrong."""
+    """The counts of COUNTED, and some examples of what is wrong."""
 
     counts: Mapping[str, int]
     examples: tuple[str, ...] = ()
 
     @property
     def extra(self) -> float:
-        """Calls beyond one a request, as a share of the requests."""
+        """Calls beyond one for each request, as a share of the requests."""
         return self.counts["calls"] / self.counts["requests"] - 1 if self.counts["requests"] else 0.0
 
 
 def summed(found: Iterable[Findings]) -> Findings:
-    """All of them as one."""
+    """The sum of several findings."""
     rows = list(found)
     examples = tuple(example for row in rows for example in row.examples)
     return Findings({name: sum(row.counts[name] for row in rows) for name in COUNTED}, examples[:20])
@@ -54,7 +55,7 @@ def calls_of(seen: Mapping[str, Iterable[Seen]]) -> Calls:
 
 
 def examine(answers: Iterable[Answer], calls: Calls) -> Findings:
-    """Everything that is wrong."""
+    """Examines all answers, and counts what is wrong."""
     counts: Counter[str] = Counter()
     examples: list[str] = []
     for answer in answers:
@@ -89,8 +90,8 @@ def _faults(answer: Answer, calls: Sequence[tuple[str, Seen]]) -> Iterable[str]:
 
 
 def _stays(loser: Seen, winner: Seen) -> bool:
-    """Whether a call went on though another one had won: at once means from when both were there."""
-    if loser.status is not None and loser.status != 200:  # it ended by itself
+    """Whether a call stayed open for more than AT_ONCE_S after another had won, or after its own start if later."""
+    if loser.status is not None and loser.status != 200:  # the call ended by itself
         return False
     if loser.fault in ("drop", "cut", "error500"):
         return False

@@ -1,5 +1,6 @@
-"""Random stalls, cuts, lost connections and errors at two endpoints of three, clients that hang up at any moment, on
-four routes, streamed and whole, several requests at a time.
+"""Random faults at two of three endpoints: stalls, cuts, lost connections and errors.
+
+Clients hang up at any moment. Requests go to four routes, streamed and whole, several at a time.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from evaluation.robustness.stalls.stage import LEAVES_NOTHING_S, Stage, client_o
 from evaluation.robustness.stalls.world import SILENT, stalls
 
 AT_A_TIME = 12
-ROUND = 400  # requests between two looks at what the endpoints saw, of which they keep a thousand
+ROUND = 400  # requests between two collections; an endpoint keeps a thousand
 LEAVE, WHOLE = 0.1, 0.2  # shares of the requests
 STALL_SHARE, STALL_S = 0.06, 3.0
-OTHERS = 0.01  # share of each
+OTHERS = 0.01  # share of each other fault
 
 
 def questions(count: int, seed: int) -> Iterator[Question]:
-    """What is asked; who leaves does so within a second and a half."""
+    """The requests. A client that leaves does so within a second and a half."""
     rng = random.Random(f"stalls:{seed}")
     for _ in range(count):
         leaves_s = rng.uniform(0, 1.5) if rng.random() < LEAVE else None
@@ -33,7 +34,7 @@ def questions(count: int, seed: int) -> Iterator[Question]:
 
 
 def faults(seed: int) -> list[Fault]:
-    """Whatever a server may do."""
+    """The mix of faults that an endpoint gets."""
     others = [
         Fault(fault="cut", after_chunks=0, share=OTHERS),
         Fault(fault="cut", after_chunks=2, share=OTHERS),
@@ -44,7 +45,7 @@ def faults(seed: int) -> list[Fault]:
 
 
 def fuzz(stage: Stage, name: str, proxy: MeasuredProxy, count: int, seed: int) -> Findings:
-    """All requests, and everything that was wrong."""
+    """Sends all requests. Returns what was wrong."""
     return asyncio.run(_fuzz(stage, name, proxy, list(questions(count, seed)), seed))
 
 

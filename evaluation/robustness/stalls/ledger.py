@@ -1,7 +1,7 @@
-"""What LiteLLM books: a line for each of the events from which it writes its spend, by a callback beside the plugin's.
+"""What LiteLLM books. A callback beside the plugin writes a line for each event from which LiteLLM writes its spend.
 
-A database's rows are made of the same events, one each. An answer that has none is not billed, and one that has two is
-billed twice.
+A database gets one row for each of the same events. An answer without an event is not billed, and an answer with two
+events is billed twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ callback = Ledger()
 
 
 class Booked(NamedTuple):
-    """Of the answers that were finished."""
+    """How many finished answers were booked once, twice or more, or never."""
 
     once: int
     twice: int
@@ -44,12 +44,12 @@ class Booked(NamedTuple):
 
 
 def call_ids(answers: Iterable[Answer]) -> list[str]:
-    """Of those that were finished, as LiteLLM's header names their calls."""
+    """The call ids of the finished answers, from LiteLLM's header."""
     return [answer.headers.get("x-litellm-call-id", "") for answer in answers if answer.is_finished]
 
 
 def booked(directory: Path, ids: Iterable[str]) -> Booked:
-    """What became of these calls, by what was booked in a proxy's directory."""
+    """How often each of these calls was booked, by the ledger in a proxy's directory."""
     path = directory / FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     events = Counter(json.loads(line)[0] for line in lines)

@@ -1,4 +1,4 @@
-"""What a person reads: a table for each phase, and the bars."""
+"""The report for a person: a table for each phase, and the bars."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evaluation.shared.results import Aim, Spread
 MS_PER_S = 1_000.0
 Results = Mapping[str, Mapping[str, Sequence[Slice]]]  # phase → arm → repeats
 OF_NO_RESCUE, OF_STEADY = 0.25, 1.5  # × P99 of the first content
-LATE_MS = 250.0  # between a deadline and the next call: what a busy worker takes to look and to pick
+LATE_MS = 250.0  # from a deadline to the next call: a busy worker needs this to look and to pick
 BUDGET, STEADY_EXTRA, STEADY_CPU, STEADY_TTFT = 0.03, 0.003, 1.02, 1.05
 
 
@@ -51,12 +51,12 @@ def _spread(values: Iterator[float]) -> str:
 
 
 def total_of(slices: Sequence[Slice]) -> Findings:
-    """Over all repeats."""
+    """The findings of all repeats."""
     return summed(one.findings for one in slices)
 
 
 def aims_of(results: Results) -> Iterator[Aim]:
-    """The bars; none where there was no rescue."""
+    """The bars of the phases in which rescue took part."""
     for phase in SILENCES:
         if RESCUED in results.get(phase, {}):
             yield from _faster(phase, results)
@@ -89,14 +89,14 @@ def _faster(phase: str, results: Results) -> Iterator[Aim]:
 
 
 def nothing_wrong(what: str, found: Findings) -> Aim:
-    """Of all that must never happen."""
+    """The bar on what must never happen."""
     counts = {name: found.counts[name] for name in ("lost", "mixed", "wrong_headers", "slow_to_close")}
     said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
     return Aim(f"{what}: {said} of {found.counts['requests']:,} requests, expected 0", not any(counts.values()))
 
 
 def aims_of_hand_overs(found: Sequence[HandedOn]) -> Iterator[Aim]:
-    """Nobody waits longer than its deadline and the next deployment's first token."""
+    """A request that is given up goes to the next deployment within LATE_MS of its deadline."""
     if found:
         late_ms = sorted(one.late_ms for one in found)
         what = (
@@ -106,13 +106,13 @@ def aims_of_hand_overs(found: Sequence[HandedOn]) -> Iterator[Aim]:
 
 
 def aim_of_booking(found: Booked) -> Aim:
-    """Each answer is booked once."""
+    """Each finished answer is booked exactly once."""
     said = f"{found.once:,} finished answers booked once, {found.twice} twice, {found.never} never, expected 0 and 0"
     return Aim(said, found.twice == found.never == 0)
 
 
 def _ratio(rows: Mapping[str, Sequence[Slice]], of: Callable[[Slice], float]) -> float:
-    """With rescue ÷ without, repeat by repeat, the median."""
+    """With rescue ÷ without: the median of the repeats' ratios."""
     pairs = zip(rows[RESCUED], rows[NO_RESCUE.name], strict=True)
     return statistics.median(of(ours) / of(off) for ours, off in pairs)
 

@@ -1,7 +1,7 @@
-"""The processes of the study, and one arm at a time on them.
+"""Starts the processes of the study, and plays one arm at a time on them.
 
-All arms meet the same endpoints, one after another; each proxy has a Valkey of its own, for what one has learnt the
-others must not know.
+All arms meet the same endpoints, one after another. Each proxy has its own Valkey, so that no proxy knows what another
+has learned.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.contract.redis import embedded
 
 WORKERS = 2
-PROXY_S = 0.03  # of a first token that the benchmark finds through the proxy
+PROXY_S = 0.03  # that the proxy adds to a benchmark's TTFT
 WARM_UP_REQUESTS, WARM_UP_AT_A_TIME = 200, 6
-LEAVES_NOTHING_S = 1.0  # after the last answer, what the endpoints have to note is noted
+LEAVES_NOTHING_S = 1.0  # after the last answer, until the endpoints have noted everything
 
 
 class Slice(NamedTuple):
-    """What one arm showed in one phase of one repeat. Seconds; of what is counted, but for the CPU's."""
+    """The figures of one arm in one phase of one repeat, in seconds, over the counted requests except for the CPU."""
 
-    ttft_s: Sequence[float]  # sorted; one that got no content has waited until it was told so, at least
+    ttft_s: Sequence[float]  # sorted; without any content, the time until the error came
     findings: Findings
-    cpu_s: float  # of the proxy, per request, with those that settle
-    served: Mapping[str, float]  # shares, by who answered
+    cpu_s: float  # of the proxy, per request, with the requests before the phase
+    served: Mapping[str, float]  # share of the answers by deployment
 
     @property
     def p50_s(self) -> float:
-        """Of the first content."""
+        """The median time to the first content."""
         return statistics.median(self.ttft_s)
 
     @property
     def p99_s(self) -> float:
-        """Of the first content."""
+        """The p99 of the time to the first content."""
         return quantile(self.ttft_s, 0.99)
 
     @property
@@ -61,14 +61,14 @@ class Slice(NamedTuple):
 
 
 class HandedOn(NamedTuple):
-    """How long after its deadline a request went to the next deployment, and how long that took to its first token."""
+    """A rescued request: the time from its deadline to the next call, and from that call to its first token."""
 
     late_ms: float
     next_ms: float
 
 
 class Stage:
-    """Whatever it starts is stopped by `exits`. Raises RuntimeError where something does not start."""
+    """Starts everything; `exits` stops it. Raises RuntimeError if something does not start."""
 
     def __init__(self, directory: Path, exits: ExitStack) -> None:
         self._directory, self._exits = directory, exits
@@ -76,12 +76,12 @@ class Stage:
         self._urls = {one.name: one.url for one in addresses}
         self._api_bases = {one.name: one.api_base for one in addresses}
         self._proxies: dict[str, MeasuredProxy] = {}
-        self._finished: dict[str, list[str]] = {}  # calls, by proxy
+        self._finished: dict[str, list[str]] = {}  # call ids of finished answers, by proxy
 
     def start(
         self, name: str, rescue: Mapping[str, object] | None, environment: Mapping[str, str] | None = None
     ) -> MeasuredProxy:
-        """Starts a proxy and warms it up, which teaches it what is usual here."""
+        """Starts a proxy and warms it up. From the warm-up the plugin learns the usual times."""
         place = self._directory / name
         place.mkdir()
         (place / "ledger.py").write_text(CODE, encoding="utf-8")
@@ -95,7 +95,7 @@ class Stage:
             workers=WORKERS,
             environment={embedded.DIRECTORY_VARIABLE: str(home), **(environment or {})},
         )
-        self._exits.callback(proxy.stop)  # before the start, which can be interrupted
+        self._exits.callback(proxy.stop)  # before the start, because Ctrl-C may interrupt it
         proxy.start()
         self._proxies[name] = proxy
         asyncio.run(self._warm_up(proxy))
@@ -115,7 +115,7 @@ class Stage:
             raise RuntimeError(f"{len(failed)} requests failed in the warm-up ({failed[0]}):\n{proxy.log[-2000:]}")
 
     def play(self, arm: Arm, phase: Phase, *, requests: int, rate: float, seed: int) -> Slice:
-        """One phase with one arm; afterwards every endpoint is well again."""
+        """Plays one phase with one arm, then clears every fault."""
         return asyncio.run(self._play(arm, phase, requests, rate, seed))
 
     async def _play(self, arm: Arm, phase: Phase, requests: int, rate: float, seed: int) -> Slice:
@@ -154,7 +154,7 @@ class Stage:
         return Slice(waits, examine(answers, calls_of(seen)), cpu_s / len(asked), served)
 
     def handed_on(self, name: str) -> list[HandedOn]:
-        """Of each request that was given up at a deployment, by the records that the proxy wrote."""
+        """The hand-over of each rescued request, by the records that the proxy wrote."""
         with redis.Redis.from_url(embedded.ensure_running(self._directory / name / "valkey")) as client:
             records = [json.loads(fields[b"record"]) for _, fields in client.xrange(REQUESTS_STREAM)]
         tries = [record["tries"] for record in records if record.get("rescued")]
@@ -165,21 +165,21 @@ class Stage:
         ]
 
     def finished(self, name: str, answers: Iterable[Answer]) -> None:
-        """These came from a proxy, and are to be booked."""
+        """Notes answers of a proxy that LiteLLM has to book."""
         self._finished.setdefault(name, []).extend(call_ids(answers))
 
     def booked(self) -> Booked:
-        """Of all proxies."""
+        """What was booked by all proxies together."""
         rows = [booked(self._directory / name, ids) for name, ids in self._finished.items()]
         return Booked(*(sum(row[i] for row in rows) for i in range(3)))
 
     async def fail(self, control: httpx.AsyncClient, endpoint: str, faults: Sequence[Fault]) -> None:
-        """From now on."""
+        """Makes an endpoint fail like this from now on."""
         said = [fault.model_dump() for fault in faults]
         (await control.post(f"{self._urls[endpoint]}/control", json=said)).raise_for_status()
 
     async def collect(self, control: httpx.AsyncClient) -> dict[str, list[Seen]]:
-        """What the endpoints saw, of which they keep the last thousand each; they are well afterwards, and forget."""
+        """The requests that the endpoints saw, at most the last thousand of each. Clears these and every fault."""
         found: dict[str, list[Seen]] = {}
         for name, url in self._urls.items():
             said = (await control.get(f"{url}/control")).json()
@@ -189,6 +189,6 @@ class Stage:
 
 
 def client_of(proxy: MeasuredProxy) -> httpx.AsyncClient:
-    """With as many connections as it takes."""
+    """A client of one proxy, with no limit on its connections."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     return httpx.AsyncClient(base_url=proxy.url, headers=proxy.auth, timeout=90, limits=limits)

@@ -1,8 +1,8 @@
-"""The world of the stalls: who answers, what goes wrong in each phase, and the arms that meet it. Pure: all numbers.
+"""The world of the stalls: the endpoints, what goes wrong in each phase, and the arms. Pure: all numbers are here.
 
 a    cheapest, so that it serves most; it stalls and freezes      1 USD per million tokens
-b    the next best                                                2
-c    never fails, so that nothing need be lost                    4
+b    the second cheapest                                          2
+c    never stalls or freezes, so that no request need be lost     4
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from evaluation.shared import proxy_config
 
 TTFT_SLO_S = 0.6
 RETRIES = 2
-SETTLE_S = 6.0  # of usual traffic before a phase, uncounted: what failed before comes back
+SETTLE_S = 6.0  # usual traffic before a phase, not counted: endpoints that failed come back
 WHOLE_TIMEOUT_S = 60.0
 STALL_SHARE, STALL_S, FREEZE_S, SLOWDOWN = 0.03, 5.0, 10.0, 6.0
 SILENT: tuple[StallPlace, ...] = ("connection", "headers", "comments", "opening", "token")
-TIMEOUTS_S = (0.5, 1.0, 2.0)  # the fixed ones, of which the best is chosen
+TIMEOUTS_S = (0.5, 1.0, 2.0)  # fixed timeouts, of which the best is chosen
 NAMES = ("steady", "stall", "freeze", "burst")
 SILENCES = ("stall", "freeze")
 USD = {"a": (1e-6, 1e-6), "b": (2e-6, 2e-6), "c": (4e-6, 4e-6)}
@@ -36,7 +36,7 @@ SPECS = (_spec("a", 100), _spec("b", 120), _spec("c", 110))
 
 
 class Event(NamedTuple):
-    """At this share of a phase an endpoint begins to fail like this."""
+    """From the share `at` of a phase on, the endpoint has these faults."""
 
     at: float
     endpoint: str
@@ -52,7 +52,7 @@ class Phase(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """Who routes. `rescue` is the group's section; arms of one proxy differ in what clients say with each request."""
+    """A way to route. `rescue` is the group's section. Arms of one proxy differ in the headers of each request."""
 
     name: str
     proxy: str
@@ -62,13 +62,13 @@ class Arm(NamedTuple):
 
 
 def stalls(places: Sequence[StallPlace], share: float, seconds: float, seed: int = 0) -> list[Fault]:
-    """A mix in which each place has the same part of the share."""
+    """A mix of stalls in which each place has the same part of the share."""
     part = share / len(places)
     return [Fault(fault="stall", place=place, stall_s=seconds, share=part, seed=seed) for place in places]
 
 
 def phases(seed: int) -> tuple[Phase, ...]:
-    """All of them; the seed says which requests stall."""
+    """All phases. The seed decides which requests stall."""
     slow = Fault(fault="slow", factor=SLOWDOWN)
     freeze = Fault(fault="stall", place="connection", stall_s=None, for_s=FREEZE_S)
     return (
@@ -92,9 +92,10 @@ RESCUED = "rescue"
 
 
 def arms(rescue: Mapping[str, object] | None, *, is_light: bool = False) -> tuple[Arm, ...]:
-    """Our router without and, where there are settings for it, with rescue.
+    """Our router without rescue and, if `rescue` has settings, with rescue.
 
-    Where it is light, on one proxy, and with rescue first: from who is given up it does not learn how long stalls last.
+    If `is_light`, both arms use one proxy, and the arm with rescue plays first: a rescued request does not teach the
+    proxy how long stalls last.
     """
     if rescue is None:
         return (NO_RESCUE,)
@@ -105,7 +106,7 @@ def arms(rescue: Mapping[str, object] | None, *, is_light: bool = False) -> tupl
 
 
 def fixed(seconds: float) -> tuple[Arm, ...]:
-    """A fixed `stream_timeout`, under our router and under LiteLLM's own."""
+    """The arms with a fixed `stream_timeout`: our router, and LiteLLM's own."""
     said = (("x-litellm-stream-timeout", f"{seconds:g}"),)
     return (
         Arm(f"no rescue, stream_timeout {seconds:g}", "off", None, said, SILENCES),
@@ -114,7 +115,7 @@ def fixed(seconds: float) -> tuple[Arm, ...]:
 
 
 def document(proxy: str, api_bases: Mapping[str, str], rescue: Mapping[str, object] | None) -> dict[str, object]:
-    """The whole configuration of a proxy. LiteLLM's own router sends eight of ten requests to a, as ours does most."""
+    """The whole configuration of a proxy. LiteLLM's own router sends eight in ten requests to a, like ours."""
     entries = [
         proxy_config.deployment(
             GROUP,

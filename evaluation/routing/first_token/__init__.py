@@ -1,7 +1,7 @@
-"""When the client got the first token, against the record, for every route and what each provider sends before it.
+"""The record's TTFT beside the client's, for every route and for what each provider sends before the first token.
 
     python -m evaluation.routing.first_token --rounds 5
 
-The server sends exactly a provider's bytes and waits between what opens the stream and the first token. A real client
-asks by the real proxy, with one clock for all three: both run on this machine.
+The server sends exactly a provider's bytes, and waits between the opening of the stream and the first token. A real
+client asks through the real proxy. All three run on this machine and share one clock.
 """

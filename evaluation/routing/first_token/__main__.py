@@ -2,8 +2,8 @@
 
     python -m evaluation.routing.first_token
 
-The bar is 5 ms plus 2 % of what the client measured, or `null` where no word of the model reaches the client. One
-request at a time: what is to be seen is a wrong reading, not a busy machine. Each LiteLLM is a run of its own:
+The record may differ from the client's TTFT by 5 ms plus 2 %, or be `null`. The client sends one request at a time,
+because the study looks for wrong readings, not for a busy machine. Each version of LiteLLM needs its own run:
 
     .venv-lowest/bin/python -m evaluation.routing.first_token
 """
@@ -45,7 +45,7 @@ Place = tuple[str, str]  # habit and route
 def measure(
     proxy: StockProxy, client: redis.Redis, rounds: int
 ) -> dict[Place, list[tuple[float | None, float | None]]]:
-    """The client's and the record's TTFT in seconds, by place, one pair a round; the first round warms up."""
+    """The client's and the record's TTFT in seconds, by place, one pair per round. A round before them warms up."""
     found: dict[Place, list[tuple[float | None, float | None]]] = defaultdict(list)
     for number in range(rounds + 1):
         client.delete(REQUESTS_STREAM)
@@ -71,7 +71,7 @@ def _records(client: redis.Redis, count: int) -> Mapping[tuple[str, str], dict[s
 
 
 def is_kept(pair: tuple[float | None, float | None]) -> bool:
-    """Whether the record says what the client saw; a `null` claims nothing."""
+    """Whether the record's TTFT is the client's, within the bar. A `null` record claims nothing, so it is kept."""
     seen_s, told_s = pair
     if told_s is None:
         return True
@@ -79,7 +79,7 @@ def is_kept(pair: tuple[float | None, float | None]) -> bool:
 
 
 def report(console: Console, found: Mapping[Place, Sequence[tuple[float | None, float | None]]]) -> dict[str, float]:
-    """Prints a row for each habit; the figures of all of them."""
+    """Prints a row for each habit. Returns the figures of all requests."""
     table = Table("before the first token, as", *PATHS, title="record − client, ms: median (furthest)")
     for habit in HABITS:
         cells = (_cell(found[habit.name, route]) if route in habit.routes else "" for route in PATHS)

@@ -1,4 +1,4 @@
-"""Asks every habit on every route, through a proxy, and notes when the client had the first token in its hands."""
+"""Asks every habit on every route, through a proxy, and notes when the client had the first token."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ CALL_TYPES: Mapping[str, str] = {  # how a record names the routes
     "responses": "aresponses",
     "gemini": "agenerate_content_stream",
 }
-SHOWN = re.compile(f"{MARK}|and end".encode())  # the second where the route does not show the first
+SHOWN = re.compile(f"{MARK}|and end".encode())  # "and end" for routes that do not show MARK
 TIMEOUT_S = 60.0
 _numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the client saw of one request; Unix seconds. `token_s` is `None` where no word of the model reached it."""
+    """What the client saw of one request, in Unix seconds. `token_s` is `None` if no word of the model reached it."""
 
     habit: Habit
     route: str
@@ -48,7 +48,7 @@ class Seen:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Group and call type: how its record is found."""
+        """Group and call type, by which the request's record is found."""
         return slug(self.habit.name), CALL_TYPES[self.route]
 
 
@@ -68,7 +68,7 @@ def _entry(server: Providers, habit: Habit) -> dict[str, object]:
 
 
 def body(route: str, group: str, number: str, stop: str | None = None) -> dict[str, object]:
-    """A streamed request that the server can tell from all others; it gets nothing of `stop` and what comes after."""
+    """A streamed request with its own number. The server sends neither the part `stop` nor what comes after it."""
     words = f"ask {number}" if stop is None else f"ask {number}, stop before the {stop}"
     asked: dict[str, object] = {"model": group, "stream": True}
     if route == "completions":
@@ -81,17 +81,17 @@ def body(route: str, group: str, number: str, stop: str | None = None) -> dict[s
 
 
 def path(route: str, group: str) -> str:
-    """Where a streamed request to a group goes."""
+    """The path of a streamed request to a group."""
     return PATHS[route].format(group=group)
 
 
 def next_number() -> str:
-    """For a request that is like no other."""
+    """A number that no other request has."""
     return str(next(_numbers))
 
 
 async def ask(client: httpx.AsyncClient, url: str, habit: Habit, route: str) -> Seen:
-    """One request, read to its end."""
+    """Sends one request and reads its answer to the end."""
     number = next_number()
     sent_s = time.time()
     token_s, held = None, b""
@@ -106,7 +106,7 @@ async def ask(client: httpx.AsyncClient, url: str, habit: Habit, route: str) -> 
 
 
 async def leave(client: httpx.AsyncClient, url: str, habit: Habit, route: str, server: Providers, *, stop: str) -> None:
-    """A request whose client leaves once all that comes before `stop` is here, or before the first token was sent."""
+    """Sends a request whose client leaves when the server stops before `stop`, and all parts before that arrived."""
     number = next_number()
     group, shown = slug(habit.name), asyncio.Event()
     asked = body(route, group, number, stop)
@@ -120,18 +120,18 @@ async def leave(client: httpx.AsyncClient, url: str, habit: Habit, route: str, s
                     shown.set()
 
     reading = asyncio.create_task(read())
-    while number not in server.stopped:  # noqa: ASYNC110  # it runs on another thread's loop
+    while number not in server.stopped:  # noqa: ASYNC110  # the server runs on another thread's loop
         await asyncio.sleep(0.01)
     if stop == "rest":
         await asyncio.wait_for(shown.wait(), TIMEOUT_S)
     else:
-        await asyncio.sleep(server.gap_s / 4)  # it shows nothing, whether it came or not
+        await asyncio.sleep(server.gap_s / 4)  # the opening shows nothing, so its arrival cannot be awaited
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
 
 
 async def ask_all(url: str, auth: Mapping[str, str], habits: Iterable[Habit] = HABITS, at_once: int = 1) -> list[Seen]:
-    """Each habit on each of its routes, `at_once` at a time."""
+    """Asks each habit on each of its routes, `at_once` at a time."""
     places = asyncio.Semaphore(at_once)
 
     async def one(client: httpx.AsyncClient, habit: Habit, route: str) -> Seen:

@@ -1,8 +1,8 @@
 """What the look at a stream costs: CPU for each piece, before the first token and after it.
 
-Timed in a loop of its own, with the thread's CPU clock, through the chain of hooks that LiteLLM's proxy sends a stream
-through, with the plugin in it and without. Between two whole proxies so little cannot be told:
-`evaluation.overhead.proxy_overhead --stream --chunks 500` shows that it is lost in them.
+A stream passes through the chain of hooks of LiteLLM's proxy, with the plugin and without it, in a loop of its own. The
+thread's CPU clock times it. Two whole proxies cannot show so small a difference:
+`evaluation.overhead.proxy_overhead --stream --chunks 500` shows that it is lost in their noise.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ OPENINGS = [
 
 
 class Cost(NamedTuple):
-    """Microseconds of CPU for a piece: the quickest of `REPEATS`, for all else is other people's."""
+    """Microseconds of CPU for a piece: the quickest of `REPEATS`, because others only add to it."""
 
     before_us: float
     after_us: float
 
 
 async def cost_us() -> Cost:
-    """Of a look at what providers open a stream with, and of handing on what follows the first token."""
+    """The cost of a look at a piece of the opening, and of passing on a piece after the first token."""
     entry = {"model_name": "smart", "litellm_params": {"model": "openai/m"}, "model_info": {"id": "m"}}
     section: dict[str, object] = {"groups": {"smart": {}}}
     plugin = Plugin(parse_settings({"model_list": [entry], "callback_settings": {"slo_router": section}}, {}))

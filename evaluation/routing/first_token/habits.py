@@ -1,6 +1,6 @@
 """How providers open a stream before the first token, as exactly the bytes that they send. Pure.
 
-Each habit is a provider as LiteLLM knows it and, for each of the provider's own routes, three parts of a stream: what
+Each habit is a provider as LiteLLM knows it. For each of the provider's own routes it has three parts of a stream: what
 comes at once, the piece with the first token, and the rest.
 
 Sources: the providers' API references, and streams quoted in public threads: vllm-project/vllm#15106 (a chunked prefill
@@ -44,12 +44,12 @@ ROUTES = ("chat", "completions", "messages", "responses", "gemini")
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """`model` is how LiteLLM names it. `streams` are by the end of the provider's own path."""
+    """A provider's habit. `model` is LiteLLM's name. `streams` are by the end of the provider's own path."""
 
     name: str
     model: str
     streams: Mapping[str, Stream]
-    routes: tuple[str, ...] = ROUTES  # of the proxy, by which it is asked
+    routes: tuple[str, ...] = ROUTES  # the proxy's routes on which it is asked
 
     @property
     def provider(self) -> str:

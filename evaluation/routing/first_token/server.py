@@ -3,10 +3,10 @@
     with providers(gap_s=0.4) as server:
         ...  # server.api_base("openai"); server.sent_s["17"] is when the first token of `ask 17` was sent
 
-A request that says `stop before the opening`, `the token` or `the rest` gets nothing of it, and its connection stays,
-until its number is in `server.released`.
+A request may say `stop before the opening`, `the token` or `the rest`. Then the server sends nothing from that part on,
+and keeps the connection open until the request's number is in `server.released`.
 
-It runs on a thread with its own event loop, so that it and a client do not wait for each other.
+The server runs on a thread with its own event loop, so that it and a client do not wait for each other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from evaluation.routing.first_token.streams import Stream
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-PAUSE_S = 0.005  # after each piece, so that it arrives by itself
+PAUSE_S = 0.005  # after each piece, so that each arrives separately
 LAST = b"0\r\n\r\n"
 _ASK = re.compile(rb"ask (\d+)(?:, stop before the (opening|token|rest))?")
 
@@ -42,15 +42,15 @@ STREAMS = {slug(habit.name): habit.streams for habit in HABITS}
 
 @dataclass
 class Providers:
-    """The running server. `gap_s` lies between what comes at once and the first token; all times are Unix seconds."""
+    """The running server. `gap_s` seconds lie between the opening and the first token. Times are Unix seconds."""
 
     gap_s: float
     port: int = 0
-    asked: set[str] = field(default_factory=set)  # the requests that are here
+    asked: set[str] = field(default_factory=set)  # the requests that arrived
     sent_s: dict[str, float] = field(default_factory=dict)  # when the first token of each was sent
-    stopped: set[str] = field(default_factory=set)  # requests that wait for what will not come
-    released: set[str] = field(default_factory=set)  # those of them that get the rest after all
-    hung_up: set[str] = field(default_factory=set)  # those whose connection was closed before their answer had ended
+    stopped: set[str] = field(default_factory=set)  # requests at whose `stop` the server waits
+    released: set[str] = field(default_factory=set)  # stopped requests that now get the rest
+    hung_up: set[str] = field(default_factory=set)  # requests whose connection closed before their answer ended
 
     def api_base(self, habit: str) -> str:
         """What LiteLLM calls the base URL."""
@@ -83,7 +83,7 @@ class Providers:
             writer.close()
 
     async def _send(self, writer: asyncio.StreamWriter, parts: Parts, ask: str, stop: str = "") -> int:
-        """How many parts were sent."""
+        """Sends the parts up to `stop`. Returns how many parts were sent."""
         for number, (name, pieces) in enumerate(parts.items()):
             if name == stop:
                 return number
@@ -95,7 +95,7 @@ class Providers:
         return len(parts)
 
     async def _is_released(self, reader: asyncio.StreamReader, ask: str) -> bool:
-        """Waits for that, or for the client to hang up."""
+        """Waits until the request is released or the client hangs up. Returns whether it was released."""
         hanging_up = asyncio.create_task(reader.read())
         try:
             while not hanging_up.done():
@@ -119,7 +119,7 @@ def _parts(stream: Stream | None) -> Parts:
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[str, str, str]:
-    """The path, the number that the request says, and what it wants nothing of."""
+    """The request's path, its number, and the part before which the server stops."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     lines = head.split("\r\n")
     length = next((line.partition(":")[2] for line in lines if line.lower().startswith("content-length:")), "0")

@@ -1,7 +1,7 @@
-"""The pieces that streams are made of, as providers send them: OpenAI's chats, texts and responses, messages, Gemini.
+"""The pieces of streams, as providers send them: OpenAI's chats, texts and responses, Anthropic's messages, Gemini.
 
-The first token says `MARK`, so that a client finds it in the bytes whatever route it came by, without knowing what a
-token is. Pure.
+The first token contains `MARK`, so that a client finds it in the bytes of any route, without knowing what a token is.
+Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A streamed answer; each piece is a write of its own."""
+    """A streamed answer. Each piece is written separately."""
 
     opening: tuple[bytes, ...]  # at once
     token: bytes  # the first piece that has `MARK` in it
@@ -45,14 +45,14 @@ def data(payload: Json, event: str | None = None) -> bytes:
 
 
 def chat(delta: Json | None, finish_reason: str | None = None, **fields: object) -> bytes:
-    """A chunk of a chat completion; without a choice where `delta` is `None`."""
+    """A chunk of a chat completion. If `delta` is `None`, the chunk has no choice."""
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
     chunk: Json = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "m"}
     return data({**chunk, "choices": [] if delta is None else [choice], **fields})
 
 
 def chat_stream(*opening: bytes, first: Json, then: Json, finish_reason: str = "stop") -> Stream:
-    """A whole chat stream: after `first` come `then` and the end."""
+    """A whole chat stream: the opening, `first`, `then` and the end."""
     end = (chat({}, finish_reason), chat(None, usage=USAGE), DONE)
     return Stream(opening, chat(first), (chat(then), *end))
 
@@ -122,11 +122,11 @@ class Responses:
         return data({"type": kind, "sequence_number": self._number - 1, **fields}, kind)
 
     def stream(self, *opening: bytes, first: bytes, rest: tuple[bytes, ...], output: Json) -> Stream:
-        """A whole response, whose first two events are made here: call it before any other."""
+        """A whole response. It makes the first two events itself, so call it before any other method."""
         return Stream(opening, first, (*rest, self.event("response.completed", response=response("completed", output))))
 
     def started(self) -> tuple[bytes, bytes]:
-        """What comes as soon as the request is accepted."""
+        """The events that come as soon as the request is accepted."""
         return (
             self.event("response.created", response=response("in_progress")),
             self.event("response.in_progress", response=response("in_progress")),
@@ -163,7 +163,7 @@ def response(status: str, *output: Json) -> Json:
 
 
 def responses_text(*, reasons: bool = False) -> Stream:
-    """A text; where the model reasons, an empty reasoning item comes before it and no word of the reasoning."""
+    """A text. If the model `reasons`, an empty reasoning item comes first, without any text of the reasoning."""
     made = Responses()
     opening = list(made.started())
     at = 0
@@ -196,7 +196,7 @@ def responses_text(*, reasons: bool = False) -> Stream:
 
 
 def responses_reasoning(kind: str) -> Stream:
-    """Reasoning that is told: `kind` is `reasoning_summary_text`, or `reasoning_text` as vLLM has it."""
+    """Reasoning with its text. `kind` is `reasoning_summary_text`, or `reasoning_text` as vLLM has it."""
     made = Responses()
     item: Json = {"id": "rs_1", "type": "reasoning", "summary": []}
     place: Json = {"item_id": "rs_1", "output_index": 0, "content_index": 0, "summary_index": 0}
@@ -213,7 +213,7 @@ def responses_reasoning(kind: str) -> Stream:
 
 
 def responses_call() -> Stream:
-    """A function call; its name is the first that the model wrote."""
+    """A function call. Its name is the first thing that the model wrote."""
     made = Responses()
     item: Json = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": MARK}
     place: Json = {"item_id": "fc_1", "output_index": 0}

@@ -2,16 +2,17 @@
 
     LITELLM_LOCAL_MODEL_COST_MAP=True python -m evaluation.routing.price_map [--usages N] [--every N]
 
-Each chat and responses model with a price gets N random usages (20): prompts on both sides of every step of its price,
-read from and written to a cache for five minutes and an hour, reasoning, audio and images, at each service tier. The
-peer is LiteLLM's own calculator, as its log of a request asks it. What a model's name alone does not tell (base models,
-Azure names, Bedrock ARNs, prices of one's own, discounts, margins) is billed by its `Router`, with mocked answers.
-Models priced by the character have no price by the token and are left out. Two of ours are held against it:
+Each chat and responses model with a price gets N random usages (20). They cover prompts on both sides of every step of
+its price, tokens read from and written to a cache for five minutes and an hour, reasoning, audio and images, at each
+service tier. The peer is LiteLLM's own calculator, called as LiteLLM's log of a request calls it. Some prices do not
+follow from a model's name (base models, Azure names, Bedrock ARNs, prices of one's own, discounts, margins): LiteLLM's
+`Router` bills these, with mocked answers. Models priced by the character have no price by the token and are left out.
+Two costs of ours are compared with the peer:
 
     proxy      the price function of the proxy, made from LiteLLM's answers when a deployment is read (`billing`)
     commands   what `slo-router report` and `replay` read from YAML and price map alone, for plain and cached text
 
-Exit status 1: somewhere LiteLLM bills, and the proxy's cost is another by more than 1e-9 USD.
+Exit status 1: LiteLLM bills a usage, and the proxy's cost differs from that by more than 1e-9 USD.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main(
     is_saved: Save = False,
 ) -> None:
     """Prints how many costs are equal, and every model where one is not."""
-    logging.disable(logging.ERROR)  # LiteLLM's, of what it has no price for
+    logging.disable(logging.ERROR)  # LiteLLM's errors about models without a price
     litellm.suppress_debug_info = True
     warnings.simplefilter("ignore")
     found = [*of_map(usages, seed, every), *asyncio.run(of_forms(usages, seed))]

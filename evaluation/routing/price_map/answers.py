@@ -13,7 +13,7 @@ from slo_router.contract.model import EMPTY
 
 
 class Asked(NamedTuple):
-    """What one answer used; the tokens of each kind are part of the prompt's or the answer's."""
+    """What one answer used. The tokens of each kind are part of the prompt's or the answer's tokens."""
 
     prompt_tokens: int
     output_tokens: int
@@ -23,12 +23,12 @@ class Asked(NamedTuple):
 
     @property
     def is_text(self) -> bool:
-        """Whether nothing but plain and cached text is billed."""
+        """Whether only plain and cached text is billed."""
         return not self.kinds
 
 
 def usages(rng: random.Random, bounds: Sequence[int], count: int) -> list[Asked]:
-    """Random ones; a part of the prompts stands a little below, at and above each bound."""
+    """Random usages. Some prompts lie just below, at and above each bound."""
     return [_usage(rng, bounds, is_plain=number % 4 == 0) for number in range(count)]
 
 
@@ -55,7 +55,7 @@ def _usage(rng: random.Random, bounds: Sequence[int], *, is_plain: bool) -> Aske
 
 
 def response_of(model: str, asked: Asked) -> litellm.ModelResponse:
-    """An answer as LiteLLM has it once a provider's was read."""
+    """An answer in LiteLLM's form, as after reading a provider's answer."""
     kinds = asked.kinds
     written, written_1h = kinds.get("written", 0), kinds.get("written_1h", 0)
     prompt = PromptTokensDetailsWrapper(

@@ -1,4 +1,4 @@
-"""What a model's name alone does not tell, billed by LiteLLM's `Router` for mocked answers, as for real ones."""
+"""Prices that do not follow from a model's name: LiteLLM's `Router` bills mocked answers as it bills real ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ADDED: tuple[tuple[str, Mapping[str, object]], ...] = (
 
 
 async def of_forms(per_form: int, seed: int) -> list[Compared]:
-    """Every form, and all again under LiteLLM's discounts and margins."""
+    """Compares every form, first without and then with each of LiteLLM's discounts and margins."""
     rng, found = random.Random(seed), list[Compared]()
     for name, value in ((None, None), *ADDED):
         if name is not None:

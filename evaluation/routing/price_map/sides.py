@@ -1,4 +1,4 @@
-"""What LiteLLM bills and what we take a request to cost, side by side, for every model of the price map."""
+"""What LiteLLM bills and what the plugin takes a request to cost, side by side, for every model of the price map."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from slo_router.gateway.billing import UNASKED, as_billed
 
 NEAR_USD = 1e-9
 TIERS = (None, "flex", "priority", "batch")
-CALLED_AS = {"bedrock_converse": "bedrock"}  # the prefix of a deployment's model, where the map names it otherwise
+CALLED_AS = {"bedrock_converse": "bedrock"}  # provider in the map → prefix of a deployment's model, if they differ
 
 
 class Compared(NamedTuple):
-    """One usage of one deployment, as each side bills it. `None`: nobody knows."""
+    """One usage of one deployment, as each side bills it. `None`: the side has no price."""
 
     model: str
     tier: str | None
@@ -35,7 +35,7 @@ class Compared(NamedTuple):
     commands_usd: float | None
 
     def verdict(self, ours_usd: float | None) -> str:
-        """How ours stands to LiteLLM's."""
+        """How our cost compares with LiteLLM's."""
         theirs_usd = self.litellm_usd
         if ours_usd is None:
             return BOTH_UNKNOWN if not theirs_usd else "unknown, LiteLLM bills"
@@ -59,7 +59,7 @@ def listed(map_of: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, st
         bare = model.removeprefix(f"{own}/")
         try:
             called, provider, _, _ = litellm.get_llm_provider(f"{own}/{bare}")
-        except litellm.BadRequestError:  # nobody can call it
+        except litellm.BadRequestError:  # no deployment can call this model
             continue
         yield f"{own}/{bare}", called, provider, known
 
@@ -67,7 +67,7 @@ def listed(map_of: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, st
 def compare(
     prices: PriceMap, model: tuple[str, str, str], tier: str | None, asked: Sequence[Asked]
 ) -> Iterator[Compared]:
-    """Ours and LiteLLM's for one model at one tier."""
+    """Our costs and LiteLLM's for one model at one tier."""
     name, bare, provider = model
     params = {"model": name, **({} if tier is None else {"service_tier": tier})}
     entry = {"model_name": "g", "litellm_params": params, "model_info": {"id": name}}
@@ -91,7 +91,7 @@ def compare(
 
 
 def finish(work: Generator[None, None, Facts]) -> Facts:
-    """What a generator returns, its pauses skipped."""
+    """Runs a generator to its end and returns its result."""
     while True:
         try:
             next(work)
@@ -100,12 +100,12 @@ def finish(work: Generator[None, None, Facts]) -> Facts:
 
 
 def ours(facts: Facts, one: Asked) -> float | None:
-    """What we take the answer to cost."""
+    """What the plugin takes the answer to cost."""
     return cost_usd(facts, one.prompt_tokens, one.output_tokens, one.cached_tokens, one.seconds, kinds=one.kinds)
 
 
 def of_map(per_model: int, seed: int, every: int = 1) -> Iterator[Compared]:
-    """Every model of the map, at each tier that has a price there, and at one that has none."""
+    """Compares every model of the map at each tier with a price; if it has no tier, at a random one too."""
     rng, prices = random.Random(seed), price_map()
     for name, bare, provider, known in islice(listed(prices), 0, None, every):
         bounds = bounds_of(known)

@@ -1,1 +1,1 @@
-"""Does `slo-router replay` foretell what a live run then shows? `python -m evaluation.routing.replay_ab`."""
+"""Does `slo-router replay` predict what a live run then shows? `python -m evaluation.routing.replay_ab`."""

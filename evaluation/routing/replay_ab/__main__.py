@@ -1,9 +1,9 @@
 """Replays recorded traffic under other policies and holds what that says against live runs under them.
 
-A real proxy routes the same arrivals in every arm, each under its policy. What the arm `recorded` left is replayed by
-`slo-router replay` under each other policy. Differences are replay − live: over the requests of all repeats together,
-with the lowest and the highest of single repeats. The control is an arm under the recorded policy itself. The policy
-with a limit on the edge is held to no bar: of it the replay should say itself that its picks may differ.
+A real proxy routes the same arrivals in every arm, each arm under its policy. `slo-router replay` replays the records
+of the arm `recorded` under each other policy. Differences are replay − live: over the requests of all repeats together,
+with the lowest and the highest of single repeats. The control is an arm under the recorded policy itself. There is no
+bar for the policy with a limit on the edge: the replay itself should say that its picks may differ.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Compared:
 
 
 class Figures(NamedTuple):
-    """Of a live run or a replay: share by deployment, USD, and the share of the judged that kept the SLO.
+    """The figures of a live run or a replay: shares by deployment, USD, and SLO attainment.
 
-    `close` is the share of picks that the replay says may differ live.
+    `close` is the share of picks that, by the replay, may differ live.
     """
 
     shares: dict[str, float]
@@ -71,7 +71,7 @@ class Figures(NamedTuple):
 
 
 def measured(lines: Sequence[str], arm: str) -> Figures:
-    """What an arm came to."""
+    """The figures of an arm's live records."""
     records: list[Recorded] = [decode(line) for line in lines]
     served = Counter((record.deployment or "").removeprefix(f"{arm}: ") for record in records)
     judged = [record.slo_met for record in records if record.slo_met is not None]
@@ -80,7 +80,7 @@ def measured(lines: Sequence[str], arm: str) -> Figures:
 
 
 def replayed(lines: Sequence[str], policy: str, folder: Path) -> Figures:
-    """What `slo-router replay` says of the recorded arm's records."""
+    """What `slo-router replay` predicts from the recorded arm's records."""
     log = folder / "replayed.jsonl"
     log.write_text("\n".join(lines), encoding="utf-8")
     files = ["--log", str(log), "--config", str(yaml_of(folder, RECORDED)), "--policy", str(yaml_of(folder, policy))]
@@ -93,7 +93,7 @@ def replayed(lines: Sequence[str], policy: str, folder: Path) -> Figures:
 
 
 def differences(foretold: Figures, live: Figures) -> dict[str, float]:
-    """Replay − live, in the units of `BARS`; of the shares the one that is furthest off."""
+    """Replay − live, in the units of `BARS`. For shares it is that of the deployment furthest off."""
     names = foretold.shares.keys() | live.shares.keys()
     off = [100 * (foretold.shares.get(name, 0.0) - live.shares.get(name, 0.0)) for name in names]
     cost, kept = 100 * (foretold.usd / live.usd - 1), 100 * (foretold.kept - live.kept)
@@ -101,13 +101,13 @@ def differences(foretold: Figures, live: Figures) -> dict[str, float]:
 
 
 def yaml_of(folder: Path, policy: str) -> Path:
-    """The recorded arm's YAML under a policy; JSON is YAML."""
+    """The path of the recorded arm's YAML under a policy. It contains JSON, which is YAML."""
     return folder / f"{policy}.yaml"
 
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[StockProxy, redis.Redis]]:
-    """Endpoints, Valkey and a warm proxy."""
+    """Runs the endpoints, Valkey and a warm proxy."""
     specs = [one.spec(arm) for arm in ARMS for one in DEPLOYMENTS]
     with running_endpoints(specs) as handles, ValkeyServer(folder / "valkey") as valkey:
         client = redis.Redis.from_url(valkey.url, decode_responses=True)
@@ -158,7 +158,7 @@ def main(
 
 
 def compared(runs: Sequence[Mapping[str, list[str]]], policy: str, folder: Path) -> Compared:
-    """Of all repeats together, with the lowest and the highest of single ones."""
+    """One policy over all repeats together, with the lowest and the highest single repeat."""
 
     def off(chosen: Sequence[Mapping[str, list[str]]]) -> tuple[dict[str, float], float]:
         recorded, live = ([line for one in chosen for line in one[arm]] for arm in (RECORDED, policy))

@@ -18,13 +18,13 @@ from evaluation.shared.traffic import PATHS, body
 from slo_router.contract.keys import REQUESTS_STREAM
 from slo_router.operator.replay.recorded import decode
 
-WITHIN_S = 30.0  # until the last record is there
+WITHIN_S = 30.0  # the longest wait for the last record
 
 
 def run(
     proxy: StockProxy, client: redis.Redis, arms: Sequence[str], requests: Sequence[Arrival]
 ) -> Mapping[str, list[str]]:
-    """The records as JSON lines, by arm. A request that is given up leaves none, or one that says so."""
+    """The records as JSON lines, by arm. A request whose client left has no record, or one that says so."""
     client.delete(REQUESTS_STREAM)
     asyncio.run(_send_all(proxy, arms, requests))
     deadline_s, expected = time.monotonic() + WITHIN_S, len(arms) * len(requests)
@@ -37,7 +37,7 @@ def run(
 
 
 async def _send_all(proxy: StockProxy, arms: Sequence[str], requests: Sequence[Arrival]) -> None:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # an idle one may just be closed
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # the server may close an idle connection
     async with httpx.AsyncClient(base_url=proxy.url, headers=proxy.auth, timeout=120, limits=limits) as client:
         began_s = time.perf_counter()
 

@@ -1,14 +1,15 @@
 """The world of the study: four deployments, four kinds of requests, one policy in force and others to try. Pure.
 
-Each policy is an arm of its own: a group with endpoints of its own, all alike. All arms get the same requests at the
-same instants, so that what the machine does to one it does to the others. The endpoints are slow beside that, and vary
-much, so that it is their own spread that an SLO is missed by. Requests are of all kinds, as `evaluation.shared.traffic`
-draws them, and the models write at unlike length, in a measure that a prompt sets for all. Every deployment serves
-somebody under the policy that is recorded: of one that serves nobody a log cannot tell.
+Each policy is an arm: a group with its own endpoints, which are the same in all arms. All arms get the same requests at
+the same instants, so that the machine affects all of them alike. The endpoints are slow compared with the machine's
+noise, and vary much, so that their own spread makes them miss an SLO. Requests are of all kinds, as
+`evaluation.shared.traffic` draws them. The models write answers of different lengths, and each prompt makes the answers
+of all models longer or shorter alike. Under the recorded policy every deployment serves some requests, because a log
+tells nothing about a deployment without requests.
 
-A p90 that is learned from a request every few seconds wanders by 10 to 15 %. So each limit is 30 % or more off every
-p90, and each score further from the next than such a wander moves it. `EDGE` is the exception: its limit is 9 and 18 %
-above two p90s, and there a live run may differ from its own repetition.
+A p90 that is learned from one request every few seconds moves by 10 to 15 %. So each limit is at least 30 % away from
+every p90, and each score is further from the next than such a move can shift it. `EDGE` is the exception: its limit is
+9 and 18 % above two p90s, so that a live run may differ from its own repetition.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from slo_router.contract.model import Metrics
 
 JITTER = 0.3  # sigma of the log-normal factor on each latency
 P95_FACTOR = 1.64  # e^(1.645 · JITTER)
-OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # few and slow chunks of an answer as long as usual
+OUTPUT_TOKENS, TOKENS_PER_CHUNK = 128, 16  # few, slow chunks in an answer of usual length
 CONTEXT_TOKENS, TOO_LONG_TOKENS = 32_768, 40_000
 RECORDED = "recorded"
 CONTROL = "the same again"
@@ -44,7 +45,7 @@ class Deployment(NamedTuple):
     verbosity: float
 
     def spec(self, arm: str) -> EndpointSpec:
-        """As it is emulated in an arm."""
+        """The deployment's emulated endpoint in an arm."""
         return EndpointSpec(
             name=deployment_id(self, arm),
             ttft_ms=self.ttft_ms,
@@ -60,7 +61,7 @@ class Deployment(NamedTuple):
         )
 
     def metrics(self, now_s: float) -> Metrics:
-        """As a benchmark would find it."""
+        """What a benchmark would measure of the deployment."""
         ttft_s, tpot_s = self.ttft_ms / 1_000, self.tpot_ms / 1_000
         return Metrics(
             *(now_s, ttft_s, ttft_s, ttft_s * P95_FACTOR, tpot_s, tpot_s * P95_FACTOR),
@@ -71,7 +72,7 @@ class Deployment(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A class of requests: its share of the traffic, the quality it needs, its prompt's length, what it asks for."""
+    """A class of requests: share of the traffic, needed quality, prompt length in words, instruction, headers."""
 
     share: float
     min_quality: float
@@ -86,7 +87,7 @@ DEPLOYMENTS = (
     Deployment("hosted", 2_600, 4, 1.6e-6, 0.80, 1.0),
     Deployment("large", 2_800, 4, 8e-6, 0.95, 0.91),
 )
-KINDS = {
+KINDS = {  # with the deployment that serves each under the recorded policy
     "ner": Kind(0.40, 0.5, (30, 150), "Extract all names of people and places from this text."),  # small
     "summarization": Kind(0.25, 0.7, (100, 300), "Summarize this report in one sentence."),  # medium
     "reasoning": Kind(0.20, 0.9, (40, 120), "Explain step by step what follows from this."),  # large
@@ -95,7 +96,7 @@ KINDS = {
 FLOORS = {category: kind.min_quality for category, kind in KINDS.items()}
 BEFORE: dict[str, object] = {"slo": {"ttft_ms": 14_000}, "min_quality": FLOORS}
 POLICIES: Mapping[str, dict[str, object]] = {
-    CONTROL: BEFORE,  # how far a live run is from its own repetition
+    CONTROL: BEFORE,  # shows how far a live run is from its own repetition
     "higher floor": BEFORE | {"min_quality": FLOORS | {"ner": 0.7}},
     "tighter TTFT": BEFORE | {"slo": {"ttft_ms": 6_000}},
     "weighted": BEFORE | {"objective": "weighted", "weights": {"quality": 0.33, "cost": 0.47, "latency": 0.2}},
@@ -104,7 +105,7 @@ POLICIES: Mapping[str, dict[str, object]] = {
 
 
 class Arrival(NamedTuple):
-    """One request: seconds after the start, what it is, prompt, headers."""
+    """One request: seconds after the start, its kind, prompt and headers."""
 
     at_s: float
     ask: Ask
@@ -125,7 +126,7 @@ def arrivals(rate: float, seconds: float, seed: int) -> Iterator[Arrival]:
 
 
 def deployment_id(deployment: Deployment, arm: str) -> str:
-    """Its name in Redis, records and on the wire."""
+    """The deployment's name in an arm: in Redis, in records and in requests."""
     return f"{arm}: {deployment.name}"
 
 

@@ -45,17 +45,17 @@ from evaluation.shared.stock_proxy import StockProxy
 from slo_router.contract.redis import embedded
 
 WINDOW_S = 10.0
-SHARE = 0.1  # of the traffic that the capped endpoint takes
+SHARE = 0.1  # the capped endpoint's quota, as a share of the traffic
 WARM_UP = 15
 WRONG = 10
 BAD_TEMPERATURE = 9
-KEPT_PERCENT, REACHED = 97, 5  # what we want
-KNOWN_AFTER_S = 2.0  # after the first health check: what was under way then has come
+KEPT_PERCENT, REACHED = 97, 5  # the aims
+KNOWN_AFTER_S = 2.0  # after the first health check, until requests in flight have arrived
 TIMEOUT_S = 30.0
 
 
 class Answer(NamedTuple):
-    """What a client saw: the status (0 for none), who answered, when the first token came."""
+    """What a client saw: the status (0 if none came), the deployment that answered, and the TTFT."""
 
     sent_s: float  # Unix seconds
     status: int
@@ -70,14 +70,14 @@ class Found(NamedTuple):
     refused: Counter[int]  # 429s by window
     windows: range
     passed: Counter[int]
-    wrong: dict[int, int]  # by status: of ten good requests right after wrong ones those that went elsewhere
+    wrong: dict[int, int]  # by status: of ten good requests right after wrong ones, how many went elsewhere
     account: dict[int, list[Answer]]
-    reached: dict[int, list[tuple[float, bool]]]  # by status: what came there, seconds since it broke; a health check?
+    reached: dict[int, list[tuple[float, bool]]]  # by status: requests there: seconds since it broke, is it a check
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What became of the requests beside an endpoint with a quota; `refused` are its 429s by window."""
+    """What became of the requests to the group whose cheapest endpoint has a quota. `refused`: its 429s by window."""
 
     refused: tuple[int, ...]
     lost: int
@@ -88,14 +88,14 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of those beside an endpoint that refuses everything."""
+    """What became of the requests to a group whose cheaper endpoint refuses everything."""
 
     status: int
-    before: int  # reached it before it was known
-    minute: int  # at most, in a minute then
+    before: int  # requests that reached the endpoint before it was known to refuse
+    minute: int  # the most that reached it in one minute after that
     lost: int
     requests: int
-    elsewhere: int  # of the good ones after wrong ones
+    elsewhere: int  # good requests after wrong ones that went elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Way:
 
 
 async def ask(client: httpx.AsyncClient, group: str, **body: object) -> Answer:
-    """One streamed request."""
+    """Sends one streamed request."""
     sent_s, content = time.time(), {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
     headers = {
         "x-slo-ttft-ms": f"{TTFT_MS}",
@@ -129,7 +129,7 @@ async def ask(client: httpx.AsyncClient, group: str, **body: object) -> Answer:
 
 
 async def steadily(client: httpx.AsyncClient, group: str, seconds: float, pause_s: float) -> list[Answer]:
-    """Requests at their instants, whatever becomes of the earlier ones."""
+    """Sends a request every `pause_s`, whatever becomes of the earlier ones."""
     began_s, tasks = time.monotonic(), []
     for number in range(int(seconds / pause_s)):
         await asyncio.sleep(max(began_s + number * pause_s - time.monotonic(), 0))
@@ -138,10 +138,10 @@ async def steadily(client: httpx.AsyncClient, group: str, seconds: float, pause_
 
 
 async def play(client: httpx.AsyncClient, handles: dict[str, Handle], options: argparse.Namespace) -> Found:
-    """Everything on one proxy."""
+    """Plays all parts on one proxy."""
     groups = [f"account-{status}" for status in STATUSES]
     for _ in range(WARM_UP):
-        await asyncio.gather(*(ask(client, group) for group in groups))  # not the one whose limit is to be found out
+        await asyncio.gather(*(ask(client, group) for group in groups))  # the proxy must find out the quota by itself
     wrong = dict(zip(STATUSES, await asyncio.gather(*(after_wrong(client, group) for group in groups)), strict=True))
     await asyncio.sleep(2)
     quota, windows = [], range(0)
@@ -168,7 +168,7 @@ async def play(client: httpx.AsyncClient, handles: dict[str, Handle], options: a
 
 
 async def after_wrong(client: httpx.AsyncClient, group: str) -> int:
-    """Ten requests that are themselves wrong, in a row, and ten good ones: how many of those went elsewhere."""
+    """Sends ten wrong requests, then ten good ones. Returns how many of the good ones went elsewhere."""
     for _ in range(WRONG):
         await ask(client, group, temperature=BAD_TEMPERATURE)
     good = [await ask(client, group) for _ in range(WRONG)]
@@ -176,7 +176,7 @@ async def after_wrong(client: httpx.AsyncClient, group: str) -> int:
 
 
 def kept(answer: Answer, known: dict[str, Endpoint]) -> bool:
-    """Whether a request got what its contract says."""
+    """Whether the request's contract was kept."""
     served = known.get(answer.deployment)
     if answer.status != 200 or answer.ttft_s is None or served is None:
         return False
@@ -185,7 +185,7 @@ def kept(answer: Answer, known: dict[str, Endpoint]) -> bool:
 
 
 def before_and_after(reached: Sequence[tuple[float, bool]]) -> tuple[int, int]:
-    """How many came before it was known that it refuses everything, and in a minute at most after that."""
+    """How many requests came before the endpoint was known to refuse, and the most in one minute after that."""
     known_s = min((at_s for at_s, is_check in reached if is_check), default=float("inf")) + KNOWN_AFTER_S
     late = [at_s for at_s, _ in reached if at_s > known_s]
     most = max((sum(at_s <= other < at_s + MINUTE_S for other in late) for at_s in late), default=0)
@@ -193,7 +193,7 @@ def before_and_after(reached: Sequence[tuple[float, bool]]) -> tuple[int, int]:
 
 
 def run(way: str, options: argparse.Namespace) -> Way:
-    """One way's figures."""
+    """Plays one way on a new proxy. Returns its figures."""
     per_window = round(options.rate * WINDOW_S * SHARE)
     known = endpoints(per_window, WINDOW_S)
     with tempfile.TemporaryDirectory() as name, running_endpoints([one.spec for one in known]) as running:
@@ -202,7 +202,7 @@ def run(way: str, options: argparse.Namespace) -> Way:
         environment = {embedded.DIRECTORY_VARIABLE: str(home)}
         settings = document(way, known, bases, per_window, WINDOW_S)
         with StockProxy(settings, Path(name), workers=WORKERS, environment=environment) as proxy:
-            limits = httpx.Limits(max_keepalive_connections=0)  # a connection each, which any worker may take
+            limits = httpx.Limits(max_keepalive_connections=0)  # a connection per request, which any worker may take
             found = asyncio.run(_playing(proxy, limits, handles, options))
         if way == OURS:
             embedded.stop(home)
@@ -217,7 +217,7 @@ async def _playing(
 
 
 def figures_of(way: str, found: Found, known: dict[str, Endpoint], per_window: int) -> Way:
-    """What it came to."""
+    """The figures of one way."""
     quota = None
     if found.quota:
         per = tuple(found.refused[window] for window in found.windows)
@@ -234,7 +234,7 @@ def figures_of(way: str, found: Found, known: dict[str, Endpoint], per_window: i
 
 
 def report(way: Way) -> Iterator[str]:
-    """In words."""
+    """The figures in words."""
     yield way.name
     if way.quota is not None:
         yield (
@@ -251,7 +251,7 @@ def report(way: Way) -> Iterator[str]:
 
 
 def aims_of(ours: Way) -> Iterator[Aim]:
-    """Of this plugin's way."""
+    """The aims for this plugin's way."""
     if ours.quota is not None:
         yield Aim.at_most(1, "429s in a window:", max(ours.quota.refused), 0)
         yield Aim.at_most(0, "requests lost beside a quota:", ours.quota.lost, 0)

@@ -1,9 +1,9 @@
 """The endpoints, the groups, and each way's proxy. Pure.
 
-quota     capped (cheapest, a tenth of the traffic in each window, then HTTP 429 with Retry-After), middle, dear
-account   for each status two endpoints of a group of its own: the cheaper one is out of credit, and says so with it
+quota     capped (cheapest; takes a tenth of the traffic in each window, then HTTP 429 with Retry-After), middle, dear
+account   a group of two endpoints for each status: the cheaper one is out of credit, and says so with this status
 
-Every request streams a few tokens. Its contract: a first token in time, a quality, a cost.
+Every request streams a few tokens. Its contract: a limit on TTFT, a quality floor and a cost limit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evaluation.emulator import EndpointSpec
 
 OURS, USAGE, SHUFFLE = "slo-router", "usage-based-routing-v2", "simple-shuffle"
 WAYS = (OURS, USAGE, SHUFFLE)
-WORDS = {  # by status: an endpoint's that is out of credit, as providers say it, or that has lost its key
+WORDS = {  # by status: what providers say if an account is out of credit or a key is wrong
     400: "Your credit balance is too low to access the API. Please go to Plans & Billing.",
     401: "Incorrect API key provided: sk-none.",
     402: "Insufficient Balance",
@@ -39,7 +39,7 @@ class Endpoint(NamedTuple):
 
 
 def endpoints(per_window: int, window_s: float) -> list[Endpoint]:
-    """All of them."""
+    """All endpoints of all groups."""
     capped = replace(_usual(CAPPED), per_window=per_window, window_s=window_s)
     found = [
         Endpoint("quota", capped, 2e-7, 0.8),
@@ -60,7 +60,7 @@ def _usual(name: str) -> EndpointSpec:
 def document(
     way: str, known: list[Endpoint], api_bases: Mapping[str, str], per_window: int, window_s: float
 ) -> dict[str, object]:
-    """The proxy's configuration. Usage-based routing knows the limit, without which it has nothing to go by."""
+    """The proxy's configuration. Only usage-based routing is told the limit, because it cannot work without."""
     rpm = {"rpm": round(per_window * MINUTE_S / window_s)} if way == USAGE else {}
     groups: dict[str, object] = {one.group: {} for one in known}
     ours: dict[str, object] = {

@@ -1,12 +1,12 @@
 """The plugin itself as a policy: four workers, each with the strategy, the live state and the learning of a proxy.
 
-Requests go to the workers in turn. What LiteLLM's hooks call is called here in their order: pick, sent, first token,
-end, record. Each worker publishes its live state once a second, through JSON as through Redis; all hear each other at
-once. Beside them an observer in shadow hears of every request itself, and each decision is held against the one that it
-would have made.
+Requests go to the workers in turn. The policy calls what LiteLLM's hooks call, in the same order: pick, sent, first
+token, end, record. Each worker publishes its live state once a second, as JSON as in Redis, and all workers hear it at
+once. An observer in shadow mode hears of every request itself. Every fourth decision is compared with the one that the
+observer would have made.
 
-What LiteLLM marks as the first token is the first token here. That it is not, where an endpoint sends a chunk with the
-role alone, is tried on the real proxy.
+Here LiteLLM always marks the true first token. On a real proxy it may mark a chunk with the role alone; tests on the
+real proxy cover that.
 """
 
 # ruff: noqa: ARG002  # every policy has the same signatures
@@ -44,10 +44,10 @@ from slo_router.worker.trace import Trace
 GROUP = "simulator"
 WORKERS = 4
 OBSERVED_EVERY = 4
-BY_FAR = 1.25  # more than the margin of the filter and the error of an estimate
+BY_FAR = 1.25  # more than the filter's margin and an estimate's error together
 TICKS_PER_REFRESH = 4
 EPOCH_S = 1_750_000_000.0  # virtual time 0, in Unix seconds
-BENCHMARK_AGE_S = 6 * 3_600.0  # it ran last night
+BENCHMARK_AGE_S = 6 * 3_600.0  # the benchmark ran last night
 ENDINGS: Mapping[Outcome, Ending] = {  # as `gateway.faults.fault_of` reads what LiteLLM raises
     "success": "success",
     "error": "error",
@@ -65,7 +65,7 @@ HEALTH: Mapping[Outcome, Health] = {"success": "answers", "error": "fails", "tim
 
 @dataclass(slots=True, eq=False)
 class Way:
-    """One request on its way through a worker, and as the observer sees it. Times are Unix seconds."""
+    """One request in a worker, with the worker's trace and the observer's. Times are Unix seconds."""
 
     worker: Strategy
     trace: Trace
@@ -73,7 +73,7 @@ class Way:
 
 
 class Ours(Policy):
-    """See the module. `benchmark` is by deployment name; one that it lacks was never measured."""
+    """See the module. `benchmark` is by deployment name; a deployment that it lacks was never measured."""
 
     def __init__(
         self,
@@ -93,12 +93,12 @@ class Ours(Policy):
         self.workers = [self._strategy() for _ in range(WORKERS)]
         self.observer = self._strategy()
         self._turn, self._ticks = itertools.count(), itertools.count()
-        self._ways: dict[int, Way] = {}  # by request
+        self._ways: dict[int, Way] = {}  # by request number
         self._over: list[tuple[Way, Landing | None, Landing | None, dict[str, object]]] = []  # since the last tick
-        self._unclear_s: dict[tuple[int, str], float] = {}  # by worker and deployment: its check could not tell
+        self._unclear_s: dict[tuple[int, str], float] = {}  # last unclear health check, by worker and deployment
         self._pictures: deque[Mapping[str, LiveState]] = deque(
             maxlen=2 * TICKS_PER_REFRESH
-        )  # the observer's, of two seconds
+        )  # the observer's state at each tick of the last two seconds
 
     def _strategy(self) -> Strategy:
         settings = PluginSettings(groups={GROUP: GroupSettings()})
@@ -139,13 +139,13 @@ class Ours(Policy):
     def _agreed(
         self, name: str, sent: dict[str, object], pool: Sequence[str], trace: Trace, number: int
     ) -> tuple[bool, bool] | tuple[None, None]:
-        """Whether the observer decides alike now, and whether it does or would have in the last two seconds.
+        """Whether the observer decides alike now; and whether it does so now or would have in the last two seconds.
 
-        It is asked of some requests only: it decides up to nine times for each.
+        Only every fourth request asks, because the observer decides up to nine times for it. `None` for the others.
         """
         live, states = self.observer.live, self.observer.live.states
         if number % OBSERVED_EVERY:
-            self.observer.choose(GROUP, sent, pool, trace)  # what it expects of the request
+            self.observer.choose(GROUP, sent, pool, trace)  # so that it knows what to expect of the request
             return None, None
 
         def alike(picture: Mapping[str, LiveState]) -> bool:
@@ -159,7 +159,7 @@ class Ours(Policy):
             live.states = states
 
     def _misjudges(self, decision: Decision, request: Request) -> bool:
-        """Whether it rules somebody out as too small whose window holds the request by far."""
+        """Whether the decision rules out a deployment as too small whose context window is by far large enough."""
         return any(
             rejection.filter == "context_window"
             and self.specs[self._position[rejection.deployment_id]].context_tokens >= BY_FAR * request.ask.needs_tokens
@@ -186,7 +186,7 @@ class Ours(Policy):
         return rescuing.look(way.worker, way.trace, GROUP, self._now_s)
 
     def first_token(self, request: Request, ttft_s: float, now_s: float) -> None:
-        """See Policy. The plugin looks at its ticks."""
+        """See Policy. The workers learn of it at their next tick."""
         way = self._ways[request.number]
         for trace in (way.trace, way.observed):
             if request.ask.stream and trace.awaits_token:
@@ -207,7 +207,7 @@ class Ours(Policy):
             self._over.append((way, own, observed, self._payload(end)))
 
     def _payload(self, end: Ended) -> dict[str, object]:
-        """LiteLLM's standard logging payload, as far as a record is made of it."""
+        """The fields of LiteLLM's standard logging payload from which a record is made."""
         return {
             "status": "success" if end.outcome in ("success", "left") else "failure",
             "error_str": "Client disconnected" if end.outcome == "left" else None,
@@ -267,7 +267,7 @@ class Ours(Policy):
         return Probe(self._position[name], ended)
 
     def shut(self, now_s: float) -> Collection[int]:
-        """See Policy. One that any of the workers leaves out."""
+        """See Policy. A deployment is shut if any worker leaves it out."""
         return {
             self._position[name]
             for worker in self.workers

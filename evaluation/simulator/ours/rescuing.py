@@ -1,4 +1,4 @@
-"""What the plugin's rescue does with one attempt: when it looks, and what it does then. The very code of the plugin."""
+"""When the plugin's rescue looks at an attempt, and what it does then. It is the plugin's own code that decides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slo_router.worker.trace import Rescue, Trace
 
 
 def deadline_s(worker: Strategy, trace: Trace, group: str, settings: RescueSettings, now_s: float) -> float | None:
-    """See Policy; Unix seconds. `None` too where LiteLLM would not try again."""
+    """See Policy; `now_s` is in Unix seconds. Also `None` if LiteLLM would not try again."""
     attempt, decision = trace.attempt, trace.decision
     if len(trace.sent_to) == 1:
         worker.rescues.budget.earn(group, settings.budget, now_s)
@@ -35,7 +35,7 @@ def deadline_s(worker: Strategy, trace: Trace, group: str, settings: RescueSetti
 
 
 def look(worker: Strategy, trace: Trace, group: str, now_s: float) -> float | None:
-    """See Policy. As the plugin's alarm does; Unix seconds."""
+    """See Policy. Does what the plugin's alarm does; `now_s` is in Unix seconds."""
     attempt, decision = trace.attempt, trace.decision
     if attempt is None or attempt.flight is None or decision is None or attempt.deadline_s is None:
         return None

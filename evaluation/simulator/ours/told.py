@@ -1,4 +1,4 @@
-"""What the plugin is told of an endpoint by the configuration, and of a request by its client."""
+"""What the configuration tells the plugin about an endpoint, and what the client tells it about a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slo_router.contract.model import Facts
 
 
 def facts_of(spec: Spec) -> Facts:
-    """What the configuration says of an endpoint."""
+    """What the configuration says about an endpoint."""
     return Facts(
         spec.name,
         spec.served,
@@ -20,7 +20,7 @@ def facts_of(spec: Spec) -> Facts:
 
 
 def headers_of(request: Request) -> dict[str, str]:
-    """The contract as a client says it."""
+    """The headers in which the client states the contract."""
     time_s, cost_per_1k_usd, min_quality = request.contract
     return {
         "x-slo-category": request.category,

@@ -1,4 +1,4 @@
-"""What shows beside other deployments' answers to the same prompts; a verdict needs more than one odd answer."""
+"""Faults that show beside other deployments' answers to the same prompts. A verdict needs more than one odd answer."""
 
 from __future__ import annotations
 

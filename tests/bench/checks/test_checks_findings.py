@@ -1,4 +1,4 @@
-"""What one answer shows by itself: each silent failure is named, and odd but sound text is left alone."""
+"""Faults that one answer shows by itself: each silent failure is named, and odd but sound text is left alone."""
 
 from __future__ import annotations
 

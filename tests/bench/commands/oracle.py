@@ -1,4 +1,4 @@
-"""A model server that answers what a function says, over real HTTP: for tests in which the content of answers matters.
+"""A model server over real HTTP whose answers come from a function, for tests of the answers' content.
 
     with oracle(lambda body: "Paris") as server:
         ...  # server.api_base; server.bodies holds what was asked
@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Tests are quiet."""
+        """Prints nothing."""
 
 
 def _events(text: str) -> bytes:
@@ -67,7 +67,7 @@ def asked(body: Body) -> str:
 
 @contextmanager
 def oracle(says: Says) -> Iterator[Oracle]:
-    """Runs it on a free port of the loopback interface."""
+    """Runs the server on a free port of the loopback interface."""
     server = Oracle(says)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -1,4 +1,4 @@
-"""A server is asked as it takes it, at the command: other names, without fields, with more room, after a restart."""
+"""The command asks a server in the way that it accepts: other names, fewer fields, more room, after a restart."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Configure = Callable[..., str]
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> set[object]:
-    """Those of the run's senders that met an outage."""
+    """The run's senders that met an outage."""
     senders: set[object] = set()
 
     async def noticed(sample: Sample, target: Target) -> bool:
@@ -47,7 +47,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> set[object]:
 
 
 def back(server: Particular, away: set[object], broken: int, after_s: float) -> None:
-    """Starts a server again a while after all whose request was broken off have noticed that it is gone."""
+    """Restarts a server a while after all senders with broken requests have noticed that the server is gone."""
     deadline_s = time.monotonic() + 60
     while len(away) < broken and time.monotonic() < deadline_s:
         time.sleep(0.01)
@@ -144,7 +144,7 @@ def test_a_restart_in_the_middle_is_waited_for_and_counts_nowhere(
 
         def answer(_: Request) -> bytes:
             if len(server.requests) == 6:  # two first requests, one warm-up, two of the four
-                server.stop()  # as a process that is killed
+                server.stop()  # as if its process was killed
                 threading.Thread(target=back, args=(server, away, 1, 1.2)).start()
                 return HOLD
             return GOOD

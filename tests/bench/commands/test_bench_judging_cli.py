@@ -1,4 +1,4 @@
-"""The command, judged by the configured SLO and at the stated utilization: what is printed, what the router gets."""
+"""The command with the configured SLO and the stated utilization: what it prints, and what the router gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is left alone: it keeps to its budget, gives way to others, and goes on where it was killed."""
+"""A run without supervision: it keeps its budget, gives way to live traffic, and continues where it was killed."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_what_an_interrupted_run_finished_is_not_measured_again(config: str, lin
 
 
 def killed_at_random(config: str, link: redis.Redis, seed: int, longest_s: float) -> None:
-    """Kills a run at some moment after its first request, looks at what it left, and lets the next one end."""
+    """Kills a run at a random moment after its first request, checks what it left, and lets the next run end."""
     rng = random.Random(seed)
     before = {key: link.hgetall(key) for key in link.keys("metrics:*")}
     command = [str(Path(sys.executable).with_name("slo-bench")), *call(config, "--skip-locked")]
@@ -176,12 +176,12 @@ def killed_at_random(config: str, link: redis.Redis, seed: int, longest_s: float
     for key in link.keys("metrics:*"):
         fields, (_, name, category) = link.hgetall(key), str(key).split(":")
         is_new = fields.get("timestamp") != before.get(key, {}).get("timestamp")
-        assert is_new or fields == before[key], key  # all of the old ones
+        assert is_new or fields == before[key], key  # all old fields
         assert not is_new or {"ttft_ms", "tpot_ms", "cost_per_1k", "error_rate", "samples"} <= fields.keys()
         assert is_new or json.dumps([name, category]) not in finished
     for lock in link.keys(LOCK_KEY + "*"):
         assert 0 < link.pttl(lock) <= 30_000
-        link.delete(lock)  # as if that time was over
+        link.delete(lock)  # as if the lock had expired
     found = document(config)
     assert len(found["finished_before"]) == len(finished)  # type: ignore[arg-type]
     assert len(found["results"]) == CELLS - len(finished)  # type: ignore[arg-type]

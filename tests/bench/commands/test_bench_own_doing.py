@@ -1,4 +1,4 @@
-"""What failed by the agent's own doing is said at the command and steers nobody: refusals, money, wrong addresses."""
+"""The command reports failures of the agent's own making. They steer no router: refusals, money, wrong addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suites and sweeps, too, hold nothing of the agent's own doing against a deployment."""
+"""Suites and sweeps, too, blame no deployment for the agent's own failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`slo-bench schedule`: what it prints is what cron and Kubernetes take, and what the shipped manifest says."""
+"""`slo-bench schedule`: cron and Kubernetes accept what it prints, and the shipped manifest has the same."""
 
 from __future__ import annotations
 

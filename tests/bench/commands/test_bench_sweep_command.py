@@ -133,7 +133,7 @@ def test_a_run_by_the_clock_says_how_late_it_was(config: str) -> None:
 
 def test_a_trace_is_replayed_with_its_sizes_at_its_speed(config: str, fleet: list[Handle], tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
-    trace.write_text("t_s,prompt_tokens,output_tokens\n5,40,3\n6,400,4\n7,,\n")  # of itself it writes 4 to 12
+    trace.write_text("t_s,prompt_tokens,output_tokens\n5,40,3\n6,400,4\n7,,\n")  # without a limit it writes 4 to 12
     began_s = time.perf_counter()
     result = bench("run", "--config", config, *RUN, "--trace", str(trace), "--speed", "20", "--no-publish")
     assert result.exit_code == 0, result.output

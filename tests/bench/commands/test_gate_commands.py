@@ -1,4 +1,4 @@
-"""The gate as a user meets it: a drop makes the command exit 3 and holds a deployment until it is accepted or good."""
+"""The gate as a user sees it: after a drop the command exits with 3 and holds the deployment until accepted or good."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server() -> Oracle:  # type: ignore[misc]
 
 @pytest.fixture
 def slo_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey_url: str, server: Oracle) -> Slo:
-    """Calls the program with a configuration of one deployment, `small`."""
+    """Runs the program with a configuration of one deployment, `small`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     parameters = {"model": "openai/small", "api_base": server.api_base, "api_key": "none"}
     entry = {"model_name": "smart", "litellm_params": parameters, "model_info": {"id": "small"}}
@@ -84,7 +84,7 @@ def test_a_drop_holds_the_deployment_until_a_good_run(slo_bench: Slo, server: Or
         assert "ALERT small ner: quality_score 1 → 0.6 (-0.4" in fallen.stderr
         assert link.hmget(KEY, "quality_score", "quality_held") == ["0.6", "1"]
         asked_before = len(server.bodies)
-        again = slo_bench("quality", "--json")  # the bad run was not taken as the new normal
+        again = slo_bench("quality", "--json")  # the bad run did not become the baseline
         assert again.exit_code == 3
         assert json.loads(again.stdout)["results"][0]["verdict"] == "regressed"
         assert len(server.bodies) == asked_before + ITEMS
@@ -116,7 +116,7 @@ def test_an_allowance_lets_a_drop_pass(slo_bench: Slo, server: Oracle) -> None:
 
 
 def test_a_doubtful_drop_is_asked_again(slo_bench: Slo, server: Oracle) -> None:
-    """Three of 25 items fell: p = 0.1. At the second answer they are right."""
+    """Three of 25 items fell: p = 0.1. Their second answers are right."""
     slo_bench("quality")
     asked_before = len(server.bodies)
     server.says = lambda body: wrong_below(2)(body) if len(server.bodies) <= asked_before + ITEMS else asked(body)

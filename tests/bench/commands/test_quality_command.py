@@ -1,4 +1,4 @@
-"""`slo-bench quality` as a user runs it: what is asked, graded, written, kept, and what is said of the rest."""
+"""`slo-bench quality` as a user runs it: what it asks, grades, writes and keeps, and what it says about the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Setting = Callable[..., tuple[str, ...]]
 
 
 def item(number: int, **change: object) -> dict[str, object]:
-    """An item whose right answer is its number."""
+    """An item whose right answer is the item's number."""
     return {
         "id": f"item-{number}",
         "category": "ner",
@@ -46,7 +46,7 @@ def wrong(_: Body) -> str:
 
 @pytest.fixture
 def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey_url: str) -> Setting:
-    """Writes configuration and suite, and returns the options that name them."""
+    """Writes configuration and suite. Returns the options that name these files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def write(servers: Mapping[str, Oracle], items: list[dict[str, object]] | None = None) -> tuple[str, ...]:
@@ -170,15 +170,15 @@ def test_errors_are_no_wrong_answers_and_a_cell_with_many_is_not_written(setting
         assert "2 http_503" in result.stdout
         assert "a ner: not written: 8 of 10 items graded, expected 90%" in result.stderr
         broken.pop()
-        assert quality(*options).exit_code == 0  # 9 of 10: enough
+        assert quality(*options).exit_code == 0  # 9 of 10 are enough
         assert link.hget("metrics:a:ner", "quality_n") == "9"
-        assert len(server.bodies) == 12  # the errors alone were asked again
+        assert len(server.bodies) == 12  # only the errors were asked again
 
 
 def test_the_budget_and_the_time_stop_it(setting: Setting) -> None:
     with oracle(right) as server:
         options = setting({"a": server}, [item(n) for n in range(30)])
-        result = quality(*options, "--budget-usd", "0.03")  # 0.0015 each, and more than that in doubt
+        result = quality(*options, "--budget-usd", "0.03")  # 0.0015 each, more if in doubt
         assert result.exit_code == 2
         assert "the budget is used up" in result.stderr
         assert 0 < len(server.bodies) <= 20

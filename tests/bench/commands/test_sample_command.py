@@ -1,4 +1,4 @@
-"""The command, as a user runs it: what it reads and prints, what is in the file, who may read it, and exit codes."""
+"""The command as a user runs it: what it reads and prints, the file's content and permissions, and exit codes."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_scrubber_of_ones_own_is_added_and_rules_can_be_chosen(log: Path, outp
 
 
 def questions(text: str) -> Iterator[tuple[int, int, str]]:
-    """What the test above gives to --scrubber."""
+    """The scrubber that the test above names with --scrubber."""
     yield 0, text.index(" of "), "QUESTION"
 
 

@@ -9,19 +9,19 @@ from slo_bench.gate.entry import Entry, GateVerdict
 
 
 def scored(values: Sequence[float]) -> dict[str, float]:
-    """Items named by their place."""
+    """Scores of items that are named by their position."""
     return {f"item-{place}": float(value) for place, value in enumerate(values)}
 
 
 def answers(items: int, wrong: int) -> dict[str, float]:
-    """The first `wrong` of the items wrong, the others right."""
+    """Scores in which the first `wrong` items are wrong and the others right."""
     return scored([0.0] * wrong + [1.0] * (items - wrong))
 
 
 def quality_run(
     scores: Mapping[str, float], at_s: float = 1.0, category: str = "ner", verdict: GateVerdict | None = None
 ) -> Entry:
-    """A run of the deployment `small`, each item answered once."""
+    """A run of the deployment `small` that answered each item once."""
     figures = {"quality_score": fmean(scores.values())}
     return Entry(
         "quality", at_s, "small", "openai/small", category, len(scores), figures, "suite-1", "0.1", scores, verdict

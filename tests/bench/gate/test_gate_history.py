@@ -1,4 +1,4 @@
-"""The history in Redis is read back, bounded, and robust to what others write; its good runs make the baseline."""
+"""The history in Redis is read back, bounded, and robust against other writers. Its good runs make the baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate's decision: exact on tables, never against a better run, stricter the larger the drop."""
+"""The gate's decision: exact on tables, never against a better run, and stricter for a larger drop."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def test_told_apart_is_as_the_exact_test_says(fallen: int, apart: bool) -> None:
     ("wrong", "look", "expected"),
     [
         (60, 1, "good"),  # as before
-        (61, 1, "good"),  # one item: chance
+        (61, 1, "good"),  # one item may be chance
         (64, 1, "unsure"),  # 1 point, p = 0.05: more answers tell
         (64, LOOKS, "good"),
-        (68, LOOKS, "good"),  # as large as the allowance, not beyond it
+        (68, LOOKS, "good"),  # equal to the allowance, not above it
         (70, LOOKS, "regressed"),  # 2.5 points
-        (80, 1, "regressed"),  # 5 points: no chance at all
+        (80, 1, "regressed"),  # 5 points: surely not chance
         (40, 1, "better"),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_larger_allowance_lets_more_pass() -> None:
 
 
 def test_a_drop_over_all_categories_is_found_though_no_category_shows_it() -> None:
-    """Three points in each of three: p = 0.03 alone, and 0.0004 together."""
+    """Three points in each of three categories: p = 0.03 for one alone, 0.0004 together."""
     one = Case(answers(200, 20), answers(200, 26))
     rulings = judge(dict.fromkeys(("ner", "chat", "code"), one), POLICY)
     assert {ruling.judgement for ruling in rulings.values()} == {"regressed"}

@@ -1,4 +1,4 @@
-"""The gate over several nights, on a real server: what is compared, held, released, recorded and told."""
+"""The gate over several nights, on a real Valkey: what it compares, holds, releases, records and reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def link(valkey_url: str) -> AsyncIterator[AsyncClient]:
 
 
 async def night(link: AsyncClient, *run: Entry) -> list[str | None]:
-    """The verdicts of a run that is put through the gate."""
+    """Puts a run through the gate. Returns the verdicts."""
     found = await review(link, "", run, GatePolicy())
     await conclude(link, "", found)
     return [entry.verdict for entry in found.entries]
@@ -59,7 +59,7 @@ async def test_a_held_deployment_stays_held_under_a_new_suite_until_it_is_accept
 
 
 async def test_a_held_deployment_is_released_by_a_run_within_the_allowance_alone(link: AsyncClient) -> None:
-    """2.5 points below might be chance (p = 0.02): good from a good deployment, no proof from one that is held."""
+    """A drop of 2.5 points may be chance (p = 0.02): a good deployment stays good, a held one has proved nothing."""
     doubtful = answers(200, 25)
     runs = (GOOD, BAD, doubtful, answers(200, 23))
     nights = [await night(link, quality_run(scores, at_s)) for at_s, scores in enumerate(runs)]

@@ -47,7 +47,7 @@ def test_exact_takes_the_same_text_normalised(answer: str, score: float) -> None
         ("1\u202f234", 1234),
         ("1_234", 1234),
         ("3,14", 14),  # a comma is no decimal point
-        ("1,2345", 2345),  # and four digits are no thousands
+        ("1,2345", 2345),  # four digits are no group of thousands
         ("x = -3", -3),
         ("x = \u22123", -3),
         ("from 10-12", 12),
@@ -62,7 +62,7 @@ def test_exact_takes_the_same_text_normalised(answer: str, score: float) -> None
         ("#### 72\n", 72),
         ("2 + 2 = 4\n#### 4 apples, not 5", 4),
         ("#### 3/4", 0.75),
-        ("#### 1/0", 0),  # states no number, so the last one counts
+        ("#### 1/0", 0),  # is no number, so the last number counts
         (r"so \boxed{\frac{3}{4}}, as in 2020", 0.75),
         (r"\boxed{1} or rather \boxed{-1{,}234}", -1234),
         (r"\boxed{\text{none}} 5", 5),
@@ -151,7 +151,7 @@ EXPECTED = {"persons": ["Ada Byron", "Bo"], "places": []}
     ("answer", "score"),
     [
         ({"persons": ["bo", "ADA  Byron."], "places": []}, 1.0),
-        ({"persons": ["Bo", "Bo"], "places": []}, 2 / 3),  # found 1 of 2, and nothing else
+        ({"persons": ["Bo", "Bo"], "places": []}, 2 / 3),  # found 1 of 2, nothing wrong
         ({"persons": ["Bo"], "places": ["Ada Byron"]}, 0.5),  # right value, wrong field
         ({"persons": "Bo", "places": None}, 2 / 3),
         ({"persons": ["Bo", "Ada Byron"], "places": [], "dates": ["May"]}, 1.0),  # a field that was not asked for

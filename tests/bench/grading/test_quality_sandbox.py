@@ -1,4 +1,4 @@
-"""Unit tests on generated code: what passes, what fails, and what code cannot do to its surroundings."""
+"""Unit tests of generated code: what passes, what fails, and what the code cannot do to the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def commands() -> list[str]:
     """The command lines of all processes."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             found.append(path.read_text(errors="replace"))
     return found
 
@@ -32,7 +32,7 @@ def commands() -> list[str]:
         (f"print('hello' * 10_000)\n{RIGHT}", "passed"),
         ("def add(a, b):\n    return a - b", "failed"),
         ("def add(a, b) return a + b", "failed"),
-        ("import os\nos._exit(0)", "failed"),  # ends well, but not behind the tests
+        ("import os\nos._exit(0)", "failed"),  # exits with 0, but before the tests end
         ("import sys\nsys.exit()", "failed"),
         ("x = 'y' * (4 << 30)", "failed"),  # more memory than it gets
         ("open('large', 'wb').write(b'x' * (64 << 20))", "failed"),

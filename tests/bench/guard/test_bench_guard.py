@@ -51,7 +51,7 @@ async def for_ever(guard: Guard) -> None:
 
 
 def quiet(_: str) -> None:
-    """Nobody is told."""
+    """A callback that does nothing."""
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ async def test_a_lost_lock_stops_the_measuring(link: AsyncClient) -> None:
 
 
 async def test_the_time_is_up_for_one_that_is_not_held_yet(link: AsyncClient) -> None:
-    await link.ping()  # connected, so that the lock's answer is there when the time is up
+    await link.ping()  # connects, so that the lock answers before the time is up
     async with guarded(Terms(), {"a": EndpointLock(link, "", "e1")}) as guard:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(-1), guard.deployment(FACTS, quiet):

@@ -1,4 +1,4 @@
-"""The endpoint's lock: one holder, told when it is lost, freed at the end and after a crash, and no address in it."""
+"""The endpoint's lock: one holder, which notices a loss; freed at the end and after a crash; without any address."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def link(valkey_url: str) -> AsyncIterator[AsyncClient]:
 
 
 class Holder:
-    """An agent that wants the lock of endpoint e1. It has it for half a minute, and renews it much more often."""
+    """An agent that wants the lock of endpoint e1. The lock lasts half a minute and is renewed much more often."""
 
     def __init__(self, link: AsyncClient, ttl_s: float = 30.0) -> None:
         self.told: list[str] = []
@@ -64,7 +64,7 @@ async def test_a_second_agent_waits_where_it_is_asked_to(link: AsyncClient) -> N
     entering = asyncio.create_task(holding.__aenter__())
     await asyncio.wait_for(second.waits.wait(), 60)
     assert not entering.done()
-    await link.delete(KEY)  # as when the time of one that was killed is over
+    await link.delete(KEY)  # as if a killed holder's lock expired
     await asyncio.wait_for(entering, 60)
     assert second.told == ["waits"]
     await holding.__aexit__(None, None, None)
@@ -91,7 +91,7 @@ async def test_a_lock_that_somebody_else_has_is_lost_once_and_stays_theirs(link:
     async with holder.held():
         await link.set(KEY, "another")
         await asyncio.wait_for(holder.is_lost.wait(), 60)
-        await asyncio.sleep(0.1)  # five more renewals, were there any
+        await asyncio.sleep(0.1)  # time for five more renewals
         assert holder.told == ["lost"]
     assert await link.get(KEY) == "another"
 
@@ -108,7 +108,7 @@ async def test_a_lock_is_lost_when_redis_is_silent_until_its_life_is_over(tmp_pa
 
 
 class Failing:
-    """A lock's Redis that answers when it is taken, and once more."""
+    """A Redis that answers when the lock is taken, and once more."""
 
     def __init__(self) -> None:
         self.renewals = 0

@@ -1,4 +1,4 @@
-"""Money: a request's price, its highest price before it is sent, and a budget that is never passed."""
+"""Money: a request's price, its highest price before it is sent, and a budget that is never exceeded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_it_costs_at_most_every_byte_as_a_token_and_all_of_max_tokens() -> None:
     [
         (Sample(0.1, 0.2, 20, 10), 60e-6),
         (Sample(error="cut_stream", prompt_tokens=20, completion_tokens=10), 60e-6),
-        (Sample(error="cut_stream"), 500e-6),  # nobody says: at its most
+        (Sample(error="cut_stream"), 500e-6),  # unknown usage: its highest price
         (Sample(error="timeout"), 500e-6),
         (Sample(0.1, 0.2), 500e-6),
         (Sample(error="http_429"), 0.0),

@@ -1,4 +1,4 @@
-"""An outage: begun by the first request that met it, ended by the first that was sent after and arrived."""
+"""An outage begins with the first request that meets it. It ends with the first later request that arrives."""
 
 from __future__ import annotations
 

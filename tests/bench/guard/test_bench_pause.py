@@ -1,4 +1,4 @@
-"""Live traffic: what is read of it, when a deployment is left to it, and how long nothing was measured."""
+"""Live traffic: how the agent reads it, when it leaves a deployment to it, and how long it did not measure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_the_workers_counts_are_added_and_nonsense_is_left_out() -> None:
     ("shared", "reported", "own", "server_told", "expected"),
     [
         (5.0, None, 4, False, 5.0),  # the agent's requests are in no worker's count
-        (5.0, None, 4, True, 1.0),  # but in the server's, which one of the workers asked
-        (2.0, 9.0, 4, True, 5.0),  # the server knows of others
+        (5.0, None, 4, True, 1.0),  # but they are in the server's count, which a worker asked
+        (2.0, 9.0, 4, True, 5.0),  # the server also counts other clients
         (3.0, 1.0, 4, True, 0.0),
     ],
 )
@@ -43,7 +43,7 @@ def test_a_pause_counts_from_when_nothing_is_on_its_way() -> None:
     pause.heard(8, 20.0)
     assert not pause.is_closed
     assert pause.paused_s(30.0) == 7.0
-    pause.heard(9, 40.0)  # nothing on its way: at once
+    pause.heard(9, 40.0)  # nothing in flight: at once
     assert pause.paused_s(41.0) == 8.0
 
 

@@ -1,4 +1,4 @@
-"""Work beside a block is over with it, whatever the libraries in it do with a cancellation."""
+"""Work beside a block ends with the block, whatever libraries in that work do with a cancellation."""
 
 from __future__ import annotations
 

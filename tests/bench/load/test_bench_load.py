@@ -1,4 +1,4 @@
-"""Load shapes: arrivals from a seed, traces, prompts of a given length, and a sender that keeps to its schedule."""
+"""Load shapes: arrivals from a seed, traces, prompts of a given length, and a sender that keeps its schedule."""
 
 from __future__ import annotations
 

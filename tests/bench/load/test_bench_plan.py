@@ -1,4 +1,4 @@
-"""The plan: cells by deployment, the same prompts for all, filters that must exist, skips that are told."""
+"""The plan: cells by deployment, the same prompts for all, filters that must match, and reported skips."""
 
 from __future__ import annotations
 

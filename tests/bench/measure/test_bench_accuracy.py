@@ -25,7 +25,7 @@ class ClockedServer:
     """Streams a chunk every `PAUSE_S` and notes when it had the request and when it wrote each chunk."""
 
     def __init__(self) -> None:
-        self.written_s: list[list[float]] = []  # for each request: when it came, then each chunk
+        self.written_s: list[list[float]] = []  # for each request: when it came, then when each chunk was written
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(REQUESTS * ROUNDS):
@@ -60,7 +60,7 @@ async def test_ttft_gaps_tpot_and_e2e_are_those_of_the_servers_clock() -> None:
 
 
 def off(samples: Sequence[Sample], written_s: Sequence[Sequence[float]]) -> dict[str, float]:
-    """The latencies that no request has right, and by how many seconds; of the gaps, the median."""
+    """The latencies that are wrong for every request, and by how many seconds. For gaps, the median counts."""
     pairs = list(zip(samples, written_s, strict=True))
     found: dict[str, list[tuple[float | None, float]]] = {
         "TTFT": [(sample.ttft_s, times_s[1] - times_s[0]) for sample, times_s in pairs],

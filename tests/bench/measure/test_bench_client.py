@@ -1,4 +1,4 @@
-"""One request over real HTTP: what is timed, what is counted, what is an error, and what is forgiven."""
+"""One request over real HTTP: what is timed, what is counted, what is an error, and what is tolerated."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_a_missing_done_is_no_error() -> None:
         (stream(chunk({"error": {"message": "out of memory"}})), "error_event"),
         (stream(chunk(delta("stop")), DONE), "empty"),
         ([b"this is not HTTP\r\n\r\n"], "connection"),
-        (DROP, "connection"),  # on a connection that is new: the server's doing
+        (DROP, "connection"),  # on a new connection it is the server's fault
     ],
 )
 async def test_each_failure_has_its_class_and_no_latency(reply: Reply, error: str) -> None:

@@ -1,4 +1,4 @@
-"""Events out of bytes: the standard's grammar, wherever they are split, as soon as one is whole, in linear time."""
+"""Events from bytes by the standard's grammar, wherever the bytes are split, as soon as possible, in linear time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def events(*pieces: bytes) -> list[str]:
         (b"data:a\n\ndata:  b\n\n", ["a", " b"]),  # one space belongs to the colon
         (b"data: a\ndata\ndata: b\n\n", ["a\n\nb"]),
         (b": comment\nid: 1\nevent: x\nretry: 3\nfoo\n\ndata: a\n\n", ["a"]),
-        (b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n", ["a"]),  # a byte order mark is one only at the start
+        (b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n", ["a"]),  # a byte order mark counts only at the start
         (b"data: a\r\ndata: b\rdata: c\n\r\n\r", ["a\nb\nc"]),
         (b"data: a\n", []),  # no blank line: the event was cut
         (b"data: a\r\r", ["a"]),  # whole at the CR, whatever follows

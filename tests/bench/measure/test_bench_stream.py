@@ -145,7 +145,7 @@ def test_a_usage_that_is_no_count_is_unknown(count: object) -> None:
     [({}, 0.1), ({"reasoning_content": "Hm."}, 0.004), ({"content": "<think>Hm.</think>"}, 0.004)],
 )
 def test_tpot_is_of_the_tokens_that_a_client_sees(thought: Mapping[str, object], tpot_s: float) -> None:
-    """Hidden reasoning was written before the first of them."""
+    """The model wrote hidden reasoning before the first visible token."""
     counts = {"prompt_tokens": 9, "completion_tokens": 101, "completion_tokens_details": {"reasoning_tokens": 96}}
     end = (0.9, delta("stop")), (0.9, {"choices": [], "usage": counts})
     sample = read((0.5, delta(**thought)), (0.5, delta(content="x")), *end)  # type: ignore[arg-type]

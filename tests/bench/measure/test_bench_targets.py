@@ -1,4 +1,4 @@
-"""How a deployment is called: directly where it speaks the OpenAI protocol, else through the proxy; no secret shown."""
+"""How a deployment is called: directly if it speaks the OpenAI protocol, else through the proxy. No secret shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A direct call says what LiteLLM would say for the deployment, or is refused with the field that it cannot say."""
+"""A direct call sends what LiteLLM would send to the deployment. If a field cannot be sent, the call is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge: what it is asked, how its verdict is read, and that the position alone decides nothing."""
+"""The judge: its question, how its verdict is read, and that an answer's position alone decides nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_only_a_verdict_that_survives_the_swap_counts() -> None:
 
 @pytest.mark.parametrize(("first", "second"), list(product(VERDICTS, VERDICTS)))
 def test_answer_and_reference_change_places_and_so_does_the_score(first: Winner, second: Winner) -> None:
-    """A judge that always takes the same text gives the two opposite scores; one that takes a position gives 0.5."""
+    """A judge that always prefers one text gives it 1 and the other 0. A judge that prefers a position gives 0.5."""
     there, back = score(first, second), score(second, first)
     assert there is not None
     assert back == 1 - there

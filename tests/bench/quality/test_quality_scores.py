@@ -1,4 +1,4 @@
-"""Scores, their intervals, who can be told apart, and what is fit to be written."""
+"""Scores, their intervals, which deployments differ for sure, and which scores may be written."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_equal_deployments_are_seldom_told_apart_and_the_interval_keeps_its_word
 
 
 def test_many_pairs_need_more_evidence() -> None:
-    strong, weak = [1.0] * 30, [1.0] * 25 + [0.0] * 5  # 5 of 30: at 95 % alone just enough
+    strong, weak = [1.0] * 30, [1.0] * 25 + [0.0] * 5  # 5 of 30: just enough for one test at 95 %
     two = compare([cell("a", strong), cell("b", weak)])
     five = compare([cell("a", strong), cell("b", weak), *(cell(name, strong) for name in "cdef")])
     assert two[0].told_apart

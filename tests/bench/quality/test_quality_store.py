@@ -1,4 +1,4 @@
-"""Kept answers: private, found again, never those of another question."""
+"""Kept answers are private and found again, and never answer another question."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_an_answer_is_found_again_until_it_is_too_old(tmp_path: Path) -> None:
         store.put("k", Reply("new", 1_999.0))
         assert store.get("k", 1_500.0) == Reply("new", 1_999.0)
     with open_store(path, KEPT_S + 100) as store:
-        assert store.get("other", 0) is None  # deleted with age
+        assert store.get("other", 0) is None  # deleted for its age
         assert store.get("k", 0) is not None
 
 

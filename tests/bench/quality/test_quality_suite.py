@@ -1,4 +1,4 @@
-"""Suite files: what they may hold, what an error says, and that the shipped one can be passed."""
+"""Suite files: what they may contain, what an error says, and that a model can pass the shipped suite."""
 
 from __future__ import annotations
 

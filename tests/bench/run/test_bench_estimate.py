@@ -1,4 +1,4 @@
-"""The plan's numbers: what a closed loop takes, what is known of a request, and how much time is left."""
+"""The plan's numbers: the time of a closed loop, what is known of a request, and how much time is left."""
 
 from __future__ import annotations
 

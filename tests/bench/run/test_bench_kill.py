@@ -1,4 +1,4 @@
-"""A writer that is killed at any moment leaves one run's metrics whole, and what others wrote beside them."""
+"""A writer that is killed at any moment leaves one run's metrics whole, and keeps what others wrote beside them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHERS = {"quality_score": "0.8", "quality_n": "40", "fit_a": "1.5"}
 
 
 def kill_while_publishing(url: str, after_s: float) -> int:
-    """Kills a publisher so long after its first write; checks the hash and returns the run that is in it."""
+    """Kills a publisher some time after its first write. Checks the hash and returns the run in it."""
     command = [sys.executable, "-m", "evaluation.shared.publisher", url]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer, redis.Redis.from_url(url) as link:
         assert writer.stdout is not None

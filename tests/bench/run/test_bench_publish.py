@@ -1,4 +1,4 @@
-"""Writing to Redis: whole hashes, last good values kept, other writers' fields kept, unmeasured absent."""
+"""Writing to Redis: whole hashes. Last good values and other writers' fields are kept; unmeasured fields are absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run: concurrency that is bounded and used, warm-up that is thrown away, a time limit that stops it."""
+"""A run: concurrency that is bounded and used, a warm-up that does not count, a time limit that stops it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan(*names: str, requests: int = 6) -> Plan:
 
 
 class Endpoint:
-    """Answers every request after a pause, and remembers who was in flight."""
+    """Answers every request after a pause, and remembers the requests in flight."""
 
     def __init__(self, pause_s: float = 0.0) -> None:
         self.pause_s = pause_s

@@ -1,4 +1,4 @@
-"""People's names are found by the extra `names`, where it is installed."""
+"""The extra `names` finds people's names, if it is installed."""
 
 from __future__ import annotations
 

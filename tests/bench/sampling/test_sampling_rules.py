@@ -1,4 +1,4 @@
-"""No planted secret survives, in whatever text it stands, and ordinary text with numbers in it stays as it is."""
+"""No planted secret survives in any text, and ordinary text with numbers stays unchanged."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SEPARATORS = st.sampled_from(["", " ", "-"])
 
 @st.composite
 def cards(draw: st.DrawFn) -> str:
-    """Sixteen digits of the large issuers, with the check digit."""
+    """Card numbers of sixteen digits from the large issuers, with the check digit."""
     digits = draw(st.sampled_from(["4", "51", "55", "2221", "6011"]))
     digits += draw(st.text(string.digits, min_size=15 - len(digits), max_size=15 - len(digits)))
     number = next(digits + check for check in string.digits if passes_luhn(digits + check))
@@ -70,7 +70,7 @@ def cards(draw: st.DrawFn) -> str:
 
 @st.composite
 def ibans(draw: st.DrawFn) -> str:
-    """Of countries whose accounts are digits."""
+    """IBANs of countries whose account numbers are digits."""
     country, length = draw(st.sampled_from([("DE", 22), ("ES", 24), ("PL", 28), ("AT", 20), ("BE", 16)]))
     account = draw(st.text(string.digits, min_size=length - 4, max_size=length - 4))
     whole = next(one for check in range(100) if is_iban(one := f"{country}{check:02d}{account}"))
@@ -86,7 +86,7 @@ def keys(draw: st.DrawFn) -> str:
 
 
 def phones() -> st.SearchStrategy[str]:
-    """Google's example of each region, as one abroad writes it; of the default regions also as one at home does."""
+    """Google's example number of each region in international form; for the default regions also in national form."""
     examples = {region: phonenumbers.example_number(region) for region in sorted(phonenumbers.SUPPORTED_REGIONS)}
     shown = [phonenumbers.format_number(one, PhoneNumberFormat.INTERNATIONAL) for one in examples.values() if one]
     for region in DEFAULT_REGIONS:

@@ -1,4 +1,4 @@
-"""Every text of a prompt is scrubbed, its structure stays, and one thing has one placeholder throughout the prompt."""
+"""Every text of a prompt is scrubbed, its structure stays, and the same value has one placeholder in a prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries of each kind become prompts that can be sent again, and what cannot is told apart by the reason.
+"""Entries of each kind become prompts that can be sent again. Other entries are counted by reason.
 
 The rows are cut down from what LiteLLM 1.106.2 wrote for real requests on each route.
 """

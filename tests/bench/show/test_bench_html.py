@@ -48,7 +48,7 @@ PAGE = Page(
 
 
 class Balance(HTMLParser):
-    """Tags that were opened, and must be closed in order."""
+    """Checks that opened tags are closed in order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""SLO attainment: errors are misses, every limit must hold, what cannot be judged is unknown and never met."""
+"""SLO attainment: errors are misses, every limit must hold; a request that cannot be judged is unknown, never met."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAILED = Sample(error="timeout")
 @pytest.mark.parametrize(
     ("sample", "slo", "verdict"),
     [
-        (FAST, Slo(ttft_s=0.1, tpot_s=0.11, e2e_s=0.5), True),  # a limit that is just reached is kept
+        (FAST, Slo(ttft_s=0.1, tpot_s=0.11, e2e_s=0.5), True),  # a value equal to the limit keeps it
         (SLOW, Slo(ttft_s=0.1), False),
         (FAST, Slo(ttft_s=0.2, e2e_s=0.4), False),
         (FAILED, Slo(ttft_s=60.0), False),

@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say, and what the values cannot tell has none and is marked."""
+"""Intervals hold the truth as often as they claim. A figure with too few values has no interval and is marked."""
 
 from __future__ import annotations
 

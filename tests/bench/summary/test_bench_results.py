@@ -1,4 +1,4 @@
-"""Results as an exit code and as remarks: whatever was planned and is not measured, whole and written is told."""
+"""Results as an exit code and as remarks: all that was planned but not measured, not whole or not written is told."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ PROMPT = Prompt("ner", ({"role": "user", "content": "Who?"},), 8)
 def step(
     rate: float = 4.0, loads: Sequence[int] = (), *, wall_s: float = 10.5, ttft_s: float = 0.1, planned: int = 0
 ) -> Step:
-    """Requests spread evenly over ten seconds, half a second each, and as many on their way as `loads` says."""
+    """A step: requests spread evenly over ten seconds, half a second each, with `loads` in flight."""
     loads = loads or [2] * 40
     sample = Sample(ttft_s, 0.5, 100, 11)
     sent = tuple(Sent(PROMPT, sample, 10 * i / len(loads), 0.0, load, 0.001) for i, load in enumerate(loads))
@@ -60,9 +60,9 @@ def test_a_step_without_an_answer_has_no_latencies_and_keeps_nothing() -> None:
     ("one", "saturated"),
     [
         (step(), None),
-        (step(wall_s=13.0), None),  # 24 % longer than 10 s and one answer
+        (step(wall_s=13.0), None),  # 24 % longer than 10 s plus one answer
         (step(wall_s=13.2), "served"),
-        (step(planned=41), "served"),  # one was cancelled, for the step's time was up
+        (step(planned=41), "served"),  # one request was cancelled at the end of the step
         (step(loads=[2] * 26 + [7] * 14), "the queue grew from 2 to 7"),
         (step(loads=[2] * 26 + [5] * 14), None),  # three more may be chance
         (step(loads=[20] * 26 + [32] * 14), None),  # 13 standard deviations of 20 are √20
@@ -141,7 +141,7 @@ TRUTH = {"a": 0.05, "b": 5e-5, "c": 0.004, "k": 0.05, "knee": 16.0, "d": 0.012, 
 
 
 def emulated(length: int, load: int, seed: int, *, each: int = 4, outliers: int = 0) -> Step:
-    """`load` + 1 clients, one request each at a time, as the formula says with 5 % of noise; some ten times slower."""
+    """`load` + 1 clients, one request each at a time, by the formula with 5 % noise. Some are ten times slower."""
     rng, sent = random.Random(f"{length}:{load}:{seed}"), []
     over = max(0.0, load - TRUTH["knee"])
     typical_s = TRUTH["a"] + TRUTH["b"] * length + TRUTH["c"] * load + TRUTH["k"] * over

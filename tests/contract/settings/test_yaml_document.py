@@ -1,4 +1,4 @@
-"""A configuration file is read as LiteLLM reads it, and what its author lost on the way is said."""
+"""A configuration file is read as LiteLLM reads it. The plugin says which parts of the file got lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENTRY = "{model_name: smart, litellm_params: {model: openai/%s}, model_info: {id
 
 
 def write(folder: Path, **texts: str) -> Path:
-    """Files `name.yaml`; the first is the configuration."""
+    """Writes files `name.yaml`. Returns the first one, the configuration."""
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder / f"{next(iter(texts))}.yaml"

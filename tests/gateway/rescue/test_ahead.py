@@ -1,4 +1,4 @@
-"""A stream that is read ahead reaches its client whole, in its order, whenever each piece came."""
+"""A stream that is read ahead reaches its client whole and in order, whenever each piece came."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def token(text: str) -> dict[str, object]:
 
 
 class Stream:
-    """LiteLLM's: its pieces come when a test says so."""
+    """LiteLLM's stream. Its pieces come when a test says so."""
 
     def __init__(self) -> None:
         self.pieces: asyncio.Queue[object] = asyncio.Queue()
@@ -111,7 +111,7 @@ def test_a_silent_one_is_closed_while_it_is_read() -> None:
 
 
 class Billed(Stream):
-    """One of LiteLLM's that keeps the pieces that it bills."""
+    """A stream of LiteLLM's that keeps the pieces that it bills."""
 
     fallback_headers_adopted = False
 
@@ -139,9 +139,9 @@ ROLE_CHUNK, STOP_CHUNK = Chunk([Choice(None)]), Chunk([Choice("stop")])
 @pytest.mark.parametrize(
     ("chunks", "is_cut"),
     [
-        ((ROLE_CHUNK,), True),  # the end is LiteLLM's
-        ((ROLE_CHUNK, STOP_CHUNK), False),  # the server said so: an empty answer
-        ((ROLE_CHUNK, Chunk([], Usage(3))), False),  # which it counted
+        ((ROLE_CHUNK,), True),  # LiteLLM added the end
+        ((ROLE_CHUNK, STOP_CHUNK), False),  # the server sent the end: an empty answer
+        ((ROLE_CHUNK, Chunk([], Usage(3))), False),  # the server counted tokens
         ((ROLE_CHUNK, Chunk([], Usage(0))), True),
         ((ROLE_CHUNK, Chunk([], Usage(None))), True),
     ],
@@ -163,8 +163,8 @@ def test_an_end_that_no_server_told_is_a_cut(chunks: tuple[Chunk, ...], is_cut: 
     [
         ([token("a")], [], True),
         ([], [token("b")], False),
-        ([token("a")], [token("b")], False),  # it is asked for by now
-        ([], [ConnectionError("cut")], False),  # another may be asked
+        ([token("a")], [token("b")], False),  # the piece was already requested
+        ([], [ConnectionError("cut")], False),  # another deployment may be asked
         ([ConnectionError("cut")], [], False),
         ([], [], False),
     ],

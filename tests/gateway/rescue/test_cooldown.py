@@ -1,4 +1,4 @@
-"""What LiteLLM reads of an attempt says that its caller's timeout ended it, where this plugin did, and only there."""
+"""If the plugin ended an attempt, LiteLLM reads that the caller's timeout ended it; and only then."""
 
 from __future__ import annotations
 

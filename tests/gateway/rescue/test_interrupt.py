@@ -1,4 +1,4 @@
-"""What a task waits on can be ended as by a timeout, and where that is no read it is left alone."""
+"""A read on which a task waits can be ended as by a timeout. Any other wait is left alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_read_that_waits_ends_with_a_timeout_and_so_does_one_in_a_task_within(
         found = []
         for attempt in (read, within):
             task = asyncio.create_task(attempt())
-            assert waits_on(task) is None  # it did not begin
+            assert waits_on(task) is None  # the task did not begin
             for _ in range(3):
                 await asyncio.sleep(0)
             waiting = waits_on(task)

@@ -1,4 +1,4 @@
-"""Whom another may follow: only where LiteLLM asks again by itself, and where nothing happens twice by it."""
+"""When another attempt may follow: only if LiteLLM asks again by itself, and if nothing happens twice because of it."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def trace(**fields: Any) -> Trace:
 @pytest.mark.parametrize(
     ("call", "left"),
     [
-        ({}, 0),  # LiteLLM says nothing
+        ({}, 0),  # LiteLLM tells nothing
         (RETRIED, 2),
-        ({**RETRIED, "num_retries": 0}, 0),  # the deployment's own
+        ({**RETRIED, "num_retries": 0}, 0),  # the deployment's own retries
         ({**RETRIED, "num_retries": 5}, 2),
         ({"litellm_metadata": {"attempted_retries": 2, "max_retries": 2}}, 0),
         ({"metadata": {"attempted_retries": 0, "max_retries": 0}}, 0),
@@ -78,7 +78,7 @@ def test_an_ordinary_request_may_be_followed_and_one_in_shadow_or_elsewhere_not(
         {"tells_nothing": True},
         {"goes_on": True},
         {"repeats": 2},
-        {"first_token_s": NOW_S},  # the client has the beginning, and LiteLLM goes on with it
+        {"first_token_s": NOW_S},  # the client has the beginning, so LiteLLM continues the stream
         {"asked": Asked(rescue="off")},
     ):
         assert not may_be_followed(trace(**fields), RETRIED, router()), fields

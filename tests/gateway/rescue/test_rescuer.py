@@ -1,4 +1,4 @@
-"""While LiteLLM asks again by itself in the middle of a stream, the headers wait, and name who answers."""
+"""While LiteLLM asks again by itself in the middle of a stream, the headers wait, and name the answering deployment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOKEN = {"choices": [{"delta": {"content": "a"}}]}
 
 
 async def _asked_again(trace: Trace) -> AsyncIterator[object]:
-    """LiteLLM's stream: the first attempt broke, the second one answers."""
+    """LiteLLM's stream: the first attempt broke, the second attempt answers."""
     await asyncio.sleep(0.05)
     trace.begin(Attempt("b", is_sent=True))
     yield TOKEN
@@ -58,7 +58,7 @@ def test_the_headers_wait_for_whom_litellm_asks_by_itself() -> None:
 
 
 class Armed:
-    """The alarm of an attempt."""
+    """A fake alarm of an attempt."""
 
     def __init__(self) -> None:
         self.is_cancelled = False
@@ -68,7 +68,7 @@ class Armed:
 
 
 class Purse:
-    """With so much in it."""
+    """A fake budget with this much left."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -79,7 +79,7 @@ class Purse:
 
 
 class Somebody:
-    """Else can answer."""
+    """A fake of the rescues in which another deployment can answer."""
 
     def __init__(self, left: int = 0) -> None:
         self.budget = Purse(left)
@@ -89,7 +89,7 @@ class Somebody:
 
 
 class Others:
-    """A strategy, as far as it is asked here; `left` is its budget."""
+    """A fake strategy with what is used here. `left` is its budget."""
 
     def __init__(self, left: int = 0) -> None:
         self.rescues = Somebody(left)
@@ -127,7 +127,7 @@ def test_the_alarm_of_the_call_that_follows_a_broken_stream_does_not_ring_while_
 
 
 class Emptied:
-    """A chat of LiteLLM's that ends without a word, of which its server told no end."""
+    """A chat of LiteLLM's that ends without a word, and without an end from its server."""
 
     fallback_headers_adopted = False
 
@@ -160,7 +160,7 @@ def test_an_answer_without_a_word_is_asked_for_again_while_the_budget_lasts(
 
 
 class Late:
-    """A stream whose first token comes when it is told to, unless it is cut."""
+    """A stream whose first token comes when a test says so, unless the stream is cut."""
 
     def __init__(self) -> None:
         self.comes, self.is_cut = asyncio.Event(), False
@@ -235,7 +235,7 @@ def test_yet_another_is_asked_where_the_one_in_its_place_is_silent_and_breaks(mo
 
 
 def test_while_another_is_asked_nobody_is_for_the_stream_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LiteLLM asks again by itself where it breaks, and the headers would name whom it asked."""
+    """If the stream breaks, LiteLLM asks again by itself, and the headers would name the deployment that it asked."""
     trace = Trace("anthropic_messages", NOW_S, group="smart", stream=True)
     trace.decision = decided([Facts("a", "m"), Facts("b", "m")])
     trace.begin(Attempt("a", is_sent=True, deadline_s=4e9))
@@ -251,7 +251,7 @@ def test_while_another_is_asked_nobody_is_for_the_stream_that_is_left(monkeypatc
         trace.begin(Attempt("b", is_sent=True))
         breaks.set()
         await asyncio.sleep(0.05)
-        found.append(is_left())  # the request of its own
+        found.append(is_left())  # LiteLLM's own request
         return _answers(), {}
 
     async def run() -> None:

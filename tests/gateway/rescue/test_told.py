@@ -1,4 +1,4 @@
-"""A stream's headers name whom LiteLLM asks by itself after it has asked for them."""
+"""If LiteLLM asks another deployment by itself after it asked for the headers, a stream's headers name that one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stream(name: str) -> Trace:
 
 
 def written(headers: dict[str, str]) -> dict[str, str]:
-    """As they leave."""
+    """The headers as they leave the proxy."""
     return {name: text for name, text in Response(headers=headers).headers.items() if name.startswith("x-")}
 
 

@@ -1,4 +1,4 @@
-"""`slo-router check` says what is known of each deployment, and names what is wrong."""
+"""`slo-router check` shows what is known of each deployment, and names each problem."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from slo_router.operator.cli import app
 from slo_router.worker import rollout
 from tests.shared.record_builders import write_config
 
-LOOK = installed._look  # as it is; tests/conftest.py lets the others look in this process
+LOOK = installed._look  # unchanged; tests/conftest.py makes other tests look in this process
 RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
 
 

@@ -1,4 +1,4 @@
-"""Every command of `slo-router` teaches with its help, takes --json, and says when a file is not there."""
+"""Every command of `slo-router` explains itself in its help, takes --json, and says if a file is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`slo-router explain` of a request that was, from Redis or a file, and of a prompt that nobody sent."""
+"""`slo-router explain` for a past request, from Redis or a file, and for a prompt that was never sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(config: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def recorded_under(config: Path, **changes: object) -> str:
-    """The line of a request that was decided by this YAML's policy."""
+    """The log line of a request that was decided under this YAML's policy."""
     decision = decide_between(slo=Slo(ttft_s=0.16))._replace(policy=load_settings(config).plugin.policy)
     return line_of(decision, **changes)
 

@@ -1,4 +1,4 @@
-"""`slo-router replay` says in a table and in JSON what another YAML would have done."""
+"""`slo-router replay` shows in a table and in JSON what another YAML would have done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`slo-router report` on files and on a real Redis: tables, JSON, CSV and HTML say the same, and a problem is named."""
+"""`slo-router report` on files and a real Redis: tables, JSON, CSV and HTML show the same, and a problem is named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUNNER = CliRunner(env={"COLUMNS": "160", "TERM": "dumb"})
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Two requests to `small`, each 0.0005 USD instead of 0.005; one of them kept its SLO; and a broken line."""
+    """A log of two requests to `small`, each for 0.0005 USD instead of 0.005, and a broken line. One kept its SLO."""
     lines = [line_of(ts=time.time() - 7_200), line_of(ts=time.time() - 30, slo_met=False, team_id="=1+1"), "{"]
     (tmp_path / "r.1.jsonl").write_text("\n".join(lines))
     return tmp_path / "r.jsonl"
@@ -119,7 +119,7 @@ def test_the_stream_is_read_where_redis_is_configured_with_the_measured_qualitie
 def test_quality_is_shown_with_the_bound_that_the_floor_was_held_against(
     tmp_path: Path, server: ValkeyServer, client: redis.Redis
 ) -> None:
-    """What a record says goes before what is believed now; where it says nothing, that counts."""
+    """A record's bound comes before the present belief. The belief counts if the record has no bound."""
     graded = measured(small=Metrics(NOW_S, 0.1, quality_score=0.9, quality_n=1_000))
     decision = decided([SMALL, LARGE], snapshot=graded, is_judged=True)
     (small,) = (one.prediction for one in decision.assessments if one.deployment_id == "small")

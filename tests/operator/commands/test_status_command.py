@@ -1,4 +1,4 @@
-"""`slo-router status` reads what real workers publish, says who is slow, shut or busy, and publishes nothing itself."""
+"""`slo-router status` reads what real workers publish, shows slow, shut and busy deployments, and publishes nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def publish(url: str, *workers: Live) -> None:
 
 
 def busy_worker() -> Live:
-    """Two requests on their way to `small`; `large` failed three times in a row."""
+    """A worker with two requests in flight to `small`; `large` failed three times in a row."""
     live = Live()
     now_s = time.time()
     for _ in range(2):
@@ -59,7 +59,7 @@ def test_load_circuits_latency_and_shares_of_all_workers(
     tmp_path: Path, server: ValkeyServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = float(int(time.time()))
-    monkeypatch.setattr(time, "time", lambda: now_s)  # evidence fades, and a circuit is tried again, in seconds
+    monkeypatch.setattr(time, "time", lambda: now_s)  # within seconds evidence fades and a circuit is tried again
     config = write_config(tmp_path / "c.yaml", {"redis_url": server.url})
     asyncio.run(publish(server.url, busy_worker(), busy_worker()))
     client.hset("metrics:large:ner", mapping=write_metrics(Metrics(time.time() - 7_300, 0.1)))  # type: ignore[arg-type]

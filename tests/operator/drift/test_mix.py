@@ -1,4 +1,4 @@
-"""A changed mix of tasks is told, and chance, bursts and rhythms are not taken for one."""
+"""A changed mix of tasks is reported. Chance, bursts and rhythms are not mistaken for a change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def independent(rng: random.Random, count: int, weights: tuple[float, ...] = EVE
 
 
 def in_bursts(rng: random.Random, count: int) -> list[str]:
-    """Runs of one task, ten long on average: conversations and batch jobs."""
+    """Bursts of one task, ten requests long on average, as in conversations and batch jobs."""
     found: list[str] = []
     while len(found) < count:
         found += rng.choices(TASKS, EVEN) * rng.randint(1, 20)
@@ -66,7 +66,7 @@ def test_a_new_task_is_told_though_it_is_rare() -> None:
 
 
 def test_a_rhythm_is_no_change() -> None:
-    """Two weeks in which code is asked for by day and chat by night."""
+    """In these two weeks users ask for code by day and for chat by night."""
     rng, mix = random.Random(3), Mix()
     for hour in range(14 * 24):
         weights = (0.2, 0.8) if 8 <= hour % 24 < 18 else (0.8, 0.2)
@@ -76,7 +76,7 @@ def test_a_rhythm_is_no_change() -> None:
 
 
 def test_by_hand() -> None:
-    """20 blocks of 10: all of `a` first, then all of `b`."""
+    """20 blocks of 10 requests: first all of `a`, then all of `b`."""
     blocks = [Counter(a=10)] * 10 + [Counter(b=10)] * 10
     assert changes(blocks) == (Change("b", 0.0, 1.0), Change("a", 1.0, 0.0))
     assert changes(blocks[1:]) == ()  # too few blocks

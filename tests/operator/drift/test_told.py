@@ -1,4 +1,4 @@
-"""`status`, `report` and the page say that the mix of tasks has changed, and whose quality fell."""
+"""`status`, `report` and the page say that the mix of tasks has changed, and which deployment's quality fell."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOKEN = "a token of enough characters"
 
 
 def serve(client: redis.Redis, categories: Sequence[str]) -> None:
-    """One request a second, the last one now."""
+    """Writes one record for each second; the last one is now."""
     now_s, pipeline = time.time(), client.pipeline(transaction=False)
     for number, category in enumerate(categories):
         at_s = now_s - len(categories) + number
@@ -40,7 +40,7 @@ def serve(client: redis.Redis, categories: Sequence[str]) -> None:
 
 
 def rate(client: redis.Redis, share_by_day: Sequence[float]) -> None:
-    """100 ratings a day for `small` in `ner`, the last ones today."""
+    """Writes 100 ratings a day for `small` in `ner`; the last ones are today."""
     for ago, share in enumerate(reversed(share_by_day)):
         day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago * DAY_S))
         fed = {"small:ner:answers": "100", "small:ner:score": str(100 * share), "small:ner:seconds": "0"}
@@ -49,7 +49,7 @@ def rate(client: redis.Redis, share_by_day: Sequence[float]) -> None:
 
 
 def told(command: str, config: Path) -> tuple[str, dict[str, list[dict[str, Any]]]]:
-    """What is printed, and what `--json` has of it."""
+    """What a command prints, and its `--json`."""
     shown = RUNNER.invoke(app, [command, "--config", str(config)])
     assert shown.exit_code == 0, shown.output
     found = json.loads(RUNNER.invoke(app, [command, "--config", str(config), "--json"]).stdout)

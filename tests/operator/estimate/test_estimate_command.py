@@ -1,4 +1,4 @@
-"""`slo-router estimate` on files: tables, page and JSON say the same, text stays out, and a problem is named."""
+"""`slo-router estimate` on files: tables, page and JSON show the same, no prompt text gets out, problems are named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def logs_at(path: Path, logs: Iterable[dict[str, Any]]) -> Path:
 
 @pytest.fixture
 def month(tmp_path: Path) -> Path:
-    """20 days with a request each hour; ten sessions a day or so."""
+    """A log of 20 days with a request each hour, and about ten sessions a day."""
     return logs_at(tmp_path / "spend.jsonl", (spend_log(hour=hour) for hour in range(480)))
 
 
@@ -90,7 +90,7 @@ def test_tasks_are_told_from_kept_prompts_only_where_that_is_asked_for(month: Pa
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """`big` may go to `small`, which is good enough for summaries and for nothing else."""
+    """A configuration in which `big` may use `small`, which is good enough only for summaries."""
     entries = [
         deployment("big", "large-1", usd=(5e-6, 1e-5), model="large", quality=0.9),
         deployment("big", "small-1", usd=(1e-6, 2e-6), model="small", quality={"default": 0.6, "summarization": 0.85}),
@@ -111,7 +111,7 @@ ASKED = [{"role": "user", "content": "Summarize this in one sentence."}]
 
 
 def kept(group: str = "own", **body: object) -> dict[str, Any]:
-    """A row as LiteLLM 1.108 and newer write it where prompts are kept: the body stands in one column."""
+    """A row as LiteLLM from 1.108 on writes it if prompts are kept: the body is in one column."""
     return spend_log(model_group=group, messages={}, proxy_server_request={"messages": ASKED, **body})
 
 
@@ -177,7 +177,7 @@ def test_the_benchmarks_grades_show_what_the_yaml_states(month: Path, config: Pa
 def test_the_floor_is_held_against_the_bound_that_decisions_use(
     month: Path, tmp_path: Path, confidence: float, verdict: str
 ) -> None:
-    """0.82 of 200 answers: with 50 % confidence that is above 0.8, with 99 % it is not."""
+    """0.82 of 200 answers is above 0.8 with 50 % confidence, but not with 99 %."""
     entries = [
         deployment("big", "large-1", usd=(5e-6, 1e-5), model="large", quality=0.9),
         deployment("big", "small-1", usd=(1e-6, 2e-6), model="small"),

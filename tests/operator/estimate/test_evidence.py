@@ -1,4 +1,4 @@
-"""When a candidate is good enough: shown, stated, open or not, and how many answers would settle it."""
+"""Whether a candidate is good enough: shown, stated, open or not; and how many answers would decide it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_without_a_floor_it_is_held_against_what_answers_now() -> None:
 
 @pytest.mark.parametrize(
     ("answers", "verdict"), [(20, Verdict.OPEN), (200, Verdict.SHOWN)]
-)  # of 0.85, at the lower end of one-sided 90 %: 0.72 and 0.81
+)  # 0.85 has the lower end (one-sided 90 %) 0.72 and 0.81
 def test_graded_answers_show_it_once_there_are_enough(answers: int, verdict: Verdict) -> None:
     found = judged(floor={"default": 0.8}, measured={("small", "chat"): Quality(0.85, answers)})
     assert found.verdict is verdict

@@ -1,4 +1,4 @@
-"""How much longer another model answers, as the rows themselves tell; and how sure a saved share is."""
+"""How much longer another model's answers are, learned from the rows; and the interval of a saved share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.operator.estimate.worlds import row, totals_of
 
 
 def mixed(count: int, times: float, *, seed: int = 1, group: str = "big") -> Iterator[Row]:
-    """A group that sends every other request to `small`, which answers so many times as long."""
+    """A group that sends every second request to `small`, whose answers are `times` as long."""
     rng = random.Random(seed)
     for number in range(count):
         tokens = max(1, round(rng.lognormvariate(5, 0.8)))
@@ -37,7 +37,7 @@ def test_the_ratio_is_learned_where_one_group_sent_requests_to_both() -> None:
 
 
 def test_its_interval_holds_the_truth_nineteen_times_in_twenty() -> None:
-    held = 0  # of 60
+    held = 0  # of 60 intervals
     for seed in range(60):
         totals = totals_of(mixed(600, 1.6, seed=seed))
         factor = Lengths(totals.strata(), totals.models).learned("big", "chat", "large", "small")

@@ -1,4 +1,4 @@
-"""The same rows out of every form in which spend logs leave a proxy, and no text with them."""
+"""All forms in which spend logs leave a proxy give the same rows, without any text."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _wrapped(path: Path, logs: Sequence[dict[str, Any]]) -> None:
 
 
 def _as_postgres_writes(log: dict[str, Any]) -> dict[str, Any]:
-    """JSON as text, times without a zone."""
+    """A row as Postgres writes it: JSON as text, times without a zone."""
     text = {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in log.items()}
     return {**text, "startTime": log["startTime"].replace("T", " ").replace("0000Z", "")}
 

@@ -1,4 +1,4 @@
-"""Who would have answered and at what cost; the figures are worked out by hand."""
+"""Which deployment would have answered, and at what cost. The figures are worked out by hand."""
 
 from __future__ import annotations
 

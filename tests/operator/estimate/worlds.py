@@ -1,4 +1,4 @@
-"""Small traffic that was all answered by `large`, and what to hold it against."""
+"""A little traffic that `large` answered, and the candidates to compare it with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY_S = 86_400.0
 
 
 def row(number: int = 0, **changes: object) -> Row:
-    """1,000 prompt and 100 answer tokens: 0.006 USD of `large`, 0.0012 USD of `small`."""
+    """A row of 1,000 prompt and 100 answer tokens: 0.006 USD at `large`, 0.0012 USD at `small`."""
     plain = Row(
         number * 3_600.0, "served", "big", "large", "openai/large", "app", "chat", f"s{number}", 1_000, 100, 0, 0.006
     )

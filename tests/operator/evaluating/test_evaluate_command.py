@@ -1,4 +1,4 @@
-"""`slo-router evaluate` on a sample of recorded outcomes: tables, JSON and HTML, LiteLLM's own router among them."""
+"""`slo-router evaluate` on a sample of recorded outcomes: tables, JSON and HTML, with LiteLLM's own router."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from slo_router.operator.evaluating.table import Choice, Table, select
 
 
 def outcomes(easy_cheap: float, hard_cheap: float, prompts: int = 600) -> Table:
-    """Half the prompts are easy. `large` answers nine in ten at 10 USD, `small` such shares at 1 USD."""
+    """Half the prompts are easy. `large` answers nine in ten right at 10 USD, `small` these shares at 1 USD."""
     rng = np.random.default_rng(1)
     easy = np.arange(prompts) % 2 == 0
     small = rng.random(prompts) < np.where(easy, easy_cheap, hard_cheap)
@@ -78,7 +78,7 @@ def test_every_prompt_is_tested_once_in_five_seeds_alike_in_each_category() -> N
 
 
 def test_thin_groups_take_the_models_mean() -> None:
-    """Two groups that chance alone tells apart."""
+    """Only chance distinguishes the two groups."""
     rng = np.random.default_rng(2)
     score = (rng.random((40, 3)) < 0.5).astype(float)
     learned = learn(Data(score, np.ones((40, 3))), np.arange(40) % 20, 20)
@@ -104,6 +104,6 @@ def test_the_curve_counts_prompts_and_learns() -> None:
 
 
 def test_figures_are_plain_numbers() -> None:
-    """A study saves them as JSON, and numpy's own truth values are none."""
+    """A study saves figures as JSON, and numpy's own booleans are not JSON."""
     at = stand(outcomes(0.9, 0.3))[OURS].targets[0]
     assert {type(value) for figure in (at.cost, at.quality, at.over_mix) for value in figure} == {float}

@@ -1,4 +1,4 @@
-"""A table of outcomes is read as it was measured: what is blank is left out and said, never taken for 0."""
+"""A table of outcomes is read as it was measured: blank values are left out and reported, never taken for 0."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROMPTS = 40
 
 
 def columns(**more: Sequence[object]) -> dict[str, Sequence[object]]:
-    """Forty prompts, two models: `a` always right at 2 USD, `b` never at 1 USD."""
+    """Forty prompts and two models: `a` is always right at 2 USD, `b` never at 1 USD."""
     made: dict[str, Sequence[object]] = {"prompt": ["what?" * 4] * PROMPTS, "category": ["x", "y"] * (PROMPTS // 2)}
     made |= {"score::a": [1] * PROMPTS, "cost::a": [2.0] * PROMPTS, "outtok::a": [100] * PROMPTS}
     made |= {"score::b": [0] * PROMPTS, "cost::b": [1.0] * PROMPTS, "outtok::b": [200] * PROMPTS}

@@ -1,4 +1,4 @@
-"""A Redis as the decision page finds it: benchmarks, a worker that is alive, and an hour of decided requests."""
+"""A Redis for tests of the decision page: benchmarks, a worker that is alive, and an hour of decided requests."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from slo_router.worker.sharing import Sharing
 from tests.shared.record_builders import decide_between, line_of, write_config
 
 GROUPS = {"smart": {"slo": {"ttft_ms": 160}, "trial_share": 0.0}}
-EVERY_S = 30  # a request
+EVERY_S = 30  # between two requests
 COUNT = 100
 
 
 def page_config(path: Path, redis_url: str, **plugin: object) -> Path:
-    """A YAML whose group `smart` wants the first token within 160 ms, which `small` alone is known to keep."""
+    """A YAML whose group `smart` wants the first token within 160 ms. Only `small` is known to keep that."""
     return write_config(path, {"redis_url": redis_url, "groups": GROUPS, **plugin})
 
 
 def fill(server_url: str, client: redis.Redis, config: Path) -> None:
-    """`COUNT` requests, one every 30 s: of five one went to `large` and took 300 ms to its first token."""
+    """Writes `COUNT` requests, one every 30 s. One in five went to `large`, whose TTFT was 300 ms."""
     now_s = time.time()
     for name, ttft_s, score in (("small", 0.1, 0.72), ("large", 0.2, 0.91)):
         for category, factor in (("ner", 1.0), ("summarization", 1.5)):
@@ -61,7 +61,7 @@ def fill(server_url: str, client: redis.Redis, config: Path) -> None:
 
 
 def _worker(now_s: float) -> Live:
-    """Two requests on their way to `small`, which answered twenty within 80 ms; `large` failed three times in a row."""
+    """A worker with two requests in flight to `small`, which answered 20 in 80 ms. `large` failed 3 times in a row."""
     live = Live()
     for _ in range(2):
         live.dispatched("small", now_s)

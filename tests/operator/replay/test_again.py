@@ -1,4 +1,4 @@
-"""A record is decided again as it was, draws and trials are named, and what no longer agrees is told."""
+"""A record is decided again as it was. Draws and trials are named, and so are records that no longer agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the baseline would have cost: the same tokens at its price, and nothing saved where nothing was chosen."""
+"""What the baseline would have cost: the same tokens at its price. Without a choice nothing is saved."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_baseline_that_is_no_deployment_is_named() -> None:
 
 def test_served_by_the_baseline_costs_what_it_cost() -> None:
     decision = decide_between(slo=Slo(min_quality=0.8))
-    served = read_back(decision, cost_usd=0.0049)  # not 0.005: its prompt was cached in part
+    served = read_back(decision, cost_usd=0.0049)  # not 0.005: part of the prompt was cached
     assert Counterfactual([SMALL, LARGE]).account(served) == (0.0049, 0.0049, 0.9, 0.9, True)
 
 
@@ -80,7 +80,7 @@ def test_without_an_answer_or_tokens_and_cost_there_is_no_account(record: Record
 
 
 def test_what_was_booked_without_tokens_is_spent_and_saves_nothing() -> None:
-    """LiteLLM loses the usage of some streams, and not what they cost."""
+    """LiteLLM loses the usage of some streams, but not their cost."""
     assert account(record=read_back(prompt_tokens=None)) == (0.0005, 0.0005, None, None, True)
 
 

@@ -21,7 +21,7 @@ def verdicts(decision: Decision) -> dict[str, str]:
 
 
 def test_the_chosen_one_stands_first_and_the_dearer_one_says_by_how_much() -> None:
-    """1,000 prompt and 500 output tokens: 0.002 and 0.02 USD."""
+    """1,000 prompt and 500 output tokens cost 0.002 and 0.02 USD."""
     made = explain_live(decide_between(LARGE, SMALL))
     assert [(line.deployment, line.is_chosen) for line in made.candidates] == [("small", True), ("large", False)]
     assert verdicts(decide_between()) == {"small": "chosen", "large": "dearer by $0.018, 10.0 times as much"}
@@ -39,7 +39,7 @@ def test_the_chosen_one_stands_first_and_the_dearer_one_says_by_how_much() -> No
     [
         (SMALL, Slo(min_quality=0.8), REQUEST, "", "ruled out: quality 0.7 is below 0.8 by 0.1"),
         (replace(SMALL, quality={}), Slo(min_quality=0.8), REQUEST, "", "ruled out: quality unknown, 0.8 is asked for"),
-        # 1,000 · 1.1, and an answer that one in ten exceeds
+        # 1,000 · 1.1, and the length that one answer in ten exceeds
         (
             replace(SMALL, context_tokens=1_200),
             Slo(),
@@ -111,7 +111,7 @@ def test_a_price_that_nobody_knows_is_told() -> None:
 
 
 def test_where_a_conversation_is_and_what_leaving_it_costs_is_told() -> None:
-    """Of 1,000 prompt tokens 800 are cached at the large one: the small one reads them again."""
+    """Of 1,000 prompt tokens 800 are cached at LARGE. SMALL would have to read them again."""
 
     def made(at: str) -> Explanation:
         ask = Ask(REQUEST, Slo(), cached=Cached(at, 800))

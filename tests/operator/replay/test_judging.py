@@ -1,4 +1,4 @@
-"""What was measured is held against another SLO; of another deployment cost and quality are known, latencies not."""
+"""Measured values are compared with another SLO. Of another deployment only cost and quality are known."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_latencies_are_what_only_an_answer_tells() -> None:
 @pytest.mark.parametrize(
     ("slo", "cost_usd", "quality", "breaks"),
     [
-        (Slo(ttft_s=0.001), 0.0005, 0.7, False),  # it may be faster
+        (Slo(ttft_s=0.001), 0.0005, 0.7, False),  # the other one may be faster
         (Slo(cost_per_1k_usd=0.00125), 0.0005, 0.7, False),
         (Slo(cost_per_1k_usd=0.00124), 0.0005, 0.7, True),
         (Slo(cost_per_1k_usd=0.00124), None, 0.7, False),  # not known

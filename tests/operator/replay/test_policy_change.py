@@ -1,4 +1,4 @@
-"""What came from the old YAML is replaced by the new one's; what a request asked for or was measured stays."""
+"""Values of the old YAML are replaced by the new YAML's. A request's own and measured values stay."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_configured_quality_is_replaced_and_a_measured_one_stays(tmp_path: Pat
 
 
 def test_a_mean_of_graded_answers_that_equals_the_typed_number_stays(tmp_path: Path) -> None:
-    """The bound says that it is none of the YAML's numbers."""
+    """The bound shows that the number is not from the YAML."""
     better = replace(SMALL, quality={"default": 0.95})
     change = PolicyChange(yaml(tmp_path), yaml(tmp_path, None, better, LARGE))
     graded = candidates_after(change, quality=SMALL.quality["default"])["small"].prediction

@@ -1,4 +1,4 @@
-"""Two policies are held against each other setting by setting, nested ones and lists included."""
+"""Two policies are compared setting by setting, with nested settings and lists."""
 
 from __future__ import annotations
 

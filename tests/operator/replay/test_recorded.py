@@ -1,4 +1,4 @@
-"""What was written is read back whole, and the decision's own values are rebuilt from it."""
+"""A written record is read back whole, and the decision's own values are rebuilt from it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_line_whose_values_cannot_be_true_is_no_record(changes: dict[str, obje
         (100, None, 1, 300),  # `large` is expected to write three times as much
         (100, 200, 1, 200),  # no more than the client allows
         (100, 1_000, 2, 300),
-        (40, 40, 1, 40),  # it was cut, and is cut there
+        (40, 40, 1, 40),  # the answer was cut, and would be cut there too
         (None, None, 1, None),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_cut_answer_would_have_become_longer_and_one_of_a_terse_model_shorter(
 
 
 def written_for(tokens: dict[str, float | None], written: int | None, limit: int | None, choices: int) -> Recorded:
-    """A request that `small` answered, with what was expected of each."""
+    """The record of a request that `small` answered, with each deployment's expected tokens."""
     record = read_back(completion_tokens=written)
     assert record.decision is not None
     candidates = tuple(

@@ -1,4 +1,4 @@
-"""A recorded request is decided again from its record as it was decided, whatever the request and the deployments."""
+"""A recorded request is decided again, from its record, as it was, whatever the request and the deployments are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTLED = GroupSettings(trial_share=0.0)
 
 
 def again(decision: Decision, facts: list[Facts], group: GroupSettings = SETTLED, seed: int = 0) -> Redecision:
-    """Through the record's JSON and back."""
+    """Decides again from the record's JSON."""
     record = read_back(decision)
     assert record.decision is not None
     by_name = {one.deployment_id: one for one in facts}
@@ -39,7 +39,7 @@ seconds = st.one_of(st.none(), st.integers(10, 2_000).map(lambda ms: ms / 1_000)
 
 @st.composite
 def pools(draw: st.DrawFn) -> tuple[list[Facts], dict[str, Metrics]]:
-    """Up to five deployments whose costs are at least a tenth apart: no draw decides."""
+    """Up to five deployments whose costs are at least a tenth apart, so that no draw decides."""
     facts, metrics = [], {}
     for number in range(draw(st.integers(1, 5))):
         quality = draw(qualities)
@@ -124,7 +124,7 @@ def test_equals_are_marked_and_named() -> None:
 
 
 def test_the_record_says_who_has_the_conversation_even_where_another_answered() -> None:
-    """`b` has it but was too slow; where it is fast enough it goes before its equals."""
+    """`b` has it but was too slow. If `b` is fast enough, it comes before its equals."""
     twins = [replace(SMALL, deployment_id=name) for name in ("a", "b", "c")]
     rows = measured(a=Metrics(NOW_S, 0.2), b=Metrics(NOW_S, 0.5), c=Metrics(NOW_S, 0.2))
     ask = Ask(REQUEST, Slo(ttft_s=0.3), cached=Cached("b", 800))
@@ -144,7 +144,7 @@ def test_the_record_says_who_has_the_conversation_even_where_another_answered() 
 
 
 def test_a_trial_is_named_apart_from_the_pick() -> None:
-    """`small` is cheaper, and nothing was measured of it."""
+    """`small` is cheaper, and was never measured."""
     decision = decided([SMALL, LARGE], slo=Slo(ttft_s=0.3), snapshot=measured(large=Metrics(NOW_S, 0.2)))
     group = GroupSettings(trial_share=0.02)
     found = again(decision, [SMALL, LARGE], group)

@@ -1,4 +1,4 @@
-"""A replay's figures by hand: who moves, what it costs, what is known of their SLO and quality, and what is not."""
+"""A replay's figures, worked out by hand: the requests that move, costs, SLO and quality, and what is not known."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def replayed(old: Settings, new: Settings, records: Iterable[Recorded]) -> Repla
 
 
 def as_live(record: Recorded, samples: int) -> Recorded:
-    """The same, predicted from live samples."""
+    """The same record, with predictions from live samples."""
     assert record.decision is not None
     candidates = tuple(
         replace_fields(one, predicted=replace_fields(one.predicted, basis="live", samples=samples))
@@ -64,7 +64,7 @@ def test_the_same_policy_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_floor_on_quality_moves_the_small_ones_at_the_large_ones_price(tmp_path: Path) -> None:
-    """Each of 4 costs 0.0005 as it was and 0.005 on `large`; the one that was there already stays at 0.0048."""
+    """Each of 4 cost 0.0005, and costs 0.005 on `large`. The one that was there already stays at 0.0048."""
     records = [read_back(TO_SMALL)] * 4 + [read_back(TO_LARGE, cost_usd=0.0048)]
     outcome = came_to(replayed(yaml(tmp_path), yaml(tmp_path, {"min_quality": 0.8}), records))
     assert (outcome.counts.moved, outcome.counts.met) == (4, 5)
@@ -76,7 +76,7 @@ def test_a_floor_on_quality_moves_the_small_ones_at_the_large_ones_price(tmp_pat
 
 
 def test_a_target_for_quality_moves_as_many_as_it_needs(tmp_path: Path) -> None:
-    """95 % of 0.9 is 0.855, so of those at 0.7 a share of 0.775 goes to `large`; the first thirty all do."""
+    """95 % of 0.9 is 0.855. So a share of 0.775 of the requests at 0.7 goes to `large`; the first thirty all do."""
     group: dict[str, object] = {"objective": "value", "target": {"quality_of_best": 0.95}}
     outcome = came_to(replayed(yaml(tmp_path), yaml(tmp_path, group), [read_back(TO_SMALL)] * 1_000))
     assert outcome.shares["large"] == (0.0, pytest.approx(0.03 + 0.97 * 0.775, abs=0.05))
@@ -91,7 +91,7 @@ def test_a_target_in_usd_a_day_is_not_replayed_and_says_so(tmp_path: Path) -> No
 
 
 def test_one_that_moves_to_a_model_of_longer_answers_costs_a_longer_answer(tmp_path: Path) -> None:
-    """100 tokens on `small` are 400 on `large`: 300 at 10 and 400 at 20 USD a million, beyond 15 for 1,000."""
+    """100 answer tokens on `small` are 400 on `large`: 300 at 10 and 400 at 20 USD a million, above 15 for 1,000."""
     record = read_back(decide_between(slo=Slo(cost_per_1k_usd=0.015)))
     assert record.decision is not None
     tokens = {"small": 50.0, "large": 200.0}
@@ -120,7 +120,7 @@ def test_those_that_move_are_judged_as_such_requests_were(tmp_path: Path) -> Non
 
 
 def test_what_was_seen_under_one_limit_tells_of_another(tmp_path: Path) -> None:
-    """`large` took 400 ms, too long for those who had asked for 300; those that move there have 500."""
+    """`large` took 400 ms, too long for its requests with a limit of 300. Requests that move there have 500."""
     there = decide_between(slo=Slo(ttft_s=0.3, min_quality=0.8))
     records = [read_back(there, ttft_ms=400.0)] * 20 + [read_back(decide_between(slo=Slo(ttft_s=0.5)))] * 20
     kept = came_to(replayed(yaml(tmp_path), yaml(tmp_path, {"min_quality": 0.8}), records)).attainment
@@ -128,7 +128,7 @@ def test_what_was_seen_under_one_limit_tells_of_another(tmp_path: Path) -> None:
 
 
 def test_those_that_move_beyond_their_cost_limit_are_known_to_break_it(tmp_path: Path) -> None:
-    """400 tokens at 0.005 USD on `large` are 0.0125 per 1,000, whatever was expected of them."""
+    """400 tokens at 0.005 USD on `large` are 0.0125 per 1,000, whatever was predicted."""
     limit = Slo(cost_per_1k_usd=0.012)
     records = [read_back(decide_between(slo=limit))] * 3
     stays = came_to(replayed(yaml(tmp_path), yaml(tmp_path), records)).attainment
@@ -168,7 +168,7 @@ def test_picks_that_hang_on_few_samples_near_a_limit_are_counted(
 def test_picks_that_hang_on_few_samples_and_near_scores_are_counted(
     tmp_path: Path, quality: float, samples: int, close: int
 ) -> None:
-    """0.41 + 0.1 for the small one, faster and cheaper, against 0.49: nearer than 0.1/√9, not than 0.1/√400."""
+    """Scores: 0.41 + 0.1 for SMALL, faster and cheaper, and 0.49: nearer than 0.1/√9, further apart than 0.1/√400."""
     weights = {"quality": quality, "cost": 0.9 - quality, "latency": 0.1}
     new = yaml(tmp_path, {"objective": "weighted", "weights": weights})
     live = as_live(read_back(decide_between()), samples)
@@ -213,7 +213,7 @@ def test_what_cannot_be_replayed_is_counted(tmp_path: Path) -> None:
 
 
 def test_qualities_that_rest_on_graded_answers_have_a_bound_and_an_interval(tmp_path: Path) -> None:
-    """Half the picks on the small one's graded answers: its bound is 1.28 deviations below, the interval ± 1.96 · ½."""
+    """Half the picks rest on SMALL's graded answers. Its bound is 1.28 deviations lower, the interval ± 1.96 · ½."""
     snapshot = measured(small=Metrics(NOW_S, 0.1, quality_score=0.8, quality_n=1_000), large=Metrics(NOW_S, 0.2))
     to_small = decided([SMALL, LARGE], snapshot=snapshot, is_judged=True)
     to_large = decided([SMALL, LARGE], snapshot=snapshot, is_judged=True, slo=Slo(min_quality=0.85))
@@ -231,7 +231,7 @@ def test_qualities_that_rest_on_graded_answers_have_a_bound_and_an_interval(tmp_
 
 
 def test_the_replayed_shares_are_those_of_the_policy_when_it_runs(tmp_path: Path) -> None:
-    """2,000 requests decided under one policy and replayed under another, against the other's own decisions."""
+    """2,000 requests are decided under one policy and replayed under another, and compared with its own decisions."""
     old, new = (
         yaml(tmp_path),
         yaml(tmp_path, {"objective": "weighted", "weights": {"quality": 0.7, "cost": 0.2, "latency": 0.1}}),

@@ -1,4 +1,4 @@
-"""What is missing is found by asking the router where a typical request of each category would go."""
+"""Gaps are found by asking the router where a typical request of each category would go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records stream out of Redis or of rotated files; what is no record is counted, what was not asked for is left out."""
+"""Records stream from Redis or rotated files. Lines that are no record are counted; unwanted records are left out."""
 
 from __future__ import annotations
 

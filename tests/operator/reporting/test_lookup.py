@@ -1,4 +1,4 @@
-"""One record is found by its id: by the index, on the server with the right to run scripts or not, in rotated files."""
+"""A record is found by its id: by the index, on a server with or without the right to run scripts, in rotated files."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def test_the_index_leads_to_a_record_without_a_search(server: ValkeyServer) -> N
         assert [record and record.request_id for record in found] == ["i0", "i1", "i2"]
         assert link.info("commandstats")["cmdstat_xrevrange"]["calls"] == 3
         link.xadd("indexed", {"record": line_of(request_id="later")})
-        link.zadd(request_index_key("indexed"), {"later": 7, "gone": 7})  # says the wrong time
+        link.zadd(request_index_key("indexed"), {"later": 7, "gone": 7})  # with a wrong time
         assert find_in_stream(link, "indexed", "later") is not None
         assert find_in_stream(link, "indexed", "gone") is None
 
 
 def test_the_entries_do_not_travel_where_the_server_may_search(server: ValkeyServer) -> None:
-    """2,004 entries of 2 kB are 4 MB; what comes back is an entry's id for each page, and the record."""
+    """2,004 entries of 2 kB are 4 MB. Only an entry's id for each page and the record come back."""
     with redis.Redis(port=server.port, decode_responses=True) as link:
         before = int(link.info("stats")["total_net_output_bytes"])
         assert find_in_stream(link, "s", "oldest") is not None

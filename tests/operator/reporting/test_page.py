@@ -28,7 +28,7 @@ def report(hours: int = 3, team: str = "blue") -> Report:
 
 
 class Balance(HTMLParser):
-    """The elements that are open at the end."""
+    """Collects the elements that are still open at the end."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A deployment's row says what its workers, the benchmark and the latest records tell, and None where nothing does."""
+"""A deployment's row has the values of its workers, the benchmark and the latest records; None if none has a value."""
 
 from __future__ import annotations
 

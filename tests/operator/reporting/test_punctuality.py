@@ -1,4 +1,4 @@
-"""What requests took over what was predicted tells how many keep another limit, or one at another prediction."""
+"""Measured ÷ predicted times tell how many requests keep another limit, or a limit at another prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXPECTED = Prediction(0.2, 0.01, 2.0, None, None, None, None, "live", 0.0, 5)
 
 
 def seen(*ttft_ms: float | None, errors: int = 0) -> Punctuality:
-    """Requests of which 200 ms to the first token, and 2 s in all, were expected; all took 1 s in all."""
+    """Requests with a predicted TTFT of 200 ms and E2E of 2 s. The E2E of all was 1 s."""
     found = Punctuality()
     for value in ttft_ms:
         found.add(read_back(ttft_ms=value, tpot_ms=None, e2e_ms=1_000.0), EXPECTED)
@@ -24,11 +24,11 @@ def seen(*ttft_ms: float | None, errors: int = 0) -> Punctuality:
 @pytest.mark.parametrize(
     ("slo", "expected", "kept"),
     [
-        (Slo(ttft_s=0.2), EXPECTED, Trials(1, 4)),  # ratios 0.5, 1.5, 2 and 4, and 1 is asked for
+        (Slo(ttft_s=0.2), EXPECTED, Trials(1, 4)),  # ratios 0.5, 1.5, 2 and 4; at most 1 keeps the limit
         (Slo(ttft_s=0.5), EXPECTED, Trials(3, 4)),  # 2.5
         (Slo(ttft_s=0.5), EXPECTED._replace(ttft_s=0.4), Trials(1, 4)),  # 1.25: a longer prompt
-        (Slo(ttft_s=0.5, e2e_s=0.9), EXPECTED, Trials(0, 4)),  # all took 0.5 of the 2 s, and 0.45 is asked for
-        (Slo(ttft_s=0.5, e2e_s=1.1), EXPECTED, Trials(3, 4)),  # the least likely decides
+        (Slo(ttft_s=0.5, e2e_s=0.9), EXPECTED, Trials(0, 4)),  # all took 0.5 of the 2 s; at most 0.45 keeps the limit
+        (Slo(ttft_s=0.5, e2e_s=1.1), EXPECTED, Trials(3, 4)),  # the limit that is kept least decides
         (Slo(tpot_s=0.5), EXPECTED, Trials(0, 0)),  # never measured
         (Slo(cost_per_1k_usd=0.1), EXPECTED, Trials(4, 4)),  # no limit on time
     ],

@@ -1,4 +1,4 @@
-"""The report's figures by hand: savings and their interval, attainment, quality and its evidence, what to know."""
+"""The report's figures, worked out by hand: savings and their interval, attainment, quality and evidence, remarks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_savings_are_the_share_of_the_baseline_that_was_not_spent() -> None:
 
 
 def test_from_ten_hours_on_the_hours_vary_and_not_the_single_requests() -> None:
-    """Each hour spends 1 and 3 of 8: the hours never differ, though the requests do."""
+    """Each hour spends 1 and 3 of 8. The hours do not differ, although the requests do."""
     moneys = [paid(1.0), paid(3.0)] * 10
     report = reported(*moneys, hours_apart=0.5)
     assert report.total.saved_interval == pytest.approx((0.5, 0.5))

@@ -1,4 +1,4 @@
-"""Requests are counted where they belong, and attainment, money, quality and TTFT come out as worked out by hand."""
+"""Requests are counted in their places. Attainment, money, quality and TTFT are as worked out by hand."""
 
 from __future__ import annotations
 

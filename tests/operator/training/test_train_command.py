@@ -1,4 +1,4 @@
-"""`slo-router train` learns from each form of file, shows what was held out, and says what that is worth."""
+"""`slo-router train` learns from each form of file, shows held-out results, and says what the tasks are worth."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_clusters_need_no_label_and_their_words_stand_in_the_artefact_alone(tmp_
 
 
 def test_the_artefact_tells_what_the_fit_tells(tmp_path: Path) -> None:
-    """Packed into whole numbers it says of a prompt what the clusters were when they were made."""
+    """Packed into whole numbers, it gives a prompt the same cluster as the fit did."""
     columns = read_columns(SAMPLE)
     path = written(tmp_path, [{"text": text} for text in columns["prompt"]])
     figures = ran(path, "--clusters", 5, "--output", tmp_path / "tasks.json", "--json").stdout

@@ -1,4 +1,4 @@
-"""Categories are worth what they save at equal quality, and nothing where they do not tell the models apart."""
+"""Categories are worth what they save at equal quality. They are worth nothing if they do not separate the models."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from slo_router.request.categories import instruction_windows
 
 NAMES = ("Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo", "Kim", "Lu", "Mo", "Nan")
 KINDS = {"wash": "Wash the car of {} and {}.", "feed": "Feed the goat of {} and {}."}
-CHEAP_USD, DEAR_USD = 0.001, 0.01  # a prompt
+CHEAP_USD, DEAR_USD = 0.001, 0.01  # per prompt
 
 
 def found(*, is_told_apart: bool) -> list[Worth]:
-    """The cheap model can wash and cannot feed, or gets every second prompt of both right."""
+    """The worths if the cheap model can wash but not feed, or else gets every second prompt of both right."""
     pairs = list(itertools.product(NAMES, NAMES))
     texts = [(kind, text.format(*pair)) for kind, text in KINDS.items() for pair in pairs]
     prompts = [Prompt(instruction_windows(text), kind) for kind, text in texts]
@@ -37,7 +37,7 @@ def test_what_they_save_is_said_in_usd_for_a_thousand_prompts() -> None:
     (one,) = found(is_told_apart=True)
     assert one.usd[TRAINED].mean == pytest.approx(
         5.5, rel=0.05
-    )  # a half for 0.001, a half for 0.01; 99 % take a little less
+    )  # half for 0.001, half for 0.01; 99 % need a little less
     assert one.usd[CONSTANT].mean == pytest.approx(10.0)
     assert one.usd[RULES].mean == pytest.approx(10.0, rel=0.05)  # they know neither kind
     (line,) = verdict([one])

@@ -1,4 +1,4 @@
-"""What a request in Gemini's own form is read as."""
+"""How a request in Gemini's own form is read."""
 
 from __future__ import annotations
 

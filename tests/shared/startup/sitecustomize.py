@@ -1,6 +1,6 @@
-"""Python runs this at the start of each process that a test starts: it looks for garbage rarely.
+"""Python runs this at the start of each process that a test starts. It makes garbage collections rare.
 
-A proxy imports millions of objects that stay; looking through them again and again takes a quarter of its start.
+A proxy imports millions of lasting objects. Scanning them again and again takes a quarter of its start.
 """
 
 import gc

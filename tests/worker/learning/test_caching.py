@@ -1,4 +1,4 @@
-"""What deployments read from their caches: as reported, not as assumed; of several workers; and nothing made up."""
+"""What deployments read from their caches: as reported by usage, summed over workers, and never assumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slo_router.worker.learning.caching import ASSUMED_TOKENS, Caching, kind_of
 from tests.shared.builders import NOW_S
 
 A = Facts("a", "m", None, None, 1e-6, 1e-6, cached_usd_per_token=1e-7)
-B = Facts("b", "m", None, None, 1e-6, 1e-6)  # no price of its own for what is cached
+B = Facts("b", "m", None, None, 1e-6, 1e-6)  # no own price for cached tokens
 FACTS = {"a": A, "b": B}
 
 

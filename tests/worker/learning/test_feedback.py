@@ -1,4 +1,4 @@
-"""Ratings: whose they may be, that none counts twice, and what the workers read of them."""
+"""Ratings: who may give them, that none counts twice, and what the workers read of them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_what_is_unknown_or_has_no_answer_is_said(link: AsyncClient) -> No
 
 
 async def test_rated_ids_and_days_are_bounded(link: AsyncClient) -> None:
-    """Ids by the stream's length, days by their age."""
+    """The stream's length bounds the ids, the age bounds the days."""
     settings = SETTINGS.model_copy(update={"log": LogSettings(stream_maxlen=1)})
     names = [str(number) for number in range(NODE + 3)]
     await record(link, *names)
@@ -129,7 +129,7 @@ async def test_the_command_rates_where_feedback_is_on(link: AsyncClient, server:
     async def run(*arguments: str, **plugin: object) -> tuple[int, str]:
         config = write_config(tmp_path / "c.yaml", {"redis_url": server.url, "key_prefix": PREFIX, **plugin})
         command = ["feedback", "a", *arguments, "--config", str(config)]
-        done = await asyncio.to_thread(CliRunner().invoke, app, command)  # it runs a loop of its own
+        done = await asyncio.to_thread(CliRunner().invoke, app, command)  # the command runs its own loop
         return done.exit_code, done.output
 
     code, said = await run("--down")

@@ -1,4 +1,4 @@
-"""Where a conversation is and what is cached of it there: by its beginning, else by its session, as usage tells."""
+"""Where a conversation is and how much of it is cached there: by its beginning, else by its session, and by usage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def told(cached: int | None, written: int | None = None, prompt_tokens: int = 1_
 def turn(
     homes: Homes, messages: list[dict[str, str]], at: str, record: RequestRecord, session: int = NO_SESSION
 ) -> tuple[str, int]:
-    """One turn, answered by `at`: where it was expected to be, and how many tokens of it."""
+    """One turn, answered by `at`. Returns where the conversation was expected, and its cached tokens."""
     trace = Trace("acompletion", NOW_S, beginnings=fingerprints(messages), attempts=[Attempt(at, is_sent=True)])
     found = homes.expected(trace, session, NOW_S)
     homes.learn(trace, REQUEST, record)
@@ -38,11 +38,11 @@ def turn(
 def test_a_conversation_is_expected_whole_until_its_deployment_reports_less() -> None:
     homes = Homes()
     assert turn(homes, FIRST, "a", told(None)) == ("", 0)
-    assert turn(homes, NEXT, "a", told(None)) == ("a", 1_000)  # as before where nothing is reported
+    assert turn(homes, NEXT, "a", told(None)) == ("a", 1_000)  # assumed, because no usage reports it
     for _ in range(8):
         found = turn(homes, NEXT, "a", told(0))
     assert found[0] == "a"
-    assert found[1] < 250  # nothing was, eight times in a row
+    assert found[1] < 250  # usage said eight times in a row: nothing was cached
 
 
 def test_who_says_what_it_wrote_to_its_cache_has_just_that() -> None:
@@ -50,13 +50,13 @@ def test_who_says_what_it_wrote_to_its_cache_has_just_that() -> None:
     turn(homes, FIRST, "a", told(100, 300, prompt_tokens=2_000))  # two reported tokens for each estimated
     assert turn(homes, NEXT, "a", told(None)) == ("a", 200)
     turn(homes, ELSE, "a", told(0, 0))
-    assert turn(homes, ELSE, "a", told(None)) == ("a", 0)  # it was there, and nothing is kept
+    assert turn(homes, ELSE, "a", told(None)) == ("a", 0)  # it was at `a`, and `a` kept nothing
 
 
 def test_a_session_tells_where_the_last_turn_was_and_its_reports_what_is_found_there() -> None:
     homes = Homes()
     assert turn(homes, FIRST, "a", told(0), SESSION) == ("", 0)
-    assert turn(homes, ELSE, "a", told(400), SESSION) == ("a", 0)  # cut: nobody knows what is left of it
+    assert turn(homes, ELSE, "a", told(400), SESSION) == ("a", 0)  # cut: what is cached is unknown
     assert turn(homes, [*ELSE, *ELSE], "a", told(1_000), SESSION) == ("a", 1_000)  # by its beginning
     other = [{"role": "user", "content": "Another summary."}]
     assert turn(homes, other, "b", told(0), SESSION) == ("a", 400)

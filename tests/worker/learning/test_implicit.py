@@ -1,4 +1,4 @@
-"""Each answer has one weak signal at most, and only those that were looked at have any; Redis has the sums alone."""
+"""Each answer has at most one weak signal, and only a checked answer has one. Redis holds only the sums."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ALSO = GroupSettings(implicit_feedback=["asked_again"])
 
 
 def ended(turn: int | None = 1, after_s: float = 0.0, took_s: float = 1.0, **changed: object) -> Ended:
-    """Arrived so long after `NOW_S`."""
+    """A request that arrived `after_s` after `NOW_S` and ended `took_s` later."""
     fields = {"turn": turn, "may_repeat": True, **changed}
     return Ended("small", "chat", NOW_S + after_s, NOW_S + after_s + took_s, **fields)  # type: ignore[arg-type]
 
 
 def signals(*seen: Ended) -> float:
-    """How many answers had one."""
+    """How many answers had a signal."""
     implicit = Implicit(PREFIX)
     for one in seen:
         implicit.see(one)
@@ -44,7 +44,7 @@ def test_an_answer_alone_has_no_signal() -> None:
 def test_the_same_prompt_again_is_a_signal_after_somebody_could_have_read_the_answer(
     since_s: float, count: int
 ) -> None:
-    """A negative one was in flight at once: a client that samples several answers."""
+    """With a negative `since_s` both requests were in flight together: the client samples several answers."""
     assert signals(ended(), ended(after_s=1 + since_s)) == count
 
 
@@ -64,7 +64,7 @@ def test_the_same_prompt_again_counts_only_where_asked_for() -> None:
 def test_a_refused_call_is_the_answers_that_made_it() -> None:
     assert signals(ended(1), ended(2, 5, refused=1)) == 1
     assert signals(ended(1), ended(2, 5, refused=3)) == 0
-    assert signals(ended(1), ended(2, 0.5, refused=1)) == 0  # it came before that answer
+    assert signals(ended(1), ended(2, 0.5, refused=1)) == 0  # it came before the answer
 
 
 def test_an_answer_has_one_signal_at_most() -> None:
@@ -86,7 +86,7 @@ async def test_the_sums_reach_redis_and_are_read_as_weak(link: AsyncClient) -> N
     for one in (ended(1), ended(2), ended(3, -DAY_S, is_broken=True)):
         implicit.see(one)
     await implicit.tell(link, NOW_S)
-    implicit.see(ended(1, 60))  # of an answer that Redis has heard of
+    implicit.see(ended(1, 60))  # a signal for an answer that Redis already counts
     await implicit.tell(link, NOW_S + TELL_S - 1)
     await implicit.tell(link, NOW_S + TELL_S)
     await feedback.refresh(link, NOW_S)

@@ -1,4 +1,4 @@
-"""What a group spends in a day, added up over all workers in Redis."""
+"""What a group spends in a day, summed over all workers in Redis."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_is_left_is_for_the_rest_of_the_day() -> None:
     """100 requests by noon cost 1 of 10 USD, of which 0.2 stay in reserve: the next hundred may cost 0.088 each."""
     assert spending(100).each_usd("smart", 10.0, NOON_S) == pytest.approx(0.088)
     assert spending(100).each_usd("smart", 1.0, NOON_S) == 0.0
-    assert spending(100).each_usd("other", 10.0, NOON_S) == 9.8  # nobody has asked yet: the next may have it all
+    assert spending(100).each_usd("other", 10.0, NOON_S) == 9.8  # no requests yet: the next may cost it all
     assert spending(100, None).each_usd("smart", 10.0, NOON_S) == pytest.approx(0.098)  # cost unknown
 
 
@@ -36,7 +36,7 @@ def test_a_day_ends_at_midnight_and_without_a_redis_two_are_kept() -> None:
     assert one.each_usd("smart", 10.0, NOON_S + DAY_S) == pytest.approx(9.8 / 50)  # as many as yesterday, half is left
     one.spent("smart", 4.0, NOON_S + 2 * DAY_S)
     one.spent("smart", 4.0, NOON_S + DAY_S)
-    assert one.each_usd("smart", 10.0, NOON_S) == 9.8  # nobody asks for a day that is over
+    assert one.each_usd("smart", 10.0, NOON_S) == 9.8  # sums of a day that is over do not count
 
 
 def test_requests_right_after_midnight_do_not_make_a_day_of_as_many_each_second() -> None:

@@ -1,4 +1,4 @@
-"""The worth of quality moves with a worker's requests, so that a group's target is just kept."""
+"""A worker's requests move the worth of quality, so that a group's target is just kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOLLARS = Target(usd_per_day=10.0)
 
 
 class Half(random.Random):
-    """Its lot is in the middle."""
+    """A generator that always draws the middle."""
 
     def random(self) -> float:
         return 0.5
@@ -61,7 +61,7 @@ def test_the_first_worth_is_found_at_once_and_a_few_requests_tell_nothing() -> N
 
 
 def test_it_keeps_the_share_of_the_best_models_quality() -> None:
-    """Of 0.9, 99 % are 0.891: 82 of 100 requests must have 0.9 where the others have 0.85."""
+    """99 % of 0.9 is 0.891. If the other requests have 0.85, 82 of 100 must have 0.9."""
     worth = Worth(Target(quality_of_best=0.99))
     seen(worth, 100)
     found = refitted(worth)
@@ -94,7 +94,7 @@ def test_a_budget_buys_no_more_than_each_request_may_cost() -> None:
     seen(worth, 100)
     cheap_usd, dear_usd = refitted(worth, 0.0), refitted(Worth(DOLLARS), 1.0)
     assert cheap_usd * 0.05 < 0.009  # all take the cheapest
-    assert dear_usd == LEAST_USD  # it has seen nothing
+    assert dear_usd == LEAST_USD  # this worth has seen no requests
     other = Worth(DOLLARS)
     seen(other, 100)
     assert refitted(other, 1.0) * 0.05 > 0.018  # all take the best
@@ -106,7 +106,7 @@ def test_a_worker_that_starts_takes_what_the_others_have() -> None:
     assert (worths.of("smart", HALF), worths.of("plain", HALF)) == (MOST_USD, None)
     worths.hear([told, {"smart": 0.01}, {"smart": "much"}, {"smart": float("nan")}, {"smart": -1.0}, "nonsense"])
     assert worths.of("smart", HALF) == pytest.approx(0.02)
-    assert worths.export() == {}  # it has none of its own
+    assert worths.export() == {}  # this worker has no worth of its own
     worths.hear([])
     assert worths.of("smart", HALF) == MOST_USD
 

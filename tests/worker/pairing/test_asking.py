@@ -1,4 +1,4 @@
-"""What others are asked, and that no call can cost more than was set aside for it."""
+"""What shadow evaluation asks other deployments, and that no call can cost more than was reserved for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How comparisons ended is summed in Redis, without a text, and read as pairs and as a judge's bias."""
+"""Redis holds sums of how comparisons ended, without any text. Workers read them as pairs and as a judge's bias."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def read(link: AsyncClient) -> Comparisons:
 
 
 async def test_comparisons_are_summed_by_pair_category_and_day(link: AsyncClient) -> None:
-    """Whoever answered the user: a deployment's win is the other's loss."""
+    """A deployment's win is the other's loss, whichever of them answered the user."""
     for one, other, score, at_s in (("b", "a", 1.0, NOW_S), ("a", "b", 1.0, NOW_S), ("a", "b", 0.5, NOW_S - DAY_S)):
         await note(link, PREFIX, at_s, compared(one, other, "chat", score, at_s))
     before, today = (await read(link)).rows

@@ -1,4 +1,4 @@
-"""One worker's comparisons, from a request that ended to the sums in Redis; who is asked here is made up."""
+"""One worker's comparisons, from a request that ended to the sums in Redis. The deployments are fakes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MESSAGES = [{"role": "user", "content": "Hello"}]
 
 
 class Made:
-    """Deployments that answer what they are told to, and what they were asked."""
+    """Fake deployments: they answer as told, and keep what they were asked."""
 
     def __init__(self) -> None:
         self.prices: dict[str, Facts] = {"small": SMALL, "large": LARGE, "judge-1": JUDGE}
@@ -59,7 +59,7 @@ class Made:
 
 
 class Worker:
-    """One worker's shadow evaluation, with a real server behind it."""
+    """One worker's shadow evaluation, with a real Valkey."""
 
     def __init__(self, link: AsyncClient, **settings: object) -> None:
         asked = {"judge": "judge", "usd_per_day": 5.0, "share": 1.0, "control_share": 0.0, **settings}
@@ -76,7 +76,7 @@ class Worker:
         await work(self._link)
 
     async def after(self, *finished: Finished, use: Use | None = None) -> str:
-        """The only outcome of requests that ended."""
+        """Compares the answers of ended requests. Returns the only outcome."""
         for one in finished or (ended(),):
             self.paired.offer(one)
         async with asyncio.timeout(WITHIN_S):
@@ -196,7 +196,7 @@ async def test_without_a_known_price_nobody_is_asked_and_it_is_said_once(
 
 
 async def test_nothing_is_asked_that_could_change_no_decision(link: AsyncClient) -> None:
-    """No floor, or one that both pass by far, or nobody that this request may ask."""
+    """There is no floor, or both pass it by far, or the request may ask no other deployment."""
     for changed in ({"floor": None}, {"floor": 0.01}, {"usd": {"small": 1e-4}}):
         worker = Worker(link)
         assert await worker.after(ended(**changed)) == "not_worth_it"

@@ -1,4 +1,4 @@
-"""No call passes a day's budget, however many workers spend at once."""
+"""No call exceeds a day's budget, even if many workers spend at the same time."""
 
 from __future__ import annotations
 

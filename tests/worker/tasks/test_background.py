@@ -1,4 +1,4 @@
-"""A worker's background jobs: one that is stuck delays no other, whatever it is stuck on, and it is seen which one."""
+"""A worker's background jobs: a stuck job delays no other, whatever it is stuck on, and one sees which job it is."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.shared.background_worker import LoadServer, Mode, Relay, Worker, unti
 
 OWN = ["router", "settling", "watching", "fitting"]
 OF_REDIS = ["snapshot", "records", "sharing"]
-BELL = "bell"  # it hangs with Redis too, but may get through where that drips: an answer is of five bytes
+BELL = "bell"  # also hangs with Redis, but a dripping Redis may let its answer of five bytes through
 NOWHERE = "stuck.test"
 
 
 @pytest.fixture
 def swept() -> None:
-    """What tests before this one left open, which its collection would find."""
+    """Collects what earlier tests left open, which this test's collection would find."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
@@ -52,7 +52,7 @@ async def load() -> AsyncIterator[LoadServer]:
 
 @pytest.fixture
 async def one_thread() -> AsyncIterator[None]:
-    """The event loop's pool, in which everybody's names are looked up, has but one thread."""
+    """The event loop's pool, which looks up host names, has only one thread."""
     with ThreadPoolExecutor(1) as pool:
         asyncio.get_running_loop().set_default_executor(pool)
         yield
@@ -60,7 +60,7 @@ async def one_thread() -> AsyncIterator[None]:
 
 @pytest.fixture
 def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A resolver that never answers for one name."""
+    """A resolver that never answers for the name NOWHERE."""
     look_up, over = socket.getaddrinfo, threading.Event()
 
     def hang(host: object, *arguments: object, **named: object) -> object:
@@ -75,7 +75,7 @@ def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 async def stays(worker: Worker, *jobs: str) -> None:
-    """The jobs don't succeed while all the others do."""
+    """Checks that these jobs do not succeed while all others do."""
     before = [worker.succeeded_at_s(job) for job in jobs]
     others = [name for name in worker.background.standings if name not in (*jobs, BELL)]
     await worker.goes_on(others)
@@ -83,7 +83,7 @@ async def stays(worker: Worker, *jobs: str) -> None:
 
 
 async def falls_still(worker: Worker, *jobs: str) -> None:
-    """Returns once none of the jobs succeeds any more: what was under way is over. The others go on."""
+    """Returns once none of these jobs succeeds any more, because started rounds are over. The other jobs go on."""
     for _ in range(10):
         before = [worker.succeeded_at_s(job) for job in jobs]
         await worker.goes_on(OWN)
@@ -145,7 +145,7 @@ async def test_a_health_check_that_hangs_delays_nobody_and_is_made_once(relay: R
 
 async def test_a_file_that_hangs_delays_nobody_and_what_finds_no_room_is_counted(relay: Relay, file: Path) -> None:
     pipe = file.with_name(f"r.{os.getpid()}.jsonl")
-    os.mkfifo(pipe)  # whoever opens it waits for a reader
+    os.mkfifo(pipe)  # a writer that opens the pipe waits for a reader
     async with Worker(f"redis://{relay.address}", jsonl_path=file) as worker:
         await worker.goes_on([*OWN, *OF_REDIS])
         await stays(worker, "file")
@@ -153,8 +153,8 @@ async def test_a_file_that_hangs_delays_nobody_and_what_finds_no_room_is_counted
             worker.settle()
         await worker.goes_on([*OWN, *OF_REDIS])
         assert worker.log.dropped > 0
-        assert len(worker.log._queue) < worker.settings.log.queue_size  # Redis got all
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # lets the thread go
+        assert len(worker.log._queue) < worker.settings.log.queue_size  # Redis got all records
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # frees the waiting thread
     os.close(reader)
 
 
@@ -205,7 +205,7 @@ async def test_the_heap_is_frozen_once_the_router_is_there_where_asked_for(*, fr
     has_router, frozen = False, gc.get_freeze_count()
     async with Worker(tick=lambda: has_router, freeze_heap=freeze) as worker:
         await asyncio.sleep(0.1)
-        assert gc.get_freeze_count() <= frozen  # what was frozen may go
+        assert gc.get_freeze_count() <= frozen  # frozen objects may go
         has_router = True
         await worker.goes_on(["router"])
         assert (gc.get_freeze_count() > frozen) == freeze
@@ -216,7 +216,7 @@ async def test_a_process_that_stood_still_is_noticed() -> None:
         await worker.goes_on(["router"])
         live = worker.strategy.live
         flight = live.dispatched("a", time.time())
-        time.sleep(0.3)  # noqa: ASYNC251  # stands still
+        time.sleep(0.3)  # noqa: ASYNC251  # the event loop stands still
         await worker.goes_on(["router"])
         took_s = time.time() - flight.at_s
         live.first_token(flight, time.time(), prompt_tokens=1, ttft_s=took_s)

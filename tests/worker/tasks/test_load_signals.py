@@ -1,4 +1,4 @@
-"""The servers' own load figures: one worker asks over real HTTP, only what the proxy did not send counts."""
+"""The servers' own load figures: one worker asks over real HTTP, and only requests of other clients count."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asyn
 
 @pytest.fixture
 async def make() -> AsyncIterator[Callable[[str, str], LoadSignals]]:
-    """Makes a worker's scraper, and closes it at the end."""
+    """Makes workers' scrapers, and closes them at the end."""
     made: list[LoadSignals] = []
 
     def new(prefix: str, worker: str) -> LoadSignals:
@@ -56,7 +56,7 @@ async def test_other_clients_requests_count_and_our_own_do_not_count_twice(
     live, facts = Live(), Facts("slow", "m", metrics_url=f"{slow.url}/metrics")
     signals = make("", "one")
     body = {"model": "slow", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
-    live.dispatched("slow", time.time())  # one of the three is ours
+    live.dispatched("slow", time.time())  # one of the three requests is the proxy's
 
     async def until(is_said: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
@@ -82,7 +82,7 @@ async def test_one_worker_asks_for_all(
     for signals, live in ((elected, Live()), (other, theirs)):
         await signals.stand(client, facts, every_s=1.0)
         await signals.ask(facts, live)
-    assert theirs.in_flight("slow") == 0  # it did not ask; what the elected one publishes counts
+    assert theirs.in_flight("slow") == 0  # this worker did not ask; what the elected worker publishes counts
     assert await client.get("p:slo_router:scraper") == "one"
     assert 0 < await client.ttl("p:slo_router:scraper") <= 5
 
@@ -99,7 +99,7 @@ async def test_a_server_that_cannot_be_asked_is_named_once_without_its_address(
         Facts("silent", "m"),
     ]
     for _ in range(2):
-        with pytest.raises(ToldError):  # none of them told
+        with pytest.raises(ToldError):  # no server told its load
             await signals.ask(facts, live)
     assert sorted(record.getMessage().split(" of ")[1].split()[0] for record in caplog.records) == [
         "gone",

@@ -1,7 +1,7 @@
-"""What is done for every deployment goes in steps, and between its slices everybody else has a turn.
+"""Work over all deployments runs in steps, and other tasks run between its slices.
 
-How long a step takes is measured by `python -m evaluation.overhead.loop_hold`; here it is counted what one step may
-hold.
+`python -m evaluation.overhead.loop_hold` measures how long a step takes. These tests count how much work one step may
+do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMES = [f"d{number}" for number in range(COUNT)]
 
 
 async def test_others_go_on_between_two_slices_and_the_result_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "SLICE_S", -1.0)  # over at once, however coarse the clock
+    monkeypatch.setattr(turns, "SLICE_S", -1.0)  # a slice is over at once, even with a coarse clock
     seen: list[int] = []
     steps = 0
 
@@ -127,7 +127,7 @@ def test_what_nobody_adds_to_is_worked_out_again_as_it_ages() -> None:
 
 
 class Counting:
-    """A Redis that knows nothing and counts the commands in one pipeline."""
+    """An empty Redis that counts the commands in one pipeline."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

@@ -1,4 +1,4 @@
-"""Discounts and margins as LiteLLM adds them; `tests/gateway/test_billing.py` holds them against its calculator."""
+"""Discounts and margins as LiteLLM adds them. `tests/gateway/test_billing.py` compares them with its calculator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def marked(model: str = "openai/gpt-4o", facts: Facts = PLAIN, **settings: objec
     ("model", "discount"),
     [
         ("openai/gpt-4o", 0.4),  # by its name
-        ("gpt-4o", 0.4),  # whose provider the price map knows
+        ("gpt-4o", 0.4),  # the price map knows its provider
         ("openai/gpt-4o-mini", 0.3),  # the longer pattern
         ("openai/gpt-5", 0.2),
         ("openai/o3", 0.1),  # the provider's

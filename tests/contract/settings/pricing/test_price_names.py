@@ -36,7 +36,7 @@ MAP: PriceMap = {
     [
         ("azure/our-name", {"base_model": "azure/gpt-4o"}, 1),
         ("azure/our-name", {}, None),
-        ("azure/gpt-4o", {"base_model": "azure/not-listed"}, None),  # what it really is, nobody knows
+        ("azure/gpt-4o", {"base_model": "azure/not-listed"}, None),  # its real model is unknown
         ("azure/responses/gpt-4o", {}, 1),
         ("openai/responses/gpt-4o", {}, 2),
         ("openai/gpt-4o", {}, 2),
@@ -65,7 +65,7 @@ def test_the_listing_of_a_model(model: str, more: dict[str, object], found: int 
 
 
 def test_every_chat_model_is_found_where_litellm_finds_it() -> None:
-    """On this version of LiteLLM; its own function asks Ollama and others over the network, so those are left out."""
+    """For the installed LiteLLM. Its own function asks Ollama and others over the network, so those are left out."""
     prices, differing = price_map(), []
     for model, known in prices.items():
         provider = str(known.get("litellm_provider"))
@@ -76,11 +76,11 @@ def test_every_chat_model_is_found_where_litellm_finds_it() -> None:
         for name in (model, model if model.startswith(f"{own}/") else f"{own}/{model}"):
             try:
                 theirs = litellm.model_cost[litellm.get_model_info(name)["key"]].get("input_cost_per_token")
-            except Exception:  # noqa: BLE001, S112  # LiteLLM raises a plain one where it finds nothing
+            except Exception:  # noqa: BLE001, S112  # LiteLLM raises a plain Exception if it finds nothing
                 continue
             if listing(prices, {"model": name}, {}).get("input_cost_per_token") != theirs:
                 differing.append(name)
-    assert len(differing) < 12, differing  # providers whose listing has names of its own
+    assert len(differing) < 12, differing  # providers with own names in the listing
 
 
 def test_a_name_is_tried_with_its_provider_first() -> None:
@@ -88,7 +88,7 @@ def test_a_name_is_tried_with_its_provider_first() -> None:
 
 
 async def test_what_is_predicted_is_what_litellm_books() -> None:
-    """With prices of one's own, with the base model's, and above a tier."""
+    """It is so with own prices, with the base model's prices, and above a tier."""
     cases: list[tuple[str, dict[str, object], dict[str, object]]] = [
         ("openai/gpt-4o-mini", {}, {}),
         ("openai/gpt-4o-mini", {"input_cost_per_token": 1e-3, "output_cost_per_token": 2e-3}, {}),
