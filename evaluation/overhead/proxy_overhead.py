@@ -274,7 +274,8 @@ def main(
             us = Spread.of((a - b) / chunks * 1e3 for a, b in zip(taken["plugin"], taken[peer], strict=True))
             print(f"plugin − {peer}: {us.text(2)} µs of CPU per chunk")
     form = ", ".join(["streamed"] * stream + ([f"{chunks} tokens each"] if chunks else []))
-    print(f"{starts} starts, {rounds} rounds of {requests} requests one after another to each proxy; {form or 'whole'}")
+    sent = max(requests // sender.block, 1) * sender.block
+    print(f"{starts} starts, {rounds} rounds of {sent} requests one after another to each proxy; {form or 'whole'}")
     of_noop, of_blind = (ratios[peer] for peer in BARRED)
     aims = [Aim.at_most(BAR, f"CPU of a request ÷ that with {peer}:", ratios[peer].value, 3) for peer in BARRED]
     conclude({"starts": starts, "of_noop": of_noop, "of_blind": of_blind}, aims, form=form, is_saved=is_saved)

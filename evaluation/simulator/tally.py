@@ -79,6 +79,7 @@ def _add_promise(sums: Counter[str], entry: Served) -> None:
     sums["decided"] += first.agreed is not None
     sums["agreed"] += first.agreed is True
     sums["agreed_soon"] += first.agreed_soon is True
+    sums["chosen"] += 1
     sums["misjudged"] += first.misjudged
     if entry.outcome == "left" or entry.request.ask.fault is not None:
         return  # no promise covers what the client itself causes
@@ -124,7 +125,7 @@ in_time_of_all = ratio("in_time_of_all", "requests")
 usd = ratio("usd", "requests")
 failed = ratio("failed", "answerable")
 waited = ratio("waited", "requests")
-misjudged = ratio("misjudged", "decided")
+misjudged = ratio("misjudged", "chosen")
 shut = ratio("shut", "seeds")
 cost = ratio("cost_usd", "lowest_usd")
 coverage = ratio("covered", "answered")

@@ -212,6 +212,10 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     assert found.half_width == pytest.approx(0.0707 * 2.776, rel=0.02)
 
 
+def test_misjudged_are_some_of_all_first_decisions_though_few_are_compared() -> None:
+    assert tally.misjudged({"misjudged": 2.0, "chosen": 400.0, "decided": 100.0}) == pytest.approx(0.005)
+
+
 def test_the_calibration_error_is_the_mean_gap_of_the_bins() -> None:
     # 6 promises of 0.95 of which 3 held, 4 of 0.25 of which 1 held: 0.6 × 0.45 + 0.4 × 0 = 0.27
     sums = {"bin9": 6.0, "promised9": 5.7, "observed9": 3.0, "bin2": 4.0, "promised2": 1.0, "observed2": 1.0}
