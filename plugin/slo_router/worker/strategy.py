@@ -228,7 +228,8 @@ class Strategy:
             features = trace.decision.features
             told = record.model_copy(update={"prompt_tokens": None}) if trace.goes_on else record
             self.answers.see(features, self.facts.get(trace.sent_to[-1]), told, is_whole=is_whole)
-            if record.outcome == "success":
+            client_has_some = record.outcome == "success" or record.ttft_ms is not None
+            if client_has_some or trace.is_signed:  # hidden thoughts come before a first token
                 self.homes.learn(trace, features, record)
         self.worths.spent(trace.group, record.cost_usd, record.ts)
         if landing is not None:

@@ -65,7 +65,7 @@ class Homes:
         return known._replace(tokens=round(known.tokens * share))
 
     def learn(self, trace: Trace, features: Features, record: RequestRecord) -> None:
-        """A request was answered."""
+        """A request was answered, if only in part: the client may have left, and goes on with what it got."""
         name, known, scale = trace.sent_to[-1], trace.known, _scale(features, record)
         if record.cached_tokens is not None and record.prompt_tokens and scale:
             if known.deployment_id != name:
@@ -80,13 +80,13 @@ class Homes:
             self._conversations.release((*trace.beginnings, trace.session))
             return
         kept = features.prompt_tokens
-        if record.written_tokens is not None:  # it says what it keeps, and that costs
+        if record.written_tokens is not None and scale:  # it says what it keeps, and that costs
             kept = round((record.written_tokens + (record.cached_tokens or 0)) * scale)
         self._conversations.remember(trace.beginnings, Cached(name, kept, record.ts))
         if trace.session != NO_SESSION:
             read = round((record.cached_tokens or 0) * scale)
             before = self._conversations.find((trace.session,))
-            tokens = read if trace.is_by_session else before.tokens  # a known beginning says nothing of other turns
+            tokens = read if trace.is_by_session and scale else before.tokens  # a beginning says nothing of other turns
             self._conversations.remember((trace.session,), Cached(name, tokens, record.ts))
 
     def fit(self, facts: Mapping[str, Facts], now_s: float) -> None:
@@ -107,8 +107,10 @@ class Homes:
 
 
 def _scale(features: Features, record: RequestRecord) -> float:
-    """Estimated tokens for each that the usage counts."""
-    return features.prompt_tokens / record.prompt_tokens if record.prompt_tokens else 0.0
+    """Estimated tokens for each that the usage counts; 0 where no usage came, for then LiteLLM itself counts."""
+    if record.outcome != "success" or not record.prompt_tokens:
+        return 0.0
+    return features.prompt_tokens / record.prompt_tokens
 
 
 def readers_of(holder: str, candidates: Sequence[Facts]) -> frozenset[str] | None:
