@@ -133,10 +133,10 @@ _KEYWORDS: dict[str, dict[float, str]] = {
         4: "prove, deduce, derive, step by step, step-by-step, how many, probability, puzzle, solve, integral, in "
         "how many, prime number, next number, beweise, berechne, begründe, combien, calcula, résous",
         3: "calculate, compute, proof, reasoning, how long, how much, theorem, equation, evaluate, justify, work "
-        "out, therefore, argument, logic, must, wie viele, wann, raisonnement, cuántos, assume, flaw, argue",
-        2: "if, each, twice, exactly, together, why, which, how old, faster, cheaper, triangle, sequence, formula, "
-        "valid, show your, without, explain your, conclusion, percent, another, truth, order, correct, decide, "
-        "weigh, option, integer, integers, polynomial, maximum value, minimum value, value of, sum of, product "
+        "out, therefore, argument, logic, wie viele, wann, raisonnement, cuántos, assume, flaw, argue",
+        2: "if, must, each, twice, exactly, together, why, which, how old, faster, cheaper, triangle, sequence, "
+        "formula, valid, show your, without, explain your, conclusion, percent, another, truth, order, correct, "
+        "decide, weigh, option, integer, integers, polynomial, maximum value, minimum value, value of, sum of, product "
         "of, smallest, largest, how far, how fast, what percentage, perimeter, radius, angle, average, remaining, "
         "half, total",
         1: "per, when, than, one, two, three, four, five, km/h, who, litres, minutes, hours, days, years, weeks, "
@@ -148,7 +148,8 @@ _KEYWORDS: dict[str, dict[float, str]] = {
         "def, unit tests, pull request, fonction, funktion, requête, función, code, coding, git, github, compile, "
         "linked list, ruby, php, typeerror, nullpointerexception, segfault",
         3: "implement, debug, bug, bugs, script, api, query, compiler, exception, stylesheet, module, const, import, "
-        "async, yaml, docker, component, endpoint, one-liner, algorithm, null pointer, memory leak, struct",
+        "async, yaml, docker, component, endpoint, one-liner, algorithm, null pointer, memory leak, struct, software "
+        "engineering",
         2: "error, method, string, array, fix, convert, fails, port, loop, type hints, throws, config, cache, write "
         "a, migration, table, index, ide, engineer, cursor",
         1: "add, returns, explain what, create, does, class",
