@@ -228,9 +228,10 @@ class Strategy:
             features = trace.decision.features
             told = record.model_copy(update={"prompt_tokens": None}) if trace.goes_on else record
             self.answers.see(features, self.facts.get(trace.sent_to[-1]), told, is_whole=is_whole)
-            client_has_some = record.outcome == "success" or record.ttft_ms is not None
-            if client_has_some or trace.is_signed:  # hidden thoughts come before a first token
+            if record.outcome == "success" or record.ttft_ms is not None:
                 self.homes.learn(trace, features, record)
+            elif trace.is_signed:
+                self.homes.may_have_signed(trace, record.ts)
         self.worths.spent(trace.group, record.cost_usd, record.ts)
         if landing is not None:
             self._lessons.learn(landing, trace, record)

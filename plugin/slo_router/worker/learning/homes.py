@@ -89,6 +89,11 @@ class Homes:
             tokens = read if trace.is_by_session and scale else before.tokens  # a beginning says nothing of other turns
             self._conversations.remember((trace.session,), Cached(name, tokens, record.ts))
 
+    def may_have_signed(self, trace: Trace, at_s: float) -> None:
+        """A client left before it saw a word: hidden thoughts come before one. No more is known of it."""
+        if self._conversations.find(trace.beginnings) == NOTHING_CACHED:
+            self._conversations.remember(trace.beginnings, Cached(trace.sent_to[-1], 0, at_s))
+
     def fit(self, facts: Mapping[str, Facts], now_s: float) -> None:
         """Works out what to expect of the deployments."""
         self._caching.fit(facts, now_s)
