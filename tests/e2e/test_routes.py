@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from evaluation.shared.stock_proxy import LOCAL
 from tests.e2e.conftest import ASK, Stack
 
 MESSAGES = [{"role": "user", "content": ASK}]
@@ -116,6 +117,21 @@ def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None
     history = [first, encrypted, {"role": "assistant", "content": "Rain."}, {"role": "user", "content": "And?"}]
     answer = stack.post("/v1/responses", {**body, "input": history})
     assert (asked.status_code, answer.status_code, stack.seen()) == (200, 200, {"large": 2})
+
+
+def test_what_a_model_encrypted_goes_back_to_it_where_the_client_left_its_answer(stack: Stack) -> None:
+    """Codex, stopped by its user, keeps the thoughts that it got, and sends them with what the user says next."""
+    first = {"role": "user", "content": f"{ASK} Stopped."}
+    body = {"model": "smart", "include": ["reasoning.encrypted_content"], "store": False}
+    asked, headers = {**body, "input": [first], "stream": True}, {**stack.proxy.auth, "x-slo-min-quality": "0.9"}
+    stack.endpoints["large"].control("slow", factor=100)
+    with LOCAL.stream("POST", f"{stack.proxy.url}/v1/responses", json=asked, headers=headers) as stopped:
+        next(line for line in stopped.iter_lines() if "output_text.delta" in line)
+    assert [one["outcome"] for one in stack.records(1)] == ["disconnected"]
+    stack.endpoints["large"].reset()
+    thought = {"type": "reasoning", "encrypted_content": "gAAAA", "summary": []}
+    answer = stack.post("/v1/responses", {**body, "input": [first, thought, {"role": "user", "content": "And?"}]})
+    assert answer.headers["x-slo-selected-model"] == "large"
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])

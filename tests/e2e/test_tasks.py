@@ -60,3 +60,20 @@ def test_what_the_classifier_tells_counts(stack: Stack, text: str, category: str
     (record,) = stack.records(1)
     assert isinstance(record["decision"], dict)
     assert record["decision"]["category_source"] == ("unsure" if category == "unsure" else "categorizer")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_what_an_agent_asks_for_by_itself_is_not_its_user_s_task(stack: Stack, path: str) -> None:
+    """A title, as Claude Code and opencode ask for it, and the summary of a long history, as Codex does."""
+    field, system = ("input", "instructions") if path == "/v1/responses" else ("messages", "system")
+    task = "Fix the bug in the parse function and refactor the Python module."
+    title, agent = "Generate a title that tells the goal of this coding session.", "You are a coding agent."
+    found = []
+    for prompt, said in ((agent, task), (title, task), (agent, f"Create a summary for another LLM. The task: {task}")):
+        body: dict[str, object] = {"model": "smart", "max_tokens": 40, field: [{"role": "user", "content": said}]}
+        if path == "/v1/chat/completions":
+            body["messages"] = [{"role": "system", "content": prompt}, {"role": "user", "content": said}]
+        else:
+            body[system] = prompt
+        found.append(stack.post(path, body).headers["x-slo-category"])
+    assert found == ["code", "summarization", "summarization"]

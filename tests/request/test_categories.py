@@ -236,6 +236,14 @@ def test_of_many_parts_only_those_at_the_ends_are_read() -> None:
     assert len(instruction_windows(user(parts)).opening.split()) == 2 * EDGE_PARTS
 
 
+@pytest.mark.parametrize("said", ["yes", "Rename it everywhere"])
+def test_orders_of_a_system_prompt_name_no_task(said: str) -> None:
+    """Whatever opencode's users said in a word or two was a hard problem, at the best model's price."""
+    order, agent = "You must answer in German.", "You are a tool for software engineering tasks."
+    for system, category in ((f"You are an assistant. {order}", None), (f"{agent} {order}", "code")):
+        assert categorize(instruction_windows([{"role": "system", "content": system}, *user(said)])) == category
+
+
 def test_a_developer_message_is_a_system_prompt() -> None:
     windows = instruction_windows([{"role": "developer", "content": "s" * 500}, *user("u")])
     assert windows == Instruction("s" * EDGE_CHARS, "u", "u")

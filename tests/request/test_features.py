@@ -207,6 +207,17 @@ def test_the_tools_of_each_application_are_as_long_as_they_are() -> None:
         assert features({"messages": user("x"), "tools": tools}).tool_tokens == pytest.approx(30 * tokens, rel=0.5)
 
 
+@pytest.mark.parametrize(
+    ("longest", "chars"),
+    [(23, 20_000), (2, 10_000), (0, 5_000)],  # coding agents: one of 24 tools, 10 or 25 is a third of them all
+)
+def test_tools_that_are_unlike_count_each(longest: int, chars: int) -> None:
+    """By eight of the tools a coding agent's prompt seemed a third shorter than it was, another's a third longer."""
+    tools = [{"name": f"f{i}", "description": "d" * (chars if i == longest else 400)} for i in range(24)]
+    found = features({"messages": user("x"), "tools": tools}).tool_tokens
+    assert found == pytest.approx((chars + 23 * 400) / 4, rel=0.1)
+
+
 @pytest.mark.parametrize("odd", [object(), {"surrogate": "\ud800"}, {"set": {object()}}])
 def test_tools_that_are_no_json_are_of_usual_length(odd: object) -> None:
     assert features({"messages": user("x"), "tools": [odd, odd]}).tool_tokens == 2 * CHARS_PER_TOOL / 4

@@ -3,8 +3,8 @@
 A prompt is an instruction and often a document. The instruction is short. It stands in the system prompt, or in the
 first or last sentences of the last user message. The document can have any length and any subject. To read it costs
 time and misleads: a long extraction is still an extraction. What an agent adds to its user's words is no instruction,
-either. `instruction_windows` therefore cuts windows of bounded length. A `Categorizer` sees only these windows, so its
-cost does not grow with the prompt.
+either, nor is the task that it quotes when it asks for a title or a summary. `instruction_windows` therefore cuts
+windows of bounded length. A `Categorizer` sees only these windows, so its cost does not grow with the prompt.
 
 `rules` adds up the weights of the instruction words at each edge. Each word counts once. Words at the start of a
 sentence ("Extract all ...") count more. The edge with the higher score is taken for the instruction. The other edge and
@@ -21,13 +21,12 @@ from itertools import product
 from typing import NamedTuple
 
 from slo_router.contract.model import CATEGORIES
+from slo_router.request.forms.agents import is_added, is_step, own_question, said_in, task_of
 
 OPENING_CHARS = 1_200  # holds more than the 100 words at which the article's score saturates
 EDGE_CHARS = 300  # a window that holds the instruction: system prompt, first sentences, last sentences
 SHORT_CHARS = 600  # two edges; a message up to this length is read whole
 RECENT_TURNS = 1_000  # the last user message is searched in so many last messages; an agent's steps may follow it
-ADDED = ("<system-reminder>", "<environment_context>", "<environment_details>")  # parts that agents add by themselves
-TASK_CHARS = 20_000  # of an agent's task at most
 EDGE_PARTS = 8  # content parts read from each end of a message
 
 LEAD_WORDS = 5  # words of a sentence among which its verb stands: "Could you please extract ..."
@@ -37,11 +36,6 @@ OTHER_EDGE_FACTOR = 0.4  # the edge with the lower score is probably document
 MIDDLE_FACTOR = 0.3  # the text between the edges of a short message
 MIN_SCORE = 4.0  # one keyword that names its task
 MARGIN = 0.2  # the second score must be lower by this fraction of the best
-_STEP = re.compile(  # of Cline or Roo Code
-    r"\s*\[(?:ERROR\] You did not use a tool|TASK RESUMPTION\]|[a-z]+_[a-z_]{1,40}(?: for .{0,1000}?)?\] Result:)",
-    re.DOTALL,
-)
-_PERSONS = re.compile(r"<(feedback|user_message|answer)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
 
 
 class Instruction(NamedTuple):
@@ -79,7 +73,9 @@ def instruction_windows(messages_or_prompt: object) -> Instruction:
             user = _clip(message)
         if user:
             break
-    return _windows(system, user)
+    found = _windows(system, user)
+    own = own_question(found.system, found.opening)
+    return found if own is None else _windows("", own)
 
 
 def _windows(system: str, user: str) -> Instruction:
@@ -100,17 +96,11 @@ def _text(content: object) -> str:
     if len(parts) > 2 * EDGE_PARTS:
         parts = parts[:EDGE_PARTS] + parts[-EDGE_PARTS:]
     found = (part.get("text") if isinstance(part, dict) else part for part in parts)
-    texts = [text for text in found if isinstance(text, str) and not text.lstrip().startswith(ADDED)]
-    if any(map(_STEP.match, texts)):
-        said = [one[1] for text in texts for one in _PERSONS.findall(_clip(text))]
+    texts = [text for text in found if isinstance(text, str) and not is_added(text)]
+    if is_step(texts):
+        said = [words for text in texts if (words := said_in(_clip(text))) is not None]
         return said[-1] if said else ""
-    return _clip("\n\n".join(_clip(_task_of(text)) for text in texts))
-
-
-def _task_of(text: str) -> str:
-    """What a person asked an agent for, without what the agent adds."""
-    end = text.find("</task>", 0, TASK_CHARS) if text.startswith("<task>") else -1
-    return text[len("<task>") : end] if end > 0 else text
+    return _clip("\n\n".join(_clip(task_of(text)) for text in texts))
 
 
 _REASONING_WORDS = frozenset(  # the article does not list its words and signs: our choice
@@ -143,10 +133,10 @@ _KEYWORDS: dict[str, dict[float, str]] = {
         4: "prove, deduce, derive, step by step, step-by-step, how many, probability, puzzle, solve, integral, in "
         "how many, prime number, next number, beweise, berechne, begründe, combien, calcula, résous",
         3: "calculate, compute, proof, reasoning, how long, how much, theorem, equation, evaluate, justify, work "
-        "out, therefore, argument, logic, must, wie viele, wann, raisonnement, cuántos, assume, flaw, argue",
-        2: "if, each, twice, exactly, together, why, which, how old, faster, cheaper, triangle, sequence, formula, "
-        "valid, show your, without, explain your, conclusion, percent, another, truth, order, correct, decide, "
-        "weigh, option, integer, integers, polynomial, maximum value, minimum value, value of, sum of, product "
+        "out, therefore, argument, logic, wie viele, wann, raisonnement, cuántos, assume, flaw, argue",
+        2: "if, must, each, twice, exactly, together, why, which, how old, faster, cheaper, triangle, sequence, "
+        "formula, valid, show your, without, explain your, conclusion, percent, another, truth, order, correct, "
+        "decide, weigh, option, integer, integers, polynomial, maximum value, minimum value, value of, sum of, product "
         "of, smallest, largest, how far, how fast, what percentage, perimeter, radius, angle, average, remaining, "
         "half, total",
         1: "per, when, than, one, two, three, four, five, km/h, who, litres, minutes, hours, days, years, weeks, "
@@ -158,7 +148,8 @@ _KEYWORDS: dict[str, dict[float, str]] = {
         "def, unit tests, pull request, fonction, funktion, requête, función, code, coding, git, github, compile, "
         "linked list, ruby, php, typeerror, nullpointerexception, segfault",
         3: "implement, debug, bug, bugs, script, api, query, compiler, exception, stylesheet, module, const, import, "
-        "async, yaml, docker, component, endpoint, one-liner, algorithm, null pointer, memory leak, struct",
+        "async, yaml, docker, component, endpoint, one-liner, algorithm, null pointer, memory leak, struct, software "
+        "engineering",
         2: "error, method, string, array, fix, convert, fails, port, loop, type hints, throws, config, cache, write "
         "a, migration, table, index, ide, engineer, cursor",
         1: "add, returns, explain what, create, does, class",

@@ -1,11 +1,12 @@
 """The features of a request: sizes, needs and category. The time to find them grows with the number of texts in a
-prompt, not with their length.
+prompt, not with their length; only the tools' schemas are read, a microsecond for each kilobyte.
 
 Prompt tokens are estimated as characters × a ratio. The ratio is learned per category from the usage that servers
 report. Python stores a text's length and whether it is ASCII, so neither is counted here. In other texts a sample tells
-the share of other scripts: a character of Greek or Hindi is about half a token, one of Chinese about one. A sample of
-the tools' schemas is encoded as JSON to learn their length. Tokens of tools and of images are learned separately, from
-requests with only one of them besides text. An error matters only near a full window, where the filter keeps a margin.
+the share of other scripts: a character of Greek or Hindi is about half a token, one of Chinese about one. The tools'
+schemas are encoded as JSON to learn their length: one of an agent's tools may be as long as ten others. Tokens of tools
+and of images are learned separately, from requests with only one of them besides text. An error matters most near a
+full window, where the filter keeps a margin.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ MOST_TOKENS_PER_MESSAGE, MOST_BYTES_PER_CHAR = 20, 4
 TOKENS_PER_OTHER, TOKENS_PER_WIDE = 0.5, 1.0  # older vocabularies need more tokens for other scripts, newer ones fewer
 SAMPLE_CHARS = 256  # of all texts together, unless they are many
 LEAST_SAMPLE = 16  # characters of each
-SAMPLE_TOOLS = 8
 OUTPUT_TOKENS: Mapping[str, int] = {"ner": 120, "summarization": 200, "reasoning": 500, "code": 500, "chat": 300}
 OUTPUT_TOKENS_ELSE = 300
 MAX_OUTPUT_TOKENS = 10**9  # a client may write any number
@@ -90,7 +90,7 @@ def extract(
         category, source = tell(request, body, categorizer, rule)
     content = measure(body)
     tools = request.get("tools") or request.get("functions")
-    tool_chars = _chars_of_tools(tools) if isinstance(tools, list) else 0.0
+    tool_chars = _chars_of_tools(tools) if isinstance(tools, list) else 0
     text_tokens = round(
         (content.chars * TOKENS_PER_CHAR + content.beyond + content.messages * TOKENS_PER_MESSAGE)
         * learned.prompt_factor.get(category, 1.0)
@@ -118,12 +118,12 @@ def extract(
     )
 
 
-def _most_tokens(content: Content, tool_chars: float) -> int | None:
+def _most_tokens(content: Content, tool_chars: int) -> int | None:
     """The most tokens that the prompt may have: a token has at least a byte. `None` with images, audio or files."""
     if content.images or content.files or content.audio or content.video:
         return None
     most_bytes = content.chars + (MOST_BYTES_PER_CHAR - 1) * content.not_ascii + tool_chars
-    return round(most_bytes) + content.messages * MOST_TOKENS_PER_MESSAGE
+    return most_bytes + content.messages * MOST_TOKENS_PER_MESSAGE
 
 
 def body_of(request: Mapping[str, object]) -> object:
@@ -228,15 +228,12 @@ def _chars_of_text_file(part: Mapping[str, object]) -> int:
     return (len(data) - data.find(",", 0, SAMPLE_CHARS)) * 3 // 4
 
 
-def _chars_of_tools(tools: Sequence[object]) -> float:
-    """Characters of the tools' schemas as JSON, estimated from a sample."""
-    sample = tools[:: -(-len(tools) // SAMPLE_TOOLS)] if tools else ()
-    if not sample:
-        return 0.0
+def _chars_of_tools(tools: Sequence[object]) -> int:
+    """Characters of the tools' schemas as JSON."""
     try:
-        return len(encode(sample)) / len(sample) * len(tools)
+        return len(encode(tools)) if tools else 0
     except (TypeError, ValueError, RecursionError):  # no JSON
-        return float(CHARS_PER_TOOL * len(tools))
+        return CHARS_PER_TOOL * len(tools)
 
 
 def _beyond(others: Sequence[str]) -> float:

@@ -71,6 +71,8 @@ def test_a_retry_policy_counts_the_groups_before_the_routers(settings: dict[str,
 def test_an_ordinary_request_may_be_followed_and_one_in_shadow_or_elsewhere_not() -> None:
     assert may_be_followed(trace(), RETRIED, router())
     assert may_be_followed(trace(), {**RETRIED, "tools": [FUNCTION, {"name": "f", "input_schema": {}}]}, router())
+    grouped = {"type": "namespace", "name": "agents", "tools": [{"type": "function", "name": "spawn"}]}  # Codex's
+    assert may_be_followed(trace(), {**RETRIED, "tools": [grouped]}, router())
     assert not may_be_followed(trace(), RETRIED, None)
     for fields in (
         {"decision": None},
@@ -89,6 +91,8 @@ def test_an_ordinary_request_may_be_followed_and_one_in_shadow_or_elsewhere_not(
     [
         {"tools": [FUNCTION, {"type": "web_search"}]},
         {"tools": [{"type": "mcp", "server_url": "https://x"}]},
+        {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "web_search"}]}]},
+        {"tools": [{"type": "namespace", "name": "n"}]},
         {"web_search_options": {}, "store": True},
         {"background": True},
         {"conversation": "conv_1"},

@@ -77,6 +77,16 @@ def test_calls_of_tools_and_what_they_answered_count_and_are_no_instruction() ->
     assert features.text_tokens == pytest.approx(read().text_tokens + 500 + 900, abs=10)
 
 
+def test_a_picture_that_a_tool_answers_is_one() -> None:
+    """From Gemini 3 on it stands in the answer, before beside it."""
+    picture = {"inlineData": {"mimeType": "image/png", "data": "A" * 4_000}}
+    answer = {"name": "read", "response": {"output": "1 item"}}
+    within = said({"functionResponse": {**answer, "parts": [picture]}})
+    for contents in ([within], [said({"functionResponse": answer}, picture)]):
+        features = read(contents=[said(ASK), *contents])
+        assert (features.needs, features.images) == ({"vision"}, 1)
+
+
 def test_limits_schema_and_thinking_are_those_of_the_config() -> None:
     config = {"maxOutputTokens": 50, "candidateCount": 2, "responseModalities": ["AUDIO"]}
     schema, thinking = {"type": "OBJECT"}, {"thinkingBudget": 1_024}

@@ -71,6 +71,29 @@ def test_a_broken_slo_frees_the_session_too() -> None:
     assert turn(homes, ELSE, "b", told(0), SESSION) == ("", 0)
 
 
+def test_an_answer_that_its_client_left_tells_where_the_prompt_is_and_nothing_of_the_cache() -> None:
+    homes = Homes()
+    left = told(0, 0, prompt_tokens=20).model_copy(update={"outcome": "disconnected", "ttft_ms": 5.0})  # its own count
+    assert turn(homes, FIRST, "a", left, SESSION) == ("", 0)
+    assert turn(homes, NEXT, "a", told(None), SESSION) == ("a", 1_000)
+    assert turn(homes, ELSE, "a", left, SESSION) == ("a", 0)
+
+
+def test_who_was_silent_until_its_client_left_may_have_signed_but_draws_no_retry() -> None:
+    homes = Homes()
+
+    def left(messages: list[dict[str, str]], at: str) -> None:
+        homes.may_have_signed(
+            Trace("acompletion", NOW_S, beginnings=fingerprints(messages), attempts=[Attempt(at, is_sent=True)]), NOW_S
+        )
+
+    left(ELSE, "a")
+    assert turn(homes, ELSE, "a", told(None)) == ("a", 0)
+    turn(homes, FIRST, "b", told(None))
+    left(NEXT, "a")
+    assert turn(homes, NEXT, "a", told(None)) == ("b", 1_000)
+
+
 def test_what_others_told_of_conversations_and_sessions_counts_here() -> None:
     homes, other = Homes(), Homes()
     turn(homes, FIRST, "a", told(0), SESSION)

@@ -11,6 +11,7 @@ from slo_router.worker.trace import METADATA_KEYS, Trace
 
 TEXT = ("atext_completion", "text_completion")
 _AT_THE_CLIENT = ("function", "custom")  # where such a tool runs
+_GROUP = "namespace"  # of tools, in Responses
 _FUNCTIONS = frozenset({"functionDeclarations", "function_declarations"})  # of Gemini's form
 
 
@@ -54,10 +55,16 @@ def _acts(call: Mapping[str, object]) -> bool:
     if call.get("background") or call.get("store") or call.get("conversation") or call.get("web_search_options"):
         return True
     tools = call.get("tools")
-    return isinstance(tools, list) and not all(_runs_at_the_client(tool) for tool in tools)
+    return isinstance(tools, list) and not _run_at_the_client(tools)
+
+
+def _run_at_the_client(tools: object) -> bool:
+    return isinstance(tools, list) and all(_runs_at_the_client(tool) for tool in tools)
 
 
 def _runs_at_the_client(tool: object) -> bool:
     if not isinstance(tool, Mapping):
         return False
+    if tool.get("type") == _GROUP:
+        return _run_at_the_client(tool.get("tools"))
     return tool.get("type") in _AT_THE_CLIENT or "input_schema" in tool or tool.keys() <= _FUNCTIONS

@@ -66,7 +66,7 @@ def _part(part: Request) -> object:
     if isinstance(call, Mapping):
         return {"type": "tool_use", "name": call.get("name"), "input": call.get("args"), **signed}
     if isinstance(answer, Mapping):
-        return {"type": "tool_result", "content": [answer.get("response")]}
+        return {"type": "tool_result", "content": [answer.get("response"), *_parts(answer)]}
     if isinstance(part.get("text"), str):
         return {"type": "text", "text": part["text"], **signed}
     return part  # code that was run, and what it printed

@@ -69,7 +69,7 @@ class Homes:
         return known._replace(tokens=round(known.tokens * share))
 
     def learn(self, trace: Trace, features: Features, record: RequestRecord) -> None:
-        """Learns from a request that was answered."""
+        """Learns from an answer, if only a part of it: the client may have left, and goes on with what it got."""
         name, known, scale = trace.sent_to[-1], trace.known, _scale(features, record)
         if record.cached_tokens is not None and record.prompt_tokens and scale:
             if known.deployment_id != name:
@@ -84,14 +84,19 @@ class Homes:
             self._conversations.release((*trace.beginnings, trace.session))
             return
         kept = features.prompt_tokens
-        if record.written_tokens is not None:  # the deployment reports what it writes to its cache, and bills it
+        if record.written_tokens is not None and scale:  # the deployment reports what it caches, and bills it
             kept = round((record.written_tokens + (record.cached_tokens or 0)) * scale)
         self._conversations.remember(trace.beginnings, Cached(name, kept, record.ts))
         if trace.session != NO_SESSION:
             read = round((record.cached_tokens or 0) * scale)
             before = self._conversations.find((trace.session,))
-            tokens = read if trace.is_by_session else before.tokens  # a known beginning says nothing of other turns
+            tokens = read if trace.is_by_session and scale else before.tokens  # a beginning says nothing of other turns
             self._conversations.remember((trace.session,), Cached(name, tokens, record.ts))
+
+    def may_have_signed(self, trace: Trace, at_s: float) -> None:
+        """A client left before it saw a word: hidden thoughts come before one. No more is known of it."""
+        if self._conversations.find(trace.beginnings) == NOTHING_CACHED:
+            self._conversations.remember(trace.beginnings, Cached(trace.sent_to[-1], 0, at_s))
 
     def fit(self, facts: Mapping[str, Facts], now_s: float) -> None:
         """Works out what share of new prompts the deployments' caches hold."""
@@ -111,8 +116,10 @@ class Homes:
 
 
 def _scale(features: Features, record: RequestRecord) -> float:
-    """Estimated prompt tokens for each token that the usage counts."""
-    return features.prompt_tokens / record.prompt_tokens if record.prompt_tokens else 0.0
+    """Estimated prompt tokens for each token of the usage; 0 without a usage, for then LiteLLM itself counts."""
+    if record.outcome != "success" or not record.prompt_tokens:
+        return 0.0
+    return features.prompt_tokens / record.prompt_tokens
 
 
 def readers_of(holder: str, candidates: Sequence[Facts]) -> frozenset[str] | None:
