@@ -229,10 +229,7 @@ class Strategy:
             features = trace.decision.features
             told = record.model_copy(update={"prompt_tokens": None}) if trace.goes_on or trace.ran_tools else record
             self.answers.see(features, self.facts.get(trace.sent_to[-1]), told, is_whole=is_whole)
-            if record.outcome == "success" or record.ttft_ms is not None:
-                self.homes.learn(trace, features, record)
-            elif trace.is_signed:
-                self.homes.may_have_signed(trace, record.ts)
+            self.homes.learn(trace, features, record)
         self.worths.spent(trace.group, record.cost_usd, record.ts)
         if landing is not None:
             self._lessons.learn(landing, trace, record)

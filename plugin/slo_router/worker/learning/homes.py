@@ -70,6 +70,10 @@ class Homes:
 
     def learn(self, trace: Trace, features: Features, record: RequestRecord) -> None:
         """Learns from an answer, if only a part of it: the client may have left, and goes on with what it got."""
+        if record.outcome != "success" and record.ttft_ms is None:
+            if trace.is_signed:
+                self.may_have_signed(trace, record.ts)
+            return
         name, known, scale = trace.sent_to[-1], trace.known, _scale(features, record)
         if record.cached_tokens is not None and record.prompt_tokens and scale:
             if known.deployment_id != name:
