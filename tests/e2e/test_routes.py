@@ -90,6 +90,18 @@ def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: S
     assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_a_pdf_that_a_client_sends_as_a_picture_needs_who_reads_pdfs(stack: Stack, path: str) -> None:
+    url = "data:application/pdf;base64,JVBERi0xLjQK"
+    part: dict[str, object] = {"type": "image_url", "image_url": {"url": url}}
+    if path == "/v1/responses":
+        part = {"type": "input_image", "image_url": url}
+    field = "input" if path == "/v1/responses" else "messages"
+    answer = stack.post(path, {"model": "smart", field: [{"role": "user", "content": [part]}]})
+    assert answer.status_code == 200, answer.text
+    assert [record["decision"]["needs"] for record in stack.records(1)] == [["pdf"]]  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     "named",
     [{"conversation": "conv_1"}, {"conversation": {"id": "conv_2"}}, {"prompt": {"id": "pmpt_1", "version": "2"}}],
