@@ -90,6 +90,14 @@ def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: S
     assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
+def test_a_step_that_a_framework_writes_in_its_user_s_name_has_the_category_of_the_task(stack: Stack) -> None:
+    """As smolagents does."""
+    step = {"role": "user", "content": [{"type": "text", "text": "Observation:\ndef f(): ... Prove it, step by step."}]}
+    history = [*MESSAGES, {"role": "assistant", "content": "Calling tools: []"}, step]
+    answer = stack.ask(body={"messages": history})
+    assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 def test_a_pdf_that_a_client_sends_as_a_picture_needs_who_reads_pdfs(stack: Stack, path: str) -> None:
     url = "data:application/pdf;base64,JVBERi0xLjQK"

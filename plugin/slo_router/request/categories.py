@@ -21,13 +21,12 @@ from itertools import product
 from typing import NamedTuple
 
 from slo_router.contract.model import CATEGORIES
+from slo_router.request.forms.harness import ADDED, instructions_of, is_step, persons, task_of
 
 OPENING_CHARS = 1_200  # holds more than the 100 words at which the article's score saturates
 EDGE_CHARS = 300  # a window that holds the instruction: system prompt, first sentences, last sentences
 SHORT_CHARS = 600  # two edges; a message up to this length is read whole
 RECENT_TURNS = 1_000  # the last user message is searched in so many last messages; an agent's steps may follow it
-ADDED = ("<system-reminder>", "<environment_context>", "<environment_details>")  # parts that agents add by themselves
-TASK_CHARS = 20_000  # of an agent's task at most
 EDGE_PARTS = 8  # content parts read from each end of a message
 
 LEAD_WORDS = 5  # words of a sentence among which its verb stands: "Could you please extract ..."
@@ -37,11 +36,6 @@ OTHER_EDGE_FACTOR = 0.4  # the edge with the lower score is probably document
 MIDDLE_FACTOR = 0.3  # the text between the edges of a short message
 MIN_SCORE = 4.0  # one keyword that names its task
 MARGIN = 0.2  # the second score must be lower by this fraction of the best
-_STEP = re.compile(  # of Cline or Roo Code
-    r"\s*\[(?:ERROR\] You did not use a tool|TASK RESUMPTION\]|[a-z]+_[a-z_]{1,40}(?: for .{0,1000}?)?\] Result:)",
-    re.DOTALL,
-)
-_PERSONS = re.compile(r"<(feedback|user_message|answer)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
 
 
 class Instruction(NamedTuple):
@@ -71,10 +65,12 @@ def instruction_windows(messages_or_prompt: object) -> Instruction:
     system, user = "", ""
     head = messages_or_prompt[0]
     if isinstance(head, dict) and head.get("role") in ("system", "developer"):
-        system = _text(head.get("content"))
-    for message in reversed(messages_or_prompt[-RECENT_TURNS:]):
+        system = _system(head.get("content"))
+    first = 1 if system else 0
+    for place in range(len(messages_or_prompt) - 1, max(len(messages_or_prompt) - RECENT_TURNS, 0) - 1, -1):
+        message = messages_or_prompt[place]
         if isinstance(message, dict) and message.get("role") == "user":
-            user = _text(message.get("content"))
+            user = _text(message.get("content"), is_later=place > first)
         elif isinstance(message, str):
             user = _clip(message)
         if user:
@@ -94,23 +90,22 @@ def _clip(text: str) -> str:
     return f"{text[:OPENING_CHARS]}\n{text[-EDGE_CHARS:]}"
 
 
-def _text(content: object) -> str:
+def _system(content: object) -> str:
+    """The clipped text of a system prompt."""
+    return _clip(instructions_of(content)) if isinstance(content, str) else _text(content)
+
+
+def _text(content: object, *, is_later: bool = False) -> str:
     """The clipped text of a message's content; of an agent's step, what a person says in it: nothing of most."""
     parts = [content] if isinstance(content, str) else content if isinstance(content, list) else []
     if len(parts) > 2 * EDGE_PARTS:
         parts = parts[:EDGE_PARTS] + parts[-EDGE_PARTS:]
     found = (part.get("text") if isinstance(part, dict) else part for part in parts)
     texts = [text for text in found if isinstance(text, str) and not text.lstrip().startswith(ADDED)]
-    if any(map(_STEP.match, texts)):
-        said = [one[1] for text in texts for one in _PERSONS.findall(_clip(text))]
+    if any(is_step(text, is_later=is_later) for text in texts):
+        said = [one for text in texts for one in persons(_clip(text))]
         return said[-1] if said else ""
-    return _clip("\n\n".join(_clip(_task_of(text)) for text in texts))
-
-
-def _task_of(text: str) -> str:
-    """What a person asked an agent for, without what that adds."""
-    end = text.find("</task>", 0, TASK_CHARS) if text.startswith("<task>") else -1
-    return text[len("<task>") : end] if end > 0 else text
+    return _clip("\n\n".join(_clip(task_of(text)) for text in texts))
 
 
 _REASONING_WORDS = frozenset(  # the article does not list its words and signs: our choice
