@@ -124,6 +124,31 @@ def test_what_a_provider_keeps_is_asked_for_where_it_is(stack: Stack, named: dic
     assert other.headers["x-slo-selected-model"] == "small"
 
 
+def file_of(path: str, name: str) -> dict[str, object]:
+    """A file that was uploaded to a provider, as each route names it."""
+    if path == "/v1/chat/completions":
+        return {"type": "file", "file": {"file_id": name}}
+    if path == "/v1/messages":
+        return {"type": "document", "source": {"type": "file", "file_id": name}}
+    return {"type": "input_file", "file_id": name}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_an_uploaded_file_is_asked_for_where_it_is(stack: Stack, path: str) -> None:
+    def ask(name: str, **headers: str) -> str:
+        content = [file_of(path, name), {"type": "input_text" if path == "/v1/responses" else "text", "text": ASK}]
+        body = {"model": "smart", "max_tokens": 40} if path == "/v1/messages" else {"model": "smart"}
+        field = "input" if path == "/v1/responses" else "messages"
+        answer = stack.post(path, {**body, field: [{"role": "user", "content": content}]}, **headers)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-slo-selected-model"]
+
+    mine = f"file-{path}"
+    assert ask(mine, x_slo_min_quality="0.9") == "large"
+    stack.records(1)
+    assert [ask(mine), ask("file-other")] == ["large", "medium"]
+
+
 @pytest.mark.parametrize("kind", ["reasoning", "compaction"])
 def test_what_a_model_encrypted_goes_back_to_it(stack: Stack, kind: str) -> None:
     """Codex and OpenAI's Agents SDK keep the history themselves."""

@@ -97,7 +97,7 @@ class Trace:
     session: int = NO_SESSION  # the hash of the session's name, likewise
     known: Cached = NOTHING_CACHED  # where the conversation was, as the decision found it
     is_by_session: bool = False  # it was found by its session, for no beginning of it was known
-    kept: int = NOTHING_KEPT  # the hash of a conversation's, prompt's or item's name that only its provider knows
+    kept: Sequence[int] = ()  # hashes of the names of what only the provider knows: a conversation, a prompt, a file
     made: int = NOTHING_KEPT  # likewise of what its answer left there
     goes_on: bool = False  # with what a provider holds: how long that is, nobody here knows
     is_impatient: bool = False  # the client set a timeout of its own

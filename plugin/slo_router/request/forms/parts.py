@@ -19,6 +19,8 @@ _TYPES = {"image/": "vision", "audio/": "audio", "video/": "video", "application
 _TEXT_URLS = ("data:text/", "data:application/json")
 _DATA = "data:"
 _HEAD_CHARS = 256  # of a data URL, before its data
+_GOOGLES = "https://generativelanguage.googleapis.com/"  # what was uploaded there, as opposed to any other address
+_LITELLMS = "bGl0ZWxsbV9wcm94e"  # the beginning of a file's id that LiteLLM gave, which knows each account's own
 
 
 def need_of(kind: str, part: Part) -> str:
@@ -40,6 +42,22 @@ def chars_of_text_file(part: Part) -> int:
     if not isinstance(data, str) or not data.startswith(_TEXT_URLS):
         return 0
     return (len(data) - data.find(",", 0, _HEAD_CHARS)) * 3 // 4
+
+
+def files_of(messages: object) -> Iterator[str]:
+    """The names of files that were uploaded to a provider, the latest first. `messages` may come from any route."""
+    for message in reversed(messages) if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, Mapping) else None
+        for part in reversed(content) if isinstance(content, list) else ():
+            for owner in (part, part.get("file"), part.get("source")) if isinstance(part, Mapping) else ():
+                name = owner.get("file_id") if isinstance(owner, Mapping) else None
+                if isinstance(name, str) and _is_uploaded(name):
+                    yield name
+
+
+def _is_uploaded(name: str) -> bool:
+    is_address = "://" in name and not name.startswith(_GOOGLES)
+    return bool(name) and not is_address and not name.startswith(_LITELLMS)
 
 
 def _types(kind: str, part: Part) -> Iterator[str]:

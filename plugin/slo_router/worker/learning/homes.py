@@ -42,10 +42,10 @@ class Homes:
 
         `holder` has the response that it goes on with. What a provider keeps is read by all with its account.
         """
-        if holder is None and trace.kept == NOTHING_KEPT and not has_signed:
+        if holder is None and not trace.kept and not has_signed:
             return None
         names = frozenset(one.deployment_id for one in candidates)
-        at = self.of((trace.kept,)).deployment_id if trace.kept != NOTHING_KEPT else ""
+        at = self.of(trace.kept).deployment_id
         account = states[at].same_account if at in states else ()
         for known in ({holder}, {at, *account}):
             if known & names:
@@ -73,7 +73,7 @@ class Homes:
             elif not trace.is_by_session:
                 asked = min(known.tokens / scale, record.prompt_tokens)
                 self._caching.see(name, kind_of(known.at_s, trace.arrived_s), asked, record.cached_tokens, record.ts)
-        for kept in (trace.kept, trace.made):
+        for kept in (*trace.kept, trace.made):
             if kept != NOTHING_KEPT:
                 self._conversations.remember((kept,), Cached(name, 0, record.ts))
         if record.slo_met is False and not trace.is_signed:
