@@ -22,7 +22,7 @@ from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.request.categories import Categorizer, instruction_windows
 from slo_router.request.conditions import Rule, answer_form
 from slo_router.request.forms.parts import KINDS, chars_of_text_file, is_written_out, need_of
-from slo_router.request.usage import Learned
+from slo_router.request.usage import Learned, scale
 
 TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
 CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
@@ -109,6 +109,7 @@ def extract(
         choices=choices,
         effort=_effort(request),
         most_tokens=_most_tokens(content, tool_chars),
+        learned=scale(learned, category, tools=tool_tokens, images=content.images),
     )
 
 
