@@ -21,7 +21,7 @@ _ASKS = ("thinking", "reasoning_effort", "reasoning", "web_search_options", "mcp
 _INCLUDED = "reasoning.encrypted_content"  # of models that think unasked
 NOTHING_KEPT = 0
 MOST_KEPT = 16  # names that are looked up, the latest
-_CONTEXTS = ("cachedContent", "cached_content")
+_NAMED = ("conversation", "container", "prompt", "cachedContent", "cached_content")
 _SIGNED_PARTS = ("thinking", "redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction")
 _FOUND = "_tool_result"  # what the types of a server's results end in, where a model tells them
 _SIGNED_FIELDS = (  # by LiteLLM, of a chat
@@ -75,17 +75,21 @@ def kept_by_provider(request: Mapping[str, object]) -> list[int]:
 
 
 def _kept(request: Mapping[str, object]) -> Iterator[int]:
-    for field in ("conversation", "container", "prompt", *_CONTEXTS):
+    for field in _NAMED:
         value = request.get(field)
+        if value is None:
+            continue
         name = value.get("id") if isinstance(value, Mapping) else None if field == "prompt" else value
         if isinstance(name, str) and name:
             yield _hash(field, name)
-    items = request.get("input")
+    items, tools = request.get("input"), request.get("tools")
     referred = (one for one in reversed(items) if _is_reference(one)) if isinstance(items, list) else iter(())
     item = _item(next(referred, None))
     if item != NOTHING_KEPT:
         yield item
-    for name in (*files_of(request.get("messages") or items), *_of_tools(request.get("tools"))):
+    for name in files_of(request.get("messages") or items):
+        yield _hash("file", name)
+    for name in _of_tools(tools) if tools else ():
         yield _hash("file", name)
 
 

@@ -15,6 +15,7 @@ KINDS: Mapping[str, str] = {  # what they need; their tokens are in no string
     **dict.fromkeys(("video_url", "input_video"), "video"),
     **dict.fromkeys(("input_audio", "audio_url"), "audio"),
 }
+_FILES = frozenset((*KINDS, "container_upload"))
 _TYPES = {"image/": "vision", "audio/": "audio", "video/": "video", "application/pdf": "pdf"}
 _TEXT_URLS = ("data:text/", "data:application/json")
 _DATA = "data:"
@@ -47,12 +48,20 @@ def chars_of_text_file(part: Part) -> int:
 def files_of(messages: object) -> Iterator[str]:
     """The names of files that were uploaded to a provider, the latest first. `messages` may come from any route."""
     for message in reversed(messages) if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, Mapping) else None
-        for part in reversed(content) if isinstance(content, list) else ():
-            for owner in (part, part.get("file"), part.get("source")) if isinstance(part, Mapping) else ():
-                name = owner.get("file_id") if isinstance(owner, Mapping) else None
-                if isinstance(name, str) and _is_uploaded(name):
-                    yield name
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, list):
+            continue
+        for part in reversed(content):
+            kind = part.get("type") if isinstance(part, dict) else None
+            if isinstance(kind, str) and kind in _FILES:
+                yield from _named(part)
+
+
+def _named(part: Part) -> Iterator[str]:
+    for owner in (part, part.get("file"), part.get("source")):
+        name = owner.get("file_id") if isinstance(owner, Mapping) else None
+        if isinstance(name, str) and _is_uploaded(name):
+            yield name
 
 
 def _is_uploaded(name: str) -> bool:
