@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 
@@ -38,6 +40,14 @@ def test_a_success_leaves_one_record_with_the_whole_decision(stack: Stack, path:
     assert record.decision["rejections"] == [
         {"deployment": "small", "filter": "quality", "value": 0.6, "limit": 0.7},
     ]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_response_s_record_has_the_id_that_the_client_got(stack: Stack, stream: bool) -> None:
+    """LiteLLM gives a response an id of its own, another one each time, on its way out."""
+    answer = stack.post("/v1/responses", {"model": "smart", "input": ASK, "stream": stream})
+    (record,) = stack.records(1)
+    assert set(re.findall(r'"id": ?"(resp_[^"]+)"', answer.text)) == {record["request_id"]}
 
 
 def test_a_record_holds_no_prompt_text_and_no_key(stack: Stack) -> None:

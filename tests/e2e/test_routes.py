@@ -91,6 +91,26 @@ def test_all_steps_of_an_agent_have_the_category_of_what_its_user_asked(stack: S
     assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
 
 
+def test_a_step_that_a_framework_writes_in_its_user_s_name_has_the_category_of_the_task(stack: Stack) -> None:
+    """As smolagents does."""
+    step = {"role": "user", "content": [{"type": "text", "text": "Observation:\ndef f(): ... Prove it, step by step."}]}
+    history = [*MESSAGES, {"role": "assistant", "content": "Calling tools: []"}, step]
+    answer = stack.ask(body={"messages": history})
+    assert (answer.status_code, answer.headers["x-slo-category"]) == (200, "summarization")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_a_pdf_that_a_client_sends_as_a_picture_needs_who_reads_pdfs(stack: Stack, path: str) -> None:
+    url = "data:application/pdf;base64,JVBERi0xLjQK"
+    part: dict[str, object] = {"type": "image_url", "image_url": {"url": url}}
+    if path == "/v1/responses":
+        part = {"type": "input_image", "image_url": url}
+    field = "input" if path == "/v1/responses" else "messages"
+    answer = stack.post(path, {"model": "smart", field: [{"role": "user", "content": [part]}]})
+    assert answer.status_code == 200, answer.text
+    assert [record["decision"]["needs"] for record in stack.records(1)] == [["pdf"]]  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     "named",
     [{"conversation": "conv_1"}, {"conversation": {"id": "conv_2"}}, {"prompt": {"id": "pmpt_1", "version": "2"}}],
@@ -103,6 +123,31 @@ def test_what_a_provider_keeps_is_asked_for_where_it_is(stack: Stack, named: dic
     assert stack.post("/v1/responses", body).headers["x-slo-selected-model"] == "large"
     other = stack.post("/v1/responses", {"model": "smart", "input": "Go on.", "conversation": "conv_3"})
     assert other.headers["x-slo-selected-model"] == "small"
+
+
+def file_of(path: str, name: str) -> dict[str, object]:
+    """A file that was uploaded to a provider, as each route names it."""
+    if path == "/v1/chat/completions":
+        return {"type": "file", "file": {"file_id": name}}
+    if path == "/v1/messages":
+        return {"type": "document", "source": {"type": "file", "file_id": name}}
+    return {"type": "input_file", "file_id": name}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_an_uploaded_file_is_asked_for_where_it_is(stack: Stack, path: str) -> None:
+    def ask(name: str, **headers: str) -> str:
+        content = [file_of(path, name), {"type": "input_text" if path == "/v1/responses" else "text", "text": ASK}]
+        body = {"model": "smart", "max_tokens": 40} if path == "/v1/messages" else {"model": "smart"}
+        field = "input" if path == "/v1/responses" else "messages"
+        answer = stack.post(path, {**body, field: [{"role": "user", "content": content}]}, **headers)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-slo-selected-model"]
+
+    mine = f"file-{path}"
+    assert ask(mine, x_slo_min_quality="0.9") == "large"
+    stack.records(1)
+    assert [ask(mine), ask("file-other")] == ["large", "medium"]
 
 
 @pytest.mark.parametrize("kind", ["reasoning", "compaction"])

@@ -44,6 +44,13 @@ def test_the_body_asks_as_the_header_does_and_nothing_of_it_reaches_the_provider
     assert sent <= {"messages", "model", "max_tokens", "stream"}
 
 
+def test_a_client_whose_metadata_holds_texts_alone_asks_in_json(stack: Stack) -> None:
+    """As OpenAI's typed clients do, for its API takes nothing else."""
+    answer = stack.ask(body={"metadata": {"slo": '{"min_quality": 0.7}', "trace": "1"}})
+    assert (answer.status_code, answer.headers["x-slo-selected-model"]) == (200, "medium")
+    assert "metadata" not in stack.endpoints["medium"].seen()[0].body_keys
+
+
 def test_the_header_wins_over_the_body(stack: Stack) -> None:
     answer = stack.ask(body={"metadata": {"slo": {"min_quality": 0.7}}}, x_slo_min_quality="0.9")
 

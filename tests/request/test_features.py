@@ -98,6 +98,7 @@ def test_what_was_thought_and_what_tools_were_asked_and_answered_counts_as_text(
 
 THOUGHT = {"type": "thinking", "thinking": LONG, "signature": "S" * 5_000}
 JSON = "application/json"
+PDF_URL = "data:application/pdf;base64," + "A" * 4_000
 TEXT_URL = f"data:text/csv;base64,{b64encode(LONG.encode()).decode()}"
 ENCRYPTED = "g" * 1_400  # 1,400 × 3/4 − 650 = 400 characters
 
@@ -371,9 +372,16 @@ def test_objects_nested_without_end_are_read_to_a_bounded_depth(key: str) -> Non
         ({"type": "document", "source": {}}, "pdf"),
         ({"type": "video_url", "video_url": {"url": "u"}}, "video"),
         ({"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64," + "A" * 4_000}}, "audio"),
+        ({"type": "image_url", "image_url": {"url": PDF_URL}}, "pdf"),
+        ({"type": "input_image", "image_url": PDF_URL}, "pdf"),
+        ({"type": "file", "file": {"file_data": "data:image/png;base64,AAAA"}}, "vision"),
+        ({"type": "file", "file": {"file_data": "data:audio/mp3;base64,AAAA"}}, "audio"),
+        ({"type": "file", "file": {"file_id": "gs://b/film", "format": "video/mp4"}}, "video"),
+        ({"type": "input_file", "filename": "a.png", "file_data": "data:image/png;base64,AAAA"}, "vision"),
+        ({"type": "file", "file": {"file_data": "AAAA", "format": 7}}, "pdf"),
     ],
 )
-def test_a_file_has_a_weight_and_files_and_videos_are_needs(part: dict[str, object], need: str) -> None:
+def test_what_is_no_text_is_told_by_its_mime_type_then_by_its_kind(part: dict[str, object], need: str) -> None:
     found = extract({"messages": [{"role": "user", "content": [part]}]}, rules(), None, Learned())
     assert found.needs == {need}
     assert found.prompt_tokens >= (TOKENS_PER_FILE if need == "pdf" else 0)

@@ -8,6 +8,7 @@ import pytest
 
 from slo_router.request.forms.gemini import as_chat
 from slo_router.request.history import (
+    MOST_KEPT,
     NOTHING_KEPT,
     goes_on,
     is_signed,
@@ -17,6 +18,12 @@ from slo_router.request.history import (
     may_search_first,
     ran_tools,
 )
+
+GOOGLES = "https://generativelanguage.googleapis.com"
+
+
+def user(*parts: object) -> list[dict[str, object]]:
+    return [{"role": "user", "content": list(parts)}]
 
 
 @pytest.mark.parametrize(
@@ -85,11 +92,35 @@ def test_who_asks_for_thinking_may_get_something_signed(request_: dict[str, obje
         {"prompt": {"id": "pmpt_1", "variables": {"a": "b"}}},
         {"container": "container_1"},
         {"input": [{"role": "user", "content": "Hi."}, {"type": "item_reference", "id": "msg_1"}]},
+        {"cachedContent": "cachedContents/1"},
+        {"input": user({"type": "input_file", "file_id": "file-1"})},
+        {"input": user({"type": "input_image", "file_id": "file-1", "detail": "auto"})},
+        {"messages": user({"type": "file", "file": {"file_id": "file-1"}})},
+        {"messages": user({"type": "document", "source": {"type": "file", "file_id": "file_1"}})},
+        {"messages": user({"type": "container_upload", "file_id": "file_1"})},
+        {"contents": [{"parts": [{"fileData": {"mimeType": "image/png", "fileUri": f"{GOOGLES}/v1beta/files/1"}}]}]},
+        {"contents": [{"parts": [{"file_data": {"file_uri": f"{GOOGLES}/v1beta/files/1"}}]}]},
+        {"input": "Hi.", "tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]},
+        {"input": "Hi.", "tools": [{"type": "code_interpreter", "container": "cntr_1"}]},
+        {
+            "input": "Hi.",
+            "tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}],
+        },
     ],
 )
 def test_what_a_provider_keeps_is_named_and_its_size_unknown(request_: dict[str, object]) -> None:
-    assert kept_by_provider(request_) not in (NOTHING_KEPT, kept_by_provider({"conversation": "conv_2"}))
-    assert goes_on(request_, kept_by_provider(request_))
+    found = kept_by_provider(as_chat(request_))
+    assert len(found) == 1
+    assert found != kept_by_provider({"conversation": "conv_2"})
+    assert goes_on(request_, found)
+
+
+def test_of_many_files_the_latest_are_looked_up_each_once() -> None:
+    turns = [*user({"type": "input_file", "file_id": "file-0"}), *user({"type": "input_file", "file_id": "file-1"})]
+    one, other = (kept_by_provider({"input": [turn]}) for turn in turns)
+    assert kept_by_provider({"input": [*turns, *turns]}) == [*other, *one]
+    many = [{"type": "input_file", "file_id": f"file-{number}"} for number in range(1_000)]
+    assert len(kept_by_provider({"input": user(*many)})) == MOST_KEPT
 
 
 @pytest.mark.parametrize(
@@ -100,17 +131,25 @@ def test_what_a_provider_keeps_is_named_and_its_size_unknown(request_: dict[str,
         {"prompt": ["a"], "conversation": "", "container": {"skills": []}},
         {"input": "Hi."},
         {"input": [{"type": "item_reference", "id": 7}, {"id": "msg_1"}, None]},
+        {"input": user({"type": "input_file", "file_id": 7}, {"type": "input_file", "file_id": ""}, None)},
+        {
+            "messages": user({"type": "file", "file": {"file_id": "https://example.org/a.pdf"}})
+        },  # LiteLLM takes addresses
+        {"messages": user({"type": "file", "file": {"file_id": "bGl0ZWxsbV9wcm94eTphcHBsaWNhdGlvbi9wZGY"}})},  # its own
+        {"contents": [{"parts": [{"fileData": {"fileUri": "https://www.youtube.com/watch?v=1"}}]}]},
+        {"tools": [None, {"container": {"type": "auto"}}, {"vector_store_ids": "vs_1"}, {"vector_store_ids": [7, ""]}]},
     ],
 )
 def test_whatever_else_is_kept_nowhere(request_: dict[str, object]) -> None:
-    assert kept_by_provider(request_) == NOTHING_KEPT
+    request_ = dict(as_chat(request_))
+    assert kept_by_provider(request_) == []
     assert not goes_on(request_, kept_by_provider(request_))
 
 
 def test_the_last_item_of_a_stored_response_is_what_the_next_request_refers_to() -> None:
     items = [{"type": "reasoning", "id": "rs_1"}, {"type": "message", "id": "msg_1"}]
     referring = {"input": [{"type": "item_reference", "id": one["id"]} for one in items]}
-    assert kept_of_answer({"output": items}) == kept_by_provider(referring)
+    assert [kept_of_answer({"output": items})] == kept_by_provider(referring)
     others: list[object] = [None, {"output": []}, {"output": items, "store": False}, {"output": [{"type": "message"}]}]
     for answer in others:
         assert kept_of_answer(answer) == NOTHING_KEPT

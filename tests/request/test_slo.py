@@ -188,6 +188,12 @@ def test_a_malformed_value_is_refused_with_its_path(source: str, shape: object, 
     ("inputs", "field"),
     [
         (SloInputs(body_slo=[1]), "metadata.slo"),
+        *(
+            (SloInputs(body_slo=text), "metadata.slo")
+            for text in ("fast", "[1]", '{"ttft_ms": NaN}', "[" * 500, "\ud800")
+        ),
+        (SloInputs(body_slo='{"latency": 1}'), "metadata.slo.latency"),
+        (SloInputs(body_slo='{"ttft_ms": "1"}'), "metadata.slo.ttft_ms"),
         (SloInputs(body_slo={"latency": 1}), "metadata.slo.latency"),
         (SloInputs(body_slo={"x" * 99: 1}), "metadata.slo." + "x" * 40),
         (SloInputs(user_slo="fast"), "user_slo"),

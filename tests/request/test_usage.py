@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slo_router.contract.model import Features
-from slo_router.request.usage import FACTOR_BOUNDS, Learned, learn
+from slo_router.request.usage import FACTOR_BOUNDS, Learned, learn, scale
 from tests.shared.builders import REQUEST
 
 UNLIMITED = REQUEST._replace(  # no max_tokens
@@ -33,7 +33,8 @@ def test_tools_and_images_are_learned_apart_and_leave_the_text_alone() -> None:
 
     def sized(tool_tokens: int, images: int) -> Features:
         tools, pictures = round(tool_tokens * learned.tool_factor), round(images * learned.image_tokens)
-        return UNLIMITED._replace(prompt_tokens=67 + tools + pictures, text_tokens=67, tool_tokens=tools, images=images)
+        made = UNLIMITED._replace(prompt_tokens=67 + tools + pictures, text_tokens=67, tool_tokens=tools, images=images)
+        return made._replace(learned=scale(learned, made.category, tools=tool_tokens, images=images))
 
     for _ in range(300):
         learned = learn(learned, sized(30 * 100, 0), 67 + 30 * 40)
@@ -47,17 +48,31 @@ def test_tools_and_images_are_learned_apart_and_leave_the_text_alone() -> None:
 
 def test_beside_a_long_text_an_image_is_told_little_of() -> None:
     """A text whose estimate was a tenth too short says nothing about the one image beside it."""
-    features = UNLIMITED._replace(prompt_tokens=11_000, text_tokens=10_000, images=1)
+    features = UNLIMITED._replace(prompt_tokens=11_000, text_tokens=10_000, images=1, learned=1_000)
     assert learn(Learned(), features, 12_000).image_tokens == pytest.approx(1_004.5, abs=0.1)  # not 1,050
 
 
 def test_repeated_reports_converge_to_the_truth() -> None:
     learned = Learned()
     for _ in range(200):  # what is left of the distance: 0.95^200 = 0.00004
-        estimated = round(1_000 * learned.prompt_factor.get("ner", 1.0))
-        estimate = UNLIMITED._replace(prompt_tokens=estimated, text_tokens=estimated)
+        factor = learned.prompt_factor.get("ner", 1.0)
+        estimate = UNLIMITED._replace(prompt_tokens=round(1_000 * factor), text_tokens=round(1_000 * factor))
+        estimate = estimate._replace(learned=factor)
         learned = learn(learned, estimate, 1_600)
     assert learned.prompt_factor["ner"] == pytest.approx(1.6, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["text", "tools", "images"])
+def test_requests_that_were_estimated_at_once_do_not_add_up_their_error(kind: str) -> None:
+    """Clients send batches: of 24 at once each told 69 % more, and the next was expected to be 130 % longer."""
+    learned, tools, images = Learned(), 1_000 * (kind == "tools"), 1 * (kind == "images")
+    then = scale(learned, "ner", tools=tools, images=images)
+    text = 1_000 if kind == "text" else 1
+    estimated = UNLIMITED._replace(text_tokens=text, tool_tokens=tools, images=images, learned=then)
+    for _ in range(200):
+        learned = learn(learned, estimated, 1_690)
+    found = {"text": learned.prompt_factor.get("ner", 1.0), "tools": learned.tool_factor}
+    assert found.get(kind, learned.image_tokens / 1_000) == pytest.approx(1.69, rel=0.01)
 
 
 def test_one_report_of_far_more_than_was_sent_moves_no_estimate_far() -> None:

@@ -58,6 +58,7 @@ class Features(NamedTuple):
     choices: int = 1  # answers asked for (`n`, `best_of`); `output_tokens` counts all of them
     effort: str = ""  # of thinking, as asked for: `low`, …, or a budget such as `~2048` tokens; empty: not asked for
     most_tokens: int | None = None  # no tokenizer makes more of the prompt; `None`: it is not text alone
+    learned: float = 1.0  # what was learned by then of the part that such a request teaches, see `request.usage`
 
 
 class Tier(NamedTuple):

@@ -13,7 +13,7 @@ from slo_router.decision.explain import summary
 from slo_router.gateway import faults
 from slo_router.gateway.feedback.overheard import Overheard
 from slo_router.gateway.followed import FollowedRouter
-from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request
+from slo_router.gateway.requests import ROUTED_CALL_TYPES, Request, response_id
 from slo_router.live.ratelimit import reports
 from slo_router.live.state import LEASE_S, Ending, Landing
 from slo_router.request.history import kept_of_answer, ran_tools
@@ -203,13 +203,14 @@ class Ends:
         self._telemetry.rescues.ended(trace.group, record)
 
     def _of_who_answered(self, payload: Mapping[str, object], trace: Trace) -> Mapping[str, object]:
-        """The payload with the deployment that answered and its group.
-
-        LiteLLM may leave out the deployment, and may name the group by the alias that the client used.
+        """The payload with the deployment that answered, its group, and the id that the client got. LiteLLM may leave
+        out the first, may name the second by an alias, and gives a streamed response another id.
         """
         name = payload.get("model_id") or (trace.sent_to[-1] if trace.sent_to else None)
         group = self._strategy.group_of.get(str(name)) if name else trace.group
-        return {**payload, "model_id": name, **({"model_group": group} if group else {})}
+        told = response_id(trace.last_pieces) if trace.call_type == RESPONSES else None
+        known = {"model_group": group, "id": told}
+        return {**payload, "model_id": name, **{field: value for field, value in known.items() if value}}
 
     def _give_up_broken(self, now_s: float) -> None:
         broken, self._broken = self._broken, []

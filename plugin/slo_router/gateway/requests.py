@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import cast
 
@@ -165,6 +165,16 @@ def is_from_cache(request: Mapping[str, object]) -> bool:
     """Whether LiteLLM answers from its cache."""
     details = getattr(request.get("litellm_logging_obj"), "caching_details", None)
     return isinstance(details, Mapping) and bool(details.get("cache_hit"))
+
+
+def response_id(pieces: Iterable[object]) -> str | None:
+    """The id that a client got of a streamed response, by its events, to which LiteLLM gave it on their way out."""
+    for piece in pieces:
+        response = getattr(piece, "response", None)
+        found = response.get("id") if isinstance(response, Mapping) else getattr(response, "id", None)
+        if isinstance(found, str):
+            return found
+    return None
 
 
 def provider_headers(answer: object) -> Mapping[str, object]:

@@ -21,7 +21,8 @@ from itertools import product
 from typing import NamedTuple
 
 from slo_router.contract.model import CATEGORIES
-from slo_router.request.forms.agents import is_added, is_step, own_question, said_in, task_of
+from slo_router.request.forms.agents import own_question
+from slo_router.request.forms.harness import instructions_of, is_added, is_step, persons, task_of
 
 OPENING_CHARS = 1_200  # holds more than the 100 words at which the article's score saturates
 EDGE_CHARS = 300  # a window that holds the instruction: system prompt, first sentences, last sentences
@@ -65,10 +66,12 @@ def instruction_windows(messages_or_prompt: object) -> Instruction:
     system, user = "", ""
     head = messages_or_prompt[0]
     if isinstance(head, dict) and head.get("role") in ("system", "developer"):
-        system = _text(head.get("content"))
-    for message in reversed(messages_or_prompt[-RECENT_TURNS:]):
+        system = _system(head.get("content"))
+    first = 1 if system else 0
+    for place in range(len(messages_or_prompt) - 1, max(len(messages_or_prompt) - RECENT_TURNS, 0) - 1, -1):
+        message = messages_or_prompt[place]
         if isinstance(message, dict) and message.get("role") == "user":
-            user = _text(message.get("content"))
+            user = _text(message.get("content"), is_later=place > first)
         elif isinstance(message, str):
             user = _clip(message)
         if user:
@@ -90,15 +93,20 @@ def _clip(text: str) -> str:
     return f"{text[:OPENING_CHARS]}\n{text[-EDGE_CHARS:]}"
 
 
-def _text(content: object) -> str:
+def _system(content: object) -> str:
+    """The clipped text of a system prompt."""
+    return _clip(instructions_of(content)) if isinstance(content, str) else _text(content)
+
+
+def _text(content: object, *, is_later: bool = False) -> str:
     """The clipped text of a message's content. Of an agent's step only what a person says in it, mostly nothing."""
     parts = [content] if isinstance(content, str) else content if isinstance(content, list) else []
     if len(parts) > 2 * EDGE_PARTS:
         parts = parts[:EDGE_PARTS] + parts[-EDGE_PARTS:]
     found = (part.get("text") if isinstance(part, dict) else part for part in parts)
     texts = [text for text in found if isinstance(text, str) and not is_added(text)]
-    if is_step(texts):
-        said = [words for text in texts if (words := said_in(_clip(text))) is not None]
+    if any(is_step(text, is_later=is_later) for text in texts):
+        said = [one for text in texts for one in persons(_clip(text))]
         return said[-1] if said else ""
     return _clip("\n\n".join(_clip(task_of(text)) for text in texts))
 

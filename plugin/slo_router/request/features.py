@@ -22,7 +22,8 @@ from slo_router.contract.model import Features
 from slo_router.contract.settings.tasks.own import UNSURE
 from slo_router.request.categories import Categorizer, instruction_windows
 from slo_router.request.conditions import Rule, answer_form
-from slo_router.request.usage import Learned
+from slo_router.request.forms.parts import KINDS, chars_of_text_file, is_written_out, need_of
+from slo_router.request.usage import Learned, scale
 
 TOKENS_PER_CHAR = 0.25  # English prose and code in the common vocabularies
 CHARS_PER_TOOL = 600  # where its schema can't be encoded as JSON
@@ -39,12 +40,6 @@ MAX_CHOICES = 128  # what OpenAI allows
 MAX_BUDGET = 2**20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 MAX_NESTING = 10  # messages, their parts, the parts of a tool's result, the texts of a document in it
-KINDS: Mapping[str, str] = {  # of parts that are no text, and what they need; their tokens are in no string
-    **dict.fromkeys(("image", "image_url", "input_image", "computer_call_output", "image_generation_call"), "vision"),
-    **dict.fromkeys(("file", "input_file", "document"), "pdf"),
-    **dict.fromkeys(("video_url", "input_video"), "video"),
-    **dict.fromkeys(("input_audio", "audio_url"), "audio"),
-}
 NO_TEXT = frozenset(  # fields that no model reads as they stand, or that repeat another field
     {
         *("type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control", "signature"),
@@ -52,7 +47,6 @@ NO_TEXT = frozenset(  # fields that no model reads as they stand, or that repeat
         *("provider_specific_fields", "extra_content"),
     }
 )
-TEXT_URLS = ("data:text/", "data:application/json")
 ENCRYPTED = "encrypted_content"  # holds a model's thoughts, a compacted history or a page that it found
 ENVELOPE_CHARS = 650  # around what is encrypted, as Codex counts
 _OTHER = re.compile("[\u0370-\U0010ffff]")  # from Greek on
@@ -115,6 +109,7 @@ def extract(
         choices=choices,
         effort=_effort(request),
         most_tokens=_most_tokens(content, tool_chars),
+        learned=scale(learned, category, tools=tool_tokens, images=content.images),
     )
 
 
@@ -197,10 +192,10 @@ def _look_into(value: object, found: _Found, nesting: int, no_text: Container[ob
 
 def _look_into_object(value: Mapping[str, object], found: _Found, nesting: int, no_text: Container[object]) -> None:
     kind = value.get("type") if no_text else None
-    if isinstance(kind, str) and kind in KINDS and not _is_written_out(value):
-        chars = _chars_of_text_file(value)
+    if isinstance(kind, str) and kind in KINDS and not is_written_out(value):
+        chars = chars_of_text_file(value)
         found.more["hidden"] += chars
-        found.kinds[KINDS[kind]] += not chars
+        found.kinds[need_of(kind, value)] += not chars
         return
     for key, inner in value.items():
         if key in no_text or inner is None:
@@ -211,21 +206,6 @@ def _look_into_object(value: Mapping[str, object], found: _Found, nesting: int, 
             found.more["hidden"] += max(len(inner) * 3 // 4 - ENVELOPE_CHARS, 0)
         else:
             found.texts.append(inner)
-
-
-def _is_written_out(part: Mapping[str, object]) -> bool:
-    """Whether the part is an Anthropic document whose text stands in the request."""
-    source = part.get("source")
-    return isinstance(source, dict) and source.get("type") in ("text", "content")
-
-
-def _chars_of_text_file(part: Mapping[str, object]) -> int:
-    """Characters of a file whose text stands in the request as a data URL; 0 of any other."""
-    inner = part.get("file")
-    data = (inner if isinstance(inner, dict) else part).get("file_data")
-    if not isinstance(data, str) or not data.startswith(TEXT_URLS):
-        return 0
-    return (len(data) - data.find(",", 0, SAMPLE_CHARS)) * 3 // 4
 
 
 def _chars_of_tools(tools: Sequence[object]) -> int:

@@ -8,18 +8,23 @@ thinking, or has such tools, may have such parts. So the router remembers which 
 A provider's tools read pages and run code between a model's tokens, and it counts what they found as prompt. Such an
 answer says nothing about the speed of the model, nor about the size of the request.
 
-A provider keeps conversations, prompts and items of stored responses (Responses), and containers (Anthropic), which
-requests name. No other account knows them.
+A provider keeps conversations, prompts and items of stored responses (Responses), containers (Anthropic), contexts
+(Gemini), uploaded files and stores of them, which requests name. No other account knows them.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from slo_router.request.forms.parts import files_of
 
 _ASKS = ("thinking", "reasoning_effort", "reasoning", "web_search_options", "mcp_servers", "container")
 _INCLUDED = "reasoning.encrypted_content"  # of models that think unasked
 NOTHING_KEPT = 0
+MOST_KEPT = 16  # names that are looked up, the latest
+_NAMED = ("conversation", "container", "prompt", "cachedContent", "cached_content")
 _SIGNED_PARTS = ("thinking", "redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction")
 _FOUND = "_tool_result"  # the types of results of a server's tools end in this, in a model's message
 _SIGNED_FIELDS = (  # that LiteLLM adds in a chat
@@ -112,21 +117,44 @@ def _signs(part: Mapping[str, object]) -> bool:
     return isinstance(fields, Mapping) and any(fields.get(name) for name in _SIGNED_FIELDS)
 
 
-def goes_on(request: Mapping[str, object], kept: int) -> bool:
+def goes_on(request: Mapping[str, object], kept: Sequence[int]) -> bool:
     """Whether part of the prompt is at a provider, so that its size is unknown here; `kept`: see `kept_by_provider`."""
-    return kept != NOTHING_KEPT or request.get("previous_response_id") is not None
+    return bool(kept) or request.get("previous_response_id") is not None
 
 
-def kept_by_provider(request: Mapping[str, object]) -> int:
-    """A hash of the name of what a provider keeps of this request: a conversation, a container, a prompt or an item."""
-    for field in ("conversation", "container", "prompt"):
+def kept_by_provider(request: Mapping[str, object]) -> list[int]:
+    """Hashes of the names of what a provider keeps of this request, at most `MOST_KEPT`."""
+    return list(dict.fromkeys(islice(_kept(request), MOST_KEPT)))
+
+
+def _kept(request: Mapping[str, object]) -> Iterator[int]:
+    for field in _NAMED:
         value = request.get(field)
+        if value is None:
+            continue
         name = value.get("id") if isinstance(value, Mapping) else None if field == "prompt" else value
         if isinstance(name, str) and name:
-            return _hash(field, name)
-    items = request.get("input")
+            yield _hash(field, name)
+    items, tools = request.get("input"), request.get("tools")
     referred = (one for one in reversed(items) if _is_reference(one)) if isinstance(items, list) else iter(())
-    return _item(next(referred, None))
+    item = _item(next(referred, None))
+    if item != NOTHING_KEPT:
+        yield item
+    for name in files_of(request.get("messages") or items):
+        yield _hash("file", name)
+    for name in _of_tools(tools) if tools else ():
+        yield _hash("file", name)
+
+
+def _of_tools(tools: object) -> Iterator[str]:
+    """Stores, files and containers that the provider's own tools use."""
+    for tool in tools if isinstance(tools, list) else ():
+        if not isinstance(tool, Mapping):
+            continue
+        container = tool.get("container")
+        within = container.get("file_ids") if isinstance(container, Mapping) else [container]
+        for names in (tool.get("vector_store_ids"), within):
+            yield from (name for name in (names if isinstance(names, list) else ()) if name and isinstance(name, str))
 
 
 def kept_of_answer(answer: object) -> int:

@@ -15,12 +15,15 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from slo_router.contract.model import Slo
 from slo_router.contract.units import MS
 from slo_router.errors import RequestSloError
 
 MAX_MS = 3_600_000.0  # an hour: more than any request may take
 MAX_COST_PER_1K_USD = 1_000.0
+LONGEST_TEXT = 512  # of a value in OpenAI's metadata, which holds texts alone
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?|\.[0-9]+", re.ASCII)
 _CATEGORY = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
@@ -92,7 +95,7 @@ def read_asked(inputs: SloInputs) -> Asked:
     if key:
         _read_mapping(values, key.get("slo"), "key metadata slo")
     _read_user_slo(values, inputs.user_slo)
-    _read_mapping(values, inputs.body_slo, "metadata.slo")
+    _read_mapping(values, _written_out(inputs.body_slo), "metadata.slo")
     category, rescue = None, _least_rescue(team, key)
     if inputs.headers:
         for field in FIELDS:
@@ -167,6 +170,17 @@ def _section(value: object, where: str) -> Mapping[str, object] | None:
     if not isinstance(value, Mapping):
         raise RequestSloError(where, value, "a mapping")
     return value
+
+
+def _written_out(value: object) -> object:
+    """The mapping that a text holds as JSON; any other value as it came."""
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        return value
+    try:
+        found = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return value
+    return found if isinstance(found, Mapping) else value
 
 
 def _read_mapping(values: dict[str, tuple[float, str]], raw: object, where: str) -> None:

@@ -31,18 +31,30 @@ class Learned:
     image_tokens: float = TOKENS_PER_IMAGE
 
 
+def scale(learned: Learned, category: str, *, tools: float, images: int) -> float:
+    """What is learned of such a request: tokens per image, or the factor of its tools, else that of its text."""
+    if tools:
+        return learned.tool_factor
+    return learned.image_tokens if images else learned.prompt_factor.get(category, 1.0)
+
+
 def learn(learned: Learned, features: Features, prompt_tokens: int | None) -> Learned:
-    """What is known after one more request, whose server reported `prompt_tokens`."""
+    """What is known after one more request, whose server reported `prompt_tokens`.
+
+    The error is that of the estimate as it would be made now: requests that were sent at once tell the same error.
+    """
     if not prompt_tokens or not features.text_tokens or not features.needs.isdisjoint(UNCOUNTED):
         return learned
-    surplus = min((prompt_tokens - features.prompt_tokens) / features.prompt_tokens, MOST_SURPLUS)
     if features.tool_tokens and features.images:
         return learned
+    now = scale(learned, features.category, tools=features.tool_tokens, images=features.images)
+    part = features.tool_tokens or features.images * features.learned or features.text_tokens
+    estimate = features.prompt_tokens + part * (now / features.learned - 1)
+    after = now * (1 + STEP * min((prompt_tokens - estimate) / estimate, MOST_SURPLUS))
     if features.tool_tokens:
-        return replace(learned, tool_factor=_within(learned.tool_factor * (1 + STEP * surplus), FACTOR_BOUNDS))
+        return replace(learned, tool_factor=_within(after, FACTOR_BOUNDS))
     if features.images:
-        return replace(learned, image_tokens=_within(learned.image_tokens * (1 + STEP * surplus), IMAGE_BOUNDS))
-    after = learned.prompt_factor.get(features.category, 1.0) * (1 + STEP * surplus)
+        return replace(learned, image_tokens=_within(after, IMAGE_BOUNDS))
     factors = {**learned.prompt_factor, features.category: _within(after, FACTOR_BOUNDS)}
     return replace(learned, prompt_factor=factors)
 

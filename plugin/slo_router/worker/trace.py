@@ -98,7 +98,7 @@ class Trace:
     session: int = NO_SESSION  # the hash of the session's name, where a group is sticky
     known: Cached = NOTHING_CACHED  # where the conversation was, as the decision found it
     is_by_session: bool = False  # the conversation was looked up by its session, for no beginning of it was known
-    kept: int = NOTHING_KEPT  # the hash of a conversation's, prompt's or item's name that only its provider knows
+    kept: Sequence[int] = ()  # hashes of the names of what only the provider knows: a conversation, a prompt, a file
     made: int = NOTHING_KEPT  # the hash of the name of what the answer left at the provider
     goes_on: bool = False  # the request continues what a provider holds; its length is unknown here
     is_impatient: bool = False  # the client set a timeout of its own

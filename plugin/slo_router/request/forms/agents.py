@@ -1,27 +1,15 @@
-"""What coding agents and chat clients add to their users' words, and what they ask for by themselves. Pure.
+"""What coding agents and chat clients ask for by themselves. Pure.
 
-An agent adds reminders and its surroundings to what a person says, and reports its tools' results as if that person had
-said them. It also has questions of its own: a title for the session, a summary that takes the place of a long history,
-what its user may say next. Such a question quotes the person's task, and is another.
+A title for the session, a summary that takes the place of a long history, what its user may say next: such a question
+quotes the person's task, and is another.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-TASK_CHARS = 20_000  # of an agent's task at most
 SUMMARY = "Summarize the conversation."
 NO_TASK = ""
-_ADDED = (  # parts of a message that begin so
-    *("<system-reminder>", "<environment_context>", "<environment_details>", "<session_context>", "<turn_aborted>"),
-    "[Request interrupted by user",
-)
-_STEP = re.compile(  # of Cline or Roo Code
-    r"\s*\[(?:ERROR\] You did not use a tool|TASK RESUMPTION\]|[a-z]+_[a-z_]{1,40}(?: for .{0,1000}?)?\] Result:)",
-    re.DOTALL,
-)
-_PERSONS = re.compile(r"<(feedback|user_message|answer)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
 _TALK = r"\b(?:conversation|session|chat|thread)\b"
 _SUMMARIZER = re.compile(  # a system prompt
     rf"\bsummari[sz](?:es|ing)\b[^.\n]{{0,40}}{_TALK}|\bsummari[sz]ation (?:agent|assistant)\b"
@@ -37,28 +25,6 @@ _SUMMARIZE = re.compile(  # a message
     re.IGNORECASE,
 )
 _SUGGESTION, _ROUTER = "[SUGGESTION MODE", "Task Routing"
-
-
-def is_added(text: str) -> bool:
-    """Whether an agent wrote a part of a message by itself."""
-    return text.lstrip().startswith(_ADDED)
-
-
-def is_step(texts: Sequence[str]) -> bool:
-    """Whether a message reports what a tool answered."""
-    return any(map(_STEP.match, texts))
-
-
-def said_in(text: str) -> str | None:
-    """The last that a person says in such a message."""
-    said = _PERSONS.findall(text)
-    return said[-1][1] if said else None
-
-
-def task_of(text: str) -> str:
-    """What a person asked an agent for, without what that adds."""
-    end = text.find("</task>", 0, TASK_CHARS) if text.startswith("<task>") else -1
-    return text[len("<task>") : end] if end > 0 else text
 
 
 def own_question(system: str, message: str) -> str | None:

@@ -76,7 +76,7 @@ def _file(file: Request) -> object:
     kind, data = str(file.get("mimeType")), file.get("data")
     if isinstance(data, str) and kind.startswith(_WRITTEN):
         return {"type": "text", "text": data[: len(data) * 3 // 4]}  # as long as the text that the base64 holds
-    return {"type": _KINDS.get(kind.partition("/")[0], _ELSE)}
+    return {"type": _KINDS.get(kind.partition("/")[0], _ELSE), "file_id": file.get("fileUri")}
 
 
 def _tools(tools: object) -> Iterator[object]:

@@ -43,10 +43,10 @@ class Homes:
         `holder` holds the response that the request continues. All deployments with the same account can read what
         their provider keeps.
         """
-        if holder is None and trace.kept == NOTHING_KEPT and not has_signed:
+        if holder is None and not trace.kept and not has_signed:
             return None
         names = frozenset(one.deployment_id for one in candidates)
-        at = self.of((trace.kept,)).deployment_id if trace.kept != NOTHING_KEPT else ""
+        at = self.of(trace.kept).deployment_id
         account = states[at].same_account if at in states else ()
         for known in ({holder}, {at, *account}):
             if known & names:
@@ -74,14 +74,9 @@ class Homes:
             if trace.is_signed:
                 self.may_have_signed(trace, record.ts)
             return
-        name, known, scale = trace.sent_to[-1], trace.known, _scale(features, record)
-        if record.cached_tokens is not None and record.prompt_tokens and scale:
-            if known.deployment_id != name:
-                self._caching.see(name, "new", record.prompt_tokens, record.cached_tokens, record.ts)
-            elif not trace.is_by_session:
-                asked = min(known.tokens / scale, record.prompt_tokens)
-                self._caching.see(name, kind_of(known.at_s, trace.arrived_s), asked, record.cached_tokens, record.ts)
-        for kept in (trace.kept, trace.made):
+        name, scale = trace.sent_to[-1], _scale(features, record)
+        self._see_caching(name, trace, record, scale)
+        for kept in (*trace.kept, trace.made):
             if kept != NOTHING_KEPT:
                 self._conversations.remember((kept,), Cached(name, 0, record.ts))
         if record.slo_met is False and not trace.is_signed:
@@ -96,6 +91,16 @@ class Homes:
             before = self._conversations.find((trace.session,))
             tokens = read if trace.is_by_session and scale else before.tokens  # a beginning says nothing of other turns
             self._conversations.remember((trace.session,), Cached(name, tokens, record.ts))
+
+    def _see_caching(self, name: str, trace: Trace, record: RequestRecord, scale: float) -> None:
+        known = trace.known
+        if record.cached_tokens is None or not record.prompt_tokens or not scale:
+            return
+        if known.deployment_id != name:
+            self._caching.see(name, "new", record.prompt_tokens, record.cached_tokens, record.ts)
+        elif not trace.is_by_session:
+            asked = min(known.tokens / scale, record.prompt_tokens)
+            self._caching.see(name, kind_of(known.at_s, trace.arrived_s), asked, record.cached_tokens, record.ts)
 
     def may_have_signed(self, trace: Trace, at_s: float) -> None:
         """A client left before it saw a word: hidden thoughts come before one. No more is known of it."""
