@@ -15,7 +15,7 @@ from slo_router.request.history import (
     kept_by_provider,
     kept_of_answer,
     may_be_signed,
-    may_search_first,
+    providers_tools,
     ran_tools,
 )
 
@@ -189,8 +189,12 @@ def test_an_answer_without_them_is_one_as_any_other(answer: object, usage: Mappi
 
 
 def test_who_may_search_before_the_first_token_is_known_by_the_request() -> None:
-    assert may_search_first({"web_search_options": {"search_context_size": "low"}})
-    assert may_search_first(as_chat({"contents": "Hi", "tools": [{"google_search": {}}]}))
-    tools = [{"type": "function"}, {"type": "web_search"}, None]
-    assert not may_search_first({"web_search_options": None, "tools": tools})
-    assert not may_search_first(as_chat({"contents": "Hi", "tools": [{"functionDeclarations": [{"name": "f"}]}]}))
+    functions = [{"type": "function"}, {"type": "local_shell"}, {"name": "f", "input_schema": {}}, None]
+    googles = {"contents": "Hi", "tools": [{"google_search": {}}]}
+    own = {"contents": "Hi", "tools": [{"functionDeclarations": [{"name": "f"}]}]}
+    assert providers_tools({"web_search_options": {"search_context_size": "low"}}) == (True, True)
+    assert providers_tools(as_chat(googles)) == (True, True)
+    for kind in ("web_search", "web_search_20250305", "mcp", "code_interpreter"):
+        assert providers_tools({"tools": [*functions, {"type": kind}]}) == (True, False)  # it seldom does
+    for request in ({}, {"web_search_options": None, "tools": functions}, as_chat(own)):
+        assert providers_tools(request) == (False, False)

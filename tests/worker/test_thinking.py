@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import pytest
@@ -55,8 +56,8 @@ def asked(world: World, effort: Effort, **more: object) -> Trace:
     return trace
 
 
-def answer(world: World, effort: Effort, search_s: float = 0.0, **more: object) -> None:
-    trace, began_s = asked(world, effort, **more), world.clock.now_s
+def answer(world: World, effort: Effort, search_s: float = 0.0, offer: Mapping[str, object] = {}) -> None:
+    trace, began_s = asked(world, effort, **offer), world.clock.now_s
     thoughts = round(THOUGHTS[effort] * world.rng.lognormvariate(0, 0.2))
     for _ in range(10):
         world.clock.now_s += (PREFILL_S + thoughts * TPOT_S + search_s) / 10
@@ -161,14 +162,39 @@ def test_another_worker_hears_of_it(world: World) -> None:
     assert curves[1].ttft_ratios[P50] == pytest.approx(1, rel=0.3)
 
 
-def test_one_that_searches_before_its_first_token_makes_no_other_seem_slow(world: World) -> None:
+SEARCHES: list[dict[str, object]] = [
+    {"web_search_options": {"search_context_size": "low"}},
+    {"tools": [{"type": "web_search"}]},
+]
+
+
+@pytest.mark.parametrize("offer", SEARCHES, ids=["always", "at times"])
+def test_one_that_searches_before_its_first_token_teaches_nothing_of_the_others(
+    world: World, offer: dict[str, object]
+) -> None:
     for number in range(40):
         answer(world, "minimal")
         world.made.absorb(())
         if number % 4 == 3:
-            answer(world, "minimal", search_s=10.0, web_search_options={"search_context_size": "low"})
-            assert world.made.live.states["small"].curve is world.made.live.states["small"].fitted
+            answer(world, "minimal", 10.0, offer)
             world.made.absorb(())
     found = predicted(world, "minimal").ttft_s
     assert found is not None
     assert found < SLO_S
+
+
+def test_who_usually_searches_first_makes_nobody_seem_slow_meanwhile(world: World) -> None:
+    served(world, 20, 100)
+    trace = asked(world, "minimal", **SEARCHES[0])
+    world.clock.now_s += 10
+    world.made.watch()
+    state = world.made.live.states["small"]
+    assert state.curve is state.fitted
+    world.made.finish(trace, "released")
+
+
+def test_one_that_offers_a_search_and_makes_none_teaches_as_any_other(world: World) -> None:
+    for _ in range(40):
+        answer(world, "minimal", 0.0, SEARCHES[1])
+        world.made.absorb(())
+    assert predicted(world, "minimal").basis == "live"

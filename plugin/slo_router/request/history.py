@@ -42,15 +42,20 @@ _AT_THE_CLIENT = (
     "computer_call",
 )
 _SEARCHES = ("googleSearch", "urlContext", "enterpriseWebSearch", "googleMaps", "codeExecution", "fileSearch")
+_MAY_RUN = ("web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "mcp", "image_generation")
 
 
-def may_search_first(request: Mapping[str, object]) -> bool:
-    """Whether the model may search before its first token, and no event tells the client of it: chats, and Gemini."""
-    tools = request.get("tools")
-    kinds = (tool.get("type") for tool in tools if isinstance(tool, Mapping)) if isinstance(tools, list) else ()
-    return bool(request.get("web_search_options")) or any(
-        isinstance(kind, str) and kind.startswith(_SEARCHES) for kind in kinds
-    )
+def providers_tools(request: Mapping[str, object]) -> tuple[bool, bool]:
+    """Whether the provider may run tools of its own before the first token, and whether it usually does.
+
+    Agents offer a search in each request, and models seldom use it.
+    """
+    searches, tools = bool(request.get("web_search_options")), request.get("tools")
+    if not isinstance(tools, list):
+        return searches, searches
+    kinds = [str(tool.get("type")) for tool in tools if isinstance(tool, Mapping)]
+    searches = searches or any(kind.startswith(_SEARCHES) for kind in kinds)
+    return searches or any(kind.startswith(_MAY_RUN) for kind in kinds), searches
 
 
 def ran_tools(answer: object, usage: Mapping[str, object]) -> bool:

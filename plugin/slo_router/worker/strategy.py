@@ -31,7 +31,7 @@ from slo_router.live.state import ANSWERS, Ending, Findings, Landing
 from slo_router.quality.judging import Judged
 from slo_router.request.conversations import NO_SESSION, NOTHING_CACHED, fingerprints
 from slo_router.request.features import extract
-from slo_router.request.history import goes_on, is_signed, kept_by_provider, may_be_signed, may_search_first
+from slo_router.request.history import goes_on, is_signed, kept_by_provider, may_be_signed, providers_tools
 from slo_router.request.service_tiers import in_tier
 from slo_router.request.slo import CATEGORY_HEADER, SloInputs, cost_ceiling, read_asked, resolve
 from slo_router.rescue.rescues import Rescues
@@ -127,7 +127,8 @@ class Strategy:
         messages = request.get("messages") or request.get("input")
         has_signed = is_signed(messages)
         trace.is_signed = has_signed or may_be_signed(request)
-        trace.kept, trace.may_search = kept_by_provider(request), may_search_first(request)
+        trace.kept = kept_by_provider(request)
+        trace.may_run_tools, trace.searches = providers_tools(request)
         trace.goes_on = holder is not None or goes_on(request, trace.kept)
         if managed.settings.stickiness or trace.is_signed:
             trace.beginnings = fingerprints(messages, request.get("system") or request.get("instructions"))

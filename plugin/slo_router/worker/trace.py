@@ -103,8 +103,9 @@ class Trace:
     goes_on: bool = False  # the request continues what a provider holds; its length is unknown here
     is_impatient: bool = False  # the client set a timeout of its own
     tells_nothing: bool = False  # about a deployment: the call is not routed, or on the client's own account
-    may_search: bool = False  # before its first token, and nobody is told
-    ran_tools: bool = False  # the provider's own, while it answered
+    may_run_tools: bool = False  # the provider may run its own before the first token …
+    searches: bool = False  # … and usually does
+    ran_tools: bool = False  # it ran some for this answer
     is_signed: bool = False  # the conversation holds, or its answer may hold, what only its model can read
     waited_s: float = 0.0  # so long it waits, in all, for a deployment with room
     alarm: Alarm | None = None  # of the attempt under way, where it has a deadline

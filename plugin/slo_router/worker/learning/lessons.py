@@ -37,7 +37,7 @@ class Lessons:
 
     def await_token(self, attempt: Attempt, trace: Trace) -> None:
         """A stream was sent: waits for its first token."""
-        if attempt.flight is not None and not trace.may_search:
+        if attempt.flight is not None and not trace.may_run_tools:  # else its end tells
             self._awaited[id(attempt)] = attempt, trace
 
     def see_first_tokens(self) -> None:
@@ -112,7 +112,7 @@ def expected_s(trace: Trace, deployment_id: str, length: Length | None) -> float
     decision = trace.decision
     assessments = () if decision is None else decision.assessments
     found = next((one.prediction for one in assessments if one.deployment_id == deployment_id), None)
-    if found is None or decision is None or trace.may_search:
+    if found is None or decision is None or trace.searches:
         return None
     if trace.stream:
         return found.ttft_s
