@@ -250,6 +250,7 @@ ODDITIES = st.builds(
     output_tokens=st.none() | st.integers(-5, 10**12) | st.integers(0, 500),
     ttft_s=st.none() | ODD | st.floats(0.01, 1),
     e2e_s=st.none() | ODD | st.floats(0.01, 10),
+    hidden_tokens=ODD | st.just(0.0) | st.floats(0, 5_000),
 )
 
 
@@ -266,7 +267,10 @@ def test_whatever_is_observed_the_curve_stays_sane_and_small(
         evidence.add(observation, curve)  # delivered twice
         curve = fit(Evidence.merge([evidence, evidence], now_s), prior, now_s)
         if curve is not None:
-            assert all(math.isfinite(value) and value >= 0 for value in (*curve[:5], curve.k_s_per_request))
+            assert all(
+                math.isfinite(value) and value >= 0
+                for value in (*curve[:5], curve.k_s_per_request, curve.thought_s_per_token)
+            )
             assert all(0 < ratio < 100 for ratio in (*curve.ttft_ratios, *curve.tpot_ratios))
             assert list(curve.ttft_ratios) == sorted(curve.ttft_ratios)
             assert 0 <= curve.weight <= 4 * len(seen)
@@ -320,7 +324,10 @@ def test_numbers_that_no_worker_could_have_seen_make_no_insane_curve(
     curve = fit(Evidence.merge([found, found], START_S + 5), PRIOR, START_S + 5)
 
     assert curve is not None
-    assert all(math.isfinite(number) and number >= 0 for number in (*curve[:5], curve.k_s_per_request))
+    assert all(
+        math.isfinite(number) and number >= 0
+        for number in (*curve[:5], curve.k_s_per_request, curve.thought_s_per_token)
+    )
 
 
 def test_a_worker_publishes_four_kilobytes_at_most() -> None:

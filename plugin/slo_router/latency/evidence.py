@@ -80,9 +80,11 @@ class Evidence:
         A late event counts as if it had come in time. A duplicate counts twice.
         """
         at_s, tokens, load = observation.at_s, observation.prompt_tokens, observation.in_flight
+        hidden = observation.hidden_tokens
         if not (0 <= at_s <= MAX_UNIX_S and 0 <= tokens <= MAX_TOKENS and 0 <= load <= MAX_LOAD):
             return
-        hidden = min(observation.hidden_tokens, MAX_TOKENS)
+        if not 0 <= hidden <= MAX_TOKENS:
+            return
         ttft = None if is_ttft_known else _plausible(observation.ttft_s)
         tpot = _tpot_of(observation, curve)
         if ttft is None and tpot is None:
