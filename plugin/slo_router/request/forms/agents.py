@@ -24,6 +24,11 @@ _SUMMARIZE = re.compile(  # a message
     r"|generate a (?:[\w,-]+ ){0,3}task title\b)",
     re.IGNORECASE,
 )
+_PARTS = ("ummar", "itle", "istill")  # one of these, and one of those, is in all that is found
+_SUBJECTS = (
+    *("conversation", "session", "chat", "thread"),
+    *("tion agent", "tion assistant", "title generator", "for another", "continuation summary", "task title"),
+)
 _SUGGESTION, _ROUTER = "[SUGGESTION MODE", "Task Routing"
 
 
@@ -39,4 +44,7 @@ def own_question(system: str, message: str) -> str | None:
 
 def _finds(pattern: re.Pattern[str], text: str) -> bool:
     """A search for words of it takes a hundredth of the time, and rules out nearly all texts."""
-    return ("ummar" in text or "itle" in text or "istill" in text) and pattern.search(text) is not None
+    if not any(part in text for part in _PARTS):
+        return False
+    lowered = text.lower()
+    return any(word in lowered for word in _SUBJECTS) and pattern.search(text) is not None
